@@ -1,0 +1,1 @@
+"""What offline and serving must agree on, byte for byte."""

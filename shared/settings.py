@@ -1,0 +1,43 @@
+"""Settings say *where*: addresses, secrets, pools. They come from the environment and `.env`.
+
+An entry point reads them once and passes them down; nothing else reads the environment.
+What a run does (student, objective, epochs) is a recipe, never a setting.
+"""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Shared by offline and serving; each side adds its own."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_prefix="", extra="ignore", frozen=True)
+
+    redis_url: str | None = Field(None, description="histories and hot state; unset: an embedded Redis")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite under RETORT_HOME")
+    retort_home: Path = Field(Path(".retort"), description="where bundles, SQLite and embedded state live")
+    history_length: int = Field(1000, ge=1, le=100_000, description="events kept a user")
+    history_ttl_days: int = Field(0, ge=0, description="days without an event until a history is dropped; 0: never")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_json: bool = Field(False, description="one JSON object a line instead of text")
+
+    @property
+    def database(self) -> str:
+        """The database's URL, SQLite where none was given."""
+        return self.database_url or f"sqlite:///{self.retort_home.absolute() / 'retort.db'}"
+
+    @property
+    def bundles_dir(self) -> Path:
+        """Where published bundles live, one directory each."""
+        return self.retort_home / "bundles"
+
+
+class LanguageModelSettings(BaseSettings):
+    """An OpenAI-compatible server, named as its own tools name it."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    openai_base_url: str | None = None
+    openai_api_key: SecretStr | None = None
