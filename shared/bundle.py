@@ -113,13 +113,12 @@ class Bundle:
         """The student's item table (n_items + 1, D), mapped from disk; None where the student has none."""
         if ITEM_VECTORS not in self.manifest.files:
             return None
-        return np.load(self.path / ITEM_VECTORS, mmap_mode="r", allow_pickle=False)
+        vectors: NDArray[np.float32] = np.load(self.path / ITEM_VECTORS, mmap_mode="r", allow_pickle=False)
+        return vectors
 
     def scorer(self, threads: int = 1) -> Scorer:
         """A new session over the verified graph bytes."""
-        return Scorer(
-            self.graph, n_items=self.manifest.n_items, max_length=self.manifest.max_length, threads=threads
-        )
+        return Scorer(self.graph, n_items=self.manifest.n_items, max_length=self.manifest.max_length, threads=threads)
 
 
 def seal_bundle(work: Path, target_dir: Path, manifest: Manifest) -> Path:
@@ -151,9 +150,13 @@ def read_manifest(path: Path) -> Manifest:
     try:
         raw = orjson.loads((path / MANIFEST).read_bytes())
     except FileNotFoundError:
-        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; name a directory that `retort run` sealed.") from None
+        raise BundleError(
+            f"{path} is not a bundle: it has no {MANIFEST}; name a directory that `retort run` sealed."
+        ) from None
     except orjson.JSONDecodeError as error:
-        raise BundleError(f"{path / MANIFEST} is not JSON ({error}); the bundle is damaged, publish it again.") from None
+        raise BundleError(
+            f"{path / MANIFEST} is not JSON ({error}); the bundle is damaged, publish it again."
+        ) from None
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if version != FORMAT_VERSION:
         raise BundleError(
@@ -165,7 +168,9 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise BundleError(f"{path / MANIFEST}: {where}: {first['msg']}; the bundle is damaged, publish it again.") from None
+        raise BundleError(
+            f"{path / MANIFEST}: {where}: {first['msg']}; the bundle is damaged, publish it again."
+        ) from None
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -173,7 +178,9 @@ def open_bundle(path: Path) -> Bundle:
     manifest = read_manifest(path)
     for required in _REQUIRED:
         if required not in manifest.files:
-            raise BundleError(f"{path}: the manifest does not name {required}; the bundle is damaged, publish it again.")
+            raise BundleError(
+                f"{path}: the manifest does not name {required}; the bundle is damaged, publish it again."
+            )
     for name, entry in manifest.files.items():
         _verify(path, name, entry)
     graph = (path / MODEL).read_bytes()

@@ -1,0 +1,72 @@
+"""What was learnt from the language model, aligned to the split's users and items by id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import TeacherError
+from shared.item_index import ItemIndex
+from shared.schema import PAD
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Knowledge with a mask of who has it. Parts that a method does not use are None.
+
+    user_vectors (n_users, P), has_user (n_users,); item_vectors (n_items + 1, E), has_item (n_items + 1,).
+    Rows without knowledge are zero and masked out: they count in no numerator and no denominator.
+    """
+
+    user_vectors: FloatArray | None = None
+    has_user: BoolArray | None = None
+    item_vectors: FloatArray | None = None
+    has_item: BoolArray | None = None
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Vectors in the order of an index, and which rows have one."""
+
+    vectors: FloatArray
+    present: BoolArray
+
+    @property
+    def coverage(self) -> float:
+        """Share of rows that have a vector."""
+        return float(self.present.mean()) if len(self.present) else 0.0
+
+
+def align_users(user_ids: Sequence[str], ids: Sequence[str], vectors: FloatArray) -> Aligned:
+    """Join vectors to the split's users by id. Raises if not one id matches."""
+    return _align(user_ids, ids, vectors, "user")
+
+
+def align_items(items: ItemIndex, ids: Sequence[str], vectors: FloatArray) -> Aligned:
+    """Join vectors to item indexes by id; row 0 is PAD. Raises if not one id matches."""
+    aligned = _align(items.ids, ids, vectors, "item")
+    pad = ((PAD + 1, 0), (0, 0))
+    return Aligned(np.pad(aligned.vectors, pad), np.pad(aligned.present, (PAD + 1, 0)))
+
+
+def _align(wanted: Sequence[str], ids: Sequence[str], vectors: FloatArray, kind: str) -> Aligned:
+    if len(ids) != len(vectors):
+        raise TeacherError(f"{len(ids)} {kind} ids stand beside {len(vectors)} vectors; write the file again.")
+    rows = {one: row for row, one in enumerate(ids)}
+    if len(rows) != len(ids):
+        raise TeacherError(f"a {kind}_id appears twice among the {kind} vectors; each {kind} has one vector.")
+    found = np.array([rows.get(one, -1) for one in wanted], dtype=np.int64)
+    present = found >= 0
+    if not present.any():
+        raise TeacherError(
+            f"none of the {len(ids)} {kind} ids of the vectors is a {kind} of this split "
+            f"(theirs like {next(iter(ids), None)!r}, ours like {next(iter(wanted), None)!r}); "
+            "give the vectors that were made from this data."
+        )
+    aligned = np.zeros((len(wanted), vectors.shape[1]), dtype=np.float32)
+    aligned[present] = vectors[found[present]]
+    return Aligned(aligned, present)
