@@ -20,9 +20,17 @@ class Ragged(Sequence[IntArray]):
     def of(cls, rows: Iterable[Sequence[int] | IntArray]) -> "Ragged":
         """Pack lists into one."""
         arrays = [np.asarray(row, dtype=np.int64) for row in rows]
-        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
-        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        offsets = _offsets(np.array([len(array) for array in arrays], dtype=np.int64))
         return cls(np.concatenate(arrays) if arrays else np.empty(0, np.int64), offsets)
+
+    @classmethod
+    def slices(cls, values: IntArray, starts: IntArray, ends: IntArray) -> "Ragged":
+        """Row i becomes a copy of `values[starts[i]:ends[i]]`; the slices may overlap."""
+        lengths = ends - starts
+        offsets = _offsets(lengths)
+        # place of every copied value in its own row, moved to where that row starts in `values`
+        shift = np.repeat(starts - offsets[:-1], lengths)
+        return cls(values[np.arange(offsets[-1], dtype=np.int64) + shift], offsets)
 
     @property
     def lengths(self) -> IntArray:
@@ -42,4 +50,13 @@ class Ragged(Sequence[IntArray]):
 
     def take(self, rows: IntArray) -> "Ragged":
         """The named rows, in the named order."""
-        return Ragged.of(self[int(row)] for row in rows)
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise IndexError(f"rows {rows.min()} … {rows.max()} of a Ragged with {len(self)} rows")
+        return Ragged.slices(self.values, self.offsets[rows], self.offsets[rows + 1])
+
+
+def _offsets(lengths: IntArray) -> IntArray:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

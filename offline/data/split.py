@@ -1,13 +1,29 @@
-"""Who is trained on what, and who is asked what: everything downstream sees `Split.train` only."""
+"""Who is trained on what, and who is asked what: everything downstream sees `Split.train` only.
 
+Time splits follow "Time to Split", RecSys 2025 (global cut at a quantile; last, successive or random target). We leave
+it in two places: a user needs one earlier event by default, not two, and cold targets may stay in as sure misses.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from offline.config import Section
+from offline.data.interactions import Interactions
 from offline.data.ragged import IntArray, Ragged
+from shared.errors import DataError
 from shared.item_index import ItemIndex
 
 # held: validation items stay out of training. refit: they are folded in, and only the test is asked.
 Protocol = Literal["held", "refit"]
+BoolArray = NDArray[np.bool_]
+
+MAX_HISTORY_VALUES = 500_000_000  # 4 GB of histories; beyond it, successive targets want a cap
 
 
 @dataclass(frozen=True)
@@ -30,8 +46,9 @@ class Cases:
 class Split:
     """One division of the interactions.
 
-    user_ids: external id of user_index 0 … n_users - 1. item_index: the items of train, and no others.
-    train: one row a user (may be empty). validation: None under `refit`.
+    user_ids: external id of user_index 0 … n_users - 1. item_index: the items of train, and no others, most popular
+    first and equally popular ones by id. train: one row a user (may be empty), always the oldest events of that user.
+    validation: None under `refit`.
     """
 
     protocol: Protocol
@@ -40,3 +57,203 @@ class Split:
     train: Ragged
     validation: Cases | None
     test: Cases
+
+
+class SplitConfig(Section):
+    """`[split]`: how the interactions are divided. Which protocol (held, refit) is asked is the run's business."""
+
+    method: Literal["leave_one_out", "global_time"] = "leave_one_out"
+    min_history: int = Field(1, ge=1, description="events a user must have before a target to be asked about it")
+    cold_items: Literal["keep", "remove"] = Field(
+        "keep", description="targets unseen in train: sure misses, or left out"
+    )
+    max_history: int | None = Field(None, ge=1, description="latest events kept in a case's history; unset: all")
+    quantile: float = Field(0.9, gt=0, lt=1, description="global_time: share of interactions before the cut")
+    target: Literal["last", "successive", "random"] = Field("last", description="global_time: which events are asked")
+    validation: Literal["user", "time"] = Field("user", description="global_time: where validation cases come from")
+    validation_users: float = Field(0.1, gt=0, lt=1, description="validation = user: share of users, last train event")
+    validation_quantile: float = Field(0.9, gt=0, lt=1, description="validation = time: second cut, inside train")
+    seed: int = Field(42, ge=0, description="random targets and validation users")
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Interactions as arrays: event e is item `items[e]` (a code) at `times[e]`; user u has starts[u] … ends[u] - 1."""
+
+    user_ids: tuple[str, ...]
+    item_ids: pl.Series  # sorted; the code of an item is its row here
+    users: IntArray
+    items: IntArray
+    times: IntArray
+    starts: IntArray
+    ends: IntArray
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Event positions: under each protocol train of user u ends before …_ends[u]; the others are targets, sorted."""
+
+    held_ends: IntArray
+    refit_ends: IntArray
+    validation: IntArray
+    test: IntArray
+
+
+def make_split(interactions: Interactions, config: SplitConfig, protocol: Protocol) -> Split:
+    """Divide cleaned interactions. `held` and `refit` ask the same test questions.
+
+    Leave-one-out: the last event is tested, the second-last validated; users with fewer than min_history + 2 events
+    are trained on whole. Raises DataError where nobody can be asked, or time is asked of data that has only positions.
+    """
+    if not len(interactions.frame):
+        raise DataError("there are no interactions to split; see the data report for what was removed, and why.")
+    if config.method == "global_time" and interactions.clock == "position":
+        raise DataError(
+            "[split] method = 'global_time' needs clock times, but these interactions have only positions in each "
+            "user's history; use method = 'leave_one_out', or name a timestamp column in [data]."
+        )
+    events = _events(interactions.frame)
+    asked = _leave_one_out(events, config) if config.method == "leave_one_out" else _global_time(events, config)
+    return _build(events, asked, config, protocol)
+
+
+def _events(frame: pl.DataFrame) -> _Events:
+    users = frame["user_id"].rle_id().to_numpy().astype(np.int64)
+    starts = np.flatnonzero(np.diff(users, prepend=-1)).astype(np.int64)
+    ends = np.append(starts[1:], len(users)).astype(np.int64)
+    item_ids = frame["item_id"].unique().sort()
+    codes = pl.DataFrame({"item_id": item_ids}).with_row_index("code")
+    joined = frame.select("item_id").join(codes, on="item_id", how="left", maintain_order="left")
+    return _Events(
+        tuple(frame["user_id"].gather(starts).to_list()),
+        item_ids,
+        users,
+        joined["code"].to_numpy().astype(np.int64),
+        frame["timestamp"].to_numpy().astype(np.int64),
+        starts,
+        ends,
+    )
+
+
+def _leave_one_out(events: _Events, config: SplitConfig) -> _Asked:
+    """Train: all but the last two events (held) or the last (refit) of every user who has enough of them."""
+    enough = events.ends - events.starts >= config.min_history + 2
+    last = events.ends[enough] - 1
+    return _Asked(events.ends - 2 * enough, events.ends - enough, last - 1, last)
+
+
+def _global_time(events: _Events, config: SplitConfig) -> _Asked:
+    """Train: strictly before the cut. Users' events stand in time order, so each train row is a prefix."""
+    rng = np.random.default_rng(config.seed)
+    cut = _cut(events.times, config.quantile)
+    train_ends = _ends_before(events, cut)
+    test = _targets(events, train_ends, events.ends, config, rng)
+    if config.validation == "time":
+        in_train = np.arange(len(events.times)) < train_ends[events.users]
+        held_ends = _ends_before(events, _cut(events.times[in_train], config.validation_quantile))
+        return _Asked(held_ends, train_ends, _targets(events, held_ends, train_ends, config, rng), test)
+    able = np.flatnonzero(train_ends - events.starts >= config.min_history + 1)
+    n_chosen = min(len(able), max(1, round(config.validation_users * len(able))))
+    chosen = np.sort(rng.choice(able, size=n_chosen, replace=False)) if n_chosen else able
+    held_ends = train_ends.copy()
+    held_ends[chosen] -= 1
+    return _Asked(held_ends, train_ends, held_ends[chosen], test)
+
+
+def _cut(times: IntArray, quantile: float) -> int:
+    """The first moment that is no longer train."""
+    if len(times) == 0:
+        raise DataError("nothing lies before the time cut; raise [split] quantile.")
+    cut = int(np.quantile(times, quantile, method="lower"))
+    if cut == times.min():
+        raise DataError(
+            f"[split] quantile {quantile} cuts at the very first moment, so train would be empty; raise the quantile."
+        )
+    return cut
+
+
+def _ends_before(events: _Events, cut: int) -> IntArray:
+    before = np.bincount(events.users[events.times < cut], minlength=len(events.starts))
+    return events.starts + before
+
+
+def _targets(
+    events: _Events, first: IntArray, ends: IntArray, config: SplitConfig, rng: np.random.Generator
+) -> IntArray:
+    """Positions asked of each user among first[u] … ends[u] - 1; those with too short a history are left out."""
+    first = np.maximum(first, events.starts + config.min_history)
+    able = first < ends
+    first, ends = first[able], ends[able]
+    if config.target == "last":
+        return ends - 1
+    if config.target == "random":
+        return rng.integers(first, ends)
+    return Ragged.slices(np.arange(len(events.times), dtype=np.int64), first, ends).values
+
+
+def _build(events: _Events, asked: _Asked, config: SplitConfig, protocol: Protocol) -> Split:
+    train_ends = asked.held_ends if protocol == "held" else asked.refit_ends
+    in_train = np.arange(len(events.items)) < train_ends[events.users]
+    if not in_train.any():
+        raise DataError("train is empty under this [split]; lower min_history or raise the quantile.")
+    item_index, index_of_code = _index(events, in_train)
+    indexes = index_of_code[events.items]
+    train = Ragged.slices(indexes, events.starts, train_ends)
+    validation = _cases(events, indexes, asked.validation, config) if protocol == "held" else None
+    test = _cases(events, indexes, asked.test, config)
+    for name, cases in (("validation", validation), ("test", test)):
+        if cases is not None and not len(cases):
+            raise DataError(
+                f"[split] method = {config.method!r} leaves nothing to ask in {name}: nobody has a target with "
+                f"min_history = {config.min_history} events before it; lower it, or give more data."
+            )
+    return Split(protocol, events.user_ids, item_index, train, validation, test)
+
+
+def _index(events: _Events, in_train: BoolArray) -> tuple[ItemIndex, IntArray]:
+    """The index of train's items, and index_of_code: item code → item_index, 0 for items that train never saw."""
+    counts = np.bincount(events.items[in_train], minlength=len(events.item_ids))
+    # codes ascend with the id, so the second key is the id
+    order = np.lexsort((np.arange(len(counts)), -counts))
+    known = order[counts[order] > 0]
+    index_of_code = np.zeros(len(counts), dtype=np.int64)
+    index_of_code[known] = np.arange(1, len(known) + 1)
+    return ItemIndex(events.item_ids.gather(known).to_list()), index_of_code
+
+
+def _cases(events: _Events, indexes: IntArray, positions: IntArray, config: SplitConfig) -> Cases:
+    """One case for each target position; its history is everything of that user before it."""
+    if config.cold_items == "remove":
+        positions = positions[indexes[positions] > 0]
+    users = events.users[positions]
+    # histories are cut from the known events alone: before[e] counts those ahead of event e
+    before = np.zeros(len(indexes) + 1, dtype=np.int64)
+    np.cumsum(indexes > 0, out=before[1:])
+    first, end = before[events.starts[users]], before[positions]
+    if config.max_history is not None:
+        first = np.maximum(first, end - config.max_history)
+    if (wanted := int((end - first).sum())) > MAX_HISTORY_VALUES:
+        raise DataError(f"the cases' histories hold {wanted:,} events; set [split] max_history (200, say).")
+    return Cases(users, Ragged.slices(indexes[indexes > 0], first, end), indexes[positions])
+
+
+def train_popularity(split: Split) -> IntArray:
+    """How often train holds each item: (n_items + 1,), 0 for PAD."""
+    return np.bincount(split.train.values, minlength=len(split.item_index) + 1).astype(np.int64)
+
+
+def profile_histories(split: Split) -> Iterator[tuple[str, list[str]]]:
+    """Users with a train history, and its item ids oldest first: all that a profile may be written from."""
+    ids = np.array(["", *split.item_index.ids], dtype=object)
+    for user_id, row in zip(split.user_ids, split.train, strict=True):
+        if len(row):
+            yield user_id, ids[row].tolist()
+
+
+def train_interactions(split: Split, interactions: Interactions) -> pl.DataFrame:
+    """The rows of `interactions` that train holds, weights and times with them; for prompts that name ratings."""
+    frame = interactions.frame
+    kept = pl.DataFrame({"user_id": list(split.user_ids), "n_train": split.train.lengths})
+    place = pl.int_range(pl.len()).over("user_id")
+    joined = frame.with_columns(place=place).join(kept, on="user_id", how="left", maintain_order="left")
+    return joined.filter(pl.col("place") < pl.col("n_train")).select(frame.columns)

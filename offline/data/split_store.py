@@ -1,0 +1,82 @@
+"""A split as files: Parquet for ids, `.npy` for arrays, no pickle anywhere."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from offline.data.ragged import IntArray, Ragged
+from offline.data.split import Cases, Split
+from shared.errors import DataError
+from shared.item_index import ItemIndex
+
+FORMAT = 1
+
+
+def save_split(split: Split, directory: Path) -> None:
+    """Write a split into `directory` (made if needed)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame({"user_id": pl.Series(split.user_ids, dtype=pl.String)}).write_parquet(directory / "users.parquet")
+    pl.DataFrame({"item_id": pl.Series(split.item_index.ids, dtype=pl.String)}).write_parquet(
+        directory / "item_index.parquet"
+    )
+    _save_ragged(split.train, directory, "train")
+    if split.validation is not None:
+        _save_cases(split.validation, directory, "validation")
+    _save_cases(split.test, directory, "test")
+    about = {"format": FORMAT, "protocol": split.protocol, "validation": split.validation is not None}
+    # written last: a directory without it is unfinished, and `load_split` says so
+    (directory / "split.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def load_split(directory: Path) -> Split:
+    """Read what `save_split` wrote."""
+    try:
+        about = json.loads((directory / "split.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{directory} holds no finished split (split.json is missing); run the split step again."
+        ) from None
+    if about.get("format") != FORMAT:
+        raise DataError(f"{directory} holds a split of format {about.get('format')!r}, not {FORMAT}; split again.")
+    return Split(
+        about["protocol"],
+        tuple(pl.read_parquet(directory / "users.parquet")["user_id"].to_list()),
+        ItemIndex(pl.read_parquet(directory / "item_index.parquet")["item_id"].to_list()),
+        _load_ragged(directory, "train"),
+        _load_cases(directory, "validation") if about["validation"] else None,
+        _load_cases(directory, "test"),
+    )
+
+
+def _save_ragged(ragged: Ragged, directory: Path, name: str) -> None:
+    _save(ragged.values, directory, f"{name}_values")
+    _save(ragged.offsets, directory, f"{name}_offsets")
+
+
+def _load_ragged(directory: Path, name: str) -> Ragged:
+    return Ragged(_load(directory, f"{name}_values"), _load(directory, f"{name}_offsets"))
+
+
+def _save_cases(cases: Cases, directory: Path, name: str) -> None:
+    _save(cases.users, directory, f"{name}_users")
+    _save(cases.targets, directory, f"{name}_targets")
+    _save_ragged(cases.histories, directory, f"{name}_histories")
+
+
+def _load_cases(directory: Path, name: str) -> Cases:
+    return Cases(
+        _load(directory, f"{name}_users"),
+        _load_ragged(directory, f"{name}_histories"),
+        _load(directory, f"{name}_targets"),
+    )
+
+
+def _save(array: IntArray, directory: Path, name: str) -> None:
+    np.save(directory / f"{name}.npy", array, allow_pickle=False)
+
+
+def _load(directory: Path, name: str) -> IntArray:
+    array: IntArray = np.load(directory / f"{name}.npy", allow_pickle=False)
+    return array
