@@ -1,0 +1,152 @@
+"""The tables: profiles, runs and their steps, published bundles and the aliases that point to them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+from shared.keys import DEFAULT_TENANT
+from shared.schema import MAX_ID_LENGTH
+
+TENANT_LENGTH = 64
+NAME_LENGTH = 128
+HASH_LENGTH = 64
+
+# What a profile's or a step's row may say of itself.
+PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment. SQLite drops the zone, so all moments are stored in UTC and get it back when read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a moment without a zone cannot be stored; use datetime.now(UTC)")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase, MappedAsDataclass, kw_only=True):
+    """All tables of this product."""
+
+
+class Profile(Base, kw_only=True):
+    """What a language model wrote of one user's history, for one aspect."""
+
+    __tablename__ = "profiles"
+    __table_args__ = (
+        UniqueConstraint(
+            "tenant", "user_id", "aspect", "history_hash", "prompt_version", "model", name="uq_profiles_question"
+        ),
+        Index("ix_profiles_prompt", "tenant", "prompt_version", "model"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH), default=DEFAULT_TENANT)
+    user_id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH))
+    aspect: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    history_hash: Mapped[str] = mapped_column(String(HASH_LENGTH))
+    prompt_version: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    model: Mapped[str] = mapped_column(String(MAX_ID_LENGTH))
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON, default_factory=dict)
+    text: Mapped[str | None] = mapped_column(Text, default=None)
+    prompt_tokens: Mapped[int | None] = mapped_column(default=None)
+    completion_tokens: Mapped[int | None] = mapped_column(default=None)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
+    status: Mapped[str] = mapped_column(String(16), default=DONE)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+
+
+class Run(Base, kw_only=True):
+    """One recipe on one data set, from raw files to a published bundle."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH), default=DEFAULT_TENANT)
+    recipe_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    recipe: Mapped[dict[str, Any]] = mapped_column(JSON)
+    data_dir: Mapped[str] = mapped_column(Text)
+    out_dir: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16), default=PENDING, index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    bundle: Mapped[str | None] = mapped_column(Text, default=None)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+
+
+class Step(Base, kw_only=True):
+    """How far one step of a run is."""
+
+    __tablename__ = "steps"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    position: Mapped[int]
+    queue: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16), default=PENDING)
+    what: Mapped[str | None] = mapped_column(Text, default=None)
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int | None] = mapped_column(default=None)
+    attempts: Mapped[int] = mapped_column(default=0)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    heartbeat_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+
+
+class BundleVersion(Base, kw_only=True):
+    """A published bundle. Rows are written once and never changed."""
+
+    __tablename__ = "bundles"
+    __table_args__ = (
+        UniqueConstraint("tenant", "bundle_id", name="uq_bundles_id"),
+        UniqueConstraint("tenant", "name", "version", name="uq_bundles_version"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH), default=DEFAULT_TENANT)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    version: Mapped[int]
+    bundle_id: Mapped[str] = mapped_column(String(HASH_LENGTH))
+    uri: Mapped[str] = mapped_column(Text)
+    metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
+
+
+class Alias(Base, kw_only=True):
+    """The bundle that a name such as `champion` means now."""
+
+    __tablename__ = "aliases"
+
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    bundle_id: Mapped[str] = mapped_column(String(HASH_LENGTH))
+    set_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
+
+
+class AliasChange(Base, kw_only=True):
+    """Every promotion, so that a rollback knows what was there before. `withdrawn_at`: when it was rolled back."""
+
+    __tablename__ = "alias_changes"
+    __table_args__ = (Index("ix_alias_changes_alias", "tenant", "alias", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH))
+    alias: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    bundle_id: Mapped[str] = mapped_column(String(HASH_LENGTH))
+    set_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
+    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)

@@ -1,0 +1,97 @@
+"""Both databases behave alike: moments keep their zone, writers wait for each other, mistakes are sentences."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from shared.db import migrate
+from shared.db.models import Profile
+from shared.db.session import open_database, reading, transaction
+from shared.errors import StoreError
+
+
+def profile(user_id: str, **given: object) -> Profile:
+    return Profile(user_id=user_id, aspect="all", history_hash="h", prompt_version="long-1", model="template", **given)
+
+
+def test_moments_come_back_in_utc(database_url: str) -> None:
+    migrate.upgrade(database_url)
+    engine = open_database(database_url)
+    noon = datetime(2026, 5, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    with transaction(engine) as session:
+        session.add(profile("u", created_at=noon, text="likes tea", parameters={"temperature": 0}))
+    with reading(engine) as session:
+        kept = session.scalars(sa.select(Profile)).one()
+    assert kept.created_at == noon
+    assert kept.created_at.tzinfo is UTC
+    assert kept.parameters == {"temperature": 0}
+    engine.dispose()
+
+
+def test_moment_without_zone_is_refused(database_url: str) -> None:
+    migrate.upgrade(database_url)
+    engine = open_database(database_url)
+    with pytest.raises(StatementError, match="without a zone"), transaction(engine) as session:
+        session.add(profile("u", created_at=datetime(2026, 5, 1)))
+    engine.dispose()
+
+
+def test_one_profile_for_one_question(database_url: str) -> None:
+    migrate.upgrade(database_url)
+    engine = open_database(database_url)
+    with transaction(engine) as session:
+        session.add(profile("u"))
+    with pytest.raises(IntegrityError), transaction(engine) as session:
+        session.add(profile("u"))
+    engine.dispose()
+
+
+def test_writers_wait_for_each_other(database_url: str) -> None:
+    """Each reads, then writes: a deferred SQLite transaction would be refused with `database is locked`."""
+    migrate.upgrade(database_url)
+    engine = open_database(database_url)
+
+    def write(number: int) -> None:
+        with transaction(engine) as session:
+            session.scalar(sa.select(sa.func.count(Profile.id)))
+            session.add(profile(f"u{number}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    with reading(engine) as session:
+        assert session.scalar(sa.select(sa.func.count(Profile.id))) == 40
+    engine.dispose()
+
+
+def test_failed_transaction_leaves_nothing(database_url: str) -> None:
+    migrate.upgrade(database_url)
+    engine = open_database(database_url)
+
+    def fail_midway() -> None:
+        with transaction(engine) as session:
+            session.add(profile("u"))
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_midway()
+    with reading(engine) as session:
+        assert session.scalars(sa.select(Profile)).all() == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["not a url", "mysql://host/db"])
+def test_wrong_address_is_told(url: str) -> None:
+    with pytest.raises(StoreError, match="DATABASE_URL"):
+        open_database(url)
+
+
+def test_unreachable_database_is_told_without_its_password() -> None:
+    engine = open_database("postgresql://retort:secret@127.0.0.1:1/none")
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1") as caught, reading(engine) as session:
+        session.execute(sa.text("select 1"))
+    assert "secret" not in str(caught.value)
+    engine.dispose()
