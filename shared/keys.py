@@ -1,6 +1,7 @@
 """The layout of Redis: every key that this product writes, in one place.
 
-All keys of one user share the hash tag `{tenant:user}`, so that they live on one node of a cluster.
+All keys of one user share the hash tag `{tenant:user}`, so that they live on one node of a cluster. A tenant's name
+holds no colon (`shared/schema.py`), so that two tenants can never name the same key.
 """
 
 PREFIX = "retort"
@@ -10,3 +11,18 @@ DEFAULT_TENANT = "default"
 def history(tenant: str, user_id: str) -> str:
     """Sorted set: the user's events, score = time in ms, member = `item_id` 0x1f event hash."""
     return f"{PREFIX}:h:{{{tenant}:{user_id}}}"
+
+
+def session(tenant: str, session_id: str) -> str:
+    """Sorted set: the events of a visitor without a name, laid out as a history."""
+    return f"{PREFIX}:s:{{{tenant}:{session_id}}}"
+
+
+def event_stream() -> str:
+    """Stream: every accepted event, until it has been drained into the database."""
+    return f"{PREFIX}:events"
+
+
+def quota(tenant: str, key_name: str, day: str) -> str:
+    """Counter: requests of one API key on one day."""
+    return f"{PREFIX}:q:{{{tenant}:{key_name}}}:{day}"

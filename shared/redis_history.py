@@ -1,0 +1,172 @@
+"""Histories in Redis: one sorted set a user (`shared/keys.py`), scored by the event's own time.
+
+Every call is one round trip: what belongs together goes into one pipeline, without MULTI, so that a cluster proxy and
+a plain server behave alike.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+import redis.asyncio as redis_asyncio
+from redis import Redis
+from redis.exceptions import RedisError
+
+from shared import keys
+from shared.errors import StoreError
+from shared.history import SEPARATOR, Entry, HistoryEvent, Owner, by_owner, derived_event_id, scored_members
+
+T = TypeVar("T")
+
+_SEPARATOR = SEPARATOR.encode()
+
+
+class RedisHistory:
+    """`HistoryStore` over redis-py's asyncio client."""
+
+    def __init__(self, client: "redis_asyncio.Redis", *, max_events: int = 1000, ttl_s: int | None = None) -> None:
+        self._client = client
+        self._max_events = max_events
+        self._ttl_s = ttl_s
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        max_events: int = 1000,
+        ttl_s: int | None = None,
+        timeout_s: float = 1.0,
+        connections: int = 16,
+    ) -> "RedisHistory":
+        """A store with its own pool; nothing is dialled before the first call."""
+        client = redis_asyncio.Redis.from_url(
+            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, max_connections=connections
+        )
+        return cls(client, max_events=max_events, ttl_s=ttl_s)
+
+    @property
+    def client(self) -> "redis_asyncio.Redis":
+        """The connection pool, for what else lives in this Redis."""
+        return self._client
+
+    async def append(self, events: Sequence[HistoryEvent]) -> int:
+        if not events:
+            return 0
+        owners = by_owner(events)
+        with _as_store_error():
+            pipeline = self._client.pipeline(transaction=False)
+            for owner, scores in owners.items():
+                self._add(pipeline, owner.key, scores)
+            answers = await pipeline.execute()
+        each = len(answers) // len(owners)
+        return sum(answers[::each])
+
+    async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
+        if not owners:
+            return []
+        with _as_store_error():
+            pipeline = self._client.pipeline(transaction=False)
+            for owner in owners:
+                pipeline.zrange(owner.key, -limit, -1)
+            rows = await pipeline.execute()
+        return [[name.rpartition(_SEPARATOR)[0].decode() for name in row] for row in rows]
+
+    async def entries(self, owner: Owner) -> list[Entry]:
+        with _as_store_error():
+            rows = await self._whole(owner)
+        return [Entry(name.rpartition(_SEPARATOR)[0].decode(), int(score // 1)) for name, score in rows]
+
+    async def forget(self, owner: Owner) -> int:
+        with _as_store_error():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.zcard(owner.key)
+            pipeline.unlink(owner.key)
+            held, _ = await pipeline.execute()
+        return int(held)
+
+    async def merge(self, source: Owner, target: Owner) -> int:
+        if source == target:
+            return 0
+        with _as_store_error():
+            rows = await self._whole(source)
+            if not rows:
+                return 0
+            moved = {name.decode(): score for name, score in rows}
+            pipeline = self._client.pipeline(transaction=False)
+            self._add(pipeline, target.key, moved)
+            # Only what was read is taken away: an event that arrives in between stays for the next merge.
+            pipeline.zrem(source.key, *moved)
+            answers = await pipeline.execute()
+        return int(answers[0])
+
+    async def ping(self) -> None:
+        with _as_store_error():
+            await self._client.ping()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _whole(self, owner: Owner) -> list[tuple[bytes, float]]:
+        rows = await self._client.zrange(owner.key, 0, -1, withscores=True)
+        return cast(list[tuple[bytes, float]], rows)
+
+    def _add(self, pipeline: Any, key: str, scores: dict[str, float]) -> None:
+        _add(pipeline, key, scores, self._max_events, self._ttl_s)
+
+
+def load_histories(
+    redis_url: str,
+    histories: Iterable[tuple[str, Sequence[tuple[str, int]]]],
+    *,
+    tenant: str = keys.DEFAULT_TENANT,
+    max_events: int = 1000,
+    ttl_s: int | None = None,
+    users_per_trip: int = 500,
+    loaded: Callable[[int], None] | None = None,
+) -> int:
+    """Write whole histories, (user_id, [(item_id, time_ms), ...] in order), pipelined; returns the number of users.
+
+    Equal times keep the given order. Loading the same file twice changes nothing. `loaded` is told the users of each
+    round trip, for a progress bar.
+    """
+    total = 0
+    with _as_store_error(), Redis.from_url(redis_url, socket_timeout=30) as client:
+        for chunk in _chunks(histories, users_per_trip):
+            pipeline = client.pipeline(transaction=False)
+            for user_id, events in chunk:
+                if events:
+                    last = events[-max_events:]
+                    scores = scored_members((item, ms, derived_event_id(item, ms)) for item, ms in last)
+                    _add(pipeline, keys.history(tenant, user_id), scores, max_events, ttl_s)
+            pipeline.execute()
+            total += len(chunk)
+            if loaded is not None:
+                loaded(len(chunk))
+    return total
+
+
+def _add(pipeline: Any, key: str, scores: dict[str, float], max_events: int, ttl_s: int | None) -> None:
+    """Queue one owner's write: the new members first, so that the first answer counts them."""
+    # NX: an event that is sent again with another clock reading keeps its first place.
+    pipeline.zadd(key, scores, nx=True)
+    pipeline.zremrangebyrank(key, 0, -(max_events + 1))
+    if ttl_s is not None:
+        pipeline.expire(key, ttl_s)
+
+
+def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+@contextmanager
+def _as_store_error() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreError(
+            f"Redis did not answer ({type(error).__name__}: {error}); check REDIS_URL and that the server is up."
+        ) from error
