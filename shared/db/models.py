@@ -13,7 +13,7 @@ TENANT_LENGTH = 64
 NAME_LENGTH = 128
 HASH_LENGTH = 64
 
-# What a profile's or a step's row may say of itself.
+# What a run or step may say of itself.
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
 
 
@@ -66,7 +66,7 @@ class Profile(Base, kw_only=True):
     prompt_tokens: Mapped[int | None] = mapped_column(default=None)
     completion_tokens: Mapped[int | None] = mapped_column(default=None)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
-    status: Mapped[str] = mapped_column(String(16), default=DONE)
+    status: Mapped[str] = mapped_column(String(16), default="ok")
     error: Mapped[str | None] = mapped_column(Text, default=None)
 
 
