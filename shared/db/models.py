@@ -102,6 +102,7 @@ class Step(Base, kw_only=True):
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None] = mapped_column(default=None)
     attempts: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH), default=None)
     started_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
     heartbeat_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)

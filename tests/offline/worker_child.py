@@ -1,0 +1,62 @@
+"""A real worker over a made-up line: `python -m tests.offline.worker_child REDIS_URL DATABASE_URL MODE`.
+
+MODE `kill-b`: the first time step b is worked on, the process kills itself in the middle.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from offline.line import Line, Step
+from offline.progress import Progress
+from offline.run_dir import RunDir
+from offline.status import RunStatus
+from offline.tasks import make_app, register
+from offline.worker import run_worker
+from shared.db.session import open_database
+from shared.errors import DataError
+
+VISIBILITY_S = 1
+
+
+def steps(mode: str) -> list[Step[Progress]]:
+    def work(line: Line[Progress], directory: Path) -> None:
+        line.context.update("rows", 1, 2)
+        (directory / "out").write_text("whole")
+
+    def killed_once(line: Line[Progress], directory: Path) -> None:
+        marker = directory / "begun"
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        work(line, directory)
+
+    def refused(line: Line[Progress], directory: Path) -> None:
+        raise DataError("events.csv row 3: no user_id; fill it in.")
+
+    def broken(line: Line[Progress], directory: Path) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    second = {"kill-b": killed_once, "refuse-b": refused, "break-b": broken}.get(mode, work)
+    return [
+        Step("a", work),
+        Step("b", second, needs=("a",), queue="gpu", resumes=True),
+        Step("c", work, needs=("b",)),
+    ]
+
+
+def main() -> None:
+    redis_url, database_url, mode = sys.argv[1:]
+
+    def open_line(run: RunStatus, progress: Progress) -> Line[Any]:
+        return Line(steps(mode), progress, RunDir(run.out_dir), progress)
+
+    app = make_app(redis_url, visibility_s=VISIBILITY_S)
+    register(app, open_database(database_url), open_line, lambda line: line.path("c"))
+    run_worker(app, ["cpu", "gpu"])
+
+
+if __name__ == "__main__":
+    main()
