@@ -1,0 +1,63 @@
+"""What every distillation objective is: states and a batch in, one number out.
+
+Shapes: B batch, T sequence, D embedding_dim, P width of the teacher's vectors.
+"""
+
+from dataclasses import dataclass
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from offline.config import Section
+from offline.students._base import Student
+from offline.teachers.teacher import Teacher
+
+
+class ObjectiveConfig(Section):
+    """How an objective joins the student's own loss.
+
+    In its epochs (first_epoch … last_epoch, counted from 1, both included) the loss is
+    `(1 − weight)·own + weight·objective` if `share`, else `own + weight·objective`.
+    With `match_scale` the objective is first scaled to the size of the student's own loss (the papers' β),
+    at most `scale_cap` times: its value then says nothing, so the raw one is logged.
+    """
+
+    name: str
+    weight: float = Field(0.1, ge=0)
+    share: bool = False
+    first_epoch: int = Field(1, ge=1)
+    last_epoch: int | None = Field(None, ge=0)
+    match_scale: bool = False
+    scale_cap: float = Field(100.0, gt=0)
+
+    def active(self, epoch: int) -> bool:
+        """Whether the objective takes part in this epoch; with weight 0 it never does."""
+        last = self.last_epoch
+        return self.weight > 0 and self.first_epoch <= epoch and (last is None or epoch <= last)
+
+
+@dataclass(frozen=True)
+class StudentOutput:
+    """What an objective may look at.
+
+    states: (B, T, D) a block, oldest block first. items_BT: what the student read. users_B: user_index of each row.
+    """
+
+    states: list[Tensor]
+    items_BT: Tensor
+    users_B: Tensor
+
+
+class Objective(nn.Module):
+    """One way to learn from a teacher. It owns its projection and pooling, so nothing of it is exported.
+
+    A row whose user (or item) the teacher does not know counts in neither numerator nor denominator.
+    """
+
+    def __init__(self, config: ObjectiveConfig, student: Student, teacher: Teacher) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, output: StudentOutput) -> Tensor:
+        """A scalar; 0 with no gradient where no row of the batch has a teacher."""
+        raise NotImplementedError

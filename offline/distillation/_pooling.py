@@ -1,0 +1,36 @@
+"""From the states of a sequence to one vector a user; padding has no weight.
+
+Shapes: B batch, T sequence, D embedding_dim.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Pooling = Literal["mean", "exponential", "attention", "last"]
+
+
+class Pool(nn.Module):
+    """mean; exponential: softmax(γ·t) over real positions, so newer items weigh more; attention: learnt; last."""
+
+    def __init__(self, kind: Pooling, dim: int, gamma: float = 0.1) -> None:
+        super().__init__()
+        self.kind = kind
+        self.gamma = gamma
+        self.attention = nn.Linear(dim, 1) if kind == "attention" else None
+
+    def forward(self, states_BTD: Tensor, real_BT: Tensor) -> Tensor:
+        if self.kind == "last":
+            return states_BTD[:, -1]
+        weights_BT = self._logits(states_BTD).masked_fill(~real_BT, -torch.inf).softmax(-1)
+        # a row without any item has no weights at all
+        return torch.einsum("bt,btd->bd", weights_BT.nan_to_num(0.0), states_BTD)
+
+    def _logits(self, states_BTD: Tensor) -> Tensor:
+        batch, length, _ = states_BTD.shape
+        if self.attention is not None:
+            return self.attention(states_BTD).squeeze(-1)
+        times_T = torch.arange(length, dtype=states_BTD.dtype, device=states_BTD.device)
+        slope = self.gamma if self.kind == "exponential" else 0.0
+        return (slope * times_T).expand(batch, length)

@@ -1,0 +1,113 @@
+"""Is one run better than another? Paired by user, over seeds, with an interval.
+
+Shapes: S seeds, U users that both runs were asked about.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from offline.evaluation.metrics import hit_rate, mrr, ndcg
+from shared.errors import DataError
+
+_METRICS = {"hr": hit_rate, "ndcg": ndcg, "mrr": mrr}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Baseline a against variant b on one metric. Differences are b − a; the interval holds 95 %.
+
+    p is two-sided: twice the share of resamples on the wrong side of 0, at least 1 / resamples.
+    """
+
+    metric: str
+    users: int
+    seeds: int
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def relative(self) -> float:
+        """Difference as a share of a."""
+        return self.difference / self.a if self.a else float("nan")
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+    def sentence(self) -> str:
+        """The verdict for people."""
+        a, low, high = self.a or float("nan"), self.low, self.high
+        verdict = "significant" if self.significant else "not significant"
+        return (
+            f"{self.metric}: {self.a:.4f} → {self.b:.4f}, {self.relative:+.1%} "
+            f"[{low / a:+.1%}, {high / a:+.1%}] over {self.users} users and {self.seeds} seed(s), "
+            f"p = {self.p:.2g}: {verdict}"
+        )
+
+
+def compare(
+    a: list[pl.DataFrame], b: list[pl.DataFrame], metric: str = "ndcg@10", *, resamples: int = 10_000, seed: int = 0
+) -> Comparison:
+    """Paired bootstrap over users of the seed-mean metric; frames as written by `evaluate.per_user`.
+
+    Where there are several seeds on both sides, the seeds are resampled as well as the users: the interval then
+    covers both kinds of luck.
+    """
+    users = _common_users(a + b)
+    values_a, values_b = _values(a, users, metric), _values(b, users, metric)
+    random = np.random.default_rng(seed)
+    differences = np.array([_resampled(values_a, values_b, random) for _ in range(resamples)])
+    low, high = np.quantile(differences, [0.025, 0.975])
+    wrong_side = min((differences <= 0).mean(), (differences >= 0).mean())
+    mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
+    return Comparison(
+        metric=metric,
+        users=len(users),
+        seeds=min(len(a), len(b)),
+        a=mean_a,
+        b=mean_b,
+        difference=mean_b - mean_a,
+        low=float(low),
+        high=float(high),
+        p=float(max(2 * wrong_side, 1 / resamples)),
+    )
+
+
+def _resampled(a_SU: NDArray[np.float64], b_SU: NDArray[np.float64], random: np.random.Generator) -> float:
+    n_users = a_SU.shape[1]
+    weights_U = np.bincount(random.integers(n_users, size=n_users), minlength=n_users) / n_users
+    return float((_seed_mean(b_SU, random) - _seed_mean(a_SU, random)) @ weights_U)
+
+
+def _seed_mean(values_SU: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    seeds = len(values_SU)
+    if seeds == 1:
+        return values_SU[0]
+    weights_S = np.bincount(random.integers(seeds, size=seeds), minlength=seeds) / seeds
+    return weights_S @ values_SU
+
+
+def _common_users(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    common = frames[0].select("user_id")
+    for frame in frames[1:]:
+        common = common.join(frame.select("user_id"), on="user_id", how="semi")
+    if not len(common):
+        raise DataError("the two runs share no test user; compare runs on the same data and split.")
+    return common.sort("user_id")
+
+
+def _values(frames: list[pl.DataFrame], users: pl.DataFrame, metric: str) -> NDArray[np.float64]:
+    name, _, k = metric.partition("@")
+    if name not in _METRICS or not k.isdigit():
+        raise DataError(f"{metric!r} is no metric; name hr, ndcg or mrr at a k, such as ndcg@10.")
+    per_case = _METRICS[name]
+    ranks = [users.join(frame, on="user_id", how="left")["rank"].to_numpy() for frame in frames]
+    return np.stack([per_case(one, int(k)) for one in ranks])

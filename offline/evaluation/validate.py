@@ -1,0 +1,41 @@
+"""The rank of the right item while training, straight from the torch student.
+
+Only validation comes here. The test is scored once, on the exported graph (`evaluate.py`).
+"""
+
+# Shapes: B cases of a batch, N n_items + 1
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from offline.data.split import Cases
+from offline.students._base import Student
+from shared.schema import PAD
+from shared.sequences import left_pad, right_fill
+
+_CASES_PER_BATCH = 512
+
+
+@torch.inference_mode()
+def validation_ranks(student: Student, cases: Cases) -> NDArray[np.int64]:
+    """Rank of each target among all items that were not seen, from 1; 0 for a target that train never saw.
+
+    A tie counts against the target.
+    """
+    student.eval()
+    device = student.items.weight.device
+    order = np.argsort(cases.histories.lengths, kind="stable")
+    ranks = np.zeros(len(cases), dtype=np.int64)
+    for first in range(0, len(order), _CASES_PER_BATCH):
+        rows = order[first : first + _CASES_PER_BATCH]
+        histories = [cases.histories[int(row)] for row in rows]
+        items_BT = torch.from_numpy(left_pad(histories, student.config.max_length)).to(device)
+        scores_BN = student.last_state(items_BT) @ student.item_table().T
+        scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)).to(device), -torch.inf)
+        scores_BN[:, PAD] = -torch.inf
+        targets_B = torch.from_numpy(cases.targets[rows]).to(device)
+        own_B1 = scores_BN.gather(1, targets_B[:, None])
+        ranks_B = (scores_BN >= own_B1).sum(1)
+        ranks[rows] = torch.where((targets_B == PAD) | own_B1[:, 0].isinf(), 0, ranks_B).cpu().numpy()
+    return ranks

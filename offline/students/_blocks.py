@@ -1,0 +1,91 @@
+"""Parts that several students are built from.
+
+Shapes: B batch, T sequence, D embedding_dim, H heads.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shared.schema import PAD
+
+_POOL_SIZE = 1 << 22  # floats; a few times the largest activation, so that offsets rarely repeat
+
+
+class PooledDropout(nn.Module):
+    """Dropout that cuts its mask from a pool drawn once.
+
+    Drawing one random number an element costs more on a CPU than the matrix products around it; a random place in
+    a pool of ready numbers costs one. On an accelerator ordinary dropout is used.
+    """
+
+    pool: Tensor
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.register_buffer("pool", torch.empty(0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        size = x.numel()
+        if x.device.type != "cpu" or size > _POOL_SIZE:
+            return functional.dropout(x, self.p)
+        if not self.pool.numel():
+            self.pool = torch.empty(2 * _POOL_SIZE).bernoulli_(1 - self.p).div_(1 - self.p)
+        start = int(torch.randint(2 * _POOL_SIZE - size, ()))
+        return x * self.pool[start : start + size].view(x.shape)
+
+
+def causal_mask(items_BT: Tensor) -> Tensor:
+    """(B, 1, T, T) bool, True where a query may look: not ahead, and not at padding.
+
+    Every position may see itself, so no row is empty (an empty row is NaN after the softmax).
+    """
+    length = items_BT.shape[1]
+    not_ahead_TT = torch.ones(length, length, dtype=torch.bool, device=items_BT.device).tril()
+    itself_TT = torch.eye(length, dtype=torch.bool, device=items_BT.device)
+    real_B11T = (items_BT != PAD)[:, None, None, :]
+    return (not_ahead_TT & real_B11T) | itself_TT
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention; may answer for the newest position only."""
+
+    def __init__(self, dim: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.project_in = nn.Linear(dim, 3 * dim)
+        self.project_out = nn.Linear(dim, dim)
+
+    def forward(self, x_BTD: Tensor, mask_B1QT: Tensor, *, only_last: bool = False) -> Tensor:
+        q_BTD, k_BTD, v_BTD = self.project_in(x_BTD).chunk(3, dim=-1)
+        if only_last:
+            q_BTD, mask_B1QT = q_BTD[:, -1:], mask_B1QT[:, :, -1:]
+        out_BHTd = functional.scaled_dot_product_attention(
+            self._heads(q_BTD), self._heads(k_BTD), self._heads(v_BTD), attn_mask=mask_B1QT
+        )
+        return self.project_out(out_BHTd.transpose(1, 2).flatten(2))
+
+    def _heads(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention and feed-forward, each added to what came in."""
+
+    def __init__(self, dim: int, n_heads: int, dropout: float, expansion: int = 4) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(dim)
+        self.attention = SelfAttention(dim, n_heads)
+        self.norm_feed = nn.LayerNorm(dim)
+        self.feed = nn.Sequential(
+            nn.Linear(dim, expansion * dim), nn.GELU(), PooledDropout(dropout), nn.Linear(expansion * dim, dim)
+        )
+        self.dropout = PooledDropout(dropout)
+
+    def forward(self, x_BTD: Tensor, mask_B1TT: Tensor, *, only_last: bool = False) -> Tensor:
+        kept_BQD = x_BTD[:, -1:] if only_last else x_BTD
+        kept_BQD = kept_BQD + self.dropout(self.attention(self.norm_attention(x_BTD), mask_B1TT, only_last=only_last))
+        return kept_BQD + self.dropout(self.feed(self.norm_feed(kept_BQD)))

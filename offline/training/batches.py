@@ -1,0 +1,77 @@
+"""Training sequences in batches of like length, so that almost nothing is spent on padding.
+
+Shapes: B batch, T longest sequence of the batch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from offline.data.ragged import Ragged
+from shared.sequences import left_pad
+
+# Lengths are sorted within this many batches at a time: sorted enough to save work, random enough to learn.
+_BATCHES_PER_POOL = 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """users (B,) user_index; sequences (B, T) item indexes, left-padded, the newest last."""
+
+    users_B: Tensor
+    sequences_BT: Tensor
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Pieces of histories that fit into a student: rows (W,) name the user, start and end the slice of `values`."""
+
+    values: NDArray[np.int64]
+    users: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+def cut_windows(train: Ragged, max_length: int, *, every: bool = True) -> Windows:
+    """Cut each history into windows of max_length inputs and their targets, counted from its end.
+
+    Neighbours share one item, so every event but the first of a history is a target once. With `every` False only
+    the newest window of each user is kept (as the published code does).
+    """
+    lengths = train.lengths
+    rows = np.flatnonzero(lengths >= 2)
+    steps = lengths[rows] - 1  # number of targets
+    counts = -(-steps // max_length) if every else np.ones_like(steps)
+    users = np.repeat(rows, counts)
+    nth = np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ends = train.offsets[users + 1] - nth * max_length
+    starts = np.maximum(train.offsets[users], ends - max_length - 1)
+    return Windows(train.values, users, starts, ends)
+
+
+def batches(windows: Windows, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
+    """All windows once, in an order that depends on seed and epoch alone."""
+    random = np.random.default_rng((seed, epoch))
+    order = random.permutation(len(windows))
+    lengths = windows.ends - windows.starts
+    pool = batch_size * _BATCHES_PER_POOL
+    groups = []
+    for first in range(0, len(order), pool):
+        part = order[first : first + pool]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        groups += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
+    for group in random.permutation(len(groups)):
+        yield _batch(windows, groups[group])
+
+
+def _batch(windows: Windows, rows: NDArray[np.int64]) -> Batch:
+    histories = [windows.values[windows.starts[row] : windows.ends[row]] for row in rows]
+    longest = max(len(history) for history in histories)
+    return Batch(torch.from_numpy(windows.users[rows]), torch.from_numpy(left_pad(histories, longest)))

@@ -1,0 +1,290 @@
+"""The only training loop. It knows no student's and no objective's name.
+
+Everything random in an epoch depends on (seed, epoch) alone, so an interrupted run that goes on from its checkpoint
+ends with the same weights as one that was never interrupted.
+"""
+
+# Shapes: B batch, T sequence, D embedding_dim, M positions with a target, K negatives
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from offline.config import Section
+from offline.data.split import Split
+from offline.distillation._base import Objective, StudentOutput
+from offline.evaluation.metrics import hit_rate, ndcg
+from offline.evaluation.validate import validation_ranks
+from offline.progress import Progress
+from offline.students._base import Student
+from offline.training import losses
+from offline.training.batches import Batch, Windows, batches, cut_windows
+from offline.training.checkpoint import load_checkpoint, save_checkpoint
+from offline.training.schedule import LearningRate, learning_rate_factor
+
+
+class TrainingConfig(Section):
+    """How a student is trained; the same budget for a plain run and a distilled one."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(256, ge=1, description="windows a step")
+    learning_rate: float = Field(2e-3, gt=0)
+    rate: LearningRate = "cosine"
+    warmup_steps: int = Field(50, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(5.0, gt=0)
+    loss: Literal["full_softmax", "sampled_softmax", "gbce", "bce"] = "sampled_softmax"
+    negatives: int = Field(512, ge=1, description="shared by a batch; sampled_softmax and gbce")
+    popularity_power: float = Field(0.5, ge=0, le=1, description="negatives are drawn ∝ popularity^power; gbce: 0")
+    gbce_calibration: float = Field(0.75, ge=0, le=1)
+    bf16: bool = Field(True, description="scores of the full softmax in bfloat16 (sums stay in float32)")
+    every_window: bool = Field(True, description="long histories in pieces; false: only the newest piece")
+    patience: int = Field(10, ge=1, description="evaluations without a better validation NDCG@10 before stopping")
+    evaluate_every: int = Field(1, ge=1, description="epochs")
+    seed: int = 0
+
+
+@dataclass
+class EpochLog:
+    """One line of the training's diary. Losses are means over steps; objectives are logged raw, unscaled."""
+
+    epoch: int
+    seconds: float
+    loss: float
+    objectives: dict[str, float] = field(default_factory=dict)
+    ndcg: float | None = None
+    hit_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training leaves: the student carries the weights of `best_epoch`."""
+
+    best_epoch: int
+    log: list[EpochLog]
+    validation_ranks: np.ndarray[Any, np.dtype[np.int64]] | None
+
+
+def fit(
+    student: Student,
+    split: Split,
+    objectives: Sequence[Objective],
+    config: TrainingConfig,
+    progress: Progress,
+    work: Path,
+    *,
+    stop_after: int | None = None,
+) -> Fitted:
+    """Train `student` in place and leave it with its best weights.
+
+    With validation cases in the split, the best epoch is the one of the highest validation NDCG@10 and training stops
+    after `patience` evaluations without a better one. Without (protocol "refit"), `stop_after` epochs of the same
+    schedule are run and the last weights are kept. `work` holds the checkpoint.
+    """
+    run = _Run(student, split, objectives, config)
+    run.resume(work)
+    last = stop_after or config.epochs
+    while run.epoch < last and not run.finished:
+        run.one_epoch()
+        run.validate(is_last=run.epoch == last)
+        save_checkpoint(work, run.state())
+        progress.update("training", run.epoch, last)
+        progress.say(run.describe())
+    run.keep_best()
+    ranks = validation_ranks(student, split.validation) if split.validation is not None else None
+    return Fitted(best_epoch=run.best_epoch, log=run.log, validation_ranks=ranks)
+
+
+class _Run:
+    """The state of one training."""
+
+    def __init__(self, student: Student, split: Split, objectives: Sequence[Objective], config: TrainingConfig) -> None:
+        self.student = student
+        self.objectives = nn.ModuleList(objectives)
+        self.config = config
+        self.split = split
+        self.windows: Windows = cut_windows(split.train, student.config.max_length, every=config.every_window)
+        self.sampler = Negatives(split, config) if config.loss != "full_softmax" else None
+        self.device = student.items.weight.device
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(module.parameters())} for module in (student, *objectives)],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
+        self.epoch = 0
+        self.best_epoch = 0
+        self.best_ndcg = -1.0
+        self.best_weights: dict[str, Tensor] | None = None
+        self.evaluations_since_best = 0
+        self.log: list[EpochLog] = []
+
+    @property
+    def finished(self) -> bool:
+        return self.split.validation is not None and self.evaluations_since_best >= self.config.patience
+
+    def one_epoch(self) -> None:
+        started = time.perf_counter()
+        self.epoch += 1
+        torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)
+        self.student.train()
+        self.objectives.train()
+        own_sum = torch.zeros((), device=self.device)
+        sums = {objective.config.name: torch.zeros((), device=self.device) for objective in self._objectives()}
+        for step, batch in enumerate(batches(self.windows, self.config.batch_size, self.config.seed, self.epoch)):
+            self._set_rate((self.epoch - 1) * self.steps_per_epoch + step)
+            own_sum += self._step(batch, sums)
+        active = {o.config.name for o in self._objectives() if o.config.active(self.epoch)}
+        self.log.append(
+            EpochLog(
+                epoch=self.epoch,
+                seconds=round(time.perf_counter() - started, 3),
+                loss=float(own_sum) / self.steps_per_epoch,
+                objectives={
+                    name: float(value) / self.steps_per_epoch for name, value in sums.items() if name in active
+                },
+            )
+        )
+
+    def _objectives(self) -> list[Objective]:
+        return [module for module in self.objectives if isinstance(module, Objective)]
+
+    def _step(self, batch: Batch, sums: dict[str, Tensor]) -> Tensor:
+        examples = self.student.examples(batch.sequences_BT.to(self.device))
+        states = self.student.hidden_states(examples.items_BT)
+        asked_BT = examples.targets_BT != 0
+        own = self._own_loss(states[-1][asked_BT], examples.targets_BT[asked_BT])
+        output = StudentOutput(states, examples.items_BT, batch.users_B.to(self.device))
+        total = own
+        for objective in self._objectives():
+            if objective.config.active(self.epoch):
+                raw = objective(output)
+                sums[objective.config.name] += raw.detach()
+                total = _joined(total, own, raw, objective)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        for module in (self.student, *self._objectives()):
+            # one clip each: an objective's projection must not shorten the student's step
+            nn.utils.clip_grad_norm_(module.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        return own.detach()
+
+    def _own_loss(self, states_MD: Tensor, targets_M: Tensor) -> Tensor:
+        table_ND = self.student.item_table()
+        if self.sampler is None:
+            return losses.full_softmax(states_MD, table_ND, targets_M, bf16=self.config.bf16)
+        match self.config.loss:
+            case "gbce":
+                return losses.gbce(
+                    states_MD,
+                    table_ND,
+                    targets_M,
+                    self.sampler.draw(self.config.negatives),
+                    n_items=self.student.n_items,
+                    calibration=self.config.gbce_calibration,
+                )
+            case "bce":
+                return losses.bce(states_MD, table_ND, targets_M, self.sampler.draw(len(targets_M)))
+            case _:
+                negatives_K = self.sampler.draw(self.config.negatives)
+                return losses.sampled_softmax(states_MD, table_ND, targets_M, negatives_K, self.sampler.log_expected_N)
+
+    def _set_rate(self, step: int) -> None:
+        total = self.steps_per_epoch * self.config.epochs
+        factor = learning_rate_factor(step, total, self.config.warmup_steps, self.config.rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * factor
+
+    def validate(self, *, is_last: bool) -> None:
+        """Score the validation cases where it is their turn, and remember the best weights."""
+        if self.split.validation is None:
+            self.best_epoch = self.epoch
+            return
+        if self.epoch % self.config.evaluate_every and not is_last:
+            return
+        ranks = validation_ranks(self.student, self.split.validation)
+        entry = self.log[-1]
+        entry.ndcg, entry.hit_rate = float(ndcg(ranks, 10).mean()), float(hit_rate(ranks, 10).mean())
+        if entry.ndcg > self.best_ndcg:
+            self.best_ndcg, self.best_epoch, self.evaluations_since_best = entry.ndcg, self.epoch, 0
+            self.best_weights = {name: value.clone() for name, value in self.student.state_dict().items()}
+        else:
+            self.evaluations_since_best += 1
+
+    def keep_best(self) -> None:
+        if self.best_weights is not None:
+            self.student.load_state_dict(self.best_weights)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "student": self.student.state_dict(),
+            "objectives": self.objectives.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_ndcg": self.best_ndcg,
+            "best_weights": self.best_weights,
+            "evaluations_since_best": self.evaluations_since_best,
+            "log": [asdict(entry) for entry in self.log],
+        }
+
+    def resume(self, work: Path) -> None:
+        """Go on from the checkpoint in `work`, if there is one."""
+        state = load_checkpoint(work)
+        if state is None:
+            return
+        self.student.load_state_dict(state["student"])
+        self.objectives.load_state_dict(state["objectives"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.best_epoch, self.best_ndcg = state["epoch"], state["best_epoch"], state["best_ndcg"]
+        self.best_weights = state["best_weights"]
+        self.evaluations_since_best = state["evaluations_since_best"]
+        self.log = [EpochLog(**entry) for entry in state["log"]]
+
+    def describe(self) -> str:
+        """The last epoch in one line."""
+        entry = self.log[-1]
+        parts = [f"epoch {entry.epoch}", f"loss {entry.loss:.4f}"]
+        parts += [f"{name} {value:.4f}" for name, value in entry.objectives.items()]
+        if entry.ndcg is not None:
+            parts.append(f"validation NDCG@10 {entry.ndcg:.4f}")
+        return " · ".join([*parts, f"{entry.seconds:.1f} s"])
+
+
+def _joined(total: Tensor, own: Tensor, raw: Tensor, objective: Objective) -> Tensor:
+    """Add one objective to the loss, as its config says."""
+    config = objective.config
+    scale = 1.0
+    if config.match_scale:
+        scale = float((own.detach() / raw.detach().clamp(min=1e-8)).clamp(max=config.scale_cap))
+    if config.share:
+        total = total - config.weight * own
+    return total + config.weight * scale * raw
+
+
+class Negatives:
+    """Draws items ∝ popularity^power from the train events."""
+
+    def __init__(self, split: Split, config: TrainingConfig) -> None:
+        counts = np.bincount(split.train.values, minlength=len(split.item_index) + 1).astype(np.float64)
+        power = 0.0 if config.loss in ("gbce", "bce") else config.popularity_power
+        weights = np.maximum(counts, 1) ** power
+        weights[0] = 0
+        share = weights / weights.sum()
+        self._cumulative = torch.from_numpy(np.cumsum(share))
+        with np.errstate(divide="ignore"):
+            self.log_expected_N = torch.from_numpy(np.log(share * config.negatives)).float()
+        self.log_expected_N[0] = 0
+
+    def draw(self, count: int) -> Tensor:
+        """`count` item indexes, with replacement."""
+        places = torch.rand(count, dtype=torch.float64)
+        return torch.searchsorted(self._cumulative, places, right=True).clamp(1, len(self._cumulative) - 1)
