@@ -1,0 +1,95 @@
+"""What the data are and what was done to them: the report that every run shows and keeps."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from offline.data.content_hash import data_hash
+from offline.data.filters import Removed
+from offline.data.interactions import Clock, Interactions, Items
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts after cleaning, unless the name says otherwise. first, last: ISO times, or "positions"."""
+
+    source: str
+    users: int
+    items: int
+    interactions: int
+    density: float
+    mean_length: float
+    clock: Clock
+    first: str
+    last: str
+    weights: int  # events whose weight is known
+    items_with_title: int
+    items_with_text: int
+    text_coverage: float  # share of items with text
+    items_without_metadata: int
+    users_in_table: int
+    users_without_history: int
+    rows_read: dict[str, int]  # file → rows
+    rejects: dict[str, int]  # file → bad rows
+    identical_items: int  # rows of the items' file that only repeated another
+    removed: Removed
+    data_hash: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "DataReport":
+        """What `as_json` gave."""
+        return cls(**{**values, "removed": Removed(**values["removed"])})
+
+
+def make_report(
+    source: str,
+    interactions: Interactions,
+    items: Items,
+    users: pl.DataFrame | None,
+    *,
+    rows_read: dict[str, int],
+    rejects: dict[str, int],
+    removed: Removed,
+    items_without_metadata: int,
+    users_without_history: int,
+    identical_items: int,
+) -> DataReport:
+    """Count everything once."""
+    frame = interactions.frame
+    n_users, n_items = frame["user_id"].n_unique(), frame["item_id"].n_unique()
+    n_text = int((items.frame["text"] != "").sum())
+    return DataReport(
+        source=source,
+        users=n_users,
+        items=n_items,
+        interactions=frame.height,
+        density=frame.height / (n_users * n_items),
+        mean_length=frame.height / n_users,
+        clock=interactions.clock,
+        first=_moment(interactions, int(frame["timestamp"].min())),  # type: ignore[arg-type]
+        last=_moment(interactions, int(frame["timestamp"].max())),  # type: ignore[arg-type]
+        weights=frame.height - frame["weight"].null_count(),
+        items_with_title=int((items.frame["title"] != "").sum()),
+        items_with_text=n_text,
+        text_coverage=n_text / items.frame.height,
+        items_without_metadata=items_without_metadata,
+        users_in_table=0 if users is None else users.height,
+        users_without_history=users_without_history,
+        rows_read=rows_read,
+        rejects=rejects,
+        identical_items=identical_items,
+        removed=removed,
+        data_hash=data_hash(interactions, items, users),
+    )
+
+
+def _moment(interactions: Interactions, value: int) -> str:
+    if interactions.clock == "position":
+        return "positions"
+    return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,86 @@
+"""RecBole's atomic files: tab-separated `.inter`, `.item`, `.user` with a typed header (`name:type`).
+
+The format: https://recbole.io/docs/user_guide/data/atomic_files.html
+"""
+
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field
+
+from offline.config import Section
+from offline.data.rejects import Rejects
+from offline.data.sources import RawTable, RawTables, TimeUnit
+from offline.data.sources._files import find, find_optional, read_delimited, table
+from offline.progress import Progress
+from shared.errors import DataError
+
+TYPES = ("token", "token_seq", "float", "float_seq")
+
+
+class Config(Section):
+    """Field names as RecBole's own data sets use them."""
+
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    timestamp: str = Field("timestamp", description="the time field; where a file lacks it, its row order counts")
+    weight: str | None = Field("rating", description="a rating field; used where the file has it")
+    title: str | None = Field(None, description="unset: `title`, `movie_title` or `name`, whichever the file has")
+    time_unit: TimeUnit = "auto"
+    sequence_separator: str = Field(" ", min_length=1, description="between the values of a `_seq` field")
+
+
+TITLES = ("title", "movie_title", "name")
+
+
+def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
+    """All three files of the directory; `.item` and `.user` may be missing."""
+    path = find(root, "*.inter")
+    progress.say(f"reading {path.name}")
+    frame, kinds = _atomic(path, rejects)
+    columns = {"user_id": config.user_id, "item_id": config.item_id}
+    has_time = config.timestamp in kinds
+    if has_time:
+        columns["timestamp"] = config.timestamp
+    if config.weight in kinds and config.weight is not None:
+        columns["weight"] = config.weight
+    events = table(path, frame, columns)
+    if not has_time:
+        events = RawTable(events.file, events.frame.with_columns(timestamp=pl.col("row")), events.names)
+    return RawTables(
+        interactions=(events,),
+        items=_entities(config, root, rejects, "item"),
+        users=_entities(config, root, rejects, "user"),
+        clock="time" if has_time else "position",
+        time_unit=config.time_unit,
+    )
+
+
+def _entities(config: Config, root: Path | None, rejects: Rejects, kind: str) -> tuple[RawTable, ...]:
+    path = find_optional(root, f"*.{kind}")
+    if path is None:
+        return ()
+    frame, kinds = _atomic(path, rejects)
+    columns = {f"{kind}_id": config.item_id if kind == "item" else config.user_id}
+    title = config.title or next((name for name in TITLES if name in kinds), None)
+    if kind == "item" and title:
+        columns["title"] = title
+    lists = {name: config.sequence_separator for name, type_ in kinds.items() if type_.endswith("_seq")}
+    lists = {name: separator for name, separator in lists.items() if name not in columns.values()}
+    return (table(path, frame, columns, lists, others=True),)
+
+
+def _atomic(path: Path, rejects: Rejects) -> tuple[pl.LazyFrame, dict[str, str]]:
+    """The rows, and each field's type by name."""
+    frame = read_delimited(path, rejects, separator="\t", quoted=False)
+    headers = [name for name in frame.collect_schema().names() if name != "row"]
+    kinds = {}
+    for header in headers:
+        name, _, kind = header.rpartition(":")
+        if not name or kind not in TYPES:
+            raise DataError(
+                f"{path.name}, row 1: the field {header!r} is not `name:type` with a type among {', '.join(TYPES)}; "
+                "correct the header."
+            )
+        kinds[name] = kind
+    return frame.rename({header: header.rpartition(":")[0] for header in headers}), kinds

@@ -1,0 +1,100 @@
+"""A made-up library, seeded: needs no file, and its text really tells what a reader takes next (see `_world.py`)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from offline.config import Section
+from offline.data.rejects import Rejects
+from offline.data.sources import RawTable, RawTables
+from offline.data.sources._world import Events, World, describe_items, make_world, simulate
+from offline.progress import Progress
+
+MAX_CHUNK_USERS = 8192
+MAX_SEEN_CELLS = 48_000_000  # users × items of the seen table of one chunk
+
+
+class Config(Section):
+    """Size and seed of the world; 400,000 users of mean length 25 make ten million events."""
+
+    users: int = Field(2_000, ge=1, le=20_000_000)
+    items: int = Field(1_000, ge=20, le=2_000_000)
+    mean_length: float = Field(25.0, ge=5, description="events a user, on average")
+    seed: int = Field(7, ge=0)
+
+
+def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
+    """The world in memory; nothing is read from `root`."""
+    world, items = _world(config)
+    frames, drifts = [], []
+    for events in _chunks(config, world, progress):
+        frames.append(_frame(events, items["item_id"]))
+        drifts.append(events.drifts)
+    events_frame = pl.concat(frames).with_row_index("row", offset=1)
+    users = _users(config, np.concatenate(drifts))
+    return RawTables(
+        interactions=(RawTable("synthetic interactions", events_frame.lazy()),),
+        items=(RawTable("synthetic items", items.with_row_index("row", offset=1).lazy()),),
+        users=(RawTable("synthetic users", users.with_row_index("row", offset=1).lazy()),),
+        time_unit="ms",
+    )
+
+
+def write_world(config: Config, directory: Path, progress: Progress) -> int:
+    """Stream the same world to interactions.parquet, items.parquet and users.parquet; returns the number of events.
+
+    Memory holds one chunk of users, whatever the size. The `table` source reads the result.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    world, items = _world(config)
+    items.write_parquet(directory / "items.parquet")
+    drifts, n_events = [], 0
+    schema = _frame(Events(*(np.empty(0, np.int64),) * 3, np.empty(0, bool)), items["item_id"]).to_arrow().schema
+    with pq.ParquetWriter(directory / "interactions.parquet", schema) as writer:
+        for events in _chunks(config, world, progress):
+            writer.write_table(_frame(events, items["item_id"]).to_arrow().cast(schema))
+            drifts.append(events.drifts)
+            n_events += len(events.users)
+    _users(config, np.concatenate(drifts)).write_parquet(directory / "users.parquet")
+    return n_events
+
+
+def _world(config: Config) -> tuple[World, pl.DataFrame]:
+    rng = np.random.default_rng(config.seed)
+    world = make_world(config.items, rng)
+    return world, describe_items(world, _ids("item_id", "i", np.arange(config.items), config.items), rng)
+
+
+def _chunks(config: Config, world: World, progress: Progress) -> Iterator[Events]:
+    size = max(1, min(MAX_CHUNK_USERS, MAX_SEEN_CELLS // config.items))
+    for first in range(0, config.users, size):
+        n_users = min(size, config.users - first)
+        # each chunk has its own stream of chance, so chunks do not depend on one another
+        rng = np.random.default_rng([config.seed, 1, first])
+        yield simulate(world, n_users, first, config.mean_length, rng)
+        progress.update("making up users", first + n_users, config.users)
+
+
+def _frame(events: Events, item_ids: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "user_id": _ids("user_id", "u", events.users, 10_000_000),
+            "item_id": item_ids.gather(events.items),
+            "timestamp": events.timestamps,
+        }
+    )
+
+
+def _users(config: Config, drifts: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pl.DataFrame:
+    ids = _ids("user_id", "u", np.arange(config.users), 10_000_000)
+    return pl.DataFrame({"user_id": ids, "drifts": drifts})
+
+
+def _ids(name: str, prefix: str, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], size: int) -> pl.Series:
+    """Ids of equal width, so that their order as text is their order as numbers."""
+    text = pl.Series(name, numbers).cast(pl.String).str.zfill(len(str(size - 1)))
+    return (prefix + text).alias(name)

@@ -1,0 +1,89 @@
+"""Tables of any make: CSV, TSV, Parquet or JSON lines, with a column mapping in the recipe."""
+
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from offline.config import Section
+from offline.data.rejects import Rejects
+from offline.data.sources import RawTable, RawTables, TimeUnit
+from offline.data.sources._files import given, read_any, table
+from offline.progress import Progress
+from shared.errors import DataError
+
+
+class Config(Section):
+    """File names under the data directory, and what their columns are called."""
+
+    interactions: str = Field("interactions.csv", description="the events: .csv, .tsv, .parquet or .jsonl, also .gz")
+    items: str | None = Field(None, description="what is known about the items")
+    users: str | None = Field(None, description="attributes and subset flags of the users")
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    timestamp: str | None = Field(None, description="column with clock times: seconds, milliseconds or ISO text")
+    position: str | None = Field(
+        None, description="column with the place in the user's history, where no time is known"
+    )
+    weight: str | None = Field(None, description="column with a rating or strength")
+    time_unit: TimeUnit = Field("auto", description="unit of whole-number times; auto tells it by magnitude")
+    title: str | None = Field(None, description="the items' title; unset: `title` where there is such a column")
+    lists: dict[str, str] = Field({}, description='item or user columns with several values: {genres = "|"}')
+
+    @model_validator(mode="after")
+    def _one_order(self) -> "Config":
+        if self.timestamp and self.position:
+            raise ValueError("name a timestamp or a position column, not both")
+        return self
+
+
+def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
+    """Without timestamp and position, the order of the rows is the order of each user's history."""
+    frame = read_any(_existing(root, config.interactions), rejects, progress)
+    columns = {"user_id": config.user_id, "item_id": config.item_id}
+    if order := config.timestamp or config.position:
+        columns["timestamp"] = order
+    if config.weight:
+        columns["weight"] = config.weight
+    events = table(Path(config.interactions), frame, columns)
+    if not order:
+        progress.say(
+            f"{events.file}: no time column is named, so the order of the rows is taken as the order of events"
+        )
+        events = RawTable(events.file, events.frame.with_columns(timestamp=pl.col("row")), events.names)
+    return RawTables(
+        interactions=(events,),
+        items=_items(config, root, rejects, progress),
+        users=_users(config, root, rejects, progress),
+        clock="time" if config.timestamp else "position",
+        time_unit=config.time_unit,
+    )
+
+
+def _items(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
+    if config.items is None:
+        return ()
+    frame = read_any(_existing(root, config.items), rejects, progress)
+    columns = {"item_id": config.item_id}
+    if config.title:
+        columns["title"] = config.title
+    return (table(Path(config.items), frame, columns, _lists(config, frame), others=True),)
+
+
+def _users(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
+    if config.users is None:
+        return ()
+    frame = read_any(_existing(root, config.users), rejects, progress)
+    return (table(Path(config.users), frame, {"user_id": config.user_id}, _lists(config, frame), others=True),)
+
+
+def _lists(config: Config, frame: pl.LazyFrame) -> dict[str, str]:
+    names = frame.collect_schema().names()
+    return {column: separator for column, separator in config.lists.items() if column in names}
+
+
+def _existing(root: Path | None, name: str) -> Path:
+    path = given(root) / name
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; correct its name in [data.options] or the directory of --data.")
+    return path
