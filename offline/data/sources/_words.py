@@ -19,9 +19,9 @@ SETTINGS = (
     "lighthouse", "monastery", "salt mine", "opera house", "orbital station", "fishing village", "desert caravan",
     "glacier", "tram depot", "orchard", "sunken city", "night market", "observatory", "marshland", "paper mill",
     "border town", "vineyard", "ice harbour", "botanical garden", "railway hotel", "coral reef", "university library",
-    "volcano island", "circus camp", "canal quarter", "pine forest", "copper foundry", "mountain pass", "tea plantation",
-    "abandoned theatre", "river delta", "clock tower", "wheat prairie", "underground archive", "spice bazaar",
-    "whaling station", "cathedral square", "airship dock", "sanatorium", "quarry",
+    "volcano island", "circus camp", "canal quarter", "pine forest", "copper foundry", "mountain pass",
+    "tea plantation", "abandoned theatre", "river delta", "clock tower", "wheat prairie", "underground archive",
+    "spice bazaar", "whaling station", "cathedral square", "airship dock", "sanatorium", "quarry",
 )  # fmt: skip
 
 MOTIFS = (
@@ -44,9 +44,9 @@ ADJECTIVES = (
 )  # fmt: skip
 
 NOUNS = (
-    "Ledger", "Harbour", "Oath", "Orchard", "Compass", "Lantern", "Inheritance", "Winter", "Crossing", "Verdict", "Garden",
-    "Signal", "Archive", "Daughter", "Tide", "Bell", "Road", "Cipher", "Kingdom", "Promise", "Machine", "Season", "Mirror",
-    "Passage", "Feast", "Exile", "Song", "Alibi", "Horizon", "Keeper", "Atlas", "Bargain",
+    "Ledger", "Harbour", "Oath", "Orchard", "Compass", "Lantern", "Inheritance", "Winter", "Crossing", "Verdict",
+    "Garden", "Signal", "Archive", "Daughter", "Tide", "Bell", "Road", "Cipher", "Kingdom", "Promise", "Machine",
+    "Season", "Mirror", "Passage", "Feast", "Exile", "Song", "Alibi", "Horizon", "Keeper", "Atlas", "Bargain",
 )  # fmt: skip
 
 FIRST_NAMES = ("Ada", "Bruno", "Clara", "Dario", "Edda", "Felix", "Greta", "Hugo", "Irma", "Jonas", "Kaia", "Leon")

@@ -5,22 +5,23 @@ all three, while most single items are taken too rarely for their ids to tell. S
 """
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from offline.data.ragged import IntArray
 from offline.data.sources import _words as words
 
-ITEMS_PER_THEME = 14
+ITEMS_PER_THEME = 20
 N_TASTES = 4  # themes that a user cares for
-N_CANDIDATES = 4
+N_CANDIDATES = 6
+FAVOURITE_POWER = 1.5
+MOOD_BONUS = 0.7  # beside a random number in 0 … 1
 NO_ITEM = -1
 
-SEQUEL_SHARE = 0.45  # of events after a part of a series: the next part
-FOLLOW_SHARE = 0.25  # of the others: the theme that usually comes after the last one
+SEQUEL_SHARE = 0.3  # of events after a part of a series: the next part
+FOLLOW_SHARE = 0.2  # of the others: the theme that usually comes after the last one
 STRAY_SHARE = 0.08  # anything at all
 
 
@@ -53,7 +54,7 @@ def make_world(n_items: int, rng: np.random.Generator) -> World:
     genre = np.sort(rng.integers(0, len(words.GENRES), n_themes))
     sizes = rng.multinomial(n_items - n_themes, rng.dirichlet(np.full(n_themes, 4.0))) + 1
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    share = rng.dirichlet(np.full(n_themes, 1.2))
+    share = rng.dirichlet(np.full(n_themes, 2.0))
     return World(
         item_theme=np.repeat(np.arange(n_themes), sizes),
         item_mood=rng.integers(0, len(words.MOODS), n_items),
@@ -68,7 +69,7 @@ def make_world(n_items: int, rng: np.random.Generator) -> World:
 def _sequels(starts: IntArray, rng: np.random.Generator) -> IntArray:
     """About half of the items stand in series of two to six parts, each inside one theme."""
     sequel = np.full(int(starts[-1]), NO_ITEM, dtype=np.int64)
-    for first, end in zip(starts[:-1], starts[1:], strict=True):
+    for first, end in pairwise(starts.tolist()):
         members = rng.permutation(np.arange(first, end))
         at = 0
         while at + 2 <= len(members) * 0.6:
@@ -110,6 +111,9 @@ def simulate(world: World, n_users: int, first_user: int, mean_length: float, rn
         rows = order[: np.searchsorted(-lengths[order], -step, side="left")]
         age = step / np.maximum(lengths[rows] - 1, 1)
         chosen = _choose(world, tastes, rows, age, last[rows], seen, rng)
+        # whose candidates were all seen draws once more; after that the step is lost
+        lost = chosen == NO_ITEM
+        chosen[lost] = _choose(world, tastes, rows[lost], age[lost], last[rows[lost]], seen, rng)
         items_UT[rows, step] = chosen
         taken = chosen != NO_ITEM
         seen[rows[taken], chosen[taken]] = True
@@ -142,12 +146,11 @@ def _choose(
     """The next item of each row: a sequel, else an unseen item of a theme that fits; NO_ITEM where all are seen."""
     theme = _next_themes(world, tastes, rows, age, last, rng)
     first, end = world.theme_starts[theme], world.theme_starts[theme + 1]
-    # squared, so that each theme has favourites and a long tail
-    place_UC = rng.random((len(rows), N_CANDIDATES)) ** 1.6
+    # a power above 1, so that each theme has favourites and a long tail
+    place_UC = rng.random((len(rows), N_CANDIDATES)) ** FAVOURITE_POWER
     candidates_UC = first[:, None] + (place_UC * (end - first)[:, None]).astype(np.int64)
     fits_UC = world.item_mood[candidates_UC] == tastes.mood_U[rows, None]
-    # a later part is rarely begun with: half of the readers pass it over for another candidate
-    score_UC = 2.0 * fits_UC + rng.random(candidates_UC.shape)
+    score_UC = MOOD_BONUS * fits_UC + rng.random(candidates_UC.shape)
     score_UC[seen[rows[:, None], candidates_UC]] = -1.0
     best = score_UC.argmax(1)
     at = np.arange(len(rows))
@@ -192,84 +195,3 @@ def _times(users: IntArray, n_users: int, rng: np.random.Generator) -> IntArray:
     share = (summed - summed[first[users]]) / np.maximum(total, 1e-9)
     moment = start[users] + stretch[users] * share
     return (EPOCH_MS + moment * SPAN_MS).astype(np.int64)
-
-
-def describe_items(world: World, item_ids: pl.Series, rng: np.random.Generator) -> pl.DataFrame:
-    """The library's catalogue: item_id, title, genre, mood, motifs, series, part, creator, year, description."""
-    themes = [_describe_theme(world, theme, rng) for theme in range(world.n_themes)]
-    series, part = _series(world)
-    stems = _stems(world.n_items, rng)
-    creators = [f"{first} {last}" for first in words.FIRST_NAMES for last in words.LAST_NAMES]
-    rows = []
-    for item in range(world.n_items):
-        theme, first = int(world.item_theme[item]), int(series[item])
-        about = themes[theme]
-        stem, number = stems[first], int(part[item])
-        in_series = number > 0
-        mood = words.MOODS[int(world.item_mood[item])]
-        motif2 = str(rng.choice(about["motifs"][1:]))
-        template = words.DESCRIPTIONS[int(rng.integers(len(words.DESCRIPTIONS)))]
-        text = template.format(**about["text"], motif2=motif2, mood=mood, Mood=mood.capitalize())
-        if number > 1:
-            text += f" Part {number} of the {stem} series, best read after part {number - 1}."
-        rows.append(
-            {
-                "title": f"{stem} {words.PARTS[number - 1]}".strip() if in_series else stem,
-                "genre": about["text"]["genre"],
-                "mood": mood,
-                "motifs": [about["text"]["motif"], motif2],
-                "setting": about["text"]["setting"],
-                "series": stem if in_series else None,
-                "part": number if in_series else None,
-                # a series has one creator, and a theme few
-                "creator": creators[(theme * 7 + first % 3) % len(creators)],
-                "year": int(1960 + (theme * 11 + first * 3) % 60 + max(number - 1, 0)),
-                "description": text,
-            }
-        )
-    return pl.DataFrame(rows, schema_overrides={"series": pl.String, "part": pl.Int64}).insert_column(0, item_ids)
-
-
-def _describe_theme(world: World, theme: int, rng: np.random.Generator) -> dict[str, Any]:
-    genre = list(words.GENRES)[int(world.theme_genre[theme])]
-    motifs = [str(one) for one in rng.choice(words.MOTIFS, size=4, replace=False)]
-    text = {
-        "genre": genre,
-        "hero": str(rng.choice(words.GENRES[genre])),
-        "setting": str(rng.choice(words.SETTINGS)),
-        "motif": motifs[0],
-    }
-    return {"text": text, "motifs": motifs}
-
-
-def _series(world: World) -> tuple[IntArray, IntArray]:
-    """For each item: the first part of its series (itself where alone), and its part's number (0 where alone)."""
-    series = np.arange(world.n_items)
-    part = np.zeros(world.n_items, dtype=np.int64)
-    later = set(world.item_sequel[world.item_sequel != NO_ITEM].tolist())
-    for first in np.flatnonzero(world.item_sequel != NO_ITEM):
-        if int(first) in later:
-            continue
-        number, item = 1, int(first)
-        while item != NO_ITEM:
-            series[item], part[item] = first, number
-            number, item = number + 1, int(world.item_sequel[item])
-    return series, part
-
-
-def _stems(n_items: int, rng: np.random.Generator) -> list[str]:
-    """A title for each item, all different."""
-    pairs = [f"The {adjective} {noun}" for adjective in words.ADJECTIVES for noun in words.NOUNS]
-    order = rng.permutation(len(pairs))
-    names = words.FIRST_NAMES
-    stems = []
-    for item in range(n_items):
-        again, at = divmod(item, len(pairs))
-        # past the first thousand, titles are told apart by whose story it is
-        whose = (
-            ""
-            if again == 0
-            else f" of {names[again % len(names)]}" + (f" {again // len(names)}" if again >= len(names) else "")
-        )
-        stems.append(pairs[order[at]] + whose)
-    return stems

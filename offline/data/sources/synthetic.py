@@ -11,7 +11,8 @@ from pydantic import Field
 from offline.config import Section
 from offline.data.rejects import Rejects
 from offline.data.sources import RawTable, RawTables
-from offline.data.sources._world import Events, World, describe_items, make_world, simulate
+from offline.data.sources._library import describe_items
+from offline.data.sources._world import Events, World, make_world, simulate
 from offline.progress import Progress
 
 MAX_CHUNK_USERS = 8192
