@@ -1,0 +1,136 @@
+"""`retort-serve`: read the settings once, open the bundle, listen."""
+
+import ipaddress
+import logging
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
+
+from serving.app import Application, create_app
+from serving.models import open_models
+from serving.settings import ServingSettings
+from shared.bundle import read_manifest
+from shared.errors import RetortError
+from shared.logging import configure_logging
+from shared.settings import Settings
+
+logger = logging.getLogger("serving")
+
+_BACKLOG = 2048
+
+
+def main() -> None:
+    """Serve until told to stop; 2 where the settings or the bundle cannot be used."""
+    try:
+        settings, serving = Settings(), ServingSettings()
+        serve(settings, serving)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        sys.exit(_told(f"the setting {name} cannot be used: {first['msg']}"))
+    except RetortError as error:
+        sys.exit(_told(str(error)))
+
+
+def serve(settings: Settings, serving: ServingSettings) -> None:
+    """Bind, say where, and run one worker here or several as children."""
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    check_binding(serving)
+    if serving.workers == 1:
+        app = create_app(settings, serving, models=open_models(serving))
+        listener = _bind(serving)
+        _announce(listener, settings, serving)
+        uvicorn.Server(uvicorn.Config(app, **_options(serving))).run(sockets=[listener])
+        return
+    if serving.bundle is not None:
+        read_manifest(serving.bundle)
+    with tempfile.TemporaryDirectory(prefix="retort-metrics-") as metrics_dir:
+        # prometheus_client asks the environment when it is imported, in each child.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["RETORT_METRICS_DIR"] = metrics_dir
+        listener = _bind(serving)
+        _announce(listener, settings, serving)
+        config = uvicorn.Config("serving.__main__:worker", factory=True, workers=serving.workers, **_options(serving))
+        Multiprocess(config, sockets=[listener]).run()
+
+
+def worker() -> Application:
+    """The application of one child process; a child is an entry point and reads the settings itself."""
+    settings, serving = Settings(), ServingSettings()
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    return create_app(settings, serving)
+
+
+def check_binding(serving: ServingSettings) -> None:
+    """Without keys nobody outside this machine may reach the server."""
+    if serving.keys_file is None and not _is_loopback(serving.host):
+        raise RetortError(
+            f"RETORT_HOST={serving.host} is reachable from outside and there are no API keys; "
+            "set RETORT_KEYS_FILE, or bind to 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(serving: ServingSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((serving.host, serving.port))
+    except OSError as error:
+        listener.close()
+        raise RetortError(
+            f"{serving.host}:{serving.port} cannot be bound ({error.strerror}); set RETORT_PORT to a free port."
+        ) from None
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _announce(listener: socket.socket, settings: Settings, serving: ServingSettings) -> None:
+    """One line for people and scripts: where, from what, and what is not protected."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    histories = "Redis" if settings.redis_url else "this process's memory (REDIS_URL is not set)"
+    origin = Path(serving.bundle).name if serving.bundle else f"alias {serving.alias}"
+    doors = "API keys" if serving.keys_file else "no API keys, loopback only"
+    print(
+        f"Retort serves {origin} at http://{shown}:{port} (docs at /docs; histories in {histories}; {doors})",
+        flush=True,
+    )
+
+
+def _options(serving: ServingSettings) -> dict[str, Any]:
+    return {
+        "loop": "uvloop",
+        "http": "httptools",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "date_header": False,
+        "backlog": _BACKLOG,
+        "timeout_graceful_shutdown": int(serving.drain_s),
+    }
+
+
+def _told(sentence: str) -> int:
+    print(f"retort-serve: {sentence}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

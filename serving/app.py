@@ -1,0 +1,104 @@
+"""The application: parts, routes, error documents. `create_app` is all that an entry point needs."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from serving.http import Front, Receive, Send
+from serving.http import Scope as AsgiScope
+from serving.models import Models, open_models
+from serving.problems import CONTENT_TYPE, Problem, invalid
+from serving.routes import events, health, recommend
+from serving.services import Services, build_services
+from serving.settings import ServingSettings
+from shared.history import HistoryStore
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_ABOUT = """Recommendations from a small student that learnt what a language model knows.
+
+Every answer says who gave it (`source`) and, where it is not the student over the whole history, why
+(`fallback_reason`). Errors are `application/problem+json`."""
+
+
+class Application(FastAPI):
+    """FastAPI behind the front that answers the hot routes itself."""
+
+    front: Front
+    services: Services
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+
+def create_app(
+    settings: Settings,
+    serving: ServingSettings,
+    *,
+    models: Models | None = None,
+    histories: HistoryStore | None = None,
+) -> Application:
+    """The application over these settings; `models` and `histories` where the caller has opened them already."""
+    services = build_services(settings, serving, models or open_models(serving), histories)
+    app = Application(title="Retort", version="1", description=_ABOUT, lifespan=_lifespan, redoc_url=None)
+    app.services = services
+    lane = {**recommend.handlers(services), **events.handlers(services)}
+    app.include_router(recommend.router(lane))
+    app.include_router(events.router(lane))
+    app.include_router(health.router(services))
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_failure)
+    app.front = Front(
+        super(Application, app).__call__,
+        lane,
+        services.metrics,
+        max_waiting=serving.max_waiting,
+        max_body_bytes=serving.max_body_bytes,
+    )
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    assert isinstance(app, Application)
+    services = app.services
+    for tenant, alias, slot in services.models.all():
+        if slot.current is not None:
+            services.metrics.model.labels(tenant, alias, slot.current.name, slot.current.version).set(1)
+    try:
+        yield
+    finally:
+        await services.histories.close()
+
+
+def _document(request: Request, problem: Problem) -> Response:
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    return Response(problem.body(request_id), problem.status, problem.headers, CONTENT_TYPE)
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _document(request, error)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return _document(request, invalid(list(error.errors())))
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _document(request, Problem(error.status_code, str(error.detail), headers=error.headers))
+
+
+async def _answer_failure(request: Request, error: Exception) -> Response:
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    logger.error("request failed", exc_info=error, extra={"request_id": request_id})
+    return _document(request, Problem(500, "The server failed; the request id finds it in the log."))

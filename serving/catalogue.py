@@ -1,0 +1,68 @@
+"""A bundle's items as serving needs them: popularity order, vectors, attributes by item index."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from shared.bundle import Bundle
+from shared.schema import ITEM_ID, PAD, POPULARITY, TEXT
+from shared.sequences import IntArray
+
+BoolArray = NDArray[np.bool_]
+
+
+class Catalogue:
+    """Read-only views over one bundle; arrays have n_items + 1 entries, PAD first."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self.n_items = bundle.manifest.n_items
+        self.index = bundle.item_index
+        self.columns = {name: bundle.items.column(name) for name in bundle.items.column_names}
+
+    def prepare(self) -> None:
+        """Build what the first request would otherwise wait for."""
+        _ = self.by_popularity, self.log_popularity, self.ids
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Item ids by index; PAD has the empty string."""
+        return ["", *self.index.ids]
+
+    @cached_property
+    def by_popularity(self) -> IntArray:
+        """All item indexes, the most popular first; equal counts in the order of their index."""
+        return np.argsort(-self._bundle.popularity[1:], kind="stable") + 1
+
+    @cached_property
+    def log_popularity(self) -> NDArray[np.float32]:
+        """log(1 + events) by index, the popularity fallback's score; PAD has −inf."""
+        scores = np.log1p(self._bundle.popularity).astype(np.float32)
+        scores[PAD] = -np.inf
+        return scores
+
+    @cached_property
+    def unit_vectors(self) -> NDArray[np.float32] | None:
+        """The student's item vectors, each of length one, (n_items + 1, D); None where the student has none."""
+        vectors = self._bundle.item_vectors
+        if vectors is None:
+            return None
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+    @property
+    def field_names(self) -> list[str]:
+        """What an answer can be decorated with."""
+        return [name for name in self.columns if name not in (ITEM_ID, POPULARITY, TEXT)]
+
+    def fields(self, item_index: int, names: list[str]) -> dict[str, Any]:
+        """The named attributes of one item, as JSON values."""
+        row = item_index - 1
+        return {name: _plain(self.columns[name][row]) for name in names if name in self.columns}
+
+
+def _plain(value: "pa.Scalar") -> Any:
+    return value.as_py()

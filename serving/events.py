@@ -1,0 +1,78 @@
+"""Events on their way in: into the history at once."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from serving.evidence import HistoryReader
+from serving.metrics import Metrics
+from serving.problems import Problem
+from serving.requests import Event
+from shared.errors import StoreError
+from shared.history import HistoryEvent, Owner, derived_event_id
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of the events: all of them, those that were new to a history."""
+
+    accepted: int
+    new: int
+
+
+class EventIntake:
+    """Turns events into history entries; an event that says it was accepted is stored."""
+
+    def __init__(
+        self,
+        reader: HistoryReader,
+        metrics: Metrics,
+        weights: dict[str, float],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._reader = reader
+        self._metrics = metrics
+        self._weights = weights
+        self._clock = clock
+
+    async def accept(self, events: Sequence[Event], tenant: str) -> Accepted:
+        """Store the events; 422 for an unknown type, 503 where the store does not answer."""
+        self._refuse_strange_types(events)
+        now_ms = int(self._clock() * 1000)
+        # Types that weigh nothing (impressions) are accepted and are no history.
+        entries = [_entry(event, tenant, now_ms) for event in events if self._weights[event.event_type] > 0]
+        try:
+            new = await self._reader.store.append(entries)
+        except StoreError as error:
+            self._metrics.store_failures.labels("append").inc()
+            raise Problem(
+                503,
+                "The events could not be stored; send them again, with their event_id they count once.",
+                headers={"retry-after": "2"},
+            ) from error
+        for owner in {entry.owner for entry in entries}:
+            self._reader.memory.drop(owner)
+        for event_type, count in Counter(event.event_type for event in events).items():
+            self._metrics.events.labels(event_type, "accepted").inc(count)
+        return Accepted(len(events), new)
+
+    def _refuse_strange_types(self, events: Sequence[Event]) -> None:
+        for place, event in enumerate(events):
+            if event.event_type not in self._weights:
+                known = ", ".join(sorted(self._weights))
+                raise Problem(
+                    422, f"{place}.event_type: this server knows {known}; set RETORT_EVENT_WEIGHTS for others."
+                )
+
+
+def _entry(event: Event, tenant: str, now_ms: int) -> HistoryEvent:
+    owner = (
+        Owner(event.user_id, tenant) if event.user_id is not None else Owner(event.session_id or "", tenant, "session")
+    )
+    if event.timestamp is None:
+        return HistoryEvent(owner, event.item_id, now_ms, event.event_id or uuid4().hex)
+    # A clock that runs ahead must not put its events in front of everything that is still to come.
+    time_ms = min(int(event.timestamp.timestamp() * 1000), now_ms)
+    return HistoryEvent(owner, event.item_id, time_ms, event.event_id or derived_event_id(event.item_id, time_ms))

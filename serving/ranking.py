@@ -1,0 +1,78 @@
+"""The student's run: questions that wait together are scored together."""
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.batching import Batcher
+from serving.bundles import LiveBundle
+from serving.metrics import Metrics
+from shared.sequences import IntArray
+
+FloatArray = NDArray[np.float32]
+Ranking = tuple[IntArray, FloatArray]  # best first: item indexes, scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """One history to rank for. `bias` is (1, n_items + 1) or None."""
+
+    live: LiveBundle
+    history: IntArray
+    hidden: IntArray
+    depth: int
+    bias: FloatArray | None = None
+
+
+class StudentRanker:
+    """Runs the graph for whoever waits."""
+
+    def __init__(self, metrics: Metrics, *, max_batch: int) -> None:
+        sizes = metrics.batch_sizes.labels("student")
+        self._seconds = metrics.stage_seconds.labels("student")
+        self._batcher: Batcher[Question, Ranking] = Batcher(self._answer, max_batch=max_batch, observe=sizes.observe)
+
+    async def rank(self, question: Question) -> Ranking:
+        """The best `depth` items; fewer where no more are left."""
+        return await self._batcher.ask(question)
+
+    async def _answer(self, questions: list[Question]) -> list[Ranking]:
+        started = time.perf_counter()
+        if all(question.live.runs_inline for question in questions):
+            rankings = run(questions)
+        else:
+            rankings = await asyncio.to_thread(run, questions)
+        self._seconds.observe(time.perf_counter() - started)
+        return rankings
+
+
+def run(questions: list[Question]) -> list[Ranking]:
+    """Rank all questions: one run of the graph for those without a bias, one each for the others.
+
+    A bias is as wide as the catalogue; stacking them would copy more than a run costs.
+    """
+    rankings: list[Ranking | None] = [None] * len(questions)
+    together: dict[int, list[int]] = defaultdict(list)
+    for place, question in enumerate(questions):
+        together[id(question.live) if question.bias is None else -place - 1].append(place)
+    for places in together.values():
+        _run_group(questions, places, rankings)
+    return [ranking for ranking in rankings if ranking is not None]
+
+
+def _run_group(questions: list[Question], places: list[int], rankings: list[Ranking | None]) -> None:
+    group = [questions[place] for place in places]
+    first = group[0]
+    ranked = first.live.scorer.top_k(
+        [question.history for question in group],
+        max(question.depth for question in group),
+        hidden=[question.hidden for question in group],
+        bias=first.bias,
+    )
+    for row, (place, question) in enumerate(zip(places, group, strict=True)):
+        items, scores = ranked.row(row)
+        rankings[place] = (items[: question.depth], scores[: question.depth])

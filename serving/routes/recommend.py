@@ -1,0 +1,92 @@
+"""`POST /recommend` and `GET /recommend`: hot, so they are handled from bytes to bytes."""
+
+import logging
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter
+
+from serving.answers import Answer, RecommendAnswer, Source
+from serving.auth import Scope
+from serving.http import Handler, Incoming, Outgoing, documented
+from serving.problems import Problem
+from serving.requests import RecommendRequest, parse_recommend, parse_recommend_query
+from serving.routes.documents import body_of, parameters_of, problems
+from serving.services import Services
+
+logger = logging.getLogger(__name__)
+
+_LISTS = frozenset({"history", "exclude"})
+_MAX_PARAMETERS = 3000
+
+
+def handlers(services: Services) -> dict[tuple[str, str], Handler]:
+    """The hot lane's entries."""
+    door, recommender, metrics = services.door, services.recommender, services.metrics
+
+    async def answer(request: RecommendRequest, incoming: Incoming, tenant: str) -> Outgoing:
+        if request.k > services.serving.max_k:
+            raise Problem(422, f"k: this server gives at most {services.serving.max_k} items.")
+        result = await recommender.recommend(request, tenant)
+        metrics.count_answer(result.source, result.reason)
+        if result.reason is not None:
+            _tell(result, incoming.request_id)
+        if result.source is Source.STATIC and not result.item_ids:
+            raise Problem(503, "No bundle is loaded and no static list is set.", headers={"retry-after": "5"})
+        return Outgoing(result.body(incoming.request_id), headers=result.headers)
+
+    async def post(incoming: Incoming) -> Outgoing:
+        caller = door.admit(incoming.headers, Scope.READ)
+        return await answer(parse_recommend(incoming.body), incoming, caller.tenant)
+
+    async def get(incoming: Incoming) -> Outgoing:
+        caller = door.admit(incoming.headers, Scope.READ)
+        return await answer(parse_recommend_query(_values(incoming.query)), incoming, caller.tenant)
+
+    return {("POST", "/recommend"): post, ("GET", "/recommend"): get}
+
+
+def router(lane: dict[tuple[str, str], Handler]) -> APIRouter:
+    """The same handlers, documented."""
+    routes = APIRouter(tags=["recommend"])
+    routes.add_api_route(
+        "/recommend",
+        documented(lane["POST", "/recommend"]),
+        methods=["POST"],
+        name="recommend",
+        summary="Recommend items to a user, a session or a history",
+        responses={200: {"model": RecommendAnswer}, **problems(401, 403, 413, 422, 429, 503)},
+        openapi_extra=body_of(RecommendRequest),
+    )
+    routes.add_api_route(
+        "/recommend",
+        documented(lane["GET", "/recommend"]),
+        methods=["GET"],
+        name="recommend_get",
+        summary="The same from a query string; lists repeat their parameter",
+        responses={200: {"model": RecommendAnswer}, **problems(401, 403, 422, 429, 503)},
+        openapi_extra=parameters_of(RecommendRequest, ("user_id", "session_id", "history", "k", "exclude")),
+    )
+    return routes
+
+
+def _values(query: bytes) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
+        )
+    except ValueError:  # a UnicodeDecodeError is one
+        raise Problem(422, "The query string is not percent-encoded UTF-8, or has too many parameters.") from None
+    for name, value in pairs:
+        if name in _LISTS:
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise Problem(422, f"The query parameter {name!r} is given twice.")
+        else:
+            values[name] = value
+    return values
+
+
+def _tell(result: Answer, request_id: str) -> None:
+    logger.info("degraded answer", extra={"request_id": request_id, "source": result.source, "reason": result.reason})

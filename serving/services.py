@@ -1,0 +1,76 @@
+"""Everything an application holds while it runs, built once and handed to the routes."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from serving.auth import Door, read_keys
+from serving.breaker import Breaker
+from serving.events import EventIntake
+from serving.evidence import HistoryReader
+from serving.metrics import Metrics
+from serving.models import Models
+from serving.ranking import StudentRanker
+from serving.recommender import Recommender
+from serving.settings import ServingSettings
+from shared.history import HistoryStore, MemoryHistory
+from shared.redis_history import RedisHistory
+from shared.settings import Settings
+
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts, wired."""
+
+    settings: Settings
+    serving: ServingSettings
+    metrics: Metrics
+    models: Models
+    histories: HistoryStore
+    reader: HistoryReader
+    recommender: Recommender
+    intake: EventIntake
+    door: Door
+    started_at: datetime
+
+
+def build_services(
+    settings: Settings, serving: ServingSettings, models: Models, histories: HistoryStore | None = None
+) -> Services:
+    """Wire the parts; nothing is dialled yet."""
+    metrics = Metrics(serving.metrics_dir)
+    histories = histories or open_histories(settings, serving)
+    breaker = Breaker(serving.breaker_failures, serving.breaker_rest_s)
+    reader = HistoryReader(
+        histories, metrics, limit=serving.history_limit, timeout_s=serving.history_timeout_s, breaker=breaker
+    )
+    recommender = Recommender(
+        models,
+        reader,
+        StudentRanker(metrics, max_batch=serving.max_batch),
+        deadline_s=serving.deadline_s,
+        static_items=serving.static_items,
+    )
+    return Services(
+        settings=settings,
+        serving=serving,
+        metrics=metrics,
+        models=models,
+        histories=histories,
+        reader=reader,
+        recommender=recommender,
+        intake=EventIntake(reader, metrics, serving.event_weights),
+        door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else ()),
+        started_at=datetime.now(UTC),
+    )
+
+
+def open_histories(settings: Settings, serving: ServingSettings) -> HistoryStore:
+    """Redis where one is named, else this process's memory."""
+    ttl_s = settings.history_ttl_days * _DAY_S or None
+    if settings.redis_url is None:
+        return MemoryHistory(settings.history_length, ttl_s)
+    return RedisHistory.from_url(
+        settings.redis_url, max_events=settings.history_length, ttl_s=ttl_s, timeout_s=serving.history_timeout_s
+    )

@@ -1,0 +1,136 @@
+"""A tiny real bundle: a graph with the contract of `shared/scoring.py`, sealed with golden requests.
+
+The student adds up the vectors of the history and counts the last item three times, so answers follow events.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from shared.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, Manifest, seal_bundle
+from shared.item_index import ItemIndex
+from shared.schema import PAD
+from shared.scoring import Scorer
+
+GENRES = ("drama", "comedy", "horror")
+MAX_LENGTH = 10
+
+
+def item_vectors(n_items: int, dim: int = 8, seed: int = 0) -> NDArray[np.float32]:
+    """(n_items + 1, dim), the PAD row is zero."""
+    vectors = np.random.default_rng(seed).normal(size=(n_items + 1, dim)).astype(np.float32)
+    vectors[PAD] = 0
+    return vectors
+
+
+def graph_bytes(vectors: NDArray[np.float32]) -> bytes:
+    """items, hidden, bias, k → top_items, top_scores."""
+    hide_pad = np.zeros((1, len(vectors)), np.float32)
+    hide_pad[0, PAD] = -np.inf
+    constants = {
+        "table": vectors,
+        "table_t": np.ascontiguousarray(vectors.T),
+        "hide_pad": hide_pad,
+        "last": np.array([-1], np.int64),
+        "axis": np.array([1], np.int64),
+        "two": np.array(2, np.float32),
+        "minus_inf": np.array(-np.inf, np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["table", "items"], ["vectors"]),
+        helper.make_node("ReduceSum", ["vectors", "axis"], ["total"], keepdims=0),
+        helper.make_node("Gather", ["vectors", "last"], ["last_1"], axis=1),
+        helper.make_node("Squeeze", ["last_1", "axis"], ["last_vector"]),
+        helper.make_node("Mul", ["last_vector", "two"], ["more_last"]),
+        helper.make_node("Add", ["total", "more_last"], ["state"]),
+        helper.make_node("MatMul", ["state", "table_t"], ["raw"]),
+        helper.make_node("Add", ["raw", "hide_pad"], ["without_pad"]),
+        helper.make_node("Add", ["without_pad", "bias"], ["biased"]),
+        helper.make_node("Shape", ["hidden"], ["hidden_shape"]),
+        helper.make_node("Expand", ["minus_inf", "hidden_shape"], ["updates"]),
+        helper.make_node("ScatterElements", ["biased", "hidden", "updates"], ["scores"], axis=1),
+        helper.make_node("TopK", ["scores", "k"], ["top_scores", "top_items"], axis=1, sorted=1),
+    ]
+    integer, real = TensorProto.INT64, TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info("items", integer, ["B", "T"]),
+            helper.make_tensor_value_info("hidden", integer, ["B", "H"]),
+            helper.make_tensor_value_info("bias", real, ["R", "C"]),
+            helper.make_tensor_value_info("k", integer, [1]),
+        ],
+        [
+            helper.make_tensor_value_info("top_items", integer, ["B", "K"]),
+            helper.make_tensor_value_info("top_scores", real, ["B", "K"]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    payload: bytes = model.SerializeToString()
+    return payload
+
+
+def item_table(n_items: int, seed: int = 0) -> pa.Table:
+    """Ids i1 … i<n>; i1 is the most popular; attributes of every kind that a bundle may hold."""
+    random = np.random.default_rng(seed)
+    numbers = range(1, n_items + 1)
+    return pa.table(
+        {
+            "item_id": [f"i{n}" for n in numbers],
+            "popularity": pa.array([10 * (n_items - n) for n in numbers], pa.int64()),
+            "title": [f"Title {n}" for n in numbers],
+            "genre": [GENRES[n % 3] for n in numbers],
+            "tags": [[f"t{n % 2}", f"t{n % 5}"] if n % 7 else None for n in numbers],
+            "year": pa.array([1980 + n % 40 for n in numbers], pa.int64()),
+            "price": random.uniform(1, 100, n_items).round(2),
+            "available": [n % 10 != 0 for n in numbers],
+            "expires_at": [datetime(2020 if n % 9 == 0 else 2200, 1, 1, tzinfo=UTC) for n in numbers],
+        }
+    )
+
+
+def make_bundle(
+    target_dir: Path, *, n_items: int = 60, seed: int = 0, name: str = "tiny", with_vectors: bool = True
+) -> Path:
+    """Seal a bundle and return its directory."""
+    vectors = item_vectors(n_items, seed=seed)
+    graph = graph_bytes(vectors)
+    table = item_table(n_items, seed)
+    work = target_dir / f".work-{name}-{seed}"
+    work.mkdir(parents=True)
+    (work / MODEL).write_bytes(graph)
+    pq.write_table(table, work / ITEMS)
+    if with_vectors:
+        np.save(work / ITEM_VECTORS, vectors)
+    scorer = Scorer(graph, n_items=n_items, max_length=MAX_LENGTH)
+    index = ItemIndex(table.column("item_id").to_pylist())
+    lines = [golden(scorer, index, history) for history in (["i1"], ["i2", "i3"], [f"i{n}" for n in range(1, 15)])]
+    (work / GOLDEN).write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    manifest = Manifest(
+        name=name,
+        student="tiny",
+        max_length=MAX_LENGTH,
+        n_items=n_items,
+        created_at="2026-11-21T00:00:00Z",
+        git_commit="0" * 40,
+        recipe={"seed": seed},
+        data_hash="d" * 64,
+        protocol="held",
+        metrics={"validation": {"ndcg@10": 0.1}, "test": {"hr@10": 0.2, "ndcg@10": 0.1}},
+    )
+    return seal_bundle(work, target_dir, manifest)
+
+
+def golden(scorer: Scorer, index: ItemIndex, history: list[str], k: int = 5) -> dict[str, object]:
+    """One golden request with the answer that the graph gives now."""
+    items, scores = scorer.top_k([index.indexes(history)], k).row(0)
+    ids = [index.id(int(item)) for item in items]
+    return {"history": history, "exclude": [], "k": k, "items": ids, "scores": scores.tolist()}
