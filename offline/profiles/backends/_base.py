@@ -1,0 +1,89 @@
+"""What every language model behind a profile does: prompts in, texts out, in the same order.
+
+A backend is a file here with `Config` (a `Section`, the recipe's `[profiles.options]`) and
+`open_backend(config, sampling, settings) -> ProfileBackend`. It knows no users, no files and no database.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypedDict
+
+from offline.profiles.history import Event
+
+
+class Message(TypedDict):
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question, twice: as chat messages, and as the structured history they were made from.
+
+    task: what is asked; parts: profiles to be updated, merged or combined, oldest first; attempt: 0 for the first time.
+    schema: a JSON schema that the answer must obey, None for plain text.
+    """
+
+    messages: tuple[Message, ...]
+    events: tuple[Event, ...]
+    task: Literal["write", "update", "merge", "combine"] = "write"
+    aspect: str = ""
+    parts: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = field(default=None, hash=False)
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A model's answer; `error` says in one clause why there is no usable text, `final` that asking again is no use."""
+
+    text: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    error: str | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the model is asked; written beside every text."""
+
+    temperature: float
+    max_output_tokens: int
+    seed: int
+
+
+# Called with (place in the prompts, reply) of all that are ready, as soon as they are.
+Arrived = Callable[[Sequence[tuple[int, Reply]]], None]
+
+
+class ProfileBackend(Protocol):
+    """The contract. `context_tokens` is None where length does not matter."""
+
+    @property
+    def model(self) -> str:
+        """The name that is stored beside each text."""
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Prompt and answer together may not be longer."""
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Length of the chat as the model will read it, its own template included."""
+
+    def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+        """Answer all prompts, in their order. Raises ProfileError where asking on is pointless."""
+
+    def close(self) -> None:
+        """Give back what the model holds."""
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """The same chat for models that know no system role (Gemma): its text opens the first turn of the user."""
+    system = "\n".join(one["content"] for one in messages if one["role"] == "system")
+    rest = [one for one in messages if one["role"] != "system"]
+    if not system or not rest:
+        return list(rest)
+    return [Message(role=rest[0]["role"], content=f"{system}\n\n{rest[0]['content']}"), *rest[1:]]

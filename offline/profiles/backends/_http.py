@@ -1,0 +1,66 @@
+"""Reading what an OpenAI-compatible server answers, the well-formed and the other."""
+
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from offline.profiles.backends._base import Reply
+
+
+class Unanswered(Exception):  # noqa: N818  it is an answer that has not come yet
+    """Worth another attempt, in `retry_after_s` at the earliest."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class Refused(Exception):  # noqa: N818  the server's answer, not our failure
+    """This prompt will not be answered."""
+
+
+def read_answer(response: httpx.Response) -> Reply:
+    """The text of a 2xx answer. Raises Unanswered where the body is cut or of another form."""
+    try:
+        body = response.json()
+        choice = body["choices"][0]
+        message, finish = choice["message"], choice.get("finish_reason")
+        text, refusal = message.get("content"), message.get("refusal")
+        usage = body.get("usage") or {}
+        tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise Unanswered(f"an answer that is not what was promised: {response.text[:120]!r}") from None
+    if refusal or finish == "content_filter":
+        return Reply("", *tokens, error=f"a refusal ({refusal or 'content filter'})")
+    if finish == "length":
+        return Reply(text or "", *tokens, error="cut off at max_output_tokens")
+    return Reply(text if isinstance(text, str) else "", *tokens)
+
+
+def error_text(response: httpx.Response) -> str:
+    """What the server says went wrong, on one line."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = response.text
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        error = " ".join(str(error[key]) for key in ("message", "code") if error.get(key))
+    return " ".join(str(error).split())[:200] or response.reason_phrase
+
+
+def retry_after_s(response: httpx.Response) -> float | None:
+    """The header in seconds, whether it says seconds or a date."""
+    value = response.headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,199 @@
+"""What can be said of a history by counting: shares, decades, drift, series, repeats. English, like the templates."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median, pstdev
+
+from offline.profiles.history import Event
+
+_MAX_VALUE_CHARS = 48  # longer strings are descriptions, not categories
+_MIN_DRIFT = 0.12  # change of share between early and late events that is worth a remark
+_MIN_EVENTS_FOR_DRIFT = 6
+_STOP_WORDS = (
+    "the and of with for this that their they from are was were has have his her its who which into over under about "
+    "after before when while where than then them him she you your our out one two all any not but can will must each "
+    "other more most some such only own same too very just also item items new set pack"
+)
+_STOP = frozenset(_STOP_WORDS.split())
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Short phrases by subject, the strongest first, and a summary of one or two sentences."""
+
+    likes: list[str]
+    words: list[str]
+    numbers: list[str]
+    liked: list[str]
+    dislikes: list[str]
+    habits: list[str]
+    recent: list[str]
+    summary: str
+
+
+def describe(events: Sequence[Event], top: int) -> Phrases:
+    """Say of a history what counting shows. Raises nothing: an item without attributes still has a title."""
+    values = [_values(event) for event in events]
+    shares = _shares(values)
+    likes = [f"{name}: {_listed(pairs[:top])}" for name, pairs in shares.items() if pairs]
+    recent = _drift(values, top)
+    liked, disliked = _rated(events, values, top)
+    words = _words(events, 2 * top)
+    return Phrases(
+        likes=likes,
+        words=[f"words that return in what was chosen: {', '.join(words)}"] if words else [],
+        numbers=_numbers(events),
+        liked=[f"rated above this person's average: {', '.join(liked)}"] if liked else [],
+        dislikes=[f"rated below this person's average: {', '.join(disliked)}"] if disliked else [],
+        habits=_habits(events, shares, top),
+        recent=recent,
+        summary=_summary(len(events), shares, recent, words),
+    )
+
+
+Value = tuple[str, str]  # (attribute, value)
+
+
+def _values(event: Event) -> list[Value]:
+    """The categories of one event, each once: lists and paths (`a > b`, `a|b`) are taken apart."""
+    found: dict[Value, None] = {}
+    for name, value in event.facts.attributes.items():
+        if isinstance(value, bool):
+            found.update({(name, "yes" if value else "no"): None})
+        elif isinstance(value, str | list):
+            parts = value if isinstance(value, list) else re.split(r"\s*(?:>|\|)\s*", value)
+            found.update({(name, part.strip()): None for part in parts if 0 < len(part.strip()) <= _MAX_VALUE_CHARS})
+        elif name in _PERIODS and _is_year(value):
+            found.update({("period", _decade(value)): None})
+    return list(found)
+
+
+_PERIODS = ("year", "release_year", "released")
+
+
+def _is_year(value: float) -> bool:
+    return 1850 <= value <= 2100
+
+
+def _decade(year: float) -> str:
+    return f"{int(year) // 10 * 10}s"
+
+
+def _shares(values: Sequence[list[Value]]) -> dict[str, list[tuple[str, float]]]:
+    """For each attribute, how large a part of the events has each value; the most frequent first."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for of_event in values:
+        for name, value in of_event:
+            counts[name][value] += 1
+    kept = {name: _ranked(counter) for name, counter in counts.items() if _is_category(counter, len(values))}
+    return {name: [(value, n / len(values)) for value, n in ranked] for name, ranked in kept.items()}
+
+
+def _is_category(counter: Counter[str], n_events: int) -> bool:
+    """An attribute that never says the same twice (a code, a name) describes nobody's taste."""
+    return n_events < 4 or max(counter.values()) > 1
+
+
+def _ranked(counter: Counter[str]) -> list[tuple[str, int]]:
+    """Equal values by name: the same history gives the same text."""
+    return sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _listed(pairs: Iterable[tuple[str, float]]) -> str:
+    return ", ".join(f"{value} ({share:.0%})" for value, share in pairs)
+
+
+def _numbers(events: Sequence[Event]) -> list[str]:
+    columns: dict[str, list[float]] = defaultdict(list)
+    for event in events:
+        for name, value in event.facts.attributes.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                columns[name].append(float(value))
+    said = []
+    for name, values in columns.items():
+        middle, low, high = median(values), min(values), max(values)
+        said.append(f"{name} is mostly around {middle:g}, from {low:g} to {high:g}")
+    return said
+
+
+def _drift(values: Sequence[list[Value]], top: int) -> list[str]:
+    """What the last third of the events holds more, or less, than the events before it."""
+    if len(values) < _MIN_EVENTS_FOR_DRIFT:
+        return []
+    cut = len(values) - max(3, len(values) // 3)
+    early, late = _flat_shares(values[:cut]), _flat_shares(values[cut:])
+    change = {value: late.get(value, 0.0) - early.get(value, 0.0) for value in early.keys() | late.keys()}
+    ordered = sorted(change, key=lambda value: (-abs(change[value]), value))[:top]
+    more = [f"{value[1]}" for value in ordered if change[value] >= _MIN_DRIFT]
+    less = [f"{value[1]}" for value in ordered if change[value] <= -_MIN_DRIFT]
+    said = [f"lately more of {', '.join(more)}"] if more else []
+    return [*said, f"lately less of {', '.join(less)}"] if less else said
+
+
+def _flat_shares(values: Sequence[list[Value]]) -> dict[Value, float]:
+    counter = Counter(value for of_event in values for value in of_event)
+    return {value: n / len(values) for value, n in counter.items()}
+
+
+def _rated(events: Sequence[Event], values: Sequence[list[Value]], top: int) -> tuple[list[str], list[str]]:
+    """Values whose events were weighed clearly above, and clearly below, this person's mean."""
+    pairs = zip(events, values, strict=True)
+    known = [(event.weight, of_event) for event, of_event in pairs if event.weight is not None]
+    weights = [weight for weight, _ in known]
+    if len(weights) < 4 or (spread := pstdev(weights)) == 0:
+        return [], []
+    by_value: dict[str, list[float]] = defaultdict(list)
+    for weight, of_event in known:
+        for _, value in of_event:
+            by_value[value].append(weight)
+    middle = fmean(weights)
+    lift = {value: (fmean(given) - middle) / spread for value, given in by_value.items() if len(given) >= 2}
+    ordered = sorted(lift, key=lambda value: (-abs(lift[value]), value))
+    above = [value for value in ordered if lift[value] >= 0.3][:top]
+    return above, [value for value in ordered if lift[value] <= -0.3][:top]
+
+
+def _words(events: Sequence[Event], n: int) -> list[str]:
+    """Content words that several events share, counted once an event."""
+    counter: Counter[str] = Counter()
+    for event in events:
+        words = re.findall(r"[^\W\d_]{3,}", f"{event.facts.title} {event.facts.text}".lower())
+        counter.update(set(words) - _STOP)
+    enough = 2 if len(events) > 3 else 1
+    return [word for word, count in _ranked(counter)[:n] if count >= enough]
+
+
+def _habits(events: Sequence[Event], shares: dict[str, list[tuple[str, float]]], top: int) -> list[str]:
+    titles = Counter(event.facts.title for event in events)
+    repeated = sum(count - 1 for count in titles.values()) / len(events)
+    said = [f"comes back to the same thing in {repeated:.0%} of the choices"] if repeated else []
+    if series := _series(titles)[:top]:
+        said.append(f"follows series: {', '.join(series)}")
+    for name, pairs in shares.items():
+        favourite, strongest = pairs[0]
+        if len(events) >= 4 and strongest >= 0.7:
+            said.append(f"stays close to {favourite}")
+        elif len(events) >= 8 and strongest <= 0.25:
+            said.append(f"explores widely: no {name} has more than a quarter")
+    return said
+
+
+def _series(titles: Counter[str]) -> list[str]:
+    """Beginnings that several different titles share: before a colon, a number or a roman numeral."""
+    stems: Counter[str] = Counter()
+    for title in titles:
+        stem = re.split(r":|\s+(?:\d+|[IVX]{1,4})\b|\s+\(|,", title, maxsplit=1)[0].strip()
+        if len(stem) >= 3:
+            stems[stem] += 1
+    return [stem for stem, count in _ranked(stems) if count >= 2]
+
+
+def _summary(n_events: int, shares: dict[str, list[tuple[str, float]]], recent: list[str], words: list[str]) -> str:
+    strongest = [pairs[0] for pairs in shares.values() if pairs]
+    strongest.sort(key=lambda pair: (-pair[1], pair[0]))
+    known = "only one choice is" if n_events == 1 else f"{n_events} choices are"
+    taste = ", ".join(value for value, _ in strongest[:3]) or ", ".join(words[:3]) or "no single kind of thing"
+    said = f"A person of whom {known} known, and who is drawn most of all to {taste}."
+    return f"{said} {recent[0][:1].upper()}{recent[0][1:]}." if recent else said

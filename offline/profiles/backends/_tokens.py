@@ -1,0 +1,60 @@
+"""How long a chat is for a model that answers elsewhere."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from offline.profiles.backends._base import Message, without_system
+from shared.errors import ProfileError
+
+TokenCounter = Callable[[Sequence[Message]], int]
+
+_BYTES_PER_TOKEN = 3  # English runs at 4 and more; JSON, names and other scripts lower
+_TOKENS_PER_MESSAGE = 8  # what chat templates put around a turn
+
+
+def estimated_tokens(messages: Sequence[Message]) -> int:
+    """Rather too many: a prompt that is halved needlessly costs less than one that is refused."""
+    return sum(len(one["content"].encode()) // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE for one in messages)
+
+
+def hub_counter(name: str) -> TokenCounter:
+    """Counts with a tokenizer and its chat template, from the hub or a folder."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ProfileError(
+            f"the tokenizer {name!r} cannot be loaded ({str(error).splitlines()[0]}); "
+            "give [profiles.options] tokenizer a hub name or a folder with a tokenizer."
+        ) from None
+    return template_counter(tokenizer)
+
+
+def template_counter(tokenizer: Any) -> TokenCounter:
+    """Counts through `apply_chat_template`, with the system turn folded in where the template knows none."""
+    folds = not accepts_system(tokenizer)
+
+    def count(messages: Sequence[Message]) -> int:
+        chat = without_system(messages) if folds else list(messages)
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        return len(tokenizer.encode(text, add_special_tokens=False))
+
+    return count
+
+
+def accepts_system(tokenizer: Any) -> bool:
+    """Whether the chat template takes a system turn. Raises ProfileError where there is no template at all."""
+    from jinja2 import TemplateError
+
+    if not getattr(tokenizer, "chat_template", None):
+        raise ProfileError(
+            "the model's tokenizer has no chat template: profiles want an instruction-tuned model; name one in "
+            "[profiles.options]."
+        )
+    chat = [Message(role="system", content="a"), Message(role="user", content="b")]
+    try:
+        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    except TemplateError:
+        return False
+    return True

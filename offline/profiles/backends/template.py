@@ -1,0 +1,93 @@
+"""A profile by rule, from the metadata alone. No language model is called, and the model's name says so."""
+
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field
+
+from offline.config import Section
+from offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling
+from offline.profiles.backends._rules import Phrases, describe
+from offline.profiles.checks import StructuredProfile
+from shared.settings import LanguageModelSettings
+
+MODEL = "template-rules-2 (no language model was called)"
+
+
+class Config(Section):
+    """`[profiles.options]` of the template backend."""
+
+    top: int = Field(5, ge=1, le=20, description="values named for each attribute")
+
+
+def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSettings) -> "TemplateBackend":
+    """Needs neither sampling nor settings: the same history always gives the same text."""
+    return TemplateBackend(config)
+
+
+class TemplateBackend:
+    """Reads the structured history of a prompt and never its messages."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    @property
+    def model(self) -> str:
+        """Says that this is no language model."""
+        return MODEL
+
+    @property
+    def context_tokens(self) -> None:
+        """A rule reads any length."""
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Words; nothing is ever cut by it."""
+        return sum(len(one["content"].split()) for one in messages)
+
+    def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+        """One text a prompt; merged and combined profiles are written from all their events anew."""
+        replies = [Reply(self._text(prompt), 0, 0) for prompt in prompts]
+        arrived(list(enumerate(replies)))
+        return replies
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+    def _text(self, prompt: Prompt) -> str:
+        phrases = describe(prompt.events, self._config.top)
+        if prompt.schema is not None:
+            return _structured(phrases).model_dump_json()
+        return _prose(phrases, prompt.aspect)
+
+
+def _structured(phrases: Phrases) -> StructuredProfile:
+    return StructuredProfile(
+        likes=phrases.likes,
+        dislikes=phrases.dislikes,
+        habits=phrases.habits,
+        recent=phrases.recent,
+        summary=phrases.summary,
+    )
+
+
+# What each aspect is mostly about; an aspect not named here hears everything.
+_ASPECTS: dict[str, Iterable[str]] = {
+    "tastes": ("likes", "liked", "dislikes"),
+    "genres": ("likes", "liked", "dislikes"),
+    "themes": ("words", "liked", "recent"),
+    "periods": ("numbers", "habits", "recent"),
+    "needs": ("likes", "words", "recent"),
+    "patterns": ("likes", "habits", "recent", "numbers"),
+    "brands": ("likes", "liked", "dislikes"),
+    "habits": ("habits", "recent"),
+}
+_EVERYTHING = ("likes", "words", "numbers", "liked", "dislikes", "habits", "recent")
+
+
+def _prose(phrases: Phrases, aspect: str) -> str:
+    chosen = _ASPECTS.get(aspect, _EVERYTHING)
+    paragraphs = [_sentences(getattr(phrases, name)) for name in chosen]
+    return "\n".join([phrases.summary, *(one for one in paragraphs if one)])
+
+
+def _sentences(phrases: list[str]) -> str:
+    return " ".join(f"{phrase[:1].upper()}{phrase[1:]}." for phrase in phrases)

@@ -1,0 +1,99 @@
+"""`[profiles]`: what is written of each user, and by whom."""
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from offline.config import Section, parse_section
+from offline.plugins import load_plugin, plugin_names
+from offline.profiles.backends._base import ProfileBackend, Sampling
+from offline.profiles.checks import CheckRules
+from offline.profiles.planning import Mode
+from offline.profiles.prompt import COMBINED, Family, PromptWriter, aspect_names
+from shared.errors import RecipeError
+from shared.settings import LanguageModelSettings
+
+BACKENDS = "offline.profiles.backends"
+AUTO, IMPORTED = "auto", "imported"
+
+
+class ProfilesConfig(Section):
+    """`[profiles]`. Everything but the options of the backend is declared here."""
+
+    backend: str = Field(
+        AUTO, description="template, openai, vllm, imported; auto: openai where OPENAI_* is set, else template"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="the backend's own keys; imported: path")
+    family: Family = Field("long", description="long, short, json, or several aspects a user")
+    domain: str = Field("generic", description="which templates: generic, movies, products")
+    aspects: tuple[str, ...] = Field((), description="family = aspects: which; none named: all of the domain")
+    combine: bool = Field(True, description="family = aspects: one more profile made of the aspects")
+    mode: Mode = Field("agg_after", description="histories beyond the context: merged after, or carried along")
+    language: str = Field("en", description="language of the profile; a code or a name")
+    attributes: tuple[str, ...] | None = Field(None, description="item attributes in prompts; unset: all")
+    item_text_chars: int = Field(160, ge=0, description="characters of each item's text in prompts")
+    max_history: int | None = Field(200, ge=1, description="latest events that a profile is written from; null: all")
+    max_output_tokens: int = Field(1000, ge=16)
+    temperature: float = Field(0.7, ge=0, le=2)
+    seed: int = Field(42, ge=0)
+    attempts: int = Field(3, ge=1, description="how often a bad reply is asked for, the first time included")
+    max_failed: float = Field(0.5, gt=0, le=1, description="share of failed users that stops the run")
+    retry_failed: bool = Field(True, description="a rerun asks again where the model had failed")
+    chunk_users: int = Field(512, ge=1, description="users worked on at a time")
+    checks: CheckRules = Field(default_factory=CheckRules, validate_default=True)
+
+    @field_validator("backend")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        names = [AUTO, IMPORTED, *plugin_names(BACKENDS)]
+        if name not in names:
+            raise ValueError(f"choose one of: {', '.join(names)}")
+        return name
+
+    @property
+    def sampling(self) -> Sampling:
+        """What backends are told of it."""
+        return Sampling(self.temperature, self.max_output_tokens, self.seed)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What is stored beside each text; a change asks the model again."""
+        return {
+            "temperature": self.temperature,
+            "max_output_tokens": self.max_output_tokens,
+            "seed": self.seed,
+            "mode": self.mode,
+        }
+
+
+def writers(config: ProfilesConfig) -> list[PromptWriter]:
+    """One for each aspect that is asked of each user, in order."""
+    known = aspect_names(config.family, config.domain)
+    if config.aspects and config.family != "aspects":
+        raise RecipeError(f"[profiles] aspects wants family = 'aspects', not {config.family!r}.")
+    if unknown := [name for name in config.aspects if name not in known]:
+        raise RecipeError(f"[profiles] aspects names {unknown[0]!r}; domain {config.domain!r} has: {', '.join(known)}.")
+    chosen = config.aspects or known
+    return [PromptWriter(config.family, config.domain, aspect, config.language) for aspect in chosen]
+
+
+def combiner(config: ProfilesConfig) -> PromptWriter | None:
+    """Writes one profile of several aspects, where the recipe wants that."""
+    if config.family != "aspects" or not config.combine:
+        return None
+    return PromptWriter(config.family, config.domain, COMBINED, config.language)
+
+
+def backend_name(config: ProfilesConfig, settings: LanguageModelSettings) -> str:
+    """What `auto` means here and now."""
+    if config.backend != AUTO:
+        return config.backend
+    return "openai" if settings.openai_base_url or settings.openai_api_key else "template"
+
+
+def open_backend(config: ProfilesConfig, settings: LanguageModelSettings) -> ProfileBackend:
+    """The plug-in the recipe names, opened with its own options."""
+    plugin = load_plugin(BACKENDS, backend_name(config, settings))
+    options = parse_section(plugin.Config, config.options, "profiles.options")
+    backend: ProfileBackend = plugin.open_backend(options, config.sampling, settings)
+    return backend

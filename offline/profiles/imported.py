@@ -1,0 +1,134 @@
+"""Profiles that were written elsewhere: JSONL with `user_id`, `profile` and, if known, `model`; joined by id."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import Field
+
+from offline.config import Section, parse_section
+from offline.profiles.checks import find_problem
+from offline.profiles.config import IMPORTED, ProfilesConfig
+from offline.profiles.history import UserHistory
+from offline.profiles.prompt import WHOLE
+from offline.profiles.report import ProfilesReport
+from offline.profiles.store import ProfileStore, Question, Record
+from shared.errors import ProfileError
+from shared.hashing import hash_file
+from shared.schema import MAX_ID_LENGTH
+
+VERSION = "imported"
+
+
+class Config(Section):
+    """`[profiles.options]` of `backend = "imported"`."""
+
+    path: Path = Field(description="JSONL, one user a line")
+    model: str | None = Field(None, description="who wrote them; unset: each line's `model`, else 'unknown'")
+    min_coverage: float = Field(0.0, ge=0, le=1, description="share of users with a history that must have a profile")
+
+
+def read_profiles(config: Config, aspect: str) -> Iterator[Record]:
+    """All lines, checked. Raises ProfileError with the line of a duplicate or malformed row."""
+    if not config.path.is_file():
+        raise ProfileError(
+            f"there is no file {config.path}; set [profiles.options] path to the JSONL with the profiles."
+        )
+    digest = hash_file(config.path)
+    lines_by_user: dict[str, int] = {}
+    with config.path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            row, where = _parse(line, f"{config.path}, line {number}"), f"{config.path}, line {number}"
+            user_id = _user_id(row, where)
+            if (first := lines_by_user.setdefault(user_id, number)) != number:
+                raise ProfileError(
+                    f"{where}: user_id {user_id!r} stands in line {first} already; keep one profile a user."
+                )
+            model = config.model or str(row.get("model") or "unknown")
+            yield Record(user_id, digest, Question(aspect, VERSION, model[:MAX_ID_LENGTH]), _text(row, where))
+
+
+def _parse(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ProfileError(f"{where} is not JSON ({error}); write one object a line.") from None
+    if not isinstance(row, dict):
+        raise ProfileError(f"{where} is no JSON object; write {{'user_id': …, 'profile': …}}.")
+    return row
+
+
+def _user_id(row: dict[str, Any], where: str) -> str:
+    value = row.get("user_id")
+    # 12 and "12" are the same user, as they are in the interactions
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise ProfileError(f"{where}: user_id is {value!r}; give each line the user's id as text or a whole number.")
+    return str(value)
+
+
+def _text(row: dict[str, Any], where: str) -> str:
+    text = row.get("profile")
+    if not isinstance(text, str):
+        raise ProfileError(f"{where}: profile is {text!r}; give each line the profile as text.")
+    return text.strip()
+
+
+def check_coverage(config: Config, given: Collection[str], wanted: Collection[str]) -> None:
+    """Raises ProfileError where the file is of other users, or of too few of them."""
+    if not given:
+        raise ProfileError(f"{config.path} holds no profile; give a file with one JSON object a line.")
+    matched = len(set(given) & set(wanted))
+    if not matched:
+        raise ProfileError(
+            f"{config.path} holds profiles of other users: none of its {len(given)} user ids "
+            f"(like {next(iter(given))!r}) is among the {len(wanted)} users with a history "
+            f"(like {next(iter(wanted), None)!r}); give the file that belongs to this data."
+        )
+    if (share := matched / len(wanted)) < config.min_coverage:
+        raise ProfileError(
+            f"{config.path} covers {share:.1%} of the users, but [profiles.options] min_coverage wants "
+            f"{config.min_coverage:.1%}; lower it or give a fuller file."
+        )
+
+
+def import_profiles(histories: Iterable[UserHistory], config: ProfilesConfig, store: ProfileStore) -> ProfilesReport:
+    """Join a file by user id; lines of other users are counted, bad texts recorded as failed."""
+    options = parse_section(Config, config.options, "profiles.options")
+    records = {record.user_id: record for record in read_profiles(options, WHOLE)}
+    report = ProfilesReport(IMPORTED)
+    with_history = set()
+    for history in histories:
+        report.users += 1
+        if history.item_ids:
+            with_history.add(history.user_id)
+        else:
+            report.without_history += 1
+    check_coverage(options, records, with_history)
+    ours = [_checked(record, config) for user_id, record in records.items() if user_id in with_history]
+    store.save(ours)
+    report.source = ours[0].history_hash
+    report.questions = sorted({record.question for record in ours})
+    report.not_ours = len(records) - len(ours)
+    problems = [record.error for record in ours if record.error is not None]
+    report.written, report.problems = len(ours) - len(problems), Counter(problems)
+    lacking = len(with_history) - len(ours)
+    report.failed = len(problems) + lacking
+    if lacking:
+        report.problems["no line in the file"] = lacking
+    if problems and len(problems) > config.max_failed * len(ours):
+        raise ProfileError(
+            f"{options.path}: {len(problems)} of {len(ours)} profiles are unusable (most often: "
+            f"{report.problems.most_common(1)[0][0]}); mend the file, or see [profiles.checks]."
+        )
+    return report
+
+
+def _checked(record: Record, config: ProfilesConfig) -> Record:
+    problem = find_problem(record.text, config.checks) if record.text else "empty"
+    if problem is None:
+        return record
+    return Record(record.user_id, record.history_hash, record.question, None, record.parameters, error=problem)

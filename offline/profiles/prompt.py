@@ -1,0 +1,146 @@
+"""From a history to chat messages: text files with named slots, the history quoted as data.
+
+Templates are `templates/<family>/<domain>.txt` (what a profile must contain: the form) and the four tasks `write`,
+`update`, `merge`, `combine`. All tasks show the same form, so their instructions cannot disagree. User ids never enter
+a prompt: nothing here ever sees one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from string import Template
+from typing import Any, Literal
+
+import orjson
+
+from offline.profiles.backends._base import Message, Prompt
+from offline.profiles.checks import StructuredProfile
+from offline.profiles.history import Event
+from shared.errors import RecipeError
+from shared.hashing import hash_json
+
+TEMPLATES = Path(__file__).parent / "templates"
+Family = Literal["long", "short", "json", "aspects"]
+TASKS = ("write", "update", "merge", "combine")
+WHOLE = "whole"  # the aspect of a profile that is about everything
+COMBINED = "combined"  # the aspect of a profile made of the other aspects
+
+_LANGUAGES = {"en": "English", "ru": "Russian", "de": "German", "fr": "French", "es": "Spanish"}
+# Beside `<`, which opens our markers, the two line ends that JSON lets through.
+_ESCAPES = {ord("<"): "\\u003c", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def domains(family: Family) -> list[str]:
+    """Names of the domains that a family has templates for."""
+    return sorted(path.stem for path in (TEMPLATES / family).iterdir())
+
+
+def aspect_names(family: Family, domain: str) -> tuple[str, ...]:
+    """The aspects that a family writes of each user: one for all families but `aspects`."""
+    if domain not in domains(family):
+        raise RecipeError(
+            f"[profiles] family {family!r} has no domain {domain!r}; choose one of: {', '.join(domains(family))}."
+        )
+    if family != "aspects":
+        return (WHOLE,)
+    return tuple(sorted(path.stem for path in (TEMPLATES / family / domain).glob("*.txt")))
+
+
+@dataclass(frozen=True)
+class PromptWriter:
+    """Builds the prompts of one family, domain and aspect."""
+
+    family: Family
+    domain: str
+    aspect: str = WHOLE
+    language: str = "en"
+
+    @cached_property
+    def _form(self) -> str:
+        if self.aspect == COMBINED:
+            return ""
+        folder = TEMPLATES / self.family
+        name = f"{self.domain}/{self.aspect}" if self.family == "aspects" else self.domain
+        return (folder / f"{name}.txt").read_text(encoding="utf-8").strip()
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {name: (TEMPLATES / f"{name}.txt").read_text(encoding="utf-8") for name in ("system", *TASKS)}
+
+    @cached_property
+    def version(self) -> str:
+        """Changes with every letter of the templates in use."""
+        digest = hash_json([self._texts, self._form, self.language, self._schema])
+        return f"{self.family}/{self.domain}/{self.aspect}:{digest[:16]}"
+
+    @cached_property
+    def instructions(self) -> str:
+        """All text of ours that a model might parrot."""
+        return "\n".join([*self._texts.values(), self._form])
+
+    @property
+    def _schema(self) -> dict[str, Any] | None:
+        return StructuredProfile.model_json_schema() if self.family == "json" else None
+
+    def write(self, events: Sequence[Event]) -> Prompt:
+        """A profile from a history alone."""
+        return self._prompt("write", events, history=quoted_events(events))
+
+    def update(self, profile: str, events: Sequence[Event]) -> Prompt:
+        """The same person's profile, carried on with what came after it."""
+        return self._prompt("update", events, (profile,), history=quoted_events(events), profile=_quoted(profile))
+
+    def merge(self, profiles: Sequence[str], events: Sequence[Event]) -> Prompt:
+        """One profile from those of successive stretches; `events` are all of theirs."""
+        lines = [_quoted({"stretch": place, "profile": one}) for place, one in enumerate(profiles, start=1)]
+        return self._prompt("merge", events, tuple(profiles), profiles="\n".join(lines))
+
+    def combine(self, profiles: dict[str, str], events: Sequence[Event]) -> Prompt:
+        """One profile from those of several aspects."""
+        lines = [_quoted({"aspect": name, "profile": one}) for name, one in profiles.items()]
+        return self._prompt("combine", events, tuple(profiles.values()), profiles="\n".join(lines))
+
+    def _prompt(
+        self,
+        task: Literal["write", "update", "merge", "combine"],
+        events: Sequence[Event],
+        parts: tuple[str, ...] = (),
+        **data: str,
+    ) -> Prompt:
+        slots = {
+            "form": self._form,
+            "language": _LANGUAGES.get(self.language, self.language),
+            "unit_history": "one choice a line; `weight`, where given, is the rating or the strength of interest",
+        }
+        text = Template(self._texts[task]).substitute(slots, **data)
+        messages = (
+            Message(role="system", content=self._texts["system"].strip()),
+            Message(role="user", content=text.strip()),
+        )
+        return Prompt(messages, tuple(events), task, self.aspect, parts, self._schema)
+
+
+def quoted_events(events: Sequence[Event]) -> str:
+    """One JSON object a line, oldest first."""
+    return "\n".join(_quoted(event_facts(event)) for event in events)
+
+
+def event_facts(event: Event) -> dict[str, Any]:
+    """What a prompt says of one event."""
+    said: dict[str, Any] = {"title": event.facts.title, **event.facts.attributes}
+    if event.facts.text:
+        said["text"] = event.facts.text
+    if event.weight is not None:
+        said["weight"] = int(event.weight) if event.weight.is_integer() else round(event.weight, 3)
+    return said
+
+
+def _quoted(value: object) -> str:
+    """JSON on one line that can close none of the prompt's markers."""
+    return orjson.dumps(value).decode().translate(_ESCAPES)
+
+
+def history_hash(events: Sequence[Event]) -> str:
+    """Changes with every event and with what is said of it."""
+    return hash_json([event_facts(event) for event in events])

@@ -1,0 +1,115 @@
+"""Profiles in the database: what was asked, of which model, and what came back. SQLite and PostgreSQL alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from offline.profiles.batches import batches
+from shared.db.models import DONE, FAILED, Profile, now
+from shared.db.session import reading, transaction
+from shared.keys import DEFAULT_TENANT
+
+_ROWS_AT_ONCE = 500  # both databases limit the values of one statement
+
+
+class Question(NamedTuple):
+    """What identifies an answer beside the user and the history."""
+
+    aspect: str
+    prompt_version: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One profile, or the reason why there is none (`error`)."""
+
+    user_id: str
+    history_hash: str
+    question: Question
+    text: str | None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    error: str | None = None
+
+
+class Stored(NamedTuple):
+    """What the database has for a user's history; text is None where the model failed."""
+
+    text: str | None
+    parameters: dict[str, Any]
+    error: str | None
+
+
+class ProfileStore:
+    """The `profiles` table of one tenant."""
+
+    def __init__(self, engine: sa.Engine, tenant: str = DEFAULT_TENANT) -> None:
+        self._engine, self._tenant = engine, tenant
+
+    def find(self, question: Question, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
+        """Everything stored for these users, by (user_id, history_hash)."""
+        columns = (
+            Profile.user_id,
+            Profile.history_hash,
+            Profile.text,
+            Profile.parameters,
+            Profile.status,
+            Profile.error,
+        )
+        found: dict[tuple[str, str], Stored] = {}
+        with reading(self._engine) as session:
+            for some in batches(user_ids, _ROWS_AT_ONCE):
+                rows = session.execute(sa.select(*columns).where(*self._where(question), Profile.user_id.in_(some)))
+                for user_id, digest, text, parameters, status, error in rows:
+                    found[user_id, digest] = Stored(text if status == DONE else None, parameters, error)
+        return found
+
+    def save(self, records: Sequence[Record]) -> None:
+        """Write or replace; all of them or, on an error, none."""
+        if not records:
+            return
+        with transaction(self._engine) as session:
+            for some in batches(records, _ROWS_AT_ONCE):
+                session.execute(self._upsert([self._row(record) for record in some]))
+
+    def count(self, status: str = DONE) -> int:
+        """Rows of this tenant with that status."""
+        where = (Profile.tenant == self._tenant, Profile.status == status)
+        with reading(self._engine) as session:
+            return session.execute(sa.select(sa.func.count()).select_from(Profile).where(*where)).scalar_one()
+
+    def _where(self, question: Question) -> tuple[sa.ColumnElement[bool], ...]:
+        return (
+            Profile.tenant == self._tenant,
+            Profile.aspect == question.aspect,
+            Profile.prompt_version == question.prompt_version,
+            Profile.model == question.model,
+        )
+
+    def _row(self, record: Record) -> dict[str, Any]:
+        return {
+            "tenant": self._tenant,
+            "user_id": record.user_id,
+            **record.question._asdict(),
+            "history_hash": record.history_hash,
+            "parameters": record.parameters,
+            "text": record.text,
+            "prompt_tokens": record.prompt_tokens,
+            "completion_tokens": record.completion_tokens,
+            "created_at": now(),
+            "status": DONE if record.error is None else FAILED,
+            "error": record.error,
+        }
+
+    def _upsert(self, rows: list[dict[str, Any]]) -> Any:
+        # an answer with other parameters, or a failure made good, takes the old one's place
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        statement: Any = insert(Profile.__table__).values(rows)  # type: ignore[arg-type]
+        key = ("tenant", "user_id", "aspect", "history_hash", "prompt_version", "model")
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
+        return statement.on_conflict_do_update(index_elements=key, set_=changed)
