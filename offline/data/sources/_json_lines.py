@@ -2,7 +2,7 @@
 
 import ast
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -14,15 +14,16 @@ from offline.progress import Progress
 from shared.errors import DataError
 
 LINES_PER_FRAME = 200_000
+Record = dict[str, Any]
 
 
 def read_json_lines(
     path: Path,
     rejects: Rejects,
     progress: Progress,
-    keys: Sequence[str] | None = None,
+    pick: Callable[[Record], Record] | None = None,
 ) -> pl.LazyFrame:
-    """One JSON object a line (gzip or plain) as a table with `row`; keys: the only ones to keep.
+    """One JSON object a line (gzip or plain) as a table with `row`; pick: what to keep of an object.
 
     Lines that are no object are rejected. Values stay what they are; a key with values of several kinds becomes text.
     """
@@ -35,7 +36,7 @@ def read_json_lines(
         if record is None:
             rejects.add(path.name, number, "", line[:200].decode("utf-8", "replace"), "not a JSON object")
             continue
-        rows.append({key: record.get(key) for key in keys} if keys else record)
+        rows.append(pick(record) if pick else record)
         numbers.append(number)
         if len(rows) == LINES_PER_FRAME:
             frames.append(_frame(rows, numbers))
@@ -43,6 +44,15 @@ def read_json_lines(
             progress.update(f"reading {path.name}", number, None)
     frames.append(_frame(rows, numbers))
     return _stacked(frames).lazy()
+
+
+def first_record(path: Path) -> Record:
+    """The first object of a file, to tell its layout by; DataError if there is none."""
+    refuse_empty(path)
+    for line in _lines(path):
+        if record := _record(line):
+            return record
+    raise DataError(f"{path.name} holds no JSON object; give a file with one a line.")
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -53,7 +63,7 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise DataError(f"{path.name} is no whole gzip file ({error}); download it again.") from error
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
+def _record(line: bytes) -> Record | None:
     """The object on a line; Amazon's older metadata are Python literals, not JSON."""
     try:
         value = orjson.loads(line)
@@ -65,7 +75,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _frame(rows: list[dict[str, Any]], numbers: list[int]) -> pl.DataFrame:
+def _frame(rows: list[Record], numbers: list[int]) -> pl.DataFrame:
     names = dict.fromkeys(name for row in rows for name in row if name != "row")
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
     return pl.DataFrame({"row": pl.Series(numbers, dtype=pl.Int64), **columns})

@@ -1,0 +1,63 @@
+"""Amazon-M2 (KDD Cup 2023): anonymous shopping sessions in six locales, in order but without times.
+
+https://arxiv.org/abs/2307.09688. Each session is a user of ours, named by locale and row; its clock is the position.
+"""
+
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field
+
+from offline.config import Section
+from offline.data.rejects import Rejects
+from offline.data.sources import RawTable, RawTables
+from offline.data.sources._files import find, find_optional, read_delimited, table
+from offline.progress import Progress
+
+SESSIONS = ("sessions_train.csv", "*/sessions_train.csv")
+
+
+class Config(Section):
+    """Which locales to read, all together."""
+
+    locales: list[str] = Field(["UK"], min_length=1, description="of DE, JP, UK, ES, FR, IT")
+
+
+def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
+    """sessions_train.csv and products_train.csv; a product that several locales sell keeps its first description."""
+    path = find(root, *SESSIONS)
+    progress.say(f"reading {path}, locales {', '.join(config.locales)}")
+    columns = {"prev_items": "prev_items", "next_item": "next_item", "locale": "locale"}
+    sessions = table(path, read_delimited(path, rejects), columns).frame.filter(pl.col("locale").is_in(config.locales))
+    products = find_optional(path.parent, "products_train.csv")
+    return RawTables(
+        (RawTable(path.name, _events(sessions), {"item_id": "prev_items, next_item"}),),
+        items=(_products(products, config, rejects),) if products else (),
+        clock="position",
+    )
+
+
+def _events(sessions: pl.LazyFrame) -> pl.LazyFrame:
+    """One row an item: prev_items is text like ['B01' 'B02'], next_item comes after."""
+    earlier = pl.col("prev_items").str.extract_all(r"'[^']*'").list.eval(pl.element().str.strip_chars("'"))
+    # a session whose list cannot be read keeps one empty item, so that it is rejected and not forgotten
+    readable = pl.when(earlier.list.len() > 0).then(earlier).otherwise(pl.lit([""], dtype=pl.List(pl.String)))
+    return (
+        sessions.select(
+            "row",
+            pl.format("{}-{}", "locale", "row").alias("user_id"),
+            pl.concat_list(readable, pl.col("next_item").fill_null("")).alias("item_id"),
+        )
+        .with_columns(timestamp=pl.int_ranges(pl.col("item_id").list.len()))
+        .explode("item_id", "timestamp")
+    )
+
+
+def _products(path: Path, config: Config, rejects: Rejects) -> RawTable:
+    raw = table(
+        path, read_delimited(path, rejects), {"item_id": "id", "title": "title", "locale": "locale"}, others=True
+    )
+    frame = raw.frame.filter(pl.col("locale").is_in(config.locales))
+    if "desc" in frame.collect_schema().names():
+        frame = frame.rename({"desc": "description"})
+    return RawTable(raw.file, frame.unique("item_id", keep="first", maintain_order=True), raw.names)

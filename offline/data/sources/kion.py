@@ -1,0 +1,51 @@
+"""Kion: what viewers of an online cinema watched, 2021, one date a film and viewer.
+
+https://github.com/irsafilo/KION_DATASET. Weight is the share watched, in percent (it may exceed 100).
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from offline.config import Section
+from offline.data.rejects import Rejects
+from offline.data.sources import RawTable, RawTables
+from offline.data.sources._files import find, find_optional, read_delimited, table
+from offline.progress import Progress
+
+# columns of items_en.csv and items.csv that hold several values
+LISTS = ("genres", "countries", "studios", "directors", "actors", "keywords")
+
+
+class Config(Section):
+    """Which of the two catalogues to read."""
+
+    english: bool = True
+
+
+def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
+    """interactions.csv, items_en.csv (or items.csv) and users_en.csv (or users.csv)."""
+    path = find(root, "interactions.csv", "*/interactions.csv")
+    progress.say(f"reading {path}")
+    columns = {"user_id": "user_id", "item_id": "item_id", "timestamp": "last_watch_dt", "weight": "watched_pct"}
+    events = table(path, read_delimited(path, rejects), columns)
+    items, users = _path(config, path.parent, "items"), _path(config, path.parent, "users")
+    return RawTables(
+        (events,),
+        items=(_films(items, rejects),) if items else (),
+        users=(table(users, read_delimited(users, rejects), {"user_id": "user_id"}, others=True),) if users else (),
+    )
+
+
+def _path(config: Config, directory: Path, name: str) -> Path | None:
+    names = (f"{name}_en.csv", f"{name}.csv")
+    return find_optional(directory, *(names if config.english else reversed(names)))
+
+
+def _films(path: Path, rejects: Rejects) -> RawTable:
+    frame = read_delimited(path, rejects)
+    # the file's first column is an unnamed row number in some releases
+    frame = frame.select(pl.exclude("", "Unnamed: 0"))
+    names = frame.collect_schema().names()
+    lists = {name: "," for name in LISTS if name in names}
+    return table(path, frame, {"item_id": "item_id", "title": "title"}, lists, others=True)

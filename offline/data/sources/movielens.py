@@ -1,0 +1,94 @@
+"""MovieLens as GroupLens publishes it: 100K (`u.data`), 1M and 10M (`.dat`), 20M, 32M and latest (`ratings.csv`).
+
+https://grouplens.org/datasets/movielens/. The layout is told by the files; one folder below the data directory is
+looked into as well, because that is how the archives unpack.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from offline.config import Section
+from offline.data.rejects import Rejects
+from offline.data.sources import RawTable, RawTables
+from offline.data.sources._files import find, find_optional, read_delimited, table
+from offline.progress import Progress
+
+EVENTS = ("user_id", "item_id", "weight", "timestamp")
+NO_GENRES = "(no genres listed)"
+# the flags of u.item, in its order
+GENRES_100K = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+
+
+class Config(Section):
+    """Nothing to choose: the layouts are fixed. Ratings become weights; filter them with [data] min_weight."""
+
+
+def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
+    """Ratings, films (title, year, genres) and, where the layout has them, users."""
+    path = _find(root, "u.data", "ratings.dat", "ratings.csv")
+    progress.say(f"reading {path}")
+    if path.name == "u.data":
+        return _read_100k(path, rejects)
+    if path.name == "ratings.dat":
+        return _read_dat(path, rejects)
+    return _read_csv(path, rejects)
+
+
+def _read_100k(path: Path, rejects: Rejects) -> RawTables:
+    events = read_delimited(path, rejects, separator="\t", header=EVENTS, quoted=False)
+    items: tuple[RawTable, ...] = ()
+    users: tuple[RawTable, ...] = ()
+    if films := find_optional(path.parent, "u.item"):
+        header = ["item_id", "title", "release_date", "video_release_date", "imdb_url", *GENRES_100K]
+        frame = read_delimited(films, rejects, separator="|", header=header, quoted=False, encoding="latin-1")
+        flagged = pl.concat_list(pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES_100K)
+        frame = frame.select("row", "item_id", "title", genres=flagged.list.drop_nulls())
+        items = (_films(films, frame),)
+    if people := find_optional(path.parent, "u.user"):
+        header = ["user_id", "age", "gender", "occupation", "zip_code"]
+        frame = read_delimited(people, rejects, separator="|", header=header, quoted=False, encoding="latin-1")
+        users = (RawTable(people.name, frame),)
+    return RawTables((RawTable(path.name, events),), items, users, time_unit="s")
+
+
+def _read_dat(path: Path, rejects: Rejects) -> RawTables:
+    events = read_delimited(path, rejects, separator="::", header=EVENTS, quoted=False, encoding="latin-1")
+    items: tuple[RawTable, ...] = ()
+    users: tuple[RawTable, ...] = ()
+    if films := find_optional(path.parent, "movies.dat"):
+        header = ["item_id", "title", "genres"]
+        frame = read_delimited(films, rejects, separator="::", header=header, quoted=False, encoding="latin-1")
+        items = (_films(films, frame),)
+    if people := find_optional(path.parent, "users.dat"):
+        header = ["user_id", "gender", "age", "occupation", "zip_code"]
+        frame = read_delimited(people, rejects, separator="::", header=header, quoted=False, encoding="latin-1")
+        users = (RawTable(people.name, frame),)
+    return RawTables((RawTable(path.name, events),), items, users, time_unit="s")
+
+
+def _read_csv(path: Path, rejects: Rejects) -> RawTables:
+    columns = {"user_id": "userId", "item_id": "movieId", "weight": "rating", "timestamp": "timestamp"}
+    events = table(path, read_delimited(path, rejects), columns)
+    items: tuple[RawTable, ...] = ()
+    if films := find_optional(path.parent, "movies.csv"):
+        named = table(films, read_delimited(films, rejects), {"item_id": "movieId"}, others=True)
+        items = (_films(films, named.frame),)
+    return RawTables((events,), items, time_unit="s")
+
+
+def _films(path: Path, frame: pl.LazyFrame) -> RawTable:
+    """With the year that stands at the title's end, and genres as a list."""
+    year = pl.col("title").str.extract(r"\((\d{4})\)\s*$").cast(pl.Int64)
+    frame = frame.with_columns(year=year)
+    if frame.collect_schema()["genres"] == pl.String:
+        frame = frame.with_columns(pl.col("genres").replace(NO_GENRES, None))
+    return RawTable(path.name, frame, lists={"genres": "|"})
+
+
+def _find(root: Path | None, *names: str) -> Path:
+    """In the data directory or one folder below it."""
+    return find(root, *names, *(f"*/{name}" for name in names))
