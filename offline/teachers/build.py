@@ -1,0 +1,104 @@
+"""From vectors on disk to a teacher for one split, or to a control arm in its place."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from offline.config import Section
+from offline.data.split import Split
+from offline.profiles.vectors import read_vectors
+from offline.progress import Progress, Silent
+from offline.teachers import controls
+from offline.teachers.teacher import Aligned, Teacher, align_items, align_users
+from shared.errors import TeacherError
+
+
+class TeacherConfig(Section):
+    """`[teacher]`: the profiles' vectors, or what stands in for them in a control arm."""
+
+    control: Literal["none", "shuffled", "gaussian", "history_mean", "history_pca"] = Field(
+        "none", description="none: the real profiles; else a teacher that knows less, for comparison"
+    )
+    seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
+    n_components: int = Field(64, ge=1, description="history_pca: width")
+    min_coverage: float = Field(
+        0.0, ge=0, le=1, description="share of users with a train history who must have a vector"
+    )
+
+
+def build_teacher(
+    split: Split,
+    user_vectors_path: Path | None,
+    item_vectors_path: Path | None,
+    config: TeacherConfig | None = None,
+    progress: Progress | None = None,
+) -> Teacher:
+    """Join vectors to the split by id. Users without a train history have no teacher, whatever the file says.
+
+    A control arm keeps the mask of the real teacher where one is given, so that both arms teach the same users.
+    """
+    config, progress = config or TeacherConfig(), progress or Silent()
+    users = _users(split, user_vectors_path)
+    items = _items(split, item_vectors_path)
+    arm = _control(split, users, items, config)
+    if arm is not None:
+        _report(split, arm, config, progress)
+    if items is not None:
+        progress.say(f"{items.present.sum()} of {len(items.present) - 1} items have a text vector")
+    return Teacher(
+        None if arm is None else arm.vectors,
+        None if arm is None else arm.present,
+        None if items is None else items.vectors,
+        None if items is None else items.present,
+    )
+
+
+def _users(split: Split, path: Path | None) -> Aligned | None:
+    if path is None:
+        return None
+    stored = read_vectors(path, "user_id")
+    aligned = align_users(split.user_ids, stored.ids, stored.vectors)
+    return _masked(aligned, aligned.present & (split.train.lengths > 0))
+
+
+def _items(split: Split, path: Path | None) -> Aligned | None:
+    if path is None:
+        return None
+    stored = read_vectors(path, "item_id")
+    return align_items(split.item_index, stored.ids, stored.vectors)
+
+
+def _control(split: Split, users: Aligned | None, items: Aligned | None, config: TeacherConfig) -> Aligned | None:
+    if config.control == "none":
+        return users
+    if config.control in ("shuffled", "gaussian"):
+        if users is None:
+            raise TeacherError(
+                f"[teacher] control = {config.control!r} needs user vectors; run the profiles step first."
+            )
+        make = controls.shuffled if config.control == "shuffled" else controls.gaussian
+        return Aligned(make(users.vectors, users.present, config.seed), users.present.copy())
+    if config.control == "history_pca":
+        made = Aligned(*controls.history_pca(split.train, len(split.item_index), config.n_components, config.seed))
+    elif items is None:
+        raise TeacherError("[teacher] control = 'history_mean' needs item vectors; give their file.")
+    else:
+        made = Aligned(*controls.history_mean(split.train, items.vectors, items.present))
+    return made if users is None else _masked(made, made.present & users.present)
+
+
+def _masked(aligned: Aligned, present: controls.BoolArray) -> Aligned:
+    return Aligned(aligned.vectors * present[:, None], present)
+
+
+def _report(split: Split, arm: Aligned, config: TeacherConfig, progress: Progress) -> None:
+    """Say who is taught; raises TeacherError where too few are."""
+    n_able, n_taught = int((split.train.lengths > 0).sum()), int(arm.present.sum())
+    named = "" if config.control == "none" else f" (control arm: {config.control})"
+    progress.say(f"{n_taught} of {n_able} users with a train history have a teacher vector{named}")
+    if n_taught < config.min_coverage * n_able or not n_taught:
+        raise TeacherError(
+            f"{n_taught} of {n_able} users with a train history have a teacher vector; [teacher] min_coverage wants "
+            f"{config.min_coverage:.1%}: see why profiles are missing, or lower it."
+        )
