@@ -1,5 +1,6 @@
 """The application: parts, routes, error documents. `create_app` is all that an entry point needs."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -72,9 +73,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for tenant, alias, slot in services.models.all():
         if slot.current is not None:
             services.metrics.model.labels(tenant, alias, slot.current.name, slot.current.version).set(1)
+    following = None
+    if services.serving.bundle is None:
+        following = asyncio.create_task(services.follower.run())
     try:
         yield
     finally:
+        if following is not None:
+            following.cancel()
+            await asyncio.wait([following])
+        services.follower.close()
         await services.histories.close()
 
 

@@ -7,6 +7,7 @@ from serving.auth import Door, read_keys
 from serving.breaker import Breaker
 from serving.events import EventIntake
 from serving.evidence import HistoryReader
+from serving.following import Follower
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.ranking import StudentRanker
@@ -32,6 +33,7 @@ class Services:
     recommender: Recommender
     intake: EventIntake
     door: Door
+    follower: Follower
     started_at: datetime
 
 
@@ -62,6 +64,7 @@ def build_services(
         recommender=recommender,
         intake=EventIntake(reader, metrics, serving.event_weights),
         door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else ()),
+        follower=Follower(models, metrics, settings, serving),
         started_at=datetime.now(UTC),
     )
 

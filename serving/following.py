@@ -1,0 +1,168 @@
+"""Follows the registry's aliases in the background; no request ever waits for the database.
+
+A new bundle is fetched, loaded aside and checked before it answers. When the database is away the bundle that serves
+goes on serving, and a server that starts meanwhile takes the last bundle that it knows to be good.
+"""
+
+import asyncio
+import logging
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from sqlalchemy import Engine
+
+from serving.bundles import Slot
+from serving.metrics import Metrics
+from serving.models import Models
+from serving.settings import ServingSettings
+from shared import registry
+from shared.bundle import MANIFEST, read_manifest
+from shared.db.session import open_database
+from shared.errors import BundleError, RetortError
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+RETRY_REFUSED_S = 60.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an alias points to."""
+
+    bundle_id: str
+    uri: str
+
+
+class Follower:
+    """Polls the aliases and swaps slots. Blocking work runs in a thread."""
+
+    def __init__(self, models: Models, metrics: Metrics, settings: Settings, serving: ServingSettings) -> None:
+        self._models = models
+        self._metrics = metrics
+        self._settings = settings
+        self._serving = serving
+        self._engine: Engine | None = None
+        # What was refused, and from when on it may be tried again: a copy may have been cut short.
+        self._refused: dict[tuple[str, str], tuple[str, float]] = {}
+        self._memory = settings.retort_home / "serving"
+        self.problem: str | None = None
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            for tenant, alias, slot in self._models.all():
+                try:
+                    await asyncio.to_thread(self.follow, tenant, alias, slot)
+                except Exception:  # a follower that died would leave the server on one bundle for ever
+                    logger.exception("following failed")
+                    self._metrics.swaps.labels(tenant, alias, "failed").inc()
+            await asyncio.sleep(self._serving.follow_every_s)
+
+    def follow(self, tenant: str, alias: str, slot: Slot) -> None:
+        """One look at one alias; whatever goes wrong is told and leaves what serves as it is."""
+        try:
+            target = self._resolve(tenant, alias)
+            self.problem = None
+        except registry.RegistryError as error:
+            self._tell(str(error))
+            return
+        except RetortError as error:
+            self._tell(str(error))
+            if slot.current is None:
+                self._start_from_memory(tenant, alias, slot)
+            return
+        self._take(tenant, alias, slot, target)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def _resolve(self, tenant: str, alias: str) -> Target:
+        if self._engine is None:
+            self._engine = open_database(self._settings.database)
+        published = registry.resolve(self._engine, alias, tenant=tenant)
+        return Target(published.bundle_id, published.uri)
+
+    def _take(self, tenant: str, alias: str, slot: Slot, target: Target) -> None:
+        """Swap to the target unless it serves already or was refused before."""
+        serves = slot.current is not None and slot.current.version == target.bundle_id
+        refused, again_at_s = self._refused.get((tenant, alias), ("", 0.0))
+        if serves or (refused == target.bundle_id and time.monotonic() < again_at_s):
+            return
+        before = slot.current
+        try:
+            path = fetch(target, self._memory / "bundles")
+            live = slot.swap(path, threads=self._serving.threads, latency_gate_ms=self._serving.latency_gate_ms)
+        except RetortError as error:
+            slot.refuse(target.uri, str(error))
+            self._refused[tenant, alias] = (target.bundle_id, time.monotonic() + RETRY_REFUSED_S)
+            self._metrics.swaps.labels(tenant, alias, "refused").inc()
+            return
+        self._refused.pop((tenant, alias), None)
+        if before is not None:
+            self._metrics.model.labels(tenant, alias, before.name, before.version).set(0)
+        self._metrics.model.labels(tenant, alias, live.name, live.version).set(1)
+        self._metrics.swaps.labels(tenant, alias, "taken").inc()
+        self._remember(tenant, alias, target)
+
+    def _remember(self, tenant: str, alias: str, target: Target) -> None:
+        self._memory.mkdir(parents=True, exist_ok=True)
+        note = self._memory / f"{tenant}.{alias}.json"
+        fresh = note.with_suffix(".new")
+        fresh.write_bytes(orjson.dumps({"bundle_id": target.bundle_id, "uri": target.uri}))
+        fresh.replace(note)
+
+    def _start_from_memory(self, tenant: str, alias: str, slot: Slot) -> None:
+        note = self._memory / f"{tenant}.{alias}.json"
+        if note.is_file():
+            logger.warning("the database is away, starting from the last known bundle")
+            self._take(tenant, alias, slot, Target(**orjson.loads(note.read_bytes())))
+
+    def _tell(self, problem: str) -> None:
+        """Log a problem once, not at every look."""
+        if problem != self.problem:
+            logger.warning("the registry cannot be followed", extra={"reason": problem})
+        self.problem = problem
+
+
+def fetch(target: Target, cache: Path) -> Path:
+    """The bundle's local directory: the URI itself where it is a path, else a copy made through fsspec."""
+    local = target.uri.removeprefix("file://")
+    if "://" not in local:
+        return _checked(Path(local), target)
+    place = cache / target.bundle_id
+    if not (place / MANIFEST).is_file():
+        _download(target, place)
+    return _checked(place, target)
+
+
+def _download(target: Target, place: Path) -> None:
+    import fsspec  # only where a bundle lives elsewhere
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=place.parent))
+    try:
+        filesystem, root = fsspec.core.url_to_fs(target.uri)
+        for name in filesystem.ls(root, detail=False):
+            filesystem.get_file(name, str(work / Path(name).name))
+        work.replace(place)
+    except (OSError, ValueError, ImportError) as error:
+        raise BundleError(
+            f"{target.uri} cannot be fetched ({type(error).__name__}: {error}); check the address and its access."
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _checked(path: Path, target: Target) -> Path:
+    found = read_manifest(path).bundle_id
+    if found != target.bundle_id:
+        raise BundleError(
+            f"{path} holds bundle {found} and the registry says {target.bundle_id}; publish the bundle again."
+        )
+    return path

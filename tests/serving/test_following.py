@@ -1,0 +1,134 @@
+"""Serving follows the registry, and outlives it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.following import Follower, Target, fetch
+from serving.metrics import Metrics
+from serving.models import Models
+from serving.settings import ServingSettings
+from shared import registry
+from shared.bundle import MODEL, read_manifest
+from shared.db.migrate import upgrade
+from shared.db.session import open_database
+from shared.errors import BundleError
+from shared.settings import Settings
+from tests.serving._graphs import make_bundle
+
+CHAMPION = ("default", "champion")
+
+
+class World:
+    """A database, two bundles and a follower."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.settings = Settings(_env_file=None, retort_home=home, database_url=f"sqlite:///{home / 'r.db'}")
+        upgrade(self.settings.database)
+        self.engine = open_database(self.settings.database)
+        self.bundles = [make_bundle(home / "bundles", seed=seed) for seed in (0, 1)]
+        self.restart()
+
+    def restart(self, **changed: object) -> None:
+        self.models = Models("champion")
+        self.slot = self.models.slot("default")
+        self.metrics = Metrics()
+        settings = self.settings.model_copy(update=changed)
+        self.follower = Follower(self.models, self.metrics, settings, ServingSettings(_env_file=None))
+
+    def promote(self, path: Path) -> str:
+        published = registry.publish(self.engine, read_manifest(path), str(path))
+        registry.promote(self.engine, published.bundle_id)
+        return published.bundle_id
+
+    def follow(self) -> str | None:
+        self.follower.follow(*CHAMPION, self.slot)
+        return self.slot.current.version if self.slot.current else None
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_promotion_and_rollback_are_followed(world: World) -> None:
+    assert world.follow() is None
+    assert "champion" in (world.follower.problem or "")
+    first = world.promote(world.bundles[0])
+    assert world.follow() == first
+    second = world.promote(world.bundles[1])
+    assert world.follow() == second
+    registry.rollback(world.engine)
+    assert world.follow() == first
+    text = world.metrics.render().decode()
+    assert 'retort_bundle_swaps_total{alias="champion",outcome="taken",tenant="default"} 3.0' in text
+    assert f'name="tiny",tenant="default",version="{second}"}} 0.0' in text
+    assert f'name="tiny",tenant="default",version="{first}"}} 1.0' in text
+
+
+def test_a_damaged_bundle_is_refused_once_and_the_old_one_goes_on(world: World) -> None:
+    first = world.promote(world.bundles[0])
+    world.follow()
+    world.promote(world.bundles[1])
+    (world.bundles[1] / MODEL).write_bytes(b"cut")
+    for _ in range(3):
+        assert world.follow() == first
+    assert len(world.slot.refusals) == 1
+    assert 'outcome="refused",tenant="default"} 1.0' in world.metrics.render().decode()
+
+
+@pytest.mark.parametrize("away", ["postgresql://u:p@127.0.0.1:1/none", "sqlite:////nowhere/at/all.db"])
+def test_without_the_database_the_last_known_bundle_starts(
+    world: World, away: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.promote(world.bundles[0])
+    world.follow()
+    monkeypatch.setattr("shared.db.session.Path.mkdir", lambda *_, **__: None)
+    world.restart(database_url=away)
+    assert world.follow() == first
+    assert world.follower.problem
+
+
+def test_a_bundle_elsewhere_is_copied_once_and_checked(world: World, tmp_path: Path) -> None:
+    import fsspec
+
+    path = world.bundles[0]
+    store = fsspec.filesystem("memory")
+    store.put(str(path), "/bundles/one", recursive=True)
+    target = Target(path.name, "memory://bundles/one")
+    local = fetch(target, tmp_path / "cache")
+    assert read_manifest(local).bundle_id == path.name
+    store.rm("/bundles/one", recursive=True)
+    assert fetch(target, tmp_path / "cache") == local
+    with pytest.raises(BundleError, match="cannot be fetched"):
+        fetch(Target("0" * 16, "memory://bundles/none"), tmp_path / "cache")
+    with pytest.raises(BundleError, match="publish the bundle again"):
+        fetch(Target("0" * 16, str(path)), tmp_path / "cache")
+
+
+def test_a_running_server_takes_a_promotion_without_a_request_waiting(
+    world: World, make_client: Callable[..., object]
+) -> None:
+    from starlette.testclient import TestClient
+
+    from serving.app import create_app
+    from shared.history import MemoryHistory
+
+    serving = ServingSettings(_env_file=None, follow_every_s=0.05)
+    app = create_app(world.settings, serving, histories=MemoryHistory())
+    with TestClient(app) as client:
+        assert client.get("/health/ready").status_code == 503
+        for path in (*world.bundles, world.bundles[0]):
+            version = world.promote(path)
+            until = time.monotonic() + 10
+            while time.monotonic() < until:
+                model = client.post("/recommend", json={"history": ["i1"]})
+                if model.status_code == 200 and model.json()["model"]["version"] == version:
+                    break
+                time.sleep(0.02)
+            else:
+                pytest.fail("the promotion was not followed")
+        assert client.get("/health/ready").status_code == 200

@@ -1,0 +1,244 @@
+"""The first promises: personal answers, honest labels, clear refusals."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from shared.bundle import open_bundle
+from shared.errors import StoreError
+from shared.history import MemoryHistory
+from tests.serving.conftest import MakeClient
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in answer["items"]]
+
+
+def test_an_inline_history_is_answered_by_the_student(client: TestClient, bundle_path: Path) -> None:
+    bundle = open_bundle(bundle_path)
+    for golden in bundle.golden:
+        answer = client.post("/recommend", json={"history": golden.history, "k": golden.k}).json()
+        assert ids(answer) == golden.items
+        assert [item["score"] for item in answer["items"]] == pytest.approx(golden.scores, rel=1e-4)
+        assert [item["rank"] for item in answer["items"]] == list(range(1, golden.k + 1))
+        assert (answer["source"], answer["fallback_reason"]) == ("student", None)
+        assert answer["model"] == {"name": "tiny", "version": bundle.bundle_id}
+        assert answer["request_id"]
+
+
+def test_the_next_answer_knows_the_event(client: TestClient) -> None:
+    stranger = client.post("/recommend", json={"user_id": "ann", "k": 5}).json()
+    assert (stranger["source"], stranger["fallback_reason"]) == ("popular", "unknown_user")
+    assert ids(stranger) == ["i1", "i2", "i3", "i4", "i5"]
+    taken = client.post("/events", json={"user_id": "ann", "item_id": "i7"})
+    assert taken.status_code == 202
+    assert (taken.json()["accepted"], taken.json()["new"]) == (1, 1)
+    known = client.post("/recommend", json={"user_id": "ann", "k": 5}).json()
+    assert known["source"] == "student"
+    assert ids(known) == ids(client.post("/recommend", json={"history": ["i7"], "k": 5}).json())
+    client.post("/events", json={"user_id": "ann", "item_id": ids(known)[0]})
+    assert ids(client.post("/recommend", json={"user_id": "ann", "k": 5}).json()) != ids(known)
+
+
+def test_an_event_counts_once(client: TestClient) -> None:
+    event = {"event_id": "e1", "user_id": "ann", "item_id": "i7", "timestamp": "2026-01-01T00:00:00Z"}
+    assert client.post("/events", json=[event, event]).json()["new"] == 1
+    assert client.post("/events", json={**event, "timestamp": 1_790_000_000}).json() | {"request_id": ""} == {
+        "request_id": "",
+        "accepted": 1,
+        "new": 0,
+    }
+
+
+def test_late_events_find_their_place(client: TestClient) -> None:
+    events = [
+        {"user_id": "ann", "item_id": item_id, "timestamp": f"2026-01-0{day}T00:00:00Z"}
+        for item_id, day in (("i3", 3), ("i1", 1), ("i2", 2))
+    ]
+    client.post("/events", json=events)
+    by_store = client.post("/recommend", json={"user_id": "ann"}).json()
+    assert ids(by_store) == ids(client.post("/recommend", json={"history": ["i1", "i2", "i3"]}).json())
+
+
+def test_types_that_weigh_nothing_are_no_history_and_strange_types_are_refused(client: TestClient) -> None:
+    answer = client.post("/events", json={"user_id": "ann", "item_id": "i7", "event_type": "impression"}).json()
+    assert (answer["accepted"], answer["new"]) == (1, 0)
+    assert client.post("/recommend", json={"user_id": "ann"}).json()["source"] == "popular"
+    refused = client.post("/events", json={"user_id": "ann", "item_id": "i7", "event_type": "clikc"})
+    assert refused.status_code == 422
+    assert "click" in refused.json()["detail"]
+
+
+def test_a_session_answers_where_the_user_is_unknown(client: TestClient) -> None:
+    client.post("/events", json={"session_id": "s1", "item_id": "i7"})
+    for caller in ({"session_id": "s1"}, {"session_id": "s1", "user_id": "nobody"}):
+        answer = client.post("/recommend", json=caller).json()
+        assert answer["source"] == "session"
+        assert "i7" not in ids(answer)
+
+
+@pytest.mark.parametrize(("history", "reason"), [([], "empty_history"), (["nobody-knows-this"], "no_known_items")])
+def test_nothing_known_is_answered_from_popularity(client: TestClient, history: list[str], reason: str) -> None:
+    answer = client.post("/recommend", json={"history": history, "k": 2}).json()
+    assert (answer["source"], answer["fallback_reason"], ids(answer)) == ("popular", reason, ["i1", "i2"])
+
+
+def test_seen_and_excluded_items_never_come_back(client: TestClient) -> None:
+    for history in (["i1", "i2"], []):
+        answer = client.post("/recommend", json={"history": history, "exclude": ["i3", "i4", "?"], "k": 500}).json()
+        assert not {"i3", "i4", *history} & set(ids(answer))
+        assert len(ids(answer)) == len(set(ids(answer))) == 58 - len(history)
+        assert answer["fallback_reason"] in ("not_enough_items", "empty_history")
+
+
+def test_get_and_post_agree(client: TestClient) -> None:
+    query = [("history", "i1"), ("history", "i2"), ("k", "4"), ("exclude", "i9")]
+    got = client.get("/recommend", params=query).json()
+    posted = client.post("/recommend", json={"history": ["i1", "i2"], "k": 4, "exclude": ["i9"]}).json()
+    assert got | {"request_id": ""} == posted | {"request_id": ""}
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b"", "body"),
+        (b"[]", "body"),
+        (b"{}", "body"),
+        (b'{"user_id": "u", "k": 0}', "k"),
+        (b'{"user_id": "u", "k": 501}', "k"),
+        (b'{"user_id": ""}', "user_id"),
+        (b'{"user_id": "a\\u0000b"}', "user_id"),
+        (b'{"user_id": "u", "top": 3}', "top"),
+        (b'{"history": [3]}', "history.0"),
+    ],
+)
+def test_a_wrong_request_is_told_where_it_is_wrong(client: TestClient, body: bytes, where: str) -> None:
+    response = client.post("/recommend", content=body)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["errors"][0]["where"] == where
+
+
+@pytest.mark.parametrize("query", ["", "k=3", "user_id=a&user_id=b", "user_id=%ff", "user_id=a&top=1", "user_id=a&k=x"])
+def test_a_wrong_query_is_refused(client: TestClient, query: str) -> None:
+    assert client.get(f"/recommend?{query}").status_code == 422
+
+
+def test_a_large_body_is_refused_on_every_route(make_client: MakeClient) -> None:
+    client = make_client(max_body_bytes=1024)
+    for path in ("/recommend", "/events"):
+        response = client.post(path, content=b"x" * 1025)
+        assert response.status_code == 413
+        assert response.json()["status"] == 413
+
+
+class AwayHistory(MemoryHistory):
+    """A store that can go away."""
+
+    away = False
+
+    async def recent(self, owners: Any, limit: int) -> list[list[str]]:
+        if self.away:
+            raise StoreError("away")
+        return await super().recent(owners, limit)
+
+    async def append(self, events: Any) -> int:
+        if self.away:
+            raise StoreError("away")
+        return await super().append(events)
+
+
+def test_an_absent_store_is_answered_labelled_and_never_lied_about(make_client: MakeClient) -> None:
+    store = AwayHistory()
+    client = make_client(store, breaker_failures=2, breaker_rest_s=60)
+    client.post("/events", json={"user_id": "ann", "item_id": "i7"})
+    known = client.post("/recommend", json={"user_id": "ann"}).json()
+    store.away = True
+    remembered = client.post("/recommend", json={"user_id": "ann"}).json()
+    assert (remembered["source"], remembered["fallback_reason"]) == ("partial_history", "history_unavailable")
+    assert ids(remembered) == ids(known)
+    stranger = client.post("/recommend", json={"user_id": "bob"}).json()
+    assert (stranger["source"], stranger["fallback_reason"]) == ("popular", "history_unavailable")
+    lost = client.post("/events", json={"user_id": "ann", "item_id": "i8"})
+    assert lost.status_code == 503
+    assert lost.headers["retry-after"]
+    assert client.get("/health/ready").json() == {"status": "ready", "degraded": ["redis"]}
+    metrics = client.get("/metrics").text
+    assert 'retort_store_failures_total{call="recent"} 2.0' in metrics
+    assert 'retort_answers_total{reason="history_unavailable",source="popular"} 1.0' in metrics
+
+
+def test_a_slow_store_costs_no_more_than_its_timeout(make_client: MakeClient) -> None:
+    import asyncio
+
+    class Slow(MemoryHistory):
+        async def recent(self, owners: Any, limit: int) -> list[list[str]]:
+            await asyncio.sleep(30)
+            return [[]]
+
+    client = make_client(Slow(), history_timeout_s=0.05)
+    answer = client.post("/recommend", json={"user_id": "ann"}).json()
+    assert (answer["source"], answer["fallback_reason"]) == ("popular", "history_unavailable")
+    client = make_client(Slow(), deadline_s=0.05)
+    answer = client.post("/recommend", json={"user_id": "ann"}).json()
+    assert (answer["source"], answer["fallback_reason"]) == ("popular", "deadline")
+
+
+def test_without_a_bundle_the_static_list_answers_or_503(make_client: MakeClient) -> None:
+    client = make_client(bundle=None, static_items=("a", "b", "c"))
+    answer = client.post("/recommend", json={"history": ["b"], "exclude": ["c"]}).json()
+    assert (answer["source"], answer["fallback_reason"], answer["model"]) == ("static", "no_bundle", None)
+    assert ids(answer) == ["a"]
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/health/ready").status_code == 503
+    empty = make_client(bundle=None).post("/recommend", json={"history": []})
+    assert empty.status_code == 503
+    assert empty.headers["retry-after"]
+
+
+def test_answers_are_private_and_carry_the_callers_request_id(client: TestClient) -> None:
+    for response in (
+        client.post("/recommend", json={"history": []}, headers={"x-request-id": "mine-1"}),
+        client.get("/models", headers={"x-request-id": "mine-1"}),
+    ):
+        assert response.headers["cache-control"] == "private, no-store"
+        assert response.headers["x-request-id"] == "mine-1"
+    assert client.get("/models", headers={"x-request-id": "a b\t"}).headers["x-request-id"] != "a b\t"
+
+
+def test_no_id_is_in_logs_or_metrics(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    client.post("/recommend", json={"user_id": "secret-user", "history": ["secret-item"]})
+    client.post("/events", json={"user_id": "secret-user", "item_id": "secret-item"})
+    client.get("/recommend", params={"user_id": "secret-user"})
+    client.get("/users/secret-user/history")
+    told = "".join(str(vars(record)) for record in caplog.records if record.name.startswith(("serving", "shared")))
+    assert "degraded" in told
+    assert "secret" not in told + client.get("/metrics").text
+
+
+def test_the_description_names_every_path(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/recommend", "/events", "/health/live", "/health/ready", "/metrics", "/models"} <= set(paths)
+    assert set(paths["/recommend"]) == {"get", "post"}
+    assert "examples" in str(paths["/recommend"]["post"]["requestBody"])
+
+
+def test_many_at_once_get_each_their_own_answer(bundle_path: Path, make_client: MakeClient) -> None:
+    import asyncio
+
+    app = make_client(max_batch=8).app
+    alone = make_client()
+
+    async def story() -> list[dict[str, Any]]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as caller:
+            asked = [caller.post("/recommend", json={"history": [f"i{n}"], "k": n}) for n in range(1, 51)]
+            return [response.json() for response in await asyncio.gather(*asked)]
+
+    for n, answer in enumerate(asyncio.run(story()), start=1):
+        single = alone.post("/recommend", json={"history": [f"i{n}"], "k": n}).json()
+        assert ids(answer) == ids(single)
