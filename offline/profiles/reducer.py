@@ -159,7 +159,7 @@ def _check_size(config: ReducerConfig, n_fit: int, in_width: int) -> None:
         return
     if config.n_components > in_width:
         raise ProfileError(
-            f"[reducer] n_components {config.n_components} exceeds the encoder's width {in_width}; lower it."
+            f"[reducer] n_components = {config.n_components} exceeds the encoder's width {in_width}; lower it."
         )
     # UMAP's spectral start needs more points than dimensions
     most = n_fit - 2 if config.method == "umap" else n_fit

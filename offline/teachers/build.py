@@ -10,7 +10,7 @@ from offline.data.split import Split
 from offline.profiles.vectors import read_vectors
 from offline.progress import Progress, Silent
 from offline.teachers import controls
-from offline.teachers.teacher import Aligned, Teacher, align_items, align_users
+from offline.teachers.teacher import Aligned, BoolArray, Teacher, align_items, align_users
 from shared.errors import TeacherError
 
 
@@ -22,9 +22,7 @@ class TeacherConfig(Section):
     )
     seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
     n_components: int = Field(64, ge=1, description="history_pca: width")
-    min_coverage: float = Field(
-        0.0, ge=0, le=1, description="share of users with a train history who must have a vector"
-    )
+    min_coverage: float = Field(0.0, ge=0, le=1, description="share of users with a history who must have one")
 
 
 def build_teacher(
@@ -74,9 +72,7 @@ def _control(split: Split, users: Aligned | None, items: Aligned | None, config:
         return users
     if config.control in ("shuffled", "gaussian"):
         if users is None:
-            raise TeacherError(
-                f"[teacher] control = {config.control!r} needs user vectors; run the profiles step first."
-            )
+            raise TeacherError(f"[teacher] control = {config.control!r} needs user vectors; run profiles first.")
         make = controls.shuffled if config.control == "shuffled" else controls.gaussian
         return Aligned(make(users.vectors, users.present, config.seed), users.present.copy())
     if config.control == "history_pca":
@@ -88,7 +84,7 @@ def _control(split: Split, users: Aligned | None, items: Aligned | None, config:
     return made if users is None else _masked(made, made.present & users.present)
 
 
-def _masked(aligned: Aligned, present: controls.BoolArray) -> Aligned:
+def _masked(aligned: Aligned, present: BoolArray) -> Aligned:
     return Aligned(aligned.vectors * present[:, None], present)
 
 

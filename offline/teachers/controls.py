@@ -4,6 +4,8 @@
 model. Every function returns new arrays.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +60,7 @@ def history_pca(train: Ragged, n_items: int, n_components: int, seed: int) -> tu
     return reduced.astype(np.float32), train.lengths > 0
 
 
-def _counts(train: Ragged, width: int):  # type: ignore[no-untyped-def]
+def _counts(train: Ragged, width: int) -> Any:
     """Sparse (n_users, width): how often each user chose each item."""
     from scipy.sparse import csr_matrix
 
