@@ -164,7 +164,8 @@ def _cut(times: IntArray, quantile: float) -> int:
     """The first moment that is no longer train."""
     if len(times) == 0:
         raise DataError("nothing lies before the time cut; raise [split] quantile.")
-    cut = int(np.quantile(times, quantile, method="lower"))
+    # of n distinct moments, the next whole number above quantile × (n - 1) lie before it
+    cut = int(np.quantile(times, quantile, method="higher"))
     if cut == times.min():
         raise DataError(
             f"[split] quantile {quantile} cuts at the very first moment, so train would be empty; raise the quantile."

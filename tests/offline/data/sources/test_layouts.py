@@ -1,0 +1,151 @@
+"""The layouts that the contract's samples leave out, and what a layout may do wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline.data.load import DataConfig, Loaded, load
+from offline.data.sources.movielens import GENRES_100K
+from offline.progress import Silent
+from shared.errors import DataError
+from tests.offline.data.sources._samples import json_lines, lines, write_recbole
+
+
+def loaded(source: str, root: Path, **options: Any) -> Loaded:
+    return load(DataConfig(source=source, options=options, max_reject_share=0.5), root, Silent())
+
+
+def test_movielens_100k(tmp_path: Path) -> None:
+    flags = "|".join("1" if genre in ("Comedy", "War") else "0" for genre in GENRES_100K)
+    lines(tmp_path / "ml-100k" / "u.data", "1\t7\t3\t881250949", "1\t8\t5\t881250950")
+    lines(
+        tmp_path / "ml-100k" / "u.item",
+        f"7|Misérables, Les (1995)|01-Jan-1995||http://x|{flags}",
+        f"8|B|01-Jan-1995||http://x|{flags}",
+        encoding="latin-1",
+    )
+    lines(tmp_path / "ml-100k" / "u.user", "1|24|M|technician|85711")
+    one = loaded("movielens", tmp_path)
+    assert one.items.frame.row(0, named=True) == {
+        "item_id": "7",
+        "title": "Misérables, Les (1995)",
+        "text": "Misérables, Les (1995). genres: Comedy, War. year: 1995",
+        "genres": ["Comedy", "War"],
+        "year": 1995,
+    }
+    assert one.interactions.frame["weight"].to_list() == [3.0, 5.0]
+    assert one.users is not None
+    assert one.users["age"].to_list() == [24]
+    assert one.report.first == "1997-12-04T15:55:49+00:00"
+
+
+def test_movielens_csv(tmp_path: Path) -> None:
+    lines(tmp_path / "ratings.csv", "userId,movieId,rating,timestamp", "1,7,3.5,1147880044", "1,8,5.0,1147880045")
+    lines(
+        tmp_path / "movies.csv",
+        "movieId,title,genres",
+        '7,"Postman, The (1994)",Comedy|Drama',
+        "8,B,(no genres listed)",
+    )
+    one = loaded("movielens", tmp_path)
+    assert one.items.frame["title"].to_list() == ["Postman, The (1994)", "B"]
+    assert one.items.frame["genres"].to_list() == [["Comedy", "Drama"], None]
+    assert one.items.frame["year"].to_list() == [1994, None]
+    assert one.users is None
+
+
+def test_amazon_2014_with_metadata_as_python_literals(tmp_path: Path) -> None:
+    review = {"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1_369_699_200}
+    json_lines(tmp_path / "reviews_Beauty_5.json.gz", review)
+    (tmp_path / "meta_Beauty.json").write_text(
+        "{'asin': 'B1', 'title': \"L'eau\", 'categories': [['Beauty'], ['Beauty', 'Skin', 'Face']], 'price': 8.26}\nrubbish\n"
+    )
+    one = loaded("amazon", tmp_path)
+    assert one.items.frame.row(0, named=True) == {
+        "item_id": "B1",
+        "title": "L'eau",
+        "text": "L'eau. price: 8.26. categories: Beauty, Skin, Face",
+        "brand": None,
+        "price": 8.26,
+        "categories": ["Beauty", "Skin", "Face"],
+        "description": None,
+    }
+    assert one.rejects.rows() == [("meta_Beauty.json", 2, "", "rubbish\n", "not a JSON object")]
+
+
+def test_amazon_2023(tmp_path: Path) -> None:
+    review = {"user_id": "U", "asin": "X", "parent_asin": "P", "rating": 4.0, "timestamp": 1_588_687_728_923}
+    json_lines(tmp_path / "All_Beauty.jsonl.gz", review)
+    json_lines(
+        tmp_path / "meta_All_Beauty.jsonl.gz",
+        {"parent_asin": "P", "title": "T", "store": "S", "categories": [], "price": None, "description": ["a", "b"]},
+    )
+    one = loaded("amazon", tmp_path)
+    assert one.interactions.frame.rows() == [("U", "P", 1_588_687_728_923, 4.0)]
+    assert one.items.frame["text"].to_list() == ["T. brand: S. description: a b"]
+
+
+def test_amazon_with_two_files_of_reviews_asks_which(tmp_path: Path) -> None:
+    for name in ("A.json", "B.json"):
+        json_lines(tmp_path / name, {"reviewerID": "A1"})
+    with pytest.raises(DataError, match=r"A\.json, B\.json; name it in \[data\.options\] reviews"):
+        loaded("amazon", tmp_path)
+
+
+def test_cut_off_gzip_ends_in_one_sentence(tmp_path: Path) -> None:
+    review = {"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1_369_699_200}
+    path = tmp_path / "reviews.json.gz"
+    json_lines(path, *({**review, "asin": str(at)} for at in range(2000)))
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"reviews\.json\.gz is no whole gzip file.*again"):
+        loaded("amazon", tmp_path)
+
+
+def test_amazon_m2_rejects_unreadable_sessions(tmp_path: Path) -> None:
+    lines(
+        tmp_path / "sessions_train.csv",
+        "prev_items,next_item,locale",
+        "\"['a' 'b'\n 'c']\",d,UK",
+        "?,e,UK",
+        "['f'],,UK",
+    )
+    one = loaded("amazon_m2", tmp_path)
+    assert one.interactions.frame.select("user_id", "item_id", "timestamp").rows() == [
+        ("UK-2", "a", 0),
+        ("UK-2", "b", 1),
+        ("UK-2", "c", 2),
+        ("UK-2", "d", 3),
+        ("UK-3", "e", 1),
+        ("UK-4", "f", 0),
+    ]
+    assert one.rejects.select("row", "column", "reason").rows() == [
+        (3, "prev_items, next_item", "missing"),
+        (4, "prev_items, next_item", "missing"),
+    ]
+
+
+def test_recbole_without_types_is_refused(tmp_path: Path) -> None:
+    write_recbole(tmp_path)
+    lines(tmp_path / "toy.inter", "user_id\titem_id:token", "u\ti")
+    with pytest.raises(DataError, match=r"toy\.inter, row 1: the field 'user_id' is not `name:type`"):
+        loaded("recbole", tmp_path)
+
+
+def test_header_with_a_column_twice_is_refused(tmp_path: Path) -> None:
+    lines(tmp_path / "interactions.csv", "user_id,item_id,user_id", "u,i,v")
+    with pytest.raises(DataError, match=r"interactions\.csv, row 1: column 'user_id' appears twice"):
+        loaded("table", tmp_path)
+
+
+def test_table_kinds_agree(tmp_path: Path) -> None:
+    rows = [{"user_id": "u", "item_id": item, "ts": 1_600_000_000 + at} for at, item in enumerate("abc")]
+    lines(tmp_path / "log.tsv", "user_id\titem_id\tts", *("\t".join(map(str, row.values())) for row in rows))
+    lines(tmp_path / "log.jsonl", *(json.dumps(row) for row in rows))
+    json_lines(tmp_path / "log.jsonl.gz", *rows)
+    hashes = {
+        loaded("table", tmp_path, interactions=name, timestamp="ts").report.data_hash
+        for name in ("log.tsv", "log.jsonl", "log.jsonl.gz")
+    }
+    assert len(hashes) == 1

@@ -1,0 +1,202 @@
+"""The door as a whole: filters, report, hash, files; every mistake ends in one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from offline.data.load import DataConfig, Loaded, load, load_saved, save_loaded
+from offline.progress import Silent
+from shared.errors import DataError, RecipeError
+
+EVENTS = ["u,a,1,5", "u,b,2,3", "u,b,2,3", "v,a,1,1", "v,b,2,", "u,a,3,4"]
+ITEMS = ["a,Alpha,1999,x|y", "b,Beta,,", "z,Zeta,2001,y"]
+OPTIONS: dict[str, Any] = {
+    "items": "items.csv",
+    "position": "at",
+    "weight": "stars",
+    "lists": {"kinds": "|"},
+}
+
+
+def write(root: Path, events: list[str] = EVENTS, items: list[str] = ITEMS) -> None:
+    (root / "interactions.csv").write_text("\n".join(["user_id,item_id,at,stars", *events]) + "\n")
+    (root / "items.csv").write_text("\n".join(["item_id,title,year,kinds", *items]) + "\n")
+
+
+def loaded(root: Path, **config: Any) -> Loaded:
+    return load(DataConfig.model_validate({"options": OPTIONS, **config}), root, Silent())
+
+
+def pairs(one: Loaded) -> list[tuple[str, str, int]]:
+    return one.interactions.frame.select("user_id", "item_id", "timestamp").rows()
+
+
+def test_items_are_typed_and_cover_the_events(tmp_path: Path) -> None:
+    write(tmp_path, [*EVENTS, "v,q,9,"])
+    one = loaded(tmp_path)
+    assert one.items.frame.rows(named=True) == [
+        {"item_id": "a", "title": "Alpha", "text": "Alpha. year: 1999. kinds: x, y", "year": 1999, "kinds": ["x", "y"]},
+        {"item_id": "b", "title": "Beta", "text": "Beta", "year": None, "kinds": None},
+        {"item_id": "q", "title": "", "text": "", "year": None, "kinds": None},
+    ]
+    assert (one.report.items_without_metadata, one.report.items_with_text) == (1, 2)
+    assert "z" in loaded(tmp_path, keep_unseen_items=True).items.frame["item_id"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("exact", [("u", "a", 1), ("u", "b", 2), ("u", "a", 3)]),
+        ("first", [("u", "a", 1), ("u", "b", 2)]),
+        ("last", [("u", "b", 2), ("u", "a", 3)]),
+        ("keep", [("u", "a", 1), ("u", "b", 2), ("u", "b", 2), ("u", "a", 3)]),
+    ],
+)
+def test_repeats(policy: str, expected: list[tuple[str, str, int]], tmp_path: Path) -> None:
+    write(tmp_path)
+    one = loaded(tmp_path, repeats=policy)
+    assert [row for row in pairs(one) if row[0] == "u"] == expected
+    assert one.report.removed.repeats == 4 - len(expected)
+
+
+def test_min_weight_keeps_the_unknown(tmp_path: Path) -> None:
+    write(tmp_path)
+    one = loaded(tmp_path, min_weight=4)
+    assert pairs(one) == [("u", "a", 1), ("u", "a", 3), ("v", "b", 2)]
+    assert one.report.removed.below_min_weight == 3
+
+
+def test_k_core_is_repeated_until_it_holds(tmp_path: Path) -> None:
+    # c falls first, which takes w below two events, which takes d below two
+    write(tmp_path, ["u,a,1,", "u,b,2,", "v,a,1,", "v,b,2,", "w,c,1,", "w,d,2,", "u,d,3,"])
+    one = loaded(tmp_path, k_core=2)
+    assert pairs(one) == [("u", "a", 1), ("u", "b", 2), ("v", "a", 1), ("v", "b", 2)]
+    removed = one.report.removed
+    assert (removed.k_core, removed.k_core_users, removed.k_core_items, removed.k_core_rounds) == (3, 1, 2, 4)
+    with pytest.raises(DataError, match=r"nothing is left of 7 events.*k_core = 9"):
+        loaded(tmp_path, k_core=9)
+
+
+def test_ties_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    write(tmp_path, ["u,b,1,", "v,a,1,", "u,a,1,", "u,c,0,"])
+    assert pairs(loaded(tmp_path)) == [("u", "c", 0), ("u", "b", 1), ("u", "a", 1), ("v", "a", 1)]
+
+
+def test_hash_is_of_the_content(tmp_path: Path) -> None:
+    for name in ("csv", "shuffled", "parquet", "changed"):
+        (tmp_path / name).mkdir()
+    write(tmp_path / "csv")
+    write(tmp_path / "shuffled", EVENTS[::-1], ITEMS[::-1])
+    write(tmp_path / "changed", EVENTS, ["a,Alpha!,1999,x|y", *ITEMS[1:]])
+    pl.read_csv(tmp_path / "csv" / "interactions.csv").write_parquet(tmp_path / "parquet" / "interactions.parquet")
+    items = pl.read_csv(tmp_path / "csv" / "items.csv").with_columns(pl.col("kinds").str.split("|"))
+    items.write_parquet(tmp_path / "parquet" / "items.parquet")
+    parquet = {**OPTIONS, "interactions": "interactions.parquet", "items": "items.parquet"}
+    hashes = {
+        "csv": loaded(tmp_path / "csv").report.data_hash,
+        "shuffled": loaded(tmp_path / "shuffled").report.data_hash,
+        "parquet": loaded(tmp_path / "parquet", options=parquet).report.data_hash,
+        "changed": loaded(tmp_path / "changed").report.data_hash,
+    }
+    assert hashes["csv"] == hashes["shuffled"] == hashes["parquet"] != hashes["changed"]
+
+
+def test_too_many_rejects_stop_the_run(tmp_path: Path) -> None:
+    write(tmp_path, [*EVENTS, ",a,1,", "w,a", "w,a,1,,,,"])
+    with pytest.raises(DataError, match=r"interactions.csv: 3 of 9 rows are unusable.*max_reject_share = 0.01.*row 8"):
+        loaded(tmp_path)
+    one = loaded(tmp_path, max_reject_share=0.5)
+    assert one.rejects.select("file", "row", "column", "reason").rows() == [
+        ("interactions.csv", 8, "user_id", "missing"),
+        ("interactions.csv", 9, "", "2 fields where 4 are expected"),
+        ("interactions.csv", 10, "", "7 fields where 4 are expected"),
+    ]
+    assert one.report.rejects == {"interactions.csv": 3, "items.csv": 0}
+    assert one.report.rows_read == {"interactions.csv": 9, "items.csv": 3}
+
+
+def test_duplicate_items_stay_once(tmp_path: Path) -> None:
+    write(tmp_path, items=[*ITEMS, ITEMS[0], "a,Another,,"])
+    one = loaded(tmp_path, max_reject_share=0.5)
+    assert one.items.frame["title"].to_list() == ["Alpha", "Beta"]
+    assert one.report.identical_items == 1
+    assert one.rejects.select("row", "value", "reason").rows() == [
+        (6, "a", "the id stands in row 2 already, with other values")
+    ]
+
+
+def test_users_carry_flags_and_idle_ones_are_counted(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "users.csv").write_text("user_id,clean,zip\nv,false,01234\nu,true,99999\nidle,true,10000\n")
+    one = loaded(tmp_path, options={**OPTIONS, "users": "users.csv"})
+    assert one.users is not None
+    assert one.users.rows() == [("u", True, "99999"), ("v", False, "01234")]
+    assert one.report.users_without_history == 1
+    (tmp_path / "users.csv").write_text("user_id,clean\nstranger,false\n")
+    with pytest.raises(DataError, match=r"none of the 1 users.*'stranger'"):
+        loaded(tmp_path, options={**OPTIONS, "users": "users.csv"})
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "message"),
+    [
+        ({"options": {**OPTIONS, "item_id": "thing"}}, DataError, r"interactions.csv has no column 'thing'.*user_id"),
+        ({"options": {**OPTIONS, "items": "no.csv"}}, DataError, r"there is no file .*no\.csv"),
+        ({"options": {**OPTIONS, "items": "items.xls"}}, DataError, r"there is no file"),
+        ({"options": {**OPTIONS, "timestamp": "at"}}, RecipeError, r"\[data.options\].*not both"),
+        ({"source": "nowhere"}, RecipeError, r"'nowhere' among the sources.*table"),
+        ({"text_columns": ["colour"]}, RecipeError, r"text_columns names 'colour'.*title, year, kinds"),
+        ({"text_template": "{colour}"}, RecipeError, r"text_template names 'colour'"),
+        ({"text_template": "{title"}, RecipeError, r"text_template"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(
+    config: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    with pytest.raises(error, match=message):
+        loaded(tmp_path, **config)
+
+
+def test_header_without_rows(tmp_path: Path) -> None:
+    write(tmp_path, events=[])
+    with pytest.raises(DataError, match=r"interactions.csv: there are no events"):
+        loaded(tmp_path)
+    write(tmp_path, items=[])
+    with pytest.raises(DataError, match=r"items.csv has no rows"):
+        loaded(tmp_path)
+
+
+def test_text_template_and_columns(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert loaded(tmp_path, text_template="{title} ({kinds})").items.frame["text"].to_list() == [
+        "Alpha (x, y)",
+        "Beta ()",
+    ]
+    assert loaded(tmp_path, text_columns=["kinds", "title"]).items.frame["text"].to_list() == [
+        "kinds: x, y. Alpha",
+        "Beta",
+    ]
+
+
+def test_saved_data_come_back(tmp_path: Path) -> None:
+    write(tmp_path, [*EVENTS, ",a,1,"])
+    one = loaded(tmp_path, max_reject_share=0.5)
+    save_loaded(one, tmp_path / "out")
+    again = load_saved(tmp_path / "out")
+    assert again.interactions.frame.equals(one.interactions.frame)
+    assert again.items.frame.equals(one.items.frame)
+    assert again.rejects.equals(one.rejects)
+    assert again.users is None
+    assert (again.report, again.interactions.clock) == (one.report, "position")
+    with pytest.raises(DataError, match=r"report\.json"):
+        load_saved(tmp_path)
+
+
+def test_without_a_time_column_rows_are_the_order(tmp_path: Path) -> None:
+    write(tmp_path)
+    one = loaded(tmp_path, options={})
+    assert one.interactions.clock == "position"
+    assert [row[1] for row in pairs(one) if row[0] == "u"] == ["a", "b", "b", "a"]
