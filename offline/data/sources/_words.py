@@ -35,7 +35,7 @@ MOTIFS = (
     "a wolf pack", "an heirloom violin", "a false prophet", "a great flood", "a smuggled manuscript", "a duel at dawn",
 )  # fmt: skip
 
-MOODS = ("wistful", "playful", "tense", "bleak", "warm", "ironic", "dreamlike", "brisk")
+MOODS = ("wistful", "playful", "tense", "bleak", "warm", "ironic")
 
 ADJECTIVES = (
     "Amber", "Silent", "Crooked", "Distant", "Hollow", "Scarlet", "Patient", "Frozen", "Gilded", "Restless", "Hidden",

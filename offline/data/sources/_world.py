@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from offline.data.ragged import IntArray
 from offline.data.sources import _words as words
 
-ITEMS_PER_THEME = 20
+ITEMS_PER_THEME = 25
 N_TASTES = 4  # themes that a user cares for
-N_CANDIDATES = 6
-FAVOURITE_POWER = 1.5
-MOOD_BONUS = 0.7  # beside a random number in 0 … 1
+N_CANDIDATES = 8
+FAVOURITE_POWER = 1.3
+MOOD_BONUS = 1.0  # beside a random number in 0 … 1
 NO_ITEM = -1
 
 SEQUEL_SHARE = 0.3  # of events after a part of a series: the next part
@@ -54,7 +54,7 @@ def make_world(n_items: int, rng: np.random.Generator) -> World:
     genre = np.sort(rng.integers(0, len(words.GENRES), n_themes))
     sizes = rng.multinomial(n_items - n_themes, rng.dirichlet(np.full(n_themes, 4.0))) + 1
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    share = rng.dirichlet(np.full(n_themes, 2.0))
+    share = rng.dirichlet(np.full(n_themes, 3.0))
     return World(
         item_theme=np.repeat(np.arange(n_themes), sizes),
         item_mood=rng.integers(0, len(words.MOODS), n_items),

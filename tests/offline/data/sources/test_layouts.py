@@ -60,7 +60,8 @@ def test_amazon_2014_with_metadata_as_python_literals(tmp_path: Path) -> None:
     review = {"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1_369_699_200}
     json_lines(tmp_path / "reviews_Beauty_5.json.gz", review)
     (tmp_path / "meta_Beauty.json").write_text(
-        "{'asin': 'B1', 'title': \"L'eau\", 'categories': [['Beauty'], ['Beauty', 'Skin', 'Face']], 'price': 8.26}\nrubbish\n"
+        "{'asin': 'B1', 'title': \"L'eau\", 'categories': [['Beauty'], ['Beauty', 'Skin', 'Face']], 'price': 8.26}\n"
+        "rubbish\n"
     )
     one = loaded("amazon", tmp_path)
     assert one.items.frame.row(0, named=True) == {
