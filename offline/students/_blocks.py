@@ -3,6 +3,8 @@
 Shapes: B batch, T sequence, D embedding_dim, H heads.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,12 +21,9 @@ class PooledDropout(nn.Module):
     a pool of ready numbers costs one. On an accelerator ordinary dropout is used.
     """
 
-    pool: Tensor
-
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        self.register_buffer("pool", torch.empty(0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
@@ -32,10 +31,15 @@ class PooledDropout(nn.Module):
         size = x.numel()
         if x.device.type != "cpu" or size > _POOL_SIZE:
             return functional.dropout(x, self.p)
-        if not self.pool.numel():
-            self.pool = torch.empty(2 * _POOL_SIZE).bernoulli_(1 - self.p).div_(1 - self.p)
         start = int(torch.randint(2 * _POOL_SIZE - size, ()))
-        return x * self.pool[start : start + size].view(x.shape)
+        return x * _mask_pool(self.p)[start : start + size].view(x.shape)
+
+
+@cache
+def _mask_pool(p: float) -> Tensor:
+    """0 with probability p, else 1 / (1 − p). Its own seed: an interrupted run draws the same pool again."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.empty(2 * _POOL_SIZE).bernoulli_(1 - p, generator=generator).div_(1 - p)
 
 
 def causal_mask(items_BT: Tensor) -> Tensor:
@@ -80,9 +84,7 @@ class TransformerBlock(nn.Module):
         self.norm_attention = nn.LayerNorm(dim)
         self.attention = SelfAttention(dim, n_heads)
         self.norm_feed = nn.LayerNorm(dim)
-        self.feed = nn.Sequential(
-            nn.Linear(dim, expansion * dim), nn.GELU(), PooledDropout(dropout), nn.Linear(expansion * dim, dim)
-        )
+        self.feed = nn.Sequential(nn.Linear(dim, expansion * dim), nn.ReLU(), nn.Linear(expansion * dim, dim))
         self.dropout = PooledDropout(dropout)
 
     def forward(self, x_BTD: Tensor, mask_B1TT: Tensor, *, only_last: bool = False) -> Tensor:

@@ -1,19 +1,27 @@
 """Losses of the recommendation task: pure functions from states and targets to one number.
 
-Shapes: M positions with a target, D embedding_dim, N n_items + 1, K shared negatives.
+Shapes: M positions with a target, D embedding_dim, N n_items + 1, K items a target competes with.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 from torch.nn import functional
 
 from shared.schema import PAD
 
+# Rows of scores that are made, used and thrown away together: K of them stay in a core's cache.
+_CHUNK_ELEMENTS = 1 << 20
+
 
 def full_softmax(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, *, bf16: bool = False) -> Tensor:
-    """Cross-entropy over the whole catalogue; PAD is no choice."""
-    scores_MI = _scores(states_MD, table_ND[PAD + 1 :], bf16)
-    return functional.cross_entropy(scores_MI, targets_M - 1)
+    """Cross-entropy over the whole catalogue; PAD is no choice. bf16: the products, not the sums."""
+    own_M = (states_MD * table_ND[targets_M]).sum(-1)
+    rows_M = torch.arange(len(targets_M), device=targets_M.device)
+    bias_K = states_MD.new_zeros(len(table_ND) - 1)
+    return _softmax_against(states_MD, own_M, table_ND[PAD + 1 :], bias_K, rows_M, targets_M - 1, bf16)
 
 
 def sampled_softmax(
@@ -25,9 +33,9 @@ def sampled_softmax(
     (Bengio and Senécal 2008). A negative that is the target is taken out of its row.
     """
     own_M = (states_MD * table_ND[targets_M]).sum(-1) - log_expected_N[targets_M]
-    others_MK = states_MD @ table_ND[negatives_K].T - log_expected_N[negatives_K]
-    others_MK = others_MK.masked_fill(targets_M[:, None] == negatives_K, -torch.inf)
-    return (torch.logaddexp(own_M, others_MK.logsumexp(-1)) - own_M).mean()
+    rows, columns = (targets_M[:, None] == negatives_K).nonzero(as_tuple=True)
+    bias_K = -log_expected_N[negatives_K]
+    return _softmax_against(states_MD, own_M, table_ND[negatives_K], bias_K, rows, columns, False)
 
 
 def gbce(
@@ -53,7 +61,56 @@ def bce(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_M: Ten
     return (functional.softplus(-own_M) + functional.softplus(other_M)).mean()
 
 
-def _scores(states_MD: Tensor, table_ID: Tensor, bf16: bool) -> Tensor:
-    if bf16:
-        return (states_MD.bfloat16() @ table_ID.bfloat16().T).float()
-    return states_MD @ table_ID.T
+def _softmax_against(
+    states_MD: Tensor, own_M: Tensor, others_KD: Tensor, bias_K: Tensor, rows: Tensor, columns: Tensor, bf16: bool
+) -> Tensor:
+    """Mean over M of −log( e^own / (e^own + Σ_K e^(state · other + bias)) ), without the pairs (row, column).
+
+    `rows` ascend. The (M, K) scores are never held: each chunk's gradient is taken while it is in the cache.
+    """
+    loss: Tensor = _SoftmaxAgainst.apply(states_MD, own_M, others_KD, bias_K, rows, columns, bf16)
+    return loss
+
+
+class _SoftmaxAgainst(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states_MD: Tensor,
+        own_M: Tensor,
+        others_KD: Tensor,
+        bias_K: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        bf16: bool,
+    ) -> Tensor:
+        kind = torch.bfloat16 if bf16 else states_MD.dtype
+        inputs_MD, items_KD = states_MD.to(kind), others_KD.to(kind)
+        states_grad, own_grad = torch.empty_like(states_MD), torch.empty_like(own_M)
+        others_grad = torch.zeros_like(others_KD)
+        total = own_M.new_zeros(())
+        size = max(1, _CHUNK_ELEMENTS // max(1, len(others_KD)))
+        for first in range(0, len(own_M), size):
+            part = slice(first, first + size)
+            lo, hi = torch.searchsorted(rows, torch.tensor([first, first + size], device=rows.device)).tolist()
+            scores = (inputs_MD[part] @ items_KD.T).float().add_(bias_K)
+            scores[rows[lo:hi] - first, columns[lo:hi]] = -torch.inf
+            own = own_M[part]
+            top = torch.maximum(scores.amax(1), own)
+            share = scores.sub_(top[:, None]).exp_()
+            own_share = (own - top).exp()
+            mass = share.sum(1) + own_share
+            total += (mass.log() + top - own).sum()
+            share = share.div_(mass[:, None]).to(kind)
+            states_grad[part] = share @ items_KD
+            others_grad += share.T @ inputs_MD[part]
+            own_grad[part] = own_share / mass - 1
+        ctx.save_for_backward(states_grad, own_grad, others_grad)
+        ctx.count = max(1, len(own_M))
+        return total / ctx.count
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        scale = grad / ctx.count
+        states_grad, own_grad, others_grad = ctx.saved_tensors
+        return states_grad * scale, own_grad * scale, others_grad * scale, None, None, None, None

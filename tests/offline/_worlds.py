@@ -1,0 +1,38 @@
+"""Tiny worlds whose answers are known."""
+
+import numpy as np
+
+from offline.data.ragged import Ragged
+from offline.data.split import Cases, Split
+from offline.teachers.teacher import Teacher
+from shared.item_index import ItemIndex
+
+
+def ring(n_items: int = 12, n_users: int = 120, length: int = 8, seed: int = 0) -> Split:
+    """Items stand in a ring; each user walks along it from a random place, so the next item is certain."""
+    random = np.random.default_rng(seed)
+    starts = random.integers(n_items, size=n_users)
+    walks = (starts[:, None] + np.arange(length)) % n_items + 1
+    users = np.arange(n_users)
+    return Split(
+        protocol="held",
+        user_ids=tuple(f"u{user}" for user in users),
+        item_index=ItemIndex(f"i{item}" for item in range(1, n_items + 1)),
+        train=Ragged.of(walks[:, :-2]),
+        validation=Cases(users, Ragged.of(walks[:, :-2]), walks[:, -2]),
+        test=Cases(users, Ragged.of(walks[:, :-1]), walks[:, -1]),
+    )
+
+
+def teacher_of(split: Split, width: int = 6, seed: int = 0, unknown: int = 0) -> Teacher:
+    """Random vectors for users and items; the first `unknown` users have none."""
+    random = np.random.default_rng(seed)
+    n_users, n_rows = len(split.user_ids), len(split.item_index) + 1
+    has_user = np.arange(n_users) >= unknown
+    has_item = np.arange(n_rows) > 0
+    return Teacher(
+        user_vectors=random.standard_normal((n_users, width)).astype(np.float32) * has_user[:, None],
+        has_user=has_user,
+        item_vectors=random.standard_normal((n_rows, width)).astype(np.float32) * has_item[:, None],
+        has_item=has_item,
+    )

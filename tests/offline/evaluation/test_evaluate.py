@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+
+from offline.evaluation.evaluate import (
+    EvaluationConfig,
+    GraphRanker,
+    PopularityRanker,
+    evaluate,
+    per_user,
+    slices,
+    summarise,
+)
+from offline.evaluation.validate import validation_ranks
+from offline.export import export_student
+from offline.progress import Silent
+from offline.students import sasrec
+from shared.scoring import Scorer
+from tests.offline._worlds import ring
+
+SPLIT = ring(n_items=30, n_users=80)
+CONFIG = EvaluationConfig(k=(10, 5), subsets=("clean",))
+
+
+def test_the_graph_ranks_as_torch_does() -> None:
+    torch.manual_seed(0)
+    student = sasrec.Model(sasrec.Config(embedding_dim=16, max_length=6), 30).eval()
+    ranker = GraphRanker(Scorer(export_student(student), n_items=30, max_length=6))
+    by_graph = evaluate(ranker, SPLIT.test, CONFIG, Silent(), "test").ranks_U
+    by_torch = validation_ranks(student, SPLIT.test)
+    assert (np.where(by_torch <= 10, by_torch, 0) == by_graph).mean() > 0.98  # near ties may fall either way
+
+
+def test_popularity_is_sorted_less_what_was_seen() -> None:
+    popularity = np.array([0, 5, 9, 1, 7])
+    lists = PopularityRanker(popularity).top_k([np.array([2])], 3, [np.array([2])], np.array([0]))
+    assert lists.tolist() == [[4, 1, 3]]
+    lists = PopularityRanker(popularity).top_k([np.array([2])], 5, [np.array([2, 4])], np.array([0]))
+    assert lists.tolist() == [[1, 3, 0, 0, 0]]
+
+
+def test_seen_items_come_back_only_where_the_recipe_says_so() -> None:
+    ranker = PopularityRanker(np.bincount(SPLIT.train.values, minlength=31))
+    hidden = evaluate(ranker, SPLIT.test, CONFIG, Silent(), "test")
+    shown = evaluate(ranker, SPLIT.test, EvaluationConfig(k=(10,), hide_seen=False), Silent(), "test")
+    assert not any(
+        set(items) & set(history) for items, history in zip(hidden.items_UK, SPLIT.test.histories, strict=True)
+    )
+    assert (shown.items_UK == shown.items_UK[0]).all()
+
+
+def test_slices_add_up_to_the_whole() -> None:
+    ranker = PopularityRanker(np.bincount(SPLIT.train.values, minlength=31))
+    evaluation = evaluate(ranker, SPLIT.test, CONFIG, Silent(), "test")
+    whole = summarise(evaluation, CONFIG, 30)
+    clean = np.arange(80) % 2 == 0
+    parts = slices(evaluation, SPLIT.test, SPLIT, CONFIG, {"clean": clean})
+    for kind in ("history", "popularity"):
+        named = {name: part for name, part in parts.items() if name.startswith(kind)}
+        assert sum(part["cases"] for part in named.values()) == len(SPLIT.test)
+        hits = sum(part["cases"] * part.get("hr@10", 0.0) for part in named.values())
+        assert hits / len(SPLIT.test) == pytest.approx(whole["hr@10"])
+    assert parts["subset clean"]["cases"] == 40
+    assert len(per_user(evaluation, SPLIT.test, SPLIT)) == len(SPLIT.test)

@@ -1,0 +1,154 @@
+"""What every student must keep, whoever wrote it. New files in `offline/students/` are found and held to it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from offline.distillation import profile
+from offline.evaluation.metrics import hit_rate
+from offline.evaluation.validate import validation_ranks
+from offline.export import export_student
+from offline.plugins import load_plugin, plugin_names
+from offline.progress import Silent
+from offline.students._base import Student
+from offline.training.loop import TrainingConfig, fit
+from shared.schema import PAD
+from shared.scoring import Scorer
+from shared.sequences import left_pad, right_fill
+from tests.offline._worlds import ring, teacher_of
+
+N_ITEMS, MAX_LENGTH, DIM = 12, 6, 16
+PACKAGE = "offline.students"
+
+
+def build(name: str, seed: int = 0) -> Student:
+    module = load_plugin(PACKAGE, name)
+    torch.manual_seed(seed)
+    student: Student = module.Model(module.Config(embedding_dim=DIM, max_length=MAX_LENGTH), N_ITEMS)
+    return student.eval()
+
+
+@pytest.fixture(params=plugin_names(PACKAGE))
+def student(request: pytest.FixtureRequest) -> Student:
+    return build(request.param)
+
+
+@pytest.fixture(params=plugin_names(PACKAGE))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def sequences(*rows: list[int], width: int | None = None) -> torch.Tensor:
+    width = width or max(len(row) for row in rows)
+    return torch.tensor([[PAD] * (width - len(row)) + row for row in rows])
+
+
+def test_one_state_a_block_of_the_right_shape(student: Student) -> None:
+    states = student.hidden_states(sequences([1, 2, 3], [4]))
+    assert len(states) == student.n_blocks
+    assert {tuple(state.shape) for state in states} == {(2, 3, DIM)}
+    assert student.item_table().shape == (N_ITEMS + 1, DIM)
+
+
+def test_a_row_of_a_batch_equals_the_row_alone(student: Student) -> None:
+    together = student.last_state(sequences([1, 2, 3, 4], [5, 6]))
+    torch.testing.assert_close(together[1:], student.last_state(sequences([5, 6])), rtol=1e-5, atol=1e-5)
+
+
+def test_padding_says_nothing(student: Student) -> None:
+    bare = student.hidden_states(sequences([7, 8]))[-1]
+    padded = student.hidden_states(sequences([7, 8], width=MAX_LENGTH))[-1][:, -2:]
+    torch.testing.assert_close(padded, bare, rtol=1e-5, atol=1e-5)
+
+
+def test_the_newest_state_is_the_last_of_all_states(student: Student) -> None:
+    items_BT = sequences([1, 2, 3], [9])
+    torch.testing.assert_close(
+        student.last_state(items_BT), student.hidden_states(items_BT)[-1][:, -1], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_no_state_sees_the_future(student: Student) -> None:
+    before = student.hidden_states(sequences([1, 2, 3, 4]))[-1][:, :3]
+    after = student.hidden_states(sequences([1, 2, 3, 11]))[-1][:, :3]
+    torch.testing.assert_close(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_the_order_of_the_items_counts(student: Student) -> None:
+    one, other = student.last_state(sequences([1, 2, 3], [2, 1, 3]))
+    assert (one - other).abs().max() > 1e-4
+
+
+def test_learns_a_ring(name: str, tmp_path: Path) -> None:
+    split = ring(N_ITEMS)
+    student = build(name)
+    config = TrainingConfig(epochs=30, batch_size=32, learning_rate=1e-2, loss="full_softmax", patience=30)
+    fitted = fit(student, split, [], config, Silent(), tmp_path)
+    assert hit_rate(validation_ranks(student, split.test), 1).mean() > 0.95
+    assert fitted.log[-1].loss < fitted.log[0].loss
+
+
+@pytest.mark.parametrize("length", [0, 1, MAX_LENGTH, MAX_LENGTH + 1])
+def test_onnx_equals_torch(name: str, graphs: dict[str, bytes], length: int) -> None:
+    student = build(name)
+    random = np.random.default_rng(length)
+    histories = [random.integers(1, N_ITEMS + 1, size=length) for _ in range(3)]
+    scorer = Scorer(graphs[name], n_items=N_ITEMS, max_length=MAX_LENGTH)
+    ranked = scorer.top_k(histories, k=N_ITEMS)
+    with torch.no_grad():
+        scores_BN = student.last_state(torch.from_numpy(left_pad(histories, MAX_LENGTH))) @ student.item_table().T
+    scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)), -torch.inf)
+    scores_BN[:, PAD] = -torch.inf
+    expected = scores_BN.sort(dim=1, descending=True).values[:, :N_ITEMS].numpy()
+    np.testing.assert_allclose(ranked.scores_BK, expected, rtol=1e-4, atol=1e-5)
+    for row, history in enumerate(histories):
+        items, scores = ranked.row(row)
+        assert not set(items) & {PAD, *history.tolist()}
+        np.testing.assert_allclose(scores, scores_BN[row, items].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_graph_hides_biases_and_fills_up(graphs: dict[str, bytes], name: str) -> None:
+    scorer = Scorer(graphs[name], n_items=N_ITEMS, max_length=MAX_LENGTH)
+    history = [np.array([1, 2])]
+    bias = np.full((1, N_ITEMS + 1), -np.inf, dtype=np.float32)
+    bias[0, [3, 4, 5]] = [0.0, 100.0, 0.0]
+    items, _ = scorer.top_k(history, k=5, bias=bias).row(0)
+    assert items[0] == 4
+    assert set(items) == {3, 4, 5}
+    assert len(scorer.top_k(history, k=50).items_BK[0]) == 50
+    assert not set(scorer.top_k(history, k=50, hidden=[np.array([7])]).row(0)[0]) & {7}
+
+
+@pytest.fixture(scope="module")
+def graphs() -> dict[str, bytes]:
+    return {name: export_student(build(name)) for name in plugin_names(PACKAGE)}
+
+
+def test_distillation_leaves_no_trace(name: str, tmp_path: Path) -> None:
+    plain, distilled = build(name), build(name)
+    split = ring(N_ITEMS)
+    objective = profile.Model(profile.Config(name="profile", weight=0.5), distilled, teacher_of(split))
+    fit(distilled, split, [objective], TrainingConfig(epochs=1), Silent(), tmp_path)
+    assert plain.state_dict().keys() == distilled.state_dict().keys()
+    assert {k: v.shape for k, v in plain.state_dict().items()} == {
+        k: v.shape for k, v in distilled.state_dict().items()
+    }
+
+
+def test_weight_0_is_bit_identical_to_plain(name: str, tmp_path: Path) -> None:
+    split = ring(N_ITEMS)
+    weights = []
+    for run in ("plain", "distilled"):
+        (tmp_path / run).mkdir()
+        student = build(name)
+        objectives = (
+            []
+            if run == "plain"
+            else [profile.Model(profile.Config(name="profile", weight=0.0), student, teacher_of(split))]
+        )
+        fit(student, split, objectives, TrainingConfig(epochs=2, batch_size=32), Silent(), tmp_path / run)
+        weights.append(student.state_dict())
+    for key, value in weights[0].items():
+        assert torch.equal(value, weights[1][key]), key

@@ -1,0 +1,109 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from offline.distillation import profile
+from offline.progress import Silent
+from offline.students import sasrec
+from offline.training.loop import Negatives, TrainingConfig, fit
+from offline.training.schedule import learning_rate_factor
+from tests.offline._worlds import ring, teacher_of
+
+SPLIT = ring()
+
+
+class Interrupted(Silent):
+    """A person who presses Ctrl-C after an epoch."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def update(self, what: str, done: int, total: int | None) -> None:
+        if done == self.after:
+            raise KeyboardInterrupt
+
+
+def student(seed: int = 0) -> sasrec.Model:
+    torch.manual_seed(seed)
+    return sasrec.Model(sasrec.Config(embedding_dim=16, max_length=6, dropout=0.3), len(SPLIT.item_index))
+
+
+def objective(model: sasrec.Model) -> profile.Model:
+    torch.manual_seed(5)
+    config = profile.Config(name="profile", weight=0.3, share=True, match_scale=True, last_epoch=3)
+    return profile.Model(config, model, teacher_of(SPLIT))
+
+
+@pytest.mark.parametrize("loss", ["full_softmax", "sampled_softmax", "gbce", "bce"])
+def test_every_loss_teaches(loss: str, tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=12, batch_size=32, learning_rate=1e-2, loss=loss, negatives=8)  # type: ignore[arg-type]
+    fitted = fit(student(), SPLIT, [], config, Silent(), tmp_path)
+    first, last = fitted.log[0], fitted.log[-1]
+    assert last.loss < 0.8 * first.loss
+    assert last.ndcg is not None
+    assert first.ndcg is not None
+    assert last.ndcg > first.ndcg
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=5, batch_size=32)
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = student()
+    fit(whole, SPLIT, [objective(whole)], config, Silent(), tmp_path / "whole")
+
+    broken = student()
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, SPLIT, [objective(broken)], config, Interrupted(after=2), tmp_path / "broken")
+    again = student(seed=99)  # other weights: all must come from the checkpoint
+    fitted = fit(again, SPLIT, [objective(again)], config, Silent(), tmp_path / "broken")
+
+    assert [entry.epoch for entry in fitted.log] == [1, 2, 3, 4, 5]
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
+
+
+def test_the_best_epoch_by_validation_is_kept_and_waiting_ends(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=200, batch_size=32, learning_rate=1e-2, patience=3)
+    model = student()
+    fitted = fit(model, SPLIT, [], config, Silent(), tmp_path)
+    scores = [entry.ndcg for entry in fitted.log if entry.ndcg is not None]
+    assert fitted.best_epoch == scores.index(max(scores)) + 1
+    assert len(scores) == min(fitted.best_epoch + 3, 200) < 200
+
+
+def test_refit_runs_the_given_epochs_of_the_same_schedule(tmp_path: Path) -> None:
+    refit = ring()
+    refit = type(refit)(**{**vars(refit), "validation": None, "protocol": "refit"})
+    fitted = fit(student(), refit, [], TrainingConfig(epochs=20, batch_size=32), Silent(), tmp_path, stop_after=3)
+    assert [entry.epoch for entry in fitted.log] == [1, 2, 3]
+    assert fitted.best_epoch == 3
+    assert fitted.validation_ranks is None
+
+
+def test_an_objective_works_in_its_epochs_only(tmp_path: Path) -> None:
+    model = student()
+    fitted = fit(model, SPLIT, [objective(model)], TrainingConfig(epochs=5, batch_size=32), Silent(), tmp_path)
+    assert ["profile" in entry.objectives for entry in fitted.log] == [True, True, True, False, False]
+    # match_scale would make the scaled value equal to the own loss; the raw one is what is logged
+    assert fitted.log[0].objectives["profile"] != pytest.approx(fitted.log[0].loss, rel=0.05)
+
+
+def test_negatives_come_as_often_as_expected() -> None:
+    config = TrainingConfig(negatives=100, popularity_power=1.0)
+    sampler = Negatives(SPLIT, config)
+    torch.manual_seed(0)
+    drawn = torch.bincount(sampler.draw(100_000), minlength=len(SPLIT.item_index) + 1)
+    assert drawn[0] == 0
+    expected = sampler.log_expected_N[1:].exp() * 1000
+    torch.testing.assert_close(drawn[1:].float(), expected, rtol=0.1, atol=50)
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    factor: Callable[[int], float] = lambda step: learning_rate_factor(step, 100, 10, "cosine")  # noqa: E731
+    assert factor(0) == pytest.approx(0.1)
+    assert factor(10) == pytest.approx(1.0)
+    assert factor(99) < 0.02
+    assert learning_rate_factor(99, 100, 10, "constant") == 1.0

@@ -1,0 +1,85 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from offline.training import losses
+
+M, N, D = 9, 15, 4
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", 40)  # several chunks, the last one shorter
+
+
+def tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    torch.manual_seed(3)
+    states = torch.randn(M, D, dtype=torch.double, requires_grad=True)
+    table = torch.randn(N, D, dtype=torch.double, requires_grad=True)
+    return states, table, torch.randint(1, N, (M,))
+
+
+def assert_same(one: torch.Tensor, other: torch.Tensor, leaves: list[torch.Tensor]) -> None:
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    for a, b in zip(torch.autograd.grad(one, leaves), torch.autograd.grad(other, leaves), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_full_softmax_is_cross_entropy_over_all_items_but_pad() -> None:
+    states, table, targets = tensors()
+    expected = functional.cross_entropy(states @ table[1:].T, targets - 1)
+    assert_same(losses.full_softmax(states, table, targets), expected, [states, table])
+
+
+def test_full_softmax_in_bf16_is_near() -> None:
+    states, table, targets = tensors()
+    exact = losses.full_softmax(states.float(), table.float(), targets)
+    near = losses.full_softmax(states.float(), table.float(), targets, bf16=True)
+    assert near.dtype == torch.float32
+    assert near.item() == pytest.approx(exact.item(), rel=2e-2)
+
+
+def test_sampled_softmax_leaves_the_target_out_of_its_negatives() -> None:
+    states, table, targets = tensors()
+    negatives = torch.cat([targets[:3], torch.tensor([1, 2, 2, 7])])
+    log_expected = torch.randn(N, dtype=torch.double)
+    scores = states @ table[negatives].T - log_expected[negatives]
+    scores = scores.masked_fill(targets[:, None] == negatives, -torch.inf)
+    own = (states * table[targets]).sum(-1) - log_expected[targets]
+    expected = functional.cross_entropy(torch.cat([own[:, None], scores], 1), torch.zeros(M, dtype=torch.long))
+    assert_same(losses.sampled_softmax(states, table, targets, negatives, log_expected), expected, [states, table])
+
+
+def test_sampled_softmax_with_every_item_once_is_full_softmax() -> None:
+    states, table, targets = tensors()
+    negatives = torch.arange(1, N)
+    sampled = losses.sampled_softmax(states, table, targets, negatives, torch.zeros(N, dtype=torch.double))
+    torch.testing.assert_close(sampled, losses.full_softmax(states, table, targets), rtol=1e-6, atol=1e-6)
+
+
+def test_gbce_without_calibration_is_bce_with_many_negatives() -> None:
+    states, table, targets = tensors()
+    negatives = torch.tensor([n for n in range(1, N) if n not in set(targets.tolist())])
+    own = (states * table[targets]).sum(-1)
+    expected = (functional.softplus(-own) + functional.softplus(states @ table[negatives].T).sum(-1)).mean()
+    got = losses.gbce(states, table, targets, negatives, n_items=N - 1, calibration=0.0)
+    torch.testing.assert_close(got, expected)
+
+
+def test_gbce_calibrated_weighs_the_positive_by_the_sampling_rate() -> None:
+    states, table, targets = tensors()
+    negatives = torch.tensor([n for n in range(1, N) if n not in set(targets.tolist())])
+    rate = len(negatives) / (N - 2)
+    own = (states * table[targets]).sum(-1)
+    expected = (rate * functional.softplus(-own) + functional.softplus(states @ table[negatives].T).sum(-1)).mean()
+    got = losses.gbce(states, table, targets, negatives, n_items=N - 1, calibration=1.0)
+    torch.testing.assert_close(got, expected)
+
+
+def test_bce_of_an_untrained_student_is_two_log_two() -> None:
+    states = torch.zeros(M, D)
+    table = torch.zeros(N, D)
+    targets = torch.ones(M, dtype=torch.long)
+    assert losses.bce(states, table, targets, targets + 1).item() == pytest.approx(2 * math.log(2))
