@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long check format clean
+.PHONY: help install demo test test-long bench-serve check format clean
 
 help:            ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -26,6 +26,9 @@ test: $(STAMP)     ## the default suite
 
 test-long: $(STAMP)  ## the long tests
 	$(BIN)/pytest -m long
+
+bench-serve: $(STAMP)  ## this server beside a plain endpoint, one core each; ARGS='--items 100000'
+	$(BIN)/python -m benchmarks.serve $(ARGS)
 
 check: $(STAMP)    ## lint, format, types, import contracts
 	$(BIN)/ruff check .

@@ -30,7 +30,7 @@ class ServingSettings(BaseSettings):
     deadline_s: float = Field(0.5, gt=0, description="after this, a request is answered from popularity")
     breaker_failures: int = Field(5, ge=1, description="failures in a row until Redis is left alone")
     breaker_rest_s: float = Field(2.0, gt=0, description="how long Redis is left alone")
-    max_batch: int = Field(32, ge=1, le=1024, description="requests scored in one run of the graph")
+    max_batch: int = Field(16, ge=1, le=1024, description="requests scored in one run of the graph")
     max_waiting: int = Field(256, ge=1, description="requests in the house at once; more are told to come back")
 
     keys_file: Path | None = Field(None, description="API keys as hashes; unset: no keys, loopback only")
