@@ -24,7 +24,10 @@ class Entities:
 
 
 def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects) -> Entities | None:
-    """All tables of items (or users) as one. Of rows with the same id the first stays; differing ones are rejected."""
+    """All tables of items (or users) as one, side by side where they know the same id; the earlier table wins.
+
+    Of rows with the same id in one table the first stays; those that say otherwise are rejected.
+    """
     if not tables:
         return None
     frames: list[pl.DataFrame] = []
@@ -40,8 +43,10 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
         identical += n_identical
         lists.update(table.lists)
         frames.append(unique)
-    joined = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
-    joined = joined.unique(id_column, keep="first", maintain_order=True).drop("row")
+    joined = frames[0].drop("row")
+    if len(frames) > 1:
+        stacked = pl.concat(frames, how="diagonal_relaxed").drop("row")
+        joined = stacked.group_by(id_column, maintain_order=True).agg(pl.all().drop_nulls().first())
     texts = [name for name in (id_column, "title", "text") if name in joined.columns]
     attributes = typed(joined.drop(texts), lists)
     frame = pl.concat([joined.select(pl.col(texts).cast(pl.String)), attributes], how="horizontal")

@@ -108,10 +108,31 @@ def read_delimited(
                     column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
                 ),
             )
-    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path.name} cannot be read as delimited text: {error}.") from error
+    except (pa.ArrowInvalid, UnicodeDecodeError, LookupError, EOFError, OSError) as error:
+        raise _unreadable(path, encoding, error) from error
     frame = pl.DataFrame(parsed)
     return frame.with_columns(row=_row_numbers(frame.height, bad, 1 if header else 2)).lazy()
+
+
+def _unreadable(path: Path, encoding: str, error: Exception) -> DataError:
+    """Says in which row the bytes are no text, if that is what went wrong."""
+    if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
+        with open_bytes(path) as file:
+            for row, line in enumerate(file, start=1):
+                if (bad := _undecodable(line, encoding)) is not None:
+                    return DataError(
+                        f"{path.name}, row {row}: the bytes {bad!r} are no {encoding} text; save the file as UTF-8, "
+                        "or name its encoding in [data.options]."
+                    )
+    return DataError(f"{path.name} cannot be read as delimited text ({error}); repair or download it again.")
+
+
+def _undecodable(line: bytes, encoding: str) -> bytes | None:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError as bad:
+        return line[bad.start : bad.end]
+    return None
 
 
 def _header(path: Path, delimiter: str, quoted: bool, encoding: str) -> list[str]:
@@ -141,7 +162,9 @@ def _row_numbers(n_rows: int, bad: Sequence[int], first: int) -> pl.Series:
     return pl.Series(np.delete(numbers, np.asarray(bad, dtype=np.int64) - first))
 
 
-def read_any(path: Path, rejects: Rejects, progress: Progress) -> pl.LazyFrame:
+def read_any(
+    path: Path, rejects: Rejects, progress: Progress, *, separator: str | None = None, encoding: str = "utf-8"
+) -> pl.LazyFrame:
     """CSV, TSV, Parquet or JSON lines, by the file's name; `.gz` may follow all but Parquet."""
     kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
     if kind == "parquet":
@@ -149,7 +172,8 @@ def read_any(path: Path, rejects: Rejects, progress: Progress) -> pl.LazyFrame:
     if kind in ("jsonl", "json", "ndjson"):
         return read_json_lines(path, rejects, progress)
     if kind in ("csv", "tsv", "tab"):
-        return read_delimited(path, rejects, separator="," if kind == "csv" else "\t")
+        usual = "," if kind == "csv" else "\t"
+        return read_delimited(path, rejects, separator=separator or usual, encoding=encoding)
     raise DataError(f"{path.name}: the name says no kind of table; use .parquet, .csv, .tsv or .jsonl.")
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from offline.config import Section
 from offline.data.rejects import Rejects
 from offline.data.sources import RawTable, RawTables, TimeUnit
-from offline.data.sources._files import find, find_optional, read_delimited, table
+from offline.data.sources._files import find, find_optional, read_any, read_delimited, table
 from offline.progress import Progress
 from shared.errors import DataError
 
@@ -27,6 +27,8 @@ class Config(Section):
     weight: str | None = Field("rating", description="a rating field; used where the file has it")
     title: str | None = Field(None, description="unset: `title`, `movie_title` or `name`, whichever the file has")
     time_unit: TimeUnit = "auto"
+    users: str | None = Field(None, description="a second table of users (CSV, Parquet, JSON lines), for subset flags")
+    users_columns: list[str] | None = Field(None, description="what to take of it; unset: all")
     sequence_separator: str = Field(" ", min_length=1, description="between the values of a `_seq` field")
 
 
@@ -50,7 +52,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
     return RawTables(
         interactions=(events,),
         items=_entities(config, root, rejects, "item"),
-        users=_entities(config, root, rejects, "user"),
+        users=(*_entities(config, root, rejects, "user"), *_flags(config, root, rejects, progress)),
         clock="time" if has_time else "position",
         time_unit=config.time_unit,
     )
@@ -68,6 +70,14 @@ def _entities(config: Config, root: Path | None, rejects: Rejects, kind: str) ->
     lists = {name: config.sequence_separator for name, type_ in kinds.items() if type_.endswith("_seq")}
     lists = {name: separator for name, separator in lists.items() if name not in columns.values()}
     return (table(path, frame, columns, lists, others=True),)
+
+
+def _flags(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
+    if config.users is None:
+        return ()
+    path = find(root, config.users)
+    columns = {"user_id": config.user_id, **{name: name for name in config.users_columns or ()}}
+    return (table(path, read_any(path, rejects, progress), columns, others=config.users_columns is None),)
 
 
 def _atomic(path: Path, rejects: Rejects) -> tuple[pl.LazyFrame, dict[str, str]]:

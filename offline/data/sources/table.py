@@ -28,6 +28,9 @@ class Config(Section):
     weight: str | None = Field(None, description="column with a rating or strength")
     time_unit: TimeUnit = Field("auto", description="unit of whole-number times; auto tells it by magnitude")
     title: str | None = Field(None, description="the items' title; unset: `title` where there is such a column")
+    users_columns: list[str] | None = Field(None, description="what to take of the users' table; unset: all")
+    separator: str | None = Field(None, min_length=1, description="of .csv and .tsv files, where it is not as usual")
+    encoding: str = Field("utf-8", description="of .csv and .tsv files")
     lists: dict[str, str] = Field({}, description='item or user columns with several values: {genres = "|"}')
 
     @model_validator(mode="after")
@@ -39,7 +42,7 @@ class Config(Section):
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Without timestamp and position, the order of the rows is the order of each user's history."""
-    frame = read_any(_existing(root, config.interactions), rejects, progress)
+    frame = _read(config, root, config.interactions, rejects, progress)
     columns = {"user_id": config.user_id, "item_id": config.item_id}
     if order := config.timestamp or config.position:
         columns["timestamp"] = order
@@ -63,7 +66,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
 def _items(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
     if config.items is None:
         return ()
-    frame = read_any(_existing(root, config.items), rejects, progress)
+    frame = _read(config, root, config.items, rejects, progress)
     columns = {"item_id": config.item_id}
     if config.title:
         columns["title"] = config.title
@@ -73,8 +76,10 @@ def _items(config: Config, root: Path | None, rejects: Rejects, progress: Progre
 def _users(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
     if config.users is None:
         return ()
-    frame = read_any(_existing(root, config.users), rejects, progress)
-    return (table(Path(config.users), frame, {"user_id": config.user_id}, _lists(config, frame), others=True),)
+    frame = _read(config, root, config.users, rejects, progress)
+    columns = {"user_id": config.user_id, **{name: name for name in config.users_columns or ()}}
+    others = config.users_columns is None
+    return (table(Path(config.users), frame, columns, _lists(config, frame), others=others),)
 
 
 def _lists(config: Config, frame: pl.LazyFrame) -> dict[str, str]:
@@ -82,8 +87,8 @@ def _lists(config: Config, frame: pl.LazyFrame) -> dict[str, str]:
     return {column: separator for column, separator in config.lists.items() if column in names}
 
 
-def _existing(root: Path | None, name: str) -> Path:
+def _read(config: Config, root: Path | None, name: str, rejects: Rejects, progress: Progress) -> pl.LazyFrame:
     path = given(root) / name
     if not path.is_file():
         raise DataError(f"there is no file {path}; correct its name in [data.options] or the directory of --data.")
-    return path
+    return read_any(path, rejects, progress, separator=config.separator, encoding=config.encoding)

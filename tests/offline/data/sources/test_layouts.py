@@ -150,3 +150,25 @@ def test_table_kinds_agree(tmp_path: Path) -> None:
         for name in ("log.tsv", "log.jsonl", "log.jsonl.gz")
     }
     assert len(hashes) == 1
+
+
+def test_text_of_another_encoding_names_its_row(tmp_path: Path) -> None:
+    lines(tmp_path / "interactions.csv", "user_id;item_id", "u;a", "u;é", encoding="latin-1")
+    with pytest.raises(DataError, match=r"interactions\.csv, row 3: the bytes b'\\xe9' are no utf-8 text.*encoding"):
+        loaded("table", tmp_path, separator=";")
+    one = loaded("table", tmp_path, separator=";", encoding="latin-1")
+    assert one.interactions.frame["item_id"].to_list() == ["a", "é"]
+    with pytest.raises(DataError, match="unknown encoding"):
+        loaded("table", tmp_path, separator=";", encoding="klingon")
+
+
+def test_recbole_users_take_flags_from_another_table(tmp_path: Path) -> None:
+    write_recbole(tmp_path)
+    json_lines(tmp_path / "profiles.jsonl", {"user_id": "ann", "profile": "likes a", "clean": True}, {"user_id": "x"})
+    one = loaded("recbole", tmp_path, users="profiles.jsonl", users_columns=["clean"])
+    assert one.users is not None
+    assert one.users.rows(named=True) == [
+        {"user_id": "ann", "age": 20, "clean": True},
+        {"user_id": "ben", "age": 30, "clean": None},
+    ]
+    assert one.report.users_without_history == 1
