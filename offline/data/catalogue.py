@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from offline.data.attributes import typed
-from offline.data.events import id_problem, identifier, split_off_bad
+from offline.data.events import id_problem, identifier, refuse_nested, split_off_bad
 from offline.data.interactions import Items
 from offline.data.rejects import Rejects
 from offline.data.sources import RawTable
@@ -55,6 +55,7 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
 
 def _identified(table: RawTable, id_column: str) -> pl.DataFrame:
     schema = table.frame.collect_schema()
+    refuse_nested(table, schema, (id_column, "title", "text"))
     frame = table.frame.with_columns(
         pl.col("row").cast(pl.Int64), identifier(id_column, schema[id_column]).alias(id_column)
     ).collect(engine="streaming")

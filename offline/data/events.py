@@ -31,6 +31,17 @@ def identifier(column: str, dtype: pl.DataType) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
+def refuse_nested(table: RawTable, schema: pl.Schema, columns: Sequence[str]) -> None:
+    """A DataError for a column that should hold one value a row and holds lists or records."""
+    for column in columns:
+        dtype = schema.get(column, pl.Null())
+        if dtype.is_nested() or dtype == pl.Object or dtype in (pl.Time, pl.Duration):
+            raise DataError(
+                f"{table.file}, column {table.name(column)!r} holds values of type {dtype}, where one text or number "
+                "a row is needed; name another column, or flatten this one first."
+            )
+
+
 def id_problem(column: str) -> tuple[str, pl.Expr, str]:
     """An id too long to be one, as (column, condition, reason)."""
     return (column, pl.col(column).str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
@@ -78,6 +89,7 @@ def clean_events(tables: RawTables, rejects: Rejects) -> Events:
 def _parsed(table: RawTable, tables: RawTables) -> pl.DataFrame:
     """row, ids, timestamp, weight, unit, and the raw text of what may be wrong."""
     schema = table.frame.collect_schema()
+    refuse_nested(table, schema, ("user_id", "item_id", "timestamp", "weight"))
     time = schema["timestamp"]
     has_weight = "weight" in schema
     frame = table.frame.select(

@@ -37,7 +37,8 @@ def unit_of(column: str, dtype: pl.DataType, unit: TimeUnit) -> pl.Expr:
 def milliseconds(column: str, dtype: pl.DataType, unit: pl.Expr) -> pl.Expr:
     """i64 ms since 1970 UTC, given each value's unit."""
     if dtype.is_temporal():
-        return pl.col(column).cast(pl.Datetime("ms")).dt.epoch("ms")
+        # epoch is UTC whatever the zone; a date is its midnight
+        return (pl.col(column).cast(pl.Datetime("ms")) if dtype == pl.Date else pl.col(column)).dt.epoch("ms")
     number = pl.col(column).cast(pl.Float64, strict=False)
     time = pl.lit(None, dtype=pl.Int64)
     for name, factor in MILLISECONDS.items():

@@ -1,5 +1,8 @@
 """Times, ids and weights of raw events; what is wrong is named, and counted."""
 
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
+
 import polars as pl
 import pytest
 
@@ -54,8 +57,9 @@ def test_every_unit_becomes_milliseconds(value: object) -> None:
 
 
 def test_temporal_columns_and_fractions_of_seconds() -> None:
-    moment = pl.Series(["2021-01-01T00:00:00"]).str.to_datetime(time_unit="us")
-    assert clean(moment.to_list())[0]["timestamp"].to_list() == [1_609_459_200_000]
+    moment = datetime(2021, 1, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+    for value in (moment, moment.astimezone(UTC).replace(tzinfo=None), date(2021, 1, 1)):
+        assert clean([value])[0]["timestamp"].to_list() == [1_609_459_200_000]
     assert clean([1_609_459_200.25])[0]["timestamp"].to_list() == [1_609_459_200_250]
 
 
@@ -105,3 +109,11 @@ def test_weights_are_numbers_or_unknown() -> None:
     frame, rejects = clean([1e9] * 5, weight=["4.5", "", None, "good", "nan"])
     assert frame["weight"].to_list() == [4.5, None, None]
     assert rejects.select("row", "column", "value").rows() == [(5, "weight", "good"), (6, "weight", "nan")]
+
+
+@pytest.mark.parametrize("columns", [{"user_id": [["u"]]}, {"item_id": [{"a": 1}]}, {"weight": [[1.0]]}])
+def test_columns_of_lists_or_records_are_refused(columns: dict[str, list[object]]) -> None:
+    with pytest.raises(DataError, match=rf"log\.csv, column '{next(iter(columns))}' holds values of type"):
+        clean([1e9], **columns)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="'ts' holds values of type Time"):
+        clean([time(12)])
