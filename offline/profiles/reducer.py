@@ -151,7 +151,9 @@ def load_reducer(folder: Path) -> Reducer:
         # a pickled UMAP promises nothing to other versions
         if made_with != version(name):
             raise ProfileError(f"{folder} was made with {name} {made_with}, here is {version(name)}; fit it again.")
-    return Reducer(config, *widths, arrays, joblib.load(folder / _UMAP))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # as in `_fit_umap`
+        return Reducer(config, *widths, arrays, joblib.load(folder / _UMAP))
 
 
 def _check_size(config: ReducerConfig, n_fit: int, in_width: int) -> None:
@@ -193,7 +195,10 @@ def _pca_arrays(vectors: FloatArray, config: ReducerConfig) -> dict[str, FloatAr
 
 
 def _fit_umap(vectors: FloatArray, config: ReducerConfig) -> tuple[FloatArray, Any]:
-    from umap import UMAP
+    with warnings.catch_warnings():
+        # it regrets aloud that TensorFlow, which we do not use, is not there
+        warnings.simplefilter("ignore", ImportWarning)
+        from umap import UMAP
 
     umap = UMAP(
         n_components=config.n_components,

@@ -37,9 +37,9 @@ def gaussian(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:
 
 def history_mean(train: Ragged, item_vectors: FloatArray, has_item: BoolArray) -> tuple[FloatArray, BoolArray]:
     """Mean of the item text vectors (n_items + 1, E) over each train row: (n_users, E), and who has such an item."""
-    matrix = _counts(train, len(item_vectors)) * has_item.astype(np.float32)
-    total = matrix @ item_vectors
-    n_known = np.asarray(_counts(train, len(item_vectors)) @ has_item.astype(np.float32))
+    counts = _counts(train, len(item_vectors))
+    total = counts @ (item_vectors * has_item[:, None])
+    n_known = counts @ has_item.astype(np.float32)
     mean = total / np.maximum(n_known, 1.0)[:, None]
     return mean.astype(np.float32), n_known > 0
 

@@ -1,0 +1,209 @@
+"""What every backend promises, and what the template and vllm backends do."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from jinja2 import TemplateError
+
+from offline.config import Section
+from offline.plugins import load_plugin, plugin_names
+from offline.profiles.backends import template, vllm
+from offline.profiles.backends._base import Message, Prompt, Reply, Sampling, without_system
+from offline.profiles.checks import CheckRules, StructuredProfile, accept
+from offline.profiles.config import BACKENDS, ProfilesConfig, backend_name, open_backend
+from offline.profiles.history import Catalogue, Event, Facts, UserHistory
+from offline.profiles.prompt import PromptWriter, aspect_names
+from shared.errors import ProfileError, RecipeError
+from shared.settings import LanguageModelSettings
+from tests.offline.profiles._fakes import NO_SERVER, catalogue, events
+
+SAMPLING = Sampling(0.3, 64, 5)
+
+
+@pytest.mark.parametrize("name", plugin_names(BACKENDS))
+def test_backend_has_a_section_and_opens(name: str) -> None:
+    plugin = load_plugin(BACKENDS, name)
+    assert issubclass(plugin.Config, Section)
+    assert callable(plugin.open_backend)
+
+
+def test_auto_takes_a_server_where_one_is_named() -> None:
+    served = LanguageModelSettings(_env_file=None, openai_base_url="http://127.0.0.1:1/v1")  # type: ignore[call-arg]
+    assert backend_name(ProfilesConfig(), NO_SERVER) == "template"
+    assert backend_name(ProfilesConfig(), served) == "openai"
+
+
+def test_unknown_option_is_told() -> None:
+    with pytest.raises(RecipeError, match=r"\[profiles.options\] has no key 'modle'"):
+        open_backend(ProfilesConfig(backend="template", options={"modle": "x"}), NO_SERVER)
+
+
+def test_system_turn_is_folded_into_the_first_of_the_user() -> None:
+    chat = [Message(role="system", content="Be kind."), Message(role="user", content="Hello.")]
+    assert without_system(chat) == [{"role": "user", "content": "Be kind.\n\nHello."}]
+    assert without_system(chat[1:]) == chat[1:]
+
+
+# template
+
+
+def told(history: UserHistory | list[Event], **config: Any) -> str:
+    found = Catalogue(catalogue(40)).events(history, None)[0] if isinstance(history, UserHistory) else history
+    backend = template.open_backend(template.Config(**config), SAMPLING, NO_SERVER)
+    (reply,) = backend.write([PromptWriter("long", "movies").write(found)], lambda _: None)
+    return reply.text
+
+
+def test_template_counts_shares_drift_series_and_ratings() -> None:
+    def film(at: int, genre: str, year: int, weight: float) -> Event:
+        return Event(Facts(f"Night Train {at}", {"genres": [genre], "year": year, "country": "US > South"}), weight)
+
+    history = [film(at, "Comedy", 1994, 5.0) for at in range(6)] + [film(at, "Horror", 2003, 1.0) for at in range(6, 9)]
+    text = told(history)
+    assert "Comedy (67%), Horror (33%)" in text
+    assert "1990s (67%), 2000s (33%)" in text
+    assert "Country: South (100%), US (100%)" in text
+    assert "Lately more of Horror, 2000s" in text
+    assert "Follows series: Night Train" in text
+    assert "above this person's average: 1990s, Comedy" in text
+    assert "below this person's average: 2000s, Horror" in text
+    assert told(history) == text
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        UserHistory("u", ["i1"]),
+        UserHistory("u", ["i1", "i1", "i1", "i1"], [3.0, 3.0, 3.0, 3.0]),
+        [Event(Facts("", {}))],
+        [Event(Facts("A lamp", {"price": 3.5, "code": "x" * 90, "new": True, "tags": []}), None)],
+    ],
+)
+def test_template_always_writes_an_acceptable_profile(history: UserHistory | list[Event]) -> None:
+    text = told(history)
+    assert accept(text, CheckRules(), "", None) == (text, None)
+
+
+def test_template_says_that_it_is_no_language_model() -> None:
+    assert "no language model was called" in template.MODEL
+
+
+def test_template_answers_every_family() -> None:
+    backend = template.open_backend(template.Config(), SAMPLING, NO_SERVER)
+    for family in ("short", "json", "aspects"):
+        for aspect in aspect_names(family, "movies"):  # type: ignore[arg-type]
+            writer = PromptWriter(family, "movies", aspect)  # type: ignore[arg-type]
+            (reply,) = backend.write([writer.write(events(8))], lambda _: None)
+            assert (
+                accept(
+                    reply.text,
+                    CheckRules(),
+                    writer.instructions,
+                    StructuredProfile.model_json_schema() if family == "json" else None,
+                )[1]
+                is None
+            )
+
+
+# vllm, with an engine that only looks like one
+
+
+class FakeTokenizer:
+    chat_template: str | None = "a template"
+    knows_system = True
+
+    def apply_chat_template(self, chat: list[Message], tokenize: bool, add_generation_prompt: bool) -> str:
+        assert (tokenize, add_generation_prompt) == (False, True)
+        if not self.knows_system and any(one["role"] == "system" for one in chat):
+            raise TemplateError("System role not supported")
+        return " ".join(f"<{one['role']}> {one['content']}" for one in chat)
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        assert not add_special_tokens  # the chat template has put them there already
+        return [0] * len(text.split())
+
+
+class FakeLlm:
+    made: dict[str, Any]
+    tokenizer = FakeTokenizer()
+
+    def __init__(self, **arguments: Any) -> None:
+        FakeLlm.made = arguments
+        self.calls: list[tuple[list[Any], list[Any]]] = []
+        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=777))
+
+    def get_tokenizer(self) -> FakeTokenizer:
+        return self.tokenizer
+
+    def chat(self, messages: list[Any], sampling_params: list[Any], use_tqdm: bool) -> list[Any]:
+        self.calls.append((messages, sampling_params))
+        return [
+            SimpleNamespace(
+                prompt_token_ids=[1, 2, 3],
+                outputs=[
+                    SimpleNamespace(text=f"about {len(chat[-1]['content'])}", token_ids=[1, 2], finish_reason="stop")
+                ],
+            )
+            for chat in messages
+        ]
+
+
+@pytest.fixture
+def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    package, sampling = ModuleType("vllm"), ModuleType("vllm.sampling_params")
+    package.LLM, package.SamplingParams = FakeLlm, SimpleNamespace  # type: ignore[attr-defined]
+    sampling.StructuredOutputsParams = lambda json: ("constrained", json)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm", package)
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", sampling)
+    monkeypatch.setattr(vllm, "find_spec", lambda _: object())
+    monkeypatch.setattr(FakeTokenizer, "chat_template", "a template")
+    monkeypatch.setattr(FakeTokenizer, "knows_system", True)
+
+
+def opened_vllm(**options: Any) -> vllm.VllmBackend:
+    return vllm.open_backend(vllm.Config(model="some/model", **options), SAMPLING, NO_SERVER)
+
+
+def test_vllm_gets_whole_chats_in_batches(fake_vllm: None) -> None:
+    backend = opened_vllm(batch_size=2, revision="abc")
+    prompts = [PromptWriter("long", "movies").write(events(n + 1)) for n in range(5)]
+    arrived: list[list[int]] = []
+    replies = backend.write(prompts, lambda some: arrived.append([at for at, _ in some]))
+    assert arrived == [[0, 1], [2, 3], [4]]
+    assert replies == [Reply(f"about {len(one.messages[1]['content'])}", 3, 2) for one in prompts]
+    chats, params = backend._llm.calls[0]
+    assert [one["role"] for one in chats[0]] == ["system", "user"]
+    assert vars(params[0]) == {"temperature": 0.3, "max_tokens": 64, "seed": 5, "structured_outputs": None}
+    assert (backend.model, backend.context_tokens) == ("some/model@abc", 777)
+    assert FakeLlm.made["enable_prefix_caching"]
+    assert backend.count_tokens([Message(role="user", content="one two")]) == 3
+
+
+def test_vllm_is_constrained_by_the_schema(fake_vllm: None) -> None:
+    backend = opened_vllm()
+    prompt = PromptWriter("json", "movies").write(events(1))
+    backend.write([Prompt(prompt.messages, prompt.events, schema=prompt.schema, attempt=2)], lambda _: None)
+    params = backend._llm.calls[0][1][0]
+    assert params.structured_outputs == ("constrained", StructuredProfile.model_json_schema())
+    assert params.seed == 7
+
+
+def test_vllm_folds_the_system_turn_for_models_without_one(fake_vllm: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTokenizer, "knows_system", False)
+    backend = opened_vllm()
+    backend.write([PromptWriter("long", "movies").write(events(1))], lambda _: None)
+    assert [one["role"] for one in backend._llm.calls[0][0][0]] == ["user"]
+
+
+def test_vllm_refuses_a_model_without_a_chat_template(fake_vllm: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTokenizer, "chat_template", None)
+    with pytest.raises(ProfileError, match="instruction-tuned"):
+        opened_vllm()
+
+
+def test_vllm_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm, "find_spec", lambda _: None)
+    with pytest.raises(ProfileError, match=r"retort\[vllm\]"):
+        opened_vllm()

@@ -1,0 +1,145 @@
+"""Teachers from vectors on disk, and the control arms in their place."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from offline.data.ragged import Ragged
+from offline.data.split import Cases, Split
+from offline.profiles.vectors import FloatArray, write_vectors
+from offline.progress import Silent
+from offline.teachers.build import TeacherConfig, build_teacher
+from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
+from shared.item_index import ItemIndex
+
+N_USERS, N_ITEMS, WIDTH = 40, 12, 6
+RNG = np.random.default_rng(0)
+USER_VECTORS = RNG.normal([1, 2, 3, 4, 5, 6], [1, 1, 2, 2, 3, 3], (N_USERS, WIDTH)).astype(np.float32)
+ITEM_VECTORS = RNG.normal(size=(N_ITEMS, 5)).astype(np.float32)
+USER_IDS = tuple(f"u{n:02d}" for n in range(N_USERS))
+ITEM_IDS = [f"i{n}" for n in range(N_ITEMS)]
+
+
+@pytest.fixture
+def split() -> Split:
+    """User 0 has no train history; user n took n % 5 + 1 items."""
+    rows = [[(user + step) % N_ITEMS + 1 for step in range(user % 5 + 1)] if user else [] for user in range(N_USERS)]
+    asked = Cases(np.array([1]), Ragged.of([rows[1]]), np.array([1]))
+    return Split("held", USER_IDS, ItemIndex(ITEM_IDS), Ragged.of(rows), asked, asked)
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """Vectors in another order, without the last five users, with a stranger."""
+    order = [*range(N_USERS - 6, -1, -1)]
+    write_vectors(tmp_path / "users", ["stranger", *(USER_IDS[n] for n in order)], USER_VECTORS[[39, *order]])
+    return tmp_path / "users"
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> Path:
+    """Item vectors without the last item."""
+    write_vectors(tmp_path / "items", ITEM_IDS[:-1], ITEM_VECTORS[:-1], "item_id")
+    return tmp_path / "items"
+
+
+def of(teacher: Teacher) -> tuple[FloatArray, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    assert teacher.user_vectors is not None
+    assert teacher.has_user is not None
+    return teacher.user_vectors, teacher.has_user  # type: ignore[return-value]
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_vectors_are_joined_by_id(split: Split, users: Path, items: Path) -> None:
+    heard = Heard()
+    teacher = build_teacher(split, users, items, progress=heard)
+    vectors, present = of(teacher)
+    assert present.tolist() == [False] + [True] * 34 + [False] * 5
+    np.testing.assert_array_equal(vectors[present], USER_VECTORS[1:35])
+    assert not vectors[~present].any()
+    assert teacher.item_vectors is not None
+    assert teacher.has_item is not None
+    np.testing.assert_array_equal(teacher.item_vectors[1:12], ITEM_VECTORS[:-1])
+    assert teacher.has_item.tolist() == [False] + [True] * 11 + [False]
+    assert heard.lines[0].startswith("34 of 39 users with a train history have a teacher vector")
+    assert heard.lines[1].startswith("11 of 12 items")
+
+
+def test_without_vectors_there_is_an_empty_teacher(split: Split) -> None:
+    assert build_teacher(split, None, None) == Teacher()
+
+
+def test_shuffled_gives_everyone_the_vector_of_another(split: Split, users: Path) -> None:
+    real, present = of(build_teacher(split, users, None))
+    traded, same = of(build_teacher(split, users, None, TeacherConfig(control="shuffled")))
+    np.testing.assert_array_equal(same, present)
+    assert not (traded[present] == real[present]).all(axis=1).any()
+    assert sorted(map(tuple, traded[present].tolist())) == sorted(map(tuple, real[present].tolist()))
+    again, _ = of(build_teacher(split, users, None, TeacherConfig(control="shuffled")))
+    other, _ = of(build_teacher(split, users, None, TeacherConfig(control="shuffled", seed=7)))
+    np.testing.assert_array_equal(again, traded)
+    assert (other != traded).any()
+
+
+def test_gaussian_has_the_moments_and_nothing_else(split: Split, users: Path) -> None:
+    real, present = of(build_teacher(split, users, None))
+    draws = [of(build_teacher(split, users, None, TeacherConfig(control="gaussian", seed=s)))[0] for s in range(40)]
+    noise = np.concatenate([draw[present] for draw in draws])
+    np.testing.assert_allclose(noise.mean(axis=0), real[present].mean(axis=0), atol=0.35)
+    np.testing.assert_allclose(noise.std(axis=0), real[present].std(axis=0), rtol=0.15)
+    assert not draws[0][~present].any()
+
+
+def test_history_mean_is_the_mean_of_what_was_taken(split: Split, users: Path, items: Path) -> None:
+    vectors, present = of(build_teacher(split, None, items, TeacherConfig(control="history_mean")))
+    for user in range(N_USERS):
+        taken = [item for item in split.train[user].tolist() if item != N_ITEMS]  # the last item has no vector
+        assert present[user] == bool(taken)
+        if taken:
+            np.testing.assert_allclose(vectors[user], ITEM_VECTORS[np.array(taken) - 1].mean(axis=0), atol=1e-5)
+    _, masked = of(build_teacher(split, users, items, TeacherConfig(control="history_mean")))
+    _, real = of(build_teacher(split, users, items))
+    assert not (masked & ~real).any()
+
+
+def test_history_pca_knows_the_history_alone(split: Split) -> None:
+    vectors, present = of(build_teacher(split, None, None, TeacherConfig(control="history_pca", n_components=8)))
+    assert (vectors.shape, present.sum()) == ((N_USERS, 8), N_USERS - 1)
+    np.testing.assert_allclose(vectors[1], vectors[1], atol=0)
+    near, far = vectors[4] @ vectors[5 + 11], vectors[4] @ vectors[4]  # other items against the same items
+    assert far > near
+    with pytest.raises(TeacherError, match="n_components = 64"):
+        build_teacher(split, None, None, TeacherConfig(control="history_pca"))
+
+
+def test_what_is_missing_is_told(split: Split, users: Path, tmp_path: Path) -> None:
+    for control in ("shuffled", "gaussian"):
+        with pytest.raises(TeacherError, match="needs user vectors"):
+            build_teacher(split, None, None, TeacherConfig(control=control))  # type: ignore[arg-type]
+    with pytest.raises(TeacherError, match="needs item vectors"):
+        build_teacher(split, users, None, TeacherConfig(control="history_mean"))
+    with pytest.raises(TeacherError, match="34 of 39 users"):
+        build_teacher(split, users, None, TeacherConfig(min_coverage=0.95))
+    write_vectors(tmp_path / "others", ["x", "y"], USER_VECTORS[:2])
+    with pytest.raises(TeacherError, match="none of the 2 user ids"):
+        build_teacher(split, tmp_path / "others", None)
+
+
+def test_control_arms_change_no_input() -> None:
+    from offline.teachers import controls
+
+    before, present = USER_VECTORS.copy(), np.ones(N_USERS, bool)
+    controls.shuffled(USER_VECTORS, present, 1)
+    controls.gaussian(USER_VECTORS, present, 1)
+    np.testing.assert_array_equal(USER_VECTORS, before)
+    with pytest.raises(TeacherError, match="at least two"):
+        controls.shuffled(USER_VECTORS, np.arange(N_USERS) == 3, 1)
