@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from offline.config import Section
+from offline.data.event_arrays import EventArrays, event_arrays
 from offline.data.interactions import Interactions
 from offline.data.ragged import IntArray, Ragged
 from shared.errors import DataError
@@ -77,19 +78,6 @@ class SplitConfig(Section):
 
 
 @dataclass(frozen=True)
-class _Events:
-    """Interactions as arrays: event e is item `items[e]` (a code) at `times[e]`; user u has starts[u] … ends[u] - 1."""
-
-    user_ids: tuple[str, ...]
-    item_ids: pl.Series  # sorted; the code of an item is its row here
-    users: IntArray
-    items: IntArray
-    times: IntArray
-    starts: IntArray
-    ends: IntArray
-
-
-@dataclass(frozen=True)
 class _Asked:
     """Event positions: under each protocol train of user u ends before …_ends[u]; the others are targets, sorted."""
 
@@ -112,37 +100,19 @@ def make_split(interactions: Interactions, config: SplitConfig, protocol: Protoc
             "[split] method = 'global_time' needs clock times, but these interactions have only positions in each "
             "user's history; use method = 'leave_one_out', or name a timestamp column in [data]."
         )
-    events = _events(interactions.frame)
+    events = event_arrays(interactions.frame)
     asked = _leave_one_out(events, config) if config.method == "leave_one_out" else _global_time(events, config)
     return _build(events, asked, config, protocol)
 
 
-def _events(frame: pl.DataFrame) -> _Events:
-    users = frame["user_id"].rle_id().to_numpy().astype(np.int64)
-    starts = np.flatnonzero(np.diff(users, prepend=-1)).astype(np.int64)
-    ends = np.append(starts[1:], len(users)).astype(np.int64)
-    item_ids = frame["item_id"].unique().sort()
-    codes = pl.DataFrame({"item_id": item_ids}).with_row_index("code")
-    joined = frame.select("item_id").join(codes, on="item_id", how="left", maintain_order="left")
-    return _Events(
-        tuple(frame["user_id"].gather(starts).to_list()),
-        item_ids,
-        users,
-        joined["code"].to_numpy().astype(np.int64),
-        frame["timestamp"].to_numpy().astype(np.int64),
-        starts,
-        ends,
-    )
-
-
-def _leave_one_out(events: _Events, config: SplitConfig) -> _Asked:
+def _leave_one_out(events: EventArrays, config: SplitConfig) -> _Asked:
     """Train: all but the last two events (held) or the last (refit) of every user who has enough of them."""
     enough = events.ends - events.starts >= config.min_history + 2
     last = events.ends[enough] - 1
     return _Asked(events.ends - 2 * enough, events.ends - enough, last - 1, last)
 
 
-def _global_time(events: _Events, config: SplitConfig) -> _Asked:
+def _global_time(events: EventArrays, config: SplitConfig) -> _Asked:
     """Train: strictly before the cut. Users' events stand in time order, so each train row is a prefix."""
     rng = np.random.default_rng(config.seed)
     cut = _cut(events.times, config.quantile)
@@ -173,13 +143,13 @@ def _cut(times: IntArray, quantile: float) -> int:
     return cut
 
 
-def _ends_before(events: _Events, cut: int) -> IntArray:
+def _ends_before(events: EventArrays, cut: int) -> IntArray:
     before = np.bincount(events.users[events.times < cut], minlength=len(events.starts))
     return events.starts + before
 
 
 def _targets(
-    events: _Events, first: IntArray, ends: IntArray, config: SplitConfig, rng: np.random.Generator
+    events: EventArrays, first: IntArray, ends: IntArray, config: SplitConfig, rng: np.random.Generator
 ) -> IntArray:
     """Positions asked of each user among first[u] … ends[u] - 1; those with too short a history are left out."""
     first = np.maximum(first, events.starts + config.min_history)
@@ -192,7 +162,7 @@ def _targets(
     return Ragged.slices(np.arange(len(events.times), dtype=np.int64), first, ends).values
 
 
-def _build(events: _Events, asked: _Asked, config: SplitConfig, protocol: Protocol) -> Split:
+def _build(events: EventArrays, asked: _Asked, config: SplitConfig, protocol: Protocol) -> Split:
     train_ends = asked.held_ends if protocol == "held" else asked.refit_ends
     in_train = np.arange(len(events.items)) < train_ends[events.users]
     if not in_train.any():
@@ -211,7 +181,7 @@ def _build(events: _Events, asked: _Asked, config: SplitConfig, protocol: Protoc
     return Split(protocol, events.user_ids, item_index, train, validation, test)
 
 
-def _index(events: _Events, in_train: BoolArray) -> tuple[ItemIndex, IntArray]:
+def _index(events: EventArrays, in_train: BoolArray) -> tuple[ItemIndex, IntArray]:
     """The index of train's items, and index_of_code: item code → item_index, 0 for items that train never saw."""
     counts = np.bincount(events.items[in_train], minlength=len(events.item_ids))
     # codes ascend with the id, so the second key is the id
@@ -222,7 +192,7 @@ def _index(events: _Events, in_train: BoolArray) -> tuple[ItemIndex, IntArray]:
     return ItemIndex(events.item_ids.gather(known).to_list()), index_of_code
 
 
-def _cases(events: _Events, indexes: IntArray, positions: IntArray, config: SplitConfig) -> Cases:
+def _cases(events: EventArrays, indexes: IntArray, positions: IntArray, config: SplitConfig) -> Cases:
     """One case for each target position; its history is everything of that user before it."""
     if config.cold_items == "remove":
         positions = positions[indexes[positions] > 0]
