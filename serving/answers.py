@@ -18,6 +18,7 @@ class Source(StrEnum):
     POPULAR_SEGMENT = "popular_in_segment"
     POPULAR = "popular"
     STATIC = "static"
+    NONE = "none"
 
 
 class Reason(StrEnum):
@@ -127,4 +128,4 @@ class Answer:
         }
 
     def body(self, request_id: str) -> bytes:
-        return orjson.dumps(self.document(request_id))
+        return orjson.dumps(self.document(request_id), default=str)

@@ -7,6 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from serving.attributes import Attributes
+from serving.filters import Filters
+from serving.paging import HashTable, hash_table
 from shared.bundle import Bundle
 from shared.schema import ITEM_ID, PAD, POPULARITY, TEXT
 from shared.sequences import IntArray
@@ -21,11 +24,13 @@ class Catalogue:
         self._bundle = bundle
         self.n_items = bundle.manifest.n_items
         self.index = bundle.item_index
+        self.attributes = Attributes(bundle.items)
+        self.filters = Filters(self.attributes)
         self.columns = {name: bundle.items.column(name) for name in bundle.items.column_names}
 
     def prepare(self) -> None:
         """Build what the first request would otherwise wait for."""
-        _ = self.by_popularity, self.log_popularity, self.ids
+        _ = self.by_popularity, self.log_popularity, self.ids, self.hash_table
 
     @cached_property
     def ids(self) -> list[str]:
@@ -52,6 +57,11 @@ class Catalogue:
             return None
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+    @cached_property
+    def hash_table(self) -> HashTable:
+        """Items by the hash that `next` tokens hold."""
+        return hash_table(self.ids)
 
     @property
     def field_names(self) -> list[str]:

@@ -26,12 +26,9 @@ def popular(catalogue: Catalogue, hidden: IntArray, depth: int, bias: FloatArray
 
 
 def similar(
-    catalogue: Catalogue, anchors: IntArray, hidden: IntArray, depth: int, bias: FloatArray | None = None
-) -> Ranking | None:
-    """The items nearest to the newest anchors by the student's own vectors; None where it has no vectors."""
-    units = catalogue.unit_vectors
-    if units is None or not len(anchors):
-        return None
+    units: FloatArray, anchors: IntArray, hidden: IntArray, depth: int, bias: FloatArray | None = None
+) -> Ranking:
+    """The items nearest to the newest anchors by the student's own vectors, (n_items + 1, D) of length one."""
     scores = units @ units[anchors[-RECENT_ITEMS:]].mean(axis=0)
     scores[PAD] = -np.inf
     return best(scores if bias is None else scores + bias[0], hidden, depth)

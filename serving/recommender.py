@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
-
-import numpy as np
+from collections.abc import Callable
+from dataclasses import replace
 
 from serving import fallback
 from serving.answers import Answer, Reason, Source
 from serving.bundles import LiveBundle
 from serving.evidence import Evidence, HistoryReader, gather
+from serving.explain import explain
 from serving.models import Models
-from serving.ranking import FloatArray, Question, Ranking, StudentRanker
+from serving.paging import write_token
+from serving.plan import Plan, make_plan
+from serving.problems import Problem
+from serving.ranking import Question, Ranking, StudentRanker
 from serving.requests import RecommendRequest
+from serving.rules import Chosen, choose
 from shared.sequences import IntArray
 
 logger = logging.getLogger(__name__)
@@ -37,81 +42,154 @@ class Recommender:
         self._deadline_s = deadline_s
         self._static_items = static_items
 
-    async def recommend(self, request: RecommendRequest, tenant: str) -> Answer:
-        """Always an answer; its `source` and `reason` say how good it is."""
-        live = self.models.current(tenant)
+    async def recommend(self, request: RecommendRequest, tenant: str, alias: str | None = None) -> Answer:
+        """Always an answer; its `source` and `reason` say how good it is. A request that makes no sense is a 422."""
+        live = self.models.current(tenant, alias)
         if live is None:
             return self._static(request)
         evidence = _NOTHING_KNOWN
         try:
             async with asyncio.timeout(self._deadline_s):
                 evidence = await gather(self.reader, request, tenant)
-                return await self._personal(live, request, evidence)
+                return await self._personal(_Case(live, request, evidence))
         except TimeoutError:
-            return self._without_student(live, request, evidence, Reason.DEADLINE)
+            return await self._without_student(_Case(live, request, evidence), Reason.DEADLINE)
 
-    async def _personal(self, live: LiveBundle, request: RecommendRequest, evidence: Evidence) -> Answer:
-        index = live.catalogue.index
-        history = index.indexes(evidence.item_ids)
-        if not len(history):
-            reason = evidence.reason
-            if evidence.item_ids and reason is not Reason.HISTORY_UNAVAILABLE:
-                reason = Reason.NO_KNOWN_ITEMS
-            return self._popular(live, request, evidence, reason or Reason.EMPTY_HISTORY)
-        hidden = _hidden(live, request, evidence, history)
+    async def popular(self, request: RecommendRequest, tenant: str, reason: Reason) -> Answer:
+        """The unpersonalised answer, for those who are to get no other; what they have seen stays hidden."""
+        live = self.models.current(tenant)
+        if live is None:
+            return self._static(request)
+        evidence = await gather(self.reader, request, tenant)
+        return await self._popular(_Case(live, request, evidence), reason)
+
+    async def _personal(self, case: "_Case") -> Answer:
+        if not len(case.history):
+            return await self._popular(case, _why_nothing(case.evidence))
+        plan = case.plan
+
+        async def rank(depth: int) -> Ranking:
+            return await self._ranker.rank(Question(case.live, case.history, plan.hidden, depth, plan.bias))
+
         try:
-            ranking = await self._ranker.rank(Question(live, history, hidden, request.k))
+            chosen = await choose(rank, plan.k, plan.rules, case.live.catalogue.n_items)
+        except Problem:
+            raise
         except Exception:  # whatever the runtime raises, the caller gets an answer and the log the trace
             logger.exception("the student failed")
-            return self._without_student(live, request, evidence, Reason.STUDENT_FAILED)
-        return _answer(live, ranking, request.k, evidence.source, evidence.reason)
+            return await self._without_student(case, Reason.STUDENT_FAILED)
+        if not chosen.items and case.may_drop_filter:
+            return await self._nothing_passed(case)
+        return case.answer(chosen, case.evidence.source, case.evidence.reason)
 
-    def _without_student(
-        self, live: LiveBundle, request: RecommendRequest, evidence: Evidence, reason: Reason
-    ) -> Answer:
+    async def _without_student(self, case: "_Case", reason: Reason) -> Answer:
         """Similar items where something is known, else the popular ones."""
-        history = live.catalogue.index.indexes(evidence.item_ids)
-        ranking = fallback.similar(live.catalogue, history, _hidden(live, request, evidence, history), request.k)
-        if ranking is not None:
-            return _answer(live, ranking, request.k, Source.SIMILAR, reason)
-        return self._popular(live, request, evidence, reason)
+        units = case.live.catalogue.unit_vectors
+        if units is None or not len(case.history):
+            return await self._popular(case, reason)
+        chosen = await case.choose(
+            lambda depth: fallback.similar(units, case.history, case.plan.hidden, depth, case.plan.bias)
+        )
+        return case.answer(chosen, Source.SIMILAR, reason)
 
-    def _popular(
-        self,
-        live: LiveBundle,
-        request: RecommendRequest,
-        evidence: Evidence,
-        reason: Reason,
-        bias: FloatArray | None = None,
-    ) -> Answer:
-        history = live.catalogue.index.indexes(evidence.item_ids)
-        hidden = _hidden(live, request, evidence, history)
-        ranking = fallback.popular(live.catalogue, hidden, request.k, bias)
-        return _answer(live, ranking, request.k, Source.POPULAR, reason)
+    async def _popular(self, case: "_Case", reason: Reason) -> Answer:
+        """Popular in the request's segment where it names one, else popular."""
+        source, plan = Source.POPULAR, case.plan
+        catalogue = case.live.catalogue
+        if case.request.segment is not None:
+            segment = case.with_plan(_within_segment(case))
+            chosen = await segment.choose(
+                lambda depth: fallback.popular(catalogue, segment.plan.hidden, depth, segment.plan.bias)
+            )
+            if chosen.items:
+                return segment.answer(chosen, Source.POPULAR_SEGMENT, reason)
+        chosen = await case.choose(lambda depth: fallback.popular(catalogue, plan.hidden, depth, plan.bias))
+        if not chosen.items and case.may_drop_filter:
+            return await self._nothing_passed(case)
+        return case.answer(chosen, source, reason)
+
+    async def _nothing_passed(self, case: "_Case") -> Answer:
+        """The filter left nothing: an empty list for the strict, popular items without the filter for the others."""
+        reason = Reason.FILTER_MATCHES_NOTHING
+        if case.request.strict_filter:
+            return case.answer(Chosen([], []), Source.NONE, reason)
+        open_case = case.with_plan(make_plan(case.request, case.live.catalogue, case.evidence.seen, filtered=False))
+        plan = open_case.plan
+        chosen = await open_case.choose(
+            lambda depth: fallback.popular(case.live.catalogue, plan.hidden, depth, plan.bias)
+        )
+        return open_case.answer(chosen, Source.POPULAR, reason)
 
     def _static(self, request: RecommendRequest) -> Answer:
         """No bundle at all: the list from the settings, without what the request excludes."""
         hidden = {*request.exclude, *(request.history or ())}
-        item_ids = [item_id for item_id in self._static_items if item_id not in hidden][: request.k]
+        item_ids = [item_id for item_id in self._static_items if item_id not in hidden]
+        if request.candidates is not None:
+            item_ids = [item_id for item_id in item_ids if item_id in set(request.candidates)]
+        item_ids = item_ids[: request.k]
         return Answer(item_ids, [None] * len(item_ids), Source.STATIC, Reason.NO_BUNDLE)
 
 
-def _hidden(live: LiveBundle, request: RecommendRequest, evidence: Evidence, history: IntArray) -> IntArray:
-    """Indexes that must not come back: seen and excluded."""
-    index = live.catalogue.index
-    parts = [history if evidence.seen is evidence.item_ids else index.indexes(evidence.seen)]
-    if request.exclude:
-        parts.append(index.indexes(request.exclude))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+class _Case:
+    """One request over one bundle with what is known of the caller."""
+
+    __slots__ = ("evidence", "history", "live", "plan", "request")
+
+    def __init__(
+        self, live: LiveBundle, request: RecommendRequest, evidence: Evidence, plan: Plan | None = None
+    ) -> None:
+        self.live = live
+        self.request = request
+        self.evidence = evidence
+        self.history: IntArray = live.catalogue.index.indexes(evidence.item_ids)
+        self.plan = plan or make_plan(request, live.catalogue, evidence.seen)
+
+    @property
+    def may_drop_filter(self) -> bool:
+        """Not on later pages: there the list has come to its end."""
+        return self.request.filter is not None and not len(self.plan.shown)
+
+    def with_plan(self, plan: Plan) -> "_Case":
+        return _Case(self.live, self.request, self.evidence, plan)
+
+    async def choose(self, ranking: Callable[[int], Ranking]) -> Chosen:
+        """The list from a ranking that needs no waiting."""
+
+        async def rank(depth: int) -> Ranking:
+            return ranking(depth)
+
+        return await choose(rank, self.plan.k, self.plan.rules, self.live.catalogue.n_items)
+
+    def answer(self, chosen: Chosen, source: Source, reason: Reason | None) -> Answer:
+        catalogue, request = self.live.catalogue, self.request
+        ids = catalogue.ids
+        item_ids = [ids[item] for item in chosen.items]
+        if reason is None and len(item_ids) < request.k:
+            reason = Reason.NOT_ENOUGH_ITEMS
+        answer = Answer(item_ids, chosen.scores, source, reason, {"name": self.live.name, "version": self.live.version})
+        if len(item_ids) == request.k:
+            answer.next_token = write_token(self.plan.shown, item_ids)
+        if request.is_plain:
+            return answer
+        answer.first_rank = len(self.plan.shown) + 1
+        if request.fields:
+            answer.fields = [catalogue.fields(item, request.fields) for item in chosen.items]
+        if request.explain:
+            answer.reasons = explain(catalogue, chosen.items, chosen.pinned, self.history, source)
+        return answer
 
 
-def _answer(live: LiveBundle, ranking: Ranking, k: int, source: Source, reason: Reason | None) -> Answer:
-    items, scores = ranking
-    ids = live.catalogue.ids
-    return Answer(
-        [ids[item] for item in items.tolist()],
-        scores.tolist(),
-        source,
-        reason if len(items) >= k or reason is not None else Reason.NOT_ENOUGH_ITEMS,
-        {"name": live.name, "version": live.version},
-    )
+def _why_nothing(evidence: Evidence) -> Reason:
+    if evidence.item_ids and evidence.reason is not Reason.HISTORY_UNAVAILABLE:
+        return Reason.NO_KNOWN_ITEMS
+    return evidence.reason or Reason.EMPTY_HISTORY
+
+
+def _within_segment(case: _Case) -> Plan:
+    """The plan with the segment as one more condition."""
+    segment = case.request.segment
+    assert segment is not None
+    own = case.request.filter
+    both = segment if own is None else {"all": [own, segment]}
+    plan = make_plan(case.request.model_copy(update={"filter": both}), case.live.catalogue, case.evidence.seen)
+    return replace(plan, shown=case.plan.shown)

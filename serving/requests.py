@@ -13,22 +13,46 @@ from pydantic import (
     model_validator,
 )
 
+from serving.paging import MAX_TOKEN
 from serving.problems import invalid
 from shared.schema import MAX_ID_LENGTH, MAX_K
 
 # No control characters: ids travel in logs of others, in keys and in headers.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
+AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Filter = dict[str, Any]  # the language of `serving/filters.py`, which checks it against the items' attributes
+
 MAX_HISTORY = 1000
 MAX_EXCLUDE = 2000
 MAX_CANDIDATES = 10_000
 MAX_EVENTS = 1000
+MAX_WEIGHTINGS = 20
+MAX_PINS = 50
+MAX_CAPS = 10
+MAX_FIELDS = 50
+
+_PLAIN = frozenset({"user_id", "session_id", "history", "k", "exclude", "dry_run"})
 
 
 class Body(BaseModel):
     """Frozen; a key that nobody reads is refused, not ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Weighting(Body):
+    """Adds to the score of whatever passes a filter; scores are logits, 0.7 doubles the odds."""
+
+    filter: Filter
+    by: float = Field(gt=0, le=1000, allow_inf_nan=False)
+
+
+class Pin(Body):
+    """An item at a place, 1 is the first."""
+
+    item_id: Id
+    position: int = Field(ge=1, le=MAX_K)
 
 
 class RecommendRequest(Body):
@@ -45,6 +69,28 @@ class RecommendRequest(Body):
     )
     k: int = Field(10, ge=1, le=MAX_K, description="items wanted")
     exclude: list[Id] = Field([], max_length=MAX_EXCLUDE, description="items that must not come back")
+    candidates: list[Id] | None = Field(None, max_length=MAX_CANDIDATES, description="rank only these")
+    filter: Filter | None = Field(None, description="conditions on item attributes; see the filter language")
+    strict_filter: bool = Field(
+        False, description="where nothing passes the filter: true gives an empty list, false popular items"
+    )
+    boost: list[Weighting] = Field([], max_length=MAX_WEIGHTINGS, description="raise the scores of what passes")
+    bury: list[Weighting] = Field([], max_length=MAX_WEIGHTINGS, description="lower the scores of what passes")
+    pins: list[Pin] = Field([], max_length=MAX_PINS, description="items at fixed places; exclusions and filters win")
+    caps: dict[AttributeName, Annotated[int, Field(ge=1, le=MAX_K)]] = Field(
+        {}, max_length=MAX_CAPS, description="at most so many items of each value of an attribute"
+    )
+    diversity: float = Field(0.0, ge=0, le=1, description="0: the ranking itself; 1: as unlike as can be")
+    segment: Filter | None = Field(None, description="where nothing is known: popular among what passes")
+    fields: list[AttributeName] = Field([], max_length=MAX_FIELDS, description="attributes to show with each item")
+    explain: bool = Field(False, description="say why each item is there")
+    next: str | None = Field(None, max_length=MAX_TOKEN, description="from the last answer: more without repeats")
+    dry_run: bool = Field(False, description="answer, but count and log nothing as shown")
+
+    @property
+    def is_plain(self) -> bool:
+        """True where nothing but user, history, k and exclusions was said: the hot path."""
+        return self.model_fields_set <= _PLAIN
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
