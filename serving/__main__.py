@@ -1,23 +1,28 @@
-"""`retort-serve`: read the settings once, open the bundle, listen."""
+"""`retort-serve`: read the settings once, open the bundle, listen. `retort-serve key NAME` makes an API key."""
 
+import argparse
 import ipaddress
 import logging
 import os
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from serving.app import Application, create_app
+from serving.auth import Scope, new_key, read_keys
 from serving.models import open_models
 from serving.settings import ServingSettings
 from shared.bundle import read_manifest
 from shared.errors import RetortError
+from shared.keys import DEFAULT_TENANT
 from shared.logging import configure_logging
 from shared.settings import Settings
 
@@ -28,7 +33,11 @@ _BACKLOG = 2048
 
 def main() -> None:
     """Serve until told to stop; 2 where the settings or the bundle cannot be used."""
+    options = _arguments(sys.argv[1:])
     try:
+        if options.command == "key":
+            print(add_key(options.file, options.name, options.scopes, options.tenant))
+            return
         settings, serving = Settings(), ServingSettings()
         serve(settings, serving)
     except ValidationError as error:
@@ -74,6 +83,33 @@ def check_binding(serving: ServingSettings) -> None:
             f"RETORT_HOST={serving.host} is reachable from outside and there are no API keys; "
             "set RETORT_KEYS_FILE, or bind to 127.0.0.1."
         )
+
+
+def add_key(file: Path, name: str, scopes: Sequence[str], tenant: str) -> str:
+    """Write a new key's hash into the key file and return the key, which is told this once."""
+    entries = read_keys(file) if file.exists() else ()
+    if any(entry.name == name for entry in entries):
+        raise RetortError(f"the key file {file} has a key {name!r} already; choose another name.")
+    key, entry = new_key(name, frozenset(map(Scope, scopes)), tenant)
+    fresh = file.with_suffix(".new")
+    fresh.write_bytes(
+        orjson.dumps([one.model_dump(mode="json") for one in (*entries, entry)], option=orjson.OPT_INDENT_2)
+    )
+    fresh.chmod(0o600)
+    fresh.replace(file)
+    return key
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="retort-serve", description="Serve recommendations; settings come from the environment (RETORT_...)."
+    )
+    key = parser.add_subparsers(dest="command").add_parser("key", help="make an API key; it is shown once")
+    key.add_argument("name")
+    key.add_argument("--scopes", nargs="+", choices=[scope.value for scope in Scope], default=["read"])
+    key.add_argument("--tenant", default=DEFAULT_TENANT)
+    key.add_argument("--file", type=Path, default=Path("keys.json"))
+    return parser.parse_args(words)
 
 
 def _is_loopback(host: str) -> bool:

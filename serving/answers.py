@@ -33,6 +33,7 @@ class Reason(StrEnum):
     NO_BUNDLE = "no_bundle"
     FILTER_MATCHES_NOTHING = "filter_matches_nothing"
     NOT_ENOUGH_ITEMS = "not_enough_items"
+    NO_VECTORS = "no_vectors"
     HOLDOUT = "holdout"
 
 

@@ -13,7 +13,7 @@ from serving.http import Front, Receive, Send
 from serving.http import Scope as AsgiScope
 from serving.models import Models, open_models
 from serving.problems import CONTENT_TYPE, Problem, invalid
-from serving.routes import events, health, recommend
+from serving.routes import events, health, recommend, similar, users
 from serving.services import Services, build_services
 from serving.settings import ServingSettings
 from shared.history import HistoryStore
@@ -51,7 +51,8 @@ def create_app(
     lane = {**recommend.handlers(services), **events.handlers(services)}
     app.include_router(recommend.router(lane))
     app.include_router(events.router(lane))
-    app.include_router(health.router(services))
+    for group in (similar, users, health):
+        app.include_router(group.router(services))
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
@@ -73,16 +74,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for tenant, alias, slot in services.models.all():
         if slot.current is not None:
             services.metrics.model.labels(tenant, alias, slot.current.name, slot.current.version).set(1)
-    following = None
+    background = [asyncio.create_task(services.people.run())]
     if services.serving.bundle is None:
-        following = asyncio.create_task(services.follower.run())
+        background.append(asyncio.create_task(services.follower.run()))
     try:
         yield
     finally:
-        if following is not None:
-            following.cancel()
-            await asyncio.wait([following])
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
         services.follower.close()
+        services.people.close()
         await services.histories.close()
 
 

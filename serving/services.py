@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from serving.auth import Door, read_keys
 from serving.breaker import Breaker
+from serving.erasure import MemoryNotes, Notes, People, RedisNotes
 from serving.events import EventIntake
 from serving.evidence import HistoryReader
 from serving.following import Follower
@@ -34,6 +35,7 @@ class Services:
     intake: EventIntake
     door: Door
     follower: Follower
+    people: People
     started_at: datetime
 
 
@@ -65,8 +67,13 @@ def build_services(
         intake=EventIntake(reader, metrics, serving.event_weights),
         door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else ()),
         follower=Follower(models, metrics, settings, serving),
+        people=People(histories, _notes(histories), settings.database),
         started_at=datetime.now(UTC),
     )
+
+
+def _notes(histories: HistoryStore) -> Notes:
+    return RedisNotes(histories.client) if isinstance(histories, RedisHistory) else MemoryNotes()
 
 
 def open_histories(settings: Settings, serving: ServingSettings) -> HistoryStore:

@@ -26,3 +26,13 @@ def event_stream() -> str:
 def quota(tenant: str, key_name: str, day: str) -> str:
     """Counter: requests of one API key on one day."""
     return f"{PREFIX}:q:{{{tenant}:{key_name}}}:{day}"
+
+
+def erasure(tenant: str, user_id: str) -> str:
+    """String, JSON: how far the erasure of a user is, and from when on events count again."""
+    return f"{PREFIX}:x:{{{tenant}:{user_id}}}"
+
+
+def erasures_pending() -> str:
+    """Set: `tenant` 0x1f `user_id` of erasures that are not finished."""
+    return f"{PREFIX}:erasures"

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.__main__ import check_binding
+from serving.__main__ import add_key, check_binding
+from serving.auth import Door, Scope, read_keys
 from serving.settings import ServingSettings
 from shared.errors import RetortError
 from tests.serving._process import REPOSITORY, serving_process
@@ -82,3 +83,14 @@ def test_loopback_needs_no_keys(host: str) -> None:
 def test_anything_else_does(host: str) -> None:
     with pytest.raises(RetortError, match="RETORT_KEYS_FILE"):
         check_binding(ServingSettings(_env_file=None, host=host))
+
+
+def test_a_key_is_shown_once_and_opens_the_door(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    keys = [add_key(file, name, ["read"], "default") for name in ("app", "job")]
+    assert keys[0] != keys[1]
+    assert file.stat().st_mode & 0o077 == 0, "nobody else reads it"
+    door = Door(read_keys(file))
+    assert door.admit({b"x-api-key": keys[1].encode()}, Scope.READ).name == "job"
+    with pytest.raises(RetortError, match="another name"):
+        add_key(file, "app", ["read"], "default")

@@ -1,0 +1,144 @@
+"""What is known of a user can be seen, moved and forgotten."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from serving.erasure import Erasure, MemoryNotes, Notes, People, RedisNotes
+from shared.db.migrate import upgrade
+from shared.db.models import Profile
+from shared.db.session import open_database, transaction
+from shared.errors import StoreError
+from shared.history import HistoryEvent, MemoryHistory, Owner
+from shared.redis_history import RedisHistory
+from tests.serving.conftest import MakeClient
+
+ANN = Owner("ann")
+
+
+def add_event(client: TestClient, item_id: str, **who: str) -> None:
+    assert client.post("/events", json={"item_id": item_id, **who}).status_code == 202
+
+
+def add_profile(database_url: str, user_id: str, tenant: str = "default") -> None:
+    engine = open_database(database_url)
+    with transaction(engine) as session:
+        session.add(
+            Profile(
+                tenant=tenant,
+                user_id=user_id,
+                aspect="short",
+                history_hash="h",
+                prompt_version="p",
+                model="m",
+                text="Likes.",
+            )
+        )
+    engine.dispose()
+
+
+def test_history_is_shown_and_merged_once(client: TestClient) -> None:
+    add_event(client, "i1", user_id="a/b c")
+    add_event(client, "i2", session_id="s")
+    shown = client.get("/users/a%2Fb c/history").json()
+    assert [event["item_id"] for event in shown["events"]] == ["i1"]
+    assert client.post("/users/a%2Fb c/merge", json={"session_id": "s"}).json()["moved"] == 1
+    assert client.post("/users/a%2Fb c/merge", json={"session_id": "s"}).json()["moved"] == 0
+    known = client.get("/users/a%2Fb c").json()
+    assert [event["item_id"] for event in known["events"]] == ["i1", "i2"]
+    assert client.post("/recommend", json={"session_id": "s"}).json()["source"] == "popular"
+
+
+@pytest.mark.parametrize("body", [{}, {"session_id": "s", "user_id": "u"}, {"guest": "s"}])
+def test_a_merge_names_one_guest(client: TestClient, body: dict[str, str]) -> None:
+    assert client.post("/users/ann/merge", json=body).status_code == 422
+
+
+def test_erasing_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
+    database_url = f"sqlite:///{(tmp_path / 'retort.db').absolute()}"
+    upgrade(database_url)
+    for user in ("ann", "bob"):
+        add_profile(database_url, user)
+        add_event(client, "i1", user_id=user)
+    assert client.get("/users/ann").json()["profiles"][0]["text"] == "Likes."
+    assert client.get("/users/ann/erasure").status_code == 404
+    erased = client.delete("/users/ann")
+    assert erased.status_code == 202
+    note = client.get("/users/ann/erasure").json()
+    assert (note["status"], note["history"], note["profiles"]) == ("done", 1, 1)
+    known = client.get("/users/ann").json()
+    assert (known["events"], known["profiles"]) == ([], [])
+    assert client.post("/recommend", json={"user_id": "ann"}).json()["fallback_reason"] == "unknown_user"
+    assert len(client.get("/users/bob").json()["profiles"]) == 1
+
+
+def test_a_store_that_is_away_is_a_503_with_when_to_return(make_client: MakeClient) -> None:
+    class Away(MemoryHistory):
+        async def entries(self, owner: Owner) -> Any:
+            raise StoreError("away")
+
+        async def forget(self, owner: Owner) -> Any:
+            raise StoreError("away")
+
+    client = make_client(Away())
+    for response in (client.get("/users/ann/history"), client.get("/users/ann"), client.delete("/users/ann")):
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "2"
+    assert client.get("/users/ann/erasure").json()["status"] == "pending", "asked for, so it will be done"
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request: pytest.FixtureRequest) -> str | None:
+    return str(request.getfixturevalue("redis_url")) if request.param == "redis" else None
+
+
+def test_an_erasure_survives_an_absent_database(backend: str | None, tmp_path: Path) -> None:
+    database = tmp_path / "later" / "retort.db"
+
+    async def story() -> None:
+        histories = RedisHistory.from_url(backend) if backend else MemoryHistory()
+        notes: Notes = RedisNotes(histories.client) if isinstance(histories, RedisHistory) else MemoryNotes()
+        people = People(histories, notes, "postgresql://u:p@127.0.0.1:1/none")
+        await histories.append([HistoryEvent(ANN, "i1", 1, "e1")])
+        first = await people.erase(ANN)
+        assert (first.status, first.history, first.profiles) == ("pending", 1, None)
+        assert await notes.pending() == [ANN]
+        people = People(histories, notes, f"sqlite:///{database}")
+        await asyncio.to_thread(upgrade, f"sqlite:///{database}")
+        await asyncio.to_thread(add_profile, f"sqlite:///{database}", "ann")
+        await people.finish_pending()
+        note = await notes.read(ANN)
+        assert isinstance(note, Erasure)
+        assert (note.status, note.history, note.profiles) == ("done", 1, 1)
+        assert await notes.pending() == []
+        people.close()
+        await histories.close()
+
+    asyncio.run(story())
+
+
+def test_similar_items_are_the_nearest(client: TestClient, bundle_path: Path) -> None:
+    import numpy as np
+
+    from shared.bundle import open_bundle
+
+    bundle = open_bundle(bundle_path)
+    vectors = np.asarray(bundle.item_vectors)[1:]
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    nearest = [f"i{place + 1}" for place in np.argsort(-(units @ units[6]))]
+    answer = client.get("/similar/i7", params={"k": 5, "exclude": [nearest[1]], "fields": ["title"]}).json()
+    assert [item["item_id"] for item in answer["items"]] == nearest[2:7]
+    assert answer["source"] == "similar_items"
+    assert answer["items"][0]["fields"]["title"].startswith("Title")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/similar/none", 404), ("/similar/i1?k=0", 422), ("/similar/i1?fields=colour", 422)]
+)
+def test_what_cannot_be_similar(client: TestClient, path: str, status: int) -> None:
+    response = client.get(path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
