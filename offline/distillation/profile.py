@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput
+from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.distillation._pooling import Pool, Pooling
 from offline.students._base import Student, real_positions
 from offline.teachers.teacher import Teacher
@@ -60,7 +60,7 @@ class Model(Objective):
         pooled_BD = self.pool(states_BTD, real_positions(output.items_BT[known_B]))
         targets_BP = self.targets_NP[output.users_B[known_B]]
         if not len(targets_BP):
-            return states_BTD.sum()  # 0, of the right type and device
+            return nothing(output)
         if self.config.mode == "repaired":
             return self._distance(self.project(pooled_BD), targets_BP)
         return self._distance(pooled_BD, self.project(targets_BP))

@@ -4,7 +4,9 @@ Shapes: B batch, T sequence, D embedding_dim, N n_items + 1 (row 0 is PAD), M po
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from offline.config import Section
@@ -20,20 +22,41 @@ class StudentConfig(Section):
 
 @dataclass(frozen=True)
 class Examples:
-    """What a student reads and what it should say: targets (B, T) are PAD where nothing is asked."""
+    """What a student reads and what it should say: targets (B, T) are PAD where nothing is asked.
+
+    Column t of the targets belongs to column t of the sequence's last T: so whoever knows which event stands where
+    in the sequence knows which event is asked for where.
+    """
 
     items_BT: Tensor
     targets_BT: Tensor
 
 
+class ItemAddition(Protocol):
+    """What an objective adds to the item table while training; row 0 (PAD) must be zero."""
+
+    def rows(self, items: Tensor) -> Tensor:
+        """Item indexes of any shape → the addition to each, (..., D)."""
+
+    def table(self) -> Tensor:
+        """(N, D): the addition to every item."""
+
+
 class Student(nn.Module):
-    """A sequence model over items. A subclass states `hidden_states`; scoring and export are inherited."""
+    """A sequence model over items. A subclass states `hidden_states`; scoring and export are inherited.
+
+    A subclass reads its items by `embed`, so that what an objective adds while training reaches input and output.
+    """
+
+    # False: states see items after them, and `last_state` asks for the next item in another way.
+    causal: ClassVar[bool] = True
 
     def __init__(self, config: StudentConfig, n_items: int) -> None:
         super().__init__()
         self.config = config
         self.n_items = n_items
         self.items = nn.Embedding(n_items + 1, config.embedding_dim, padding_idx=PAD)
+        self._additions: list[ItemAddition] = []  # a plain list: its owners' parameters are no part of a student
 
     @property
     def n_blocks(self) -> int:
@@ -51,9 +74,35 @@ class Student(nn.Module):
         """(B, D): the state after the newest item. A student that can get it with less work overrides this."""
         return self.hidden_states(items_BT)[-1][:, -1]
 
+    def embed(self, items_BT: Tensor) -> Tensor:
+        """(B, T, D): the vectors of the items read; PAD's is zero."""
+        x_BTD = self.items(items_BT)
+        for addition in self._additions:
+            x_BTD = x_BTD + addition.rows(items_BT)
+        return x_BTD
+
     def item_table(self) -> Tensor:
         """(N, D): the vectors that states are scored against."""
-        return self.items.weight
+        table_ND: Tensor = self.items.weight
+        for addition in self._additions:
+            table_ND = table_ND + addition.table()
+        return table_ND
+
+    def add_to_items(self, addition: ItemAddition) -> None:
+        """From now on every item's vector has this added, until `fold`."""
+        self._additions.append(addition)
+
+    def folded_state(self) -> dict[str, Tensor]:
+        """A copy of the state dict as it would be after `fold`."""
+        state = {name: value.detach().clone() for name, value in self.state_dict().items()}
+        state["items.weight"] = self.item_table().detach().clone()
+        return state
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Write the additions into the table and forget them: what is left is a plain student."""
+        self.items.weight.copy_(self.item_table())
+        self._additions.clear()
 
     def examples(self, sequences_BT: Tensor) -> Examples:
         """Left-padded sequences → inputs and targets. Here: every item is to be told from those before it."""

@@ -67,13 +67,21 @@ class SelfAttention(nn.Module):
         q_BTD, k_BTD, v_BTD = self.project_in(x_BTD).chunk(3, dim=-1)
         if only_last:
             q_BTD, mask_B1QT = q_BTD[:, -1:], mask_B1QT[:, :, -1:]
-        out_BHTd = functional.scaled_dot_product_attention(
-            self._heads(q_BTD), self._heads(k_BTD), self._heads(v_BTD), attn_mask=mask_B1QT
-        )
+        out_BHTd = _attention(self._heads(q_BTD), self._heads(k_BTD), self._heads(v_BTD), mask_B1QT)
         return self.project_out(out_BHTd.transpose(1, 2).flatten(2))
 
     def _heads(self, x_BTD: Tensor) -> Tensor:
         return x_BTD.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+
+def _attention(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor) -> Tensor:
+    """Softmax attention; on a CPU in float32, where bfloat16 makes products faster and attention slower."""
+    if q_BHQd.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return functional.scaled_dot_product_attention(q_BHQd, k_BHTd, v_BHTd, attn_mask=mask_B1QT)
+    with torch.autocast("cpu", enabled=False):
+        return functional.scaled_dot_product_attention(
+            q_BHQd.float(), k_BHTd.float(), v_BHTd.float(), attn_mask=mask_B1QT
+        )
 
 
 class TransformerBlock(nn.Module):

@@ -60,7 +60,7 @@ class Model(Student):
 
     def _embedded(self, items_BT: Tensor) -> Tensor:
         length = items_BT.shape[1]
-        x_BTD = self.items(items_BT) * self.config.embedding_dim**0.5
+        x_BTD = self.embed(items_BT) * self.config.embedding_dim**0.5
         return self.dropout(x_BTD + self.positions[self.config.max_length - length :])
 
     def _initialise(self) -> None:

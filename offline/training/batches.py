@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from offline.data.ragged import Ragged
-from shared.sequences import left_pad
+from shared.schema import PAD
 
 # Lengths are sorted within this many batches at a time: sorted enough to save work, random enough to learn.
 _BATCHES_PER_POOL = 16
@@ -20,10 +20,14 @@ _BATCHES_PER_POOL = 16
 
 @dataclass(frozen=True)
 class Batch:
-    """users (B,) user_index; sequences (B, T) item indexes, left-padded, the newest last."""
+    """users (B,) user_index; sequences (B, T) item indexes, left-padded, the newest last.
+
+    events (B, T): where each item stands in `train.values`; −1 at padding.
+    """
 
     users_B: Tensor
     sequences_BT: Tensor
+    events_BT: Tensor
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,10 @@ def batches(windows: Windows, batch_size: int, seed: int, epoch: int) -> Iterato
 
 
 def _batch(windows: Windows, rows: NDArray[np.int64]) -> Batch:
-    histories = [windows.values[windows.starts[row] : windows.ends[row]] for row in rows]
-    longest = max(len(history) for history in histories)
-    return Batch(torch.from_numpy(windows.users[rows]), torch.from_numpy(left_pad(histories, longest)))
+    starts, ends = windows.starts[rows], windows.ends[rows]
+    # counted from the newest item, whose event is the one before the window's end
+    events_BT = ends[:, None] - np.arange(int((ends - starts).max()), 0, -1)
+    real_BT = events_BT >= starts[:, None]
+    sequences_BT = np.where(real_BT, windows.values[np.maximum(events_BT, 0)], PAD)
+    events_BT = np.where(real_BT, events_BT, -1)
+    return Batch(torch.from_numpy(windows.users[rows]), torch.from_numpy(sequences_BT), torch.from_numpy(events_BT))

@@ -10,45 +10,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from offline.config import Section
 from offline.data.split import Split
 from offline.distillation._base import Objective, StudentOutput
 from offline.evaluation.metrics import hit_rate, ndcg
 from offline.evaluation.validate import validation_ranks
 from offline.progress import Progress
-from offline.students._base import Student
-from offline.training import losses
+from offline.students._base import Examples, Student
 from offline.training.batches import Batch, Windows, batches, cut_windows
 from offline.training.checkpoint import load_checkpoint, save_checkpoint
-from offline.training.schedule import LearningRate, learning_rate_factor
-
-
-class TrainingConfig(Section):
-    """How a student is trained; the same budget for a plain run and a distilled one."""
-
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(256, ge=1, description="windows a step")
-    learning_rate: float = Field(2e-3, gt=0)
-    rate: LearningRate = "cosine"
-    warmup_steps: int = Field(50, ge=0)
-    weight_decay: float = Field(0.01, ge=0)
-    clip_norm: float = Field(5.0, gt=0)
-    loss: Literal["full_softmax", "sampled_softmax", "gbce", "bce"] = "sampled_softmax"
-    negatives: int = Field(512, ge=1, description="shared by a batch; sampled_softmax and gbce")
-    popularity_power: float = Field(0.5, ge=0, le=1, description="negatives are drawn ∝ popularity^power; gbce: 0")
-    gbce_calibration: float = Field(0.75, ge=0, le=1)
-    bf16: bool = Field(True, description="scores of the full softmax in bfloat16 (sums stay in float32)")
-    every_window: bool = Field(True, description="long histories in pieces; false: only the newest piece")
-    patience: int = Field(10, ge=1, description="evaluations without a better validation NDCG@10 before stopping")
-    evaluate_every: int = Field(1, ge=1, description="epochs")
-    seed: int = 0
+from offline.training.config import TrainingConfig as TrainingConfig
+from offline.training.own_loss import OwnLoss
+from offline.training.schedule import learning_rate_factor
+from shared.schema import PAD
 
 
 @dataclass
@@ -89,15 +68,18 @@ def fit(
     schedule are run and the last weights are kept. `work` holds the checkpoint.
     """
     run = _Run(student, split, objectives, config)
-    run.resume(work)
+    run.start(work)
     last = stop_after or config.epochs
-    while run.epoch < last and not run.finished:
-        run.one_epoch()
-        run.validate(is_last=run.epoch == last)
-        save_checkpoint(work, run.state())
-        progress.update("training", run.epoch, last)
-        progress.say(run.describe())
-    run.keep_best()
+    try:
+        while run.epoch < last and not run.finished:
+            run.one_epoch()
+            run.validate(is_last=run.epoch == last)
+            save_checkpoint(work, run.state())
+            progress.update("training", run.epoch, last)
+            progress.say(run.describe())
+        run.keep_best()
+    finally:
+        run.leave()
     ranks = validation_ranks(student, split.validation) if split.validation is not None else None
     return Fitted(best_epoch=run.best_epoch, log=run.log, validation_ranks=ranks)
 
@@ -111,7 +93,7 @@ class _Run:
         self.config = config
         self.split = split
         self.windows: Windows = cut_windows(split.train, student.config.max_length, every=config.every_window)
-        self.sampler = Negatives(split, config) if config.loss != "full_softmax" else None
+        self.own_loss = OwnLoss(split, config)
         self.device = student.items.weight.device
         self.optimizer = torch.optim.AdamW(
             [{"params": list(module.parameters())} for module in (student, *objectives)],
@@ -157,12 +139,31 @@ class _Run:
     def _objectives(self) -> list[Objective]:
         return [module for module in self.objectives if isinstance(module, Objective)]
 
+    def _used(self) -> list[Objective]:
+        return [objective for objective in self._objectives() if objective.config.weight > 0]
+
+    def start(self, work: Path) -> None:
+        """Begin anew, or go on from the checkpoint in `work`."""
+        state = load_checkpoint(work)
+        if state is not None:
+            self.resume(state)
+        for objective in self._used():
+            if state is None:
+                objective.prepare(self.student)
+            objective.attach(self.student)
+
+    def leave(self) -> None:
+        for objective in self._used():
+            objective.detach(self.student)
+
     def _step(self, batch: Batch, sums: dict[str, Tensor]) -> Tensor:
         examples = self.student.examples(batch.sequences_BT.to(self.device))
-        states = self.student.hidden_states(examples.items_BT)
-        asked_BT = examples.targets_BT != 0
-        own = self._own_loss(states[-1][asked_BT], examples.targets_BT[asked_BT])
-        output = StudentOutput(states, examples.items_BT, batch.users_B.to(self.device))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
+            states = [state.float() for state in self.student.hidden_states(examples.items_BT)]
+        table_ND = self.student.item_table()
+        asked_BT = examples.targets_BT != PAD
+        own = self.own_loss(states[-1][asked_BT], table_ND, examples.targets_BT[asked_BT])
+        output = self._output(states, examples, batch, table_ND)
         total = own
         for objective in self._objectives():
             if objective.config.active(self.epoch):
@@ -177,25 +178,12 @@ class _Run:
         self.optimizer.step()
         return own.detach()
 
-    def _own_loss(self, states_MD: Tensor, targets_M: Tensor) -> Tensor:
-        table_ND = self.student.item_table()
-        if self.sampler is None:
-            return losses.full_softmax(states_MD, table_ND, targets_M, bf16=self.config.bf16)
-        match self.config.loss:
-            case "gbce":
-                return losses.gbce(
-                    states_MD,
-                    table_ND,
-                    targets_M,
-                    self.sampler.draw(self.config.negatives),
-                    n_items=self.student.n_items,
-                    calibration=self.config.gbce_calibration,
-                )
-            case "bce":
-                return losses.bce(states_MD, table_ND, targets_M, self.sampler.draw(len(targets_M)))
-            case _:
-                negatives_K = self.sampler.draw(self.config.negatives)
-                return losses.sampled_softmax(states_MD, table_ND, targets_M, negatives_K, self.sampler.log_expected_N)
+    def _output(self, states: list[Tensor], examples: Examples, batch: Batch, table_ND: Tensor) -> StudentOutput:
+        targets_BT = examples.targets_BT
+        events_BT = batch.events_BT[:, -targets_BT.shape[1] :].to(self.device)
+        asked_events_BT = events_BT.masked_fill(targets_BT == PAD, -1)
+        users_B = batch.users_B.to(self.device)
+        return StudentOutput(states, examples.items_BT, users_B, targets_BT, asked_events_BT, table_ND)
 
     def _set_rate(self, step: int) -> None:
         total = self.steps_per_epoch * self.config.epochs
@@ -215,11 +203,13 @@ class _Run:
         entry.ndcg, entry.hit_rate = float(ndcg(ranks, 10).mean()), float(hit_rate(ranks, 10).mean())
         if entry.ndcg > self.best_ndcg:
             self.best_ndcg, self.best_epoch, self.evaluations_since_best = entry.ndcg, self.epoch, 0
-            self.best_weights = {name: value.clone() for name, value in self.student.state_dict().items()}
+            self.best_weights = self.student.folded_state()
         else:
             self.evaluations_since_best += 1
 
     def keep_best(self) -> None:
+        """Leave a plain student: additions folded, the best weights of the run."""
+        self.student.fold()
         if self.best_weights is not None:
             self.student.load_state_dict(self.best_weights)
 
@@ -236,11 +226,8 @@ class _Run:
             "log": [asdict(entry) for entry in self.log],
         }
 
-    def resume(self, work: Path) -> None:
-        """Go on from the checkpoint in `work`, if there is one."""
-        state = load_checkpoint(work)
-        if state is None:
-            return
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on where the checkpoint was written."""
         self.student.load_state_dict(state["student"])
         self.objectives.load_state_dict(state["objectives"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -268,23 +255,3 @@ def _joined(total: Tensor, own: Tensor, raw: Tensor, objective: Objective) -> Te
     if config.share:
         total = total - config.weight * own
     return total + config.weight * scale * raw
-
-
-class Negatives:
-    """Draws items ∝ popularity^power from the train events."""
-
-    def __init__(self, split: Split, config: TrainingConfig) -> None:
-        counts = np.bincount(split.train.values, minlength=len(split.item_index) + 1).astype(np.float64)
-        power = 0.0 if config.loss in ("gbce", "bce") else config.popularity_power
-        weights = np.maximum(counts, 1) ** power
-        weights[0] = 0
-        share = weights / weights.sum()
-        self._cumulative = torch.from_numpy(np.cumsum(share))
-        with np.errstate(divide="ignore"):
-            self.log_expected_N = torch.from_numpy(np.log(share * config.negatives)).float()
-        self.log_expected_N[0] = 0
-
-    def draw(self, count: int) -> Tensor:
-        """`count` item indexes, with replacement."""
-        places = torch.rand(count, dtype=torch.float64)
-        return torch.searchsorted(self._cumulative, places, right=True).clamp(1, len(self._cumulative) - 1)

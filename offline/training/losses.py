@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from shared.schema import PAD
 
@@ -59,6 +60,57 @@ def bce(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_M: Ten
     own_M = (states_MD * table_ND[targets_M]).sum(-1)
     other_M = (states_MD * table_ND[negatives_M]).sum(-1)
     return (functional.softplus(-own_M) + functional.softplus(other_M)).mean()
+
+
+def bpr(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_M: Tensor) -> Tensor:
+    """Bayesian personalised ranking, https://arxiv.org/abs/1205.2618: the target above one negative a position."""
+    difference_M = (states_MD * (table_ND[targets_M] - table_ND[negatives_M])).sum(-1)
+    wrong_M = (targets_M != negatives_M).to(difference_M.dtype)
+    return (functional.softplus(-difference_M) * wrong_M).sum() / wrong_M.sum().clamp(min=1)
+
+
+def ccl(
+    states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_K: Tensor, *, margin: float, weight: float
+) -> Tensor:
+    """Cosine contrastive loss of SimpleX, https://arxiv.org/abs/2109.12613, with shared negatives.
+
+    It orders cosines; a student that is served by inner product ranks by them only as far as its items are of like
+    length.
+    """
+    states_MD = functional.normalize(states_MD, dim=-1)
+    own_M = (states_MD * functional.normalize(table_ND[targets_M], dim=-1)).sum(-1)
+    others_MK = states_MD @ functional.normalize(table_ND[negatives_K], dim=-1).T
+    wrong_MK = (targets_M[:, None] != negatives_K).to(others_MK.dtype)
+    excess_M = ((others_MK - margin).clamp(min=0) * wrong_MK).sum(-1) / wrong_MK.sum(-1).clamp(min=1)
+    return (1 - own_M + weight * excess_M).mean()
+
+
+def dros_weights(counts_N: Tensor) -> Tensor:
+    """(N,): how far each item may be from its nominal frequency, (share of the train events + 1 each)^0.05."""
+    smoothed_N = counts_N + 1
+    return (smoothed_N / smoothed_N.sum()) ** 0.05
+
+
+def dros(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, weights_N: Tensor, temperature: float) -> Tensor:
+    """The distributionally robust term of DROS, https://arxiv.org/abs/2304.00573: the worst item's squared error.
+
+    log Σ_n exp(weight_n · (score_n − [n is the target])² / temperature) over the catalogue, PAD left out; taken in
+    logarithms, so that no score is too large for it.
+    """
+    size = max(1, _CHUNK_ELEMENTS // len(table_ND))
+    total = states_MD.new_zeros(())
+    for first in range(0, len(targets_M), size):
+        states, targets = states_MD[first : first + size], targets_M[first : first + size]
+        part = checkpoint(_dros_of, states, table_ND, targets, weights_N / temperature, use_reentrant=False)
+        total = total + part
+    return total / max(1, len(targets_M))
+
+
+def _dros_of(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, weights_N: Tensor) -> Tensor:
+    errors_MN = states_MD @ table_ND.T
+    hit_MN = functional.one_hot(targets_M, len(table_ND)).to(errors_MN.dtype)
+    exponents_MN = weights_N * (errors_MN - hit_MN) ** 2
+    return exponents_MN[:, PAD + 1 :].logsumexp(-1).sum()
 
 
 def _softmax_against(

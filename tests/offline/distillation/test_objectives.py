@@ -14,6 +14,7 @@ from offline.students import sasrec
 from offline.students._base import Student
 from offline.teachers.teacher import Teacher
 from shared.errors import TeacherError
+from shared.schema import PAD
 from tests.offline._worlds import ring, teacher_of
 
 PACKAGE = "offline.distillation"
@@ -35,7 +36,14 @@ def build(name: str, student: Student, teacher: Teacher) -> Objective:
 
 
 def output(student: Student, items_BT: torch.Tensor = ITEMS_BT, users_B: torch.Tensor = USERS_B) -> StudentOutput:
-    return StudentOutput(student.hidden_states(items_BT), items_BT, users_B)
+    """What `fit` would hand over: each row's items stand at the start of its user's train row."""
+    targets_BT = items_BT % len(SPLIT.item_index) + 1
+    targets_BT = targets_BT.where(items_BT != PAD, PAD)
+    nth_BT = (items_BT != PAD).cumsum(1)
+    events_BT = torch.from_numpy(SPLIT.train.offsets)[users_B][:, None] + nth_BT
+    events_BT = events_BT.where(items_BT != PAD, -1)
+    states = student.hidden_states(items_BT)
+    return StudentOutput(states, items_BT, users_B, targets_BT, events_BT, student.item_table())
 
 
 @pytest.fixture(params=plugin_names(PACKAGE))
@@ -85,9 +93,10 @@ def _best_loss_on_random_targets(mode: str) -> float:
     users_B = torch.arange(len(SPLIT.user_ids))
     items_BT = torch.ones(len(users_B), 1, dtype=torch.long)  # all users look alike: nothing can be known of them
     states = [torch.zeros(len(users_B), 1, 16)] * 2
+    blank = output(model, items_BT, users_B)
     optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
     for _ in range(300):
-        loss = objective(StudentOutput(states, items_BT, users_B))
+        loss = objective(replace(blank, states=states))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,5 @@
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +53,12 @@ def test_batches_hold_almost_no_padding() -> None:
         cells += batch.sequences_BT.numel()
         real += int((batch.sequences_BT != 0).sum())
     assert real / cells > 0.85
+
+
+def test_every_place_knows_its_event() -> None:
+    for batch in batches(cut_windows(TRAIN, 3), 2, seed=0, epoch=1):
+        real = batch.events_BT >= 0
+        assert torch.equal(real, batch.sequences_BT != 0)
+        assert TRAIN.values[batch.events_BT[real].numpy()].tolist() == batch.sequences_BT[real].tolist()
+        rows = np.searchsorted(TRAIN.offsets, batch.events_BT[:, -1].numpy(), side="right") - 1
+        assert rows.tolist() == batch.users_B.tolist()

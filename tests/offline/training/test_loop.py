@@ -7,7 +7,8 @@ import torch
 from offline.distillation import profile
 from offline.progress import Silent
 from offline.students import sasrec
-from offline.training.loop import Negatives, TrainingConfig, fit
+from offline.training.loop import TrainingConfig, fit
+from offline.training.negatives import Negatives
 from offline.training.schedule import learning_rate_factor
 from tests.offline._worlds import ring, teacher_of
 
@@ -36,7 +37,7 @@ def objective(model: sasrec.Model) -> profile.Model:
     return profile.Model(config, model, teacher_of(SPLIT))
 
 
-@pytest.mark.parametrize("loss", ["full_softmax", "sampled_softmax", "gbce", "bce"])
+@pytest.mark.parametrize("loss", ["full_softmax", "sampled_softmax", "gbce", "bce", "bpr", "ccl", "dros"])
 def test_every_loss_teaches(loss: str, tmp_path: Path) -> None:
     config = TrainingConfig(epochs=12, batch_size=32, learning_rate=1e-2, loss=loss, negatives=8)  # type: ignore[arg-type]
     fitted = fit(student(), SPLIT, [], config, Silent(), tmp_path)
@@ -92,8 +93,7 @@ def test_an_objective_works_in_its_epochs_only(tmp_path: Path) -> None:
 
 
 def test_negatives_come_as_often_as_expected() -> None:
-    config = TrainingConfig(negatives=100, popularity_power=1.0)
-    sampler = Negatives(SPLIT, config)
+    sampler = Negatives(SPLIT, power=1.0, expected_of=100)
     torch.manual_seed(0)
     drawn = torch.bincount(sampler.draw(100_000), minlength=len(SPLIT.item_index) + 1)
     assert drawn[0] == 0

@@ -83,3 +83,29 @@ def test_bce_of_an_untrained_student_is_two_log_two() -> None:
     table = torch.zeros(N, D)
     targets = torch.ones(M, dtype=torch.long)
     assert losses.bce(states, table, targets, targets + 1).item() == pytest.approx(2 * math.log(2))
+
+
+def test_bpr_leaves_out_a_negative_that_is_the_target() -> None:
+    states, table, targets = tensors()
+    negatives = torch.cat([targets[:2], (targets[2:] % (N - 1)) + 1])
+    other = losses.bpr(states[2:], table, targets[2:], negatives[2:])
+    assert_same(losses.bpr(states, table, targets, negatives), other, [states, table])
+
+
+def test_ccl_costs_nothing_where_the_target_is_hit_and_all_others_are_below_the_margin() -> None:
+    table = torch.eye(4)
+    states = 3 * table[1:3]
+    loss = losses.ccl(states, table, torch.tensor([1, 2]), torch.tensor([1, 2, 3]), margin=0.4, weight=150.0)
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    worse = losses.ccl(states, table, torch.tensor([1, 1]), torch.tensor([2]), margin=0.4, weight=2.0)
+    assert worse.item() == pytest.approx((0 + (1 + 2 * 0.6)) / 2)
+
+
+def test_dros_is_what_the_formula_says_and_survives_large_scores() -> None:
+    states, table, targets = tensors()
+    weights = losses.dros_weights(torch.arange(N, dtype=torch.double))
+    scores = states @ table.T
+    errors = (scores - functional.one_hot(targets, N)) ** 2
+    expected = (weights * errors / 2.0).exp()[:, 1:].sum(-1).log().mean()
+    assert_same(losses.dros(states, table, targets, weights, 2.0), expected, [states, table])
+    assert torch.isfinite(losses.dros(100 * states, table, targets, weights, 0.1))

@@ -1,0 +1,37 @@
+"""The recipe's `[training]`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from offline.config import Section
+from offline.training.schedule import LearningRate
+
+LossName = Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr", "ccl", "dros"]
+
+
+class TrainingConfig(Section):
+    """How a student is trained; the same budget for a plain run and a distilled one."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(256, ge=1, description="windows a step")
+    learning_rate: float = Field(2e-3, gt=0)
+    rate: LearningRate = "cosine"
+    warmup_steps: int = Field(50, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(5.0, gt=0)
+    loss: LossName = "sampled_softmax"
+    negatives: int = Field(512, ge=1, description="shared by a batch; sampled_softmax, gbce and ccl")
+    popularity_power: float = Field(
+        0.5, ge=0, le=1, description="sampled_softmax: negatives are drawn ∝ popularity^power; other losses: 0"
+    )
+    gbce_calibration: float = Field(0.75, ge=0, le=1)
+    ccl_margin: float = Field(0.4, ge=-1, le=1, description="a negative's cosine below it costs nothing")
+    ccl_weight: float = Field(150.0, gt=0, description="of the mean over negatives")
+    dros_weight: float = Field(0.5, ge=0, description="of the robust term beside bce")
+    dros_temperature: float = Field(1.0, gt=0)
+    bf16: bool = Field(True, description="matrix products in bfloat16; sums, norms and weights stay in float32")
+    every_window: bool = Field(True, description="long histories in pieces; false: only the newest piece")
+    patience: int = Field(10, ge=1, description="evaluations without a better validation NDCG@10 before stopping")
+    evaluate_every: int = Field(1, ge=1, description="epochs")
+    seed: int = 0
