@@ -74,7 +74,9 @@ def profiles_table(
             wanted = [_Wanted(one.user_id, report.source, ()) for one in wanted]
         elif (whole := combiner(config)) is not None:
             wanted = _combinable(wanted, _questions(config, report), store)
-            parts += _texts(wanted, Question(whole.aspect, whole.version, _model(report)), store)
+            parts += _texts(
+                wanted, Question(whole.aspect, whole.version, _model(report), hash_json(config.parameters)), store
+            )
             continue
         for question in report.questions:
             parts += _texts(wanted, question, store)
@@ -94,7 +96,8 @@ def _model(report: ProfilesReport) -> str:
 
 
 def _questions(config: ProfilesConfig, report: ProfilesReport) -> list[Question]:
-    return [Question(writer.aspect, writer.version, _model(report)) for writer in writers(config)]
+    digest = hash_json(config.parameters)
+    return [Question(writer.aspect, writer.version, _model(report), digest) for writer in writers(config)]
 
 
 def _wanted(
@@ -168,7 +171,8 @@ class _Run:
     total: int | None
 
     def question(self, writer: PromptWriter) -> Question:
-        return Question(writer.aspect, writer.version, self.backend.model[:MAX_ID_LENGTH])
+        digest = hash_json(self.config.parameters)
+        return Question(writer.aspect, writer.version, self.backend.model[:MAX_ID_LENGTH], digest)
 
     def write(self, writer: PromptWriter, wanted: Sequence[_Wanted]) -> None:
         """Ask about those whom the store does not know by this history, prompt, model and parameters."""
@@ -193,7 +197,7 @@ class _Run:
         )
 
     def _is_stale(self, found: Stored) -> bool:
-        return found.parameters != self.config.parameters or (found.text is None and self.config.retry_failed)
+        return found.text is None and self.config.retry_failed
 
     def _steps(self, writer: PromptWriter, one: _Wanted) -> Steps:
         if one.parts is not None:

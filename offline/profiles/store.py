@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from offline.profiles.batches import batches
-from shared.db.models import DONE, FAILED, Profile, now
+from shared.db.models import DONE, FAILED, NO_PARAMETERS, Profile, now
 from shared.db.session import reading, transaction
 from shared.keys import DEFAULT_TENANT
 
@@ -16,11 +16,12 @@ _ROWS_AT_ONCE = 500  # both databases limit the values of one statement
 
 
 class Question(NamedTuple):
-    """What identifies an answer beside the user and the history."""
+    """What identifies an answer beside the user and the history: two temperatures are two questions."""
 
     aspect: str
     prompt_version: str
     model: str
+    parameters_hash: str = NO_PARAMETERS
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,17 @@ class Record:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str | None = None
+    n_events: int | None = None
+    cost_usd: float | None = None
+    grounding: float | None = None
 
 
 class Stored(NamedTuple):
     """What the database has for a user's history; text is None where the model failed."""
 
     text: str | None
-    parameters: dict[str, Any]
     error: str | None
+    grounding: float | None
 
 
 class ProfileStore:
@@ -57,16 +61,16 @@ class ProfileStore:
             Profile.user_id,
             Profile.history_hash,
             Profile.text,
-            Profile.parameters,
             Profile.status,
             Profile.error,
+            Profile.grounding,
         )
         found: dict[tuple[str, str], Stored] = {}
         with reading(self._engine) as session:
             for some in batches(user_ids, _ROWS_AT_ONCE):
                 rows = session.execute(sa.select(*columns).where(*self._where(question), Profile.user_id.in_(some)))
-                for user_id, digest, text, parameters, status, error in rows:
-                    found[user_id, digest] = Stored(text if status == DONE else None, parameters, error)
+                for user_id, digest, text, status, error, grounding in rows:
+                    found[user_id, digest] = Stored(text if status == DONE else None, error, grounding)
         return found
 
     def save(self, records: Sequence[Record]) -> None:
@@ -89,6 +93,7 @@ class ProfileStore:
             Profile.aspect == question.aspect,
             Profile.prompt_version == question.prompt_version,
             Profile.model == question.model,
+            Profile.parameters_hash == question.parameters_hash,
         )
 
     def _row(self, record: Record) -> dict[str, Any]:
@@ -101,15 +106,18 @@ class ProfileStore:
             "text": record.text,
             "prompt_tokens": record.prompt_tokens,
             "completion_tokens": record.completion_tokens,
+            "n_events": record.n_events,
+            "cost_usd": record.cost_usd,
+            "grounding": record.grounding,
             "created_at": now(),
             "status": DONE if record.error is None else FAILED,
             "error": record.error,
         }
 
     def _upsert(self, rows: list[dict[str, Any]]) -> Any:
-        # an answer with other parameters, or a failure made good, takes the old one's place
+        # a failure made good, or a late copy of the same answer, takes the old one's place
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         statement: Any = insert(Profile.__table__).values(rows)  # type: ignore[arg-type]
-        key = ("tenant", "user_id", "aspect", "history_hash", "prompt_version", "model")
+        key = ("tenant", "user_id", "history_hash", *Question._fields)
         changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
         return statement.on_conflict_do_update(index_elements=key, set_=changed)
