@@ -92,10 +92,9 @@ def add_key(file: Path, name: str, scopes: Sequence[str], tenant: str) -> str:
         raise RetortError(f"the key file {file} has a key {name!r} already; choose another name.")
     key, entry = new_key(name, frozenset(map(Scope, scopes)), tenant)
     fresh = file.with_suffix(".new")
-    fresh.write_bytes(
-        orjson.dumps([one.model_dump(mode="json") for one in (*entries, entry)], option=orjson.OPT_INDENT_2)
-    )
-    fresh.chmod(0o600)
+    fresh.touch(mode=0o600)
+    documents = [one.model_dump(mode="json") for one in (*entries, entry)]
+    fresh.write_bytes(orjson.dumps(documents, option=orjson.OPT_INDENT_2))
     fresh.replace(file)
     return key
 

@@ -1,6 +1,6 @@
 """What a caller gets: the documented models, and the quick way from a result to bytes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -106,7 +106,6 @@ class Answer:
     fields: list[dict[str, Any]] | None = None
     experiment: dict[str, str] | None = None
     next_token: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
 
     def document(self, request_id: str) -> dict[str, Any]:
         """The answer as `RecommendAnswer` documents it."""

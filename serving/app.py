@@ -13,7 +13,7 @@ from serving.http import Front, Receive, Send
 from serving.http import Scope as AsgiScope
 from serving.models import Models, open_models
 from serving.problems import CONTENT_TYPE, Problem, invalid
-from serving.routes import events, health, recommend, similar, users
+from serving.routes import batch, events, health, kserve, recommend, similar, users
 from serving.services import Services, build_services
 from serving.settings import ServingSettings
 from shared.history import HistoryStore
@@ -51,7 +51,7 @@ def create_app(
     lane = {**recommend.handlers(services), **events.handlers(services)}
     app.include_router(recommend.router(lane))
     app.include_router(events.router(lane))
-    for group in (similar, users, health):
+    for group in (batch, similar, users, health, kserve):
         app.include_router(group.router(services))
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -83,6 +83,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in background:
             task.cancel()
         await asyncio.wait(background)
+        await services.answering.finish()
         services.follower.close()
         services.people.close()
         await services.histories.close()

@@ -30,11 +30,13 @@ class EventIntake:
         reader: HistoryReader,
         metrics: Metrics,
         weights: dict[str, float],
+        count_event: Callable[[str, str | None, str | None, str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._reader = reader
         self._metrics = metrics
         self._weights = weights
+        self._count_event = count_event
         self._clock = clock
 
     async def accept(self, events: Sequence[Event], tenant: str) -> Accepted:
@@ -56,6 +58,8 @@ class EventIntake:
             self._reader.memory.drop(owner)
         for event_type, count in Counter(event.event_type for event in events).items():
             self._metrics.events.labels(event_type, "accepted").inc(count)
+        for event in events:
+            self._count_event(tenant, event.user_id, event.session_id, event.event_type)
         return Accepted(len(events), new)
 
     def _refuse_strange_types(self, events: Sequence[Event]) -> None:

@@ -60,6 +60,19 @@ class Metrics:
         self.swaps = Counter(
             "retort_bundle_swaps_total", "Bundles taken or refused.", ["tenant", "alias", "outcome"], registry=own
         )
+        self.exposures = Counter(
+            "retort_exposures_total", "Answers by variant.", ["experiment", "variant", "source"], registry=own
+        )
+        self.variant_events = Counter(
+            "retort_variant_events_total", "Events by variant.", ["experiment", "variant", "type"], registry=own
+        )
+        self.shadows = Counter("retort_shadows_total", "Shadow answers by outcome.", ["outcome"], registry=own)
+        self.shadow_overlap = Histogram(
+            "retort_shadow_overlap",
+            "Share of the shown items that the shadow shows too.",
+            buckets=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+            registry=own,
+        )
         self._children: dict[tuple[object, ...], Counter] = {}
 
     def count_request(self, route: str, status: int, seconds: float) -> None:

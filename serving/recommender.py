@@ -17,6 +17,7 @@ from serving.problems import Problem
 from serving.ranking import Question, Ranking, StudentRanker
 from serving.requests import RecommendRequest
 from serving.rules import Chosen, choose
+from shared.keys import DEFAULT_TENANT
 from shared.sequences import IntArray
 
 logger = logging.getLogger(__name__)
@@ -42,14 +43,28 @@ class Recommender:
         self._deadline_s = deadline_s
         self._static_items = static_items
 
-    async def recommend(self, request: RecommendRequest, tenant: str, alias: str | None = None) -> Answer:
+    async def recommend(
+        self, request: RecommendRequest, tenant: str, alias: str | None = None, *, deadline_s: float | None = None
+    ) -> Answer:
         """Always an answer; its `source` and `reason` say how good it is. A request that makes no sense is a 422."""
-        live = self.models.current(tenant, alias)
+        # An alias that has no bundle (yet) must not leave its callers without an answer.
+        live = self.models.current(tenant, alias) or self.models.current(tenant)
         if live is None:
             return self._static(request)
+        return await self.recommend_over(live, request, tenant, deadline_s=deadline_s)
+
+    async def recommend_over(
+        self,
+        live: LiveBundle,
+        request: RecommendRequest,
+        tenant: str = DEFAULT_TENANT,
+        *,
+        deadline_s: float | None = None,
+    ) -> Answer:
+        """The same over one bundle."""
         evidence = _NOTHING_KNOWN
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(deadline_s or self._deadline_s):
                 evidence = await gather(self.reader, request, tenant)
                 return await self._personal(_Case(live, request, evidence))
         except TimeoutError:

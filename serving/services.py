@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from serving.answering import Answering
 from serving.auth import Door, read_keys
 from serving.breaker import Breaker
 from serving.erasure import MemoryNotes, Notes, People, RedisNotes
 from serving.events import EventIntake
 from serving.evidence import HistoryReader
+from serving.experiments import Experiment, read_experiment
 from serving.following import Follower
 from serving.metrics import Metrics
 from serving.models import Models
@@ -15,6 +17,7 @@ from serving.ranking import StudentRanker
 from serving.recommender import Recommender
 from serving.settings import ServingSettings
 from shared.history import HistoryStore, MemoryHistory
+from shared.keys import DEFAULT_TENANT
 from shared.redis_history import RedisHistory
 from shared.settings import Settings
 
@@ -32,6 +35,7 @@ class Services:
     histories: HistoryStore
     reader: HistoryReader
     recommender: Recommender
+    answering: Answering
     intake: EventIntake
     door: Door
     follower: Follower
@@ -56,6 +60,10 @@ def build_services(
         deadline_s=serving.deadline_s,
         static_items=serving.static_items,
     )
+    experiment = None if serving.experiment is None else read_experiment(serving.experiment)
+    for alias in _aliases(experiment):
+        models.slot(experiment.tenant if experiment else DEFAULT_TENANT, alias)
+    answering = Answering(recommender, metrics, experiment, serving.max_k)
     return Services(
         settings=settings,
         serving=serving,
@@ -64,12 +72,21 @@ def build_services(
         histories=histories,
         reader=reader,
         recommender=recommender,
-        intake=EventIntake(reader, metrics, serving.event_weights),
+        answering=answering,
+        intake=EventIntake(reader, metrics, serving.event_weights, answering.count_event),
         door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else ()),
         follower=Follower(models, metrics, settings, serving),
         people=People(histories, _notes(histories), settings.database),
         started_at=datetime.now(UTC),
     )
+
+
+def _aliases(experiment: Experiment | None) -> set[str]:
+    """The aliases that the experiment needs beside the server's own."""
+    if experiment is None:
+        return set()
+    named = {variant.alias for variant in experiment.variants if variant.alias is not None}
+    return named | ({experiment.shadow.alias} if experiment.shadow is not None else set())
 
 
 def _notes(histories: HistoryStore) -> Notes:

@@ -33,6 +33,9 @@ class ServingSettings(BaseSettings):
     max_batch: int = Field(16, ge=1, le=1024, description="requests scored in one run of the graph")
     max_waiting: int = Field(256, ge=1, description="requests in the house at once; more are told to come back")
 
+    experiment: Path | None = Field(None, description="JSON file with an experiment, holdout or shadow")
+    max_lines: int = Field(1000, ge=1, le=100_000, description="lines in one batch")
+    batch_deadline_s: float = Field(5.0, gt=0, description="the deadline of each line of a batch")
     keys_file: Path | None = Field(None, description="API keys as hashes; unset: no keys, loopback only")
     event_weights: dict[str, float] = Field(
         {"view": 1.0, "click": 1.0, "like": 1.0, "cart": 1.0, "purchase": 1.0, "rating": 1.0, "impression": 0.0},

@@ -1,12 +1,11 @@
 """`POST /recommend` and `GET /recommend`: hot, so they are handled from bytes to bytes."""
 
-import logging
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter
 
-from serving.answers import Answer, RecommendAnswer, Source
+from serving.answers import RecommendAnswer
 from serving.auth import Scope
 from serving.http import Handler, Incoming, Outgoing, documented
 from serving.problems import Problem
@@ -14,26 +13,17 @@ from serving.requests import RecommendRequest, parse_recommend, parse_recommend_
 from serving.routes.documents import body_of, parameters_of, problems
 from serving.services import Services
 
-logger = logging.getLogger(__name__)
-
 _LISTS = frozenset({"history", "exclude"})
 _MAX_PARAMETERS = 3000
 
 
 def handlers(services: Services) -> dict[tuple[str, str], Handler]:
     """The hot lane's entries."""
-    door, recommender, metrics = services.door, services.recommender, services.metrics
+    door, answering = services.door, services.answering
 
     async def answer(request: RecommendRequest, incoming: Incoming, tenant: str) -> Outgoing:
-        if request.k > services.serving.max_k:
-            raise Problem(422, f"k: this server gives at most {services.serving.max_k} items.")
-        result = await recommender.recommend(request, tenant)
-        metrics.count_answer(result.source, result.reason)
-        if result.reason is not None:
-            _tell(result, incoming.request_id)
-        if result.source is Source.STATIC and not result.item_ids:
-            raise Problem(503, "No bundle is loaded and no static list is set.", headers={"retry-after": "5"})
-        return Outgoing(result.body(incoming.request_id), headers=result.headers)
+        result = await answering.answer(request, tenant, incoming.request_id)
+        return Outgoing(result.body(incoming.request_id))
 
     async def post(incoming: Incoming) -> Outgoing:
         caller = door.admit(incoming.headers, Scope.READ)
@@ -86,7 +76,3 @@ def _values(query: bytes) -> dict[str, Any]:
         else:
             values[name] = value
     return values
-
-
-def _tell(result: Answer, request_id: str) -> None:
-    logger.info("degraded answer", extra={"request_id": request_id, "source": result.source, "reason": result.reason})

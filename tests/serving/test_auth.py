@@ -14,6 +14,7 @@ from tests.serving.conftest import MakeClient
 ROUTES = {
     ("POST", "/recommend"): "read",
     ("GET", "/recommend"): "read",
+    ("POST", "/recommend/batch"): "read",
     ("GET", "/similar/i1"): "read",
     ("GET", "/models"): "read",
     ("GET", "/users/ann/history"): "read",

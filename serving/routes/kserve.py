@@ -1,0 +1,139 @@
+"""The KServe v2 inference protocol, for tooling that speaks it: health, metadata and inference over item ids.
+
+https://github.com/kserve/open-inference-protocol, REST. A model is a bundle; its input `history` is a list of item ids
+(BYTES, one row), with `k` as a parameter; its outputs are `item_ids` (BYTES) and `scores` (FP32).
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving.auth import Scope
+from serving.bundles import LiveBundle
+from serving.problems import Problem, not_found
+from serving.requests import MAX_HISTORY, Id, RecommendRequest
+from serving.routes.documents import problems
+from serving.services import Services
+from shared.schema import MAX_K
+
+
+class Tensor(BaseModel):
+    """One tensor's metadata."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class InputTensor(BaseModel):
+    """The history, oldest first."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Literal["history"]
+    datatype: Literal["BYTES"]
+    shape: list[Annotated[int, Field(ge=0, le=MAX_HISTORY)]] = Field(min_length=1, max_length=2)
+    data: list[Id] = Field(max_length=MAX_HISTORY)
+
+
+class InferParameters(BaseModel):
+    """What else may be said."""
+
+    model_config = ConfigDict(extra="forbid")
+    k: int = Field(10, ge=1, le=MAX_K)
+
+
+class InferRequest(BaseModel):
+    """An inference request with the one input."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: Annotated[str, Field(max_length=128)] | None = None
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    parameters: InferParameters = InferParameters()
+
+
+class OutputTensor(Tensor):
+    """One tensor of the answer."""
+
+    data: list[Any]
+
+
+class InferAnswer(BaseModel):
+    """The ranked items."""
+
+    model_name: str
+    model_version: str
+    id: str | None
+    outputs: list[OutputTensor]
+
+
+class ModelMetadata(BaseModel):
+    """What the protocol says of a model."""
+
+    name: str
+    versions: list[str]
+    platform: str = "onnx_onnxv1"
+    inputs: list[Tensor] = [Tensor(name="history", datatype="BYTES", shape=[-1])]
+    outputs: list[Tensor] = [
+        Tensor(name="item_ids", datatype="BYTES", shape=[-1]),
+        Tensor(name="scores", datatype="FP32", shape=[-1]),
+    ]
+
+
+ModelName = Annotated[str, Path(max_length=256)]
+
+
+def router(services: Services) -> APIRouter:
+    """All `/v2` routes."""
+    routes = APIRouter(prefix="/v2", tags=["kserve v2"])
+
+    def live_of(request: Request, name: str, version: str | None = None) -> LiveBundle:
+        tenant = services.door.admit(dict(request.scope["headers"]), Scope.READ).tenant
+        for owner, _, slot in services.models.all():
+            live = slot.current
+            if owner == tenant and live is not None and live.name == name and version in (None, live.version):
+                return live
+        raise not_found("No such model serves; /models lists what does.")
+
+    @routes.get("/health/live")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @routes.get("/health/ready", responses=problems(503))
+    async def ready() -> dict[str, bool]:
+        if any(services.models.current(tenant) is None for tenant in services.serving.tenants):
+            raise Problem(503, "No bundle has been loaded yet.", headers={"retry-after": "5"})
+        return {"ready": True}
+
+    asked = problems(401, 403, 404, 422, 429)
+
+    @routes.get("/models/{name}", responses=asked)
+    @routes.get("/models/{name}/versions/{version}", responses=asked)
+    async def metadata(request: Request, name: ModelName, version: str | None = None) -> ModelMetadata:
+        live = live_of(request, name, version)
+        return ModelMetadata(name=live.name, versions=[live.version])
+
+    @routes.get("/models/{name}/ready", responses=asked)
+    @routes.get("/models/{name}/versions/{version}/ready", responses=asked)
+    async def model_ready(request: Request, name: ModelName, version: str | None = None) -> dict[str, Any]:
+        return {"name": live_of(request, name, version).name, "ready": True}
+
+    @routes.post("/models/{name}/infer", responses=asked)
+    @routes.post("/models/{name}/versions/{version}/infer", responses=asked)
+    async def infer(request: Request, name: ModelName, body: InferRequest, version: str | None = None) -> InferAnswer:
+        live = live_of(request, name, version)
+        wanted = RecommendRequest(history=body.inputs[0].data, k=body.parameters.k)
+        answer = await services.recommender.recommend_over(live, wanted)
+        services.metrics.count_answer(answer.source, answer.reason)
+        count = len(answer.item_ids)
+        return InferAnswer(
+            model_name=live.name,
+            model_version=live.version,
+            id=body.id,
+            outputs=[
+                OutputTensor(name="item_ids", datatype="BYTES", shape=[count], data=list(answer.item_ids)),
+                OutputTensor(name="scores", datatype="FP32", shape=[count], data=list(answer.scores)),
+            ],
+        )
+
+    return routes

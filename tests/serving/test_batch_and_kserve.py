@@ -1,0 +1,65 @@
+"""Other ways in, the same answers."""
+
+from typing import Any
+
+import orjson
+import pytest
+from starlette.testclient import TestClient
+
+from tests.serving.conftest import MakeClient
+
+
+def without_id(answer: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key != "request_id"}
+
+
+def test_a_batch_gives_the_answers_of_single_requests_in_order(client: TestClient) -> None:
+    client.post("/events", json={"user_id": "ann", "item_id": "i7"})
+    requests = [{"user_id": "ann", "k": 3}, {"user_id": "bob"}]
+    requests += [{"history": [f"i{n}"], "k": n, "filter": {"available": True}} for n in range(1, 51)]
+    body = b"\n".join(map(orjson.dumps, requests)) + b"\n\n"
+    response = client.post("/recommend/batch", content=body)
+    assert response.headers["content-type"] == "application/x-ndjson"
+    answers = [orjson.loads(line) for line in response.content.splitlines()]
+    singles = [client.post("/recommend", json=request).json() for request in requests]
+    for answer, single in zip(answers, singles, strict=True):
+        assert [item["item_id"] for item in answer["items"]] == [item["item_id"] for item in single["items"]]
+        assert [item["score"] for item in answer["items"]] == pytest.approx(
+            [i["score"] for i in single["items"]], rel=1e-4
+        )
+        assert without_id(answer) | {"items": 0} == without_id(single) | {"items": 0}
+
+
+def test_a_wrong_line_is_answered_where_it_stands(client: TestClient) -> None:
+    body = b'{"history": ["i1"]}\nrubbish\n{"history": [], "k": 0}\n{"history": ["i2"]}'
+    lines = [orjson.loads(line) for line in client.post("/recommend/batch", content=body).content.splitlines()]
+    assert [line.get("status", 200) for line in lines] == [200, 422, 422, 200]
+    assert lines[1]["request_id"].endswith("-1")
+
+
+@pytest.mark.parametrize("body", [b"", b"\n\n", b"{}\n" * 4])
+def test_too_few_and_too_many_lines_are_refused(make_client: MakeClient, body: bytes) -> None:
+    assert make_client(max_lines=3).post("/recommend/batch", content=body).status_code == 422
+
+
+def test_kserve_answers_like_recommend(client: TestClient) -> None:
+    name, version = "tiny", client.get("/models").json()["models"][0]["version"]
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get(f"/v2/models/{name}").json()["versions"] == [version]
+    assert client.get(f"/v2/models/{name}/versions/{version}/ready").json() == {"name": name, "ready": True}
+    body = {
+        "id": "7",
+        "inputs": [{"name": "history", "datatype": "BYTES", "shape": [2], "data": ["i1", "i2"]}],
+        "parameters": {"k": 4},
+    }
+    answer = client.post(f"/v2/models/{name}/infer", json=body).json()
+    single = client.post("/recommend", json={"history": ["i1", "i2"], "k": 4}).json()
+    assert answer["id"] == "7"
+    assert answer["outputs"][0]["data"] == [item["item_id"] for item in single["items"]]
+    assert answer["outputs"][1]["data"] == pytest.approx([item["score"] for item in single["items"]], rel=1e-4)
+
+
+@pytest.mark.parametrize("path", ["/v2/models/none", "/v2/models/tiny/versions/none", "/v2/models/none/ready"])
+def test_kserve_knows_only_what_serves(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
