@@ -11,6 +11,7 @@ from serving.metrics import Metrics
 from serving.problems import Problem
 from serving.requests import Event
 from shared.errors import StoreError
+from shared.event_stream import EventWriter, StreamedEvent
 from shared.history import HistoryEvent, Owner, derived_event_id
 
 
@@ -31,21 +32,31 @@ class EventIntake:
         metrics: Metrics,
         weights: dict[str, float],
         count_event: Callable[[str, str | None, str | None, str], None],
+        stream: EventWriter | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._reader = reader
         self._metrics = metrics
         self._weights = weights
         self._count_event = count_event
+        self._stream = stream
         self._clock = clock
 
     async def accept(self, events: Sequence[Event], tenant: str) -> Accepted:
         """Store the events; 422 for an unknown type, 503 where the store does not answer."""
         self._refuse_strange_types(events)
         now_ms = int(self._clock() * 1000)
+        timed = [(event, _time_ms(event, now_ms)) for event in events]
+        named = [(event, time_ms, _event_id(event, time_ms)) for event, time_ms in timed]
         # Types that weigh nothing (impressions) are accepted and are no history.
-        entries = [_entry(event, tenant, now_ms) for event in events if self._weights[event.event_type] > 0]
+        entries = [
+            HistoryEvent(_owner(event, tenant), event.item_id, time_ms, event_id)
+            for event, time_ms, event_id in named
+            if self._weights[event.event_type] > 0
+        ]
         try:
+            if self._stream is not None:
+                await self._stream.add([self._streamed(*one, tenant, now_ms) for one in named])
             new = await self._reader.store.append(entries)
         except StoreError as error:
             self._metrics.store_failures.labels("append").inc()
@@ -62,6 +73,22 @@ class EventIntake:
             self._count_event(tenant, event.user_id, event.session_id, event.event_type)
         return Accepted(len(events), new)
 
+    def _streamed(self, event: Event, time_ms: int, event_id: str, tenant: str, now_ms: int) -> StreamedEvent:
+        return StreamedEvent(
+            event_id=event_id,
+            tenant=tenant,
+            item_id=event.item_id,
+            event_type=event.event_type,
+            weight=self._weights[event.event_type],
+            time_ms=time_ms,
+            accepted_ms=now_ms,
+            user_id=event.user_id,
+            session_id=event.session_id,
+            value=event.value,
+            request_id=event.request_id,
+            impressions=tuple(event.impressions),
+        )
+
     def _refuse_strange_types(self, events: Sequence[Event]) -> None:
         for place, event in enumerate(events):
             if event.event_type not in self._weights:
@@ -71,12 +98,18 @@ class EventIntake:
                 )
 
 
-def _entry(event: Event, tenant: str, now_ms: int) -> HistoryEvent:
-    owner = (
-        Owner(event.user_id, tenant) if event.user_id is not None else Owner(event.session_id or "", tenant, "session")
-    )
-    if event.timestamp is None:
-        return HistoryEvent(owner, event.item_id, now_ms, event.event_id or uuid4().hex)
-    # A clock that runs ahead must not put its events in front of everything that is still to come.
-    time_ms = min(int(event.timestamp.timestamp() * 1000), now_ms)
-    return HistoryEvent(owner, event.item_id, time_ms, event.event_id or derived_event_id(event.item_id, time_ms))
+def _owner(event: Event, tenant: str) -> Owner:
+    if event.user_id is not None:
+        return Owner(event.user_id, tenant)
+    return Owner(event.session_id or "", tenant, "session")
+
+
+def _time_ms(event: Event, now_ms: int) -> int:
+    """The event's own time; a clock that runs ahead must not put its events in front of all that are to come."""
+    return now_ms if event.timestamp is None else min(int(event.timestamp.timestamp() * 1000), now_ms)
+
+
+def _event_id(event: Event, time_ms: int) -> str:
+    if event.event_id is not None:
+        return event.event_id
+    return uuid4().hex if event.timestamp is None else derived_event_id(event.item_id, time_ms)

@@ -16,6 +16,7 @@ from serving.models import Models
 from serving.ranking import StudentRanker
 from serving.recommender import Recommender
 from serving.settings import ServingSettings
+from shared.event_stream import EventWriter
 from shared.history import HistoryStore, MemoryHistory
 from shared.keys import DEFAULT_TENANT
 from shared.redis_history import RedisHistory
@@ -73,7 +74,7 @@ def build_services(
         reader=reader,
         recommender=recommender,
         answering=answering,
-        intake=EventIntake(reader, metrics, serving.event_weights, answering.count_event),
+        intake=EventIntake(reader, metrics, serving.event_weights, answering.count_event, _stream(histories)),
         door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else ()),
         follower=Follower(models, metrics, settings, serving),
         people=People(histories, _notes(histories), settings.database),
@@ -87,6 +88,10 @@ def _aliases(experiment: Experiment | None) -> set[str]:
         return set()
     named = {variant.alias for variant in experiment.variants if variant.alias is not None}
     return named | ({experiment.shadow.alias} if experiment.shadow is not None else set())
+
+
+def _stream(histories: HistoryStore) -> EventWriter | None:
+    return EventWriter(histories.client) if isinstance(histories, RedisHistory) else None
 
 
 def _notes(histories: HistoryStore) -> Notes:

@@ -1,0 +1,141 @@
+"""Events on their way to the next training: a Redis Stream between serving, which writes, and a job, which drains.
+
+Serving adds every accepted event before it says so. The job reads in batches, hands them to the database and only then
+takes them off the stream: nothing is lost while the database is away, and an event that is handed over twice (the job
+died in between) carries its `event_id`, so that the database keeps it once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import orjson
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from shared import keys
+from shared.errors import StoreError
+
+GROUP = "database"
+_FIELD = "event"
+# A batch that another drainer took and did not finish within this time is taken over.
+_ABANDONED_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedEvent:
+    """One accepted event. `time_ms` is the event's own time, `accepted_ms` when serving took it."""
+
+    event_id: str
+    tenant: str
+    item_id: str
+    event_type: str
+    weight: float
+    time_ms: int
+    accepted_ms: int
+    user_id: str | None = None
+    session_id: str | None = None
+    value: float | None = None
+    request_id: str | None = None
+    impressions: tuple[str, ...] = ()
+
+
+class EventWriter:
+    """Serving's side, over redis-py's asyncio client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def add(self, events: Sequence[StreamedEvent]) -> None:
+        """Put the events on the stream, in one round trip."""
+        try:
+            pipeline = self._client.pipeline(transaction=False)
+            for event in events:
+                pipeline.xadd(keys.event_stream(), {_FIELD: orjson.dumps(asdict(event))})
+            await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreError(f"events could not be put on the stream ({type(error).__name__}); is Redis up?") from error
+
+
+def drain(redis_url: str, store: Callable[[list[StreamedEvent]], None], *, worker: str, batch: int = 1000) -> int:
+    """Hand everything on the stream to `store`, batch by batch; returns how many events were handed over.
+
+    An error of `store` ends the draining and leaves its batch on the stream. Events of users who have been erased since
+    are dropped.
+    """
+    handed = 0
+    try:
+        with Redis.from_url(redis_url, socket_timeout=30) as client:
+            _make_group(client)
+            while entries := _abandoned(client, worker, batch) or _fresh(client, worker, batch):
+                events = [StreamedEvent(**_fields(raw[_FIELD.encode()])) for _, raw in entries]
+                kept = _without_erased(client, events)
+                if kept:
+                    store(kept)
+                names = [name for name, _ in entries]
+                client.xack(keys.event_stream(), GROUP, *names)
+                client.xdel(keys.event_stream(), *names)
+                handed += len(kept)
+    except (RedisError, OSError) as error:
+        raise StoreError(
+            f"the event stream cannot be drained ({type(error).__name__}: {error}); check REDIS_URL."
+        ) from error
+    return handed
+
+
+def waiting(redis_url: str) -> int:
+    """Events on the stream now."""
+    try:
+        with Redis.from_url(redis_url, socket_timeout=5) as client:
+            return cast(int, client.xlen(keys.event_stream()))
+    except (RedisError, OSError) as error:
+        raise StoreError(f"the event stream cannot be read ({type(error).__name__}); check REDIS_URL.") from error
+
+
+def _make_group(client: Redis) -> None:
+    try:
+        client.xgroup_create(keys.event_stream(), GROUP, id="0", mkstream=True)
+    except ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+
+
+def _abandoned(client: Redis, worker: str, batch: int) -> list[Any]:
+    answer = client.xautoclaim(keys.event_stream(), GROUP, worker, _ABANDONED_MS, count=batch)
+    return [entry for entry in cast(Any, answer)[1] if entry[1]]
+
+
+def _fresh(client: Redis, worker: str, batch: int) -> list[Any]:
+    # First what this worker took before and never finished, then what nobody has taken.
+    for start in ("0", ">"):
+        answer: Any = client.xreadgroup(GROUP, worker, {keys.event_stream(): start}, count=batch)
+        streams = list(answer.values()) if isinstance(answer, dict) else [entries for _, entries in answer]
+        entries = [entry for stream in streams for entry in _flat(stream) if entry[1]]
+        if entries:
+            return entries
+    return []
+
+
+def _flat(stream: Any) -> list[Any]:
+    # The third protocol's answer wraps a stream's entries in one more list.
+    return stream[0] if stream and isinstance(stream[0], list) and not isinstance(stream[0][0], bytes) else stream
+
+
+def _fields(raw: bytes) -> dict[str, Any]:
+    fields = orjson.loads(raw)
+    return {**fields, "impressions": tuple(fields["impressions"])}
+
+
+def _without_erased(client: Redis, events: list[StreamedEvent]) -> list[StreamedEvent]:
+    users = sorted({(event.tenant, event.user_id) for event in events if event.user_id is not None})
+    if not users:
+        return events
+    notes = cast(list[bytes | None], client.mget([keys.erasure(tenant, user) for tenant, user in users]))
+    erased = {
+        user: orjson.loads(note)["requested_ms"] for user, note in zip(users, notes, strict=True) if note is not None
+    }
+    return [
+        event
+        for event in events
+        if event.user_id is None or event.accepted_ms > erased.get((event.tenant, event.user_id), -1)
+    ]
