@@ -9,14 +9,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 from redis.exceptions import RedisError
 from sqlalchemy import Engine, delete, select
-from sqlalchemy.engine import make_url
 
+from serving.database import database_exists
 from shared import keys
 from shared.db.models import Profile
 from shared.db.session import open_database, reading, transaction
@@ -154,7 +153,7 @@ class People:
         return done
 
     def _read_profiles(self, owner: Owner) -> list[dict[str, Any]]:
-        if self._no_database():
+        if not database_exists(self._database_url):
             return []
         query = select(Profile).filter_by(tenant=owner.tenant, user_id=owner.id).order_by(Profile.id.desc())
         with reading(self._database()) as session:
@@ -165,16 +164,11 @@ class People:
             ]
 
     def _delete_profiles(self, owner: Owner) -> int:
-        if self._no_database():
+        if not database_exists(self._database_url):
             return 0
         with transaction(self._database()) as session:
             result = session.execute(delete(Profile).where(Profile.tenant == owner.tenant, Profile.user_id == owner.id))
             return int(getattr(result, "rowcount", 0))
-
-    def _no_database(self) -> bool:
-        """True where offline has never run here: there is no SQLite file, so nothing was ever written down."""
-        url = make_url(self._database_url)
-        return url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
 
     def _database(self) -> Engine:
         if self._engine is None:

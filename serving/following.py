@@ -16,13 +16,14 @@ import orjson
 from sqlalchemy import Engine
 
 from serving.bundles import Slot
+from serving.database import database_exists
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.settings import ServingSettings
 from shared import registry
 from shared.bundle import MANIFEST, read_manifest
 from shared.db.session import open_database
-from shared.errors import BundleError, RetortError
+from shared.errors import BundleError, RetortError, StoreError
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class Follower:
             self._engine.dispose()
 
     def _resolve(self, tenant: str, alias: str) -> Target:
+        if not database_exists(self._settings.database):
+            raise StoreError(f"there is no database yet at {self._settings.retort_home}; publish a bundle first.")
         if self._engine is None:
             self._engine = open_database(self._settings.database)
         published = registry.resolve(self._engine, alias, tenant=tenant)

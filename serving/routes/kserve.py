@@ -105,7 +105,7 @@ def router(services: Services) -> APIRouter:
             raise Problem(503, "No bundle has been loaded yet.", headers={"retry-after": "5"})
         return {"ready": True}
 
-    asked = problems(401, 403, 404, 422, 429)
+    asked = problems(400, 401, 403, 404, 413, 422, 429, 503)
 
     @routes.get("/models/{name}", responses=asked)
     @routes.get("/models/{name}/versions/{version}", responses=asked)

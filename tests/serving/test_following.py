@@ -80,16 +80,14 @@ def test_a_damaged_bundle_is_refused_once_and_the_old_one_goes_on(world: World) 
     assert 'outcome="refused",tenant="default"} 1.0' in world.metrics.render().decode()
 
 
-@pytest.mark.parametrize("away", ["postgresql://u:p@127.0.0.1:1/none", "sqlite:////nowhere/at/all.db"])
-def test_without_the_database_the_last_known_bundle_starts(
-    world: World, away: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("away", ["postgresql://u:p@127.0.0.1:1/none", "sqlite:///{home}/not-there.db"])
+def test_without_the_database_the_last_known_bundle_starts(world: World, away: str) -> None:
     first = world.promote(world.bundles[0])
     world.follow()
-    monkeypatch.setattr("shared.db.session.Path.mkdir", lambda *_, **__: None)
-    world.restart(database_url=away)
+    world.restart(database_url=away.format(home=world.home))
     assert world.follow() == first
     assert world.follower.problem
+    assert not (world.home / "not-there.db").exists(), "looking creates nothing"
 
 
 def test_a_bundle_elsewhere_is_copied_once_and_checked(world: World, tmp_path: Path) -> None:
