@@ -3,6 +3,7 @@
 Shapes: M positions with a target, D embedding_dim, N n_items + 1, K items a target competes with.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -120,8 +121,8 @@ def _softmax_against(
 
     `rows` ascend. The (M, K) scores are never held: each chunk's gradient is taken while it is in the cache.
     """
-    loss: Tensor = _SoftmaxAgainst.apply(states_MD, own_M, others_KD, bias_K, rows, columns, bf16)
-    return loss
+    taken: Callable[..., Tensor] = _SoftmaxAgainst.apply
+    return taken(states_MD, own_M, others_KD, bias_K, rows, columns, bf16)
 
 
 class _SoftmaxAgainst(Function):
@@ -162,7 +163,7 @@ class _SoftmaxAgainst(Function):
         return total / ctx.count
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scale = grad / ctx.count
         states_grad, own_grad, others_grad = ctx.saved_tensors
         return states_grad * scale, own_grad * scale, others_grad * scale, None, None, None, None

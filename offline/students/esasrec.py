@@ -1,0 +1,120 @@
+"""eSASRec, https://arxiv.org/abs/2508.06450: SASRec with the gated layers of LiGR, https://arxiv.org/abs/2502.03417.
+
+What a layer adds is multiplied by a gate read from what came in; the feed-forward is SwiGLU, the norms are RMS. To be
+trained by sampled softmax, as its authors do.
+"""
+
+# Shapes: B batch, T sequence ≤ max_length, D embedding_dim
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from offline.students._base import Student, StudentConfig
+from offline.students._blocks import PooledDropout, SelfAttention, causal_mask
+from shared.schema import PAD
+
+
+class Config(StudentConfig):
+    """A SwiGLU has three maps where a plain feed-forward has two, so it is made narrower."""
+
+    n_blocks: int = Field(2, ge=1)
+    n_heads: int = Field(2, ge=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    expansion: int = Field(2, ge=1)
+
+
+class Model(Student):
+    """Causal self-attention in gated layers."""
+
+    config: Config
+
+    def __init__(self, config: Config, n_items: int) -> None:
+        super().__init__(config, n_items)
+        dim = config.embedding_dim
+        self.positions = nn.Parameter(torch.empty(config.max_length, dim))
+        self.dropout = PooledDropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            GatedBlock(dim, config.n_heads, config.dropout, config.expansion) for _ in range(config.n_blocks)
+        )
+        self.norm = RMSNorm(dim)
+        self._initialise()
+
+    @property
+    def n_blocks(self) -> int:
+        return self.config.n_blocks
+
+    def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
+        mask_B1TT = causal_mask(items_BT)
+        x_BTD = self._embedded(items_BT)
+        states: list[Tensor] = []
+        for block in self.blocks:
+            x_BTD = block(x_BTD, mask_B1TT)
+            states.append(x_BTD)
+        states[-1] = self.norm(states[-1])
+        return states
+
+    def last_state(self, items_BT: Tensor) -> Tensor:
+        mask_B1TT = causal_mask(items_BT)
+        x_BTD = self._embedded(items_BT)
+        for block in self.blocks[:-1]:
+            x_BTD = block(x_BTD, mask_B1TT)
+        return self.norm(self.blocks[-1](x_BTD, mask_B1TT, only_last=True))[:, -1]
+
+    def _embedded(self, items_BT: Tensor) -> Tensor:
+        x_BTD = self.embed(items_BT) * self.config.embedding_dim**0.5
+        return self.dropout(x_BTD + self.positions[self.config.max_length - items_BT.shape[1] :])
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.items.weight, std=self.config.embedding_dim**-0.5)
+        nn.init.normal_(self.positions, std=0.02)
+        with torch.no_grad():
+            self.items.weight[PAD].zero_()
+
+
+class GatedBlock(nn.Module):
+    """x + attention(norm x) · σ(gate x), then the same with a SwiGLU."""
+
+    def __init__(self, dim: int, n_heads: int, dropout: float, expansion: int) -> None:
+        super().__init__()
+        self.norm_attention, self.norm_feed = RMSNorm(dim), RMSNorm(dim)
+        self.attention = SelfAttention(dim, n_heads)
+        self.feed = SwiGLU(dim, expansion * dim)
+        self.gate_attention, self.gate_feed = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.dropout = PooledDropout(dropout)
+
+    def forward(self, x_BTD: Tensor, mask_B1TT: Tensor, *, only_last: bool = False) -> Tensor:
+        x_BQD = x_BTD[:, -1:] if only_last else x_BTD
+        attended_BQD = self.attention(self.norm_attention(x_BTD), mask_B1TT, only_last=only_last)
+        x_BQD = x_BQD + self.dropout(attended_BQD * self.gate_attention(x_BQD).sigmoid())
+        return x_BQD + self.dropout(self.feed(self.norm_feed(x_BQD)) * self.gate_feed(x_BQD).sigmoid())
+
+
+class SwiGLU(nn.Module):
+    """Feed-forward whose inner values are gated, https://arxiv.org/abs/2002.05202."""
+
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__()
+        self.project_in = nn.Linear(dim, 2 * inner, bias=False)
+        self.project_out = nn.Linear(inner, dim, bias=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        gate, value = self.project_in(x_BTD).chunk(2, dim=-1)
+        return self.project_out(functional.silu(gate) * value)
+
+
+class RMSNorm(nn.Module):
+    """Written out: the opset that serving reads has no node of this name."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD * torch.rsqrt(x_BTD.square().mean(-1, keepdim=True) + 1e-6) * self.weight

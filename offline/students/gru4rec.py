@@ -1,0 +1,71 @@
+"""GRU4Rec, https://arxiv.org/abs/1511.06939, with softmax over items in place of the ranking losses.
+
+A GRU would carry its biases through left padding, so each layer moves the real items to the front and back again.
+"""
+
+# Shapes: B batch, T sequence, D embedding_dim, H hidden_dim
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from offline.students._base import Student, StudentConfig
+from offline.students._blocks import PooledDropout
+from shared.schema import PAD
+
+
+class Config(StudentConfig):
+    """One layer is enough for most catalogues."""
+
+    n_blocks: int = Field(1, ge=1, description="GRU layers")
+    hidden_dim: int | None = Field(None, ge=1, description="width of the recurrent state; unset: embedding_dim")
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class Model(Student):
+    """Gated recurrence over the items; each layer's output, brought to the items' width, is its state."""
+
+    config: Config
+
+    def __init__(self, config: Config, n_items: int) -> None:
+        super().__init__(config, n_items)
+        dim, hidden = config.embedding_dim, config.hidden_dim or config.embedding_dim
+        self.dropout = PooledDropout(config.dropout)
+        self.layers = nn.ModuleList(RealFirstGRU(dim, hidden) for _ in range(config.n_blocks))
+        self.project = nn.ModuleList(nn.Linear(hidden, dim) for _ in range(config.n_blocks))
+        self.norm = nn.LayerNorm(dim)
+        nn.init.normal_(self.items.weight, std=dim**-0.5)
+        with torch.no_grad():
+            self.items.weight[PAD].zero_()
+
+    @property
+    def n_blocks(self) -> int:
+        return self.config.n_blocks
+
+    def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
+        n_pad_B1 = (items_BT == PAD).sum(1, keepdim=True)
+        x_BTD = self.dropout(self.embed(items_BT) * self.config.embedding_dim**0.5)
+        states: list[Tensor] = []
+        for layer, project in zip(self.layers, self.project, strict=True):
+            x_BTD = x_BTD + self.dropout(project(layer(x_BTD, n_pad_B1)))
+            states.append(x_BTD)
+        states[-1] = self.norm(states[-1])
+        return states
+
+
+class RealFirstGRU(nn.Module):
+    """Left-padded in, left-padded out; in between the real items stand first, and padding comes too late to matter."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(dim, hidden, batch_first=True)
+
+    def forward(self, x_BTD: Tensor, n_pad_B1: Tensor) -> Tensor:
+        last = x_BTD.shape[1] - 1
+        times_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+        out_BTH, _ = self.gru(_taken(x_BTD, (times_T + n_pad_B1).clamp(max=last)))
+        return _taken(out_BTH, (times_T - n_pad_B1).clamp(min=0))
+
+
+def _taken(x_BTD: Tensor, columns_BT: Tensor) -> Tensor:
+    return x_BTD.gather(1, columns_BT.unsqueeze(-1).expand(-1, -1, x_BTD.shape[-1]))
