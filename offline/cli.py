@@ -1,0 +1,238 @@
+"""`retort`: the command line. Each command is one file or one call; heavy libraries are imported inside them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shared.errors import RetortError
+
+app = typer.Typer(
+    name="retort",
+    help="Recommenders that know what a language model knows, and answer without one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Look at raw data, and fetch what is public.", no_args_is_help=True)
+db_app = typer.Typer(help="The database's tables.", no_args_is_help=True)
+history_app = typer.Typer(help="Histories in Redis.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(db_app, name="db")
+app.add_typer(history_app, name="history")
+
+DataDir = Annotated[Path | None, typer.Option("--data", help="directory of the raw files; made-up data needs none")]
+OutDir = Annotated[Path, typer.Option("--out", help="directory for what is made; finished work in it is reused")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated")]
+RecipeName = Annotated[str, typer.Argument(help="a shipped recipe's name, or a .toml file")]
+
+
+def main() -> None:
+    """The entry point: a `RetortError` is one sentence and status 2; Ctrl-C is status 130."""
+    try:
+        app()
+    except RetortError as error:
+        sys.stderr.write(f"retort: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("retort: interrupted; the same command goes on where this one stopped.\n")
+        sys.exit(130)
+
+
+@app.callback()
+def prepare() -> None:
+    """Logging, once."""
+    from shared.logging import configure_logging
+    from shared.settings import Settings
+
+    settings = Settings()
+    configure_logging(settings.log_level if settings.log_json else "WARNING", as_json=settings.log_json)
+
+
+@app.command()
+def recipes() -> None:
+    """List the shipped recipes."""
+    from offline.recipe import load_recipe, shipped_recipes
+
+    for name in shipped_recipes():
+        typer.echo(f"{name:28} {load_recipe(name).raw.get('description', '')}")
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the last line is one JSON object")] = False,
+    plain: Annotated[bool, typer.Option(help="run the same recipe without its teacher too, and compare")] = True,
+) -> None:
+    """Do a whole recipe in this process: raw data to sealed bundle."""
+    from offline.commands.run import run_recipe
+
+    run_recipe(recipe, data, out, overrides or [], as_json=as_json, beside_plain=plain)
+
+
+@app.command()
+def submit(recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None) -> None:
+    """Do a whole recipe by Celery workers; watch it with `retort status`."""
+    from offline.commands.jobs import submit_recipe
+
+    typer.echo(submit_recipe(recipe, data, out, overrides or []))
+
+
+@app.command()
+def worker(
+    queues: Annotated[str, typer.Option(help="which tasks it takes: cpu, gpu, or both")] = "cpu,gpu",
+) -> None:
+    """Work on submitted recipes until told to stop."""
+    from offline.commands.jobs import work
+
+    work([queue.strip() for queue in queues.split(",") if queue.strip()])
+
+
+@app.command()
+def status(
+    run_id: Annotated[str | None, typer.Argument(help="one run; none: the latest")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="until it ends")] = False,
+) -> None:
+    """How far submitted recipes are."""
+    from offline.commands.jobs import show_status
+
+    show_status(run_id, watch=watch)
+
+
+@app.command()
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="a sealed bundle's directory")],
+    alias: Annotated[str | None, typer.Option(help="let this alias point to it at once")] = None,
+) -> None:
+    """Copy a bundle to where serving finds it, and record its version."""
+    from offline.commands.models import publish_bundle
+
+    typer.echo(publish_bundle(bundle, alias))
+
+
+@app.command()
+def promote(
+    reference: Annotated[str, typer.Argument(help="bundle id, its start, name@version, or an alias")],
+    alias: Annotated[str, typer.Option(help="which alias to move")] = "champion",
+) -> None:
+    """Let an alias point to a published bundle; serving follows within seconds."""
+    from offline.commands.models import promote_bundle
+
+    typer.echo(promote_bundle(reference, alias))
+
+
+@app.command()
+def rollback(alias: Annotated[str, typer.Option(help="which alias")] = "champion") -> None:
+    """Undo an alias' last promotion."""
+    from offline.commands.models import rollback_alias
+
+    typer.echo(rollback_alias(alias))
+
+
+@app.command()
+def models() -> None:
+    """List what is published."""
+    from offline.commands.models import list_models
+
+    list_models()
+
+
+@app.command()
+def compare(
+    a: Annotated[list[Path], typer.Argument(help="users.parquet of the baseline runs, one a seed")],
+    b: Annotated[list[Path], typer.Option("--with", help="users.parquet of the variant's runs, one a seed")],
+    metric: Annotated[str, typer.Option(help="hr, ndcg or mrr at a k")] = "ndcg@10",
+) -> None:
+    """Is one run better than another? Paired by user, with an interval."""
+    from offline.commands.measure import compare_runs
+
+    typer.echo(compare_runs(a, b, metric))
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeName,
+    through: Annotated[str, typer.Option(help="URL of a running server, such as http://127.0.0.1:8000")],
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
+    by_events: Annotated[bool, typer.Option(help="post histories as events first, ask by user_id")] = False,
+) -> None:
+    """Ask the recipe's test over HTTP and measure the answers; beside them what the run itself measured."""
+    from offline.commands.measure import evaluate_through
+
+    evaluate_through(recipe, through, data, out, overrides or [], by_events=by_events)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(context: typer.Context) -> None:
+    """Start the API (the same as `retort-serve`; needs the `serving` extra)."""
+    import os
+
+    os.execv(sys.executable, [sys.executable, "-m", "serving", *context.args])  # noqa: S606 - fixed program
+
+
+@app.command()
+def demo(
+    leave: Annotated[bool, typer.Option("--exit", help="end after the answers instead of serving on")] = False,
+) -> None:
+    """The whole line on made-up data: profiles to answers over HTTP."""
+    from offline.demo import run_demo
+
+    run_demo(leave=leave)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str | None, typer.Argument(help="a public data set; none: list them")] = None,
+    out: Annotated[Path, typer.Option("--out", help="directory to put it in")] = Path("data"),
+) -> None:
+    """Download a public data set; an interrupted download goes on."""
+    from offline.commands.data import fetch_data
+
+    fetch_data(name, out)
+
+
+@data_app.command("check")
+def data_check(recipe: RecipeName, data: DataDir = None, overrides: Overrides = None) -> None:
+    """Say what is wrong with raw data, by file, row and column; status 1 if anything is."""
+    from offline.commands.data import check_data
+
+    if check_data(recipe, data, overrides or []):
+        raise typer.Exit(1)
+
+
+@data_app.command("report")
+def data_report(recipe: RecipeName, data: DataDir = None, overrides: Overrides = None) -> None:
+    """Read the data as the recipe does and describe it."""
+    from offline.commands.data import report_data
+
+    report_data(recipe, data, overrides or [])
+
+
+@history_app.command("load")
+def history_load(
+    recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None
+) -> None:
+    """Put every user's events of a run's data into Redis."""
+    from offline.commands.data import load_into_redis
+
+    load_into_redis(recipe, data, out, overrides or [])
+
+
+@db_app.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database's tables to this version."""
+    from shared.db.migrate import upgrade
+    from shared.settings import Settings
+
+    upgrade(Settings().database)
+    typer.echo("the database is at this version's tables")
+
+
+if __name__ == "__main__":
+    main()

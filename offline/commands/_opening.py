@@ -1,0 +1,33 @@
+"""What several commands open: the database at this version, a recipe's line."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from offline.line import Line
+from offline.pipeline import Context, open_line
+from offline.progress import Progress
+from offline.recipe import Recipe, load_recipe
+from shared.db.migrate import upgrade
+from shared.db.session import open_database
+from shared.settings import LanguageModelSettings, Settings
+
+
+def open_tables(settings: Settings) -> Engine:
+    """The database, its tables made or brought up to date."""
+    upgrade(settings.database)
+    return open_database(settings.database)
+
+
+def context_of(recipe: Recipe, data: Path | None, engine: Engine, progress: Progress) -> Context:
+    """What a line needs to know, from this process's environment."""
+    return Context(recipe, data.absolute() if data else None, engine, LanguageModelSettings(), progress)
+
+
+def line_of(
+    reference: str, data: Path | None, out: Path, overrides: Iterable[str], progress: Progress
+) -> Line[Context]:
+    """A recipe's line over its run directory."""
+    recipe = load_recipe(reference, overrides)
+    return open_line(context_of(recipe, data, open_tables(Settings()), progress), out)

@@ -1,0 +1,105 @@
+"""`retort submit`, `worker`, `status`: the line by Celery, with the truth in the database."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from sqlalchemy import Engine
+
+from offline import status
+from offline.commands._opening import context_of, open_tables
+from offline.embedded import redis_service, running_redis
+from offline.pipeline import bundle_of, open_line, steps_of
+from offline.recipe import load_recipe, parse_recipe
+from offline.status import RunStatus
+from offline.tasks import make_app, register, send_step
+from offline.worker import run_worker
+from shared.db.models import now
+from shared.errors import RecipeError, StoreError
+from shared.settings import Settings
+
+_LOOK_EVERY_S = 1.0
+
+
+def submit_recipe(reference: str, data: Path | None, out: Path, overrides: list[str]) -> str:
+    """Write a run down and send for its first step; the run's id."""
+    settings = Settings()
+    redis_url = settings.redis_url or running_redis(settings.retort_home)
+    if redis_url is None:
+        raise StoreError("no worker can be reached: set REDIS_URL, or start `retort worker` first and submit then.")
+    return submit_to(open_tables(settings), redis_url, reference, data, out, overrides)
+
+
+def submit_to(
+    engine: Engine, redis_url: str, reference: str, data: Path | None, out: Path, overrides: list[str]
+) -> str:
+    """The same, to a known database and Redis."""
+    recipe = load_recipe(reference, overrides)
+    steps = steps_of(recipe, data.absolute() if data else None)
+    # a database column is never null: no data directory is written as the run directory itself
+    run_id = status.create_run(engine, recipe.name, recipe.raw, data or out, out, steps)
+    send_step(make_app(redis_url), run_id, steps[0].name, steps[0].queue)
+    return run_id
+
+
+def work(queues: list[str]) -> None:
+    """Be a worker; without REDIS_URL it brings its own Redis."""
+    settings = Settings()
+    engine = open_tables(settings)
+
+    def open_submitted(run: RunStatus, progress: status.StepProgress) -> object:
+        recipe = parse_recipe(run.recipe_name, run.recipe)
+        data = None if run.data_dir == run.out_dir else run.data_dir
+        return open_line(context_of(recipe, data, engine, progress), run.out_dir)
+
+    with redis_service(settings.redis_url, settings.retort_home) as service:
+        Console(stderr=True).print(service.story, markup=False, highlight=False)
+        app = make_app(service.url)
+        register(app, engine, open_submitted, bundle_of)  # type: ignore[arg-type]
+        run_worker(app, queues, log_level=settings.log_level)
+
+
+def show_status(run_id: str | None, *, watch: bool) -> None:
+    """Print one run's steps, or the latest runs; `watch` until the run has ended."""
+    engine = open_tables(Settings())
+    console = Console()
+    if run_id is None and not watch:
+        console.print(_runs_table(status.read_runs(engine)))
+        return
+    if run_id is None:
+        latest = status.read_runs(engine, limit=1)
+        if not latest:
+            raise RecipeError("nothing was submitted yet; `retort submit RECIPE` does it.")
+        run_id = latest[0].id
+    run = status.read_run(engine, run_id)
+    with Live(_steps_table(run), console=console, auto_refresh=False) as live:
+        while watch and run.ended_at is None:
+            time.sleep(_LOOK_EVERY_S)
+            run = status.read_run(engine, run_id)
+            live.update(_steps_table(run), refresh=True)
+    if run.error:
+        raise RecipeError(f"run {run.id[:8]} failed in {run.error}")
+    if run.bundle:
+        console.print(run.bundle, markup=False, highlight=False, soft_wrap=True)
+
+
+def _runs_table(runs: list[RunStatus]) -> Table:
+    table = Table("run", "recipe", "status", "steps", "submitted", "error")
+    for run in runs:
+        done = sum(step.status == "done" for step in run.steps)
+        submitted = run.created_at.strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(run.id[:8], run.recipe_name, run.status, f"{done}/{len(run.steps)}", submitted, run.error or "")
+    return table
+
+
+def _steps_table(run: RunStatus) -> Table:
+    table = Table("step", "status", "progress", "seconds", title=f"{run.recipe_name} {run.id[:8]}: {run.status}")
+    for step in run.steps:
+        progress = f"{step.what} {step.done}/{step.total or '?'}" if step.what else ""
+        seconds = ""
+        if step.started_at:
+            seconds = f"{((step.ended_at or now()) - step.started_at).total_seconds():.1f}"
+        table.add_row(step.name, step.status, progress, seconds)
+    return table

@@ -1,0 +1,222 @@
+"""A recipe is a whole run in one TOML file: what is read, taught, trained and measured, and nothing about *where*.
+
+    extends = "beauty_sasrec_plain"      another recipe to start from (its name, or a path beside this file)
+    protocol = "held" | "refit"
+    [data] [split] [profiles] [encoder] [reducer] [teacher] [student] [training] [[objectives]] [evaluation]
+
+Each section is validated by the class that uses it; unknown sections and keys are refused. A recipe without objectives
+is a plain run: it needs no profiles, no encoder and no teacher.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from offline.config import Section, parse_section
+from offline.data.load import DataConfig
+from offline.data.split import Protocol, SplitConfig
+from offline.distillation._base import ObjectiveConfig
+from offline.evaluation.evaluate import EvaluationConfig
+from offline.plugins import load_plugin
+from offline.profiles.config import ProfilesConfig
+from offline.profiles.encoder import EncoderConfig
+from offline.profiles.reducer import ReducerConfig
+from offline.students._base import StudentConfig
+from offline.teachers.build import TeacherConfig
+from offline.training.config import TrainingConfig
+from shared.errors import RecipeError
+
+STUDENTS = "offline.students"
+OBJECTIVES = "offline.distillation"
+_SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "split": SplitConfig,
+    "profiles": ProfilesConfig,
+    "encoder": EncoderConfig,
+    "reducer": ReducerConfig,
+    "teacher": TeacherConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+}
+_PLAIN_KEYS = ("description", "protocol", "extends", "student", "objectives")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A validated recipe. `raw` is what was written, after `extends` and `--set`."""
+
+    name: str
+    raw: dict[str, Any]
+    protocol: Protocol
+    data: DataConfig
+    split: SplitConfig
+    profiles: ProfilesConfig
+    encoder: EncoderConfig
+    reducer: ReducerConfig
+    teacher: TeacherConfig
+    student_name: str
+    student: StudentConfig
+    training: TrainingConfig
+    objectives: tuple[ObjectiveConfig, ...]
+    evaluation: EvaluationConfig
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the interactions teaches the student."""
+        return not self.objectives
+
+    def plain(self) -> "Recipe":
+        """The same run without a teacher: what a distilled run is measured against."""
+        return replace(self, objectives=(), name=f"{self.name} (plain)")
+
+    def knowledge(self) -> frozenset[str]:
+        """Which parts of the teacher its objectives use: "users", "items"."""
+        needs: set[str] = set()
+        for objective in self.objectives:
+            needs |= set(getattr(load_plugin(OBJECTIVES, objective.name), "NEEDS", ("users",)))
+        if needs and self.teacher.control == "history_mean":
+            needs.add("items")
+        return frozenset(needs)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, defaults included: what a bundle records."""
+        sections = {name: getattr(self, name).model_dump(mode="json") for name in _SECTIONS}
+        return {
+            "name": self.name,
+            "protocol": self.protocol,
+            **sections,
+            "student": {"name": self.student_name, **self.student.model_dump(mode="json")},
+            "objectives": [objective.model_dump(mode="json") for objective in self.objectives],
+        }
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """name → file of the recipes that come with the product."""
+    folder = Path(str(files("recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(reference: str, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe by its shipped name or its path, with `key.path=value` overrides."""
+    path = _find(reference, Path.cwd())
+    raw = _read(path, ())
+    for override in overrides:
+        raw = _overridden(raw, override)
+    return parse_recipe(path.stem, raw)
+
+
+def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
+    """Validate what was written."""
+    known = (*_SECTIONS, *_PLAIN_KEYS)
+    if unknown := [key for key in raw if key not in known]:
+        raise RecipeError(f"recipe {name}: there is no {unknown[0]!r}; it may have: {', '.join(sorted(known))}.")
+    sections: dict[str, Any] = {
+        section: parse_section(kind, _table(raw, section), section) for section, kind in _SECTIONS.items()
+    }
+    student_name, student = _student(_table(raw, "student"))
+    return Recipe(
+        name=name,
+        raw=raw,
+        protocol=_protocol(raw.get("protocol", "held")),
+        student_name=student_name,
+        student=student,
+        objectives=_objectives(raw.get("objectives", [])),
+        **sections,
+    )
+
+
+def _table(raw: dict[str, Any], section: str) -> dict[str, Any]:
+    value = raw.get(section, {})
+    if not isinstance(value, dict):
+        raise RecipeError(f"{section} = {value!r} is no section; write [{section}] and its keys below.")
+    return value
+
+
+def _protocol(value: Any) -> Protocol:
+    choices: dict[str, Literal["held", "refit"]] = {"held": "held", "refit": "refit"}
+    if value not in choices:
+        raise RecipeError(f'protocol = {value!r}; write "held" or "refit".')
+    return choices[value]
+
+
+def _student(raw: dict[str, Any]) -> tuple[str, StudentConfig]:
+    name = str(raw.get("name", "sasrec"))
+    module = load_plugin(STUDENTS, name)
+    config = parse_section(module.Config, {key: value for key, value in raw.items() if key != "name"}, "student")
+    return name, config
+
+
+def _objectives(raw: Any) -> tuple[ObjectiveConfig, ...]:
+    if not isinstance(raw, list) or not all(isinstance(one, dict) and "name" in one for one in raw):
+        raise RecipeError('objectives are written as [[objectives]], each with a name, such as name = "profile".')
+    return tuple(
+        parse_section(load_plugin(OBJECTIVES, str(one["name"])).Config, one, f"objectives.{place}")
+        for place, one in enumerate(raw)
+    )
+
+
+def _find(reference: str, beside: Path) -> Path:
+    path = beside / reference
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    if path.with_suffix(".toml").is_file() and "/" not in reference:
+        return path.with_suffix(".toml")
+    shipped = shipped_recipes()
+    if reference in shipped:
+        return shipped[reference]
+    raise RecipeError(f"there is no recipe {reference!r}; give a .toml file or one of: {', '.join(shipped)}.")
+
+
+def _read(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
+    if path in before:
+        raise RecipeError(f"{path.name} extends itself; remove an `extends` from {' → '.join(p.name for p in before)}.")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: {error}; it must be TOML.") from None
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    return _merged(_read(_find(str(base), path.parent), (*before, path)), raw)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Tables merge key by key; anything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _overridden(raw: dict[str, Any], override: str) -> dict[str, Any]:
+    path, separator, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not separator or not all(keys):
+        raise RecipeError(f"--set {override!r}: write it as section.key=value.")
+    return _with(raw, keys, _value(text.strip()), override)
+
+
+def _with(node: Any, keys: list[str], value: Any, override: str) -> Any:
+    if not keys:
+        return value
+    key, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        if not key.isdigit() or int(key) >= len(node):
+            raise RecipeError(f"--set {override!r}: there are {len(node)} entries, counted from 0; {key!r} is none.")
+        place = int(key)
+        return [*node[:place], _with(node[place], rest, value, override), *node[place + 1 :]]
+    if not isinstance(node, dict):
+        raise RecipeError(f"--set {override!r}: {key!r} stands below a value, not a section.")
+    return {**node, key: _with(node.get(key, {}), rest, value, override)}
+
+
+def _value(text: str) -> Any:
+    """A TOML value; what is none is taken as text, so that quotes may be left out on a command line."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,1 @@
+"""Whole runs by name, one TOML file each."""
