@@ -30,3 +30,7 @@ class BundleError(RetortError):
 
 class StoreError(RetortError):
     """Redis or the database cannot be reached or answers wrongly."""
+
+
+class StoreOutdatedError(StoreError):
+    """The database is there, but not at this version's tables."""

@@ -8,18 +8,28 @@ from offline.profiles.backends._base import ProfileBackend, Prompt, Reply
 from offline.profiles.planning import Steps
 from shared.errors import ProfileError
 
-# Judges a reply to a prompt: the text to keep, and what is wrong with it.
-Judge = Callable[[Prompt, str], tuple[str, str | None]]
+
+class Judgement(NamedTuple):
+    """The text to keep, what is wrong with it (None: nothing), and how well the history carries it."""
+
+    text: str
+    problem: str | None
+    grounding: float | None = None
+
+
+# Judges the reply to a prompt of the conversation in that place.
+Judge = Callable[[int, Prompt, str], Judgement]
 
 
 class Outcome(NamedTuple):
-    """How a conversation ended: a text, or the reason why there is none."""
+    """How a conversation ended: a text, or the reason why there is none. grounding: of the last text."""
 
     job: int
     text: str | None
     error: str | None
     prompt_tokens: int
     completion_tokens: int
+    grounding: float | None = None
 
 
 @dataclass
@@ -32,6 +42,7 @@ class _Job:
     texts: list[str | None] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    grounding: float | None = None
     outcome: Outcome | None = None
 
     def advance(self) -> None:
@@ -47,7 +58,8 @@ class _Job:
 
     def end(self, text: str | None, error: str | None) -> None:
         """Final; later replies to this job's prompts are counted, and otherwise ignored."""
-        self.outcome = Outcome(self.place, text, error, self.prompt_tokens, self.completion_tokens)
+        grounding = None if text is None else self.grounding
+        self.outcome = Outcome(self.place, text, error, self.prompt_tokens, self.completion_tokens, grounding)
         self.steps.close()
 
     def take(self, slot: int, reply: Reply, judge: Judge, attempts: int) -> None:
@@ -57,9 +69,10 @@ class _Job:
         if self.outcome is not None:
             return
         prompt = self.prompts[slot]
-        text, problem = ("", reply.error) if reply.error else judge(prompt, reply.text)
+        judged = Judgement("", reply.error) if reply.error else judge(self.place, prompt, reply.text)
+        problem = judged.problem
         if problem is None:
-            self.texts[slot] = text
+            self.texts[slot], self.grounding = judged.text, judged.grounding
             if all(one is not None for one in self.texts):
                 self.advance()
         elif reply.final or prompt.attempt + 1 >= attempts:

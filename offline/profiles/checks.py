@@ -18,6 +18,8 @@ _REFUSALS = re.compile(
     re.IGNORECASE,
 )
 _RUSSIAN_REFUSALS = re.compile(r"(не могу (помочь|выполнить|создать)|извините|как языковая модель)", re.IGNORECASE)
+# Prose was asked for: a fence, a bare JSON value or tags come from somewhere else than our instructions.
+_OTHER_FORM = re.compile(r"\A\s*(?:```|[{\[])|```|</?(?:html|body|system|assistant|script)\b", re.IGNORECASE)
 _MARKERS = re.compile(r"</?(history|profiles?)>|\$(form|history|profiles?)\b")
 # Words that hardly any English text of a few sentences is without, and that its neighbours do not share.
 _ENGLISH_WORDS = "the and of with for this their they from is are that to as by who which or user"
@@ -56,6 +58,8 @@ def accept(raw: str, rules: CheckRules, instructions: str, schema: dict[str, Any
     text = raw.strip()
     if not text:
         return "", "empty"
+    if schema is None and _OTHER_FORM.search(text):
+        return text, "another form than was asked for"
     if schema is not None:
         text, problem = _read_structured(text)
         if problem:

@@ -8,8 +8,10 @@ from offline.config import Section, parse_section
 from offline.plugins import load_plugin, plugin_names
 from offline.profiles.backends._base import ProfileBackend, Sampling
 from offline.profiles.checks import CheckRules
+from offline.profiles.grounding import TrustConfig
 from offline.profiles.planning import Mode
 from offline.profiles.prompt import COMBINED, Family, PromptWriter, aspect_names
+from offline.profiles.spending import Spending
 from shared.errors import RecipeError
 from shared.settings import LanguageModelSettings
 
@@ -41,6 +43,8 @@ class ProfilesConfig(Section):
     retry_failed: bool = Field(True, description="a rerun asks again where the model had failed")
     chunk_users: int = Field(512, ge=1, description="users worked on at a time")
     checks: CheckRules = Field(default_factory=CheckRules, validate_default=True)
+    trust: TrustConfig = Field(default_factory=TrustConfig, validate_default=True)
+    spending: Spending = Field(default_factory=Spending, validate_default=True)
 
     @field_validator("backend")
     @classmethod

@@ -2,38 +2,27 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import polars as pl
 
 from offline.data.interactions import Items
-from offline.profiles.asking import Outcome, hold_conversations
-from offline.profiles.backends._base import ProfileBackend, Prompt
 from offline.profiles.batches import batches
-from offline.profiles.checks import accept
 from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, open_backend, writers
-from offline.profiles.history import Catalogue, Event, UserHistory
+from offline.profiles.grounding import Grounder
+from offline.profiles.history import Catalogue, UserHistory
 from offline.profiles.imported import import_profiles
-from offline.profiles.planning import Steps, combine_steps, profile_steps
-from offline.profiles.prompt import PromptWriter, history_hash
 from offline.profiles.report import ProfilesReport
-from offline.profiles.store import ProfileStore, Question, Record, Stored
+from offline.profiles.store import ProfileStore, Question
+from offline.profiles.wanted import Wanted, combinable, wanted_of
+from offline.profiles.writing import Writing
 from offline.progress import Progress
 from shared.hashing import hash_json
-from shared.schema import MAX_ID_LENGTH
+from shared.profile_choices import Choice
 from shared.settings import LanguageModelSettings
 
 _READ_AT_ONCE = 4096  # users whose texts are read in one go
-
-
-class _Wanted(NamedTuple):
-    """One user's profile of one aspect; `parts` are the profiles that it combines."""
-
-    user_id: str
-    history_hash: str
-    events: Sequence[Event]
-    parts: dict[str, str] | None = None
+_SCHEMA = {"user_id": pl.String, "aspect": pl.String, "text": pl.String, "grounding": pl.Float64}
 
 
 def write_profiles(
@@ -50,7 +39,7 @@ def write_profiles(
     """
     started_s = time.monotonic()
     if config.backend == IMPORTED:
-        report = import_profiles(histories, config, store)
+        report = import_profiles(histories, items, config, store)
     else:
         report = _ask_for_profiles(histories, items, config, store, settings, progress)
     report.seconds = time.monotonic() - started_s
@@ -65,68 +54,51 @@ def profiles_table(
     store: ProfileStore,
     report: ProfilesReport,
 ) -> pl.DataFrame:
-    """The texts for the next step: user_id, aspect, text; one row a user, or one an aspect where none combines them."""
+    """The texts for the next step: user_id, aspect, text, grounding (null: unknown).
+
+    One row a user, or one an aspect where none combines them. What people wrote or pinned themselves stands in place of
+    the model's text, and counts as wholly grounded; who erased their profile has none.
+    """
     catalogue = Catalogue(items, config.attributes, config.item_text_chars)
-    parts: list[dict[str, str]] = []
+    rows: list[dict[str, Any]] = []
     for some in batches(histories, _READ_AT_ONCE):
-        wanted = _wanted(some, catalogue, config, ProfilesReport(report.backend))
-        if report.source is not None:
-            wanted = [_Wanted(one.user_id, report.source, ()) for one in wanted]
-        elif (whole := combiner(config)) is not None:
-            wanted = _combinable(wanted, _questions(config, report), store)
-            parts += _texts(
-                wanted, Question(whole.aspect, whole.version, _model(report), hash_json(config.parameters)), store
-            )
-            continue
-        for question in report.questions:
-            parts += _texts(wanted, question, store)
-    return pl.DataFrame(parts, schema={"user_id": pl.String, "aspect": pl.String, "text": pl.String})
+        wanted = wanted_of(some, catalogue, config.max_history, ProfilesReport(report.backend))
+        chosen = store.choices([one.user_id for one in wanted])
+        rows += _own_words(chosen.values(), report)
+        rows += _written([one for one in wanted if one.user_id not in chosen], config, store, report)
+    return pl.DataFrame(rows, schema=_SCHEMA)
 
 
-def _texts(wanted: Sequence[_Wanted], question: Question, store: ProfileStore) -> Iterator[dict[str, str]]:
+def _own_words(choices: Iterable[Choice], report: ProfilesReport) -> Iterator[dict[str, Any]]:
+    for choice in choices:
+        if choice.text is not None:
+            for aspect in sorted({question.aspect for question in report.questions}):
+                yield {"user_id": choice.user_id, "aspect": aspect, "text": choice.text, "grounding": 1.0}
+
+
+def _written(
+    wanted: Sequence[Wanted], config: ProfilesConfig, store: ProfileStore, report: ProfilesReport
+) -> Iterator[dict[str, Any]]:
+    if report.source is not None:
+        wanted = [Wanted(one.user_id, report.source, ()) for one in wanted]
+    elif combiner(config) is not None:
+        wanted = combinable(wanted, _questions(config, report), store)
+    for question in report.questions:
+        yield from _texts(wanted, question, store)
+
+
+def _texts(wanted: Sequence[Wanted], question: Question, store: ProfileStore) -> Iterator[dict[str, Any]]:
     stored = store.find(question, [one.user_id for one in wanted])
     for one in wanted:
         found = stored.get((one.user_id, one.history_hash))
         if found is not None and found.text is not None:
-            yield {"user_id": one.user_id, "aspect": question.aspect, "text": found.text}
-
-
-def _model(report: ProfilesReport) -> str:
-    return report.questions[0].model
+            values = {"aspect": question.aspect, "text": found.text, "grounding": found.grounding}
+            yield {"user_id": one.user_id, **values}
 
 
 def _questions(config: ProfilesConfig, report: ProfilesReport) -> list[Question]:
-    digest = hash_json(config.parameters)
-    return [Question(writer.aspect, writer.version, _model(report), digest) for writer in writers(config)]
-
-
-def _wanted(
-    some: Iterable[UserHistory], catalogue: Catalogue, config: ProfilesConfig, report: ProfilesReport
-) -> list[_Wanted]:
-    """Users of whom something is known; the others are counted."""
-    wanted = []
-    for history in some:
-        report.users += 1
-        events, unknown = catalogue.events(history, config.max_history)
-        report.unknown_events += unknown
-        if events:
-            wanted.append(_Wanted(history.user_id, history_hash(events), events))
-        else:
-            report.without_history += 1
-    return wanted
-
-
-def _combinable(wanted: Sequence[_Wanted], questions: Sequence[Question], store: ProfileStore) -> list[_Wanted]:
-    """Users with aspects to combine. The hash covers their texts: an aspect written anew asks for a new combination."""
-    user_ids = [one.user_id for one in wanted]
-    found = {question.aspect: store.find(question, user_ids) for question in questions}
-    combinable = []
-    for one in wanted:
-        stored = {aspect: by_key.get((one.user_id, one.history_hash)) for aspect, by_key in found.items()}
-        texts = {aspect: answer.text for aspect, answer in stored.items() if answer is not None and answer.text}
-        if texts:
-            combinable.append(_Wanted(one.user_id, hash_json([one.history_hash, texts]), one.events, texts))
-    return combinable
+    model, digest = report.questions[0].model, hash_json(config.parameters)
+    return [Question(writer.aspect, writer.version, model, digest) for writer in writers(config)]
 
 
 def _ask_for_profiles(
@@ -137,107 +109,21 @@ def _ask_for_profiles(
     settings: LanguageModelSettings,
     progress: Progress,
 ) -> ProfilesReport:
-    catalogue = Catalogue(items, config.attributes, config.item_text_chars)
-    aspects, whole = writers(config), combiner(config)
     total = len(histories) if isinstance(histories, Sized) else None
     report = ProfilesReport(backend_name(config, settings))
+    catalogue = Catalogue(items, config.attributes, config.item_text_chars)
     backend = open_backend(config, settings)
+
+    def stop_if_spent(report: ProfilesReport) -> None:
+        config.spending.stop_if_spent(report.prompt_tokens, report.completion_tokens)
+
     try:
-        run = _Run(config, store, backend, report, progress, total)
-        final = [whole] if whole is not None else aspects
-        report.questions = [run.question(writer) for writer in final]
+        grounder = Grounder(catalogue.vocabulary)
+        writing = Writing(config, store, backend, catalogue, grounder, report, progress, total, stop_if_spent)
+        report.questions = writing.final_questions()
         for some in batches(histories, config.chunk_users):
-            wanted = _wanted(some, catalogue, config, report)
-            for writer in aspects:
-                run.write(writer, wanted)
-            if whole is not None:
-                run.write(whole, _combinable(wanted, [run.question(writer) for writer in aspects], store))
-            progress.update("profiles", report.users, total)
+            writing.write_chunk(some)
     finally:
         backend.close()
     report.stop_if_hopeless(config.max_failed, final=True)
     return report
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What stays the same while one model is asked about many users."""
-
-    config: ProfilesConfig
-    store: ProfileStore
-    backend: ProfileBackend
-    report: ProfilesReport
-    progress: Progress
-    total: int | None
-
-    def question(self, writer: PromptWriter) -> Question:
-        digest = hash_json(self.config.parameters)
-        return Question(writer.aspect, writer.version, self.backend.model[:MAX_ID_LENGTH], digest)
-
-    def write(self, writer: PromptWriter, wanted: Sequence[_Wanted]) -> None:
-        """Ask about those whom the store does not know by this history, prompt, model and parameters."""
-        question = self.question(writer)
-        stored = self.store.find(question, [one.user_id for one in wanted])
-        missing = []
-        for one in wanted:
-            found = stored.get((one.user_id, one.history_hash))
-            if found is None or self._is_stale(found):
-                missing.append(one)
-            elif found.text is None:
-                self._count_failure(found.error or "failed before")
-            else:
-                self.report.reused += 1
-        steps = [self._steps(writer, one) for one in missing]
-        hold_conversations(
-            steps,
-            self.backend,
-            lambda prompt, raw: self._judge(writer, prompt, raw),
-            self.config.attempts,
-            lambda outcomes: self._keep(question, missing, outcomes),
-        )
-
-    def _is_stale(self, found: Stored) -> bool:
-        return found.text is None and self.config.retry_failed
-
-    def _steps(self, writer: PromptWriter, one: _Wanted) -> Steps:
-        if one.parts is not None:
-            return combine_steps(writer, one.parts, one.events, self._fits)
-        return profile_steps(writer, one.events, self.config.mode, self._fits)
-
-    def _fits(self, prompt: Prompt) -> bool:
-        limit = self.backend.context_tokens
-        if limit is None:
-            return True
-        return self.backend.count_tokens(prompt.messages) + self.config.max_output_tokens <= limit
-
-    def _judge(self, writer: PromptWriter, prompt: Prompt, raw: str) -> tuple[str, str | None]:
-        return accept(raw, self.config.checks, writer.instructions, prompt.schema)
-
-    def _keep(self, question: Question, missing: Sequence[_Wanted], outcomes: Sequence[Outcome]) -> None:
-        self.store.save([self._record(question, missing[outcome.job], outcome) for outcome in outcomes])
-        for outcome in outcomes:
-            self.report.prompt_tokens += outcome.prompt_tokens
-            self.report.completion_tokens += outcome.completion_tokens
-            if outcome.error is None:
-                self.report.written += 1
-            else:
-                self._count_failure(outcome.error)
-        if outcomes:
-            self.progress.update("profiles", self.report.users, self.total)
-            self.report.stop_if_hopeless(self.config.max_failed, final=False)
-
-    def _record(self, question: Question, one: _Wanted, outcome: Outcome) -> Record:
-        return Record(
-            one.user_id,
-            one.history_hash,
-            question,
-            outcome.text,
-            self.config.parameters,
-            outcome.prompt_tokens,
-            outcome.completion_tokens,
-            outcome.error,
-        )
-
-    def _count_failure(self, problem: str) -> None:
-        self.report.failed += 1
-        self.report.problems[problem] += 1

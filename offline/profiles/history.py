@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from offline.data.interactions import Interactions, Items
 from offline.data.split import Split, profile_histories, train_interactions
+from offline.profiles.facts import Facts
+from offline.profiles.vocabulary import Vocabulary, read_vocabulary
 from shared.errors import RecipeError
-
-Value = str | int | float | bool | list[str]
 
 
 class UserHistory(NamedTuple):
@@ -17,15 +18,6 @@ class UserHistory(NamedTuple):
     user_id: str
     item_ids: Sequence[str]
     weights: Sequence[float | None] | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a prompt may say of one item; `text` is "" where prompts shall not quote it."""
-
-    title: str
-    attributes: Mapping[str, Value]
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +42,11 @@ class Catalogue:
         columns = ["item_id", "title", "text", *chosen]
         rows = items.frame[columns].iter_rows(named=True)
         self._facts = {row["item_id"]: _facts(row, chosen, text_chars) for row in rows}
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The words that claims about these items can be made with."""
+        return read_vocabulary(self._facts.values())
 
     def events(self, history: UserHistory, max_history: int | None) -> tuple[list[Event], int]:
         """The latest max_history events whose item is known, and how many were left out because it is not."""

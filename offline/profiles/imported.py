@@ -1,7 +1,8 @@
 """Profiles that were written elsewhere: JSONL with `user_id`, `profile` and, if known, `model`; joined by id."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import orjson
 from pydantic import Field
 
 from offline.config import Section, parse_section
+from offline.data.interactions import Items
 from offline.profiles.checks import find_problem
 from offline.profiles.config import IMPORTED, ProfilesConfig
-from offline.profiles.history import UserHistory
+from offline.profiles.grounding import Grounder
+from offline.profiles.history import Catalogue, Event, UserHistory
 from offline.profiles.prompt import WHOLE
 from offline.profiles.report import ProfilesReport
 from offline.profiles.store import ProfileStore, Question, Record
@@ -95,40 +98,54 @@ def check_coverage(config: Config, given: Collection[str], wanted: Collection[st
         )
 
 
-def import_profiles(histories: Iterable[UserHistory], config: ProfilesConfig, store: ProfileStore) -> ProfilesReport:
-    """Join a file by user id; lines of other users are counted, bad texts recorded as failed."""
+def import_profiles(
+    histories: Iterable[UserHistory], items: Items, config: ProfilesConfig, store: ProfileStore
+) -> ProfilesReport:
+    """Join a file by user id; lines of other users are counted, bad texts recorded as failed, the others scored."""
     options = parse_section(Config, config.options, "profiles.options")
     records = {record.user_id: record for record in read_profiles(options, WHOLE)}
     report = ProfilesReport(IMPORTED)
-    with_history = set()
+    catalogue = Catalogue(items, config.attributes, config.item_text_chars)
+    grounder = Grounder(catalogue.vocabulary)
+    with_history, ours = set(), []
     for history in histories:
         report.users += 1
-        if history.item_ids:
-            with_history.add(history.user_id)
-        else:
+        if not history.item_ids:
             report.without_history += 1
+            continue
+        with_history.add(history.user_id)
+        if (record := records.get(history.user_id)) is not None:
+            events, _ = catalogue.events(history, config.max_history)
+            ours.append(_checked(record, events, grounder, config))
     check_coverage(options, records, with_history)
-    ours = [_checked(record, config) for user_id, record in records.items() if user_id in with_history]
     store.save(ours)
-    report.source = ours[0].history_hash
-    report.questions = sorted({record.question for record in ours})
-    report.not_ours = len(records) - len(ours)
+    _fill(report, ours, len(records), len(with_history))
     problems = [record.error for record in ours if record.error is not None]
-    report.written, report.problems = len(ours) - len(problems), Counter(problems)
-    lacking = len(with_history) - len(ours)
-    report.failed = len(problems) + lacking
-    if lacking:
-        report.problems["no line in the file"] = lacking
     if problems and len(problems) > config.max_failed * len(ours):
         raise ProfileError(
             f"{options.path}: {len(problems)} of {len(ours)} profiles are unusable (most often: "
-            f"{report.problems.most_common(1)[0][0]}); mend the file, or see [profiles.checks]."
+            f"{Counter(problems).most_common(1)[0][0]}); mend the file, or see [profiles.checks]."
         )
     return report
 
 
-def _checked(record: Record, config: ProfilesConfig) -> Record:
+def _fill(report: ProfilesReport, ours: Sequence[Record], n_lines: int, n_wanted: int) -> None:
+    report.source = ours[0].history_hash
+    report.questions = sorted({record.question for record in ours})
+    report.not_ours = n_lines - len(ours)
+    report.problems = Counter(record.error.split(" (")[0] for record in ours if record.error is not None)
+    report.written = len(ours) - report.problems.total()
+    lacking = n_wanted - len(ours)
+    report.failed = report.problems.total() + lacking
+    if lacking:
+        report.problems["no line in the file"] = lacking
+
+
+def _checked(record: Record, events: Sequence[Event], grounder: Grounder, config: ProfilesConfig) -> Record:
     problem = find_problem(record.text, config.checks) if record.text else "empty"
-    if problem is None:
-        return record
-    return Record(record.user_id, record.history_hash, record.question, None, record.parameters, error=problem)
+    if problem is not None or record.text is None:
+        return replace(record, text=None, error=problem or "empty")
+    grounding = grounder.ground(record.text, events)
+    if config.trust.reject_imported and (problem := grounding.problem(config.trust)):
+        return replace(record, text=None, error=problem)
+    return replace(record, n_events=len(events), grounding=grounding.score)

@@ -11,7 +11,8 @@ _ENOUGH_TO_JUDGE = 20  # conversations after which a share of failures means som
 
 @dataclass
 class ProfilesReport:
-    """Counts of one run. written, reused and failed count profiles: users times aspects.
+    """Counts of one run. written, reused and failed count profiles: users times aspects; chosen: users who
+    decided for themselves.
 
     questions: what the texts of the next step are stored under; sources: hash of an imported file, by which its texts
     are found in place of the history's hash.
@@ -26,6 +27,7 @@ class ProfilesReport:
     written: int = 0
     reused: int = 0
     failed: int = 0
+    chosen: int = 0
     not_ours: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -36,6 +38,11 @@ class ProfilesReport:
     def model(self) -> str:
         """Who wrote the texts."""
         return ", ".join(sorted({question.model for question in self.questions}))
+
+    def spent(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """One conversation is paid for."""
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
 
     @property
     def coverage(self) -> float:
@@ -66,6 +73,7 @@ class ProfilesReport:
             f"by {self.model or self.backend}",
             f"{self.prompt_tokens + self.completion_tokens:,} tokens" if self.prompt_tokens else "",
             f"{rate:.0f}/s" if rate else "",
+            f"{self.chosen} users decided for themselves" if self.chosen else "",
             f"{self.without_history} users without a known item" if self.without_history else "",
             f"{self.unknown_events} events of items without metadata left out" if self.unknown_events else "",
             f"{self.not_ours} imported profiles of other users left out" if self.not_ours else "",

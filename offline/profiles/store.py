@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from offline.profiles.batches import batches
+from offline.profiles.patience import patiently
 from shared.db.models import DONE, FAILED, NO_PARAMETERS, Profile, now
 from shared.db.session import reading, transaction
 from shared.keys import DEFAULT_TENANT
+from shared.profile_choices import Choice, find_choices
 
 _ROWS_AT_ONCE = 500  # both databases limit the values of one statement
 
@@ -52,11 +54,19 @@ class Stored(NamedTuple):
 class ProfileStore:
     """The `profiles` table of one tenant."""
 
-    def __init__(self, engine: sa.Engine, tenant: str = DEFAULT_TENANT) -> None:
-        self._engine, self._tenant = engine, tenant
+    def __init__(self, engine: sa.Engine, tenant: str = DEFAULT_TENANT, patience_s: float = 0.0) -> None:
+        """patience_s: how long a database that is away is waited for, in each call."""
+        self._engine, self._tenant, self._patience_s = engine, tenant, patience_s
 
     def find(self, question: Question, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
         """Everything stored for these users, by (user_id, history_hash)."""
+        return patiently(lambda: self._find(question, user_ids), self._patience_s)
+
+    def choices(self, user_ids: Sequence[str]) -> dict[str, Choice]:
+        """What these people decided about their own profile."""
+        return patiently(lambda: find_choices(self._engine, user_ids, tenant=self._tenant), self._patience_s)
+
+    def _find(self, question: Question, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
         columns = (
             Profile.user_id,
             Profile.history_hash,
@@ -75,8 +85,10 @@ class ProfileStore:
 
     def save(self, records: Sequence[Record]) -> None:
         """Write or replace; all of them or, on an error, none."""
-        if not records:
-            return
+        if records:
+            patiently(lambda: self._save(records), self._patience_s)
+
+    def _save(self, records: Sequence[Record]) -> None:
         with transaction(self._engine) as session:
             for some in batches(records, _ROWS_AT_ONCE):
                 session.execute(self._upsert([self._row(record) for record in some]))

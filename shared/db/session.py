@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from shared.errors import StoreError
+from shared.errors import StoreError, StoreOutdatedError
 
 _BUSY_TIMEOUT_MS = 30_000
 _BEGIN = "sqlite_begin"
@@ -87,7 +87,9 @@ def _told(engine: Engine) -> Iterator[None]:
         yield
     except (OperationalError, ProgrammingError) as error:
         if _table_missing(error):
-            raise StoreError(f"the database {where} lacks a table of this version; run `retort db upgrade`.") from error
+            raise StoreOutdatedError(
+                f"the database {where} lacks a table of this version; run `retort db upgrade`."
+            ) from error
         raise StoreError(
             f"the database {where} did not do what was asked ({error.orig}); is it up, and may we write?"
         ) from error

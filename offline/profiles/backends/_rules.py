@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 
+from offline.profiles.facets import Facet, facets
 from offline.profiles.history import Event
 
-_MAX_VALUE_CHARS = 48  # longer strings are descriptions, not categories
 _MIN_DRIFT = 0.12  # change of share between early and late events that is worth a remark
 _MIN_EVENTS_FOR_DRIFT = 6
 _STOP_WORDS = (
@@ -35,7 +35,7 @@ class Phrases:
 
 def describe(events: Sequence[Event], top: int) -> Phrases:
     """Say of a history what counting shows. Raises nothing: an item without attributes still has a title."""
-    values = [_values(event) for event in events]
+    values = [facets(event.facts) for event in events]
     shares = _shares(values)
     likes = [f"{name}: {_listed(pairs[:top])}" for name, pairs in shares.items() if pairs]
     recent = _drift(values, top)
@@ -53,35 +53,7 @@ def describe(events: Sequence[Event], top: int) -> Phrases:
     )
 
 
-Value = tuple[str, str]  # (attribute, value)
-
-
-def _values(event: Event) -> list[Value]:
-    """The categories of one event, each once: lists and paths (`a > b`, `a|b`) are taken apart."""
-    found: dict[Value, None] = {}
-    for name, value in event.facts.attributes.items():
-        if isinstance(value, bool):
-            found.update({(name, "yes" if value else "no"): None})
-        elif isinstance(value, str | list):
-            parts = value if isinstance(value, list) else re.split(r"\s*(?:>|\|)\s*", value)
-            found.update({(name, part.strip()): None for part in parts if 0 < len(part.strip()) <= _MAX_VALUE_CHARS})
-        elif name in _PERIODS and _is_year(value):
-            found.update({("period", _decade(value)): None})
-    return list(found)
-
-
-_PERIODS = ("year", "release_year", "released")
-
-
-def _is_year(value: float) -> bool:
-    return 1850 <= value <= 2100
-
-
-def _decade(year: float) -> str:
-    return f"{int(year) // 10 * 10}s"
-
-
-def _shares(values: Sequence[list[Value]]) -> dict[str, list[tuple[str, float]]]:
+def _shares(values: Sequence[list[Facet]]) -> dict[str, list[tuple[str, float]]]:
     """For each attribute, how large a part of the events has each value; the most frequent first."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for of_event in values:
@@ -118,7 +90,7 @@ def _numbers(events: Sequence[Event]) -> list[str]:
     return said
 
 
-def _drift(values: Sequence[list[Value]], top: int) -> list[str]:
+def _drift(values: Sequence[list[Facet]], top: int) -> list[str]:
     """What the last third of the events holds more, or less, than the events before it."""
     if len(values) < _MIN_EVENTS_FOR_DRIFT:
         return []
@@ -132,12 +104,12 @@ def _drift(values: Sequence[list[Value]], top: int) -> list[str]:
     return [*said, f"lately less of {', '.join(less)}"] if less else said
 
 
-def _flat_shares(values: Sequence[list[Value]]) -> dict[Value, float]:
+def _flat_shares(values: Sequence[list[Facet]]) -> dict[Facet, float]:
     counter = Counter(value for of_event in values for value in of_event)
     return {value: n / len(values) for value, n in counter.items()}
 
 
-def _rated(events: Sequence[Event], values: Sequence[list[Value]], top: int) -> tuple[list[str], list[str]]:
+def _rated(events: Sequence[Event], values: Sequence[list[Facet]], top: int) -> tuple[list[str], list[str]]:
     """Values whose events were weighed clearly above, and clearly below, this person's mean."""
     pairs = zip(events, values, strict=True)
     known = [(event.weight, of_event) for event, of_event in pairs if event.weight is not None]

@@ -32,7 +32,9 @@ def imported(
     path.write_text("\n".join(one if isinstance(one, str) else json.dumps(one) for one in rows), encoding="utf-8")
     config = ProfilesConfig(backend="imported", options={"path": str(path), **options})
     report = write_profiles(histories, catalogue(), config, store, NO_SERVER, Silent())
-    return report, profiles_table(histories, catalogue(), config, store, report).rows()
+    return report, profiles_table(histories, catalogue(), config, store, report).select(
+        "user_id", "aspect", "text"
+    ).rows()
 
 
 def test_ids_are_joined_whatever_the_order(tmp_path: Path, store: ProfileStore) -> None:

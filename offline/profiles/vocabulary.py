@@ -1,0 +1,146 @@
+"""The words a profile can make checkable claims with: the catalogue's categories, decades and titles."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from offline.profiles.facets import PERIOD, Facet, facets
+from offline.profiles.facts import Facts
+
+# What English says for the commonest categories of films, books and games.
+_ALIASES = {
+    "science fiction": "sci-fi",
+    "scifi": "sci-fi",
+    "romantic": "romance",
+    "animated": "animation",
+    "comedic": "comedy",
+    "musical numbers": "musical",
+    "suspense": "thriller",
+    "film noir": "film-noir",
+    "noir": "film-noir",
+    "historical": "history",
+    "biographical": "biography",
+    "children": "children's",
+}
+_DECADES = {
+    name: f"19{number}0s"
+    for number, name in enumerate(
+        ("", "", "twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties")
+    )
+    if name
+}
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+_MAX_WORDS = 5  # of one term
+_NAMES_FROM = 60  # an attribute with more values holds names (brands, authors): those are written with a capital
+
+
+class Mention(NamedTuple):
+    """A term in a text, from `start` to `end`, and the categories that it can mean."""
+
+    start: int
+    end: int
+    facets: frozenset[Facet]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """terms: stems of a category's name → the categories. titles: normalised titles of the whole catalogue."""
+
+    terms: Mapping[tuple[str, ...], frozenset[Facet]]
+    named: frozenset[str]
+    titles: frozenset[str]
+    has_periods: bool
+
+    @property
+    def empty(self) -> bool:
+        """Nothing can be claimed that could be checked."""
+        return not self.terms and not self.has_periods
+
+    def mentions(self, text: str) -> list[Mention]:
+        """All terms in a text, the longest reading of each place, in order."""
+        words = [(found.start(), found.end(), found.group()) for found in _WORD.finditer(text)]
+        stems = [stem(word) for _, _, word in words]
+        found, at = [], 0
+        while at < len(words):
+            length, meant = self._longest(stems, at)
+            if meant and self._is_written_as_name(text[words[at][0]], meant):
+                found.append(Mention(words[at][0], words[at + length - 1][1], meant))
+            at += max(1, length)
+        return found + list(self._periods(text))
+
+    def _longest(self, stems: list[str], at: int) -> tuple[int, frozenset[Facet]]:
+        for length in range(min(_MAX_WORDS, len(stems) - at), 0, -1):
+            meant = self.terms.get(tuple(stems[at : at + length]))
+            if meant:
+                return length, meant
+        return 0, frozenset()
+
+    def _is_written_as_name(self, first: str, meant: frozenset[Facet]) -> bool:
+        return first.isupper() or first.isdigit() or not all(name in self.named for name, _ in meant)
+
+    def _periods(self, text: str) -> Iterator[Mention]:
+        if not self.has_periods:
+            return
+        for found in re.finditer(r"\b((?:18|19|20)\d0)['’]?s\b|['’\s](\d0)['’]?s\b", text):
+            value = f"{found.group(1)}s" if found.group(1) else _short_decade(found.group(2))
+            yield Mention(found.start(), found.end(), frozenset({(PERIOD, value)}))
+        for found in re.finditer(r"\b(" + "|".join(_DECADES) + r")\b", text, re.IGNORECASE):
+            yield Mention(found.start(), found.end(), frozenset({(PERIOD, _DECADES[found.group(1).lower()])}))
+
+
+def _short_decade(digits: str) -> str:
+    return f"{'20' if int(digits) < 30 else '19'}{digits}s"
+
+
+def read_vocabulary(all_facts: Iterable[Facts]) -> Vocabulary:
+    """Categories that several items share; what names one item alone is a title, not a taste."""
+    counts: Counter[Facet] = Counter()
+    titles: set[str] = set()
+    for facts in all_facts:
+        counts.update(facets(facts))
+        titles.add(normal_title(facts.title))
+    values: dict[str, list[str]] = defaultdict(list)
+    for (name, value), count in counts.items():
+        if count > 1 and value not in ("yes", "no"):
+            values[name].append(value)
+    terms: dict[tuple[str, ...], set[Facet]] = defaultdict(set)
+    for name, known in values.items():
+        if name == PERIOD:
+            continue
+        for value in known:
+            for term in _readings(value):
+                terms[term].add((name, value))
+    named = frozenset(name for name, known in values.items() if len(known) > _NAMES_FROM)
+    frozen = {term: frozenset(meant) for term, meant in terms.items()}
+    return Vocabulary(frozen, named, frozenset(titles - {""}), PERIOD in values)
+
+
+def _readings(value: str) -> Iterator[tuple[str, ...]]:
+    """How a text may write a category's name."""
+    own = stems(value)
+    if own and len(own) <= _MAX_WORDS and len("".join(own)) >= 3:
+        yield own
+    for said, meant in _ALIASES.items():
+        if stems(meant) == own:
+            yield stems(said)
+
+
+def stems(text: str) -> tuple[str, ...]:
+    """The words of a text, each without its ending."""
+    return tuple(stem(word) for word in _WORD.findall(text))
+
+
+def stem(word: str) -> str:
+    """Plural and possessive taken off, no more: `comedies` and `comedy` are one, `action` and `act` are two."""
+    word = re.sub(r"['’]s?$", "", word.lower())
+    for ending, instead in (("ies", "y"), ("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            return word[: -len(ending)] + instead
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
+
+
+def normal_title(title: str) -> str:
+    """A title without year, case and punctuation."""
+    return " ".join(_WORD.findall(re.sub(r"\(\d{4}\)", "", title).lower()))

@@ -1,0 +1,48 @@
+"""Whose profile is wanted: users of whom something is known, and those whose aspects can be combined."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from offline.profiles.history import Catalogue, Event, UserHistory
+from offline.profiles.prompt import history_hash
+from offline.profiles.report import ProfilesReport
+from offline.profiles.store import ProfileStore, Question
+from shared.hashing import hash_json
+
+
+class Wanted(NamedTuple):
+    """One user's profile of one aspect; `parts` are the profiles that it combines."""
+
+    user_id: str
+    history_hash: str
+    events: Sequence[Event]
+    parts: dict[str, str] | None = None
+
+
+def wanted_of(
+    some: Iterable[UserHistory], catalogue: Catalogue, max_history: int | None, report: ProfilesReport
+) -> list[Wanted]:
+    """Users of whom something is known; the others are counted."""
+    wanted = []
+    for history in some:
+        report.users += 1
+        events, unknown = catalogue.events(history, max_history)
+        report.unknown_events += unknown
+        if events:
+            wanted.append(Wanted(history.user_id, history_hash(events), events))
+        else:
+            report.without_history += 1
+    return wanted
+
+
+def combinable(wanted: Sequence[Wanted], questions: Sequence[Question], store: ProfileStore) -> list[Wanted]:
+    """Users with aspects to combine. The hash covers their texts: an aspect written anew asks for a new combination."""
+    user_ids = [one.user_id for one in wanted]
+    found = {question.aspect: store.find(question, user_ids) for question in questions}
+    able = []
+    for one in wanted:
+        stored = {aspect: by_key.get((one.user_id, one.history_hash)) for aspect, by_key in found.items()}
+        texts = {aspect: answer.text for aspect, answer in stored.items() if answer is not None and answer.text}
+        if texts:
+            able.append(Wanted(one.user_id, hash_json([one.history_hash, texts]), one.events, texts))
+    return able
