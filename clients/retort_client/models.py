@@ -1,0 +1,90 @@
+"""What is sent and what comes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+from uuid import uuid4
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recommended item; rank 1 is best, a pinned item has no score."""
+
+    item_id: str
+    score: float | None
+    rank: int
+    reason: dict[str, Any] | None = None
+    fields: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The ranked items and where they come from; `fallback_reason` is None where the student knew everything."""
+
+    request_id: str
+    items: tuple[Item, ...]
+    source: str
+    fallback_reason: str | None
+    model: dict[str, str] | None
+    experiment: dict[str, str] | None
+    next: str | None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """From the server's JSON; what a newer server adds is left aside."""
+        items = tuple(
+            Item(one["item_id"], one["score"], one["rank"], one.get("reason"), one.get("fields"))
+            for one in document["items"]
+        )
+        names = ("request_id", "source", "fallback_reason", "model", "experiment", "next")
+        return cls(items=items, **{name: document[name] for name in names})
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether the answer is about this user at all."""
+        return self.source in ("student", "partial_history", "session", "similar_items")
+
+
+@dataclass(frozen=True)
+class Event:
+    """What somebody did. The id is made here, so that sending again counts once."""
+
+    item_id: str
+    user_id: str | None = None
+    session_id: str | None = None
+    event_type: str = "click"
+    value: float | None = None
+    timestamp: datetime | None = None
+    request_id: str | None = None
+    impressions: tuple[str, ...] = ()
+    event_id: str = field(default_factory=lambda: uuid4().hex)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values; a time without a zone is refused here, where it is easy to see."""
+        if self.timestamp is not None and self.timestamp.tzinfo is None:
+            raise ValueError("timestamp needs a zone, as in datetime.now(UTC)")
+        values = {name: value for name, value in vars(self).items() if value not in (None, ())}
+        if self.timestamp is not None:
+            values["timestamp"] = self.timestamp.isoformat()
+        return values
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What became of sent events."""
+
+    request_id: str
+    accepted: int
+    new: int
+
+
+class RetortProblem(Exception):  # noqa: N818 - the RFC's own word
+    """The server's problem document (RFC 9457)."""
+
+    def __init__(self, document: Mapping[str, Any], status: int, retry_after_s: float | None) -> None:
+        super().__init__(document.get("detail") or f"status {status}")
+        self.status = status
+        self.request_id: str | None = document.get("request_id")
+        self.errors: list[dict[str, str]] = document.get("errors") or []
+        self.retry_after_s = retry_after_s

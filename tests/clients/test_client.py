@@ -1,0 +1,128 @@
+"""Both clients against the real application, and against a server that has bad moments."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from clients.retort_client import AsyncRetortClient, Event, RetortClient, RetortProblem
+from serving.app import create_app
+from serving.settings import ServingSettings
+from shared.history import MemoryHistory
+from shared.settings import Settings
+from tests.serving._graphs import make_bundle
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundles"))
+
+
+def asynchronous(handler: Callable[[httpx.Request], httpx.Response] | httpx.AsyncBaseTransport) -> Ask:
+    """Calls a method of the async client as if it were sync."""
+    transport = handler if isinstance(handler, httpx.AsyncBaseTransport) else httpx.MockTransport(handler)
+
+    def ask(name: str, *args: Any, **options: Any) -> Any:
+        async def story() -> Any:
+            async with AsyncRetortClient("http://test", "key", transport=transport) as client:
+                return await getattr(client, name)(*args, **options)
+
+        return asyncio.run(story())
+
+    return ask
+
+
+def synchronous(handler: Callable[[httpx.Request], httpx.Response]) -> Ask:
+    def ask(name: str, *args: Any, **options: Any) -> Any:
+        with RetortClient("http://test", "key", transport=httpx.MockTransport(handler)) as client:
+            return getattr(client, name)(*args, **options)
+
+    return ask
+
+
+def test_the_whole_story_over_the_real_application(bundle: Path, tmp_path: Path) -> None:
+    serving = ServingSettings(_env_file=None, bundle=bundle)
+    app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, histories=MemoryHistory())
+    ask = asynchronous(httpx.ASGITransport(app=app))
+    user = "ann/of the 1st"
+    stranger = ask("recommend", user, k=3)
+    assert (stranger.source, stranger.is_personal, len(stranger.items)) == ("popular", False, 3)
+    events = [Event("i7", user_id=user, timestamp=datetime(2026, 1, 1, tzinfo=UTC)), Event("i8", session_id="s")]
+    assert ask("send", events).new == 2
+    assert ask("send", events).new == 0, "sent again, counted once"
+    known = ask("recommend", user, k=3, fields=["title"], explain=True)
+    assert known.is_personal
+    assert known.items[0].fields is not None
+    assert known.items[0].reason is not None
+    more = ask("recommend", user, k=3, next=known.next)
+    assert more.items[0].rank == 4
+    assert ask("merge", user, session_id="s") == 1
+    assert [event["item_id"] for event in ask("history", user)] == ["i7", "i8"]
+    assert len(ask("similar", "i7", 4, exclude=["i1"]).items) == 4
+    assert len(ask("known", user)["events"]) == 2
+    assert ask("erase", user)["status"] == "done"
+    assert ask("history", user) == []
+    with pytest.raises(RetortProblem, match="k: ") as caught:
+        ask("recommend", user, k=0)
+    assert caught.value.status == 422
+    assert caught.value.errors[0]["where"] == "k"
+    assert caught.value.request_id
+
+
+@pytest.mark.parametrize("kind", [synchronous, asynchronous])
+def test_a_bad_moment_is_waited_out_and_the_key_is_sent(kind: Callable[..., Ask]) -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        if len(seen) == 1:
+            return httpx.Response(503, headers={"retry-after": "0"}, json={"detail": "full"})
+        if len(seen) == 2:
+            raise httpx.ConnectError("gone")
+        return httpx.Response(202, json={"request_id": "r", "accepted": 1, "new": 1})
+
+    assert kind(handler)("send", [Event("i1", user_id="u")]).accepted == 1
+    assert len({request.content for request in seen}) == 1, "the same event id every time"
+    assert seen[0].headers["authorization"] == "Bearer key"
+
+
+@pytest.mark.parametrize("kind", [synchronous, asynchronous])
+@pytest.mark.parametrize(
+    ("response", "attempts"),
+    [
+        (httpx.Response(422, json={"detail": "wrong"}), 1),
+        (httpx.Response(503, headers={"retry-after": "60"}, json={"detail": "later"}), 1),
+        (httpx.Response(502, text="<html>"), 3),
+    ],
+)
+def test_what_is_hopeless_is_told_at_once(kind: Callable[..., Ask], response: httpx.Response, attempts: int) -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(response.status_code, headers=response.headers, content=response.content)
+
+    with pytest.raises(RetortProblem) as caught:
+        kind(handler)("recommend", "u")
+    assert caught.value.status == response.status_code
+    assert len(seen) == attempts
+
+
+def test_a_time_without_a_zone_is_refused_before_it_is_sent() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        Event("i1", user_id="u", timestamp=datetime(2026, 1, 1)).document()
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(client: type[Any]) -> dict[str, list[str]]:
+        public = inspect.getmembers(client, inspect.isfunction)
+        return {name: list(inspect.signature(call).parameters) for name, call in public if not name.startswith("_")}
+
+    assert methods(RetortClient) == methods(AsyncRetortClient)
