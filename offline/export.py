@@ -70,7 +70,16 @@ def _trace(student: Student) -> onnx.ModelProto:
         )
     if program is None:
         raise RuntimeError("the ONNX exporter returned nothing")
-    return program.model_proto
+    model = program.model_proto
+    _forget_where(model)
+    return model
+
+
+def _forget_where(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes (stack traces with this machine's paths): equal students give equal bytes."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
+        del part.metadata_props[:]
 
 
 def _with_top_k(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> onnx.ModelProto:

@@ -4,6 +4,7 @@ Shapes: B batch, T sequence, D embedding_dim, P width of the teacher's vectors.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -60,6 +61,9 @@ class Objective(nn.Module):
     `fit` calls `prepare` once before the first epoch, `attach` when a training starts or goes on, `detach` at its end;
     of an objective with weight 0 it calls nothing.
     """
+
+    # False: it has no loss of its own and acts by `prepare` or `attach` alone
+    adds_loss: ClassVar[bool] = True
 
     def __init__(self, config: ObjectiveConfig, student: Student, teacher: Teacher) -> None:
         super().__init__()

@@ -12,6 +12,37 @@ from shared.schema import PAD
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """What a teacher would recommend at moments of the training histories, best first.
+
+    rows_E (train events,): for the event that was asked for, its row below, −1 where the teacher was not asked.
+    items (R, K): item indexes, PAD where fewer. distances (R, K): ascending, how far each stands from what the teacher
+    said; inf at PAD. d_star (R,): how far the true item stands, NaN where not known.
+    """
+
+    rows_E: IntArray
+    items: IntArray
+    distances: FloatArray
+    d_star: FloatArray
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """A teacher's probabilities at moments of the training histories: the best K, the rest is one tail.
+
+    rows_E as in `Rankings`. items (R, K): item indexes, PAD where fewer. probabilities (R, K): at `temperature`, their
+    sum at most 1, what is missing is the tail's. true_ranks (R,): the true item's rank among all items, from 1.
+    """
+
+    rows_E: IntArray
+    items: IntArray
+    probabilities: FloatArray
+    true_ranks: IntArray
+    temperature: float
 
 
 @dataclass(frozen=True)
@@ -26,6 +57,8 @@ class Teacher:
     has_user: BoolArray | None = None
     item_vectors: FloatArray | None = None
     has_item: BoolArray | None = None
+    rankings: Rankings | None = None
+    distributions: Distributions | None = None
 
 
 @dataclass(frozen=True)

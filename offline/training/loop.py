@@ -174,7 +174,7 @@ class _Run:
         total.backward()
         for module in (self.student, *self._objectives()):
             # one clip each: an objective's projection must not shorten the student's step
-            nn.utils.clip_grad_norm_(module.parameters(), self.config.clip_norm)
+            nn.utils.clip_grad_norm_(list(module.parameters()), self.config.clip_norm)
         self.optimizer.step()
         return own.detach()
 

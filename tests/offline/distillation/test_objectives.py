@@ -1,52 +1,39 @@
 """What every objective must keep, and what the published code got wrong (collapse, padding, missing teachers)."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from offline.distillation import profile
-from offline.distillation._base import Objective, StudentOutput
+from offline.distillation._base import Objective
 from offline.distillation._pooling import Pool
 from offline.plugins import load_plugin, plugin_names
-from offline.students import sasrec
+from offline.progress import Silent
 from offline.students._base import Student
 from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
-from shared.schema import PAD
-from tests.offline._worlds import ring, teacher_of
+from offline.training.loop import TrainingConfig, fit
+from tests.offline._worlds import teacher_of
+from tests.offline.distillation._batches import ITEMS_BT, SPLIT, USERS_B, output, student
 
 PACKAGE = "offline.distillation"
-SPLIT = ring()
-ITEMS_BT = torch.tensor([[0, 0, 1, 2], [3, 4, 5, 6], [0, 7, 8, 9]])
-USERS_B = torch.tensor([0, 5, 9])
-
-
-def student() -> Student:
-    torch.manual_seed(0)
-    return sasrec.Model(sasrec.Config(embedding_dim=16, max_length=6, dropout=0.0), len(SPLIT.item_index))
 
 
 def build(name: str, student: Student, teacher: Teacher) -> Objective:
     module = load_plugin(PACKAGE, name)
     torch.manual_seed(1)
-    objective: Objective = module.Model(module.Config(name=name), student, teacher)
+    knobs = {"relational": {"among": "users"}}.get(name, {})
+    objective: Objective = module.Model(module.Config(name=name, **knobs), student, teacher)
+    objective.attach(student)
+    torch.manual_seed(2)
     return objective
 
 
-def output(student: Student, items_BT: torch.Tensor = ITEMS_BT, users_B: torch.Tensor = USERS_B) -> StudentOutput:
-    """What `fit` would hand over: each row's items stand at the start of its user's train row."""
-    targets_BT = items_BT % len(SPLIT.item_index) + 1
-    targets_BT = targets_BT.where(items_BT != PAD, PAD)
-    nth_BT = (items_BT != PAD).cumsum(1)
-    events_BT = torch.from_numpy(SPLIT.train.offsets)[users_B][:, None] + nth_BT
-    events_BT = events_BT.where(items_BT != PAD, -1)
-    states = student.hidden_states(items_BT)
-    return StudentOutput(states, items_BT, users_B, targets_BT, events_BT, student.item_table())
+def with_a_loss() -> list[str]:
+    return [name for name in plugin_names(PACKAGE) if load_plugin(PACKAGE, name).Model.adds_loss]
 
 
-@pytest.fixture(params=plugin_names(PACKAGE))
+@pytest.fixture(params=with_a_loss())
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -65,6 +52,7 @@ def test_a_user_without_a_teacher_does_not_count(name: str) -> None:
     teacher = teacher_of(SPLIT, unknown=5)  # users 0 … 4 have none, so the first row has none
     objective = build(name, model, teacher)
     with_stranger = objective(output(model))
+    torch.manual_seed(2)
     without = objective(output(model, ITEMS_BT[1:], USERS_B[1:]))
     torch.testing.assert_close(with_stranger, without)
 
@@ -81,31 +69,49 @@ def test_padding_does_not_count(name: str) -> None:
     model = student()
     objective = build(name, model, teacher_of(SPLIT))
     wider = torch.nn.functional.pad(ITEMS_BT, (2, 0))
-    torch.testing.assert_close(objective(output(model)), objective(output(model, wider)), rtol=1e-4, atol=1e-5)
+    narrow = objective(output(model))
+    torch.manual_seed(2)
+    torch.testing.assert_close(narrow, objective(output(model, wider)), rtol=1e-4, atol=1e-5)
 
 
-def _best_loss_on_random_targets(mode: str) -> float:
-    """States are free parameters of a few shared directions; how near to random targets can the loss come?"""
-    model = student()
-    teacher = teacher_of(SPLIT, width=16)
-    config = profile.Config(name="profile", mode=mode, loss="mse", pooling="mean")  # type: ignore[arg-type]
-    objective = profile.Model(config, model, teacher)
-    users_B = torch.arange(len(SPLIT.user_ids))
-    items_BT = torch.ones(len(users_B), 1, dtype=torch.long)  # all users look alike: nothing can be known of them
-    states = [torch.zeros(len(users_B), 1, 16)] * 2
-    blank = output(model, items_BT, users_B)
-    optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
-    for _ in range(300):
-        loss = objective(replace(blank, states=states))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return float(loss.detach() / objective.targets_NP.var())
+@pytest.mark.parametrize("name", plugin_names(PACKAGE))
+def test_weight_0_is_the_plain_training_and_any_weight_leaves_a_plain_student(name: str, tmp_path: Path) -> None:
+    module = load_plugin(PACKAGE, name)
+    config = TrainingConfig(epochs=2, batch_size=32, negatives=8)
+    plain = student()
+    weights = {}
+    for weight in (None, 0.0, 0.3):
+        work = tmp_path / str(weight)
+        work.mkdir()
+        torch.manual_seed(0)
+        model = student()
+        teacher = teacher_of(SPLIT)
+        objectives = [] if weight is None else [module.Model(module.Config(name=name, weight=weight), model, teacher)]
+        fit(model, SPLIT, objectives, config, Silent(), work)
+        weights[weight] = model.state_dict()
+        assert not model._additions
+        assert not any(part._forward_hooks for part in model.modules())
+    assert all(torch.equal(value, weights[0.0][key]) for key, value in weights[None].items())
+    assert not all(torch.equal(value, weights[0.3][key]) for key, value in weights[None].items())
+    assert {k: v.shape for k, v in weights[0.3].items()} == {k: v.shape for k, v in plain.state_dict().items()}
 
 
-def test_the_repaired_target_cannot_collapse_and_the_faithful_one_does() -> None:
-    assert _best_loss_on_random_targets("repaired") > 0.9
-    assert _best_loss_on_random_targets("faithful") < 0.05
+@pytest.mark.parametrize("name", plugin_names(PACKAGE))
+def test_an_interrupted_distillation_ends_with_the_same_weights(name: str, tmp_path: Path) -> None:
+    module = load_plugin(PACKAGE, name)
+    states = []
+    for stops in ((3,), (1, 3)):
+        work = tmp_path / str(len(stops))
+        work.mkdir()
+        for stop in stops:
+            torch.manual_seed(0)
+            model = student()
+            objective = module.Model(module.Config(name=name, weight=0.3), model, teacher_of(SPLIT))
+            config = TrainingConfig(epochs=3, batch_size=32, negatives=8)
+            fit(model, SPLIT, [objective], config, Silent(), work, stop_after=stop)
+        states.append(model.state_dict())
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
 
 
 @pytest.mark.parametrize("kind", ["mean", "exponential", "attention", "last"])
@@ -124,28 +130,3 @@ def test_exponential_pooling_prefers_what_is_new() -> None:
     states = torch.tensor([[[0.0], [1.0]]])
     expected = np.e / (1 + np.e)
     assert pool(states, torch.ones(1, 2, dtype=torch.bool)).item() == pytest.approx(expected)
-
-
-def test_profile_says_what_is_missing() -> None:
-    model = student()
-    with pytest.raises(TeacherError, match="user vectors"):
-        profile.Model(profile.Config(name="profile"), model, replace(teacher_of(SPLIT), user_vectors=None))
-    with pytest.raises(TeacherError, match="block = 7"):
-        profile.Model(profile.Config(name="profile", block=7), model, teacher_of(SPLIT))
-
-
-@pytest.mark.parametrize("loss", ["mse", "rmse", "cosine"])
-@pytest.mark.parametrize("mode", ["faithful", "repaired"])
-def test_every_form_of_the_profile_objective_learns(mode: str, loss: str) -> None:
-    model = student()
-    config = profile.Config(name="profile", mode=mode, loss=loss, pooling="attention")  # type: ignore[arg-type]
-    objective = profile.Model(config, model, teacher_of(SPLIT))
-    optimizer = torch.optim.Adam([*model.parameters(), *objective.parameters()], lr=0.01)
-    values = []
-    for _ in range(30):
-        value = objective(output(model))
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        values.append(value.item())
-    assert values[-1] < 0.6 * values[0]

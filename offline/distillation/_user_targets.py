@@ -1,0 +1,34 @@
+"""What the teacher knows of each user, as tensors for an objective.
+
+Shapes: U n_users, P width of the teacher's vectors.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
+
+
+@dataclass(frozen=True)
+class UserTargets:
+    """vectors (U, P), known (U,) bool."""
+
+    vectors_UP: Tensor
+    known_U: Tensor
+
+
+def user_targets(teacher: Teacher, objective: str) -> UserTargets:
+    """The teacher's user vectors; raises TeacherError where it has none."""
+    if teacher.user_vectors is None or teacher.has_user is None:
+        raise TeacherError(f"the objective {objective!r} needs user vectors; add [profiles] to the recipe.")
+    return UserTargets(torch.from_numpy(teacher.user_vectors), torch.from_numpy(teacher.has_user))
+
+
+def standardised(targets: UserTargets) -> UserTargets:
+    """Centred by the known users' mean and of unit length: what all users share is nobody's knowledge."""
+    centred_UP = targets.vectors_UP - targets.vectors_UP[targets.known_U].mean(0)
+    return UserTargets(functional.normalize(centred_UP, dim=-1), targets.known_U)

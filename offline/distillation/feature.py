@@ -1,0 +1,135 @@
+"""Inner-layer reconstruction of LLM-KT, https://arxiv.org/abs/2411.00556: any layer of any student tells the profile.
+
+The layer is named as torch names it (`blocks.1.attention`, `norm`); its input or its output is heard by a hook, so no
+student knows of it. The target is fixed. Positions of what is heard must be the student's own, as they are in every
+module that a student's file lists; what has no positions is taken as it is.
+
+Shapes: B batch, T sequence, H width of the layer, P width of the teacher's vectors.
+"""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
+
+from offline.distillation._asked import info_nce
+from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from offline.distillation._pooling import Pool, Pooling
+from offline.distillation._user_targets import standardised, user_targets
+from offline.students._base import Student, real_positions
+from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
+
+
+class Config(ObjectiveConfig):
+    """The paper runs it in the first half of the epochs: set last_epoch to N/2, share = true and weight to its α."""
+
+    mode: Literal["repaired", "faithful"] = Field(
+        "repaired", description="faithful: no projector, the target must have the layer's width; repaired: a linear map"
+    )
+    layer: str = Field("", description="name of a module of the student; empty: its last")
+    side: Literal["input", "output"] = "output"
+    loss: Literal["rmse", "mse", "cosine", "infonce"] = "rmse"
+    pooling: Pooling = "mean"
+    gamma: float = Field(0.1, description="of exponential pooling")
+    temperature: float = Field(0.1, gt=0, description="of infonce")
+    width: int | None = Field(None, ge=1, description="what the recipe expects of the target; another width is refused")
+
+
+class Model(Objective):
+    """Hears one module while the student works."""
+
+    config: Config
+    targets_UP: Tensor
+    known_U: Tensor
+
+    def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
+        super().__init__(config, student, teacher)
+        targets = user_targets(teacher, "feature")
+        if config.mode == "repaired":
+            targets = standardised(targets)
+        width = targets.vectors_UP.shape[1]
+        if config.width is not None and width != config.width:
+            raise TeacherError(f"objective 'feature': width = {config.width}, but the user vectors have {width}.")
+        self.layer = config.layer or [name for name, _ in student.named_children()][-1]
+        heard = _heard_width(_module(student, self.layer), student, config.side)
+        if config.mode == "faithful" and heard != width:
+            raise TeacherError(
+                f"objective 'feature', faithful: {self.layer!r} is {heard} wide, the user vectors {width}; reduce them "
+                f'to {heard} ([reducer] n_components), or use mode = "repaired".'
+            )
+        self.register_buffer("targets_UP", targets.vectors_UP, persistent=False)
+        self.register_buffer("known_U", targets.known_U, persistent=False)
+        self.pool = Pool(config.pooling, heard, config.gamma)
+        self.project: nn.Module = nn.Identity() if config.mode == "faithful" else nn.Linear(heard, width)
+        self._heard: list[Tensor] = []
+        self._handle: RemovableHandle | None = None
+
+    def attach(self, student: Student) -> None:
+        self._handle = _listen(_module(student, self.layer), self.config.side, self._heard)
+
+    def detach(self, student: Student) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+
+    def forward(self, output: StudentOutput) -> Tensor:
+        if not self._heard:
+            raise TeacherError(f"objective 'feature': the student's module {self.layer!r} took no part in this step.")
+        heard = self._heard.pop()
+        real_BT = real_positions(output.items_BT)
+        known_B = self.known_U[output.users_B] & real_BT.any(-1)
+        if not known_B.any():
+            return nothing(output)
+        pooled_BH = self.pool(heard[known_B], real_BT[known_B]) if heard.dim() == 3 else heard[known_B]
+        return self._distance(self.project(pooled_BH), self.targets_UP[output.users_B[known_B]])
+
+    def _distance(self, said_BP: Tensor, target_BP: Tensor) -> Tensor:
+        match self.config.loss:
+            case "mse":
+                return functional.mse_loss(said_BP, target_BP)
+            case "rmse":
+                return functional.mse_loss(said_BP, target_BP).clamp(min=1e-12).sqrt()
+            case "cosine":
+                return (1 - functional.cosine_similarity(said_BP, target_BP, dim=-1)).mean()
+            case "infonce":
+                return info_nce(said_BP, target_BP, self.config.temperature)
+
+
+def _module(student: Student, name: str) -> nn.Module:
+    modules = dict(student.named_modules())
+    if name not in modules:
+        names = ", ".join(known for known in modules if known)
+        raise TeacherError(f"objective 'feature': the student has no layer {name!r}; it has: {names}.")
+    return modules[name]
+
+
+def _listen(module: nn.Module, side: str, heard: list[Tensor]) -> RemovableHandle:
+    """Keep the newest tensor that went in or came out; `heard` never holds more than one."""
+
+    def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        found = inputs if side == "input" else outputs
+        if module.training:  # an evaluation in between is not what this step's loss is about
+            heard[:] = [found[0] if isinstance(found, tuple) else found]
+
+    return module.register_forward_hook(hook)
+
+
+def _heard_width(module: nn.Module, student: Student, side: str) -> int:
+    """How wide the layer is, by letting the student read two sequences of three items."""
+    heard: list[Tensor] = []
+    handle = _listen(module, side, heard)
+    was_training = student.training
+    student.train()
+    with torch.no_grad():
+        student.hidden_states(torch.ones(2, 3, dtype=torch.long, device=student.items.weight.device))
+    student.train(was_training)
+    handle.remove()
+    if not heard or not heard[0].is_floating_point() or heard[0].shape[:-1] not in ((2,), (2, 3)):
+        raise TeacherError(
+            "objective 'feature': this layer hears no vectors of users or positions; name one that the student's "
+            "states pass."
+        )
+    return heard[0].shape[-1]

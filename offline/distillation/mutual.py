@@ -1,0 +1,84 @@
+"""The upward half of LLMD4Rec, https://arxiv.org/abs/2505.18120: the student's distribution nears the teacher's.
+
+KL(teacher ‖ student) at a temperature, each position weighted by whose rank of the true item is better: the model that
+is worse listens up to twice as much, the better one down to not at all. Of the teacher the best K probabilities and
+the mass of all others are kept; that KL is never above the full one.
+
+Shapes: M asked positions, K kept items, R stored distributions, N n_items + 1.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from offline.distillation._asked import Positions, asked, true_ranks
+from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from offline.students._base import Student
+from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
+from shared.schema import PAD
+
+
+class Config(ObjectiveConfig):
+    """The temperature is the one at which the teacher's distributions were stored."""
+
+    positions: Positions = Field("last", description="last: only the newest asked position of a sequence (cheaper)")
+    weigh_samples: bool = Field(True, description="by the ratio of the two ranks; false: all alike")
+
+
+class Model(Objective):
+    """T² · mean over positions of weight · KL."""
+
+    config: Config
+    rows_E: Tensor
+    items_RK: Tensor
+    shares_RK: Tensor
+    ranks_R: Tensor
+
+    def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
+        super().__init__(config, student, teacher)
+        stored = teacher.distributions
+        if stored is None:
+            raise TeacherError("the objective 'mutual' needs distributions over items; name their source in [teacher].")
+        self.temperature = stored.temperature
+        self.register_buffer("rows_E", torch.from_numpy(stored.rows_E), persistent=False)
+        self.register_buffer("items_RK", torch.from_numpy(stored.items), persistent=False)
+        self.register_buffer("shares_RK", torch.from_numpy(stored.probabilities), persistent=False)
+        self.register_buffer("ranks_R", torch.from_numpy(stored.true_ranks), persistent=False)
+
+    def forward(self, output: StudentOutput) -> Tensor:
+        here = asked(output, self.rows_E, self.config.positions)
+        if not len(here.rows_M):
+            return nothing(output)
+        scores_MN = here.states_MD @ output.table_ND.T
+        hidden_N = torch.zeros(scores_MN.shape[1], dtype=torch.bool, device=scores_MN.device)
+        hidden_N[PAD] = True
+        logs_MN = (scores_MN / self.temperature).masked_fill(hidden_N, -torch.inf).log_softmax(-1)
+        divergence_M = kl_with_tail(self.shares_RK[here.rows_M], self.items_RK[here.rows_M], logs_MN)
+        if self.config.weigh_samples:
+            mine_M = true_ranks(scores_MN.detach(), here.targets_M)
+            divergence_M = divergence_M * rank_weights(mine_M, self.ranks_R[here.rows_M])[0]
+        return self.temperature**2 * divergence_M.mean()
+
+
+def rank_weights(one_M: Tensor, other_M: Tensor) -> tuple[Tensor, Tensor]:
+    """How much each of two models listens to the other, by their ranks of the true item (from 1); the sum is 2.
+
+    With ρ = worse rank / better rank the worse model listens min(2, ρ), the better one max(0, 2 − ρ).
+    """
+    worse_M, better_M = torch.maximum(one_M, other_M), torch.minimum(one_M, other_M)
+    worse_listens_M = (worse_M / better_M.clamp(min=1)).clamp(max=2.0)
+    one_listens_M = torch.where(one_M >= other_M, worse_listens_M, 2 - worse_listens_M)
+    return one_listens_M, 2 - one_listens_M
+
+
+def kl_with_tail(shares_MK: Tensor, items_MK: Tensor, logs_MN: Tensor) -> Tensor:
+    """(M,): KL between distributions in which all items but the K named are one; logs (M, N): the student's logs."""
+    real_MK = items_MK != PAD
+    shares_MK = shares_MK * real_MK
+    # PAD's log is −inf, and 0 · −inf is no number
+    logs_MK = torch.where(real_MK, logs_MN.gather(1, items_MK), 0.0)
+    named_M = (shares_MK * (shares_MK.clamp(min=1e-12).log() - logs_MK)).sum(-1)
+    tail_M = (1 - shares_MK.sum(-1)).clamp(min=0)
+    mine_M = (1 - (logs_MK.exp() * real_MK).sum(-1)).clamp(min=1e-6)
+    return named_M + tail_M * (tail_M.clamp(min=1e-12).log() - mine_M.log())

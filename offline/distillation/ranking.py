@@ -1,0 +1,125 @@
+"""Importance-aware ranking distillation of DLLM2Rec, https://arxiv.org/abs/2405.00338: agree with the teacher's list.
+
+A candidate weighs by its place in the list, by how sure the teacher was of the whole list, and by whether the student
+has it in its own list too. mode "faithful": the paper's equations 5 to 10, candidates judged one by one, the student's
+list taken with dropout on. mode "repaired" (default): the place weights sum to 1, confidence is the percentile of the
+true item's distance and stays a property of the list (the published code divides it away), the student's list is taken
+in evaluation mode, and candidates compete with the catalogue in a softmax, as in the student's own loss.
+
+Shapes: M asked positions, K candidates, R lists, D embedding_dim, N n_items + 1.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from offline.distillation._asked import Positions, asked, candidate_scores, log_shares
+from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from offline.students._base import Student
+from offline.teachers.teacher import Rankings, Teacher
+from shared.errors import TeacherError
+from shared.schema import PAD
+
+
+class Config(ObjectiveConfig):
+    """The paper's knobs, with its values."""
+
+    mode: Literal["repaired", "faithful"] = "repaired"
+    k: int = Field(10, ge=1, description="candidates taken of each list")
+    positions: Positions = Field("all", description="last: only the newest asked position of a sequence")
+    position_scale: float = Field(1.0, gt=0, description="β: how fast a candidate's weight falls with its place")
+    gamma_position: float = Field(0.3, ge=0)
+    gamma_confidence: float = Field(0.5, ge=0)
+    gamma_consistency: float = Field(0.1, ge=0)
+    negatives: int = Field(512, ge=0, description="repaired: sampled competitors of the candidates; 0: the catalogue")
+
+
+class Model(Objective):
+    """Weights (M, K) times losses (M, K), summed over a list, averaged over lists."""
+
+    config: Config
+    rows_E: Tensor
+    items_RK: Tensor
+    confidence_R: Tensor
+
+    def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
+        super().__init__(config, student, teacher)
+        if teacher.rankings is None:
+            raise TeacherError("the objective 'ranking' needs a teacher's rankings; name their source in [teacher].")
+        rankings = teacher.rankings
+        self.register_buffer("rows_E", torch.from_numpy(rankings.rows_E), persistent=False)
+        self.register_buffer("items_RK", torch.from_numpy(rankings.items[:, : config.k]), persistent=False)
+        self.register_buffer("confidence_R", _confidence(rankings, config), persistent=False)
+        self._student = [student]  # in a list: the student's parameters are not the objective's
+
+    def forward(self, output: StudentOutput) -> Tensor:
+        here = asked(output, self.rows_E, self.config.positions)
+        if not len(here.rows_M):
+            return nothing(output)
+        candidates_MK = self.items_RK[here.rows_M]
+        weights_MK = self.weights(output, here.cells_BT, here.states_MD, here.rows_M)
+        if self.config.mode == "faithful":
+            losses_MK = functional.softplus(-candidate_scores(here.states_MD, output.table_ND, candidates_MK))
+        else:
+            losses_MK = -log_shares(here.states_MD, output.table_ND, candidates_MK, self.config.negatives)
+        return (weights_MK * losses_MK.masked_fill(candidates_MK == PAD, 0.0)).sum(-1).mean()
+
+    @torch.no_grad()
+    def weights(self, output: StudentOutput, cells_BT: Tensor, states_MD: Tensor, rows_M: Tensor) -> Tensor:
+        """(M, K): γ_p · place + γ_c · confidence + γ_o · consistency; 0 where the list is shorter than K."""
+        config, candidates_MK = self.config, self.items_RK[rows_M]
+        real_MK = candidates_MK != PAD
+        place_MK = self._place(real_MK)
+        sure_M1 = self.confidence_R[rows_M][:, None]
+        if config.mode == "repaired":
+            sure_M1 = sure_M1 / real_MK.sum(-1, keepdim=True).clamp(min=1)
+        total_MK = config.gamma_position * place_MK + config.gamma_confidence * sure_M1
+        if config.gamma_consistency > 0:
+            if config.mode == "repaired":
+                states_MD = self._evaluated(output.items_BT)[cells_BT]
+            total_MK = total_MK + config.gamma_consistency * self._shared(states_MD, output.table_ND, candidates_MK)
+        return total_MK * real_MK
+
+    def _place(self, real_MK: Tensor) -> Tensor:
+        places_K = torch.arange(1, real_MK.shape[1] + 1, device=real_MK.device)
+        falling_MK = torch.exp(-places_K / self.config.position_scale) * real_MK
+        if self.config.mode == "faithful":
+            return falling_MK
+        return falling_MK / falling_MK.sum(-1, keepdim=True).clamp(min=1e-12)
+
+    def _shared(self, states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor) -> Tensor:
+        """Which candidates are in the student's own top K; repaired: these share the weight 1."""
+        k = min(self.config.k, len(table_ND) - 1)
+        mine_MK = (states_MD @ table_ND[PAD + 1 :].T).topk(k, dim=1).indices + PAD + 1
+        both_MK = (candidates_MK[:, :, None] == mine_MK[:, None, :]).any(-1).to(states_MD.dtype)
+        if self.config.mode == "faithful":
+            return both_MK
+        return both_MK / both_MK.sum(-1, keepdim=True).clamp(min=1)
+
+    def _evaluated(self, items_BT: Tensor) -> Tensor:
+        """(B, T, D): the last states without dropout."""
+        student = self._student[0]
+        was_training = student.training
+        student.eval()
+        states_BTD = student.hidden_states(items_BT)[-1]
+        student.train(was_training)
+        return states_BTD
+
+
+def _confidence(rankings: Rankings, config: Config) -> Tensor:
+    """(R,): how sure the teacher was. faithful: exp(−d*). repaired: share of lists whose true item was farther away."""
+    d_star_R = torch.from_numpy(rankings.d_star)
+    if config.gamma_confidence > 0 and d_star_R.isnan().any():
+        raise TeacherError(
+            f"{int(d_star_R.isnan().sum())} of {len(d_star_R)} rankings do not say how far the true item was (d_star); "
+            "give it, or set gamma_confidence = 0 for the objective 'ranking'."
+        )
+    if config.mode == "faithful":
+        return torch.exp(-d_star_R)
+    ascending_R = d_star_R.sort().values
+    farther_R = len(d_star_R) - torch.searchsorted(ascending_R, d_star_R, right=True)
+    as_far_R = len(d_star_R) - torch.searchsorted(ascending_R, d_star_R, right=False)
+    return (farther_R + as_far_R) / (2 * max(1, len(d_star_R)))  # equals share the middle

@@ -1,0 +1,75 @@
+"""Items whose texts are near the user's profile, as soft targets. Past the papers; ProMax, arXiv 2604.26231, is near.
+
+The profile and the items must have been encoded by one encoder and not reduced apart. Nearness is centred on both
+sides: what all profiles have in common with all items is nobody's taste.
+
+Shapes: U n_users, N n_items + 1, E width of the text vectors, K nearest items, M rows.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from offline.distillation._asked import log_shares
+from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from offline.distillation._item_vectors import item_targets
+from offline.distillation._user_targets import standardised, user_targets
+from offline.students._base import Student, real_positions
+from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
+from shared.schema import PAD
+
+_USERS_AT_ONCE = 1024
+
+
+class Config(ObjectiveConfig):
+    """Keep the weight low: a profile says what a user likes, not what comes next."""
+
+    weight: float = Field(0.03, ge=0)
+    k: int = Field(50, ge=1, description="nearest items of each profile")
+    temperature: float = Field(0.05, gt=0, description="of the teacher's softmax over cosines")
+    negatives: int = Field(512, ge=0, description="sampled competitors; 0: the catalogue")
+
+
+class Model(Objective):
+    """Cross-entropy from the profile's nearest items to what the newest state scores."""
+
+    config: Config
+    known_U: Tensor
+    items_UK: Tensor
+    shares_UK: Tensor
+
+    def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
+        super().__init__(config, student, teacher)
+        users, items = user_targets(teacher, "soft_items"), item_targets(teacher, "soft_items")
+        if users.vectors_UP.shape[1] != items.vectors_NE.shape[1]:
+            raise TeacherError(
+                f"objective 'soft_items': user vectors are {users.vectors_UP.shape[1]} wide, item vectors "
+                f'{items.vectors_NE.shape[1]}; encode both by one encoder and set [reducer] method = "none".'
+            )
+        users = standardised(users)
+        centred_NE = items.vectors_NE - items.vectors_NE[items.known_N].mean(0)
+        near_NE = functional.normalize(centred_NE, dim=-1)
+        k = min(config.k, int(items.known_N.sum()))
+        cosines, indexes = _nearest(users.vectors_UP, near_NE, items.known_N, k)
+        self.register_buffer("known_U", users.known_U, persistent=False)
+        self.register_buffer("items_UK", indexes, persistent=False)
+        self.register_buffer("shares_UK", (cosines / config.temperature).softmax(-1), persistent=False)
+
+    def forward(self, output: StudentOutput) -> Tensor:
+        known_B = self.known_U[output.users_B] & real_positions(output.items_BT).any(-1)
+        if not known_B.any():
+            return nothing(output)
+        users_M = output.users_B[known_B]
+        states_MD = output.states[-1][known_B, -1]
+        logs_MK = log_shares(states_MD, output.table_ND, self.items_UK[users_M], self.config.negatives)
+        return -(self.shares_UK[users_M] * logs_MK).sum(-1).mean()
+
+
+def _nearest(users_UE: Tensor, items_NE: Tensor, known_N: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """(U, K) cosines and item indexes of the nearest known items."""
+    hidden_N = ~known_N
+    hidden_N[PAD] = True
+    found = [(part @ items_NE.T).masked_fill(hidden_N, -torch.inf).topk(k) for part in users_UE.split(_USERS_AT_ONCE)]
+    return torch.cat([one.values for one in found]), torch.cat([one.indices for one in found])

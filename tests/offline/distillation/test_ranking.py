@@ -1,0 +1,144 @@
+"""DLLM2Rec's ranking part: each weight is what the paper says, and stays with its own sample."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from offline.distillation import ranking
+from offline.distillation._asked import Asked, asked, log_shares
+from offline.distillation._base import StudentOutput
+from offline.students._base import Student
+from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
+from tests.offline._worlds import teacher_of
+from tests.offline.distillation._batches import SPLIT, output, student
+
+TEACHER = teacher_of(SPLIT)
+assert TEACHER.rankings is not None
+RANKINGS = TEACHER.rankings
+
+
+def build(model: Student, teacher: Teacher = TEACHER, **knobs: object) -> ranking.Model:
+    return ranking.Model(ranking.Config(name="ranking", k=4, **knobs), model, teacher)  # type: ignore[arg-type]
+
+
+def weights_of(objective: ranking.Model, out: StudentOutput) -> tuple[torch.Tensor, Asked]:
+    here = asked(out, objective.rows_E, objective.config.positions)
+    return objective.weights(out, here.cells_BT, here.states_MD, here.rows_M), here
+
+
+def test_every_asked_position_meets_the_list_of_its_event() -> None:
+    out = output(student())
+    here = asked(out, torch.from_numpy(RANKINGS.rows_E), "all")
+    assert here.rows_M.tolist() == out.events_BT[out.events_BT >= 0].tolist()
+    last = asked(out, torch.from_numpy(RANKINGS.rows_E), "last")
+    assert last.rows_M.tolist() == out.events_BT[:, -1].tolist()
+    assert torch.equal(last.states_MD, out.states[-1][:, -1])
+
+
+def test_faithful_weights_are_the_papers() -> None:
+    model = student()
+    out = output(model)
+    objective = build(model, mode="faithful", position_scale=2.0)
+    weights, here = weights_of(objective, out)
+    mine = (here.states_MD @ out.table_ND[1:].T).topk(4).indices + 1
+    rows = here.rows_M.numpy()
+    for m, row in enumerate(rows):
+        for k in range(4):
+            shared = 0.1 * float(RANKINGS.items[row, k] in mine[m])
+            expected = 0.3 * np.exp(-(k + 1) / 2.0) + 0.5 * np.exp(-RANKINGS.d_star[row]) + shared
+            assert weights[m, k].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_confidence_belongs_to_the_list_and_is_not_normalised_away() -> None:
+    model = student()
+    objective = build(model, gamma_position=0.0, gamma_consistency=0.0, gamma_confidence=1.0)
+    weights, here = weights_of(objective, output(model))
+    d_star = RANKINGS.d_star[here.rows_M.numpy()]
+    order = np.argsort(d_star)
+    totals = weights.sum(-1).numpy()[order]
+    assert (np.diff(totals) < 0).all()  # the farther the true item, the less the whole list counts
+    assert totals[0] - totals[-1] > 0.3
+
+
+def test_one_samples_weight_moves_that_samples_gradient_alone() -> None:
+    model = student()
+    out = output(model)
+    states = [out.states[0], out.states[-1].detach().requires_grad_()]
+    out = replace(out, states=states)
+    objective = build(model, gamma_position=0.0, gamma_consistency=0.0, negatives=0)
+
+    def gradient() -> torch.Tensor:
+        return torch.autograd.grad(objective(out), states[-1])[0]
+
+    before = gradient()
+    row = int(out.events_BT[1, 2])
+    objective.confidence_R[row] = 0.0
+    change = (gradient() - before).abs().sum(-1)
+    assert change[1, 2] > 0
+    change[1, 2] = 0
+    assert not change.any()
+
+
+def test_the_students_own_list_is_taken_without_dropout_where_repaired() -> None:
+    model = student(dropout=0.5)
+    objective = build(model, gamma_position=0.0, gamma_confidence=0.0, gamma_consistency=1.0)
+    model.eval()
+    expected, _ = weights_of(objective, output(model))
+    model.train()
+    for _ in range(3):
+        found, _ = weights_of(objective, output(model))
+        torch.testing.assert_close(found, expected)
+    assert model.training
+
+
+def test_a_short_list_counts_its_candidates_only() -> None:
+    model = student()
+    items = RANKINGS.items.copy()
+    items[:, 2:] = 0
+    short = replace(TEACHER, rankings=replace(RANKINGS, items=items))
+    weights, _ = weights_of(build(model, short), output(model))
+    assert not weights[:, 2:].any()
+    assert torch.isfinite(build(model, short)(output(model)))
+
+
+def test_sampled_competitors_stand_for_the_catalogue() -> None:
+    torch.manual_seed(0)
+    states, table = torch.randn(5, 8), torch.randn(200, 8) * 0.5
+    candidates = torch.randint(1, 200, (5, 3))
+    exact = (states @ table[1:].T).log_softmax(-1).gather(1, candidates - 1)
+    torch.testing.assert_close(log_shares(states, table, candidates, 0), exact)
+    sampled = torch.stack([log_shares(states, table, candidates, 150) for _ in range(40)]).mean(0)
+    torch.testing.assert_close(sampled, exact, atol=0.15, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["faithful", "repaired"])
+def test_the_teachers_items_rise(mode: str) -> None:
+    model = student()
+    objective = build(model, mode=mode)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+
+    def mean_score() -> float:
+        out = output(model)
+        here = asked(out, objective.rows_E, "all")
+        shares = (here.states_MD @ out.table_ND[1:].T).softmax(-1)
+        return float(shares.gather(1, objective.items_RK[here.rows_M] - 1).sum(-1).mean().detach())
+
+    before = mean_score()
+    for _ in range(60):
+        loss = objective(output(model))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert mean_score() > before + 0.1
+
+
+def test_says_what_is_missing() -> None:
+    with pytest.raises(TeacherError, match="needs a teacher's rankings"):
+        build(student(), replace(TEACHER, rankings=None))
+    unsure = replace(RANKINGS, d_star=np.full_like(RANKINGS.d_star, np.nan))
+    with pytest.raises(TeacherError, match="gamma_confidence = 0"):
+        build(student(), replace(TEACHER, rankings=unsure))
+    build(student(), replace(TEACHER, rankings=unsure), gamma_confidence=0.0)
