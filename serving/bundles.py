@@ -42,9 +42,15 @@ class LiveBundle:
     def name(self) -> str:
         return self.bundle.manifest.name
 
-    @property
+    @cached_property
     def version(self) -> str:
+        """The bundle's id; kept, for it is a hash of the whole manifest."""
         return self.bundle.bundle_id
+
+    @cached_property
+    def document(self) -> dict[str, str]:
+        """How answers name the bundle."""
+        return {"name": self.name, "version": self.version}
 
     @property
     def runs_inline(self) -> bool:

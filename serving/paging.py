@@ -4,6 +4,7 @@ A token holds a short hash of each item that was shown. It survives a change of 
 hides items from nobody but himself.
 """
 
+import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from zlib import crc32
@@ -48,8 +49,8 @@ def write_token(shown: Hashes, item_ids: list[str]) -> str | None:
     """The token after these items too; None where the list has become too long to go on."""
     if len(shown) + len(item_ids) > MAX_SHOWN or not item_ids:
         return None
-    added = np.fromiter((_hash(item_id) for item_id in item_ids), dtype=np.uint32, count=len(item_ids))
-    payload = _VERSION + np.concatenate([shown, added]).astype("<u4").tobytes()
+    added = struct.pack(f"<{len(item_ids)}I", *map(_hash, item_ids))
+    payload = _VERSION + shown.astype("<u4").tobytes() + added
     return urlsafe_b64encode(payload).decode().rstrip("=")
 
 

@@ -4,7 +4,6 @@ Filters, candidates and boosts become one additive bias inside the ranking, so t
 exist; nothing is cut from a finished list.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,13 +32,13 @@ class Plan:
     shown: Hashes = field(default_factory=lambda: _NONE_SHOWN)
 
 
-def make_plan(request: RecommendRequest, catalogue: Catalogue, seen: Sequence[str], *, filtered: bool = True) -> Plan:
+def make_plan(request: RecommendRequest, catalogue: Catalogue, seen: IntArray, *, filtered: bool = True) -> Plan:
     """The plan; a filter, cap or field that the bundle's items do not know is a 422.
 
     `filtered=False` leaves the request's filter out, for when nothing passes it and the caller is not strict.
     """
     index = catalogue.index
-    parts = [index.indexes(seen)]
+    parts = [seen]
     if request.exclude:
         parts.append(index.indexes(request.exclude))
     if request.is_plain:

@@ -128,7 +128,7 @@ class Recommender:
         reason = Reason.FILTER_MATCHES_NOTHING
         if case.request.strict_filter:
             return case.answer(Chosen([], []), Source.NONE, reason)
-        open_case = case.with_plan(make_plan(case.request, case.live.catalogue, case.evidence.seen, filtered=False))
+        open_case = case.with_plan(make_plan(case.request, case.live.catalogue, case.seen, filtered=False))
         plan = open_case.plan
         chosen = await open_case.choose(
             lambda depth: fallback.popular(case.live.catalogue, plan.hidden, depth, plan.bias)
@@ -148,7 +148,7 @@ class Recommender:
 class _Case:
     """One request over one bundle with what is known of the caller."""
 
-    __slots__ = ("evidence", "history", "live", "plan", "request")
+    __slots__ = ("evidence", "history", "live", "plan", "request", "seen")
 
     def __init__(
         self, live: LiveBundle, request: RecommendRequest, evidence: Evidence, plan: Plan | None = None
@@ -157,7 +157,11 @@ class _Case:
         self.request = request
         self.evidence = evidence
         self.history: IntArray = live.catalogue.index.indexes(evidence.item_ids)
-        self.plan = plan or make_plan(request, live.catalogue, evidence.seen)
+        if evidence.seen is evidence.item_ids:
+            self.seen = self.history
+        else:
+            self.seen = live.catalogue.index.indexes(evidence.seen)
+        self.plan = plan or make_plan(request, live.catalogue, self.seen)
 
     @property
     def may_drop_filter(self) -> bool:
@@ -181,7 +185,7 @@ class _Case:
         item_ids = [ids[item] for item in chosen.items]
         if reason is None and len(item_ids) < request.k:
             reason = Reason.NOT_ENOUGH_ITEMS
-        answer = Answer(item_ids, chosen.scores, source, reason, {"name": self.live.name, "version": self.live.version})
+        answer = Answer(item_ids, chosen.scores, source, reason, self.live.document)
         if len(item_ids) == request.k:
             answer.next_token = write_token(self.plan.shown, item_ids)
         if request.is_plain:
@@ -206,5 +210,5 @@ def _within_segment(case: _Case) -> Plan:
     assert segment is not None
     own = case.request.filter
     both = segment if own is None else {"all": [own, segment]}
-    plan = make_plan(case.request.model_copy(update={"filter": both}), case.live.catalogue, case.evidence.seen)
+    plan = make_plan(case.request.model_copy(update={"filter": both}), case.live.catalogue, case.seen)
     return replace(plan, shown=case.plan.shown)

@@ -36,7 +36,10 @@ _PLAIN = frozenset({"user_id", "session_id", "history", "k", "exclude", "dry_run
 
 
 class Body(BaseModel):
-    """Frozen; a key that nobody reads is refused, not ignored."""
+    """Frozen; a key that nobody reads is refused, not ignored.
+
+    Empty lists come from factories: a default value would be copied deeply for every request.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,21 +71,29 @@ class RecommendRequest(Body):
         None, max_length=MAX_HISTORY, description="item ids, oldest first; given, no stored history is read"
     )
     k: int = Field(10, ge=1, le=MAX_K, description="items wanted")
-    exclude: list[Id] = Field([], max_length=MAX_EXCLUDE, description="items that must not come back")
+    exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDE, description="items that must not come back")
     candidates: list[Id] | None = Field(None, max_length=MAX_CANDIDATES, description="rank only these")
     filter: Filter | None = Field(None, description="conditions on item attributes; see the filter language")
     strict_filter: bool = Field(
         False, description="where nothing passes the filter: true gives an empty list, false popular items"
     )
-    boost: list[Weighting] = Field([], max_length=MAX_WEIGHTINGS, description="raise the scores of what passes")
-    bury: list[Weighting] = Field([], max_length=MAX_WEIGHTINGS, description="lower the scores of what passes")
-    pins: list[Pin] = Field([], max_length=MAX_PINS, description="items at fixed places; exclusions and filters win")
+    boost: list[Weighting] = Field(
+        default_factory=list, max_length=MAX_WEIGHTINGS, description="raise the scores of what passes"
+    )
+    bury: list[Weighting] = Field(
+        default_factory=list, max_length=MAX_WEIGHTINGS, description="lower the scores of what passes"
+    )
+    pins: list[Pin] = Field(
+        default_factory=list, max_length=MAX_PINS, description="items at fixed places; exclusions and filters win"
+    )
     caps: dict[AttributeName, Annotated[int, Field(ge=1, le=MAX_K)]] = Field(
-        {}, max_length=MAX_CAPS, description="at most so many items of each value of an attribute"
+        default_factory=dict, max_length=MAX_CAPS, description="at most so many items of each value of an attribute"
     )
     diversity: float = Field(0.0, ge=0, le=1, description="0: the ranking itself; 1: as unlike as can be")
     segment: Filter | None = Field(None, description="where nothing is known: popular among what passes")
-    fields: list[AttributeName] = Field([], max_length=MAX_FIELDS, description="attributes to show with each item")
+    fields: list[AttributeName] = Field(
+        default_factory=list, max_length=MAX_FIELDS, description="attributes to show with each item"
+    )
     explain: bool = Field(False, description="say why each item is there")
     next: str | None = Field(None, max_length=MAX_TOKEN, description="from the last answer: more without repeats")
     dry_run: bool = Field(False, description="answer, but count and log nothing as shown")
@@ -130,7 +141,7 @@ class Event(Body):
     request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = Field(
         None, description="the answer that showed the item"
     )
-    impressions: list[Id] = Field([], max_length=MAX_K, description="what was shown beside it")
+    impressions: list[Id] = Field(default_factory=list, max_length=MAX_K, description="what was shown beside it")
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:

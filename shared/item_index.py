@@ -39,7 +39,7 @@ class ItemIndex:
     def indexes(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """Indexes of the known ids, in order; strangers are left out."""
         get = self._indexes.get
-        return np.fromiter((i for i in map(get, item_ids) if i is not None), dtype=np.int64)
+        return np.array([index for index in map(get, item_ids) if index is not None], dtype=np.int64)
 
     def id(self, item_index: int) -> str:
         """The id behind an index in 1 … n_items."""

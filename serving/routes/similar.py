@@ -43,8 +43,8 @@ def router(services: Services) -> APIRouter:
         if anchor is None:
             raise not_found("This bundle knows no such item.")
         wanted = _request(item_id, k, exclude or [], fields or [])
-        plan = make_plan(wanted, catalogue, [item_id])
         anchors = np.array([anchor], dtype=np.int64)
+        plan = make_plan(wanted, catalogue, anchors)
         source = Source.SIMILAR
         reason: Reason | None = None
         if catalogue.unit_vectors is None:
@@ -58,7 +58,7 @@ def router(services: Services) -> APIRouter:
             scores.tolist(),
             source,
             reason,
-            {"name": live.name, "version": live.version},
+            live.document,
             fields=[catalogue.fields(item, fields) for item in items.tolist()] if fields else None,
         )
         services.metrics.count_answer(source, reason)
