@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.catalogue import Catalogue
+from serving.graph_check import check_graph
 from shared.bundle import Bundle, GoldenRequest, open_bundle
 from shared.errors import BundleError, RetortError
 from shared.scoring import Scorer
@@ -100,6 +101,10 @@ class Slot:
 def load(path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> LiveBundle:
     """Open, verify, replay the golden requests, warm up, measure. Raises `BundleError` at the first closed gate."""
     bundle = open_bundle(path)
+    try:
+        check_graph(bundle.graph)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
     try:
         scorer = bundle.scorer(threads)
     except Exception as error:  # ONNX Runtime's own classes have no common base but Exception

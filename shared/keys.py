@@ -23,11 +23,6 @@ def event_stream() -> str:
     return f"{PREFIX}:events"
 
 
-def quota(tenant: str, key_name: str, day: str) -> str:
-    """Counter: requests of one API key on one day."""
-    return f"{PREFIX}:q:{{{tenant}:{key_name}}}:{day}"
-
-
 def erasure(tenant: str, user_id: str) -> str:
     """String, JSON: how far the erasure of a user is, and from when on events count again."""
     return f"{PREFIX}:x:{{{tenant}:{user_id}}}"
