@@ -48,6 +48,10 @@ class Catalogue:
         """The words that claims about these items can be made with."""
         return read_vocabulary(self._facts.values())
 
+    def count(self, item_ids: Iterable[str]) -> int:
+        """How many of these are known."""
+        return sum(item_id in self._facts for item_id in item_ids)
+
     def events(self, history: UserHistory, max_history: int | None) -> tuple[list[Event], int]:
         """The latest max_history events whose item is known, and how many were left out because it is not."""
         weights: Sequence[float | None] = history.weights or [None] * len(history.item_ids)

@@ -24,6 +24,17 @@ def profile_steps(writer: PromptWriter, events: Sequence[Event], mode: Mode, fit
     return (yield from _merged_after(writer, events, fits))
 
 
+def update_steps(
+    writer: PromptWriter, prior: str, events: Sequence[Event], n_new: int, mode: Mode, fits: Fits
+) -> Steps:
+    """The profile so far, carried on with the last n_new events; read anew where both do not fit together."""
+    prompt = writer.update(prior, events[-n_new:])
+    if not fits(prompt):
+        return (yield from profile_steps(writer, events, mode, fits))
+    (text,) = yield [prompt]
+    return text
+
+
 def combine_steps(writer: PromptWriter, parts: dict[str, str], events: Sequence[Event], fits: Fits) -> Steps:
     """One profile of several aspects' profiles."""
     prompt = writer.combine(parts, events)

@@ -1,6 +1,6 @@
 """Whose profile is wanted: users of whom something is known, and those whose aspects can be combined."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from offline.profiles.history import Catalogue, Event, UserHistory
@@ -10,17 +10,33 @@ from offline.profiles.store import ProfileStore, Question
 from shared.hashing import hash_json
 
 
+class Prior(NamedTuple):
+    """A profile that stands, written of the first n_covered events of a history."""
+
+    text: str | None
+    n_covered: int
+
+
 class Wanted(NamedTuple):
-    """One user's profile of one aspect; `parts` are the profiles that it combines."""
+    """One user's profile of one aspect; `parts` are the profiles that it combines.
+
+    prior: the profile so far, which the last n_new events carry on; None: the whole history is read.
+    """
 
     user_id: str
     history_hash: str
     events: Sequence[Event]
     parts: dict[str, str] | None = None
+    prior: str | None = None
+    n_new: int = 0
 
 
 def wanted_of(
-    some: Iterable[UserHistory], catalogue: Catalogue, max_history: int | None, report: ProfilesReport
+    some: Iterable[UserHistory],
+    catalogue: Catalogue,
+    max_history: int | None,
+    report: ProfilesReport,
+    priors: Mapping[str, Prior] | None = None,
 ) -> list[Wanted]:
     """Users of whom something is known; the others are counted."""
     wanted = []
@@ -29,7 +45,11 @@ def wanted_of(
         events, unknown = catalogue.events(history, max_history)
         report.unknown_events += unknown
         if events:
-            wanted.append(Wanted(history.user_id, history_hash(events), events))
+            n_new, prior = 0, (priors or {}).get(history.user_id)
+            if prior is not None:
+                n_new = min(catalogue.count(history.item_ids[prior.n_covered :]), len(events))
+            text = prior.text if prior is not None and 0 < n_new < len(events) else None
+            wanted.append(Wanted(history.user_id, history_hash(events), events, None, text, n_new))
         else:
             report.without_history += 1
     return wanted

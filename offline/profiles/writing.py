@@ -1,6 +1,6 @@
 """One model asked about many users: only for what is missing, each answer judged and kept at once."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from offline.profiles.asking import Judgement, Outcome, hold_conversations
@@ -10,11 +10,11 @@ from offline.profiles.config import ProfilesConfig, combiner, writers
 from offline.profiles.grounding import Grounder
 from offline.profiles.history import Catalogue, UserHistory
 from offline.profiles.leaks import find_leak
-from offline.profiles.planning import Steps, combine_steps, profile_steps
+from offline.profiles.planning import Steps, combine_steps, profile_steps, update_steps
 from offline.profiles.prompt import PromptWriter
 from offline.profiles.report import ProfilesReport
 from offline.profiles.store import ProfileStore, Question, Record
-from offline.profiles.wanted import Wanted, combinable, wanted_of
+from offline.profiles.wanted import Prior, Wanted, combinable, wanted_of
 from offline.progress import Progress
 from shared.hashing import hash_json
 from shared.schema import MAX_ID_LENGTH
@@ -51,9 +51,12 @@ class Writing:
         whole = combiner(self.config)
         return [self.question(writer) for writer in ([whole] if whole is not None else writers(self.config))]
 
-    def write_chunk(self, some: Iterable[UserHistory]) -> None:
-        """All aspects of some users, and their combination. People who decided for themselves are left alone."""
-        wanted = wanted_of(some, self.catalogue, self.config.max_history, self.report)
+    def write_chunk(self, some: Iterable[UserHistory], priors: Mapping[str, Prior] | None = None) -> None:
+        """All aspects of some users, and their combination. People who decided for themselves are left alone.
+
+        priors: user_id → profile that is carried on instead of reading the whole history; not for several aspects.
+        """
+        wanted = wanted_of(some, self.catalogue, self.config.max_history, self.report, priors)
         chosen = self.store.choices([one.user_id for one in wanted])
         self.report.chosen += len(chosen)
         wanted = [one for one in wanted if one.user_id not in chosen]
@@ -92,6 +95,8 @@ class Writing:
     def _steps(self, writer: PromptWriter, one: Wanted) -> Steps:
         if one.parts is not None:
             return combine_steps(writer, one.parts, one.events, self._fits)
+        if one.prior is not None and self.config.family != "aspects":
+            return update_steps(writer, one.prior, one.events, one.n_new, self.config.mode, self._fits)
         return profile_steps(writer, one.events, self.config.mode, self._fits)
 
     def _fits(self, prompt: Prompt) -> bool:

@@ -1,0 +1,137 @@
+"""Whose profiles a job writes, and from what: histories frozen when the job was made, one row group a chunk.
+
+    SNAPSHOT/items.parquet          the catalogue
+    SNAPSHOT/part-00000.parquet     user_id, item_ids, weights, profile; row group g is chunk 256 · part + g
+    SNAPSHOT/snapshot.json          counts; written last
+
+A chunk is read without touching the others, so a hundred million users are never in memory at once. `profile` is the
+text that an update carries on; null where everything is read anew. Workers on several machines need the directory at
+the same path.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from offline.data.interactions import Items
+from offline.profiles.batches import batches
+from offline.profiles.history import UserHistory
+from shared.errors import ProfileError
+
+FORMAT = 1
+_HEAD, _ITEMS = "snapshot.json", "items.parquet"
+_CHUNKS_A_FILE = 256  # a Parquet footer lists every row group; too many make it slow to open
+_SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("weights", pa.list_(pa.float32())),
+        ("profile", pa.string()),
+        ("n_covered", pa.int32()),
+    ]
+)
+
+
+class Wish(NamedTuple):
+    """One user to be profiled. `profile` was written of the first n_covered events; the update reads the others."""
+
+    history: UserHistory
+    profile: str | None = None
+    n_covered: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A finished snapshot on disk."""
+
+    root: Path
+    n_users: int
+    n_chunks: int
+
+    @cached_property
+    def items(self) -> Items:
+        """The catalogue as it was."""
+        return Items(pl.read_parquet(self.root / _ITEMS))
+
+    def chunk(self, position: int) -> list[Wish]:
+        """The users of one chunk."""
+        file, group = divmod(position, _CHUNKS_A_FILE)
+        if not 0 <= position < self.n_chunks:
+            raise ProfileError(f"{self.root} has {self.n_chunks} chunks, and none in place {position}.")
+        with pq.ParquetFile(_part(self.root, file)) as part:
+            rows = part.read_row_group(group).to_pylist()
+        return [
+            Wish(UserHistory(row["user_id"], row["item_ids"], row["weights"]), row["profile"], row["n_covered"])
+            for row in rows
+        ]
+
+
+def write_snapshot(root: Path, wishes: Iterable[Wish], items: Items, chunk_users: int) -> Snapshot:
+    """Freeze users in the order given; the first chunks are worked on first. A user may come once only."""
+    root.mkdir(parents=True, exist_ok=True)
+    items.frame.write_parquet(root / _ITEMS)
+    n_users = n_chunks = 0
+    seen: set[str] = set()
+    writer: pq.ParquetWriter | None = None
+    try:
+        for chunk in batches(wishes, chunk_users):
+            _check_once(chunk, seen)
+            if n_chunks % _CHUNKS_A_FILE == 0:
+                if writer is not None:
+                    writer.close()
+                writer = pq.ParquetWriter(_part(root, n_chunks // _CHUNKS_A_FILE), _SCHEMA, compression="zstd")
+            assert writer is not None
+            writer.write_table(_table(chunk), row_group_size=len(chunk))
+            n_users, n_chunks = n_users + len(chunk), n_chunks + 1
+    finally:
+        if writer is not None:
+            writer.close()
+    if not n_users:
+        raise ProfileError("there is nobody to profile: no user with a history was asked for, or none has aged.")
+    head = {"format": FORMAT, "n_users": n_users, "n_chunks": n_chunks}
+    (root / _HEAD).write_text(json.dumps(head), encoding="utf-8")
+    return Snapshot(root, n_users, n_chunks)
+
+
+def open_snapshot(root: Path) -> Snapshot:
+    """What `write_snapshot` left. Raises ProfileError where it is missing or of another version."""
+    try:
+        head = json.loads((root / _HEAD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(
+            f"the refresh's histories are not at {root}; give every worker the same directory there (a shared disk)."
+        ) from None
+    if head.get("format") != FORMAT:
+        raise ProfileError(f"{root} holds a snapshot of format {head.get('format')}, this is {FORMAT}; refresh anew.")
+    return Snapshot(root, head["n_users"], head["n_chunks"])
+
+
+def _check_once(chunk: list[Wish], seen: set[str]) -> None:
+    for wish in chunk:
+        if wish.history.user_id in seen:
+            raise ProfileError(f"user {wish.history.user_id!r} is asked for twice; name each user once.")
+        seen.add(wish.history.user_id)
+
+
+def _table(chunk: list[Wish]) -> pa.Table:
+    return pa.table(
+        {
+            "user_id": [wish.history.user_id for wish in chunk],
+            "item_ids": [list(wish.history.item_ids) for wish in chunk],
+            "weights": [None if wish.history.weights is None else list(wish.history.weights) for wish in chunk],
+            "profile": [wish.profile for wish in chunk],
+            "n_covered": [wish.n_covered for wish in chunk],
+        },
+        schema=_SCHEMA,
+    )
+
+
+def _part(root: Path, number: int) -> Path:
+    return root / f"part-{number:05d}.parquet"

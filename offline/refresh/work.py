@@ -1,0 +1,192 @@
+"""A worker: takes chunks while there are any, writes their profiles, and leaves nothing behind when it is stopped.
+
+It may be killed at any moment: what it wrote stands in the store, its chunk is taken over when its lease ends, and the
+next worker asks only for what is missing.
+"""
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from offline.profiles.backends._base import ProfileBackend
+from offline.profiles.config import ProfilesConfig, open_backend
+from offline.profiles.grounding import Grounder
+from offline.profiles.history import Catalogue
+from offline.profiles.patience import patiently
+from offline.profiles.report import ProfilesReport
+from offline.profiles.store import ProfileStore
+from offline.profiles.wanted import Prior
+from offline.profiles.writing import Writing
+from offline.progress import Progress, Silent
+from offline.refresh.heart import Heart
+from offline.refresh.jobs import JobSpec, read_spec
+from offline.refresh.leases import (
+    HaltedError,
+    Lease,
+    LeaseLostError,
+    LeaseRules,
+    end_chunk,
+    fail_chunk,
+    lease_chunk,
+    release_chunk,
+    worker_name,
+)
+from offline.refresh.snapshot import Snapshot, open_snapshot
+from shared.errors import RetortError, StoreError
+from shared.hashing import hash_json
+from shared.settings import LanguageModelSettings
+
+_logger = logging.getLogger(__name__)
+
+PATIENCE_S = 120.0  # how long one call waits for a database that is away
+OpenBackend = Callable[[ProfilesConfig, LanguageModelSettings], ProfileBackend]
+
+
+class RefreshWorker:
+    """One process (one GPU) of the factory. The model stays loaded from chunk to chunk. Use as a context manager."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: LanguageModelSettings,
+        rules: LeaseRules | None = None,
+        *,
+        progress: Progress | None = None,
+        patience_s: float = PATIENCE_S,
+        open_backend: OpenBackend = open_backend,
+    ) -> None:
+        self._engine, self._settings, self._rules = engine, settings, rules or LeaseRules()
+        self._progress, self._patience_s, self._open = progress or Silent(), patience_s, open_backend
+        self.name = worker_name()
+        self.stopping = threading.Event()
+        self._model: tuple[str, ProfileBackend] | None = None
+        self._place: tuple[str, _Place] | None = None
+
+    def __enter__(self) -> "RefreshWorker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the model."""
+        if self._model is not None:
+            self._model[1].close()
+            self._model = None
+
+    def work_on(self, job_id: str | None = None) -> int:
+        """Do chunks of one job, or of any, until none can be taken; how many were done."""
+        n_done = 0
+        while not self.stopping.is_set():
+            take = partial(lease_chunk, self._engine, self.name, self._rules, job_id)
+            lease = patiently(take, self._patience_s)
+            if lease is None:
+                break
+            n_done += self._do(lease)
+        return n_done
+
+    def work_forever(self, wake: threading.Event, poll_s: float) -> None:
+        """Look for work when woken, and every poll_s anyway: messages get lost. Ends when `stopping` is set."""
+        while not self.stopping.is_set():
+            try:
+                self.work_on()
+            except (StoreError, DBAPIError) as error:
+                _logger.warning("%s; looking again in %g s", error, poll_s)
+            wake.wait(poll_s)
+            wake.clear()
+
+    def _do(self, lease: Lease) -> bool:
+        """One chunk, whatever comes of it. True: it is done."""
+        report = ProfilesReport("")
+        try:
+            spec = patiently(lambda: read_spec(self._engine, lease.job_id), self._patience_s)
+            backend = self._backend(spec.profiles)
+        except BaseException:
+            # no fault of the chunk: another worker may be able to
+            self._settle(lambda: release_chunk(self._engine, lease, report, 0.0))
+            raise
+        heart = Heart(self._engine, lease, report, spec.profiles.spending, self._rules, self.stopping)
+        try:
+            with heart:
+                self._write(lease, spec, backend, report, heart)
+        except LeaseLostError as error:
+            _logger.warning("%s", error)
+        except HaltedError as error:
+            _logger.info("%s", error)
+            self._settle(lambda: release_chunk(self._engine, lease, report, heart.cost_usd))
+        except (KeyboardInterrupt, SystemExit):
+            self._settle(lambda: release_chunk(self._engine, lease, report, heart.cost_usd))
+            raise
+        except (StoreError, DBAPIError):
+            raise  # it was waited for long enough; the lease ends by itself
+        except Exception as error:  # noqa: BLE001 - whatever it was becomes the chunk's reason
+            self._fail(lease, report, heart.cost_usd, error)
+        else:
+            return self._settle(lambda: end_chunk(self._engine, lease, report, heart.cost_usd))
+        return False
+
+    def _write(
+        self, lease: Lease, spec: JobSpec, backend: ProfileBackend, report: ProfilesReport, heart: Heart
+    ) -> None:
+        place = self._at(lease.job_id, spec)
+        wishes = place.snapshot.chunk(lease.position)
+        priors = {one.history.user_id: Prior(one.profile, one.n_covered) for one in wishes if one.profile}
+        store = ProfileStore(self._engine, spec.tenant, self._patience_s)
+        writing = Writing(
+            spec.profiles, store, backend, place.catalogue, place.grounder, report, self._progress, kept=heart.kept
+        )
+        writing.write_chunk([wish.history for wish in wishes], priors)
+
+    def _settle(self, act: Callable[[], None]) -> bool:
+        """Write how a chunk ended; a lease that is lost by now is the other worker's affair."""
+        try:
+            patiently(act, self._patience_s)
+        except LeaseLostError as error:
+            _logger.warning("%s", error)
+            return False
+        return True
+
+    def _fail(self, lease: Lease, report: ProfilesReport, cost_usd: float, error: Exception) -> None:
+        known = isinstance(error, RetortError)
+        sentence = str(error) if known else traceback.format_exception_only(error)[-1].strip()
+        _logger.error(
+            "chunk %s of %s failed: %s", lease.position, lease.job_id[:8], sentence, exc_info=None if known else error
+        )
+        self._settle(lambda: _failed(self._engine, lease, report, cost_usd, sentence, self._rules))
+
+    def _backend(self, config: ProfilesConfig) -> ProfileBackend:
+        """The loaded model, if it is the one that is wanted; else that one, after the other has made room."""
+        wanted = hash_json([config.backend, config.options, config.parameters])
+        if self._model is None or self._model[0] != wanted:
+            self.close()
+            self._model = wanted, self._open(config, self._settings)
+        return self._model[1]
+
+    def _at(self, job_id: str, spec: JobSpec) -> "_Place":
+        if self._place is None or self._place[0] != job_id:
+            self._place = job_id, _Place(spec)
+        return self._place[1]
+
+
+def _failed(
+    engine: Engine, lease: Lease, report: ProfilesReport, cost_usd: float, sentence: str, rules: LeaseRules
+) -> None:
+    fail_chunk(engine, lease, report, cost_usd, sentence, rules)
+
+
+class _Place:
+    """What all chunks of one job share."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        self.snapshot: Snapshot = open_snapshot(spec.snapshot)
+        config = spec.profiles
+        self.catalogue = Catalogue(self.snapshot.items, config.attributes, config.item_text_chars)
+        self.grounder = Grounder(self.catalogue.vocabulary)

@@ -1,0 +1,122 @@
+"""Real worker processes over one job: killed, added, cut off from the database; every user ends up there once."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from offline.child import Child, start_child
+from offline.profiles.config import ProfilesConfig
+from offline.refresh.jobs import JobStatus, create_job, read_job
+from shared.db.migrate import upgrade
+from shared.db.models import Profile
+from shared.db.session import open_database, reading
+from tests.offline.profiles._server import Answer, FakeServer, completion, serving
+from tests.offline.refresh._factory import snapshot
+from tests.postgres import Server
+
+PATIENCE_S = 60.0
+IN_FLIGHT = 2
+StartWorker = Callable[..., Child]
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    upgrade(database_url)
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def model() -> Iterator[FakeServer]:
+    def script(_number: int, _body: dict[str, Any]) -> Answer:
+        time.sleep(0.05)
+        return completion()
+
+    with serving(script) as fake:
+        yield fake
+
+
+@pytest.fixture
+def start_worker(database_url: str, model: FakeServer, tmp_path: Path) -> Iterator[StartWorker]:
+    with ExitStack() as stack:
+
+        def start(name: str, *more: str) -> Child:
+            args = [sys.executable, "-m", "tests.offline.refresh.worker_child", database_url, model.url, *more]
+            return stack.enter_context(start_child(args, name, log=tmp_path / f"{name}.log"))
+
+        yield start
+
+
+def new_job(engine: Engine, folder: Path, n_users: int, chunk_users: int) -> str:
+    options = {"model": "m", "concurrency": IN_FLIGHT, "backoff_s": 0.01}
+    config = ProfilesConfig(backend="openai", domain="movies", options=options, chunk_users=chunk_users)
+    return create_job(engine, "test", config, snapshot(folder / "snapshot", n_users, chunk_users))
+
+
+def wait(engine: Engine, job_id: str, wanted: Callable[[JobStatus], bool], *workers: Child) -> JobStatus:
+    end = time.monotonic() + PATIENCE_S
+    while not wanted(status := read_job(engine, job_id)):
+        logs = "\n".join(f"--- {one.name}\n{one.tail()}" for one in workers)
+        assert time.monotonic() < end, f"{status}\n{logs}"
+        time.sleep(0.05)
+    return status
+
+
+def stored_users(engine: Engine) -> Counter[str]:
+    with reading(engine) as session:
+        return Counter(session.scalars(sa.select(Profile.user_id).filter_by(status="done")))
+
+
+def test_three_workers_two_killed_one_added(
+    engine: Engine, model: FakeServer, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    n_users = 120
+    job_id = new_job(engine, tmp_path, n_users, 6)
+    crew = [start_worker(f"worker-{n}") for n in range(3)]
+    wait(engine, job_id, lambda job: len(job.owners) == 3, *crew)
+    for victim in crew[:2]:
+        victim.process.kill()
+        victim.process.wait()
+    crew.append(start_worker("worker-3"))
+    status = wait(engine, job_id, lambda job: job.status != "running", *crew)
+    assert status.status == "done"
+    assert status.users_done == n_users
+    assert stored_users(engine) == Counter(f"user-{n}" for n in range(n_users))
+    # only what the killed two had in flight was asked a second time
+    assert n_users <= len(model.bodies) <= n_users + 2 * IN_FLIGHT
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_database_that_goes_away_changes_nothing(
+    engine: Engine,
+    postgres_server: Server,
+    model: FakeServer,
+    start_worker: StartWorker,
+    tmp_path: Path,
+) -> None:
+    n_users = 60
+    job_id = new_job(engine, tmp_path, n_users, 6)
+    worker = start_worker("worker")
+    wait(engine, job_id, lambda job: job.users_done > 6, worker)
+    name = engine.url.database
+    engine.dispose()
+    with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        time.sleep(3.0)
+        assert worker.process.poll() is None, worker.tail()
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+    status = wait(engine, job_id, lambda job: job.status != "running", worker)
+    assert status.status == "done"
+    assert stored_users(engine) == Counter(f"user-{n}" for n in range(n_users))
+    assert "cannot be used" in worker.log.read_text()

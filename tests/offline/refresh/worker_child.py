@@ -1,0 +1,40 @@
+"""A real worker process: `python -m tests.offline.refresh.worker_child DATABASE_URL MODEL_URL [REDIS_URL]`.
+
+Without Redis it only polls; with it, it is a Celery worker of the queue `gpu-llm`. Leases are short, as tests are.
+"""
+
+import logging
+import signal
+import sys
+import threading
+
+from offline.refresh.leases import LeaseRules
+from offline.refresh.work import RefreshWorker
+from shared.db.session import open_database
+from shared.settings import LanguageModelSettings
+
+RULES = LeaseRules(lease_s=2.0, beat_s=0.3, max_attempts=5, backoff_s=0.2)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    database_url, model_url, *rest = sys.argv[1:]
+    settings = LanguageModelSettings(_env_file=None, openai_base_url=model_url)  # type: ignore[call-arg]
+    engine = open_database(database_url)
+    with RefreshWorker(engine, settings, RULES, patience_s=30.0) as worker:
+        if rest:
+            from offline.refresh.celery import serve_refreshes
+
+            from offline.tasks import make_app
+            from offline.worker import run_worker
+
+            app = make_app(rest[0])
+            with serve_refreshes(app, worker, poll_s=float(rest[1])):
+                run_worker(app, ["gpu-llm"])
+        else:
+            signal.signal(signal.SIGTERM, lambda *_: worker.stopping.set())
+            worker.work_forever(threading.Event(), poll_s=0.2)
+
+
+if __name__ == "__main__":
+    main()
