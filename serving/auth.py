@@ -20,6 +20,7 @@ from shared.errors import RetortError
 from shared.keys import DEFAULT_TENANT
 
 _BEARER = b"bearer "
+_DAY_S = 86_400
 
 
 class Scope(StrEnum):
@@ -38,7 +39,8 @@ class KeyEntry(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: frozenset[Scope]
     tenant: str = Field(DEFAULT_TENANT, pattern=r"^[a-z0-9_-]{1,64}$")
-    per_second: float = Field(0.0, ge=0, description="0: no limit")
+    per_second: float = Field(0.0, ge=0, description="0: no limit; counted by each worker for itself")
+    per_day: int = Field(0, ge=0, description="0: no limit; days end at midnight UTC; counted as above")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,34 @@ class Bucket:
         return (1 - self._left) / self._rate
 
 
+class Quota:
+    """So many a day; days end at midnight UTC."""
+
+    def __init__(self, per_day: int, clock: Callable[[], float] = time.time) -> None:
+        self._per_day = per_day
+        self._clock = clock
+        self._day = 0
+        self._used = 0
+
+    def take(self) -> float:
+        """0 and one fewer left, or the seconds until the day ends."""
+        now_s = self._clock()
+        today = int(now_s // _DAY_S)
+        # Only a later day starts anew: a clock that goes back and forth gives nothing.
+        if today > self._day:
+            self._day, self._used = today, 0
+        if self._used < self._per_day:
+            self._used += 1
+            return 0.0
+        return max(1.0, (self._day + 1) * _DAY_S - now_s)
+
+
 class Door:
     """Lets callers in. Without keys everybody may do everything, and the entry point binds to loopback only."""
 
     def __init__(self, entries: tuple[KeyEntry, ...] = (), clock: Callable[[], float] = time.monotonic) -> None:
         self._entries = entries
+        self._quotas = {entry.name: Quota(entry.per_day) for entry in entries if entry.per_day}
         self._buckets = {entry.name: Bucket(entry.per_second, clock) for entry in entries if entry.per_second}
 
     @property
@@ -104,6 +129,12 @@ class Door:
         if wait_s:
             raise Problem(
                 429, "This key's rate is used up; slow down.", headers={"retry-after": str(math.ceil(wait_s))}
+            )
+        quota = self._quotas.get(entry.name)
+        wait_s = quota.take() if quota is not None else 0.0
+        if wait_s:
+            raise Problem(
+                429, "This key's quota for today is used up.", headers={"retry-after": str(math.ceil(wait_s))}
             )
         return Caller(entry.tenant, entry.scopes, entry.name)
 

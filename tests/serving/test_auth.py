@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from serving.auth import Bucket, Door, KeyEntry, Scope, new_key, read_keys
+from serving.auth import Bucket, Door, KeyEntry, Quota, Scope, new_key, read_keys
 from serving.problems import Problem
 from shared.errors import RetortError
 from tests.serving.conftest import MakeClient
@@ -108,6 +108,16 @@ def test_a_bucket_refills_with_time_and_never_by_a_clock_that_goes_back() -> Non
     now[0] = 1e9
     assert [bucket.take(), bucket.take()] == [0.0, 0.0]
     assert bucket.take() > 0
+
+
+def test_a_quota_lasts_a_day_whatever_the_clock_does() -> None:
+    now = [10 * 86_400.0]
+    quota = Quota(2, lambda: now[0])
+    assert [quota.take(), quota.take(), quota.take()] == [0.0, 0.0, 86_400.0]
+    now[0] -= 86_400
+    assert quota.take() > 0
+    now[0] += 2 * 86_400
+    assert quota.take() == 0.0
 
 
 @pytest.mark.parametrize(
