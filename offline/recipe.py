@@ -73,11 +73,13 @@ class Recipe:
         return replace(self, objectives=(), name=f"{self.name} (plain)")
 
     def knowledge(self) -> frozenset[str]:
-        """Which parts of the teacher its objectives use: "users", "items"."""
+        """Which parts of the teacher its objectives use: "users", "items", "lists"."""
         needs: set[str] = set()
         for objective in self.objectives:
-            needs |= set(getattr(load_plugin(OBJECTIVES, objective.name), "NEEDS", ("users",)))
+            needs |= objective.needs
         if needs and self.teacher.control == "history_mean":
+            needs.add("items")
+        if "lists" in needs and self.teacher.lists == "text_encoder":
             needs.add("items")
         return frozenset(needs)
 

@@ -31,6 +31,11 @@ class ObjectiveConfig(Section):
     match_scale: bool = False
     scale_cap: float = Field(100.0, gt=0)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Which parts of the teacher are read: "users", "items", "lists"."""
+        return frozenset({"users"})
+
     def active(self, epoch: int) -> bool:
         """Whether the objective takes part in this epoch; with weight 0 it never does."""
         last = self.last_epoch

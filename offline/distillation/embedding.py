@@ -30,6 +30,10 @@ class Config(ObjectiveConfig):
     def active(self, epoch: int) -> bool:
         return False
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"items"})
+
 
 class Model(Objective):
     """Learns by the student's own loss, through the item table."""

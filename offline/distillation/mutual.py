@@ -25,6 +25,10 @@ class Config(ObjectiveConfig):
     positions: Positions = Field("last", description="last: only the newest asked position of a sequence (cheaper)")
     weigh_samples: bool = Field(True, description="by the ratio of the two ranks; false: all alike")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"lists"})
+
 
 class Model(Objective):
     """T² · mean over positions of weight · KL."""

@@ -36,6 +36,10 @@ class Config(ObjectiveConfig):
     gamma_consistency: float = Field(0.1, ge=0)
     negatives: int = Field(512, ge=0, description="repaired: sampled competitors of the candidates; 0: the catalogue")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"lists"})
+
 
 class Model(Objective):
     """Weights (M, K) times losses (M, K), summed over a list, averaged over lists."""

@@ -29,6 +29,10 @@ class Config(ObjectiveConfig):
     pooling: Pooling = Field("mean", description="users")
     gamma: float = Field(0.1, description="of exponential pooling")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({self.among})
+
 
 class Model(Objective):
     """Mean squared difference of centred cosines over pairs."""

@@ -31,6 +31,10 @@ class Config(ObjectiveConfig):
     temperature: float = Field(0.05, gt=0, description="of the teacher's softmax over cosines")
     negatives: int = Field(512, ge=0, description="sampled competitors; 0: the catalogue")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"users", "items"})
+
 
 class Model(Objective):
     """Cross-entropy from the profile's nearest items to what the newest state scores."""

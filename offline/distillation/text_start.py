@@ -28,6 +28,10 @@ class Config(ObjectiveConfig):
     def active(self, epoch: int) -> bool:
         return False
 
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"items"})
+
 
 class Model(Objective):
     """Acts once, before the first epoch; items without text keep their random start."""

@@ -10,7 +10,18 @@ from offline.data.split import Split
 from offline.profiles.vectors import read_vectors
 from offline.progress import Progress, Silent
 from offline.teachers import controls
-from offline.teachers.teacher import Aligned, BoolArray, Teacher, align_items, align_users
+from offline.teachers.lists import DISTRIBUTIONS, RANKINGS, read_distributions, read_rankings
+from offline.teachers.published import read_published_rankings
+from offline.teachers.teacher import (
+    Aligned,
+    BoolArray,
+    Distributions,
+    Rankings,
+    Teacher,
+    align_items,
+    align_users,
+)
+from offline.teachers.text_encoder import TextEncoderConfig, text_encoder_lists
 from shared.errors import TeacherError
 
 
@@ -23,6 +34,13 @@ class TeacherConfig(Section):
     seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
     n_components: int = Field(64, ge=1, description="history_pca: width")
     min_coverage: float = Field(0.0, ge=0, le=1, description="share of users with a history who must have one")
+    lists: Literal["none", "text_encoder", "file", "published"] = Field(
+        "none", description="where ranked items and distributions come from; the last two read `lists_path`"
+    )
+    lists_path: Path | None = Field(
+        None, description="file: a folder with rankings.parquet, distributions.parquet or both; published: its folder"
+    )
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
 
 
 def build_teacher(
@@ -44,11 +62,14 @@ def build_teacher(
         _report(split, arm, config, progress)
     if items is not None:
         progress.say(f"{items.present.sum()} of {len(items.present) - 1} items have a text vector")
+    rankings, distributions = _lists(split, items, config, progress)
     return Teacher(
         None if arm is None else arm.vectors,
         None if arm is None else arm.present,
         None if items is None else items.vectors,
         None if items is None else items.present,
+        rankings,
+        distributions,
     )
 
 
@@ -65,6 +86,30 @@ def _items(split: Split, path: Path | None) -> Aligned | None:
         return None
     stored = read_vectors(path, "item_id")
     return align_items(split.item_index, stored.ids, stored.vectors)
+
+
+def _lists(
+    split: Split, items: Aligned | None, config: TeacherConfig, progress: Progress
+) -> tuple[Rankings | None, Distributions | None]:
+    """What the teacher would recommend at moments of the train histories."""
+    if config.lists == "none":
+        return None, None
+    if config.lists == "text_encoder":
+        if items is None:
+            raise TeacherError("[teacher] lists = 'text_encoder' needs item vectors; give the items a text.")
+        told = text_encoder_lists(split, items.vectors, items.present, config.text_encoder, progress)
+        return told.rankings, told.distributions
+    if config.lists_path is None:
+        raise TeacherError(f"[teacher] lists = {config.lists!r} needs lists_path, the folder that holds them.")
+    if config.lists == "published":
+        return read_published_rankings(config.lists_path, split), None
+    rankings, distributions = config.lists_path / RANKINGS, config.lists_path / DISTRIBUTIONS
+    if not rankings.exists() and not distributions.exists():
+        raise TeacherError(f"{config.lists_path} has neither {RANKINGS} nor {DISTRIBUTIONS}; name another lists_path.")
+    return (
+        read_rankings(rankings, split) if rankings.exists() else None,
+        read_distributions(distributions, split) if distributions.exists() else None,
+    )
 
 
 def _control(split: Split, users: Aligned | None, items: Aligned | None, config: TeacherConfig) -> Aligned | None:

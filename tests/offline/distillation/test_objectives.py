@@ -130,3 +130,20 @@ def test_exponential_pooling_prefers_what_is_new() -> None:
     states = torch.tensor([[[0.0], [1.0]]])
     expected = np.e / (1 + np.e)
     assert pool(states, torch.ones(1, 2, dtype=torch.bool)).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", plugin_names(PACKAGE))
+def test_what_an_objective_says_it_needs_is_all_it_needs(name: str) -> None:
+    module = load_plugin(PACKAGE, name)
+    for knobs in ({}, {"among": "users"}) if name == "relational" else ({},):
+        config = module.Config(name=name, **knobs)
+        full = teacher_of(SPLIT)
+        parts = {
+            "users": {"user_vectors": full.user_vectors, "has_user": full.has_user},
+            "items": {"item_vectors": full.item_vectors, "has_item": full.has_item},
+            "lists": {"rankings": full.rankings, "distributions": full.distributions},
+        }
+        given = {key: value for need in config.needs for key, value in parts[need].items()}
+        module.Model(config, student(), Teacher(**given))
+        with pytest.raises(TeacherError, match=name):
+            module.Model(config, student(), Teacher())
