@@ -76,7 +76,7 @@ class ErasureDocument(BaseModel):
 
 def router(services: Services) -> APIRouter:
     """All `/users` routes; longer paths first, ids may hold slashes."""
-    routes = APIRouter(tags=["users"], responses=problems(400, 401, 403, 422, 429, 503))
+    routes = APIRouter(tags=["users"], responses=problems(400, 401, 403, 404, 413, 422, 429, 503))
     people, histories = services.people, services.histories
 
     def owner_of(request: Request, user_id: str, scope: Scope) -> Owner:

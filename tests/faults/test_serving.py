@@ -81,7 +81,7 @@ def test_swaps_and_rollbacks_under_load_fail_nobody(bundles: list[Path], tmp_pat
     with serving_process(tmp_path, database_url=database_url, retort_follow_every_s=0.02) as server:
         server.ready()
         with Load(server.url) as load_:
-            for turn in range(30):
+            for turn in range(16):
                 if turn % 2:
                     registry.rollback(engine)
                 else:
@@ -139,8 +139,8 @@ def test_overload_is_refused_at_once_and_passes(bundles: list[Path], tmp_path: P
         tmp_path, prelude=slow, retort_bundle=bundles[0], retort_max_waiting=8, retort_max_batch=1
     ) as server:
         server.ready()
-        with Load(server.url, callers=32) as crowd:
-            time.sleep(2.0)
+        with Load(server.url, callers=24) as crowd:
+            time.sleep(1.0)
         assert set(crowd.statuses) == {200, 503}
         assert not crowd.broken
         with Load(server.url, callers=2) as few:
@@ -181,26 +181,25 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("damage", ["flip", "half", "gone"])
-def test_a_damaged_bundle_never_answers(bundles: list[Path], tmp_path: Path, damage: str) -> None:
+def test_damaged_bundles_never_answer(bundles: list[Path], tmp_path: Path) -> None:
     database_url = f"sqlite:///{tmp_path / 'retort.db'}"
     upgrade(database_url)
     engine = open_database(database_url)
-    bad = make_bundle(tmp_path, seed=7)
-    for path in (bundles[0], bad):
+    damaged = {how: make_bundle(tmp_path, seed=seed) for seed, how in enumerate(("flip", "half", "gone"), start=7)}
+    for path in (bundles[0], *damaged.values()):
         registry.publish(engine, read_manifest(path), str(path))
     registry.promote(engine, bundles[0].name)
     with serving_process(tmp_path, database_url=database_url, retort_follow_every_s=0.05) as server:
         server.ready()
-        _damage(bad, damage)
-        registry.promote(engine, bad.name)
-        until = time.monotonic() + 10
-        while not (refusals := httpx.get(f"{server.url}/models").json()["models"][0]["refusals"]):
-            assert time.monotonic() < until
-            time.sleep(0.02)
-        answer = httpx.post(f"{server.url}/recommend", json=REQUEST).json()
-        assert answer["model"]["version"] == bundles[0].name
-        assert refusals[0]["reason"]
+        for refused, (how, path) in enumerate(damaged.items(), start=1):
+            _damage(path, how)
+            registry.promote(engine, path.name)
+            until = time.monotonic() + 20
+            while len(httpx.get(f"{server.url}/models").json()["models"][0]["refusals"]) < refused:
+                assert time.monotonic() < until, how
+                time.sleep(0.02)
+            answer = httpx.post(f"{server.url}/recommend", json=REQUEST).json()
+            assert answer["model"]["version"] == bundles[0].name, how
     engine.dispose()
 
 

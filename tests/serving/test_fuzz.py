@@ -42,7 +42,7 @@ def bundle_serves(bundle_path: Path) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
 def test_whatever_is_sent(operation: schemathesis.APIOperation, mode: GenerationMode) -> None:
     @settings(
-        max_examples=15,
+        max_examples=8,
         deadline=None,
         database=None,
         derandomize=True,
