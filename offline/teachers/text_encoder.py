@@ -84,9 +84,7 @@ def text_encoder_lists(
     reading = _Reading(split.train, vectors_NP, known_N, config)
     events = reading.askable
     if not len(events):
-        raise TeacherError(
-            "the text encoder has no event to be asked about: no train row goes on after an item with a text."
-        )
+        raise TeacherError("the text encoder is asked nothing: no train row goes on after an item with a text.")
     users = np.repeat(np.arange(len(split.train)), split.train.lengths)
     folds = np.random.default_rng(config.seed).integers(max(1, config.folds), size=len(split.train))
     lists = _Lists(len(events), config)

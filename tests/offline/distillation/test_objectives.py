@@ -13,6 +13,7 @@ from offline.progress import Silent
 from offline.students._base import Student
 from offline.teachers.teacher import Teacher
 from offline.training.loop import TrainingConfig, fit
+from shared.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import ITEMS_BT, SPLIT, USERS_B, output, student
 
