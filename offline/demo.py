@@ -4,11 +4,12 @@ Profiles → vectors → UMAP → a plain and a distilled student → ONNX → s
 the API answers, an event is posted, the answer changes. Everything made lies under RETORT_HOME; a second run reuses it.
 """
 
+import os
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import orjson
@@ -38,6 +39,7 @@ from shared.registry import CHAMPION
 from shared.settings import LanguageModelSettings, Settings
 
 _RECIPE = "demo"
+_ARMS = 2  # plain and distilled, each by a worker of its own
 _USUAL_PORT = 8000
 _LOOK_EVERY_S = 0.2
 _READY_S = 60.0
@@ -56,10 +58,9 @@ def run_demo(*, leave: bool) -> None:
         recipe = load_recipe(_RECIPE)
         _introduce(console, redis.story, engine, recipe)
         arms = {"plain": load_recipe(_RECIPE, ["objectives=[]"]), "distilled": recipe}
-        with start_child(
-            [sys.executable, "-m", "offline.cli", "worker"], "worker", log=out / "worker.log", env=environment
-        ) as worker:
-            _train(console, engine, redis.url, arms, out, worker)
+        with ExitStack() as workers:
+            started_workers = [workers.enter_context(_worker(name, environment, out)) for name in arms]
+            _train(console, engine, redis.url, arms, out, started_workers)
         lines = {name: _line(arm, engine, out) for name, arm in arms.items()}
         outcomes = {name: outcome_of(line) for name, line in lines.items()}
         published = publish_to(engine, outcomes["distilled"].bundle, settings.bundles_dir, CHAMPION)
@@ -89,8 +90,10 @@ def _introduce(console: Console, redis_story: str, engine: Engine, recipe: Recip
         console.print(line, markup=False, highlight=False)
 
 
-def _train(console: Console, engine: Engine, redis_url: str, arms: dict[str, Recipe], out: Path, worker: Child) -> None:
-    """Submit all arms to the worker and watch them to their end."""
+def _train(
+    console: Console, engine: Engine, redis_url: str, arms: dict[str, Recipe], out: Path, workers: list[Child]
+) -> None:
+    """Submit all arms to the workers and watch them to their end."""
     app = make_app(redis_url)
     run_ids = {}
     for name, recipe in arms.items():
@@ -98,18 +101,27 @@ def _train(console: Console, engine: Engine, redis_url: str, arms: dict[str, Rec
         run_ids[name] = status.create_run(engine, f"{_RECIPE}_{name}", recipe.raw, out, out, steps)
         send_step(app, run_ids[name], steps[0].name, steps[0].queue)
     with _bars(console) as bars:
-        tasks = {name: bars.add_task(name, total=None, what="waiting for the worker") for name in arms}
+        tasks = {name: bars.add_task(name, total=None, what="waiting for a worker") for name in arms}
         told: set[tuple[str, str]] = set()
         while True:
-            worker.check("the worker ended before its work was done")
+            for worker in workers:
+                worker.check("it ended before its work was done")
             runs = {name: status.read_run(engine, run_id) for name, run_id in run_ids.items()}
             for name, run in runs.items():
                 _show_progress(bars, tasks[name], name, run, told)
                 if run.status == FAILED:
-                    raise RetortError(f"the {name} run failed in {run.error} Read {worker.log}.")
+                    raise RetortError(f"the {name} run failed in {run.error} Read {out}/worker-*.log.")
             if all(run.status == DONE for run in runs.values()):
                 return
             time.sleep(_LOOK_EVERY_S)
+
+
+def _worker(name: str, environment: dict[str, str], out: Path) -> AbstractContextManager[Child]:
+    """A worker with its share of the cores: threads that outnumber cores spend their time waiting for each other."""
+    threads = str(max(1, (os.cpu_count() or 1) // _ARMS))
+    environment = {**environment, "OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
+    args = [sys.executable, "-m", "offline.cli", "worker"]
+    return start_child(args, f"worker {name}", log=out / f"worker-{name}.log", env=environment)
 
 
 def _bars(console: Console) -> Progress:
