@@ -31,6 +31,9 @@ class TeacherConfig(Section):
     control: Literal["none", "shuffled", "gaussian", "history_mean", "history_pca"] = Field(
         "none", description="none: the real profiles; else a teacher that knows less, for comparison"
     )
+    item_control: Literal["none", "shuffled", "gaussian"] = Field(
+        "none", description="none: the items' own text vectors; else vectors of other items, or noise, for comparison"
+    )
     seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
     n_components: int = Field(64, ge=1, description="history_pca: width")
     min_coverage: float = Field(0.0, ge=0, le=1, description="share of users with a history who must have one")
@@ -56,7 +59,7 @@ def build_teacher(
     """
     config, progress = config or TeacherConfig(), progress or Silent()
     users = _users(split, user_vectors_path)
-    items = _items(split, item_vectors_path)
+    items = _item_arm(_items(split, item_vectors_path), config, progress)
     arm = _control(split, users, items, config)
     if arm is not None:
         _report(split, arm, config, progress)
@@ -86,6 +89,17 @@ def _items(split: Split, path: Path | None) -> Aligned | None:
         return None
     stored = read_vectors(path, "item_id")
     return align_items(split.item_index, stored.ids, stored.vectors)
+
+
+def _item_arm(items: Aligned | None, config: TeacherConfig, progress: Progress) -> Aligned | None:
+    """The items' vectors, or a control arm that has as many and as spread ones."""
+    if config.item_control == "none":
+        return items
+    if items is None:
+        raise TeacherError(f"[teacher] item_control = {config.item_control!r} needs item vectors; give items a text.")
+    make = controls.shuffled if config.item_control == "shuffled" else controls.gaussian
+    progress.say(f"the items' vectors are a control arm: {config.item_control}")
+    return Aligned(make(items.vectors, items.present, config.seed), items.present.copy())
 
 
 def _lists(

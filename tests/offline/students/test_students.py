@@ -204,3 +204,9 @@ def test_weight_0_is_bit_identical_to_plain(name: str, tmp_path: Path) -> None:
         weights.append(student.state_dict())
     for key, value in weights[0].items():
         assert torch.equal(value, weights[1][key]), key
+
+
+def test_a_graph_keeps_nothing_of_the_machine_that_wrote_it(graphs: dict[str, bytes]) -> None:
+    for name, graph in graphs.items():
+        assert b".py" not in graph, name
+        assert b"site-packages" not in graph, name

@@ -143,3 +143,17 @@ def test_control_arms_change_no_input() -> None:
     np.testing.assert_array_equal(USER_VECTORS, before)
     with pytest.raises(TeacherError, match="at least two"):
         controls.shuffled(USER_VECTORS, np.arange(N_USERS) == 3, 1)
+
+
+@pytest.mark.parametrize("arm", ["shuffled", "gaussian"])
+def test_item_arms_keep_the_mask_and_no_items_own_text(arm: str, split: Split, items: Path) -> None:
+    config = TeacherConfig(item_control=arm)  # type: ignore[arg-type]
+    real, made = build_teacher(split, None, items), build_teacher(split, None, items, config)
+    assert real.item_vectors is not None
+    assert made.item_vectors is not None
+    assert np.array_equal(real.has_item, made.has_item)  # type: ignore[arg-type]
+    known = np.flatnonzero(real.has_item)  # type: ignore[arg-type]
+    assert not any(np.allclose(real.item_vectors[item], made.item_vectors[item]) for item in known)
+    assert not made.item_vectors[0].any()
+    with pytest.raises(TeacherError, match="needs item vectors"):
+        build_teacher(split, None, None, config)
