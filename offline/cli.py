@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from offline.refresh.cli import app as refresh_app
 from shared.errors import RetortError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ history_app = typer.Typer(help="Histories in Redis.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
 app.add_typer(history_app, name="history")
+app.add_typer(refresh_app, name="refresh")
 
 DataDir = Annotated[Path | None, typer.Option("--data", help="directory of the raw files; made-up data needs none")]
 OutDir = Annotated[Path, typer.Option("--out", help="directory for what is made; finished work in it is reused")]

@@ -23,7 +23,7 @@ from offline.status import RunStatus
 from shared.errors import RetortError, StoreError
 
 STEP_TASK = "offline.step"
-QUEUES = ("cpu", "gpu")
+QUEUES = ("cpu", "gpu", "gpu-llm")
 VISIBILITY_S = 120
 _LOOK_AGAIN_S = 10
 _MAX_ATTEMPTS = 5

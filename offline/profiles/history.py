@@ -48,6 +48,10 @@ class Catalogue:
         """The words that claims about these items can be made with."""
         return read_vocabulary(self._facts.values())
 
+    def facts(self, item_id: str) -> Facts | None:
+        """What is known of an item."""
+        return self._facts.get(item_id)
+
     def count(self, item_ids: Iterable[str]) -> int:
         """How many of these are known."""
         return sum(item_id in self._facts for item_id in item_ids)

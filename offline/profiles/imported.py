@@ -116,7 +116,7 @@ def import_profiles(
         with_history.add(history.user_id)
         if (record := records.get(history.user_id)) is not None:
             events, _ = catalogue.events(history, config.max_history)
-            ours.append(_checked(record, events, grounder, config))
+            ours.append(replace(_checked(record, events, grounder, config), n_events=len(history.item_ids)))
     check_coverage(options, records, with_history)
     store.save(ours)
     _fill(report, ours, len(records), len(with_history))
@@ -148,4 +148,4 @@ def _checked(record: Record, events: Sequence[Event], grounder: Grounder, config
     grounding = grounder.ground(record.text, events)
     if config.trust.reject_imported and (problem := grounding.problem(config.trust)):
         return replace(record, text=None, error=problem)
-    return replace(record, n_events=len(events), grounding=grounding.score)
+    return replace(record, grounding=grounding.score)

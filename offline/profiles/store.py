@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -51,6 +52,14 @@ class Stored(NamedTuple):
     grounding: float | None
 
 
+class Latest(NamedTuple):
+    """A user's newest profile; n_events: length of the history that it was written from, None where unknown."""
+
+    text: str
+    n_events: int | None
+    created_at: datetime
+
+
 class ProfileStore:
     """The `profiles` table of one tenant."""
 
@@ -83,6 +92,22 @@ class ProfileStore:
                     found[user_id, digest] = Stored(text if status == DONE else None, error, grounding)
         return found
 
+    def latest(self, question: Question, user_ids: Sequence[str], *, any_model: bool = False) -> dict[str, Latest]:
+        """The newest text of each user, whatever history it was written from; any_model: whoever wrote it."""
+        return patiently(lambda: self._latest(question, user_ids, any_model), self._patience_s)
+
+    def _latest(self, question: Question, user_ids: Sequence[str], any_model: bool) -> dict[str, Latest]:
+        where = self._where(question, any_model)
+        columns = (Profile.user_id, Profile.text, Profile.n_events, Profile.created_at)
+        found: dict[str, Latest] = {}
+        with reading(self._engine) as session:
+            for some in batches(user_ids, _ROWS_AT_ONCE):
+                query = sa.select(*columns).where(*where, Profile.user_id.in_(some), Profile.status == DONE)
+                for user_id, text, n_events, created_at in session.execute(query.order_by(Profile.created_at)):
+                    if text is not None:
+                        found[user_id] = Latest(text, n_events, created_at)
+        return found
+
     def save(self, records: Sequence[Record]) -> None:
         """Write or replace; all of them or, on an error, none."""
         if records:
@@ -99,12 +124,12 @@ class ProfileStore:
         with reading(self._engine) as session:
             return session.execute(sa.select(sa.func.count()).select_from(Profile).where(*where)).scalar_one()
 
-    def _where(self, question: Question) -> tuple[sa.ColumnElement[bool], ...]:
+    def _where(self, question: Question, any_model: bool = False) -> tuple[sa.ColumnElement[bool], ...]:
         return (
             Profile.tenant == self._tenant,
             Profile.aspect == question.aspect,
             Profile.prompt_version == question.prompt_version,
-            Profile.model == question.model,
+            sa.true() if any_model else Profile.model == question.model,
             Profile.parameters_hash == question.parameters_hash,
         )
 

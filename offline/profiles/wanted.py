@@ -20,7 +20,8 @@ class Prior(NamedTuple):
 class Wanted(NamedTuple):
     """One user's profile of one aspect; `parts` are the profiles that it combines.
 
-    prior: the profile so far, which the last n_new events carry on; None: the whole history is read.
+    prior: the profile so far, which the last n_new events carry on; None: the whole history is read. n_history: events
+    of the whole history, those of unknown items and those beyond max_history included.
     """
 
     user_id: str
@@ -29,6 +30,7 @@ class Wanted(NamedTuple):
     parts: dict[str, str] | None = None
     prior: str | None = None
     n_new: int = 0
+    n_history: int = 0
 
 
 def wanted_of(
@@ -49,7 +51,9 @@ def wanted_of(
             if prior is not None:
                 n_new = min(catalogue.count(history.item_ids[prior.n_covered :]), len(events))
             text = prior.text if prior is not None and 0 < n_new < len(events) else None
-            wanted.append(Wanted(history.user_id, history_hash(events), events, None, text, n_new))
+            wanted.append(
+                Wanted(history.user_id, history_hash(events), events, None, text, n_new, len(history.item_ids))
+            )
         else:
             report.without_history += 1
     return wanted
@@ -64,5 +68,7 @@ def combinable(wanted: Sequence[Wanted], questions: Sequence[Question], store: P
         stored = {aspect: by_key.get((one.user_id, one.history_hash)) for aspect, by_key in found.items()}
         texts = {aspect: answer.text for aspect, answer in stored.items() if answer is not None and answer.text}
         if texts:
-            able.append(Wanted(one.user_id, hash_json([one.history_hash, texts]), one.events, texts))
+            able.append(
+                Wanted(one.user_id, hash_json([one.history_hash, texts]), one.events, texts, None, 0, one.n_history)
+            )
     return able

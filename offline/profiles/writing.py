@@ -137,7 +137,7 @@ class Writing:
             outcome.prompt_tokens,
             outcome.completion_tokens,
             outcome.error,
-            n_events=len(one.events),
+            n_events=one.n_history or len(one.events),
             cost_usd=self.config.spending.cost_usd(outcome.prompt_tokens, outcome.completion_tokens),
             grounding=outcome.grounding,
         )

@@ -65,6 +65,7 @@ class RefreshWorker:
         self._progress, self._patience_s, self._open = progress or Silent(), patience_s, open_backend
         self.name = worker_name()
         self.stopping = threading.Event()
+        self.grace_s = 30.0  # for the answers in flight, when told to stop
         self._model: tuple[str, ProfileBackend] | None = None
         self._place: tuple[str, _Place] | None = None
 

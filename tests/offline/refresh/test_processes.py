@@ -16,6 +16,8 @@ from sqlalchemy import Engine
 from offline.child import Child, start_child
 from offline.profiles.config import ProfilesConfig
 from offline.refresh.jobs import JobStatus, create_job, read_job
+from offline.refresh.messages import send_look
+from offline.tasks import make_app
 from shared.db.migrate import upgrade
 from shared.db.models import Profile
 from shared.db.session import open_database, reading
@@ -94,6 +96,40 @@ def test_three_workers_two_killed_one_added(
     assert stored_users(engine) == Counter(f"user-{n}" for n in range(n_users))
     # only what the killed two had in flight was asked a second time
     assert n_users <= len(model.bodies) <= n_users + 2 * IN_FLIGHT
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_message_wakes_a_worker_and_copies_of_it_do_no_harm(
+    engine: Engine, model: FakeServer, start_worker: StartWorker, redis_url: str, tmp_path: Path
+) -> None:
+    worker = start_worker("celery", redis_url, "3600")
+    app = make_app(redis_url)
+    # it looked once at its start, found nothing, and would look again in an hour
+    end = time.monotonic() + PATIENCE_S
+    while "ready" not in worker.log.read_text():
+        assert time.monotonic() < end, worker.tail()
+        time.sleep(0.1)
+    job_id = new_job(engine, tmp_path, 12, 3)
+    for _ in range(5):
+        assert send_look(app)
+    status = wait(engine, job_id, lambda job: job.status == "done", worker)
+    assert (status.written, len(model.bodies)) == (12, 12)
+    worker.process.terminate()
+    assert worker.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_broker_that_loses_every_message_costs_no_profile(
+    engine: Engine, model: FakeServer, start_worker: StartWorker, redis_url: str, tmp_path: Path
+) -> None:
+    worker = start_worker("celery", redis_url, "0.5")
+    job_id = new_job(engine, tmp_path, 6, 3)
+    wait(engine, job_id, lambda job: job.status == "done", worker)
+    assert len(model.bodies) == 6
+
+
+def test_a_broker_that_is_away_is_no_failure() -> None:
+    assert not send_look(make_app("redis://127.0.0.1:1/0"))
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -23,8 +23,7 @@ def main() -> None:
     engine = open_database(database_url)
     with RefreshWorker(engine, settings, RULES, patience_s=30.0) as worker:
         if rest:
-            from offline.refresh.celery import serve_refreshes
-
+            from offline.refresh.messages import serve_refreshes
             from offline.tasks import make_app
             from offline.worker import run_worker
 

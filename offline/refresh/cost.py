@@ -1,0 +1,124 @@
+"""What profiles cost: tokens measured on real prompts of a sample, then money, GPU hours and storage for any number.
+
+Nothing here is a price list: prices and rates are stated by the person who asks, or measured by a calibration run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from offline.config import Section
+from offline.profiles.backends._base import Message
+from offline.profiles.backends._tokens import TokenCounter, estimated_tokens
+from offline.profiles.config import ProfilesConfig, writers
+from offline.profiles.history import Catalogue, UserHistory
+
+_BYTES_PER_ROW = 420  # of one profile in the database beside its text: keys, hashes, index entries
+_REDIS_BYTES_PER_EVENT = 40
+_SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class TokenModel:
+    """prompt tokens = base + per_event × events that are read; an update reads the old profile besides."""
+
+    base: float
+    per_event: float
+    profile: float
+    aspects: int = 1
+
+    def __call__(self, n_events: int, update: bool) -> float:
+        """Prompt and answer of one user."""
+        return self.prompt(n_events, update) + self.answer()
+
+    def prompt(self, n_events: int, update: bool) -> float:
+        """What is read."""
+        return self.aspects * (self.base + self.per_event * n_events + (self.profile if update else 0.0))
+
+    def answer(self) -> float:
+        """What is written."""
+        return self.aspects * self.profile
+
+
+def calibrate(
+    sample: Sequence[UserHistory],
+    catalogue: Catalogue,
+    config: ProfilesConfig,
+    answer_tokens: float,
+    count: TokenCounter = estimated_tokens,
+) -> TokenModel:
+    """Fit the line on real prompts of some users. answer_tokens: mean length of a profile, measured or assumed."""
+    all_writers = writers(config)
+    rows = []
+    for history in sample[:_SAMPLE]:
+        events, _ = catalogue.events(history, config.max_history)
+        if events:
+            rows.append((len(events), _prompt_tokens(all_writers[0].write(events).messages, count)))
+    if not rows:
+        return TokenModel(float(config.max_output_tokens), 0.0, answer_tokens, len(all_writers))
+    n_events, tokens = np.array(rows, dtype=np.float64).T
+    if len(set(n_events)) == 1:
+        return TokenModel(0.0, float(tokens.mean() / n_events[0]), answer_tokens, len(all_writers))
+    per_event, base = np.polyfit(n_events, tokens, 1)
+    return TokenModel(max(0.0, float(base)), max(0.0, float(per_event)), answer_tokens, len(all_writers))
+
+
+def _prompt_tokens(messages: Sequence[Message], count: TokenCounter) -> int:
+    return count(messages)
+
+
+class Prices(Section):
+    """Stated by the person who asks; a plan prints them beside its result."""
+
+    usd_per_million_input: float = Field(0.0, ge=0)
+    usd_per_million_output: float = Field(0.0, ge=0)
+    usd_per_gpu_hour: float = Field(0.0, ge=0)
+    prompt_tokens_per_s: float | None = Field(None, gt=0, description="of one GPU, measured by a calibration run")
+    answer_tokens_per_s: float | None = Field(None, gt=0, description="of one GPU, measured by a calibration run")
+    gpus: int = Field(1, ge=1)
+    cached_share: float = Field(0.0, ge=0, lt=1, description="share of prompt tokens that prefix caching saves")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One policy over a year, or one refresh of all users (refreshes = 1)."""
+
+    policy: str
+    refreshes: float
+    prompt_tokens: float
+    answer_tokens: float
+    api_usd: float
+    gpu_hours: float | None
+    gpu_usd: float | None
+    wall_hours: float | None
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Bytes once everybody has a profile."""
+
+    database: float
+    vectors: float
+    redis: float
+
+
+def plan_policy(
+    policy: str, refreshes: float, events_read: float, update: bool, tokens: TokenModel, prices: Prices
+) -> Plan:
+    """refreshes: profiles written (users × times); events_read: mean events that one of them reads."""
+    prompt = refreshes * tokens.prompt(round(events_read), update)
+    answer = refreshes * tokens.answer()
+    api = (prompt * prices.usd_per_million_input + answer * prices.usd_per_million_output) / 1e6
+    hours = None
+    if prices.prompt_tokens_per_s and prices.answer_tokens_per_s:
+        read = prompt * (1.0 - prices.cached_share) / prices.prompt_tokens_per_s
+        hours = (read + answer / prices.answer_tokens_per_s) / 3600
+    gpu_usd = None if hours is None else hours * prices.usd_per_gpu_hour
+    return Plan(policy, refreshes, prompt, answer, api, hours, gpu_usd, None if hours is None else hours / prices.gpus)
+
+
+def plan_storage(users: float, text_bytes: float, width: int, events: float) -> Storage:
+    """width: of one stored vector, float32; events: kept a user in Redis."""
+    return Storage(users * (text_bytes + _BYTES_PER_ROW), users * width * 4.0, users * events * _REDIS_BYTES_PER_EVENT)

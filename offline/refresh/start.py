@@ -1,0 +1,114 @@
+"""From a recipe's data to a job: whose turn it is by the policy, frozen with their histories, written down."""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from offline.data.interactions import Items
+from offline.profiles.backends._tokens import TokenCounter, estimated_tokens
+from offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
+from offline.profiles.config import ProfilesConfig, backend_name, combiner, writers
+from offline.profiles.history import Catalogue, UserHistory
+from offline.profiles.store import ProfileStore, Question
+from offline.refresh.age import Age, ages
+from offline.refresh.cost import TokenModel, calibrate
+from offline.refresh.jobs import RefreshError, create_job, read_jobs
+from offline.refresh.leases import ALIVE
+from offline.refresh.policy import RefreshPolicy, choose
+from offline.refresh.snapshot import write_snapshot
+from shared.db.models import now
+from shared.errors import ProfileError
+from shared.hashing import hash_json
+from shared.settings import LanguageModelSettings
+
+_SAMPLE = 200
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """What a refresh is made from. histories: called anew for each pass; they may be too many to keep."""
+
+    name: str
+    histories: Callable[[], Iterable[UserHistory]]
+    items: Items
+    profiles: ProfilesConfig
+    policy: RefreshPolicy
+    user_ids: frozenset[str] | None = None
+    budget_tokens: int | None = None
+    budget_usd: float | None = None
+
+
+def start_refresh(engine: Engine, refresh: Refresh, folder: Path, settings: LanguageModelSettings) -> str:
+    """Write the job down; its id. Raises RefreshError while one of the same name is at work: beat may send twice."""
+    for job in read_jobs(engine):
+        if job.name == refresh.name and job.status in ALIVE:
+            raise RefreshError(f"refresh {job.id[:8]} of {job.name} is still {job.status}; wait for it or cancel it.")
+    catalogue = Catalogue(refresh.items, refresh.profiles.attributes, refresh.profiles.item_text_chars)
+    wishes = choose(
+        _ages(refresh, catalogue, ProfileStore(engine), settings),
+        refresh.policy,
+        now(),
+        token_model(refresh.histories(), catalogue, refresh.profiles),
+        refresh.profiles.max_history,
+    )
+    if not wishes:
+        raise ProfileError(f"nobody's profile is due by the policy {refresh.policy.name!r}; nothing was started.")
+    root = folder / "refresh" / f"{now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    snapshot = write_snapshot(root, wishes, refresh.items, refresh.profiles.chunk_users)
+    return create_job(
+        engine,
+        refresh.name,
+        refresh.profiles,
+        snapshot,
+        budget_tokens=refresh.budget_tokens,
+        budget_usd=refresh.budget_usd,
+    )
+
+
+def _ages(
+    refresh: Refresh, catalogue: Catalogue, store: ProfileStore, settings: LanguageModelSettings
+) -> Iterator[Age]:
+    question, any_model = latest_question(refresh.profiles, settings)
+    return ages(_asked_for(refresh), catalogue, store, question, any_model=any_model)
+
+
+def _asked_for(refresh: Refresh) -> Iterator[UserHistory]:
+    """Everybody, or the users that were listed; one who has no history is named."""
+    if refresh.user_ids is None:
+        yield from refresh.histories()
+        return
+    missing = set(refresh.user_ids)
+    for history in refresh.histories():
+        if history.user_id in missing:
+            missing.discard(history.user_id)
+            yield history
+    if missing:
+        raise ProfileError(
+            f"{len(missing)} of the {len(refresh.user_ids)} listed users have no train history "
+            f"(like {min(missing)!r}); take them off the list."
+        )
+
+
+def latest_question(config: ProfilesConfig, settings: LanguageModelSettings) -> tuple[Question, bool]:
+    """Under what profiles are found without loading a model; True: whoever wrote them, its name being unknown yet."""
+    writer = combiner(config) or writers(config)[0]
+    named, revision = config.options.get("model"), config.options.get("revision")
+    named = f"{named}@{revision}" if named and revision else named
+    model = TEMPLATE_MODEL if backend_name(config, settings) == "template" else named
+    question = Question(writer.aspect, writer.version, str(model or ""), hash_json(config.parameters))
+    return question, model is None
+
+
+def token_model(
+    histories: Iterable[UserHistory],
+    catalogue: Catalogue,
+    config: ProfilesConfig,
+    answer_tokens: float | None = None,
+    count: TokenCounter = estimated_tokens,
+) -> TokenModel:
+    """Fitted on the first users; an answer is taken for half of what it may be, unless its length is known."""
+    sample = [history for _, history in zip(range(_SAMPLE), histories, strict=False)]
+    return calibrate(sample, catalogue, config, answer_tokens or config.max_output_tokens / 2, count)
