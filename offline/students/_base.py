@@ -50,6 +50,8 @@ class Student(nn.Module):
 
     # False: states see items after them, and `last_state` asks for the next item in another way.
     causal: ClassVar[bool] = True
+    # False: a state does not depend on the order of the items before it.
+    ordered: ClassVar[bool] = True
 
     def __init__(self, config: StudentConfig, n_items: int) -> None:
         super().__init__()
@@ -83,6 +85,10 @@ class Student(nn.Module):
 
     def item_table(self) -> Tensor:
         """(N, D): the vectors that states are scored against."""
+        return self.summed_items()
+
+    def summed_items(self) -> Tensor:
+        """(N, D): the item table as `embed` reads it, additions included."""
         table_ND: Tensor = self.items.weight
         for addition in self._additions:
             table_ND = table_ND + addition.table()
@@ -95,13 +101,13 @@ class Student(nn.Module):
     def folded_state(self) -> dict[str, Tensor]:
         """A copy of the state dict as it would be after `fold`."""
         state = {name: value.detach().clone() for name, value in self.state_dict().items()}
-        state["items.weight"] = self.item_table().detach().clone()
+        state["items.weight"] = self.summed_items().detach().clone()
         return state
 
     @torch.no_grad()
     def fold(self) -> None:
         """Write the additions into the table and forget them: what is left is a plain student."""
-        self.items.weight.copy_(self.item_table())
+        self.items.weight.copy_(self.summed_items())
         self._additions.clear()
 
     def examples(self, sequences_BT: Tensor) -> Examples:

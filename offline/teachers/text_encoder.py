@@ -34,6 +34,7 @@ class TextEncoderConfig(Section):
     width: int = Field(128, ge=1, description="principal components of the text vectors that are kept")
     history: int = Field(10, ge=1, description="newest items that are read")
     decay: float = Field(0.8, gt=0, le=1, description="an item weighs this much of the next newer one")
+    latest: int | None = Field(None, ge=1, description="ask for each user's newest events only; unset: for all")
     k: int = Field(20, ge=1, description="items of a list that are kept")
     temperature: float = Field(1.0, gt=0, description="of the stored distributions")
     hide_seen: bool = Field(True, description="items of the history do not come back in the list")
@@ -87,11 +88,12 @@ def text_encoder_lists(
         raise TeacherError("the text encoder is asked nothing: no train row goes on after an item with a text.")
     users = np.repeat(np.arange(len(split.train)), split.train.lengths)
     folds = np.random.default_rng(config.seed).integers(max(1, config.folds), size=len(split.train))
-    lists = _Lists(len(events), config)
+    asked = events if config.latest is None else events[reading.left[events] <= config.latest]
+    lists = _Lists(len(asked), config)
     row_of = np.full(len(split.train.values), -1, dtype=np.int64)
-    row_of[events] = np.arange(len(events))
+    row_of[asked] = np.arange(len(asked))
     for fold in range(max(1, config.folds)):
-        mine = events[folds[users[events]] == fold]
+        mine = asked[folds[users[asked]] == fold]
         others = events[folds[users[events]] != fold]
         reader = _tuned(reading, others, config) if config.folds > 1 else Reader(vectors_NP.shape[1], config.scale)
         for done, part in _parts(mine):
@@ -112,6 +114,8 @@ class _Reading:
         # how many events of the same user stand before each
         nth = np.arange(len(train.values)) - np.repeat(train.offsets[:-1], train.lengths)
         self.nth = torch.from_numpy(nth)
+        # how many stand after each, itself counted
+        self.left: IntArray = np.repeat(train.lengths, train.lengths) - nth
         every = np.arange(len(train.values))
         read = torch.cat([self.of(part)[1] for _, part in _parts(every)]) if len(every) else torch.zeros(0)
         self.askable: IntArray = every[(read > 0).numpy()]
@@ -133,7 +137,8 @@ class _Reading:
         here = torch.from_numpy(events)
         rows = torch.arange(len(events))
         true_R = scores_RN[rows, self.values[here]]
-        scores_RN[:, ~self.known_N] = -torch.inf
+        if not self.known_N[PAD + 1 :].all():
+            scores_RN[:, ~self.known_N] = -torch.inf
         lags = min(_MOST_HIDDEN, int(self.nth[here].max())) if self.config.hide_seen else 0
         for lag in range(1, lags + 1):
             items, there = self._before(here, lag)
@@ -183,11 +188,13 @@ def _answers(
     cosines_RN[~has_text_R, true_R1[~has_text_R, 0]] = -torch.inf
     reading.hide(cosines_RN, events)
     ranks_R = (cosines_RN >= cosines_RN.gather(1, true_R1)).sum(1)
-    shares_RN = (cosines_RN * reader.log_scale.exp() / config.temperature).softmax(-1)
+    sharpness = reader.log_scale.exp() / config.temperature
     best = cosines_RN.topk(min(config.k, cosines_RN.shape[1]), dim=1)
     none_RK = best.values.isneginf()
     items_RK = best.indices.masked_fill(none_RK, PAD)
-    return items_RK, 1 - best.values, shares_RN.gather(1, best.indices).masked_fill(none_RK, 0.0), ranks_R, d_star_R
+    log_mass_R1 = cosines_RN.mul_(sharpness).logsumexp(-1, keepdim=True)
+    shares_RK = (best.values * sharpness - log_mass_R1).exp()
+    return items_RK, 1 - best.values, shares_RK, ranks_R, d_star_R
 
 
 class _Lists:

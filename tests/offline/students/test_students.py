@@ -107,7 +107,7 @@ def test_what_is_added_to_the_items_reaches_input_and_output_and_folds(student: 
     student.fold()
     for key, value in student.state_dict().items():
         assert torch.equal(value, folded_weights[key])
-    torch.testing.assert_close(student.items.weight, table_ND)
+    torch.testing.assert_close(student.item_table(), table_ND)
     torch.testing.assert_close(student.last_state(items_BT), state)
 
 
@@ -124,9 +124,12 @@ class Added:
         return self.extra_ND
 
 
-def test_the_order_of_the_items_counts(student: Student) -> None:
+def test_the_order_of_the_items_counts_as_the_student_says(student: Student) -> None:
     one, other = student.last_state(sequences([1, 2, 3], [2, 1, 3]))
-    assert (one - other).abs().max() > 1e-4
+    if student.ordered:
+        assert (one - other).abs().max() > 1e-4
+    else:
+        torch.testing.assert_close(one, other)
 
 
 def test_learns_a_ring(name: str, tmp_path: Path) -> None:
@@ -138,7 +141,8 @@ def test_learns_a_ring(name: str, tmp_path: Path) -> None:
         epochs=epochs, batch_size=32, learning_rate=1e-2, loss="full_softmax", patience=epochs, evaluate_every=10
     )
     fitted = fit(student, split, [], config, Silent(), tmp_path)
-    assert hit_rate(validation_ranks(student, split.test), 1).mean() > 0.95
+    # without the order a walk says where it is on the ring, but not which way it goes
+    assert hit_rate(validation_ranks(student, split.test), 1 if student.ordered else 2).mean() > 0.95
     assert fitted.log[-1].loss < fitted.log[0].loss
 
 

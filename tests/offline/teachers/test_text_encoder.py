@@ -116,3 +116,11 @@ def test_nothing_to_read_is_said() -> None:
         text_encoder_lists(alone, circle(), HAS_ITEM, TextEncoderConfig(), Silent())
     with pytest.raises(TeacherError, match="nothing to read"):
         text_encoder_lists(ring(N_ITEMS), circle(), HAS_ITEM & False, TextEncoderConfig(), Silent())
+
+
+def test_only_the_newest_events_are_asked_for_where_told() -> None:
+    split = ring(N_ITEMS)
+    every, newest = told(split, folds=0).rankings, told(split, folds=0, latest=2).rankings
+    events = np.flatnonzero(newest.rows_E >= 0)
+    assert sorted(events) == sorted([*(split.train.offsets[1:] - 1), *(split.train.offsets[1:] - 2)])
+    np.testing.assert_array_equal(every.items[every.rows_E[events]], newest.items[newest.rows_E[events]])

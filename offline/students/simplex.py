@@ -1,0 +1,58 @@
+"""SimpleX, https://arxiv.org/abs/2109.12613: a user is the mean of their items, near by cosine. Made for loss = "ccl".
+
+Without the paper's vector for each user: whoever has a history is served. Item vectors are of unit length where they
+are scored, so that the graph's inner product is the cosine; a learnt scale keeps the order and lets softmax losses,
+which know no margin, tell scores apart.
+"""
+
+# Shapes: B batch, T sequence, D embedding_dim, N n_items + 1
+
+import math
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from offline.students._base import Student, StudentConfig, real_positions
+from offline.students._blocks import PooledDropout
+from shared.schema import PAD
+
+
+class Config(StudentConfig):
+    """What is dropped are components of the items read."""
+
+    dropout: float = Field(0.1, ge=0, lt=1)
+    scale: float = Field(10.0, gt=0, description="of the cosines, at the start")
+
+
+class Model(Student):
+    """One state: the map of the mean of the items so far."""
+
+    ordered: ClassVar[bool] = False
+    config: Config
+
+    def __init__(self, config: Config, n_items: int) -> None:
+        super().__init__(config, n_items)
+        dim = config.embedding_dim
+        self.dropout = PooledDropout(config.dropout)
+        self.project = nn.Linear(dim, dim, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
+        nn.init.normal_(self.items.weight, std=dim**-0.5)
+        with torch.no_grad():
+            self.items.weight[PAD].zero_()
+
+    @property
+    def n_blocks(self) -> int:
+        return 1
+
+    def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
+        real_BT1 = real_positions(items_BT).unsqueeze(-1)
+        total_BTD = (self.dropout(self.embed(items_BT)) * real_BT1).cumsum(1)
+        mean_BTD = total_BTD / real_BT1.cumsum(1).clamp(min=1)
+        return [functional.normalize(self.project(mean_BTD), dim=-1) * self.log_scale.exp()]
+
+    def item_table(self) -> Tensor:
+        """(N, D): of unit length; PAD's stays zero."""
+        return functional.normalize(super().item_table(), dim=-1)
