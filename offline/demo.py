@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -25,14 +26,14 @@ from offline.commands.data import load_frame
 from offline.conversation import Conversation
 from offline.data.load import load_saved
 from offline.embedded import free_port, redis_service
-from offline.line import Line
-from offline.pipeline import Context, Outcome, open_line, outcome_of, steps_of
+from offline.pipeline import open_line, steps_of
 from offline.profiles.config import backend_name
 from offline.progress import Silent
 from offline.publish import publish_to
 from offline.recipe import Recipe, load_recipe
 from offline.status import RunStatus
 from offline.tasks import make_app, send_step
+from shared.bundle import read_manifest
 from shared.db.models import DONE, FAILED, RUNNING
 from shared.errors import RetortError
 from shared.registry import CHAMPION
@@ -60,17 +61,17 @@ def run_demo(*, leave: bool) -> None:
         arms = {"plain": load_recipe(_RECIPE, ["objectives=[]"]), "distilled": recipe}
         with ExitStack() as workers:
             started_workers = [workers.enter_context(_worker(name, environment, out)) for name in arms]
-            _train(console, engine, redis.url, arms, out, started_workers)
-        lines = {name: _line(arm, engine, out) for name, arm in arms.items()}
-        outcomes = {name: outcome_of(line) for name, line in lines.items()}
-        published = publish_to(engine, outcomes["distilled"].bundle, settings.bundles_dir, CHAMPION)
+            runs = _train(console, engine, redis.url, arms, out, started_workers)
+        bundles = {name: Path(str(run.bundle)) for name, run in runs.items()}
+        published = publish_to(engine, bundles["distilled"], settings.bundles_dir, CHAMPION)
         console.print(f"published {published.name}@{published.version} as {CHAMPION}: {published.uri}", highlight=False)
-        histories = load_saved(lines["distilled"].path("data")).interactions.frame
+        line = open_line(context_of(recipe, None, engine, Silent()), out)
+        histories = load_saved(line.path("data")).interactions.frame
         console.print(f"{load_frame(redis.url, histories, settings):,} histories are in Redis", highlight=False)
         url, server = stack.enter_context(_server(environment, out))
         with Conversation(url) as conversation:
             conversation.hold(console, user_id=str(histories["user_id"][0]))
-        _show_results(console, outcomes)
+        _show_results(console, {name: read_manifest(path).metrics for name, path in bundles.items()})
         console.print(f"The whole took {time.perf_counter() - started:.0f} s.", highlight=False)
         _show_next(console, url, str(histories["user_id"][0]), str(histories["item_id"][0]))
         if not leave:
@@ -92,8 +93,8 @@ def _introduce(console: Console, redis_story: str, engine: Engine, recipe: Recip
 
 def _train(
     console: Console, engine: Engine, redis_url: str, arms: dict[str, Recipe], out: Path, workers: list[Child]
-) -> None:
-    """Submit all arms to the workers and watch them to their end."""
+) -> dict[str, RunStatus]:
+    """Submit all arms to the workers and watch them; the finished runs by arm."""
     app = make_app(redis_url)
     run_ids = {}
     for name, recipe in arms.items():
@@ -112,7 +113,7 @@ def _train(
                 if run.status == FAILED:
                     raise RetortError(f"the {name} run failed in {run.error} Read {out}/worker-*.log.")
             if all(run.status == DONE for run in runs.values()):
-                return
+                return runs
             time.sleep(_LOOK_EVERY_S)
 
 
@@ -151,10 +152,6 @@ def _show_progress(bars: Progress, task: TaskID, name: str, run: RunStatus, told
             bars.console.print(f"{name:>10}  {step.name:<9} {seconds:6.1f} s", highlight=False)
 
 
-def _line(recipe: Recipe, engine: Engine, out: Path) -> Line[Context]:
-    return open_line(context_of(recipe, None, engine, Silent()), out)
-
-
 @contextmanager
 def _server(environment: dict[str, str], out: Path) -> Iterator[tuple[str, Child]]:
     """The API as a child process, ready to answer."""
@@ -182,14 +179,14 @@ def _port() -> int:
     return _USUAL_PORT
 
 
-def _show_results(console: Console, outcomes: dict[str, Outcome]) -> None:
+def _show_results(console: Console, metrics: dict[str, dict[str, Any]]) -> None:
     table = Table(title="test, every item ranked, seen items hidden")
     for column in ("", "HR@10", "NDCG@10"):
         table.add_column(column, justify="right" if column else "left")
-    rows = {name: outcome.test for name, outcome in outcomes.items()}
-    rows["popularity"] = outcomes["plain"].baselines["popularity"]
-    for name, metrics in rows.items():
-        table.add_row(name, f"{metrics['hr@10']:.4f}", f"{metrics['ndcg@10']:.4f}")
+    rows = {"popularity": metrics["plain"]["baselines"]["popularity"]}
+    rows |= {name: measured["test"] for name, measured in metrics.items()}
+    for name, test in rows.items():
+        table.add_row(name, f"{test['hr@10']:.4f}", f"{test['ndcg@10']:.4f}")
     console.print(table)
 
 
