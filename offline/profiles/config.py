@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from offline.config import Section, parse_section
 from offline.plugins import load_plugin, plugin_names
 from offline.profiles.backends._base import ProfileBackend, Sampling
+from offline.profiles.canary import prove_schema_binds
 from offline.profiles.checks import CheckRules
 from offline.profiles.grounding import TrustConfig
 from offline.profiles.planning import Mode
@@ -16,7 +17,7 @@ from shared.errors import RecipeError
 from shared.settings import LanguageModelSettings
 
 BACKENDS = "offline.profiles.backends"
-AUTO, IMPORTED = "auto", "imported"
+AUTO, IMPORTED, TEMPLATE = "auto", "imported", "template"
 
 
 class ProfilesConfig(Section):
@@ -40,6 +41,7 @@ class ProfilesConfig(Section):
     seed: int = Field(42, ge=0)
     attempts: int = Field(3, ge=1, description="how often a bad reply is asked for, the first time included")
     max_failed: float = Field(0.5, gt=0, le=1, description="share of failed users that stops the run")
+    canary: bool = Field(True, description="family = json: prove once, with one short prompt, that the schema binds")
     retry_failed: bool = Field(True, description="a rerun asks again where the model had failed")
     chunk_users: int = Field(512, ge=1, description="users worked on at a time")
     checks: CheckRules = Field(default_factory=CheckRules, validate_default=True)
@@ -96,8 +98,15 @@ def backend_name(config: ProfilesConfig, settings: LanguageModelSettings) -> str
 
 
 def open_backend(config: ProfilesConfig, settings: LanguageModelSettings) -> ProfileBackend:
-    """The plug-in the recipe names, opened with its own options."""
-    plugin = load_plugin(BACKENDS, backend_name(config, settings))
+    """The plug-in the recipe names, opened with its own options; a form that is asked for is proved to bind."""
+    name = backend_name(config, settings)
+    plugin = load_plugin(BACKENDS, name)
     options = parse_section(plugin.Config, config.options, "profiles.options")
     backend: ProfileBackend = plugin.open_backend(options, config.sampling, settings)
+    if config.family == "json" and config.canary and name != TEMPLATE:
+        try:
+            prove_schema_binds(backend)
+        except BaseException:
+            backend.close()
+            raise
     return backend

@@ -1,10 +1,10 @@
 """One model asked about many users: only for what is missing, each answer judged and kept at once."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from offline.profiles.asking import Judgement, Outcome, hold_conversations
-from offline.profiles.backends._base import ProfileBackend, Prompt
+from offline.profiles.backends._base import WAITING, ProfileBackend, Prompt
 from offline.profiles.checks import accept
 from offline.profiles.config import ProfilesConfig, combiner, writers
 from offline.profiles.grounding import Grounder
@@ -29,7 +29,10 @@ def _go_on(_report: ProfilesReport) -> None:
 
 @dataclass(frozen=True)
 class Writing:
-    """What stays the same while one model is asked about many users. `report` counts; `kept` may stop the work."""
+    """What stays the same while one model is asked about many users. `report` counts; `kept` may stop the work.
+
+    waiting: users whose prompts lie in a batch file.
+    """
 
     config: ProfilesConfig
     store: ProfileStore
@@ -40,6 +43,7 @@ class Writing:
     progress: Progress
     total: int | None = None
     kept: Kept = _go_on
+    waiting: set[str] = field(default_factory=set)
 
     def question(self, writer: PromptWriter) -> Question:
         """What this writer's texts are stored under."""
@@ -64,6 +68,8 @@ class Writing:
         for writer in aspects:
             self._write(writer, wanted)
         if whole is not None:
+            # half of the aspects would give a combination that the other half makes worthless
+            wanted = [one for one in wanted if one.user_id not in self.waiting]
             self._write(whole, combinable(wanted, [self.question(writer) for writer in aspects], self.store))
         self.progress.update("profiles", self.report.users, self.total)
 
@@ -115,6 +121,8 @@ class Writing:
         return Judgement(text, grounding.problem(self.config.trust), grounding.score)
 
     def _keep(self, question: Question, missing: Sequence[Wanted], outcomes: Sequence[Outcome]) -> None:
+        self.waiting.update(missing[outcome.job].user_id for outcome in outcomes if outcome.error == WAITING)
+        outcomes = [outcome for outcome in outcomes if outcome.error != WAITING]
         self.store.save([self._record(question, missing[outcome.job], outcome) for outcome in outcomes])
         for outcome in outcomes:
             self.report.spent(outcome.prompt_tokens, outcome.completion_tokens)

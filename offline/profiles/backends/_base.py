@@ -46,6 +46,10 @@ class Reply:
     final: bool = False
 
 
+# The error of a reply that has not been written yet: its conversation is neither done nor failed.
+WAITING = "waiting for the batch's results"
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How the model is asked; written beside every text."""

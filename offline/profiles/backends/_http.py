@@ -3,10 +3,11 @@
 import math
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
 
-from offline.profiles.backends._base import Reply
+from offline.profiles.backends._base import Prompt, Reply, Sampling
 
 
 class Unanswered(Exception):  # noqa: N818  it is an answer that has not come yet
@@ -21,17 +22,40 @@ class Refused(Exception):  # noqa: N818  the server's answer, not our failure
     """This prompt will not be answered."""
 
 
+def request_body(prompt: Prompt, model: str, sampling: Sampling, limit_field: str = "max_tokens") -> dict[str, Any]:
+    """A chat completion as every OpenAI-compatible server reads it."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": list(prompt.messages),
+        "temperature": sampling.temperature,
+        "seed": sampling.seed + prompt.attempt,
+        limit_field: sampling.max_output_tokens,
+    }
+    if prompt.schema is not None:
+        schema = {"name": "profile", "schema": prompt.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
 def read_answer(response: httpx.Response) -> Reply:
     """The text of a 2xx answer. Raises Unanswered where the body is cut or of another form."""
     try:
         body = response.json()
+    except ValueError:
+        body = None
+    return read_body(body, response.text)
+
+
+def read_body(body: Any, said: str) -> Reply:
+    """The same of a body that is read already; `said` is quoted where it is not what was promised."""
+    try:
         choice = body["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason")
         text, refusal = message.get("content"), message.get("refusal")
         usage = body.get("usage") or {}
         tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise Unanswered(f"an answer that is not what was promised: {response.text[:120]!r}") from None
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise Unanswered(f"an answer that is not what was promised: {said[:120]!r}") from None
     if refusal or finish == "content_filter":
         return Reply("", *tokens, error=f"a refusal ({refusal or 'content filter'})")
     if finish == "length":

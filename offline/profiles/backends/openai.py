@@ -7,14 +7,15 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
 from pydantic import Field
 
 from offline.config import Section
 from offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling
-from offline.profiles.backends._http import Refused, Unanswered, error_text, read_answer, retry_after_s
+from offline.profiles.backends._http import Refused, Unanswered, error_text, read_answer, request_body, retry_after_s
+from offline.profiles.backends._pace import Pace
 from offline.profiles.backends._tokens import TokenCounter, estimated_tokens, hub_counter
 from shared.errors import ProfileError
 from shared.settings import LanguageModelSettings
@@ -92,9 +93,11 @@ class OpenAiBackend:
 
     async def _write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
         replies: list[Reply | None] = [None] * len(prompts)
-        gate = asyncio.Semaphore(self._config.concurrency)
+        gate, pace = asyncio.Semaphore(self._config.concurrency), Pace(self._config.max_wait_s)
         async with httpx.AsyncClient(headers=self._server.headers, timeout=self._config.timeout_s) as client:
-            tasks = [asyncio.create_task(self._one(client, gate, at, prompt)) for at, prompt in enumerate(prompts)]
+            tasks = [
+                asyncio.create_task(self._one(client, gate, pace, at, prompt)) for at, prompt in enumerate(prompts)
+            ]
             try:
                 for task in asyncio.as_completed(tasks):
                     at, replies[at] = ready = await task
@@ -106,13 +109,13 @@ class OpenAiBackend:
         return [reply for reply in replies if reply is not None]
 
     async def _one(
-        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, at: int, prompt: Prompt
+        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, pace: Pace, at: int, prompt: Prompt
     ) -> tuple[int, Reply]:
         async with gate:
             reason = "no answer"
             for attempt in range(self._config.retries + 1):
                 try:
-                    return at, await self._ask(client, prompt)
+                    return at, await self._ask(client, prompt, pace)
                 except Refused as refused:
                     return at, Reply("", error=str(refused), final=True)
                 except Unanswered as unanswered:
@@ -126,30 +129,20 @@ class OpenAiBackend:
         wait_s = self._config.backoff_s * 2.0**attempt * random.uniform(0.5, 1.0)
         return min(max(wait_s, asked_s or 0.0), self._config.max_wait_s)
 
-    async def _ask(self, client: httpx.AsyncClient, prompt: Prompt) -> Reply:
+    async def _ask(self, client: httpx.AsyncClient, prompt: Prompt, pace: Pace) -> Reply:
+        body = request_body(prompt, self._model, self._sampling, self._config.limit_field)
+        await pace.wait()
         try:
-            response = await client.post(f"{self._server.url}/chat/completions", json=self._body(prompt))
+            response = await client.post(f"{self._server.url}/chat/completions", json=body)
         except httpx.TimeoutException:
             raise Unanswered(f"no answer within {self._config.timeout_s:g} s") from None
         except httpx.InvalidURL:
             raise ProfileError(f"OPENAI_BASE_URL {self._server.url!r} is no address.") from None
         except httpx.HTTPError as error:
             raise Unanswered(f"{self._server.url} cannot be reached ({error})") from None
+        pace.read(response)
         _raise_for(response, self._server, self._model)
         return read_answer(response)
-
-    def _body(self, prompt: Prompt) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": list(prompt.messages),
-            "temperature": self._sampling.temperature,
-            "seed": self._sampling.seed + prompt.attempt,
-            self._config.limit_field: self._sampling.max_output_tokens,
-        }
-        if prompt.schema is not None:
-            schema = {"name": "profile", "schema": prompt.schema, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return body
 
 
 def _raise_for(response: httpx.Response, server: Server, model: str) -> None:
