@@ -63,8 +63,33 @@ class RealFirstGRU(nn.Module):
     def forward(self, x_BTD: Tensor, n_pad_B1: Tensor) -> Tensor:
         last = x_BTD.shape[1] - 1
         times_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
-        out_BTH, _ = self.gru(_taken(x_BTD, (times_T + n_pad_B1).clamp(max=last)))
+        x_BTD = _taken(x_BTD, (times_T + n_pad_B1).clamp(max=last))
+        out_BTH = _gru_node(self.gru, x_BTD) if torch.compiler.is_exporting() else self.gru(x_BTD)[0]
         return _taken(out_BTH, (times_T - n_pad_B1).clamp(min=0))
+
+
+def _gru_node(gru: nn.GRU, x_BTD: Tensor) -> Tensor:
+    """The layer as the one ONNX node that it is: torch's exporter may unroll it to the length of its example."""
+    of_input, of_state, bias_input, bias_state = (
+        _onnx_gates(gru.get_parameter(f"{name}_l0")) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    weights = (of_input.unsqueeze(0), of_state.unsqueeze(0), torch.cat([bias_input, bias_state]).unsqueeze(0))
+    batch, length, _ = x_BTD.shape
+    out_T1BH = torch.onnx.ops.symbolic(
+        "GRU",
+        (x_BTD.transpose(0, 1), *weights),
+        attrs={"hidden_size": gru.hidden_size, "linear_before_reset": 1},
+        dtype=x_BTD.dtype,
+        shape=(length, 1, batch, gru.hidden_size),
+        version=18,
+    )
+    return out_T1BH[:, 0].transpose(0, 1)
+
+
+def _onnx_gates(stacked: Tensor) -> Tensor:
+    """torch stacks reset, update, new; ONNX update, reset, new."""
+    reset, update, new = stacked.chunk(3)
+    return torch.cat([update, reset, new])
 
 
 def _taken(x_BTD: Tensor, columns_BT: Tensor) -> Tensor:
