@@ -4,7 +4,6 @@ Profiles → vectors → UMAP → a plain and a distilled student → ONNX → s
 the API answers, an event is posted, the answer changes. Everything made lies under RETORT_HOME; a second run reuses it.
 """
 
-import os
 import socket
 import sys
 import time
@@ -40,7 +39,6 @@ from shared.registry import CHAMPION
 from shared.settings import LanguageModelSettings, Settings
 
 _RECIPE = "demo"
-_ARMS = 2  # plain and distilled, each by a worker of its own
 _USUAL_PORT = 8000
 _LOOK_EVERY_S = 0.2
 _READY_S = 60.0
@@ -118,9 +116,8 @@ def _train(
 
 
 def _worker(name: str, environment: dict[str, str], out: Path) -> AbstractContextManager[Child]:
-    """A worker with its share of the cores: threads that outnumber cores spend their time waiting for each other."""
-    threads = str(max(1, (os.cpu_count() or 1) // _ARMS))
-    environment = {**environment, "OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
+    """A worker for one arm. Threads that spin while they wait would keep the other worker from the cores."""
+    environment = {**environment, "OMP_WAIT_POLICY": "passive"}
     args = [sys.executable, "-m", "offline.cli", "worker"]
     return start_child(args, f"worker {name}", log=out / f"worker-{name}.log", env=environment)
 
