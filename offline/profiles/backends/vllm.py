@@ -5,6 +5,7 @@ API: https://docs.vllm.ai/en/latest/models/generative_models/ and .../features/s
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from pydantic import Field
 from offline.config import Section
 from offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling, without_system
 from offline.profiles.backends._tokens import accepts_system, template_counter
+from offline.profiles.batches import batches
 from shared.errors import ProfileError
 from shared.settings import LanguageModelSettings
 
@@ -28,6 +30,8 @@ class Config(Section):
     max_model_len: int | None = Field(None, ge=64, description="prompt and answer together; unset: the model's own")
     batch_size: int = Field(256, ge=1, description="prompts handed over at once; what a killed run may lose")
     enforce_eager: bool = False
+    lora: Path | None = Field(None, description="folder of a LoRA adapter over the model")
+    max_lora_rank: int = Field(16, ge=1)
 
 
 def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSettings) -> "VllmBackend":
@@ -48,7 +52,10 @@ def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSett
         gpu_memory_utilization=config.gpu_memory_utilization,
         max_model_len=config.max_model_len,
         enforce_eager=config.enforce_eager,
+        # the instructions are the same in every prompt, and read once
         enable_prefix_caching=True,
+        enable_lora=config.lora is not None,
+        **({} if config.lora is None else {"max_lora_rank": config.max_lora_rank}),
         seed=sampling.seed,
     )
     return VllmBackend(llm, config, sampling)
@@ -65,8 +72,9 @@ class VllmBackend:
 
     @property
     def model(self) -> str:
-        """Hub name or folder, with the revision where one is set."""
-        return self._config.model + (f"@{self._config.revision}" if self._config.revision else "")
+        """Hub name or folder, with the revision and the adapter where they are set."""
+        revision = f"@{self._config.revision}" if self._config.revision else ""
+        return self._config.model + revision + (f"+{self._config.lora.name}" if self._config.lora else "")
 
     @property
     def context_tokens(self) -> int:
@@ -78,14 +86,17 @@ class VllmBackend:
         return self._count(messages)
 
     def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
-        """Batch by batch; the replies of one are handed on together."""
-        replies: list[Reply] = []
-        for start in range(0, len(prompts), self._config.batch_size):
-            batch = prompts[start : start + self._config.batch_size]
-            answers = self._chat(batch)
-            arrived(list(enumerate(answers, start=start)))
-            replies.extend(answers)
-        return replies
+        """Batch by batch, prompts of like length together; the replies of one batch are handed on together."""
+        replies: list[Reply | None] = [None] * len(prompts)
+        # the longest first: what does not fit into memory shows at once, and no batch waits for one long prompt
+        order = sorted(range(len(prompts)), key=lambda at: -sum(len(one["content"]) for one in prompts[at].messages))
+        for some in batches(order, self._config.batch_size):
+            answers = self._chat([prompts[at] for at in some])
+            ready = list(zip(some, answers, strict=True))
+            arrived(ready)
+            for at, answer in ready:
+                replies[at] = answer
+        return [reply for reply in replies if reply is not None]
 
     def close(self) -> None:
         """Lets go of the engine, so that its memory can be used by the next step."""
@@ -93,10 +104,18 @@ class VllmBackend:
 
     def _chat(self, batch: Sequence[Prompt]) -> list[Reply]:
         chats = [self._messages(prompt) for prompt in batch]
-        outputs = self._llm.chat(chats, sampling_params=[self._params(prompt) for prompt in batch], use_tqdm=False)
+        params = [self._params(prompt) for prompt in batch]
+        outputs = self._llm.chat(chats, sampling_params=params, use_tqdm=False, **self._adapter())
         if len(outputs) != len(batch):
             raise ProfileError(f"vLLM answered {len(outputs)} of {len(batch)} prompts; see its log above.")
         return [_reply(output) for output in outputs]
+
+    def _adapter(self) -> dict[str, Any]:
+        if self._config.lora is None:
+            return {}
+        from vllm.lora.request import LoRARequest
+
+        return {"lora_request": LoRARequest(self._config.lora.name, 1, str(self._config.lora))}
 
     def _messages(self, prompt: Prompt) -> list[Message]:
         return without_system(prompt.messages) if self._folds_system else list(prompt.messages)

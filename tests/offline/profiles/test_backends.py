@@ -171,7 +171,7 @@ def test_vllm_gets_whole_chats_in_batches(fake_vllm: None) -> None:
     prompts = [PromptWriter("long", "movies").write(events(n + 1)) for n in range(5)]
     arrived: list[list[int]] = []
     replies = backend.write(prompts, lambda some: arrived.append([at for at, _ in some]))
-    assert arrived == [[0, 1], [2, 3], [4]]
+    assert arrived == [[4, 3], [2, 1], [0]], "the longest first, two at a time"
     assert replies == [Reply(f"about {len(one.messages[1]['content'])}", 3, 2) for one in prompts]
     chats, params = backend._llm.calls[0]
     assert [one["role"] for one in chats[0]] == ["system", "user"]

@@ -1,0 +1,60 @@
+"""A person's word survives refreshes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline.profiles import generator
+from offline.profiles.config import ProfilesConfig
+from offline.profiles.generator import profiles_table, write_profiles
+from offline.profiles.spending import BudgetSpentError
+from offline.progress import Silent
+from shared.profile_choices import edit_profile, erase_profile, pin_profile
+from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories, sqlite_store
+
+
+def test_edited_pinned_and_erased_users_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = sqlite_store(tmp_path)
+
+    def refresh(length: int) -> tuple[ScriptedBackend, dict[str, tuple[str, float]]]:
+        backend = ScriptedBackend(lambda _: f"{GOOD} Written of {length}.")
+        monkeypatch.setattr(generator, "open_backend", lambda *_: backend)
+        config, theirs = ProfilesConfig(domain="movies"), histories(4, length)
+        report = write_profiles(theirs, catalogue(), config, store, NO_SERVER, Silent())
+        rows = profiles_table(theirs, catalogue(), config, store, report).rows()
+        return backend, {user_id: (text, grounding) for user_id, _, text, grounding in rows}
+
+    refresh(4)
+    edit_profile(store._engine, "user-0", "I like trains.")
+    pin_profile(store._engine, "user-1")
+    erase_profile(store._engine, "user-2")
+    backend, texts = refresh(6)
+    assert len(backend.asked) == 1
+    assert texts["user-0"] == ("I like trains.", 1.0)
+    assert texts["user-1"] == (f"{GOOD} Written of 4.", 1.0)
+    assert "user-2" not in texts
+    assert texts["user-3"][0] == f"{GOOD} Written of 6."
+
+
+@pytest.mark.parametrize(
+    ("spending", "written"),
+    [
+        ({"max_tokens": 45}, 3),
+        ({"usd_per_million_input": 1000, "usd_per_million_output": 2000, "max_usd": 0.039}, 2),
+    ],
+)
+def test_a_run_stops_at_its_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spending: dict[str, Any], written: int
+) -> None:
+    store = sqlite_store(tmp_path)
+    monkeypatch.setattr(generator, "open_backend", lambda *_: ScriptedBackend(lambda _: GOOD))
+    config = ProfilesConfig(domain="movies", spending=spending)
+    with pytest.raises(BudgetSpentError, match="is kept"):
+        write_profiles(histories(9), catalogue(), config, store, NO_SERVER, Silent())
+    assert store.count() == written
+
+
+def test_a_limit_in_money_wants_prices() -> None:
+    with pytest.raises(ValueError, match="max_usd wants"):
+        ProfilesConfig(spending={"max_usd": 1.0})

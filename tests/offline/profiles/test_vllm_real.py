@@ -1,0 +1,91 @@
+"""vLLM for real, on the CPU: in this process's sister environment, and behind `vllm serve`.
+
+`make venv-vllm` makes the environment; a GPU build of vLLM passes the same tests.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from offline.child import start_child
+from offline.embedded import free_port
+from offline.profiles.config import ProfilesConfig, open_backend
+from offline.profiles.prompt import PromptWriter
+from shared.settings import LanguageModelSettings
+from tests.offline.profiles._fakes import events
+
+ROOT = Path(__file__).parents[3]
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+# One thread and a small cache: the machine is shared. No usage report: a test leaves no traces elsewhere.
+ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+START_S = 300.0
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not PYTHON.exists(), reason="there is no .venv-vllm; `make venv-vllm` makes it"),
+]
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    run(["-m", "tests.offline.profiles._tiny_model", str(folder)])
+    return folder
+
+
+def run(args: list[str]) -> str:
+    done = subprocess.run(
+        [str(PYTHON), *args], cwd=ROOT, env={**os.environ, **ENV}, capture_output=True, text=True, timeout=START_S
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+    return done.stdout
+
+
+def test_in_process_it_generates_counts_and_obeys_the_schema(tiny_model: Path) -> None:
+    said = json.loads(run(["-m", "tests.offline.profiles.vllm_child", str(tiny_model)]).strip().splitlines()[-1])
+    assert said["model"] == str(tiny_model)
+    assert said["context"] == 2048
+    assert said["read"] == said["counted"], "our count of tokens is the engine's"
+    assert all(0 < written <= 24 for written in said["written"])
+    assert said["order"] == [1, 2, 0], "the longest first"
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    log = tmp_path_factory.mktemp("vllm-serve") / "serve.log"
+    program = str(PYTHON.with_name("vllm"))
+    args = [program, "serve", str(tiny_model), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+    args += ["--max-model-len", "2048", "--enforce-eager", "--served-model-name", "tiny"]
+    with start_child(args, "vllm serve", log=log, env=ENV, grace_s=20.0) as child:
+        end = time.monotonic() + START_S
+        while not healthy(port):
+            child.check("it ended while starting")
+            assert time.monotonic() < end, child.tail()
+            time.sleep(1.0)
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+def healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_behind_a_server_it_generates_counts_and_obeys_the_schema(server: str) -> None:
+    settings = LanguageModelSettings(_env_file=None, openai_base_url=server)  # type: ignore[call-arg]
+    options = {"tokenizer": "server", "context_tokens": 2048}
+    config = ProfilesConfig(backend="openai", family="json", options=options, max_output_tokens=24)
+    backend = open_backend(config, settings)  # the canary has sung, or this raises
+    assert backend.model == "tiny"
+    prompts = [PromptWriter("short", "movies").write(events(n)) for n in (1, 3)]
+    replies = backend.write(prompts, lambda _: None)
+    assert [reply.prompt_tokens for reply in replies] == [backend.count_tokens(one.messages) for one in prompts]
+    assert all(reply.completion_tokens for reply in replies)
