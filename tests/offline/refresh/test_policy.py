@@ -1,0 +1,185 @@
+"""Who is due, in which order, and what an update reads."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from offline.profiles.backends._base import Prompt
+from offline.profiles.config import ProfilesConfig, writers
+from offline.profiles.history import Catalogue, UserHistory
+from offline.profiles.store import Latest, ProfileStore, Question, Record
+from offline.profiles.writing import Writing
+from offline.refresh.age import Age, ages, drift
+from offline.refresh.cost import Prices, TokenModel, calibrate, plan_policy, plan_storage
+from offline.refresh.policy import RefreshPolicy, choose, tokens_of
+from offline.refresh.start import Refresh, RefreshError, latest_question, start_refresh
+from shared.db.migrate import upgrade
+from shared.db.models import now
+from shared.db.session import open_database
+from shared.errors import ProfileError
+from shared.profile_choices import edit_profile
+from tests.offline.profiles._fakes import GOOD, NO_SERVER, catalogue, histories
+from tests.offline.refresh._factory import worker
+
+TOKENS = TokenModel(base=100.0, per_event=10.0, profile=50.0)
+CONFIG = ProfilesConfig(backend="template", domain="movies", chunk_users=3)
+
+
+def aged(user_id: str, n_events: int, covered: int | None, days: float = 1.0, drifted: float = 0.0) -> Age:
+    latest = None if covered is None else Latest("old", covered, now() - timedelta(days=days))
+    n_new = n_events if covered is None else n_events - covered
+    return Age(UserHistory(user_id, ["i1"] * n_events), latest, n_new, drifted)
+
+
+CROWD = [
+    aged("nobody wrote of", 10, None),
+    aged("same as ever", 40, 40, days=90),
+    aged("two more", 12, 10),
+    aged("twice as many", 40, 20, drifted=0.02),
+    aged("changed", 22, 20, drifted=0.5),
+]
+
+
+@pytest.mark.parametrize(
+    ("policy", "due"),
+    [
+        ({"name": "schedule", "max_age_days": 30}, {"nobody wrote of", "same as ever"}),
+        ({"name": "events", "min_new_events": 5}, {"nobody wrote of", "twice as many"}),
+        ({"name": "drift", "min_drift": 0.1}, {"nobody wrote of", "changed"}),
+        ({"name": "budgeted"}, {"nobody wrote of", "two more", "twice as many", "changed"}),
+        ({"name": "all"}, {age.history.user_id for age in CROWD}),
+    ],
+)
+def test_policies_choose(policy: dict[str, object], due: set[str]) -> None:
+    wishes = choose(CROWD, RefreshPolicy.model_validate(policy), now(), TOKENS, None)
+    assert {wish.history.user_id for wish in wishes} == due
+
+
+def test_the_most_worthwhile_come_first() -> None:
+    order = [one.history.user_id for one in choose(CROWD, RefreshPolicy(name="all"), now(), TOKENS, None)]
+    assert order.index("changed") < order.index("two more")
+    assert order.index("twice as many") < order.index("two more")
+    assert order[-1] == "same as ever"
+    longer, shorter = aged("long", 60, None), aged("short", 2, None)
+    assert longer.worth > shorter.worth
+
+
+def test_a_budget_buys_what_is_worth_most_for_a_token() -> None:
+    policy = RefreshPolicy(name="budgeted", max_tokens=700)
+    bought = choose(CROWD, policy, now(), TOKENS, None)
+    assert bought[0].history.user_id == "nobody wrote of"
+    assert 0 < sum(tokens_of(one, TOKENS, None) for one in bought) <= 700
+    assert len(choose(CROWD, RefreshPolicy(name="budgeted"), now(), TOKENS, None)) > len(bought)
+
+
+def test_an_update_reads_the_old_profile_and_what_is_new() -> None:
+    policy = RefreshPolicy(name="events", min_new_events=2, update=True, reread_after=0.5)
+    wishes = {one.history.user_id: one for one in choose(CROWD, policy, now(), TOKENS, None)}
+    assert (wishes["changed"].profile, wishes["changed"].n_covered) == ("old", 20)
+    assert wishes["twice as many"].profile is None, "it grew by more than half: it is read anew"
+    assert tokens_of(wishes["changed"], TOKENS, None) == 100 + 2 * 10 + 50 + 50
+    assert tokens_of(wishes["twice as many"], TOKENS, 30) == 100 + 30 * 10 + 50
+
+
+def test_drift_is_of_categories() -> None:
+    facts = [Catalogue(catalogue()).facts(f"i{n}") for n in range(12)]
+    assert drift(facts[:6], facts[:6]) == pytest.approx(0.0)
+    assert drift([facts[0]], [facts[2]]) > 0.5
+    assert drift([], facts) == 0.0
+
+
+def test_ages_come_from_the_store(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'r.db'}"
+    upgrade(url)
+    store = ProfileStore(open_database(url))
+    question, any_model = latest_question(CONFIG, NO_SERVER)
+    assert not any_model
+    store.save([Record("user-0", "h", question, "old", n_events=4), Record("user-1", "h", question, "old", n_events=6)])
+    store.save([Record("user-2", "h", Question("whole", "another prompt", "m"), "old", n_events=6)])
+    edit_profile(store._engine, "user-3", "mine")
+    found = {age.history.user_id: age for age in ages(histories(4, 6), Catalogue(catalogue()), store, question)}
+    assert {user_id: age.n_new for user_id, age in found.items()} == {"user-0": 2, "user-1": 0, "user-2": 6}
+    assert found["user-0"].drift > 0
+    assert found["user-2"].latest is None
+
+
+def refresh(theirs: list[UserHistory], **given: object) -> Refresh:
+    policy = RefreshPolicy.model_validate(given.pop("policy", {}))
+    return Refresh("tiny", lambda: theirs, catalogue(), CONFIG, policy, **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    url = f"sqlite:///{tmp_path / 'r.db'}"
+    upgrade(url)
+    return open_database(url)
+
+
+def test_a_refresh_is_started_once_at_a_time(engine: Engine, tmp_path: Path) -> None:
+    start_refresh(engine, refresh(histories(5, 6)), tmp_path, NO_SERVER)
+    with pytest.raises(RefreshError, match="still pending"):
+        start_refresh(engine, refresh(histories(5, 6)), tmp_path, NO_SERVER)
+    first, backend = worker(engine)
+    first.work_on()
+    assert len(backend.asked) == 5
+
+
+def test_updates_ask_with_the_old_profile(tmp_path: Path) -> None:
+    from offline.profiles.grounding import Grounder
+    from offline.profiles.report import ProfilesReport
+    from offline.profiles.wanted import Prior
+    from offline.progress import Silent
+    from tests.offline.profiles._fakes import ScriptedBackend, sqlite_store
+
+    asked: list[Prompt] = []
+
+    def answer(prompt: Prompt) -> str:
+        asked.append(prompt)
+        return GOOD
+
+    known = Catalogue(catalogue())
+    writing = Writing(
+        CONFIG, sqlite_store(tmp_path), ScriptedBackend(answer), known, Grounder(known.vocabulary),
+        ProfilesReport(""), Silent(),
+    )  # fmt: skip
+    writing.write_chunk(histories(2, 6), {"user-1": Prior("What was known.", 4)})
+    tasks = {len(prompt.events): prompt for prompt in asked}
+    assert {n: prompt.task for n, prompt in tasks.items()} == {6: "write", 2: "update"}
+    assert tasks[2].parts == ("What was known.",)
+
+
+def test_listed_users_without_history_are_named(engine: Engine, tmp_path: Path) -> None:
+    listed = refresh(histories(3), user_ids=frozenset({"user-1", "ghost"}))
+    with pytest.raises(ProfileError, match="'ghost'"):
+        start_refresh(engine, listed, tmp_path, NO_SERVER)
+
+
+def test_tokens_are_fitted_on_real_prompts() -> None:
+    known = Catalogue(catalogue())
+    sample = [UserHistory(f"u{n}", [f"i{at % 12}" for at in range(n + 1)]) for n in range(30)]
+    model = calibrate(sample, known, CONFIG, answer_tokens=80)
+    (writer,) = writers(CONFIG)
+    from offline.profiles.backends._tokens import estimated_tokens
+
+    for history in sample[::7]:
+        events, _ = known.events(history, None)
+        exact = estimated_tokens(writer.write(events).messages)
+        assert model.prompt(len(events), False) == pytest.approx(exact, rel=0.05)
+
+
+def test_a_plan_multiplies_what_was_measured() -> None:
+    prices = Prices(
+        usd_per_million_input=1.0, usd_per_million_output=2.0, usd_per_gpu_hour=3.0,
+        prompt_tokens_per_s=1000.0, answer_tokens_per_s=100.0, gpus=4,
+    )  # fmt: skip
+    plan = plan_policy("all", 1e6, 20, False, TOKENS, prices)
+    assert (plan.prompt_tokens, plan.answer_tokens, plan.api_usd) == (3e8, 5e7, 400.0)
+    assert plan.gpu_hours == pytest.approx((3e5 + 5e5) / 3600)
+    assert plan.wall_hours == pytest.approx((plan.gpu_hours or 0) / 4)
+    assert plan.gpu_usd == pytest.approx((plan.gpu_hours or 0) * 3)
+    assert plan_policy("all", 1e6, 20, False, TOKENS, Prices()).gpu_hours is None
+    storage = plan_storage(1e8, 800, 128, 200)
+    assert storage.vectors == 1e8 * 128 * 4
+    assert storage.database > 8e10
