@@ -1,0 +1,40 @@
+"""`retort demo --exit` on a bare home: ends with 0, shows all three rows, and a second run reuses what is done."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).parents[2]
+
+
+def _demo(home: Path) -> str:
+    bare = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
+    environment = {**bare, "PYTHONPATH": str(_REPOSITORY), "RETORT_HOME": str(home / ".retort"), "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-m", "offline.cli", "demo", "--exit"],
+        capture_output=True,
+        text=True,
+        cwd=home,
+        env=environment,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.long
+def test_the_demo_ends_with_its_table_and_reuses_its_work(tmp_path: Path) -> None:
+    first = _demo(tmp_path)
+    for shown in ("Redis: ", "Database: sqlite", "Language model: ", "answered by the student", "curl "):
+        assert shown in first
+    scores = {name: float(value) for name, value in re.findall(r"(popularity|plain|distilled) │ (0\.\d+)", first)}
+    assert set(scores) == {"popularity", "plain", "distilled"}
+    assert min(scores["plain"], scores["distilled"]) > scores["popularity"]
+    # the second run trains nothing, and still the answer changes after an event
+    seconds = re.search(r"The whole took (\d+) s", _demo(tmp_path))
+    assert seconds
+    assert int(seconds[1]) < 60
