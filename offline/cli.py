@@ -18,9 +18,11 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at raw data, and fetch what is public.", no_args_is_help=True)
 db_app = typer.Typer(help="The database's tables.", no_args_is_help=True)
+events_app = typer.Typer(help="What users did, from serving to the next training.", no_args_is_help=True)
 history_app = typer.Typer(help="Histories in Redis.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
+app.add_typer(events_app, name="events")
 app.add_typer(history_app, name="history")
 app.add_typer(refresh_app, name="refresh")
 
@@ -224,6 +226,37 @@ def history_load(
     from offline.commands.data import load_into_redis
 
     load_into_redis(recipe, data, out, overrides or [])
+
+
+@events_app.command("drain")
+def events_drain(
+    watch: Annotated[bool, typer.Option("--watch", help="again and again, until told to stop")] = False,
+    every_s: Annotated[float, typer.Option(min=0.1, help="seconds between two looks at the stream")] = 5.0,
+) -> None:
+    """Bring serving's events from their Redis Stream to the database; nothing is lost while either is away."""
+    from offline.commands.events import drain_events
+
+    drain_events(every_s if watch else None)
+
+
+@events_app.command("schedule")
+def events_schedule(
+    every_s: Annotated[float, typer.Option(min=1.0, help="seconds between two drains")] = 60.0,
+) -> None:
+    """Be Celery's beat for the drain: a worker of the queue cpu does it."""
+    from offline.commands.events import schedule_by_beat
+
+    schedule_by_beat(every_s)
+
+
+@events_app.command("export")
+def events_export(
+    out: Annotated[Path, typer.Option("--out", help="directory for events.parquet: --data of a recipe")],
+) -> None:
+    """Freeze the database's events into a file that `[data] source = "events"` reads."""
+    from offline.commands.events import export_events
+
+    typer.echo(export_events(out))
 
 
 @db_app.command("upgrade")

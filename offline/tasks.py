@@ -23,6 +23,7 @@ from offline.status import RunStatus
 from shared.errors import RetortError, StoreError
 
 STEP_TASK = "offline.step"
+DRAIN_TASK = "offline.drain_events"
 QUEUES = ("cpu", "gpu", "gpu-llm")
 VISIBILITY_S = 120
 _LOOK_AGAIN_S = 10
@@ -97,6 +98,32 @@ def register(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: Bundle
         else:
             _logger.info("step %s of run %s is done elsewhere; looking again in %s s", step, run_id, _LOOK_AGAIN_S)
         raise self.retry(countdown=_LOOK_AGAIN_S)
+
+
+def register_drain(app: Celery, drain: Callable[[], int]) -> None:
+    """Teach an application to bring serving's events to the database; `drain` says how many there were.
+
+    A store that is away is waited for by the next tick of beat: the events stay on their stream.
+    """
+
+    @app.task(name=DRAIN_TASK)  # type: ignore[untyped-decorator]
+    def drain_events() -> None:
+        try:
+            _logger.info("%s events are in the database", drain())
+        except StoreError as error:
+            _logger.warning("events wait on their stream: %s", error)
+
+
+def schedule_drains(app: Celery, every_s: float) -> None:
+    """Let Celery beat send for a drain again and again; one that nobody did in time is dropped, not piled up."""
+    app.conf.beat_schedule = {
+        **(app.conf.beat_schedule or {}),
+        "drain events": {
+            "task": DRAIN_TASK,
+            "schedule": every_s,
+            "options": {"queue": "cpu", "ignore_result": True, "expires": every_s},
+        },
+    }
 
 
 def do_step(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: BundleOf, run_id: str, name: str) -> None:

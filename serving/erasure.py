@@ -13,14 +13,16 @@ from typing import Any, Protocol
 
 import orjson
 from redis.exceptions import RedisError
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, select
 
 from serving.database import database_exists
 from shared import keys
 from shared.db.models import Profile
-from shared.db.session import open_database, reading, transaction
+from shared.db.session import open_database, reading
 from shared.errors import RetortError, StoreError
+from shared.events_table import forget_events
 from shared.history import SEPARATOR, HistoryStore, Owner
+from shared.profile_choices import erase_profile
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +32,13 @@ RETRY_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Erasure:
-    """How far it is. Times in ms since 1970; `profiles` is None until the database has answered."""
+    """How far it is. Times in ms since 1970; `profiles` and `events` are None until the database has answered."""
 
     status: str
     requested_ms: int
     history: int
     profiles: int | None = None
+    events: int | None = None
     finished_ms: int | None = None
 
 
@@ -144,11 +147,11 @@ class People:
 
     async def _finish(self, owner: Owner, note: Erasure) -> Erasure:
         try:
-            profiles = await asyncio.to_thread(self._delete_profiles, owner)
+            profiles, events = await asyncio.to_thread(self._delete_rows, owner, note.requested_ms)
         except RetortError as error:
             logger.warning("an erasure waits for the database", extra={"reason": str(error)})
             return note
-        done = replace(note, status="done", profiles=profiles, finished_ms=self._now_ms())
+        done = replace(note, status="done", profiles=profiles, events=events, finished_ms=self._now_ms())
         await self.notes.write(owner, done)
         return done
 
@@ -163,12 +166,12 @@ class People:
                 if row.text is not None
             ]
 
-    def _delete_profiles(self, owner: Owner) -> int:
+    def _delete_rows(self, owner: Owner, requested_ms: int) -> tuple[int, int]:
+        """Profiles and events that are gone. What the user did after asking counts again and stays."""
         if not database_exists(self._database_url):
-            return 0
-        with transaction(self._database()) as session:
-            result = session.execute(delete(Profile).where(Profile.tenant == owner.tenant, Profile.user_id == owner.id))
-            return int(getattr(result, "rowcount", 0))
+            return 0, 0
+        profiles = erase_profile(self._database(), owner.id, tenant=owner.tenant)
+        return profiles, forget_events(self._database(), owner.tenant, owner.id, until_ms=requested_ms)
 
     def _database(self) -> Engine:
         if self._engine is None:

@@ -5,9 +5,9 @@ takes them off the stream: nothing is lost while the database is away, and an ev
 died in between) carries its `event_id`, so that the database keeps it once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import orjson
 from redis import Redis
@@ -57,30 +57,50 @@ class EventWriter:
             raise StoreError(f"events could not be put on the stream ({type(error).__name__}); is Redis up?") from error
 
 
-def drain(redis_url: str, store: Callable[[list[StreamedEvent]], None], *, worker: str, batch: int = 1000) -> int:
+class EventStore(Protocol):
+    """Where drained events go. Both may be called twice with the same."""
+
+    def keep(self, events: Sequence[StreamedEvent]) -> None:
+        """Keep the events; an error leaves them on the stream."""
+
+    def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
+        """Drop what was accepted of a user up to a moment; how many that were."""
+
+
+def drain(redis_url: str, store: EventStore, *, worker: str, batch: int = 1000) -> int:
     """Hand everything on the stream to `store`, batch by batch; returns how many events were handed over.
 
     An error of `store` ends the draining and leaves its batch on the stream. Events of users who have been erased since
-    are dropped.
+    are dropped. `worker` names who drains; two at a time need two names.
     """
     handed = 0
     try:
         with Redis.from_url(redis_url, socket_timeout=30) as client:
             _make_group(client)
             while entries := _abandoned(client, worker, batch) or _fresh(client, worker, batch):
-                events = [StreamedEvent(**_fields(raw[_FIELD.encode()])) for _, raw in entries]
-                kept = _without_erased(client, events)
-                if kept:
-                    store(kept)
+                handed += _hand_over(client, store, [_read(name, raw) for name, raw in entries])
                 names = [name for name, _ in entries]
                 client.xack(keys.event_stream(), GROUP, *names)
                 client.xdel(keys.event_stream(), *names)
-                handed += len(kept)
+            # Nothing is pending under this name any more; names of ended processes must not pile up.
+            client.xgroup_delconsumer(keys.event_stream(), GROUP, worker)
     except (RedisError, OSError) as error:
         raise StoreError(
             f"the event stream cannot be drained ({type(error).__name__}: {error}); check REDIS_URL."
         ) from error
     return handed
+
+
+def _hand_over(client: Redis, store: EventStore, events: list[StreamedEvent]) -> int:
+    erased = _erased(client, events)
+    kept = [event for event in events if event.accepted_ms > erased.get((event.tenant, event.user_id), -1)]
+    if kept:
+        store.keep(kept)
+    # An erasure that was asked for in between has perhaps looked at the table before these rows were in it.
+    for (tenant, user_id), requested_ms in _erased(client, kept).items():
+        if erased.get((tenant, user_id)) != requested_ms and user_id is not None:
+            store.forget(tenant, user_id, requested_ms)
+    return len(kept)
 
 
 def waiting(redis_url: str) -> int:
@@ -121,21 +141,22 @@ def _flat(stream: Any) -> list[Any]:
     return stream[0] if stream and isinstance(stream[0], list) and not isinstance(stream[0][0], bytes) else stream
 
 
-def _fields(raw: bytes) -> dict[str, Any]:
-    fields = orjson.loads(raw)
-    return {**fields, "impressions": tuple(fields["impressions"])}
+def _read(name: bytes, raw: dict[bytes, bytes]) -> StreamedEvent:
+    """An entry as an event. One that cannot be read stays on the stream: dropping it would be losing it."""
+    try:
+        fields = orjson.loads(raw[_FIELD.encode()])
+        return StreamedEvent(**{**fields, "impressions": tuple(fields["impressions"])})
+    except (KeyError, TypeError, orjson.JSONDecodeError) as error:
+        raise StoreError(
+            f"event {name.decode()} on the stream cannot be read ({type(error).__name__}: {error}); "
+            "it was written by another version of serving: drain with that version."
+        ) from None
 
 
-def _without_erased(client: Redis, events: list[StreamedEvent]) -> list[StreamedEvent]:
+def _erased(client: Redis, events: Sequence[StreamedEvent]) -> dict[tuple[str, str | None], int]:
+    """(tenant, user_id) → when their erasure was asked for, in ms; only users with one."""
     users = sorted({(event.tenant, event.user_id) for event in events if event.user_id is not None})
     if not users:
-        return events
+        return {}
     notes = cast(list[bytes | None], client.mget([keys.erasure(tenant, user) for tenant, user in users]))
-    erased = {
-        user: orjson.loads(note)["requested_ms"] for user, note in zip(users, notes, strict=True) if note is not None
-    }
-    return [
-        event
-        for event in events
-        if event.user_id is None or event.accepted_ms > erased.get((event.tenant, event.user_id), -1)
-    ]
+    return {user: orjson.loads(note)["requested_ms"] for user, note in zip(users, notes, strict=True) if note}

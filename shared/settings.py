@@ -16,6 +16,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", env_prefix="", extra="ignore", frozen=True)
 
     redis_url: str | None = Field(None, description="histories and hot state; unset: an embedded Redis")
+    histories_redis_url: str | None = Field(
+        None, description="serving's Redis, for workers and commands whose REDIS_URL is the queue; unset: REDIS_URL"
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite under RETORT_HOME")
     retort_home: Path = Field(Path(".retort"), description="where bundles, SQLite and embedded state live")
     history_length: int = Field(1000, ge=1, le=100_000, description="events kept a user")
@@ -27,6 +30,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL, SQLite where none was given."""
         return self.database_url or f"sqlite:///{self.retort_home.absolute() / 'retort.db'}"
+
+    @property
+    def histories_url(self) -> str | None:
+        """Where histories and the event stream live, seen from offline."""
+        return self.histories_redis_url or self.redis_url
 
     @property
     def bundles_dir(self) -> Path:

@@ -10,11 +10,12 @@ from sqlalchemy import Engine
 
 from offline import status
 from offline.commands._opening import context_of, open_tables
+from offline.commands.events import drain_once
 from offline.embedded import redis_service, running_redis
 from offline.pipeline import bundle_of, open_line, steps_of
 from offline.recipe import load_recipe, parse_recipe
 from offline.status import RunStatus
-from offline.tasks import make_app, register, send_step
+from offline.tasks import make_app, register, register_drain, send_step
 from offline.worker import run_worker
 from shared.db.models import now
 from shared.errors import RecipeError, StoreError
@@ -58,6 +59,7 @@ def work(queues: list[str]) -> None:
         Console(stderr=True).print(service.story, markup=False, highlight=False)
         app = make_app(service.url)
         register(app, engine, open_submitted, bundle_of)  # type: ignore[arg-type]
+        register_drain(app, lambda: drain_once(settings.histories_url or service.url, engine))
         run_worker(app, queues, log_level=settings.log_level)
 
 

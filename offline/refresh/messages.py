@@ -77,10 +77,11 @@ def serve_refreshes(app: Celery, worker: RefreshWorker, poll_s: float = POLL_S) 
 def schedule_starts(app: Celery, every_s: float, what: dict[str, Any]) -> None:
     """Let Celery beat send for a refresh again and again; `what` are the words of `retort refresh`, as JSON."""
     app.conf.beat_schedule = {
+        **(app.conf.beat_schedule or {}),
         f"refresh {what['recipe']}": {
             "task": START_TASK,
             "schedule": every_s,
             "kwargs": {"what": what},
             "options": {"queue": "cpu", "ignore_result": True},
-        }
+        },
     }

@@ -72,6 +72,7 @@ class ErasureDocument(BaseModel):
     finished_ms: int | None
     history: int = Field(description="events forgotten")
     profiles: int | None = Field(description="profiles deleted; null until the database has answered")
+    events: int | None = Field(description="events deleted from the database; null until it has answered")
 
 
 def router(services: Services) -> APIRouter:

@@ -1,4 +1,4 @@
-"""The tables: profiles and their refreshes, runs and their steps, published bundles and the aliases to them."""
+"""The tables: profiles and their refreshes, runs and their steps, bundles and their aliases, what users did."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,10 +11,12 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Index,
+    Integer,
     String,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
@@ -25,6 +27,8 @@ from shared.schema import MAX_ID_LENGTH
 TENANT_LENGTH = 64
 NAME_LENGTH = 128
 HASH_LENGTH = 64
+# Ids that are derived from an item and a time are longer than what callers may send.
+EVENT_ID_LENGTH = MAX_ID_LENGTH + 32
 
 # What a run or step may say of itself.
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
@@ -237,7 +241,10 @@ class Alias(Base, kw_only=True):
 
 
 class AliasChange(Base, kw_only=True):
-    """Every promotion, so that a rollback knows what was there before. `withdrawn_at`: when it was rolled back."""
+    """Every promotion, so that a rollback knows what was there before. `withdrawn_at`: when it was rolled back.
+
+    set_by, reason: who moved the alias and what the gate said; forced: against the gate, or past it.
+    """
 
     __tablename__ = "alias_changes"
     __table_args__ = (Index("ix_alias_changes_alias", "tenant", "alias", "id"),)
@@ -248,3 +255,37 @@ class AliasChange(Base, kw_only=True):
     bundle_id: Mapped[str] = mapped_column(String(HASH_LENGTH))
     set_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
     withdrawn_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    set_by: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH), default=None)
+    reason: Mapped[str | None] = mapped_column(Text, default=None)
+    forced: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+
+class Event(Base, kw_only=True):
+    """What somebody did, as serving accepted it; rows are written once.
+
+    event_key: hash of owner, item and event_id, so that an event that is sent or handed over twice is one row.
+    id: the order of arrival, which decides between events of the same time.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        UniqueConstraint("tenant", "event_key", name="uq_events_key"),
+        Index("ix_events_user", "tenant", "user_id"),
+        Index("ix_events_session", "tenant", "session_id"),
+    )
+
+    # SQLite counts only a column of the type INTEGER up by itself.
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, init=False)
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH))
+    event_key: Mapped[str] = mapped_column(String(32))
+    event_id: Mapped[str] = mapped_column(String(EVENT_ID_LENGTH))
+    user_id: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH))
+    session_id: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH))
+    item_id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH))
+    event_type: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    weight: Mapped[float] = mapped_column(Double)
+    value: Mapped[float | None] = mapped_column(Double)
+    time_ms: Mapped[int] = mapped_column(BigInteger)
+    accepted_ms: Mapped[int] = mapped_column(BigInteger)
+    request_id: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH))
+    impressions: Mapped[list[str]] = mapped_column(JSON)

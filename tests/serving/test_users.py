@@ -12,6 +12,8 @@ from shared.db.migrate import upgrade
 from shared.db.models import Profile
 from shared.db.session import open_database, transaction
 from shared.errors import StoreError
+from shared.event_stream import StreamedEvent
+from shared.events_table import store_events
 from shared.history import HistoryEvent, MemoryHistory, Owner
 from shared.redis_history import RedisHistory
 from tests.serving.conftest import MakeClient
@@ -40,6 +42,12 @@ def add_profile(database_url: str, user_id: str, tenant: str = "default") -> Non
     engine.dispose()
 
 
+def add_row(database_url: str, user_id: str) -> None:
+    engine = open_database(database_url)
+    store_events(engine, [StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, user_id)])
+    engine.dispose()
+
+
 def test_history_is_shown_and_merged_once(client: TestClient) -> None:
     add_event(client, "i1", user_id="a/b c")
     add_event(client, "i2", session_id="s")
@@ -63,12 +71,13 @@ def test_erasing_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
     for user in ("ann", "bob"):
         add_profile(database_url, user)
         add_event(client, "i1", user_id=user)
+        add_row(database_url, user)
     assert client.get("/users/ann").json()["profiles"][0]["text"] == "Likes."
     assert client.get("/users/ann/erasure").status_code == 404
     erased = client.delete("/users/ann")
     assert erased.status_code == 202
     note = client.get("/users/ann/erasure").json()
-    assert (note["status"], note["history"], note["profiles"]) == ("done", 1, 1)
+    assert (note["status"], note["history"], note["profiles"], note["events"]) == ("done", 1, 1, 1)
     known = client.get("/users/ann").json()
     assert (known["events"], known["profiles"]) == ([], [])
     assert client.post("/recommend", json={"user_id": "ann"}).json()["fallback_reason"] == "unknown_user"

@@ -1,6 +1,7 @@
 """Nothing accepted is lost on its way to the database."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 import orjson
 import pytest
@@ -26,6 +27,25 @@ def event(n: int, user_id: str | None = "ann", accepted_ms: int = 1000) -> Strea
     )
 
 
+class Kept:
+    """A store that remembers; `on_keep` runs before each batch is kept."""
+
+    def __init__(self, on_keep: Callable[[list[StreamedEvent]], None] = lambda batch: None) -> None:
+        self.events: list[StreamedEvent] = []
+        self.sizes: list[int] = []
+        self.forgotten: list[tuple[str, str, int]] = []
+        self._on_keep = on_keep
+
+    def keep(self, events: Sequence[StreamedEvent]) -> None:
+        self._on_keep(list(events))
+        self.sizes.append(len(events))
+        self.events.extend(events)
+
+    def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
+        self.forgotten.append((tenant, user_id, until_ms))
+        return 1
+
+
 def add(redis_url: str, events: list[StreamedEvent]) -> None:
     async def story() -> None:
         store = RedisHistory.from_url(redis_url)
@@ -39,16 +59,10 @@ def test_events_arrive_whole_in_order_and_leave_the_stream(redis_url: str) -> No
     events = [event(n) for n in range(25)]
     add(redis_url, events)
     assert waiting(redis_url) == 25
-    got: list[StreamedEvent] = []
-    sizes: list[int] = []
-
-    def store(batch: list[StreamedEvent]) -> None:
-        sizes.append(len(batch))
-        got.extend(batch)
-
+    store = Kept()
     assert drain(redis_url, store, worker="w", batch=10) == 25
-    assert got == events
-    assert sizes == [10, 10, 5]
+    assert store.events == events
+    assert store.sizes == [10, 10, 5]
     assert waiting(redis_url) == 0
     assert drain(redis_url, store, worker="w") == 0
 
@@ -61,12 +75,12 @@ def test_a_database_that_is_away_loses_nothing(redis_url: str) -> None:
 
     for _ in range(2):
         with pytest.raises(StoreError, match="away"):
-            drain(redis_url, away, worker="w", batch=2)
+            drain(redis_url, Kept(away), worker="w", batch=2)
     assert waiting(redis_url) == 5
     add(redis_url, [event(5)])
-    got: list[StreamedEvent] = []
-    drain(redis_url, got.extend, worker="w", batch=2)
-    assert [one.event_id for one in got] == [f"e{n}" for n in range(6)]
+    store = Kept()
+    drain(redis_url, store, worker="w", batch=2)
+    assert [one.event_id for one in store.events] == [f"e{n}" for n in range(6)]
 
 
 def test_what_a_dead_worker_took_is_taken_over(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,11 +90,10 @@ def test_what_a_dead_worker_took_is_taken_over(redis_url: str, monkeypatch: pyte
         raise StoreError("killed")
 
     with pytest.raises(StoreError):
-        drain(redis_url, killed, worker="dead")
-    got: list[StreamedEvent] = []
-    assert drain(redis_url, got.extend, worker="other") == 0, "it may still be at work"
+        drain(redis_url, Kept(killed), worker="dead")
+    assert drain(redis_url, Kept(), worker="other") == 0, "it may still be at work"
     monkeypatch.setattr("shared.event_stream._ABANDONED_MS", 0)
-    assert drain(redis_url, got.extend, worker="other") == 3
+    assert drain(redis_url, Kept(), worker="other") == 3
     assert waiting(redis_url) == 0
 
 
@@ -88,12 +101,39 @@ def test_events_of_the_erased_never_reach_the_database(redis_url: str) -> None:
     add(redis_url, [event(0, "ann"), event(1, "bob"), event(2, None), event(3, "ann", accepted_ms=3000)])
     with redis.Redis.from_url(redis_url) as client:
         client.set(keys.erasure("default", "ann"), orjson.dumps({"requested_ms": 2000}))
-    got: list[StreamedEvent] = []
-    drain(redis_url, got.extend, worker="w")
-    assert [one.event_id for one in got] == ["e1", "e2", "e3"]
+    store = Kept()
+    drain(redis_url, store, worker="w")
+    assert [one.event_id for one in store.events] == ["e1", "e2", "e3"]
+
+
+def test_an_erasure_in_the_middle_of_a_drain_reaches_the_table(redis_url: str) -> None:
+    add(redis_url, [event(0, "ann"), event(1, "bob")])
+
+    def erase_now(batch: list[StreamedEvent]) -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            client.set(keys.erasure("default", "ann"), orjson.dumps({"requested_ms": 2000}))
+
+    store = Kept(erase_now)
+    assert drain(redis_url, store, worker="w") == 2
+    assert store.forgotten == [("default", "ann", 2000)]
+
+
+def test_what_cannot_be_read_stays_and_is_named(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd(keys.event_stream(), {"event": orjson.dumps({"impressions": [], "colour": "red"})})
+    with pytest.raises(StoreError, match="another version"):
+        drain(redis_url, Kept(), worker="w")
+    assert waiting(redis_url) == 1
+
+
+def test_drainers_leave_no_name_behind(redis_url: str) -> None:
+    add(redis_url, [event(0)])
+    drain(redis_url, Kept(), worker="w")
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.xinfo_consumers(keys.event_stream(), "database") == []
 
 
 def test_an_absent_redis_is_told() -> None:
-    for call in (lambda: waiting("redis://127.0.0.1:1"), lambda: drain("redis://127.0.0.1:1", print, worker="w")):
+    for call in (lambda: waiting("redis://127.0.0.1:1"), lambda: drain("redis://127.0.0.1:1", Kept(), worker="w")):
         with pytest.raises(StoreError, match="REDIS_URL"):
             call()

@@ -48,6 +48,20 @@ def write_table(root: Path) -> Options:
     }
 
 
+def write_events(root: Path) -> Options:
+    done = [("ann", "a1"), ("ben", "b2"), ("ann", "b2"), (None, "c3"), ("ann", "c3"), ("ben", "a1")]
+    rows = [
+        {"user_id": user, "session_id": "s1", "item_id": item, "event_type": "click", "weight": 1.0}
+        | {"time_ms": 1_700_000_000_000 + 1000 * place}
+        for place, (user, item) in enumerate(done)
+    ]
+    shown = {**rows[0], "item_id": "b2", "event_type": "impression", "weight": 0.0}
+    root.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame([shown, *rows]).write_parquet(root / "events.parquet")
+    pl.DataFrame({"item_id": ["a1", "b2", "c3"], "title": ["A", "B", "C"]}).write_csv(root / "items.csv")
+    return {"items": "items.csv"}
+
+
 def write_recbole(root: Path) -> Options:
     lines(
         root / "toy.inter",

@@ -1,0 +1,71 @@
+"""`retort events …`: from serving's stream to the database, and from there to a file for the next training."""
+
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+from rich.console import Console
+from sqlalchemy import Engine
+
+from offline.commands._opening import open_tables
+from offline.data.event_export import write_events
+from offline.embedded import running_redis
+from offline.tasks import make_app, schedule_drains
+from shared.errors import StoreError
+from shared.event_stream import drain
+from shared.events_table import EventsTable, read_events
+from shared.settings import Settings
+
+
+def drain_events(every_s: float | None) -> None:
+    """Once, or every so many seconds until SIGTERM or Ctrl-C. While watching, a store that is away is waited for."""
+    settings = Settings()
+    engine, redis_url = open_tables(settings), _redis_of(settings)
+    if every_s is None:
+        print(f"{drain_once(redis_url, engine)} events were brought to the database")
+        return
+    stopping = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopping.set())
+    console, told = Console(stderr=True), ""
+    while not stopping.wait(every_s):
+        try:
+            handed, problem = drain_once(redis_url, engine), ""
+        except StoreError as error:
+            handed, problem = 0, str(error)
+        if handed:
+            console.print(f"{handed} events were brought to the database", highlight=False)
+        if problem and problem != told:  # once, not at every look
+            console.print(f"events wait on their stream: {problem}", markup=False, highlight=False)
+        told = problem
+
+
+def drain_once(redis_url: str, engine: Engine) -> int:
+    """Everything that is on the stream now; how many events."""
+    return drain(redis_url, EventsTable(engine), worker=f"{socket.gethostname()}-{os.getpid()}")
+
+
+def schedule_by_beat(every_s: float) -> None:
+    """Send for a drain every so many seconds, until told to stop."""
+    settings = Settings()
+    redis_url = settings.redis_url or running_redis(settings.retort_home)
+    if redis_url is None:
+        raise StoreError("beat sends through Redis: set REDIS_URL, or run `retort events drain --watch` instead.")
+    app = make_app(redis_url)
+    schedule_drains(app, every_s)
+    app.Beat(schedule=str(settings.retort_home / "beat-drain"), loglevel=settings.log_level).run()
+
+
+def export_events(out: Path) -> str:
+    """Write events.parquet; one sentence about it."""
+    n_events = write_events(read_events(open_tables(Settings())), out)
+    return f"{n_events} events are in {out / 'events.parquet'}"
+
+
+def _redis_of(settings: Settings) -> str:
+    redis_url = settings.histories_url or running_redis(settings.retort_home)
+    if redis_url is None:
+        raise StoreError("the event stream lives in serving's Redis: set REDIS_URL (or HISTORIES_REDIS_URL) to it.")
+    return redis_url

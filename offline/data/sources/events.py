@@ -1,0 +1,62 @@
+"""What serving collected: `events.parquet` of `retort events export`, with items from a table of any make.
+
+The database itself is no source: it changes while a run goes on, and a run must be repeatable to the byte.
+"""
+
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field
+
+from offline.config import Section
+from offline.data.event_export import EVENTS_FILE
+from offline.data.rejects import Rejects
+from offline.data.sources import RawTable, RawTables
+from offline.data.sources._files import find, read_any, table
+from offline.progress import Progress
+from shared.errors import DataError
+
+_SESSION = "session:"
+
+
+class Config(Section):
+    """Which events count, and where the items are described."""
+
+    types: list[str] | None = Field(None, description="event types that count; unset: all that weigh more than 0")
+    sessions: bool = Field(False, description="visitors without a name count as users of their own, `session:<id>`")
+    items: str | None = Field(None, description="what is known about the items: .csv, .tsv, .parquet or .jsonl")
+    item_id: str = Field("item_id", description="the id's column in that file")
+    title: str | None = Field(None, description="the items' title; unset: `title` where there is such a column")
+    lists: dict[str, str] = Field({}, description='item columns with several values: {genres = "|"}')
+
+
+def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
+    """Events in the order of their arrival, which decides between equal times."""
+    path = find(root, EVENTS_FILE)
+    events = table(
+        path,
+        _counting(read_any(path, rejects, progress), config),
+        {"user_id": "user_id", "item_id": "item_id", "timestamp": "time_ms", "weight": "weight"},
+    )
+    return RawTables((events,), _items(config, root, rejects, progress), time_unit="ms")
+
+
+def _counting(frame: pl.LazyFrame, config: Config) -> pl.LazyFrame:
+    """The rows that count; `row` keeps the number in the file."""
+    wanted = {"user_id", "session_id", "item_id", "event_type", "weight", "time_ms"}
+    missing = sorted(wanted - set(frame.collect_schema().names()))
+    if missing:
+        raise DataError(f"{EVENTS_FILE} has no column {missing[0]!r}; write it anew by `retort events export`.")
+    counts = pl.col("weight") > 0 if config.types is None else pl.col("event_type").is_in(config.types)
+    if config.sessions:
+        guest = pl.format(_SESSION + "{}", "session_id")
+        return frame.filter(counts).with_columns(user_id=pl.coalesce("user_id", guest))
+    return frame.filter(counts & pl.col("user_id").is_not_null())
+
+
+def _items(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
+    if config.items is None:
+        return ()
+    path = find(root, config.items)
+    columns = {"item_id": config.item_id, **({"title": config.title} if config.title else {})}
+    return (table(path, read_any(path, rejects, progress), columns, config.lists, others=True),)

@@ -1,0 +1,89 @@
+"""The events table: each event once, whole, in the order of arrival; nothing left of whoever is forgotten."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from shared import events_table
+from shared.db import migrate
+from shared.db.models import Event
+from shared.db.session import open_database
+from shared.errors import StoreOutdatedError
+from shared.event_stream import StreamedEvent
+from shared.events_table import forget_events, read_events, store_events
+
+EVENT = StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, "ann", "s1", 2.5, "r1", ("i1", "i2"))
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    migrate.upgrade(database_url)
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+def rows(engine: sa.Engine, tenant: str = "default") -> list[Event]:
+    return [row for chunk in read_events(engine, tenant=tenant) for row in chunk]
+
+
+def test_an_event_comes_back_whole(engine: sa.Engine) -> None:
+    store_events(engine, [EVENT])
+    (row,) = rows(engine)
+    kept = {name: getattr(row, name) for name in StreamedEvent.__slots__}
+    assert StreamedEvent(**{**kept, "impressions": tuple(row.impressions)}) == EVENT
+
+
+def test_what_is_stored_twice_is_there_once(engine: sa.Engine) -> None:
+    others = [
+        replace(EVENT, user_id="bob"),
+        replace(EVENT, tenant="shop"),
+        replace(EVENT, item_id="i2"),
+        replace(EVENT, user_id=None, session_id="ann"),
+    ]
+    store_events(engine, [EVENT, *others])
+    store_events(engine, [replace(EVENT, accepted_ms=99), *others, EVENT])
+    assert len(rows(engine)) == 4
+    assert len(rows(engine, "shop")) == 1
+    assert rows(engine)[0].accepted_ms == 10, "the first word stands"
+
+
+def test_order_of_arrival_across_chunks(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_table, "_ROWS_AT_ONCE", 3)
+    store_events(engine, [replace(EVENT, event_id=f"e{n}") for n in range(8)])
+    assert [row.event_id for row in rows(engine)] == [f"e{n}" for n in range(8)]
+    assert [len(chunk) for chunk in read_events(engine)] == [3, 3, 2]
+
+
+def test_forgetting_takes_the_user_and_the_sessions_without_a_name(engine: sa.Engine) -> None:
+    guest = replace(EVENT, event_id="e2", user_id=None)
+    later = replace(EVENT, event_id="e3", accepted_ms=50)
+    store_events(
+        engine,
+        [
+            EVENT,
+            guest,
+            later,
+            replace(guest, session_id="s2"),
+            replace(EVENT, user_id="bob"),
+            replace(EVENT, tenant="shop"),
+        ],
+    )
+    assert forget_events(engine, "default", "ann", until_ms=20) == 2
+    assert {(row.user_id, row.session_id, row.event_id) for row in rows(engine)} == {
+        ("ann", "s1", "e3"),
+        (None, "s2", "e2"),
+        ("bob", "s1", "e1"),
+    }
+    assert forget_events(engine, "default", "ann") == 1
+    assert len(rows(engine, "shop")) == 1
+
+
+def test_a_database_of_an_older_version_is_told(database_url: str) -> None:
+    migrate.upgrade(database_url, "r0002")
+    engine = open_database(database_url)
+    with pytest.raises(StoreOutdatedError, match="db upgrade"):
+        store_events(engine, [EVENT])
+    engine.dispose()
