@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from offline.experiments.cli import app as experiment_app
 from offline.refresh.cli import app as refresh_app
+from offline.refresh.profiles_cli import app as profiles_app
+from offline.refresh.profiles_cli import plan
 from shared.errors import RetortError
 
 app = typer.Typer(
@@ -25,6 +28,9 @@ app.add_typer(db_app, name="db")
 app.add_typer(events_app, name="events")
 app.add_typer(history_app, name="history")
 app.add_typer(refresh_app, name="refresh")
+app.add_typer(profiles_app, name="profiles")
+app.add_typer(experiment_app, name="experiment")
+app.command("plan")(plan)
 
 DataDir = Annotated[Path | None, typer.Option("--data", help="directory of the raw files; made-up data needs none")]
 OutDir = Annotated[Path, typer.Option("--out", help="directory for what is made; finished work in it is reused")]
@@ -143,6 +149,23 @@ def models() -> None:
     from offline.commands.models import list_models
 
     list_models()
+
+
+@app.command()
+def recommend(
+    users: Annotated[Path, typer.Option(help="Parquet with a column user_id")],
+    out: Annotated[Path, typer.Option(help="Parquet to write: user_id, item_id, score, rank, source")],
+    bundle: Annotated[str, typer.Option(help="a bundle's directory, or an alias, id or name@version")] = "champion",
+    histories: Annotated[
+        Path | None, typer.Option(help="Parquet with user_id, item_id, timestamp; none: Redis, as serving does")
+    ] = None,
+    k: Annotated[int, typer.Option(help="items for each user")] = 10,
+    tenant: Annotated[str, typer.Option(help="whose bundle and histories")] = "default",
+) -> None:
+    """Answer a whole file of users, with the answers that the server would give."""
+    from offline.commands.recommend import recommend_users
+
+    typer.echo(recommend_users(users, out, bundle, histories, k, tenant))
 
 
 @app.command()

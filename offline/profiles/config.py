@@ -9,6 +9,7 @@ from offline.plugins import load_plugin, plugin_names
 from offline.profiles.backends._base import ProfileBackend, Sampling
 from offline.profiles.canary import prove_schema_binds
 from offline.profiles.checks import CheckRules
+from offline.profiles.damage import Damage
 from offline.profiles.grounding import TrustConfig
 from offline.profiles.planning import Mode
 from offline.profiles.prompt import COMBINED, Family, PromptWriter, aspect_names
@@ -47,6 +48,8 @@ class ProfilesConfig(Section):
     checks: CheckRules = Field(default_factory=CheckRules, validate_default=True)
     trust: TrustConfig = Field(default_factory=TrustConfig, validate_default=True)
     spending: Spending = Field(default_factory=Spending, validate_default=True)
+    history_share: float = Field(1.0, gt=0, le=1, description="experiments: write from this first part of each history")
+    damage: Damage = Field(default_factory=Damage, validate_default=True, description="experiments: wrong profiles")
 
     @field_validator("backend")
     @classmethod

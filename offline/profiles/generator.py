@@ -9,14 +9,16 @@ import polars as pl
 from offline.data.interactions import Items
 from offline.profiles.batches import batches
 from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, open_backend, writers
+from offline.profiles.damage import damage_profiles
 from offline.profiles.grounding import Grounder
 from offline.profiles.history import Catalogue, UserHistory
 from offline.profiles.imported import import_profiles
 from offline.profiles.report import ProfilesReport
 from offline.profiles.store import ProfileStore, Question
-from offline.profiles.wanted import Wanted, combinable, wanted_of
+from offline.profiles.wanted import Wanted, begun, combinable, wanted_of
 from offline.profiles.writing import Writing
 from offline.progress import Progress
+from shared.errors import RecipeError
 from shared.hashing import hash_json
 from shared.profile_choices import Choice
 from shared.settings import LanguageModelSettings
@@ -39,6 +41,8 @@ def write_profiles(
     """
     started_s = time.monotonic()
     if config.backend == IMPORTED:
+        if config.history_share < 1:
+            raise RecipeError("[profiles] history_share wants texts written here; imported ones saw what they saw.")
         report = import_profiles(histories, items, config, store)
     else:
         report = _ask_for_profiles(histories, items, config, store, settings, progress)
@@ -62,11 +66,12 @@ def profiles_table(
     catalogue = Catalogue(items, config.attributes, config.item_text_chars)
     rows: list[dict[str, Any]] = []
     for some in batches(histories, _READ_AT_ONCE):
+        some = begun(some, config.history_share)
         wanted = wanted_of(some, catalogue, config.max_history, ProfilesReport(report.backend))
         chosen = store.choices([one.user_id for one in wanted])
         rows += _own_words(chosen.values(), report)
         rows += _written([one for one in wanted if one.user_id not in chosen], config, store, report)
-    return pl.DataFrame(rows, schema=_SCHEMA)
+    return damage_profiles(pl.DataFrame(rows, schema=_SCHEMA), config.damage)
 
 
 def _own_words(choices: Iterable[Choice], report: ProfilesReport) -> Iterator[dict[str, Any]]:
@@ -122,7 +127,7 @@ def _ask_for_profiles(
         writing = Writing(config, store, backend, catalogue, grounder, report, progress, total, stop_if_spent)
         report.questions = writing.final_questions()
         for some in batches(histories, config.chunk_users):
-            writing.write_chunk(some)
+            writing.write_chunk(begun(some, config.history_share))
     finally:
         backend.close()
     report.stop_if_hopeless(config.max_failed, final=True)

@@ -59,6 +59,18 @@ def wanted_of(
     return wanted
 
 
+def begun(some: Iterable[UserHistory], share: float) -> list[UserHistory]:
+    """The first part of each history, one event at least: what a profile of that age had seen."""
+    if share == 1:
+        return list(some)
+    return [_begun(history, max(1, round(share * len(history.item_ids)))) for history in some]
+
+
+def _begun(history: UserHistory, n: int) -> UserHistory:
+    weights = None if history.weights is None else history.weights[:n]
+    return UserHistory(history.user_id, history.item_ids[:n], weights)
+
+
 def combinable(wanted: Sequence[Wanted], questions: Sequence[Question], store: ProfileStore) -> list[Wanted]:
     """Users with aspects to combine. The hash covers their texts: an aspect written anew asks for a new combination."""
     user_ids = [one.user_id for one in wanted]

@@ -38,11 +38,11 @@ def make_tiny_model(folder: Path, max_length: int = 2048) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(fast),
-        hidden_size=64,
-        intermediate_size=128,
+        hidden_size=128,  # heads of 64: the smallest that vLLM computes on every CPU
+        intermediate_size=256,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
         max_position_embeddings=max_length,
         bos_token_id=1,
         eos_token_id=2,

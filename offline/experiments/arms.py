@@ -1,0 +1,109 @@
+"""Runs the arms of an experiment and keeps what came out as a table (CSV) and a picture (PNG)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from offline.commands._opening import context_of, open_tables
+from offline.evaluation.compare import compare
+from offline.pipeline import Outcome, open_line, run_line
+from offline.progress import Progress
+from offline.recipe import Recipe, load_recipe
+from shared.errors import RecipeError
+from shared.settings import Settings
+
+METRIC = "ndcg@10"
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One run: what it is called in the table, where it stands on the x-axis, and what came out."""
+
+    name: str
+    x: float
+    outcome: Outcome
+
+    @property
+    def per_user(self) -> pl.DataFrame:
+        """user_id, rank, history_length of each test case."""
+        return pl.read_parquet(self.outcome.per_user)
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Where arms run."""
+
+    reference: str
+    data: Path | None
+    out: Path
+    overrides: list[str]
+    progress: Progress
+
+    def run(self, name: str, x: float, more: Sequence[str] = (), *, plain: bool = False) -> Arm:
+        """One arm: the recipe with more keys set, or the same without its teacher."""
+        recipe = load_recipe(self.reference, [*self.overrides, *more])
+        if recipe.is_plain:
+            raise RecipeError(f"recipe {recipe.name} has no teacher; experiments about profiles want one that has.")
+        chosen = recipe.plain() if plain else recipe
+        self.progress.say(f"── {name}")
+        context = context_of(chosen, self.data, self._engine(), self.progress)
+        return Arm(name, x, run_line(open_line(context, self.out)))
+
+    def recipe(self) -> Recipe:
+        """As the arms start from."""
+        return load_recipe(self.reference, self.overrides)
+
+    def _engine(self) -> Any:
+        return open_tables(Settings())
+
+
+def against(plain: Arm, arm: Arm, users: pl.DataFrame | None = None) -> dict[str, Any]:
+    """One row of a table: the arm beside the plain run, with the paired interval. users: only their cases."""
+    first, second = plain.per_user, arm.per_user
+    if users is not None:
+        first, second = (frame.join(users, on="user_id", how="semi") for frame in (first, second))
+    found = compare([first], [second], METRIC, resamples=_RESAMPLES)
+    return {
+        "arm": arm.name,
+        "x": arm.x,
+        "users": found.users,
+        f"plain {METRIC}": found.a,
+        METRIC: found.b,
+        "gain": found.difference,
+        "gain low": found.low,
+        "gain high": found.high,
+        "p": found.p,
+    }
+
+
+def keep(folder: Path, name: str, rows: list[dict[str, Any]], x_label: str) -> tuple[Path, Path]:
+    """Write the table and its picture; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table, picture = folder / f"{name}.csv", folder / f"{name}.png"
+    frame = pl.DataFrame(rows)
+    frame.write_csv(table, float_precision=6)
+    _draw(frame, picture, name, x_label)
+    return table, picture
+
+
+def _draw(frame: pl.DataFrame, path: Path, title: str, x_label: str) -> None:
+    """Gain over the plain run with its interval, one line for each kind of arm."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)  # no display is needed, and no state is shared
+    axes = figure.subplots()
+    kinds = frame.with_columns(kind=pl.col("arm").str.split(":").list.first())
+    for (kind,), rows in kinds.sort("x").group_by(["kind"], maintain_order=True):
+        gain = rows["gain"].to_numpy()
+        below, above = gain - rows["gain low"].to_numpy(), rows["gain high"].to_numpy() - gain
+        axes.errorbar(rows["x"], gain, yerr=[below.clip(0), above.clip(0)], marker="o", capsize=3, label=str(kind))
+    axes.axhline(0.0, color="grey", linewidth=0.8)
+    axes.set(xlabel=x_label, ylabel=f"gain in {METRIC} over the plain run (95 %)", title=title)
+    axes.legend()
+    figure.savefig(path, dpi=120)

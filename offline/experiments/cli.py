@@ -1,0 +1,55 @@
+"""`retort experiment …`: each writes a table and a picture."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="What profiles are worth, measured: tables and pictures.", no_args_is_help=True)
+_Recipe = Annotated[str, typer.Argument(help="a recipe with a teacher")]
+_Data = Annotated[Path | None, typer.Option("--data", help="directory of the raw files")]
+_Out = Annotated[Path, typer.Option("--out", help="run directory; finished arms in it are reused")]
+_To = Annotated[Path, typer.Option("--to", help="directory for the table and the picture")]
+_Set = Annotated[list[str] | None, typer.Option("--set", help="section.key=value")]
+
+
+@app.command()
+def staleness(
+    recipe: _Recipe, data: _Data = None, out: _Out = Path("runs"), to: _To = Path("experiments"), overrides: _Set = None
+) -> None:
+    """Accuracy when profiles saw only 100, 90, 75, 50, 25 % of each history."""
+    _run("staleness", recipe, data, out, to, overrides)
+
+
+@app.command()
+def coldstart(
+    recipe: _Recipe, data: _Data = None, out: _Out = Path("runs"), to: _To = Path("experiments"), overrides: _Set = None
+) -> None:
+    """Gain by length of the history."""
+    _run("coldstart", recipe, data, out, to, overrides)
+
+
+@app.command()
+def robustness(
+    recipe: _Recipe, data: _Data = None, out: _Out = Path("runs"), to: _To = Path("experiments"), overrides: _Set = None
+) -> None:
+    """Accuracy when a share of the profiles is somebody else's, or nonsense."""
+    _run("robustness", recipe, data, out, to, overrides)
+
+
+def _run(name: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: list[str] | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from offline.experiments.arms import Arms
+    from offline.experiments.profiles import EXPERIMENTS
+    from offline.terminal import TerminalProgress
+
+    with TerminalProgress() as progress:
+        rows, table, picture = EXPERIMENTS[name](Arms(recipe, data, out, overrides or [], progress), to)
+    shown = Table(*rows[0], title=f"{name} of {recipe}")
+    for row in rows:
+        shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(stderr=True).print(shown)
+    typer.echo(table)
+    typer.echo(picture)

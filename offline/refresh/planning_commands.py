@@ -1,0 +1,144 @@
+"""`retort plan`: what refreshing costs, by policy, from prompts that were measured and prices that were stated."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine
+
+from offline.commands._opening import line_of
+from offline.data.load import load_saved
+from offline.data.split_store import load_split
+from offline.profiles.history import Catalogue, user_histories
+from offline.refresh.cost import Plan, Prices, Storage, TokenModel, plan_policy, plan_storage
+from offline.refresh.start import token_model
+from offline.terminal import TerminalProgress
+from shared.db.models import DONE, Profile, RefreshChunk
+from shared.db.session import reading
+from shared.errors import RecipeError
+
+_DAYS = 365
+_TEXT_BYTES_PER_TOKEN = 4.5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a factory that has run: means of stored texts, and one worker's rates; None where unknown."""
+
+    answer_tokens: float | None
+    prompt_tokens_per_s: float | None
+    answer_tokens_per_s: float | None
+
+
+def measure(engine: Engine) -> Measured:
+    """From stored profiles and finished chunks. The rates are of one worker, reading and writing at once."""
+    seconds = prompt = answer = 0.0
+    with reading(engine) as session:
+        query = sa.select(sa.func.avg(Profile.completion_tokens)).filter_by(status=DONE)
+        mean = session.execute(query.where(Profile.completion_tokens > 0)).scalar_one()
+        for row in session.scalars(sa.select(RefreshChunk).filter_by(status=DONE, attempts=1).limit(10_000)):
+            if row.started_at and row.ended_at and row.completion_tokens:
+                seconds += (row.ended_at - row.started_at).total_seconds()
+                prompt, answer = prompt + row.prompt_tokens, answer + row.completion_tokens
+    known = float(mean) if mean is not None else None
+    if not seconds:
+        return Measured(known, None, None)
+    # the time is one sum: both rates twice as high and one after the other give the same
+    return Measured(known, 2 * prompt / seconds, 2 * answer / seconds)
+
+
+def show_plan(
+    reference: str,
+    data: Path | None,
+    out: Path,
+    overrides: list[str],
+    users: int,
+    answer_tokens: float | None,
+    new_events_a_day: float,
+    width: int,
+    prices: Prices,
+) -> None:
+    """Print the plan, and everything that it assumes."""
+    if users < 1:
+        raise RecipeError(f"--users is {users}; plan for one user at least.")
+    with TerminalProgress() as progress:
+        line = line_of(reference, data, out, overrides, progress)
+        loaded, split = load_saved(line.path("data")), load_split(line.path("split"))
+    config, measured = line.context.recipe.profiles, measure(line.context.engine)
+    catalogue = Catalogue(loaded.items, config.attributes, config.item_text_chars)
+    histories = user_histories(split, loaded.interactions)
+    tokens = token_model(histories, catalogue, config, answer_tokens or measured.answer_tokens)
+    prices = prices.model_copy(
+        update={
+            "prompt_tokens_per_s": prices.prompt_tokens_per_s or measured.prompt_tokens_per_s,
+            "answer_tokens_per_s": prices.answer_tokens_per_s or measured.answer_tokens_per_s,
+        }
+    )
+    lengths = np.minimum(split.train.lengths[split.train.lengths > 0], config.max_history or 10**9)
+    events = float(lengths.mean())
+    plans = plans_of(users, events, new_events_a_day, tokens, prices)
+    console = Console()
+    console.print(_table(users, plans))
+    storage = plan_storage(users, tokens.answer() * _TEXT_BYTES_PER_TOKEN, width, events)
+    for said in (*_storage_lines(storage), *_assumptions(events, new_events_a_day, tokens, prices, measured)):
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def plans_of(users: float, events: float, a_day: float, tokens: TokenModel, prices: Prices) -> list[Plan]:
+    """One refresh of all, and a year of each policy."""
+    month, grown = 30 * a_day, max(1.0, 0.5 * events)
+    return [
+        plan_policy("everybody, once", users, events, False, tokens, prices),
+        plan_policy("year: everybody monthly", users * 12, events, False, tokens, prices),
+        plan_policy("year: monthly, updates", users * 12, month, True, tokens, prices),
+        plan_policy("year: every 10 new events", users * _DAYS * a_day / 10, events, False, tokens, prices),
+        plan_policy("year: every 10, updates", users * _DAYS * a_day / 10, 10, True, tokens, prices),
+        plan_policy("year: history grown by half", users * _DAYS * a_day / grown, events, False, tokens, prices),
+    ]
+
+
+def _table(users: int, plans: list[Plan]) -> Table:
+    table = Table(
+        "policy", "profiles", "tokens read", "written", "API USD", "GPU hours", "GPU USD", "wall hours",
+        title=f"{users:,} users",
+    )  # fmt: skip
+    for plan in plans:
+        numbers = (plan.refreshes, plan.prompt_tokens, plan.answer_tokens, plan.api_usd)
+        rest = (plan.gpu_hours, plan.gpu_usd, plan.wall_hours)
+        table.add_row(
+            plan.policy, *(short(one) for one in numbers), *("–" if one is None else short(one) for one in rest)
+        )
+    return table
+
+
+def short(number: float) -> str:
+    """1,825,000,000 → 1.83 G; small numbers as they are."""
+    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= limit:
+            return f"{number / limit if letter != 'k' else number / 1e3:.3g} {letter}"
+    return f"{number:,.1f}" if number % 1 else f"{number:,.0f}"
+
+
+def _storage_lines(storage: Storage) -> list[str]:
+    return [
+        f"storage: database {storage.database / 1e9:,.1f} GB, vectors {storage.vectors / 1e9:,.1f} GB, "
+        f"histories in Redis {storage.redis / 1e9:,.1f} GB"
+    ]
+
+
+def _assumptions(events: float, a_day: float, tokens: TokenModel, prices: Prices, measured: Measured) -> list[str]:
+    length = "stored profiles" if measured.answer_tokens else "half of max_output_tokens, or as given"
+    rates = "not known: give --prompt-rate and --answer-rate, or run a refresh first"
+    if prices.prompt_tokens_per_s and prices.answer_tokens_per_s:
+        rates = f"{prices.prompt_tokens_per_s:,.0f} tokens/s read, {prices.answer_tokens_per_s:,.0f} written, of a GPU"
+    return [
+        f"a prompt has {tokens.base:,.0f} tokens and {tokens.per_event:.1f} for each event (measured on this data, "
+        f"by a careful estimate of tokens); an answer {tokens.profile:,.0f} ({length})",
+        f"users have {events:.1f} events in a prompt and make {a_day:g} a day",
+        f"rates: {rates}",
+        f"prices, as stated: ${prices.usd_per_million_input:g} and ${prices.usd_per_million_output:g} a million, "
+        f"${prices.usd_per_gpu_hour:g} a GPU hour, {prices.gpus} GPUs, {prices.cached_share:.0%} of the prompts cached",
+    ]
