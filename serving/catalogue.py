@@ -11,6 +11,7 @@ from serving.attributes import Attributes
 from serving.filters import Filters
 from serving.paging import HashTable, hash_table
 from shared.bundle import Bundle
+from shared.popularity import by_popularity, popularity_scores
 from shared.schema import ITEM_ID, PAD, POPULARITY, TEXT
 from shared.sequences import IntArray
 
@@ -40,12 +41,12 @@ class Catalogue:
     @cached_property
     def by_popularity(self) -> IntArray:
         """All item indexes, the most popular first; equal counts in the order of their index."""
-        return np.argsort(-self._bundle.popularity[1:], kind="stable") + 1
+        return by_popularity(self._bundle.popularity)
 
     @cached_property
     def log_popularity(self) -> NDArray[np.float32]:
         """log(1 + events) by index, the popularity fallback's score; PAD has −inf."""
-        scores = np.log1p(self._bundle.popularity).astype(np.float32)
+        scores = popularity_scores(self._bundle.popularity)
         scores[PAD] = -np.inf
         return scores
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from serving.catalogue import Catalogue
 from serving.ranking import FloatArray, Ranking
+from shared.popularity import most_popular
 from shared.schema import PAD
 from shared.sequences import IntArray
 
@@ -20,8 +21,7 @@ def popular(catalogue: Catalogue, hidden: IntArray, depth: int, bias: FloatArray
     """The most popular items, scored by log(1 + train events)."""
     if bias is not None:
         return best(catalogue.log_popularity + bias[0], hidden, depth)
-    head = catalogue.by_popularity[: depth + len(hidden)]
-    items = head[~np.isin(head, hidden)][:depth]
+    items = most_popular(catalogue.by_popularity, hidden, depth)
     return items, catalogue.log_popularity[items]
 
 

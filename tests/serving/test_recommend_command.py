@@ -1,0 +1,86 @@
+"""A file of answers says what the server says: the same items, scores and ranks, for the known and for strangers."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from offline.commands.recommend import recommend_users
+from shared.errors import DataError
+from shared.redis_history import RedisHistory, load_histories
+from tests.serving.conftest import MakeClient
+
+USERS = [f"u{n}" for n in range(300)] + ["stranger", "outsider"]
+
+
+def history_of(user_id: str) -> list[str]:
+    if user_id == "outsider":
+        return ["gone1", "gone2"]
+    number = int(user_id[1:])
+    return [f"i{item}" for item in np.random.default_rng(number).permutation(60)[: 1 + number % 58] + 1]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    pl.DataFrame({"user_id": [*USERS, "u0"]}).write_parquet(tmp_path / "users.parquet")
+    rows = [
+        {"user_id": user, "item_id": item, "timestamp": 1000 + place}
+        for user in USERS
+        if user != "stranger"
+        for place, item in enumerate(history_of(user))
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "histories.parquet")
+    return tmp_path / "users.parquet", tmp_path / "histories.parquet"
+
+
+def ask(client: TestClient, user_id: str) -> list[tuple[str, float]]:
+    answer = client.post("/recommend", json={"user_id": user_id, "k": 7}).json()
+    return [(item["item_id"], item["score"]) for item in answer["items"]]
+
+
+@pytest.mark.parametrize("where", ["file", "redis"])
+def test_the_same_answers_as_online(
+    where: str,
+    files: tuple[Path, Path],
+    bundle_path: Path,
+    redis_url: str,
+    make_client: MakeClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    users, histories = files
+    stored = [
+        (user, [(item, 1000 + place) for place, item in enumerate(history_of(user))])
+        for user in USERS
+        if user != "stranger"
+    ]
+    load_histories(redis_url, stored)
+    out = tmp_path / "out" / "answers.parquet"
+    said = recommend_users(users, out, str(bundle_path), histories if where == "file" else None, 7, "default")
+    assert said.startswith("302 users")
+    answers = pl.read_parquet(out)
+    assert answers["user_id"].unique(maintain_order=True).to_list() == USERS
+    client = make_client(RedisHistory.from_url(redis_url))
+    for user in ("u0", "u7", "u57", "u255", "u256", "u299", "stranger", "outsider"):
+        mine, online = answers.filter(user_id=user), ask(client, user)
+        assert mine["item_id"].to_list() == [item for item, _ in online]
+        assert mine["rank"].to_list() == list(range(1, len(online) + 1))
+        np.testing.assert_allclose(mine["score"], [score for _, score in online], rtol=1e-5)
+    by_user = dict(answers.select("user_id", "source").iter_rows())
+    assert (by_user["u0"], by_user["stranger"], by_user["outsider"]) == ("student", "popular", "popular")
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [({"user": ["a"]}, "no column 'user_id'"), ({"user_id": ["a", None]}, "row 2: user_id is missing")],
+)
+def test_wrong_files_end_in_one_sentence(
+    frame: dict[str, list[str]], said: str, bundle_path: Path, tmp_path: Path
+) -> None:
+    pl.DataFrame(frame).write_parquet(tmp_path / "users.parquet")
+    with pytest.raises(DataError, match=said):
+        recommend_users(tmp_path / "users.parquet", tmp_path / "out", str(bundle_path), tmp_path / "none", 5, "default")
+    assert not (tmp_path / "out").exists()
