@@ -43,6 +43,7 @@ def main() -> int:
     arguments = _arguments()
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (home / "postgres").mkdir()
         server = stack.enter_context(postgres.started(home / "postgres"))
         url = stack.enter_context(server.database())
         redis = stack.enter_context(private_redis(home / "redis", persist=False))
