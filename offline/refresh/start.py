@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from offline.data.interactions import Items
 from offline.profiles.backends._tokens import TokenCounter, estimated_tokens
 from offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
-from offline.profiles.config import ProfilesConfig, backend_name, combiner, writers
+from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, writers
 from offline.profiles.history import Catalogue, UserHistory
 from offline.profiles.store import ProfileStore, Question
 from offline.refresh.age import Age, ages
@@ -43,6 +43,11 @@ class Refresh:
 
 def start_refresh(engine: Engine, refresh: Refresh, folder: Path, settings: LanguageModelSettings) -> str:
     """Write the job down; its id. Raises RefreshError while one of the same name is at work: beat may send twice."""
+    if refresh.profiles.backend == IMPORTED:
+        raise ProfileError(
+            f"recipe {refresh.name} takes ready profiles from a file; a refresh asks a model: "
+            "--set profiles.backend=openai (or vllm, template)."
+        )
     for job in read_jobs(engine):
         if job.name == refresh.name and job.status in ALIVE:
             raise RefreshError(f"refresh {job.id[:8]} of {job.name} is still {job.status}; wait for it or cancel it.")

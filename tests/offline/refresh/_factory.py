@@ -14,7 +14,7 @@ from offline.refresh.snapshot import Snapshot, Wish, write_snapshot
 from offline.refresh.work import RefreshWorker
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories
 
-QUICK = LeaseRules(lease_s=1.0, beat_s=0.05, max_attempts=3, backoff_s=0.0)
+QUICK = LeaseRules(lease_s=30.0, beat_s=0.05, max_attempts=3, backoff_s=0.0)
 
 
 def snapshot(folder: Path, n_users: int = 12, chunk_users: int = 3, length: int = 4) -> Snapshot:

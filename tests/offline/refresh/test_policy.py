@@ -150,6 +150,12 @@ def test_updates_ask_with_the_old_profile(tmp_path: Path) -> None:
     assert tasks[2].parts == ("What was known.",)
 
 
+def test_ready_profiles_are_not_refreshed(engine: Engine, tmp_path: Path) -> None:
+    ready = Refresh("ready", lambda: [], catalogue(), ProfilesConfig(backend="imported"), RefreshPolicy())
+    with pytest.raises(ProfileError, match=r"profiles\.backend=openai"):
+        start_refresh(engine, ready, tmp_path, NO_SERVER)
+
+
 def test_listed_users_without_history_are_named(engine: Engine, tmp_path: Path) -> None:
     listed = refresh(histories(3), user_ids=frozenset({"user-1", "ghost"}))
     with pytest.raises(ProfileError, match="'ghost'"):

@@ -13,7 +13,7 @@ from offline.refresh.work import RefreshWorker
 from shared.db.session import open_database
 from shared.settings import LanguageModelSettings
 
-RULES = LeaseRules(lease_s=2.0, beat_s=0.3, max_attempts=5, backoff_s=0.2)
+RULES = LeaseRules(lease_s=4.0, beat_s=0.5, max_attempts=5, backoff_s=0.2)
 
 
 def main() -> None:
