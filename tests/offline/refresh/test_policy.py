@@ -151,7 +151,7 @@ def test_updates_ask_with_the_old_profile(tmp_path: Path) -> None:
 
 
 def test_ready_profiles_are_not_refreshed(engine: Engine, tmp_path: Path) -> None:
-    ready = Refresh("ready", lambda: [], catalogue(), ProfilesConfig(backend="imported"), RefreshPolicy())
+    ready = Refresh("ready", list, catalogue(), ProfilesConfig(backend="imported"), RefreshPolicy())
     with pytest.raises(ProfileError, match=r"profiles\.backend=openai"):
         start_refresh(engine, ready, tmp_path, NO_SERVER)
 
