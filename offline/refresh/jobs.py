@@ -1,4 +1,7 @@
-"""Refreshes as people see them: made, watched, called off, taken up again, and what could not be done."""
+"""Refreshes as people see them: made, watched, called off, taken up again, and what could not be done.
+
+Longer than most files: everything here reads or writes the same two tables, and nothing of it is understood alone.
+"""
 
 import uuid
 from collections import Counter
