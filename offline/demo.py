@@ -96,7 +96,7 @@ def _train(
     app = make_app(redis_url)
     run_ids = {}
     for name, recipe in arms.items():
-        steps = steps_of(recipe, None)
+        steps = steps_of(recipe, None, LanguageModelSettings())
         run_ids[name] = status.create_run(engine, f"{_RECIPE}_{name}", recipe.raw, out, out, steps)
         send_step(app, run_ids[name], steps[0].name, steps[0].queue)
     with _bars(console) as bars:

@@ -1,6 +1,6 @@
 """The offline line as a list of steps: which are needed, in what order, what each depends on, and how one is done.
 
-The steps themselves stand in `offline/pipeline.py`. Here is only how any step is named, skipped and performed.
+The steps themselves stand in `offline/pipeline/`. Here is only how any step is named, skipped and performed.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -20,9 +20,12 @@ def open_tables(settings: Settings) -> Engine:
     return open_database(settings.database)
 
 
-def context_of(recipe: Recipe, data: Path | None, engine: Engine, progress: Progress) -> Context:
-    """What a line needs to know, from this process's environment."""
-    return Context(recipe, data.absolute() if data else None, engine, LanguageModelSettings(), progress)
+def context_of(
+    recipe: Recipe, data: Path | None, engine: Engine, progress: Progress, bundles_dir: Path | None = None
+) -> Context:
+    """What a line needs to know, from this process's environment. `bundles_dir`: publish there at the end."""
+    where = data.absolute() if data else None
+    return Context(recipe, where, engine, LanguageModelSettings(), progress, bundles_dir)
 
 
 def line_of(

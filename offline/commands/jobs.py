@@ -19,7 +19,7 @@ from offline.tasks import make_app, register, register_drain, send_step
 from offline.worker import run_worker
 from shared.db.models import now
 from shared.errors import RecipeError, StoreError
-from shared.settings import Settings
+from shared.settings import LanguageModelSettings, Settings
 
 _LOOK_EVERY_S = 1.0
 
@@ -38,7 +38,7 @@ def submit_to(
 ) -> str:
     """The same, to a known database and Redis."""
     recipe = load_recipe(reference, overrides)
-    steps = steps_of(recipe, data.absolute() if data else None)
+    steps = steps_of(recipe, data.absolute() if data else None, LanguageModelSettings(), publish=True)
     # a database column is never null: no data directory is written as the run directory itself
     run_id = status.create_run(engine, recipe.name, recipe.raw, data or out, out, steps)
     send_step(make_app(redis_url), run_id, steps[0].name, steps[0].queue)
@@ -53,7 +53,8 @@ def work(queues: list[str]) -> None:
     def open_submitted(run: RunStatus, progress: status.StepProgress) -> object:
         recipe = parse_recipe(run.recipe_name, run.recipe)
         data = None if run.data_dir == run.out_dir else run.data_dir
-        return open_line(context_of(recipe, data, engine, progress), run.out_dir)
+        bundles = settings.bundles_dir if any(step.name == "publish" for step in run.steps) else None
+        return open_line(context_of(recipe, data, engine, progress, bundles), run.out_dir)
 
     with redis_service(settings.redis_url, settings.retort_home) as service:
         Console(stderr=True).print(service.story, markup=False, highlight=False)

@@ -1,0 +1,48 @@
+"""What the steps are told, the files they leave for each other, and which step left what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from offline.data.load import Loaded, load_saved
+from offline.line import Line
+from offline.progress import Progress
+from offline.recipe import Recipe
+from shared.settings import LanguageModelSettings
+
+PROFILES_FILE = "profiles.parquet"
+VECTORS_FILE = "vectors.parquet"
+STUDENT_FILE = "student.safetensors"
+TRAINING_FILE = "training.json"
+METRICS_FILE = "metrics.json"
+USERS_FILE = "users.parquet"
+BUNDLE_FILE = "bundle.json"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the steps are told: the recipe, where the raw data lies, where profiles are kept, and who listens."""
+
+    recipe: Recipe
+    data_dir: Path | None
+    engine: Engine
+    language_model: LanguageModelSettings
+    progress: Progress
+
+    bundles_dir: Path | None = None
+
+
+def tables_of(line: Line[Context]) -> Loaded:
+    """The cleaned tables."""
+    return load_saved(line.path("data"))
+
+
+def asked_split(line: Line[Context]) -> str:
+    """The step that left the split whose test is asked."""
+    return "split_refit" if "split_refit" in line.steps else "split"
+
+
+def trained(line: Line[Context]) -> str:
+    """The step that left the weights."""
+    return "refit" if "refit" in line.steps else "train"

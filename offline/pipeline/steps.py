@@ -1,0 +1,103 @@
+"""Which steps a recipe needs, in what order, and all that shapes each."""
+
+from pathlib import Path
+
+from offline.line import Line, Step
+from offline.pipeline import deliver, prepare, teach, train
+from offline.pipeline.context import Context
+from offline.recipe import Recipe
+from offline.run_dir import RunDir
+from shared.settings import LanguageModelSettings
+
+_TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers")
+
+
+def open_line(context: Context, out_dir: Path) -> Line[Context]:
+    """The steps that the recipe needs, over one run directory; with `bundles_dir` it publishes at its end."""
+    steps = steps_of(context.recipe, context.data_dir, context.language_model, publish=context.bundles_dir is not None)
+    return Line(steps, context, RunDir(out_dir), context.progress)
+
+
+def steps_of(
+    recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings, *, publish: bool = False
+) -> list[Step[Context]]:
+    """The recipe's steps in order. `language_model`: what backend "auto" means is part of what profiles are."""
+    return [
+        *_prepare(recipe, data_dir),
+        *_teach(recipe, data_dir, language_model),
+        *_train(recipe),
+        *_deliver(recipe, publish=publish),
+    ]
+
+
+def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
+    said, code = recipe.as_json(), ("offline.data.split",)
+    read = {"data": said["data"], "files": prepare.listing(data_dir)}
+    steps = [
+        Step("data", prepare.data_step, config=read, code=("offline.data",)),
+        Step("split", prepare.split_step, ("data",), {"split": said["split"]}, code),
+    ]
+    if recipe.protocol == "refit":
+        steps.append(Step("split_refit", prepare.split_refit_step, ("data",), {"split": said["split"]}, code))
+    return steps
+
+
+def _teach(recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings) -> list[Step[Context]]:
+    said, knowledge = recipe.as_json(), recipe.knowledge()
+    encoder, encoding = {"encoder": said["encoder"]}, ("offline.profiles.encoder", "offline.profiles.windows")
+    reducer = {"reducer": said["reducer"]}
+    steps: list[Step[Context]] = []
+    if "users" in knowledge:
+        asked = {"profiles": said["profiles"], **teach.written_by(recipe.profiles, data_dir, language_model)}
+        written = ("offline.profiles",)
+        steps += [
+            Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu", resumes=True),
+            Step("vectors", teach.vectors_step, ("profiles",), encoder, encoding, queue="gpu", resumes=True),
+            Step("teacher", teach.teacher_step, ("vectors",), reducer, ("offline.profiles.reducer",)),
+        ]
+    if "items" in knowledge:
+        steps.append(Step("items", teach.items_step, ("data",), encoder, encoding, queue="gpu", resumes=True))
+    return steps
+
+
+def _train(recipe: Recipe) -> list[Step[Context]]:
+    said, taught = recipe.as_json(), _taught(recipe)
+    sections = ("student", "training", "objectives", *(("teacher",) if recipe.knowledge() else ()))
+    shaped = {section: said[section] for section in sections}
+    steps = [
+        Step("train", train.train_step, ("split", *taught), shaped, _TRAINING_CODE, queue="gpu", resumes=True),
+    ]
+    if recipe.protocol == "refit":
+        needs = ("split_refit", "train", *taught)
+        steps.append(Step("refit", train.refit_step, needs, shaped, _TRAINING_CODE, queue="gpu", resumes=True))
+    return steps
+
+
+def _taught(recipe: Recipe) -> tuple[str, ...]:
+    """The steps that leave what the teacher knows."""
+    knowledge = recipe.knowledge()
+    return tuple(step for step, part in (("teacher", "users"), ("items", "items")) if part in knowledge)
+
+
+def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[Context]]:
+    said = recipe.as_json()
+    refit = recipe.protocol == "refit"
+    weights, asked = ("refit", "split_refit") if refit else ("train", "split")
+    splits = tuple(dict.fromkeys(("split", asked)))
+    exporting = ("offline.export", "offline.students")
+    measuring = ("offline.evaluation", "shared.scoring")
+    sealing = ("offline.seal", "shared.bundle")
+    steps = [
+        Step("export", deliver.export_step, (weights, asked), {"student": said["student"]}, exporting),
+        Step(
+            "evaluate",
+            deliver.evaluate_step,
+            ("data", *splits, "train", "export"),
+            {"evaluation": said["evaluation"]},
+            measuring,
+        ),
+        Step("seal", deliver.seal_step, ("data", asked, "export", "evaluate", "train"), {"recipe": said}, sealing),
+    ]
+    if publish:
+        steps.append(Step("publish", deliver.publish_step, ("seal",), kept=False))
+    return steps

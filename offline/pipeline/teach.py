@@ -1,0 +1,88 @@
+"""Train histories → profiles → vectors → what the teacher hands over."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from offline.data.split_store import load_split
+from offline.line import Line
+from offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context, tables_of
+from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name
+from offline.run_dir import hash_listing
+from shared.settings import LanguageModelSettings
+
+
+def written_by(config: ProfilesConfig, data_dir: Path | None, language_model: LanguageModelSettings) -> dict[str, Any]:
+    """Who writes, here and now: the backend that "auto" means, or the file of ready profiles and its state."""
+    backend = backend_name(config, language_model)
+    if backend != IMPORTED:
+        return {"backend": backend}
+    path = Path(str(_beside_data(config, data_dir).options.get("path", "")))
+    return {"backend": backend, "file": hash_listing(path) if path.is_file() else None}
+
+
+def _beside_data(config: ProfilesConfig, data_dir: Path | None) -> ProfilesConfig:
+    """Ready profiles named by a relative path lie in the data directory."""
+    path = config.options.get("path")
+    if config.backend != IMPORTED or path is None or data_dir is None or Path(str(path)).is_absolute():
+        return config
+    return config.model_copy(update={"options": {**config.options, "path": str(data_dir / str(path))}})
+
+
+def profiles_step(line: Line[Context], work: Path) -> None:
+    # From the held split under both protocols: what is written must not know the validation events either.
+    from offline.profiles.generator import profiles_table, write_profiles
+    from offline.profiles.history import user_histories
+    from offline.profiles.store import ProfileStore
+
+    context = line.context
+    tables, split = tables_of(line), load_split(line.path("split"))
+    config = _beside_data(context.recipe.profiles, context.data_dir)
+    store = ProfileStore(context.engine)
+
+    def histories() -> Any:
+        return user_histories(split, tables.interactions)
+
+    report = write_profiles(histories(), tables.items, config, store, context.language_model, context.progress)
+    table = profiles_table(histories(), tables.items, config, store, report)
+    table.write_parquet(work / PROFILES_FILE)
+
+
+def vectors_step(line: Line[Context], work: Path) -> None:
+    from offline.profiles.encoder import encode_profiles
+    from offline.profiles.vectors import write_vectors
+
+    context = line.context
+    table = pl.read_parquet(line.path("profiles") / PROFILES_FILE)
+    vectors = encode_profiles(table, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite")
+    write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors)
+    _forget_cache(work)
+
+
+def items_step(line: Line[Context], work: Path) -> None:
+    from offline.profiles.encoder import encode_items
+    from offline.profiles.vectors import write_vectors
+
+    context = line.context
+    vectors = encode_items(
+        tables_of(line).items, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite"
+    )
+    write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors, "item_id")
+    _forget_cache(work)
+
+
+def _forget_cache(work: Path) -> None:
+    """The cache served a killed encoding; what is finished needs it no more."""
+    for file in work.glob("cache.sqlite*"):
+        file.unlink()
+
+
+def teacher_step(line: Line[Context], work: Path) -> None:
+    from offline.profiles.reducer import fit_reducer
+    from offline.profiles.vectors import read_vectors, write_vectors
+
+    stored = read_vectors(line.path("vectors") / VECTORS_FILE)
+    reduced = fit_reducer(stored.vectors, line.context.recipe.reducer, line.context.progress)
+    reduced.reducer.save(work / "reducer")
+    write_vectors(work / VECTORS_FILE, stored.ids, reduced.vectors)

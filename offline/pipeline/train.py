@@ -1,0 +1,75 @@
+"""Sequences and teacher → a student's weights."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from offline.data.split import Split
+from offline.data.split_store import load_split
+from offline.line import Line
+from offline.pipeline.context import STUDENT_FILE, TRAINING_FILE, VECTORS_FILE, Context
+from offline.plugins import load_plugin
+from offline.recipe import OBJECTIVES, STUDENTS, Recipe
+
+
+def train_step(line: Line[Context], work: Path) -> None:
+    from offline.evaluation.evaluate import means
+
+    recipe = line.context.recipe
+    fitted = _fit(line, load_split(line.path("split")), work, None)
+    ranks = fitted.validation_ranks
+    validation = means(ranks, recipe.evaluation.k) if ranks is not None else {}
+    _write_training(work, fitted, validation)
+
+
+def refit_step(line: Line[Context], work: Path) -> None:
+    best_epoch = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["best_epoch"]
+    fitted = _fit(line, load_split(line.path("split_refit")), work, best_epoch)
+    _write_training(work, fitted, {})
+
+
+def _fit(line: Line[Context], split: Split, work: Path, stop_after: int | None) -> Any:
+    import torch
+    from safetensors.torch import save_file
+
+    from offline.teachers.build import build_teacher
+    from offline.training.checkpoint import CHECKPOINT
+    from offline.training.loop import fit
+
+    recipe, progress = line.context.recipe, line.context.progress
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    student = new_student(recipe, len(split.item_index)).to(device)
+    objectives = []
+    if recipe.objectives:
+        knowledge = recipe.knowledge()
+        users = line.path("teacher") / VECTORS_FILE if "users" in knowledge else None
+        items = line.path("items") / VECTORS_FILE if "items" in knowledge else None
+        teacher = build_teacher(split, users, items, recipe.teacher, progress)
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.training.seed + 1)
+            for config in recipe.objectives:
+                model = load_plugin(OBJECTIVES, config.name).Model
+                objectives.append(model(config, student, teacher).to(device))
+    fitted = fit(student, split, objectives, recipe.training, progress, work, stop_after=stop_after)
+    save_file({name: value.contiguous().cpu() for name, value in student.state_dict().items()}, work / STUDENT_FILE)
+    (work / CHECKPOINT).unlink(missing_ok=True)
+    return fitted
+
+
+def new_student(recipe: Recipe, n_items: int) -> Any:
+    """The recipe's student with its first weights."""
+    import torch
+
+    torch.manual_seed(recipe.training.seed)
+    return load_plugin(STUDENTS, recipe.student_name).Model(recipe.student, n_items)
+
+
+def _write_training(work: Path, fitted: Any, validation: dict[str, float]) -> None:
+    said = {
+        "best_epoch": fitted.best_epoch,
+        "validation": validation,
+        "log": [asdict(entry) for entry in fitted.log],
+    }
+    (work / TRAINING_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
