@@ -63,6 +63,7 @@ def create_app(
         services.metrics,
         max_waiting=serving.max_waiting,
         max_body_bytes=serving.max_body_bytes,
+        guard=services.door.refuse_strangers,
     )
     return app
 

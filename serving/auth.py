@@ -115,13 +115,7 @@ class Door:
         """The caller behind the request's key; 401, 403 or 429 otherwise."""
         if not self._entries:
             return _EVERYTHING
-        entry = self._find(_presented(headers))
-        if entry is None:
-            raise Problem(
-                401,
-                "An API key is needed: send it as `Authorization: Bearer KEY`.",
-                headers={"www-authenticate": "Bearer"},
-            )
+        entry = self._known(headers)
         if scope not in entry.scopes:
             raise Problem(403, f"This key has no {scope} scope.")
         bucket = self._buckets.get(entry.name)
@@ -137,6 +131,21 @@ class Door:
                 429, "This key's quota for today is used up.", headers={"retry-after": str(math.ceil(wait_s))}
             )
         return Caller(entry.tenant, entry.scopes, entry.name)
+
+    def refuse_strangers(self, headers: dict[bytes, bytes]) -> None:
+        """401 without a valid key, before anything of the request is read; scope and rate are the route's to check."""
+        if self._entries:
+            self._known(headers)
+
+    def _known(self, headers: dict[bytes, bytes]) -> KeyEntry:
+        entry = self._find(_presented(headers))
+        if entry is None:
+            raise Problem(
+                401,
+                "An API key is needed: send it as `Authorization: Bearer KEY`.",
+                headers={"www-authenticate": "Bearer"},
+            )
+        return entry
 
     def _find(self, key: bytes | None) -> KeyEntry | None:
         if key is None:

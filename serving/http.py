@@ -31,6 +31,8 @@ _random = random.Random()
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 # Probes and scrapes must be heard when the house is full.
 ALWAYS_OPEN = ("/health/", "/metrics", "/v2/health/")
+# Whose body the framework would read, and judge, before the route sees the key.
+_GUARDED = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/")
 
 
 @dataclass(slots=True)
@@ -69,12 +71,14 @@ class Front:
         *,
         max_waiting: int,
         max_body_bytes: int,
+        guard: Callable[[dict[bytes, bytes]], None] = lambda headers: None,
     ) -> None:
         self._app = app
         self._lane = lane
         self._metrics = metrics
         self._max_waiting = max_waiting
         self._max_body_bytes = max_body_bytes
+        self._guard = guard
         self._in_flight = 0
         metrics.waiting.set(0)
 
@@ -95,9 +99,14 @@ class Front:
         try:
             handler = self._lane.get((scope["method"], path))
             if handler is None:
+                if path.startswith(_GUARDED):
+                    self._guard(headers)
                 status, route = await self._through_framework(scope, receive, send, request_id)
             else:
                 status = await self._hot(handler, scope, headers, receive, send, request_id)
+        except Problem as problem:  # the guard's; what handlers raise is answered where they are called
+            status, route = problem.status, "refused"
+            await _send(send, _problem(problem, request_id), request_id)
         finally:
             self._in_flight -= 1
             self._metrics.waiting.set(self._in_flight)

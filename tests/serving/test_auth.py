@@ -56,6 +56,19 @@ def test_every_route_asks_for_its_scope(
         assert status != 401
 
 
+@pytest.mark.parametrize("path", ["/users/ann/merge", "/v2/models/tiny/infer", "/recommend", "/events"])
+def test_the_key_is_looked_at_before_the_body(
+    make_client: MakeClient, keys: dict[str, str], tmp_path: Path, path: str
+) -> None:
+    client = make_client(keys_file=tmp_path / "keys.json")
+    for headers in ({}, {"x-api-key": "wrong"}):
+        refused = client.post(path, content=b"{no json", headers=headers)
+        assert refused.status_code == 401
+        assert refused.headers["content-type"] == "application/problem+json"
+    with_key = {"x-api-key": keys["write" if path in ("/users/ann/merge", "/events") else "read"]}
+    assert client.post(path, content=b"{no json", headers=with_key).status_code == 422
+
+
 def test_no_route_is_left_out(make_client: MakeClient) -> None:
     paths = make_client().get("/openapi.json").json()["paths"]
     documented = {
