@@ -128,11 +128,17 @@ def publish(
 def promote(
     reference: Annotated[str, typer.Argument(help="bundle id, its start, name@version, or an alias")],
     alias: Annotated[str, typer.Option(help="which alias to move")] = "champion",
+    metric: Annotated[str | None, typer.Option(help="hr, ndcg or mrr at a k; none: ndcg at the recipe's k")] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="a run's split directory: ask both bundles its test, where their data differ")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="against the gate; needs --because, and is recorded")] = False,
+    because: Annotated[str | None, typer.Option(help="why; kept with the promotion")] = None,
 ) -> None:
-    """Let an alias point to a published bundle; serving follows within seconds."""
-    from offline.commands.models import promote_bundle
+    """Let an alias point to a published bundle, if it is not worse than what stands there; serving follows."""
+    from offline.commands.promotion import promote_bundle
 
-    typer.echo(promote_bundle(reference, alias))
+    typer.echo(promote_bundle(reference, alias, metric, cases, force=force, because=because))
 
 
 @app.command()
@@ -144,11 +150,13 @@ def rollback(alias: Annotated[str, typer.Option(help="which alias")] = "champion
 
 
 @app.command()
-def models() -> None:
+def models(
+    changes: Annotated[bool, typer.Option("--changes", help="who promoted what, when and why")] = False,
+) -> None:
     """List what is published."""
-    from offline.commands.models import list_models
+    from offline.commands.models import list_changes, list_models
 
-    list_models()
+    (list_changes if changes else list_models)()
 
 
 @app.command()

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import tempfile
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from offline.data.load import Loaded
 from offline.data.split import Split, train_popularity
-from shared.bundle import CARD, GOLDEN, ITEM_VECTORS, ITEMS, MODEL, GoldenRequest, Manifest, seal_bundle
+from shared.bundle import CARD, GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS_TEST, GoldenRequest, Manifest, seal_bundle
 from shared.schema import ITEM_ID, POPULARITY, TITLE
 from shared.scoring import Scorer
 
@@ -30,14 +31,20 @@ def seal(
     split: Split,
     exported: Path,
     metrics: dict[str, Any],
+    ranks: pl.DataFrame | None = None,
 ) -> str:
-    """Write a bundle into `bundles`; its id. `exported` holds the graph and the item vectors."""
+    """Write a bundle into `bundles`; its id. `exported` holds the graph and the item vectors.
+
+    ranks: `evaluate.per_user`'s; with them the bundle can be weighed against another one when it is promoted.
+    """
     bundles.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".sealing-", dir=bundles))
     try:
         shutil.copy(exported / MODEL, work / MODEL)
         shutil.copy(exported / ITEM_VECTORS, work / ITEM_VECTORS)
         item_table(loaded, split).write_parquet(work / ITEMS)
+        if ranks is not None:
+            nameless(ranks).write_parquet(work / USERS_TEST)
         graph = (work / MODEL).read_bytes()
         max_length = int(recipe["student"]["max_length"])
         scorer = Scorer(graph, n_items=len(split.item_index), max_length=max_length)
@@ -67,6 +74,12 @@ def item_table(loaded: Loaded, split: Split) -> pl.DataFrame:
     order = pl.DataFrame({ITEM_ID: list(split.item_index.ids), POPULARITY: train_popularity(split)[1:]})
     known = loaded.items.frame.select(ITEM_ID, TITLE, *loaded.items.attributes)
     return order.join(known, on=ITEM_ID, how="left", maintain_order="left")
+
+
+def nameless(ranks: pl.DataFrame) -> pl.DataFrame:
+    """user, rank: users as hashes, so that two bundles can be paired and no list of names travels with them."""
+    names = [blake2b(user_id.encode(), digest_size=12).hexdigest() for user_id in ranks["user_id"]]
+    return pl.DataFrame({"user": names, "rank": ranks["rank"]}).sort("user", maintain_order=True)
 
 
 def golden_requests(scorer: Scorer, split: Split) -> list[GoldenRequest]:

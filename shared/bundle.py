@@ -4,6 +4,7 @@
     model.onnx         the graph (`shared/scoring.py` states its inputs and outputs)
     items.parquet      row i is item_index i + 1: item_id, popularity (train events), title, attributes
     item_vectors.npy   float32 (n_items + 1, D), the student's own item table; row 0 is PAD   [optional]
+    users_test.parquet user (a hash), rank: how each test user was served, for the promotion gate         [optional]
     golden.jsonl       requests with the answers that the graph gave when it was sealed
     README.md          the card: what it is, how it was measured
 
@@ -38,6 +39,7 @@ MODEL = "model.onnx"
 ITEMS = "items.parquet"
 ITEM_VECTORS = "item_vectors.npy"
 GOLDEN = "golden.jsonl"
+USERS_TEST = "users_test.parquet"
 CARD = "README.md"
 _REQUIRED = (MODEL, ITEMS, GOLDEN)
 

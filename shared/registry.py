@@ -59,16 +59,54 @@ def publish(engine: Engine, manifest: Manifest, uri: str, *, tenant: str = DEFAU
         return _published(session, row)
 
 
-def promote(engine: Engine, reference: str, alias: str = CHAMPION, *, tenant: str = DEFAULT_TENANT) -> Published:
-    """Let an alias point to a bundle: its id, the start of its id, `name@version`, or another alias."""
+def promote(
+    engine: Engine,
+    reference: str,
+    alias: str = CHAMPION,
+    *,
+    tenant: str = DEFAULT_TENANT,
+    set_by: str | None = None,
+    reason: str | None = None,
+    forced: bool = False,
+) -> Published:
+    """Let an alias point to a bundle: its id, the start of its id, `name@version`, or another alias.
+
+    set_by, reason, forced: written down beside the change; whether it is a good one is for the caller to decide.
+    """
     with transaction(engine) as session:
         _one_at_a_time(session, tenant, alias)
         row = _lookup(session, tenant, reference)
         if _pointed(session, tenant, alias) != row.bundle_id:
-            session.add(AliasChange(tenant=tenant, alias=alias, bundle_id=row.bundle_id))
+            change = AliasChange(
+                tenant=tenant, alias=alias, bundle_id=row.bundle_id, set_by=set_by, reason=reason, forced=forced
+            )
+            session.add(change)
             session.merge(Alias(tenant=tenant, alias=alias, bundle_id=row.bundle_id, set_at=now()))
             session.flush()
         return _published(session, row)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One promotion, as it was written down. withdrawn_at: when it was rolled back."""
+
+    alias: str
+    bundle_id: str
+    set_at: datetime
+    withdrawn_at: datetime | None
+    set_by: str | None
+    reason: str | None
+    forced: bool
+
+
+def changes(engine: Engine, *, tenant: str = DEFAULT_TENANT, limit: int = 50) -> list[Change]:
+    """The latest promotions of all aliases, newest first."""
+    with reading(engine) as session:
+        query = select(AliasChange).filter_by(tenant=tenant).order_by(AliasChange.id.desc()).limit(limit)
+        return [
+            Change(row.alias, row.bundle_id, row.set_at, row.withdrawn_at, row.set_by, row.reason, row.forced)
+            for row in session.scalars(query)
+        ]
 
 
 def rollback(engine: Engine, alias: str = CHAMPION, *, tenant: str = DEFAULT_TENANT) -> Published:

@@ -6,27 +6,24 @@ from rich.console import Console
 from rich.table import Table
 
 from offline.commands._opening import open_tables
+from offline.commands.promotion import promote_bundle, sentence
 from offline.publish import publish_to
 from shared import registry
-from shared.registry import Published
 from shared.settings import Settings
 
 
 def publish_bundle(bundle: Path, alias: str | None) -> str:
-    """Publish, and point the alias to it."""
+    """Publish, and point the alias to it if it passes the gate that every promotion passes."""
     settings = Settings()
-    published = publish_to(open_tables(settings), bundle, settings.bundles_dir, alias)
-    return _sentence(published)
-
-
-def promote_bundle(reference: str, alias: str) -> str:
-    """Move an alias."""
-    return _sentence(registry.promote(open_tables(Settings()), reference, alias))
+    published = publish_to(open_tables(settings), bundle, settings.bundles_dir)
+    if alias is None:
+        return sentence(published)
+    return promote_bundle(published.bundle_id, alias)
 
 
 def rollback_alias(alias: str) -> str:
     """Undo the alias' last promotion."""
-    return _sentence(registry.rollback(open_tables(Settings()), alias))
+    return sentence(registry.rollback(open_tables(Settings()), alias))
 
 
 def list_models() -> None:
@@ -46,6 +43,17 @@ def list_models() -> None:
     Console().print(table)
 
 
-def _sentence(one: Published) -> str:
-    aliases = ", ".join(one.aliases) or "no alias yet; `retort promote` gives it one"
-    return f"{one.bundle_id} is {one.name}@{one.version} ({aliases})"
+def list_changes() -> None:
+    """The latest promotions, newest first."""
+    table = Table("when", "alias", "bundle", "by", "forced", "rolled back", "why")
+    for one in registry.changes(open_tables(Settings())):
+        table.add_row(
+            one.set_at.strftime("%Y-%m-%d %H:%M"),
+            one.alias,
+            one.bundle_id,
+            one.set_by or "–",
+            "forced" if one.forced else "",
+            one.withdrawn_at.strftime("%Y-%m-%d %H:%M") if one.withdrawn_at else "",
+            one.reason or "",
+        )
+    Console().print(table)

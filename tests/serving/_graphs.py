@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from shared.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, Manifest, seal_bundle
+from shared.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS_TEST, Manifest, seal_bundle
 from shared.item_index import ItemIndex
 from shared.schema import PAD
 from shared.scoring import Scorer
@@ -98,9 +98,16 @@ def item_table(n_items: int, seed: int = 0) -> pa.Table:
 
 
 def make_bundle(
-    target_dir: Path, *, n_items: int = 60, seed: int = 0, name: str = "tiny", with_vectors: bool = True
+    target_dir: Path,
+    *,
+    n_items: int = 60,
+    seed: int = 0,
+    name: str = "tiny",
+    with_vectors: bool = True,
+    ranks: dict[str, int] | None = None,
+    data_hash: str = "d" * 64,
 ) -> Path:
-    """Seal a bundle and return its directory."""
+    """Seal a bundle and return its directory. ranks: user (as a hash) → rank in the test."""
     vectors = item_vectors(n_items, seed=seed)
     graph = graph_bytes(vectors)
     table = item_table(n_items, seed)
@@ -110,6 +117,8 @@ def make_bundle(
     pq.write_table(table, work / ITEMS)
     if with_vectors:
         np.save(work / ITEM_VECTORS, vectors)
+    if ranks is not None:
+        pq.write_table(pa.table({"user": list(ranks), "rank": list(ranks.values())}), work / USERS_TEST)
     scorer = Scorer(graph, n_items=n_items, max_length=MAX_LENGTH)
     index = ItemIndex(table.column("item_id").to_pylist())
     lines = [golden(scorer, index, history) for history in (["i1"], ["i2", "i3"], [f"i{n}" for n in range(1, 15)])]
@@ -122,7 +131,7 @@ def make_bundle(
         created_at="2026-11-21T00:00:00Z",
         git_commit="0" * 40,
         recipe={"seed": seed},
-        data_hash="d" * 64,
+        data_hash=data_hash,
         protocol="held",
         metrics={"validation": {"ndcg@10": 0.1}, "test": {"hr@10": 0.2, "ndcg@10": 0.1}},
     )
