@@ -21,7 +21,7 @@ from offline.teachers.teacher import (
     align_items,
     align_users,
 )
-from offline.teachers.text_encoder import TextEncoderConfig, text_encoder_lists
+from offline.teachers.text_encoder_config import TextEncoderConfig
 from shared.errors import TeacherError
 
 
@@ -111,6 +111,8 @@ def _lists(
     if config.lists == "text_encoder":
         if items is None:
             raise TeacherError("[teacher] lists = 'text_encoder' needs item vectors; give the items a text.")
+        from offline.teachers.text_encoder import text_encoder_lists
+
         told = text_encoder_lists(split, items.vectors, items.present, config.text_encoder, progress)
         return told.rankings, told.distributions
     if config.lists_path is None:

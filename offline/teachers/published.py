@@ -14,7 +14,6 @@ import pickle
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from offline.data.split import Split
 from offline.profiles.vectors import Vectors
@@ -28,6 +27,8 @@ INSTANCES, ITEMS = "instances.csv", "items.csv"
 
 def read_published_items(directory: Path) -> Vectors:
     """The item embeddings by id. Only tensors are read from the file, nothing executable."""
+    import torch
+
     path = directory / EMBEDDINGS
     item_ids = [row["item_id"] for row in _rows(directory / ITEMS, ("item_id",))]
     try:

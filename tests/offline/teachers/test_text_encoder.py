@@ -10,7 +10,8 @@ from offline.data.split import Split
 from offline.progress import Silent
 from offline.teachers import text_encoder
 from offline.teachers.teacher import FloatArray
-from offline.teachers.text_encoder import TextEncoderConfig, text_encoder_lists
+from offline.teachers.text_encoder import text_encoder_lists
+from offline.teachers.text_encoder_config import TextEncoderConfig
 from shared.errors import TeacherError
 from shared.schema import PAD
 from tests.offline._worlds import ring
