@@ -22,7 +22,7 @@ demo: $(STAMP)     ## the whole line on made-up data; EXIT=1 ends after the answ
 	$(BIN)/retort demo $(if $(EXIT),--exit)
 
 test: $(STAMP)     ## the default suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 test-long: $(STAMP)  ## the long tests
 	$(BIN)/pytest -m long

@@ -1,5 +1,6 @@
 """Real stores for the tests: a private Redis and a private PostgreSQL, started once, on loopback, killed by pid."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import redis
 
 from offline.embedded import private_redis, redis_binary
 from tests import postgres
+
+# Tests run side by side, one a core: torch's own threads would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
