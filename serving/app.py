@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from serving.http import Front, Receive, Send
 from serving.http import Scope as AsgiScope
+from serving.leaving import closing
 from serving.models import Models, open_models
 from serving.problems import CONTENT_TYPE, Problem, invalid
 from serving.routes import batch, events, health, kserve, recommend, similar, users
@@ -34,7 +35,7 @@ class Application(FastAPI):
     services: Services
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        await self.front(scope, receive, send)
+        await self.front(scope, receive, closing(send) if self.services.leaving.under_way else send)
 
 
 def create_app(
@@ -72,6 +73,8 @@ def create_app(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, Application)
     services = app.services
+    services.leaving.take_over(asyncio.get_running_loop())
+    services.metrics.faults.worker_starts.inc()
     for tenant, alias, slot in services.models.all():
         if slot.current is not None:
             services.metrics.model.labels(tenant, alias, slot.current.name, slot.current.version).set(1)

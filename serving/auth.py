@@ -90,8 +90,8 @@ class Quota:
         """0 and one fewer left, or the seconds until the day ends."""
         now_s = self._clock()
         today = int(now_s // _DAY_S)
-        # Only a later day starts anew: a clock that goes back and forth gives nothing.
-        if today > self._day:
+        # A clock that goes back a little over midnight gives nothing; one that had run days ahead locks nobody out.
+        if today > self._day or today < self._day - 1:
             self._day, self._used = today, 0
         if self._used < self._per_day:
             self._used += 1
@@ -102,9 +102,14 @@ class Quota:
 class Door:
     """Lets callers in. Without keys everybody may do everything, and the entry point binds to loopback only."""
 
-    def __init__(self, entries: tuple[KeyEntry, ...] = (), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        entries: tuple[KeyEntry, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+        day_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._entries = entries
-        self._quotas = {entry.name: Quota(entry.per_day) for entry in entries if entry.per_day}
+        self._quotas = {entry.name: Quota(entry.per_day, day_clock) for entry in entries if entry.per_day}
         self._buckets = {entry.name: Bucket(entry.per_second, clock) for entry in entries if entry.per_second}
 
     @property

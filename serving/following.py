@@ -73,6 +73,7 @@ class Follower:
             self._tell(str(error))
             return
         except RetortError as error:
+            self._metrics.faults.registry_failures.inc()
             self._tell(str(error))
             if slot.current is None:
                 self._start_from_memory(tenant, alias, slot)

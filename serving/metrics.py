@@ -5,6 +5,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from serving.fault_metrics import FaultMetrics
+
 _FAST_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -16,6 +18,7 @@ class Metrics:
         self._shared_dir = shared_dir
         self.registry = CollectorRegistry()
         own = self.registry
+        self.faults = FaultMetrics(own)
         self.requests = Counter(
             "retort_requests_total", "Requests by route and status.", ["route", "status"], registry=own
         )

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from serving.answering import Answering
 from serving.auth import Door, read_keys
 from serving.breaker import Breaker
+from serving.clock import SteadyClock
 from serving.erasure import MemoryNotes, Notes, People, RedisNotes
 from serving.events import EventIntake
 from serving.evidence import HistoryReader
 from serving.experiments import Experiment, read_experiment
 from serving.following import Follower
+from serving.leaving import Leaving
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.ranking import StudentRanker
@@ -41,6 +43,7 @@ class Services:
     door: Door
     follower: Follower
     people: People
+    leaving: Leaving
     started_at: datetime
 
 
@@ -49,6 +52,7 @@ def build_services(
 ) -> Services:
     """Wire the parts; nothing is dialled yet."""
     metrics = Metrics(serving.metrics_dir)
+    clock = SteadyClock(metrics.faults.clock_jumps.inc)
     histories = histories or open_histories(settings, serving)
     breaker = Breaker(serving.breaker_failures, serving.breaker_rest_s)
     reader = HistoryReader(
@@ -74,10 +78,11 @@ def build_services(
         reader=reader,
         recommender=recommender,
         answering=answering,
-        intake=EventIntake(reader, metrics, serving.event_weights, answering.count_event, _stream(histories)),
-        door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else ()),
+        intake=EventIntake(reader, metrics, serving.event_weights, answering.count_event, _stream(histories), clock),
+        door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else (), day_clock=clock),
         follower=Follower(models, metrics, settings, serving),
-        people=People(histories, _notes(histories), settings.database),
+        people=People(histories, _notes(histories), settings.database, clock),
+        leaving=Leaving(serving.leave_s),
         started_at=datetime.now(UTC),
     )
 

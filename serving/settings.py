@@ -49,4 +49,7 @@ class ServingSettings(BaseSettings):
     )
 
     metrics_dir: Path | None = Field(None, description="shared by workers for /metrics; set by the entry point")
+    leave_s: float = Field(
+        0.0, ge=0, description="a stopping server goes on accepting so long, while /health/ready says 503"
+    )
     drain_s: float = Field(20.0, gt=0, description="how long a stopping server waits for requests in flight")

@@ -66,6 +66,8 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/health/ready", summary="Can it answer?", responses=problems(503))
     async def ready() -> Ready:
+        if services.leaving.under_way:
+            raise Problem(503, "The server is stopping; ask another one.")
         missing = [tenant for tenant in services.serving.tenants if services.models.current(tenant) is None]
         if missing:
             raise Problem(503, "No bundle has been loaded yet; /models says why.", headers={"retry-after": "5"})

@@ -133,6 +133,14 @@ def test_a_quota_lasts_a_day_whatever_the_clock_does() -> None:
     assert quota.take() == 0.0
 
 
+def test_a_clock_that_was_a_year_ahead_locks_nobody_out() -> None:
+    now = [375 * 86_400.0]
+    quota = Quota(1, lambda: now[0])
+    assert [quota.take(), quota.take()] == [0.0, 86_400.0]
+    now[0] -= 365 * 86_400
+    assert [quota.take(), quota.take()] == [0.0, 86_400.0]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
