@@ -1,10 +1,10 @@
 """The offline line: what each step does, from files to files.
 
-    data → split → profiles → vectors → teacher → train → refit → export → evaluate → seal (→ publish)
+    data → split → profiles → vectors → teacher → lists → train → refit → export → evaluate → seal (→ publish)
 
 A step reads the directories of the steps it needs and writes its own; `offline/line.py` names, skips and resumes it.
-A plain recipe has no profiles, vectors and teacher; protocol "held" has no refit. The CLI and the Celery tasks both
-perform these steps and no others: `steps` says which, `prepare`, `teach`, `train` and `deliver` do them.
+A plain recipe has no profiles, vectors, teacher and lists; protocol "held" has no refit. The CLI and the Celery tasks
+both perform these steps and no others: `steps` says which, `prepare`, `teach`, `lists`, `train` and `deliver` do them.
 """
 
 from offline.pipeline.context import Context, asked_split

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from offline.line import Line, Step
-from offline.pipeline import deliver, prepare, teach, train
+from offline.pipeline import deliver, lists, prepare, teach, train
 from offline.pipeline.context import Context
 from offline.recipe import Recipe
-from offline.run_dir import RunDir
+from offline.run_dir import RunDir, hash_listing
 from shared.settings import LanguageModelSettings
 
 _TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers")
@@ -25,7 +25,8 @@ def steps_of(
     return [
         *_prepare(recipe, data_dir),
         *_teach(recipe, data_dir, language_model),
-        *_train(recipe),
+        *_lists(recipe),
+        *_train(recipe, data_dir),
         *_deliver(recipe, publish=publish),
     ]
 
@@ -60,15 +61,39 @@ def _teach(recipe: Recipe, data_dir: Path | None, language_model: LanguageModelS
     return steps
 
 
-def _train(recipe: Recipe) -> list[Step[Context]]:
+def _lists(recipe: Recipe) -> list[Step[Context]]:
+    """Lists of a teacher that makes them: apart from the training, so that seeds, weights and students share them."""
+    knowledge, config = recipe.knowledge(), recipe.teacher
+    if "lists" not in knowledge or not config.makes_lists:
+        return []
+    said = recipe.as_json()["teacher"]
+    shaped = {key: said[key] for key in ("lists", "item_control", "seed", config.lists)}
+    items, code = (("items",) if "items" in knowledge else ()), ("offline.teachers",)
+    steps = [Step("lists", lists.lists_step, ("split", *items), shaped, code, queue="gpu")]
+    if recipe.protocol == "refit":
+        steps.append(Step("lists_refit", lists.lists_refit_step, ("split_refit", *items), shaped, code, queue="gpu"))
+    return steps
+
+
+def _given_lists(recipe: Recipe, data_dir: Path | None) -> dict[str, str]:
+    """State of the files behind `lists_path`: other files under the same name are another teacher."""
+    path = lists.beside_data(recipe.teacher, data_dir).lists_path
+    if "lists" not in recipe.knowledge() or recipe.teacher.makes_lists or path is None or not path.is_dir():
+        return {}
+    return {"lists_files": hash_listing(path)}
+
+
+def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     said, taught = recipe.as_json(), _taught(recipe)
+    made = ("lists",) if "lists" in recipe.knowledge() and recipe.teacher.makes_lists else ()
     sections = ("student", "training", "objectives", *(("teacher",) if recipe.knowledge() else ()))
-    shaped = {section: said[section] for section in sections}
+    shaped = {section: said[section] for section in sections} | _given_lists(recipe, data_dir)
+    needs = ("split", *taught, *made)
     steps = [
-        Step("train", train.train_step, ("split", *taught), shaped, _TRAINING_CODE, queue="gpu", resumes=True),
+        Step("train", train.train_step, needs, shaped, _TRAINING_CODE, queue="gpu", resumes=True),
     ]
     if recipe.protocol == "refit":
-        needs = ("split_refit", "train", *taught)
+        needs = ("split_refit", "train", *taught, *(f"{name}_refit" for name in made))
         steps.append(Step("refit", train.refit_step, needs, shaped, _TRAINING_CODE, queue="gpu", resumes=True))
     return steps
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from offline.data.split import Split
 from offline.data.split_store import load_split
 from offline.line import Line
 from offline.pipeline.context import STUDENT_FILE, TRAINING_FILE, VECTORS_FILE, Context
+from offline.pipeline.lists import beside_data
 from offline.plugins import load_plugin
 from offline.recipe import OBJECTIVES, STUDENTS, Recipe
 
@@ -18,7 +18,7 @@ def train_step(line: Line[Context], work: Path) -> None:
     from offline.evaluation.evaluate import means
 
     recipe = line.context.recipe
-    fitted = _fit(line, load_split(line.path("split")), work, None)
+    fitted = _fit(line, "split", "lists", work, None)
     ranks = fitted.validation_ranks
     validation = means(ranks, recipe.evaluation.k) if ranks is not None else {}
     _write_training(work, fitted, validation)
@@ -26,11 +26,11 @@ def train_step(line: Line[Context], work: Path) -> None:
 
 def refit_step(line: Line[Context], work: Path) -> None:
     best_epoch = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["best_epoch"]
-    fitted = _fit(line, load_split(line.path("split_refit")), work, best_epoch)
+    fitted = _fit(line, "split_refit", "lists_refit", work, best_epoch)
     _write_training(work, fitted, {})
 
 
-def _fit(line: Line[Context], split: Split, work: Path, stop_after: int | None) -> Any:
+def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop_after: int | None) -> Any:
     import torch
     from safetensors.torch import save_file
 
@@ -39,6 +39,7 @@ def _fit(line: Line[Context], split: Split, work: Path, stop_after: int | None) 
     from offline.training.loop import fit
 
     recipe, progress = line.context.recipe, line.context.progress
+    split = load_split(line.path(split_step))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student = new_student(recipe, len(split.item_index)).to(device)
     objectives = []
@@ -46,12 +47,14 @@ def _fit(line: Line[Context], split: Split, work: Path, stop_after: int | None) 
         knowledge = recipe.knowledge()
         users = line.path("teacher") / VECTORS_FILE if "users" in knowledge else None
         items = line.path("items") / VECTORS_FILE if "items" in knowledge else None
-        teacher = build_teacher(split, users, items, recipe.teacher, progress)
+        lists = line.path(lists_step) if lists_step in line.steps else None
+        config = beside_data(recipe.teacher, line.context.data_dir)
+        teacher = build_teacher(split, users, items, config, progress, lists)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.training.seed + 1)
-            for config in recipe.objectives:
-                model = load_plugin(OBJECTIVES, config.name).Model
-                objectives.append(model(config, student, teacher).to(device))
+            for one in recipe.objectives:
+                model = load_plugin(OBJECTIVES, one.name).Model
+                objectives.append(model(one, student, teacher).to(device))
     fitted = fit(student, split, objectives, recipe.training, progress, work, stop_after=stop_after)
     save_file({name: value.contiguous().cpu() for name, value in student.state_dict().items()}, work / STUDENT_FILE)
     (work / CHECKPOINT).unlink(missing_ok=True)

@@ -41,9 +41,16 @@ class TeacherConfig(Section):
         "none", description="where ranked items and distributions come from; the last two read `lists_path`"
     )
     lists_path: Path | None = Field(
-        None, description="file: a folder with rankings.parquet, distributions.parquet or both; published: its folder"
+        None,
+        description="file: a folder with rankings.parquet, distributions.parquet or both; published: its folder; "
+        "a relative path starts at the data directory",
     )
     text_encoder: TextEncoderConfig = TextEncoderConfig()
+
+    @property
+    def makes_lists(self) -> bool:
+        """Whether the lists are the work of a step of this run, not files that are given."""
+        return self.lists not in ("none", "file", "published")
 
 
 def build_teacher(
@@ -52,20 +59,23 @@ def build_teacher(
     item_vectors_path: Path | None,
     config: TeacherConfig | None = None,
     progress: Progress | None = None,
+    made_lists: Path | None = None,
 ) -> Teacher:
-    """Join vectors to the split by id. Users without a train history have no teacher, whatever the file says.
+    """Join vectors and lists to the split by id. Users without a train history have no teacher, whatever the file says.
 
-    A control arm keeps the mask of the real teacher where one is given, so that both arms teach the same users.
+    made_lists: the folder of lists that were made for this split, where `[teacher] lists` names a teacher that makes
+    them (`offline/teachers/making.py`). A control arm keeps the mask of the real teacher where one is given, so that
+    both arms teach the same users.
     """
     config, progress = config or TeacherConfig(), progress or Silent()
     users = _users(split, user_vectors_path)
-    items = _item_arm(_items(split, item_vectors_path), config, progress)
+    items = item_arm(split, item_vectors_path, config, progress)
     arm = _control(split, users, items, config)
     if arm is not None:
         _report(split, arm, config, progress)
     if items is not None:
         progress.say(f"{items.present.sum()} of {len(items.present) - 1} items have a text vector")
-    rankings, distributions = _lists(split, items, config, progress)
+    rankings, distributions = _lists(split, config, made_lists)
     return Teacher(
         None if arm is None else arm.vectors,
         None if arm is None else arm.present,
@@ -91,8 +101,9 @@ def _items(split: Split, path: Path | None) -> Aligned | None:
     return align_items(split.item_index, stored.ids, stored.vectors)
 
 
-def _item_arm(items: Aligned | None, config: TeacherConfig, progress: Progress) -> Aligned | None:
+def item_arm(split: Split, path: Path | None, config: TeacherConfig, progress: Progress) -> Aligned | None:
     """The items' vectors, or a control arm that has as many and as spread ones."""
+    items = _items(split, path)
     if config.item_control == "none":
         return items
     if items is None:
@@ -103,25 +114,19 @@ def _item_arm(items: Aligned | None, config: TeacherConfig, progress: Progress) 
 
 
 def _lists(
-    split: Split, items: Aligned | None, config: TeacherConfig, progress: Progress
+    split: Split, config: TeacherConfig, made_lists: Path | None
 ) -> tuple[Rankings | None, Distributions | None]:
     """What the teacher would recommend at moments of the train histories."""
-    if config.lists == "none":
+    folder = made_lists if config.makes_lists else config.lists_path
+    if config.lists == "none" or (config.makes_lists and folder is None):
         return None, None
-    if config.lists == "text_encoder":
-        if items is None:
-            raise TeacherError("[teacher] lists = 'text_encoder' needs item vectors; give the items a text.")
-        from offline.teachers.text_encoder import text_encoder_lists
-
-        told = text_encoder_lists(split, items.vectors, items.present, config.text_encoder, progress)
-        return told.rankings, told.distributions
-    if config.lists_path is None:
+    if folder is None:
         raise TeacherError(f"[teacher] lists = {config.lists!r} needs lists_path, the folder that holds them.")
     if config.lists == "published":
-        return read_published_rankings(config.lists_path, split), None
-    rankings, distributions = config.lists_path / RANKINGS, config.lists_path / DISTRIBUTIONS
+        return read_published_rankings(folder, split), None
+    rankings, distributions = folder / RANKINGS, folder / DISTRIBUTIONS
     if not rankings.exists() and not distributions.exists():
-        raise TeacherError(f"{config.lists_path} has neither {RANKINGS} nor {DISTRIBUTIONS}; name another lists_path.")
+        raise TeacherError(f"{folder} has neither {RANKINGS} nor {DISTRIBUTIONS}; name another lists_path.")
     return (
         read_rankings(rankings, split) if rankings.exists() else None,
         read_distributions(distributions, split) if distributions.exists() else None,

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from offline.data.split import Split
+from offline.progress import Silent
 from offline.teachers.build import TeacherConfig, build_teacher
 from offline.teachers.lists import read_distributions, read_rankings, write_distributions, write_rankings
+from offline.teachers.making import make_lists
 from offline.teachers.published import read_published_items, read_published_rankings
 from offline.teachers.teacher import Distributions, Rankings
 from shared.errors import TeacherError
@@ -119,7 +121,7 @@ def test_the_recipe_says_where_lists_come_from(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="neither"):
         build_teacher(SPLIT, None, None, TeacherConfig(lists="file", lists_path=tmp_path))
     with pytest.raises(TeacherError, match="needs item vectors"):
-        build_teacher(SPLIT, None, None, TeacherConfig(lists="text_encoder"))
+        make_lists(SPLIT, None, TeacherConfig(lists="text_encoder"), Silent(), tmp_path)
 
 
 def publish(directory: Path) -> None:
