@@ -11,71 +11,31 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.students._base import Student, StudentConfig
-from offline.students._blocks import PooledDropout, SelfAttention, causal_mask
-from shared.schema import PAD
+from offline.students._blocks import PooledDropout, SelfAttention
+from offline.students._stack import StackConfig, StackStudent
 
 
-class Config(StudentConfig):
+class Config(StackConfig):
     """A SwiGLU has three maps where a plain feed-forward has two, so it is made narrower."""
 
-    n_blocks: int = Field(2, ge=1)
-    n_heads: int = Field(2, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
     expansion: int = Field(2, ge=1)
 
 
-class Model(Student):
+class Model(StackStudent):
     """Causal self-attention in gated layers."""
 
     config: Config
 
     def __init__(self, config: Config, n_items: int) -> None:
         super().__init__(config, n_items)
-        dim = config.embedding_dim
-        self.positions = nn.Parameter(torch.empty(config.max_length, dim))
-        self.dropout = PooledDropout(config.dropout)
-        self.blocks = nn.ModuleList(
-            GatedBlock(dim, config.n_heads, config.dropout, config.expansion) for _ in range(config.n_blocks)
-        )
-        self.norm = RMSNorm(dim)
-        self._initialise()
+        self.initialise()
 
-    @property
-    def n_blocks(self) -> int:
-        return self.config.n_blocks
+    def new_block(self) -> nn.Module:
+        config = self.config
+        return GatedBlock(config.embedding_dim, config.n_heads, config.dropout, config.expansion)
 
-    def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
-        mask_B1TT = causal_mask(items_BT)
-        x_BTD = self._embedded(items_BT)
-        states: list[Tensor] = []
-        for block in self.blocks:
-            x_BTD = block(x_BTD, mask_B1TT)
-            states.append(x_BTD)
-        states[-1] = self.norm(states[-1])
-        return states
-
-    def last_state(self, items_BT: Tensor) -> Tensor:
-        mask_B1TT = causal_mask(items_BT)
-        x_BTD = self._embedded(items_BT)
-        for block in self.blocks[:-1]:
-            x_BTD = block(x_BTD, mask_B1TT)
-        return self.norm(self.blocks[-1](x_BTD, mask_B1TT, only_last=True))[:, -1]
-
-    def _embedded(self, items_BT: Tensor) -> Tensor:
-        x_BTD = self.embed(items_BT) * self.config.embedding_dim**0.5
-        return self.dropout(x_BTD + self.positions[self.config.max_length - items_BT.shape[1] :])
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.normal_(self.items.weight, std=self.config.embedding_dim**-0.5)
-        nn.init.normal_(self.positions, std=0.02)
-        with torch.no_grad():
-            self.items.weight[PAD].zero_()
+    def new_norm(self) -> nn.Module:
+        return RMSNorm(self.config.embedding_dim)
 
 
 class GatedBlock(nn.Module):
