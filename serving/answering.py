@@ -1,28 +1,44 @@
 """What every way of asking shares: experiment, answer, exposure, metrics, log."""
 
 import logging
+import time
+from collections.abc import Callable
 
 from serving.answers import Answer, Reason, Source
 from serving.experiments import Assignment, Experiment, assign, in_shadow, with_defaults
+from serving.exposures import ExposureLog
+from serving.impressions import Impression
 from serving.metrics import Metrics
 from serving.problems import Problem
 from serving.recommender import Recommender
 from serving.requests import RecommendRequest
 from serving.shadow import ShadowRunner
+from shared.exposures import Exposure
 
 logger = logging.getLogger(__name__)
+
+_SOURCES = frozenset(Source)
+_NO_EXPERIMENT = "none"
 
 
 class Answering:
     """One request, answered, counted and told."""
 
     def __init__(
-        self, recommender: Recommender, metrics: Metrics, experiment: Experiment | None = None, max_k: int = 500
+        self,
+        recommender: Recommender,
+        metrics: Metrics,
+        log: ExposureLog,
+        experiment: Experiment | None = None,
+        max_k: int = 500,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._recommender = recommender
         self._metrics = metrics
+        self._log = log
         self._experiment = experiment
         self._max_k = max_k
+        self._clock = clock
         shadow = experiment.shadow if experiment is not None else None
         self._shadow = None if shadow is None else ShadowRunner(recommender, metrics, shadow.alias)
 
@@ -32,6 +48,7 @@ class Answering:
         """The answer; 422 for a k above this server's limit, 503 where there is nothing at all to give."""
         if request.k > self._max_k:
             raise Problem(422, f"k: this server gives at most {self._max_k} items.")
+        started = time.perf_counter()
         place = None
         if self._experiment is not None:
             place = assign(self._experiment, tenant, request.user_id, request.session_id)
@@ -39,8 +56,39 @@ class Answering:
         if answer.source is Source.STATIC and not answer.item_ids:
             raise Problem(503, "No bundle is loaded and no static list is set.", headers={"retry-after": "5"})
         if not request.dry_run:
-            self._tell(request, tenant, request_id, answer, place)
+            self.shown(request, tenant, request_id, answer, time.perf_counter() - started)
+            self._compare(request, tenant, answer)
         return answer
+
+    def shown(self, request: RecommendRequest, tenant: str, request_id: str, answer: Answer, seconds: float) -> None:
+        """Count and note a list that goes to a caller."""
+        self._metrics.count_answer(answer.source, answer.reason)
+        if answer.reason is not None:
+            logger.info(
+                "degraded answer", extra={"request_id": request_id, "source": answer.source, "reason": answer.reason}
+            )
+        experiment = answer.experiment or {}
+        name, variant = experiment.get("name"), experiment.get("variant")
+        self._metrics.count_shown(
+            name or _NO_EXPERIMENT, variant or _NO_EXPERIMENT, answer.source, len(answer.item_ids), seconds
+        )
+        model = answer.model or {}
+        exposure = Exposure(
+            request_id=request_id,
+            tenant=tenant,
+            shown_ms=int(self._clock() * 1000),
+            source=answer.source,
+            item_ids=tuple(answer.item_ids),
+            first_rank=answer.first_rank,
+            user_id=request.user_id,
+            session_id=request.session_id,
+            reason=answer.reason,
+            model=model.get("name"),
+            version=model.get("version"),
+            experiment=name,
+            variant=variant,
+        )
+        self._log.add(exposure)
 
     def count_event(self, tenant: str, user_id: str | None, session_id: str | None, event_type: str) -> None:
         """An event belongs to the variant that its user is in: the hash finds it again without a join."""
@@ -50,9 +98,26 @@ class Answering:
         if place is not None:
             self._metrics.variant_events.labels(place.experiment, place.label, event_type).inc()
 
+    def count_return(self, tenant: str, impression: Impression, event_type: str) -> None:
+        """An event came back from a list that was shown. What the token names and nobody knows is no label."""
+        source = impression.source if impression.source in _SOURCES else "unknown"
+        experiment = self._experiment
+        known = experiment is not None and tenant == experiment.tenant and impression.variant in experiment.labels
+        name, variant = (experiment.name, impression.variant) if experiment and known else (_NO_EXPERIMENT,) * 2
+        self._metrics.exposed_events.labels(name, variant, source, event_type).inc()
+
     async def finish(self) -> None:
+        """Wait for what runs beside the requests; used on the way out."""
         if self._shadow is not None:
             await self._shadow.finish()
+        await self._log.finish()
+
+    def _compare(self, request: RecommendRequest, tenant: str, answer: Answer) -> None:
+        if self._shadow is None or self._experiment is None:
+            return
+        unit = request.user_id or request.session_id
+        if unit is not None and in_shadow(self._experiment, tenant, unit):
+            self._shadow.compare(request, tenant, answer)
 
     async def _by_variant(
         self, request: RecommendRequest, tenant: str, place: Assignment | None, deadline_s: float | None
@@ -66,20 +131,3 @@ class Answering:
             answer = await self._recommender.recommend(varied, tenant, place.variant.alias, deadline_s=deadline_s)
         answer.experiment = place.document
         return answer
-
-    def _tell(
-        self, request: RecommendRequest, tenant: str, request_id: str, answer: Answer, place: Assignment | None
-    ) -> None:
-        self._metrics.count_answer(answer.source, answer.reason)
-        if answer.reason is not None:
-            logger.info(
-                "degraded answer", extra={"request_id": request_id, "source": answer.source, "reason": answer.reason}
-            )
-        if place is not None:
-            self._metrics.exposures.labels(place.experiment, place.label, answer.source).inc()
-            exposure = {"experiment": place.experiment, "variant": place.label, "source": answer.source}
-            logger.info("exposure", extra={"request_id": request_id, **exposure})
-        if self._shadow is not None and self._experiment is not None:
-            unit = request.user_id or request.session_id
-            if unit is not None and in_shadow(self._experiment, tenant, unit):
-                self._shadow.compare(request, tenant, answer)

@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.impressions import Impression
+
 
 class Source(StrEnum):
     """Who answered; the order of the fallback chain."""
@@ -77,6 +79,7 @@ class RecommendAnswer(BaseModel):
                     "fallback_reason": None,
                     "model": {"name": "ml1m_sasrec_profile", "version": "0f3c9a5be17d2c44"},
                     "experiment": None,
+                    "impression": "6f1c0e4b9a7d2f35.student.",
                     "next": None,
                 }
             ]
@@ -89,6 +92,7 @@ class RecommendAnswer(BaseModel):
     fallback_reason: Reason | None
     model: Model | None
     experiment: ExperimentRef | None
+    impression: str = Field(description="hand it back with events about these items, so that they count for this list")
     next: str | None = Field(description="hand it back for more without repeats")
 
 
@@ -107,6 +111,11 @@ class Answer:
     experiment: dict[str, str] | None = None
     next_token: str | None = None
 
+    @property
+    def variant(self) -> str:
+        """The experiment's variant, or nothing."""
+        return "" if self.experiment is None else self.experiment["variant"]
+
     def document(self, request_id: str) -> dict[str, Any]:
         """The answer as `RecommendAnswer` documents it."""
         items: list[dict[str, Any]] = [
@@ -124,6 +133,7 @@ class Answer:
             "fallback_reason": self.reason,
             "model": self.model,
             "experiment": self.experiment,
+            "impression": Impression(request_id, self.source, self.variant).token,
             "next": self.next_token,
         }
 

@@ -78,7 +78,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for tenant, alias, slot in services.models.all():
         if slot.current is not None:
             services.metrics.model.labels(tenant, alias, slot.current.name, slot.current.version).set(1)
-    background = [asyncio.create_task(services.people.run())]
+    background = [asyncio.create_task(services.people.run()), asyncio.create_task(services.exposures.run())]
     if services.serving.bundle is None:
         background.append(asyncio.create_task(services.follower.run()))
     try:

@@ -1,18 +1,22 @@
 """Events on their way in: into the history at once."""
 
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
 from serving.evidence import HistoryReader
+from serving.impressions import Impression, read_impression
 from serving.metrics import Metrics
 from serving.problems import Problem
 from serving.requests import Event
+from shared import keys
 from shared.errors import StoreError
 from shared.event_stream import EventWriter, StreamedEvent
 from shared.history import HistoryEvent, Owner, derived_event_id
+
+_COUNTED_HERE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class EventIntake:
         metrics: Metrics,
         weights: dict[str, float],
         count_event: Callable[[str, str | None, str | None, str], None],
+        count_return: Callable[[str, Impression, str], None],
         stream: EventWriter | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -39,6 +44,8 @@ class EventIntake:
         self._metrics = metrics
         self._weights = weights
         self._count_event = count_event
+        self._count_return = count_return
+        self._counted = Counted()
         self._stream = stream
         self._clock = clock
 
@@ -54,9 +61,12 @@ class EventIntake:
             for event, time_ms, event_id in named
             if self._weights[event.event_type] > 0
         ]
+        shown = {_counted_key(event, tenant): event for event in events if event.impression is not None}
         try:
+            firsts = self._counted.first_times(list(shown))
             if self._stream is not None:
-                await self._stream.add([self._streamed(*one, tenant, now_ms) for one in named])
+                streamed = [self._streamed(*one, tenant, now_ms) for one in named]
+                firsts = await self._stream.add(streamed, once=list(shown))
             new = await self._reader.store.append(entries)
         except StoreError as error:
             self._metrics.store_failures.labels("append").inc()
@@ -67,11 +77,17 @@ class EventIntake:
             ) from error
         for owner in {entry.owner for entry in entries}:
             self._reader.memory.drop(owner)
+        self._count(events, tenant)
+        for event, first in zip(shown.values(), firsts, strict=True):
+            if first and event.impression is not None:
+                self._count_return(tenant, read_impression(event.impression), event.event_type)
+        return Accepted(len(events), new)
+
+    def _count(self, events: Sequence[Event], tenant: str) -> None:
         for event_type, count in Counter(event.event_type for event in events).items():
             self._metrics.events.labels(event_type, "accepted").inc(count)
         for event in events:
             self._count_event(tenant, event.user_id, event.session_id, event.event_type)
-        return Accepted(len(events), new)
 
     def _streamed(self, event: Event, time_ms: int, event_id: str, tenant: str, now_ms: int) -> StreamedEvent:
         return StreamedEvent(
@@ -85,7 +101,7 @@ class EventIntake:
             user_id=event.user_id,
             session_id=event.session_id,
             value=event.value,
-            request_id=event.request_id,
+            request_id=event.shown_by,
             impressions=tuple(event.impressions),
         )
 
@@ -96,6 +112,25 @@ class EventIntake:
                 raise Problem(
                     422, f"{place}.event_type: this server knows {known}; set RETORT_EVENT_WEIGHTS for others."
                 )
+
+
+class Counted:
+    """Which shown items have been counted already, where there is no Redis to ask: the newest of this process."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[str, None] = OrderedDict()
+
+    def first_times(self, keys: Sequence[str]) -> list[bool]:
+        """Which of the keys were not there before."""
+        firsts = [key not in self._keys for key in keys]
+        self._keys.update(dict.fromkeys(keys))
+        while len(self._keys) > _COUNTED_HERE:
+            self._keys.popitem(last=False)
+        return firsts
+
+
+def _counted_key(event: Event, tenant: str) -> str:
+    return keys.counted(tenant, event.shown_by or "", event.item_id, event.event_type)
 
 
 def _owner(event: Event, tenant: str) -> Owner:

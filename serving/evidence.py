@@ -85,6 +85,7 @@ class HistoryReader:
             item_ids = await self._batcher.ask(owner)
         except StoreError:
             return self.memory.recall(owner), False
+        self._metrics.history_events.observe(len(item_ids))
         if item_ids:
             self.memory.keep(owner, item_ids)
         return item_ids, True

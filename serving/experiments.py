@@ -55,6 +55,11 @@ class Experiment(_Document):
     variants: tuple[Variant, ...] = ()
     shadow: Shadow | None = None
 
+    @property
+    def labels(self) -> frozenset[str]:
+        """Every variant's name, and the holdout's."""
+        return frozenset(variant.name for variant in self.variants) | {HOLDOUT}
+
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         names = [variant.name for variant in self.variants]

@@ -13,6 +13,8 @@ from pydantic import (
     model_validator,
 )
 
+from serving.impressions import PATTERN as IMPRESSION
+from serving.impressions import read_impression
 from serving.paging import MAX_TOKEN
 from serving.problems import invalid
 from shared.schema import MAX_ID_LENGTH, MAX_K
@@ -138,8 +140,11 @@ class Event(Body):
     timestamp: AwareDatetime | None = Field(
         None, description="ISO 8601 with a zone, or seconds or milliseconds since 1970; missing: now"
     )
-    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = Field(
+    request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,80}$")] | None = Field(
         None, description="the answer that showed the item"
+    )
+    impression: Annotated[str, StringConstraints(pattern=IMPRESSION)] | None = Field(
+        None, description="the answer's `impression`: the event counts for the list that showed the item"
     )
     impressions: list[Id] = Field(default_factory=list, max_length=MAX_K, description="what was shown beside it")
 
@@ -148,6 +153,11 @@ class Event(Body):
         if self.user_id is None and self.session_id is None:
             raise ValueError("name a user_id or a session_id")
         return self
+
+    @property
+    def shown_by(self) -> str | None:
+        """The request that showed the item, whichever way the sender names it."""
+        return self.request_id or (read_impression(self.impression).request_id if self.impression else None)
 
 
 _EVENTS = TypeAdapter(Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)])

@@ -11,6 +11,7 @@ from serving.erasure import MemoryNotes, Notes, People, RedisNotes
 from serving.events import EventIntake
 from serving.evidence import HistoryReader
 from serving.experiments import Experiment, read_experiment
+from serving.exposures import ExposureLog
 from serving.following import Follower
 from serving.leaving import Leaving
 from serving.metrics import Metrics
@@ -19,6 +20,7 @@ from serving.ranking import StudentRanker
 from serving.recommender import Recommender
 from serving.settings import ServingSettings
 from shared.event_stream import EventWriter
+from shared.exposures import ExposureWriter
 from shared.history import HistoryStore, MemoryHistory
 from shared.keys import DEFAULT_TENANT
 from shared.redis_history import RedisHistory
@@ -39,6 +41,7 @@ class Services:
     reader: HistoryReader
     recommender: Recommender
     answering: Answering
+    exposures: ExposureLog
     intake: EventIntake
     door: Door
     follower: Follower
@@ -68,7 +71,8 @@ def build_services(
     experiment = None if serving.experiment is None else read_experiment(serving.experiment)
     for alias in _aliases(experiment):
         models.slot(experiment.tenant if experiment else DEFAULT_TENANT, alias)
-    answering = Answering(recommender, metrics, experiment, serving.max_k)
+    exposures = ExposureLog(_exposure_writer(histories, serving.exposures_kept), metrics)
+    answering = Answering(recommender, metrics, exposures, experiment, serving.max_k, clock)
     return Services(
         settings=settings,
         serving=serving,
@@ -78,7 +82,16 @@ def build_services(
         reader=reader,
         recommender=recommender,
         answering=answering,
-        intake=EventIntake(reader, metrics, serving.event_weights, answering.count_event, _stream(histories), clock),
+        exposures=exposures,
+        intake=EventIntake(
+            reader,
+            metrics,
+            serving.event_weights,
+            answering.count_event,
+            answering.count_return,
+            _stream(histories),
+            clock,
+        ),
         door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else (), day_clock=clock),
         follower=Follower(models, metrics, settings, serving),
         people=People(histories, _notes(histories), settings.database, clock),
@@ -97,6 +110,10 @@ def _aliases(experiment: Experiment | None) -> set[str]:
 
 def _stream(histories: HistoryStore) -> EventWriter | None:
     return EventWriter(histories.client) if isinstance(histories, RedisHistory) else None
+
+
+def _exposure_writer(histories: HistoryStore, kept: int) -> ExposureWriter | None:
+    return ExposureWriter(histories.client, kept) if kept and isinstance(histories, RedisHistory) else None
 
 
 def _notes(histories: HistoryStore) -> Notes:

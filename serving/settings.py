@@ -42,6 +42,9 @@ class ServingSettings(BaseSettings):
         description="event types and what they weigh; 0 keeps a type out of the history; JSON object",
     )
 
+    exposures_kept: int = Field(
+        5_000, ge=0, description="batches of shown lists that wait for the drain, 100 lists at most each; 0: none kept"
+    )
     max_k: int = Field(MAX_K, ge=1, le=MAX_K, description="items in one answer")
     max_body_bytes: int = Field(1_000_000, ge=1024, description="largest request body")
     static_items: tuple[str, ...] = Field(

@@ -5,9 +5,9 @@ takes them off the stream: nothing is lost while the database is away, and an ev
 died in between) carries its `event_id`, so that the database keeps it once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import orjson
 from redis import Redis
@@ -15,11 +15,14 @@ from redis.exceptions import RedisError, ResponseError
 
 from shared import keys
 from shared.errors import StoreError
+from shared.exposures import Exposure, read_exposures
 
 GROUP = "database"
 _FIELD = "event"
 # A batch that another drainer took and did not finish within this time is taken over.
 _ABANDONED_MS = 60_000
+# A sender that tries again later than this is counted again; what it sends is stored once all the same.
+_COUNTED_FOR_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,54 +49,92 @@ class EventWriter:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    async def add(self, events: Sequence[StreamedEvent]) -> None:
-        """Put the events on the stream, in one round trip."""
+    async def add(self, events: Sequence[StreamedEvent], once: Sequence[str] = ()) -> list[bool]:
+        """Put the events on the stream, in one round trip; which of the keys in `once` were not there before."""
         try:
             pipeline = self._client.pipeline(transaction=False)
+            for key in once:
+                pipeline.set(key, b"", nx=True, ex=_COUNTED_FOR_S)
             for event in events:
                 pipeline.xadd(keys.event_stream(), {_FIELD: orjson.dumps(asdict(event))})
-            await pipeline.execute()
+            answers = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreError(f"events could not be put on the stream ({type(error).__name__}); is Redis up?") from error
+        return [answer is not None for answer in answers[: len(once)]]
 
 
-class EventStore(Protocol):
-    """Where drained events go. Both may be called twice with the same."""
+class Personal(Protocol):
+    """Anything on a stream that ends with its user's erasure."""
 
-    def keep(self, events: Sequence[StreamedEvent]) -> None:
-        """Keep the events; an error leaves them on the stream."""
+    @property
+    def tenant(self) -> str: ...
+
+    @property
+    def user_id(self) -> str | None: ...
+
+    @property
+    def accepted_ms(self) -> int: ...
+
+
+P = TypeVar("P", bound=Personal)
+P_contra = TypeVar("P_contra", bound=Personal, contravariant=True)
+
+
+class Drained(Protocol[P_contra]):
+    """Where a stream goes. Both may be called twice with the same."""
+
+    def keep(self, rows: Sequence[P_contra], /) -> None:
+        """Keep what was drained; an error leaves it on the stream."""
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         """Drop what was accepted of a user up to a moment; how many that were."""
 
 
-def drain(redis_url: str, store: EventStore, *, worker: str, batch: int = 1000) -> int:
-    """Hand everything on the stream to `store`, batch by batch; returns how many events were handed over.
+@dataclass(frozen=True)
+class _Stream(Generic[P]):
+    """A stream's key and how its entries are read."""
+
+    key: str
+    read: Callable[[dict[bytes, bytes]], list[P]]
+
+
+def drain(redis_url: str, store: Drained[StreamedEvent], *, worker: str, batch: int = 1000) -> int:
+    """Hand every event on the stream to `store`, batch by batch; returns how many events were handed over.
 
     An error of `store` ends the draining and leaves its batch on the stream. Events of users who have been erased since
     are dropped. `worker` names who drains; two at a time need two names.
     """
+    return _drain(redis_url, _Stream(keys.event_stream(), _read_event), store, worker, batch)
+
+
+def drain_exposures(redis_url: str, store: Drained[Exposure], *, worker: str, batch: int = 20) -> int:
+    """The same for what was shown; `batch` counts entries, which hold many exposures each."""
+    return _drain(redis_url, _Stream(keys.exposure_stream(), read_exposures), store, worker, batch)
+
+
+def _drain(redis_url: str, stream: _Stream[P], store: Drained[P], worker: str, batch: int) -> int:
     handed = 0
     try:
         with Redis.from_url(redis_url, socket_timeout=30) as client:
-            _make_group(client)
-            while entries := _abandoned(client, worker, batch) or _fresh(client, worker, batch):
-                handed += _hand_over(client, store, [_read(name, raw) for name, raw in entries])
+            _make_group(client, stream.key)
+            while entries := _abandoned(client, stream.key, worker, batch) or _fresh(client, stream.key, worker, batch):
+                rows = [row for name, raw in entries for row in _read(stream, name, raw)]
+                handed += _hand_over(client, store, rows)
                 names = [name for name, _ in entries]
-                client.xack(keys.event_stream(), GROUP, *names)
-                client.xdel(keys.event_stream(), *names)
+                client.xack(stream.key, GROUP, *names)
+                client.xdel(stream.key, *names)
             # Nothing is pending under this name any more; names of ended processes must not pile up.
-            client.xgroup_delconsumer(keys.event_stream(), GROUP, worker)
+            client.xgroup_delconsumer(stream.key, GROUP, worker)
     except (RedisError, OSError) as error:
         raise StoreError(
-            f"the event stream cannot be drained ({type(error).__name__}: {error}); check REDIS_URL."
+            f"the stream {stream.key} cannot be drained ({type(error).__name__}: {error}); check REDIS_URL."
         ) from error
     return handed
 
 
-def _hand_over(client: Redis, store: EventStore, events: list[StreamedEvent]) -> int:
-    erased = _erased(client, events)
-    kept = [event for event in events if event.accepted_ms > erased.get((event.tenant, event.user_id), -1)]
+def _hand_over(client: Redis, store: Drained[P], rows: list[P]) -> int:
+    erased = _erased(client, rows)
+    kept = [row for row in rows if row.accepted_ms > erased.get((row.tenant, row.user_id), -1)]
     if kept:
         store.keep(kept)
     # An erasure that was asked for in between has perhaps looked at the table before these rows were in it.
@@ -112,23 +153,23 @@ def waiting(redis_url: str) -> int:
         raise StoreError(f"the event stream cannot be read ({type(error).__name__}); check REDIS_URL.") from error
 
 
-def _make_group(client: Redis) -> None:
+def _make_group(client: Redis, key: str) -> None:
     try:
-        client.xgroup_create(keys.event_stream(), GROUP, id="0", mkstream=True)
+        client.xgroup_create(key, GROUP, id="0", mkstream=True)
     except ResponseError as error:
         if "BUSYGROUP" not in str(error):
             raise
 
 
-def _abandoned(client: Redis, worker: str, batch: int) -> list[Any]:
-    answer = client.xautoclaim(keys.event_stream(), GROUP, worker, _ABANDONED_MS, count=batch)
+def _abandoned(client: Redis, key: str, worker: str, batch: int) -> list[Any]:
+    answer = client.xautoclaim(key, GROUP, worker, _ABANDONED_MS, count=batch)
     return [entry for entry in cast(Any, answer)[1] if entry[1]]
 
 
-def _fresh(client: Redis, worker: str, batch: int) -> list[Any]:
+def _fresh(client: Redis, key: str, worker: str, batch: int) -> list[Any]:
     # First what this worker took before and never finished, then what nobody has taken.
     for start in ("0", ">"):
-        answer: Any = client.xreadgroup(GROUP, worker, {keys.event_stream(): start}, count=batch)
+        answer: Any = client.xreadgroup(GROUP, worker, {key: start}, count=batch)
         streams = list(answer.values()) if isinstance(answer, dict) else [entries for _, entries in answer]
         entries = [entry for stream in streams for entry in _flat(stream) if entry[1]]
         if entries:
@@ -141,21 +182,25 @@ def _flat(stream: Any) -> list[Any]:
     return stream[0] if stream and isinstance(stream[0], list) and not isinstance(stream[0][0], bytes) else stream
 
 
-def _read(name: bytes, raw: dict[bytes, bytes]) -> StreamedEvent:
-    """An entry as an event. One that cannot be read stays on the stream: dropping it would be losing it."""
+def _read(stream: _Stream[P], name: bytes, raw: dict[bytes, bytes]) -> list[P]:
+    """An entry's rows. One that cannot be read stays on the stream: dropping it would be losing it."""
     try:
-        fields = orjson.loads(raw[_FIELD.encode()])
-        return StreamedEvent(**{**fields, "impressions": tuple(fields["impressions"])})
+        return stream.read(raw)
     except (KeyError, TypeError, orjson.JSONDecodeError) as error:
         raise StoreError(
-            f"event {name.decode()} on the stream cannot be read ({type(error).__name__}: {error}); "
+            f"entry {name.decode()} of the stream {stream.key} cannot be read ({type(error).__name__}: {error}); "
             "it was written by another version of serving: drain with that version."
         ) from None
 
 
-def _erased(client: Redis, events: Sequence[StreamedEvent]) -> dict[tuple[str, str | None], int]:
+def _read_event(raw: dict[bytes, bytes]) -> list[StreamedEvent]:
+    fields = orjson.loads(raw[_FIELD.encode()])
+    return [StreamedEvent(**{**fields, "impressions": tuple(fields["impressions"])})]
+
+
+def _erased(client: Redis, rows: Sequence[Personal]) -> dict[tuple[str, str | None], int]:
     """(tenant, user_id) → when their erasure was asked for, in ms; only users with one."""
-    users = sorted({(event.tenant, event.user_id) for event in events if event.user_id is not None})
+    users = sorted({(row.tenant, row.user_id) for row in rows if row.user_id is not None})
     if not users:
         return {}
     notes = cast(list[bytes | None], client.mget([keys.erasure(tenant, user) for tenant, user in users]))

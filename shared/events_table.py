@@ -29,9 +29,7 @@ def event_key(event: StreamedEvent) -> str:
 
 def store_events(engine: Engine, events: Sequence[StreamedEvent]) -> None:
     """Keep the events, in one transaction; those that are there already stay as they are."""
-    rows = [
-        {**asdict(event), "impressions": list(event.impressions), "event_key": event_key(event)} for event in events
-    ]
+    rows = [_row(event) for event in events]
     if not rows:
         return
     insert = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert

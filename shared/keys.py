@@ -23,6 +23,16 @@ def event_stream() -> str:
     return f"{PREFIX}:events"
 
 
+def exposure_stream() -> str:
+    """Stream: batches of what was shown, until they have been drained into the database."""
+    return f"{PREFIX}:exposures"
+
+
+def counted(tenant: str, request_id: str, item_id: str, event_type: str) -> str:
+    """String: this event of this shown item has been counted; it lives as long as senders may try again."""
+    return f"{PREFIX}:c:{{{tenant}:{request_id}}}:{event_type}:{item_id}"
+
+
 def erasure(tenant: str, user_id: str) -> str:
     """String, JSON: how far the erasure of a user is, and from when on events count again."""
     return f"{PREFIX}:x:{{{tenant}:{user_id}}}"

@@ -14,8 +14,9 @@ from offline.data.event_export import write_events
 from offline.embedded import running_redis
 from offline.tasks import make_app, schedule_drains
 from shared.errors import StoreError
-from shared.event_stream import drain
+from shared.event_stream import drain, drain_exposures
 from shared.events_table import EventsTable, read_events
+from shared.exposures_table import ExposuresTable
 from shared.settings import Settings
 
 
@@ -43,8 +44,11 @@ def drain_events(every_s: float | None) -> None:
 
 
 def drain_once(redis_url: str, engine: Engine) -> int:
-    """Everything that is on the stream now; how many events."""
-    return drain(redis_url, EventsTable(engine), worker=f"{socket.gethostname()}-{os.getpid()}")
+    """Everything that is on the streams now, what was shown too; how many events."""
+    worker = f"{socket.gethostname()}-{os.getpid()}"
+    n_events = drain(redis_url, EventsTable(engine), worker=worker)
+    drain_exposures(redis_url, ExposuresTable(engine), worker=worker)
+    return n_events
 
 
 def schedule_by_beat(every_s: float) -> None:

@@ -1,5 +1,6 @@
 """`GET /similar/{item_id}`: the items nearest to one item, by the student's own vectors."""
 
+import time
 from typing import Annotated, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def router(services: Services) -> APIRouter:
         fields: Annotated[list[str] | None, Query(), Field(max_length=50)] = None,
     ) -> Response:
         caller = services.door.admit(dict(request.scope["headers"]), Scope.READ)
+        started = time.perf_counter()
         live = services.models.current(caller.tenant)
         if live is None:
             raise Problem(503, "No bundle is loaded.", headers={"retry-after": "5"})
@@ -61,8 +63,9 @@ def router(services: Services) -> APIRouter:
             live.document,
             fields=[catalogue.fields(item, fields) for item in items.tolist()] if fields else None,
         )
-        services.metrics.count_answer(source, reason)
-        return Response(answer.body(request.state.request_id), media_type="application/json")
+        request_id = request.state.request_id
+        services.answering.shown(wanted, caller.tenant, request_id, answer, time.perf_counter() - started)
+        return Response(answer.body(request_id), media_type="application/json")
 
     return routes
 

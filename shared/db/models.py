@@ -289,3 +289,34 @@ class Event(Base, kw_only=True):
     accepted_ms: Mapped[int] = mapped_column(BigInteger)
     request_id: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH))
     impressions: Mapped[list[str]] = mapped_column(JSON)
+
+
+class Exposure(Base, kw_only=True):
+    """One list that was shown, as serving answered it; rows are written once.
+
+    exposure_key: hash of request, moment and place, so that a batch that is handed over twice is there once.
+    """
+
+    __tablename__ = "exposures"
+    __table_args__ = (
+        UniqueConstraint("tenant", "exposure_key", name="uq_exposures_key"),
+        Index("ix_exposures_user", "tenant", "user_id"),
+        Index("ix_exposures_session", "tenant", "session_id"),
+        Index("ix_exposures_request", "tenant", "request_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, init=False)
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH))
+    exposure_key: Mapped[str] = mapped_column(String(32))
+    request_id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH))
+    user_id: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH))
+    session_id: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH))
+    source: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    reason: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    model: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    version: Mapped[str | None] = mapped_column(String(HASH_LENGTH))
+    experiment: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    variant: Mapped[str | None] = mapped_column(String(NAME_LENGTH))
+    first_rank: Mapped[int]
+    item_ids: Mapped[list[str]] = mapped_column(JSON)
+    shown_ms: Mapped[int] = mapped_column(BigInteger)

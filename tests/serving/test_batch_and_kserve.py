@@ -10,7 +10,7 @@ from tests.serving.conftest import MakeClient
 
 
 def without_id(answer: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in answer.items() if key != "request_id"}
+    return {key: value for key, value in answer.items() if key not in ("request_id", "impression")}
 
 
 def test_a_batch_gives_the_answers_of_single_requests_in_order(make_client: MakeClient) -> None:

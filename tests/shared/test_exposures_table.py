@@ -1,0 +1,54 @@
+"""The exposures table: each list once, whole; nothing left of whoever is forgotten."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from shared import exposures_table
+from shared.db import migrate
+from shared.db.session import open_database
+from shared.exposures import Exposure
+from shared.exposures_table import ExposuresTable, forget_exposures, read_exposures
+
+SHOWN = Exposure("r1", "default", 10, "student", ("i1", "i2"), 11, "ann", "s1", "deadline", "m", "v", "trial", "a")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    migrate.upgrade(database_url)
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+def rows(engine: sa.Engine, tenant: str = "default") -> list[Exposure]:
+    names = Exposure.__slots__
+    chunks = read_exposures(engine, tenant=tenant)
+    found = [{name: getattr(row, name) for name in names} for chunk in chunks for row in chunk]
+    return [Exposure(**{**one, "item_ids": tuple(one["item_ids"])}) for one in found]
+
+
+def test_lists_are_kept_whole_and_once(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposures_table, "_ROWS_AT_ONCE", 1)
+    table = ExposuresTable(engine)
+    table.keep([SHOWN, replace(SHOWN, first_rank=21)])
+    table.keep([SHOWN, replace(SHOWN, tenant="shop")])
+    table.keep([])
+    assert rows(engine) == [SHOWN, replace(SHOWN, first_rank=21)]
+    assert len(rows(engine, "shop")) == 1
+
+
+def test_forgetting_takes_the_user_the_nameless_and_nothing_later(engine: sa.Engine) -> None:
+    guest = replace(SHOWN, request_id="r2", user_id=None)
+    others = [
+        replace(SHOWN, shown_ms=50),
+        replace(guest, session_id="s2"),
+        replace(SHOWN, user_id="bob"),
+        replace(SHOWN, tenant="shop"),
+    ]
+    ExposuresTable(engine).keep([SHOWN, guest, *others])
+    assert forget_exposures(engine, "default", "ann", until_ms=20) == 2
+    assert sorted(map(repr, rows(engine))) == sorted(map(repr, others[:3]))
+    assert len(rows(engine, "shop")) == 1
