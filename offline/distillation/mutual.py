@@ -2,10 +2,14 @@
 
 KL(teacher ‖ student) at a temperature, each position weighted by whose rank of the true item is better: the model that
 is worse listens up to twice as much, the better one down to not at all. Of the teacher the best K probabilities and
-the mass of all others are kept; that KL is never above the full one.
+the mass of all others are kept; that KL is never above the full one. mode "faithful" takes the student's rank while it
+trains, on a row that it has learnt by heart; "repaired" takes the rank of a student that had not seen the user, where
+the lists know it (`[teacher] lists = "mutual"`, whose turns this objective ends).
 
 Shapes: M asked positions, K kept items, R stored distributions, N n_items + 1.
 """
+
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -14,6 +18,7 @@ from torch import Tensor
 from offline.distillation._asked import Positions, asked, true_ranks
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.students._base import Student
+from offline.teachers.agreement import kl_with_tail, rank_weights
 from offline.teachers.teacher import Teacher
 from shared.errors import TeacherError
 from shared.schema import PAD
@@ -22,6 +27,7 @@ from shared.schema import PAD
 class Config(ObjectiveConfig):
     """The temperature is the one at which the teacher's distributions were stored."""
 
+    mode: Literal["repaired", "faithful"] = "repaired"
     positions: Positions = Field("last", description="last: only the newest asked position of a sequence (cheaper)")
     weigh_samples: bool = Field(True, description="by the ratio of the two ranks; false: all alike")
 
@@ -38,6 +44,7 @@ class Model(Objective):
     items_RK: Tensor
     shares_RK: Tensor
     ranks_R: Tensor
+    own_ranks_R: Tensor
 
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
         super().__init__(config, student, teacher)
@@ -49,6 +56,9 @@ class Model(Objective):
         self.register_buffer("items_RK", torch.from_numpy(stored.items), persistent=False)
         self.register_buffer("shares_RK", torch.from_numpy(stored.probabilities), persistent=False)
         self.register_buffer("ranks_R", torch.from_numpy(stored.true_ranks), persistent=False)
+        own = stored.listener_ranks if config.mode == "repaired" else None
+        self.knows_own_ranks = own is not None
+        self.register_buffer("own_ranks_R", torch.empty(0) if own is None else torch.from_numpy(own), persistent=False)
 
     def forward(self, output: StudentOutput) -> Tensor:
         here = asked(output, self.rows_E, self.config.positions)
@@ -60,29 +70,7 @@ class Model(Objective):
         logs_MN = (scores_MN / self.temperature).masked_fill(hidden_N, -torch.inf).log_softmax(-1)
         divergence_M = kl_with_tail(self.shares_RK[here.rows_M], self.items_RK[here.rows_M], logs_MN)
         if self.config.weigh_samples:
-            mine_M = true_ranks(scores_MN.detach(), here.targets_M)
+            known = self.knows_own_ranks
+            mine_M = self.own_ranks_R[here.rows_M] if known else true_ranks(scores_MN.detach(), here.targets_M)
             divergence_M = divergence_M * rank_weights(mine_M, self.ranks_R[here.rows_M])[0]
         return self.temperature**2 * divergence_M.mean()
-
-
-def rank_weights(one_M: Tensor, other_M: Tensor) -> tuple[Tensor, Tensor]:
-    """How much each of two models listens to the other, by their ranks of the true item (from 1); the sum is 2.
-
-    With ρ = worse rank / better rank the worse model listens min(2, ρ), the better one max(0, 2 − ρ).
-    """
-    worse_M, better_M = torch.maximum(one_M, other_M), torch.minimum(one_M, other_M)
-    worse_listens_M = (worse_M / better_M.clamp(min=1)).clamp(max=2.0)
-    one_listens_M = torch.where(one_M >= other_M, worse_listens_M, 2 - worse_listens_M)
-    return one_listens_M, 2 - one_listens_M
-
-
-def kl_with_tail(shares_MK: Tensor, items_MK: Tensor, logs_MN: Tensor) -> Tensor:
-    """(M,): KL between distributions in which all items but the K named are one; logs (M, N): the student's logs."""
-    real_MK = items_MK != PAD
-    shares_MK = shares_MK * real_MK
-    # PAD's log is −inf, and 0 · −inf is no number
-    logs_MK = torch.where(real_MK, logs_MN.gather(1, items_MK), 0.0)
-    named_M = (shares_MK * (shares_MK.clamp(min=1e-12).log() - logs_MK)).sum(-1)
-    tail_M = (1 - shares_MK.sum(-1)).clamp(min=0)
-    mine_M = (1 - (logs_MK.exp() * real_MK).sum(-1)).clamp(min=1e-6)
-    return named_M + tail_M * (tail_M.clamp(min=1e-12).log() - mine_M.log())

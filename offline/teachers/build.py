@@ -7,7 +7,7 @@ from pydantic import Field
 
 from offline.config import Section
 from offline.data.split import Split
-from offline.profiles.vectors import read_vectors
+from offline.profiles.vectors import Vectors, read_vectors
 from offline.progress import Progress, Silent
 from offline.teachers import controls
 from offline.teachers.lists import DISTRIBUTIONS, RANKINGS, read_distributions, read_rankings
@@ -68,7 +68,8 @@ def build_teacher(
     both arms teach the same users.
     """
     config, progress = config or TeacherConfig(), progress or Silent()
-    users = _users(split, user_vectors_path)
+    stored = None if user_vectors_path is None else read_vectors(user_vectors_path, "user_id")
+    users = _users(split, stored)
     items = item_arm(split, item_vectors_path, config, progress)
     arm = _control(split, users, items, config)
     if arm is not None:
@@ -83,13 +84,14 @@ def build_teacher(
         None if items is None else items.present,
         rankings,
         distributions,
+        # a control arm from the history has one vector a user
+        1 if stored is None or config.control.startswith("history") else stored.parts,
     )
 
 
-def _users(split: Split, path: Path | None) -> Aligned | None:
-    if path is None:
+def _users(split: Split, stored: Vectors | None) -> Aligned | None:
+    if stored is None:
         return None
-    stored = read_vectors(path, "user_id")
     aligned = align_users(split.user_ids, stored.ids, stored.vectors)
     return _masked(aligned, aligned.present & (split.train.lengths > 0))
 

@@ -2,6 +2,7 @@
 
     user_id string · position int64 · items list<string>, best first · distances list<float> · d_star float
     user_id string · position int64 · items list<string> · probabilities list<float> · true_rank int64
+        [· listener_rank int64]
 
 `position` counts the user's train events from 0; the row is about what the teacher said before that event. The second
 form keeps its temperature in the file's metadata.
@@ -37,7 +38,10 @@ def write_distributions(path: Path, split: Split, distributions: Distributions) 
     rows_E = distributions.rows_E
     columns = _keys(split, rows_E) | _lists(split, rows_E, distributions.items, distributions.probabilities)
     columns["probabilities"] = columns.pop("values")
-    columns["true_rank"] = pa.array(distributions.true_ranks[rows_E[rows_E >= 0]], pa.int64())
+    asked = rows_E[rows_E >= 0]
+    columns["true_rank"] = pa.array(distributions.true_ranks[asked], pa.int64())
+    if distributions.listener_ranks is not None:
+        columns["listener_rank"] = pa.array(distributions.listener_ranks[asked], pa.int64())
     _write(path, columns, {_TEMPERATURE: str(distributions.temperature).encode()})
 
 
@@ -74,7 +78,9 @@ def read_distributions(path: Path, split: Split) -> Distributions:
     if (joined.values < 0).any() or (joined.values.sum(1) > 1 + 1e-3).any():
         raise TeacherError(f"{path}: probabilities of a row are below 0 or above 1 in sum; write it again.")
     ranks = table["true_rank"].to_numpy().astype(np.int64)
-    return Distributions(joined.rows_E, joined.items, joined.values, ranks, float(temperature))
+    listener = "listener_rank" in table.column_names
+    heard = table["listener_rank"].to_numpy().astype(np.int64) if listener else None
+    return Distributions(joined.rows_E, joined.items, joined.values, ranks, float(temperature), heard)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Distributions:
 
     rows_E as in `Rankings`. items (R, K): item indexes, PAD where fewer. probabilities (R, K): at `temperature`, their
     sum at most 1, what is missing is the tail's. true_ranks (R,): the true item's rank among all items, from 1.
+    listener_ranks (R,): the same by the model that is to learn from this, when it had not seen the row; or unknown.
     """
 
     rows_E: IntArray
@@ -43,6 +44,7 @@ class Distributions:
     probabilities: FloatArray
     true_ranks: IntArray
     temperature: float
+    listener_ranks: IntArray | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Teacher:
     """Knowledge with a mask of who has it. Parts that a method does not use are None.
 
     user_vectors (n_users, P), has_user (n_users,); item_vectors (n_items + 1, E), has_item (n_items + 1,).
+    user_parts: how many profiles of a user stand side by side in P, each P / user_parts wide.
     Rows without knowledge are zero and masked out: they count in no numerator and no denominator.
     """
 
@@ -59,6 +62,7 @@ class Teacher:
     has_item: BoolArray | None = None
     rankings: Rankings | None = None
     distributions: Distributions | None = None
+    user_parts: int = 1
 
 
 @dataclass(frozen=True)

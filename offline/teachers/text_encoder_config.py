@@ -20,4 +20,7 @@ class TextEncoderConfig(Section):
     batch_size: int = Field(512, ge=2, description="histories a step; their items are each other's negatives")
     learning_rate: float = Field(2e-3, gt=0)
     scale: float = Field(16.0, gt=0, description="cosines times this are logits; tuned from there")
+    id_weight: float = Field(
+        0.5, ge=0, description="in turns with a student: length of its item vector beside the text's, which is 1"
+    )
     seed: int = Field(0, ge=0)

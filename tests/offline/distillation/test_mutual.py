@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from offline.distillation import mutual
 from offline.distillation._asked import asked
+from offline.teachers import agreement
 from shared.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
@@ -20,20 +21,20 @@ RANKS = st.lists(st.tuples(st.integers(1, 10_000), st.integers(1, 10_000)), min_
 @given(RANKS)
 def test_two_models_listen_two_in_sum_and_the_worse_one_more(ranks: list[tuple[int, int]]) -> None:
     one, other = torch.tensor(ranks).T
-    one_listens, other_listens = mutual.rank_weights(one, other)
+    one_listens, other_listens = agreement.rank_weights(one, other)
     torch.testing.assert_close(one_listens + other_listens, torch.full_like(one_listens, 2.0))
     assert (one_listens >= 0).all()
     assert (one_listens <= 2).all()
     assert (one_listens[one > other] > 1).all()
     assert (one_listens[one < other] < 1).all()
     assert (one_listens[one == other] == 1).all()
-    assert torch.equal(mutual.rank_weights(other, one)[0], other_listens)
+    assert torch.equal(agreement.rank_weights(other, one)[0], other_listens)
 
 
 def test_the_weights_are_the_papers_formula() -> None:
     one, other = torch.tensor([4, 3, 2]), torch.tensor([3, 4, 9])
     # 1 + (r_l − r_c) / r_c where the other is worse, 1 − (r_c − r_l) / r_l where it is better, clipped to 0 … 2
-    torch.testing.assert_close(mutual.rank_weights(one, other)[1], torch.tensor([1 - 1 / 3, 1 + 1 / 3, 2.0]))
+    torch.testing.assert_close(agreement.rank_weights(one, other)[1], torch.tensor([1 - 1 / 3, 1 + 1 / 3, 2.0]))
 
 
 def distributions(n: int = 30, m: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,7 +48,7 @@ def distributions(n: int = 30, m: int = 50) -> tuple[torch.Tensor, torch.Tensor]
 def test_kl_of_a_distribution_with_itself_is_zero() -> None:
     shares, _ = distributions()
     top = shares.topk(5)
-    found = mutual.kl_with_tail(top.values, top.indices, shares.log())
+    found = agreement.kl_with_tail(top.values, top.indices, shares.log())
     torch.testing.assert_close(found, torch.zeros(len(shares)), atol=1e-5, rtol=0)
 
 
@@ -56,7 +57,7 @@ def test_the_kept_part_is_never_above_the_full_kl(k: int) -> None:
     shares, logs = distributions()
     full = (shares[:, 1:] * (shares[:, 1:].log() - logs[:, 1:])).sum(-1)
     top = shares.topk(k)
-    kept = mutual.kl_with_tail(top.values, top.indices, logs)
+    kept = agreement.kl_with_tail(top.values, top.indices, logs)
     assert (kept <= full + 1e-5).all()
     assert (kept >= -1e-5).all()
     if k == 30:
@@ -69,7 +70,7 @@ def test_empty_places_of_a_short_list_say_nothing() -> None:
     padded = torch.nn.functional.pad(top.indices, (0, 2))
     masses = torch.nn.functional.pad(top.values, (0, 2))
     torch.testing.assert_close(
-        mutual.kl_with_tail(masses, padded, logs), mutual.kl_with_tail(top.values, top.indices, logs)
+        agreement.kl_with_tail(masses, padded, logs), agreement.kl_with_tail(top.values, top.indices, logs)
     )
 
 
@@ -89,6 +90,17 @@ def test_a_student_that_is_far_better_does_not_listen() -> None:
     assert deaf(out).item() == pytest.approx(0.0, abs=1e-6)
     eager = mutual.Model(mutual.Config(name="mutual", weigh_samples=False), model, teacher)
     assert eager(out).item() > 0.1
+
+
+def test_a_repaired_student_listens_by_its_rank_on_rows_it_had_not_seen() -> None:
+    model = student()
+    teacher = teacher_of(SPLIT)
+    assert teacher.distributions is not None
+    best = np.ones_like(teacher.distributions.true_ranks)
+    told = replace(teacher, distributions=replace(teacher.distributions, true_ranks=10 * best, listener_ranks=best))
+    assert mutual.Model(mutual.Config(name="mutual"), model, told)(output(model)).item() == pytest.approx(0, abs=1e-6)
+    faithful = mutual.Model(mutual.Config(name="mutual", mode="faithful"), model, told)
+    assert faithful(output(model)).item() > 0.01  # this student's own ranks are no such thing
 
 
 def test_the_students_distribution_nears_the_teachers() -> None:

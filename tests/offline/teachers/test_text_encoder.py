@@ -8,7 +8,7 @@ import pytest
 from offline.data.ragged import Ragged
 from offline.data.split import Split
 from offline.progress import Silent
-from offline.teachers import text_encoder
+from offline.teachers._answers import Told
 from offline.teachers.teacher import FloatArray
 from offline.teachers.text_encoder import text_encoder_lists
 from offline.teachers.text_encoder_config import TextEncoderConfig
@@ -27,7 +27,7 @@ def circle() -> FloatArray:
     return (vectors * HAS_ITEM[:, None]).astype(np.float32)
 
 
-def told(split: Split, **knobs: float) -> text_encoder.Told:
+def told(split: Split, **knobs: float) -> Told:
     given = {"width": 4, "k": 5, "history": 1, "hide_seen": False, "batch_size": 64, **knobs}
     config = TextEncoderConfig(**given)  # type: ignore[arg-type]
     return text_encoder_lists(split, circle(), HAS_ITEM, config, Silent())
