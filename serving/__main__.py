@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 import uvicorn
 from pydantic import ValidationError
-from uvicorn.supervisors import Multiprocess
 
 from serving.app import Application, create_app
 from serving.auth import Scope, new_key, read_keys
 from serving.models import open_models
 from serving.settings import ServingSettings
+from serving.workers import Workers
 from shared.bundle import read_manifest
 from shared.errors import RetortError
 from shared.keys import DEFAULT_TENANT
@@ -66,7 +66,7 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
         listener = _bind(serving)
         _announce(listener, settings, serving)
         config = uvicorn.Config("serving.__main__:worker", factory=True, workers=serving.workers, **_options(serving))
-        Multiprocess(config, sockets=[listener]).run()
+        Workers(config, [listener], Path(metrics_dir)).run()
 
 
 def worker() -> Application:

@@ -79,7 +79,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if slot.current is not None:
             services.metrics.model.labels(tenant, alias, slot.current.name, slot.current.version).set(1)
     background = [asyncio.create_task(services.people.run()), asyncio.create_task(services.exposures.run())]
-    if services.serving.bundle is None:
+    if services.follower.followed():
         background.append(asyncio.create_task(services.follower.run()))
     try:
         yield

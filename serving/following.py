@@ -51,12 +51,18 @@ class Follower:
         # What was refused, and from when on it may be tried again: a copy may have been cut short.
         self._refused: dict[tuple[str, str], tuple[str, float]] = {}
         self._memory = settings.retort_home / "serving"
-        self.problem: str | None = None
+        # What is wrong with following an alias now, told once each.
+        self.problems: dict[tuple[str, str], str] = {}
+
+    def followed(self) -> list[tuple[str, str, Slot]]:
+        """What is followed: with RETORT_BUNDLE only the aliases that an experiment or a shadow names besides."""
+        fixed = self._serving.bundle is not None
+        return [one for one in self._models.all() if not (fixed and one[1] == self._models.alias)]
 
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
-            for tenant, alias, slot in self._models.all():
+            for tenant, alias, slot in self.followed():
                 try:
                     await asyncio.to_thread(self.follow, tenant, alias, slot)
                 except Exception:  # a follower that died would leave the server on one bundle for ever
@@ -68,13 +74,13 @@ class Follower:
         """One look at one alias; whatever goes wrong is told and leaves what serves as it is."""
         try:
             target = self._resolve(tenant, alias)
-            self.problem = None
+            self.problems.pop((tenant, alias), None)
         except registry.RegistryError as error:
-            self._tell(str(error))
+            self._tell(tenant, alias, str(error))
             return
         except RetortError as error:
             self._metrics.faults.registry_failures.inc()
-            self._tell(str(error))
+            self._tell(tenant, alias, str(error))
             if slot.current is None:
                 self._start_from_memory(tenant, alias, slot)
             return
@@ -127,11 +133,12 @@ class Follower:
             logger.warning("the database is away, starting from the last known bundle")
             self._take(tenant, alias, slot, Target(**orjson.loads(note.read_bytes())))
 
-    def _tell(self, problem: str) -> None:
+    def _tell(self, tenant: str, alias: str, problem: str) -> None:
         """Log a problem once, not at every look."""
-        if problem != self.problem:
-            logger.warning("the registry cannot be followed", extra={"reason": problem})
-        self.problem = problem
+        if problem != self.problems.get((tenant, alias)):
+            told = {"tenant": tenant, "alias": alias, "reason": problem}
+            logger.warning("an alias cannot be followed; what served before goes on", extra=told)
+        self.problems[tenant, alias] = problem
 
 
 def fetch(target: Target, cache: Path) -> Path:

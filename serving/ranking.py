@@ -19,13 +19,14 @@ Ranking = tuple[IntArray, FloatArray]  # best first: item indexes, scores
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """One history to rank for. `bias` is (1, n_items + 1) or None."""
+    """One history to rank for. `bias` is (1, n_items + 1) or None; `asked_s` by `time.perf_counter`, 0: not known."""
 
     live: LiveBundle
     history: IntArray
     hidden: IntArray
     depth: int
     bias: FloatArray | None = None
+    asked_s: float = 0.0
 
 
 class StudentRanker:
@@ -34,6 +35,7 @@ class StudentRanker:
     def __init__(self, metrics: Metrics, *, max_batch: int) -> None:
         sizes = metrics.batch_sizes.labels("student")
         self._seconds = metrics.stage_seconds.labels("student")
+        self._queued = metrics.stage_seconds.labels("queue")
         self._batcher: Batcher[Question, Ranking] = Batcher(self._answer, max_batch=max_batch, observe=sizes.observe)
 
     async def rank(self, question: Question) -> Ranking:
@@ -42,6 +44,9 @@ class StudentRanker:
 
     async def _answer(self, questions: list[Question]) -> list[Ranking]:
         started = time.perf_counter()
+        for question in questions:
+            if question.asked_s:
+                self._queued.observe(started - question.asked_s)
         if all(question.live.runs_inline for question in questions):
             rankings = run(questions)
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -36,12 +37,14 @@ class Recommender:
         *,
         deadline_s: float,
         static_items: tuple[str, ...] = (),
+        observe_stage: Callable[[str, float], None] = lambda stage, seconds: None,
     ) -> None:
         self.models = models
         self.reader = reader
         self._ranker = ranker
         self._deadline_s = deadline_s
         self._static_items = static_items
+        self._observe_stage = observe_stage
 
     async def recommend(
         self, request: RecommendRequest, tenant: str, alias: str | None = None, *, deadline_s: float | None = None
@@ -82,9 +85,16 @@ class Recommender:
         if not len(case.history):
             return await self._popular(case, _why_nothing(case.evidence))
         plan = case.plan
+        waited_s = 0.0
 
         async def rank(depth: int) -> Ranking:
-            return await self._ranker.rank(Question(case.live, case.history, plan.hidden, depth, plan.bias))
+            nonlocal waited_s
+            asked_s = time.perf_counter()
+            ranking = await self._ranker.rank(
+                Question(case.live, case.history, plan.hidden, depth, plan.bias, asked_s=asked_s)
+            )
+            waited_s += time.perf_counter() - asked_s
+            return ranking
 
         try:
             chosen = await choose(rank, plan.k, plan.rules, case.live.catalogue.n_items)
@@ -93,6 +103,8 @@ class Recommender:
         except Exception:  # whatever the runtime raises, the caller gets an answer and the log the trace
             logger.exception("the student failed")
             return await self._without_student(case, Reason.STUDENT_FAILED)
+        if not case.request.is_plain:
+            self._observe_stage("rules", time.perf_counter() - case.begun_s - waited_s)
         if not chosen.items and case.may_drop_filter:
             return await self._nothing_passed(case)
         return case.answer(chosen, case.evidence.source, case.evidence.reason)
@@ -148,11 +160,12 @@ class Recommender:
 class _Case:
     """One request over one bundle with what is known of the caller."""
 
-    __slots__ = ("evidence", "history", "live", "plan", "request", "seen")
+    __slots__ = ("begun_s", "evidence", "history", "live", "plan", "request", "seen")
 
     def __init__(
         self, live: LiveBundle, request: RecommendRequest, evidence: Evidence, plan: Plan | None = None
     ) -> None:
+        self.begun_s = time.perf_counter()
         self.live = live
         self.request = request
         self.evidence = evidence

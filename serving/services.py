@@ -67,6 +67,7 @@ def build_services(
         StudentRanker(metrics, max_batch=serving.max_batch),
         deadline_s=serving.deadline_s,
         static_items=serving.static_items,
+        observe_stage=metrics.observe_stage,
     )
     experiment = None if serving.experiment is None else read_experiment(serving.experiment)
     for alias in _aliases(experiment):

@@ -56,7 +56,7 @@ def world(tmp_path: Path) -> World:
 
 def test_promotion_and_rollback_are_followed(world: World) -> None:
     assert world.follow() is None
-    assert "champion" in (world.follower.problem or "")
+    assert "champion" in world.follower.problems["default", "champion"]
     first = world.promote(world.bundles[0])
     assert world.follow() == first
     second = world.promote(world.bundles[1])
@@ -86,7 +86,7 @@ def test_without_the_database_the_last_known_bundle_starts(world: World, away: s
     world.follow()
     world.restart(database_url=away.format(home=world.home))
     assert world.follow() == first
-    assert world.follower.problem
+    assert world.follower.problems
     assert not (world.home / "not-there.db").exists(), "looking creates nothing"
 
 
@@ -130,3 +130,33 @@ def test_a_running_server_takes_a_promotion_without_a_request_waiting(
             else:
                 pytest.fail("the promotion was not followed")
         assert client.get("/health/ready").status_code == 200
+
+
+def test_a_fixed_bundle_stays_while_an_experiments_alias_is_followed(world: World, tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from serving.app import create_app
+    from shared.history import MemoryHistory
+
+    own, other = world.bundles
+    file = tmp_path / "experiment.json"
+    file.write_text('{"name": "trial", "variants": [{"name": "new", "share": 1, "alias": "challenger"}]}')
+    serving = ServingSettings(_env_file=None, bundle=own, experiment=file, follow_every_s=0.05)
+    champion = world.promote(other)
+    registry.promote(world.engine, champion, "challenger")
+    app = create_app(world.settings, serving, histories=MemoryHistory())
+    with TestClient(app) as client:
+        client.post("/events", json={"user_id": "ann", "item_id": "i7"})
+        until = time.monotonic() + 10
+        while client.post("/recommend", json={"user_id": "ann"}).json()["model"]["version"] != champion:
+            assert time.monotonic() < until, "the experiment's alias was not followed"
+            time.sleep(0.02)
+        inline = client.post("/recommend", json={"history": ["i7"]}).json()
+        assert inline["model"]["version"] == own.name, "RETORT_BUNDLE answers whoever is in no variant"
+
+
+def test_an_alias_that_cannot_be_followed_is_told_once_each(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for alias in ("champion", "challenger") * 3:
+        world.follower.follow("default", alias, world.models.slot("default", alias))
+    told = [record for record in caplog.records if "cannot be followed" in record.message]
+    assert sorted(vars(record)["alias"] for record in told) == ["challenger", "champion"]
