@@ -8,12 +8,14 @@ import asyncio
 import os
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+REFUSALS = (429, 503)
 
 Check = Callable[[int, bytes], bool]  # (which request, answer's body) → right?
 
@@ -25,6 +27,9 @@ class Report:
     latencies_s: list[float] = field(default_factory=list)
     failures: int = 0
     wrong: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    # refusals (429, 503) that do not say when to come back
+    refused_without_date: int = 0
     seconds: float = 0.0
     server_cpu_s: float = 0.0
 
@@ -70,9 +75,9 @@ class Connection(asyncio.Protocol):
         length = int(self.buffer[start + 15 : self.buffer.find(b"\r\n", start)])
         if len(self.buffer) < head + 4 + length:
             return
-        status, body = self.buffer[9:12], self.buffer[head + 4 : head + 4 + length]
+        top, body = self.buffer[:head].lower(), self.buffer[head + 4 : head + 4 + length]
         self.buffer = b""
-        self.run.answered(self, status, body)
+        self.run.answered(self, top, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.run.lost()
@@ -105,11 +110,15 @@ class Run:
         else:
             self._idle.append(connection)
 
-    def answered(self, connection: Connection, status: bytes, body: bytes) -> None:
+    def answered(self, connection: Connection, top: bytes, body: bytes) -> None:
+        """`top` is the status line and the headers, in small letters."""
         if self._measuring:
             self._answered += 1
-            if status != b"200":
+            status = int(top[9:12])
+            self.report.statuses[status] += 1
+            if status != 200:
                 self.report.failures += 1
+                self.report.refused_without_date += status in REFUSALS and b"\r\nretry-after:" not in top
             else:
                 self.report.latencies_s.append(time.perf_counter() - connection.started_s)
                 if self._answered % self._check_every == 0 and not self._check(connection.which, body):

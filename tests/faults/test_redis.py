@@ -12,7 +12,7 @@ from tests.faults._watch import metric, soon
 from tests.serving._graphs import make_bundle
 from tests.serving._process import Server, serving_process
 
-FAST = {"retort_history_timeout_s": 0.15, "retort_breaker_rest_s": 0.2, "retort_deadline_s": 0.6}
+FAST: dict[str, Any] = {"retort_history_timeout_s": 0.15, "retort_breaker_rest_s": 0.2, "retort_deadline_s": 0.6}
 
 
 @pytest.fixture(scope="module")
