@@ -13,16 +13,14 @@ from typing import Any, Protocol
 
 import orjson
 from redis.exceptions import RedisError
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from serving.database import database_exists
+from serving.stored_user import Deleted, delete_stored, read_stored
 from shared import keys
-from shared.db.models import Profile
-from shared.db.session import open_database, reading
+from shared.db.session import open_database
 from shared.errors import RetortError, StoreError
-from shared.events_table import forget_events
 from shared.history import SEPARATOR, HistoryStore, Owner
-from shared.profile_choices import erase_profile
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +30,19 @@ RETRY_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Erasure:
-    """How far it is. Times in ms since 1970; `profiles` and `events` are None until the database has answered."""
+    """How far it is. Times in ms since 1970; what the database held is None until it has answered.
+
+    `requested_ms` bounds it: what the user does after that counts again, however often the request is sent.
+    """
 
     status: str
     requested_ms: int
     history: int
     profiles: int | None = None
     events: int | None = None
+    exposures: int | None = None
     finished_ms: int | None = None
+    request_id: str | None = None
 
 
 class Notes(Protocol):
@@ -115,18 +118,25 @@ class People:
         self._clock = clock
         self._engine: Engine | None = None
 
-    async def profiles(self, owner: Owner) -> list[dict[str, Any]]:
-        """The user's profiles, newest first."""
-        return await asyncio.to_thread(self._read_profiles, owner)
+    async def stored(self, owner: Owner) -> dict[str, Any] | None:
+        """What the database holds of the user; None where there is no database."""
+        if not database_exists(self._database_url):
+            return None
+        return await asyncio.to_thread(lambda: read_stored(self._database(), owner))
 
-    async def erase(self, owner: Owner) -> Erasure:
-        """Note it, drop the history, try the database once; what could not be done now is tried again."""
-        before = Erasure("pending", self._now_ms(), 0)
-        await self.notes.write(owner, before)
-        forgotten = await self._histories.forget(owner)
-        started = replace(before, history=forgotten)
-        await self.notes.write(owner, started)
-        return await self._finish(owner, started)
+    async def erase(self, owner: Owner, request_id: str) -> Erasure:
+        """Note it, drop the history, try the database once; what could not be done now is tried again.
+
+        A request that is sent again, and any while an erasure is pending, goes on with that erasure: it takes nothing
+        that came after the first.
+        """
+        note = await self.notes.read(owner)
+        if note is None or (note.status == "done" and note.request_id != request_id):
+            note = Erasure("pending", self._now_ms(), 0, request_id=request_id)
+            await self.notes.write(owner, note)
+        elif note.status == "done":
+            return note
+        return await self._go_on(owner, note)
 
     async def run(self) -> None:
         """Finish what is pending, until cancelled."""
@@ -142,36 +152,27 @@ class People:
         for owner in await self.notes.pending():
             note = await self.notes.read(owner)
             if note is not None:
-                forgotten = await self._histories.forget(owner)
-                await self._finish(owner, replace(note, history=note.history + forgotten))
+                await self._go_on(owner, note)
 
-    async def _finish(self, owner: Owner, note: Erasure) -> Erasure:
+    async def _go_on(self, owner: Owner, note: Erasure) -> Erasure:
+        """One try at all that is left; the note says how far it came."""
+        forgotten = await self._histories.forget(owner, note.requested_ms)
+        if forgotten:
+            note = replace(note, history=note.history + forgotten)
+            await self.notes.write(owner, note)
         try:
-            profiles, events = await asyncio.to_thread(self._delete_rows, owner, note.requested_ms)
+            deleted = await asyncio.to_thread(self._delete_rows, owner, note.requested_ms)
         except RetortError as error:
             logger.warning("an erasure waits for the database", extra={"reason": str(error)})
             return note
-        done = replace(note, status="done", profiles=profiles, events=events, finished_ms=self._now_ms())
+        done = replace(note, status="done", finished_ms=self._now_ms(), **asdict(deleted))
         await self.notes.write(owner, done)
         return done
 
-    def _read_profiles(self, owner: Owner) -> list[dict[str, Any]]:
+    def _delete_rows(self, owner: Owner, requested_ms: int) -> Deleted:
         if not database_exists(self._database_url):
-            return []
-        query = select(Profile).filter_by(tenant=owner.tenant, user_id=owner.id).order_by(Profile.id.desc())
-        with reading(self._database()) as session:
-            return [
-                {"aspect": row.aspect, "text": row.text, "model": row.model, "written_at": row.created_at.isoformat()}
-                for row in session.scalars(query)
-                if row.text is not None
-            ]
-
-    def _delete_rows(self, owner: Owner, requested_ms: int) -> tuple[int, int]:
-        """Profiles and events that are gone. What the user did after asking counts again and stays."""
-        if not database_exists(self._database_url):
-            return 0, 0
-        profiles = erase_profile(self._database(), owner.id, tenant=owner.tenant)
-        return profiles, forget_events(self._database(), owner.tenant, owner.id, until_ms=requested_ms)
+            return Deleted(0, 0, 0)
+        return delete_stored(self._database(), owner, requested_ms)
 
     def _database(self) -> Engine:
         if self._engine is None:

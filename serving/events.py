@@ -13,7 +13,7 @@ from serving.problems import Problem
 from serving.requests import Event
 from shared import keys
 from shared.errors import StoreError
-from shared.event_stream import EventWriter, StreamedEvent
+from shared.event_stream import EventWriter, Merge, StreamedEvent
 from shared.history import HistoryEvent, Owner, derived_event_id
 
 _COUNTED_HERE = 50_000
@@ -82,6 +82,18 @@ class EventIntake:
             if first and event.impression is not None:
                 self._count_return(tenant, read_impression(event.impression), event.event_type)
         return Accepted(len(events), new)
+
+    async def merge(self, guest: Owner, user: Owner) -> int:
+        """Move a guest's history into the user's, and tell the next training; how many events were new there."""
+        if guest == user:
+            return 0
+        moved = await self._reader.store.merge(guest, user)
+        if self._stream is not None:
+            named = {"guest_user_id": guest.id} if guest.kind == "user" else {"guest_session_id": guest.id}
+            await self._stream.add_merge(Merge(user.tenant, user.id, int(self._clock() * 1000), **named))
+        self._reader.memory.drop(guest)
+        self._reader.memory.drop(user)
+        return moved
 
     def _count(self, events: Sequence[Event], tenant: str) -> None:
         for event_type, count in Counter(event.event_type for event in events).items():

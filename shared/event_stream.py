@@ -19,6 +19,7 @@ from shared.exposures import Exposure, read_exposures
 
 GROUP = "database"
 _FIELD = "event"
+_MERGE = "merge"
 # A batch that another drainer took and did not finish within this time is taken over.
 _ABANDONED_MS = 60_000
 # A sender that tries again later than this is counted again; what it sends is stored once all the same.
@@ -43,6 +44,21 @@ class StreamedEvent:
     impressions: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A guest, a session or another user, has turned out to be this user; what came before is theirs."""
+
+    tenant: str
+    user_id: str
+    merged_ms: int
+    guest_user_id: str | None = None
+    guest_session_id: str | None = None
+
+    @property
+    def accepted_ms(self) -> int:
+        return self.merged_ms
+
+
 class EventWriter:
     """Serving's side, over redis-py's asyncio client."""
 
@@ -61,6 +77,15 @@ class EventWriter:
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreError(f"events could not be put on the stream ({type(error).__name__}); is Redis up?") from error
         return [answer is not None for answer in answers[: len(once)]]
+
+    async def add_merge(self, merge: Merge) -> None:
+        """Put a merge behind the events that came before it."""
+        try:
+            await self._client.xadd(keys.event_stream(), {_MERGE: orjson.dumps(asdict(merge))})
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreError(
+                f"a merge could not be put on the stream ({type(error).__name__}); is Redis up?"
+            ) from error
 
 
 class Personal(Protocol):
@@ -90,6 +115,37 @@ class Drained(Protocol[P_contra]):
         """Drop what was accepted of a user up to a moment; how many that were."""
 
 
+class EventStore(Drained[StreamedEvent], Protocol):
+    """Where drained events and merges go."""
+
+    def merge(self, merge: Merge, /) -> None:
+        """Give the guest's earlier events to the user; may be called twice with the same."""
+
+
+class _InOrder:
+    """An event store that is handed events and merges as they came: a merge takes what stands before it."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+
+    def keep(self, rows: Sequence[StreamedEvent | Merge], /) -> None:
+        """Runs of events together, each merge in its place."""
+        waiting: list[StreamedEvent] = []
+        for row in rows:
+            if isinstance(row, StreamedEvent):
+                waiting.append(row)
+                continue
+            if waiting:
+                self._store.keep(waiting)
+                waiting = []
+            self._store.merge(row)
+        if waiting:
+            self._store.keep(waiting)
+
+    def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
+        return self._store.forget(tenant, user_id, until_ms)
+
+
 @dataclass(frozen=True)
 class _Stream(Generic[P]):
     """A stream's key and how its entries are read."""
@@ -98,13 +154,13 @@ class _Stream(Generic[P]):
     read: Callable[[dict[bytes, bytes]], list[P]]
 
 
-def drain(redis_url: str, store: Drained[StreamedEvent], *, worker: str, batch: int = 1000) -> int:
+def drain(redis_url: str, store: EventStore, *, worker: str, batch: int = 1000) -> int:
     """Hand every event on the stream to `store`, batch by batch; returns how many events were handed over.
 
     An error of `store` ends the draining and leaves its batch on the stream. Events of users who have been erased since
     are dropped. `worker` names who drains; two at a time need two names.
     """
-    return _drain(redis_url, _Stream(keys.event_stream(), _read_event), store, worker, batch)
+    return _drain(redis_url, _Stream(keys.event_stream(), _read_event), _InOrder(store), worker, batch)
 
 
 def drain_exposures(redis_url: str, store: Drained[Exposure], *, worker: str, batch: int = 20) -> int:
@@ -134,14 +190,20 @@ def _drain(redis_url: str, stream: _Stream[P], store: Drained[P], worker: str, b
 
 def _hand_over(client: Redis, store: Drained[P], rows: list[P]) -> int:
     erased = _erased(client, rows)
-    kept = [row for row in rows if row.accepted_ms > erased.get((row.tenant, row.user_id), -1)]
+    # A merge is carried out even for the erased: what it moves to them is theirs, and goes with them.
+    merges = [row for row in rows if isinstance(row, Merge)]
+    moved = {(merge.tenant, merge.user_id) for merge in merges}
+    kept = [
+        row for row in rows if isinstance(row, Merge) or row.accepted_ms > erased.get((row.tenant, row.user_id), -1)
+    ]
     if kept:
         store.keep(kept)
     # An erasure that was asked for in between has perhaps looked at the table before these rows were in it.
     for (tenant, user_id), requested_ms in _erased(client, kept).items():
-        if erased.get((tenant, user_id)) != requested_ms and user_id is not None:
+        asked_since = erased.get((tenant, user_id)) != requested_ms
+        if user_id is not None and (asked_since or (tenant, user_id) in moved):
             store.forget(tenant, user_id, requested_ms)
-    return len(kept)
+    return len(kept) - len(merges)
 
 
 def waiting(redis_url: str) -> int:
@@ -193,7 +255,9 @@ def _read(stream: _Stream[P], name: bytes, raw: dict[bytes, bytes]) -> list[P]:
         ) from None
 
 
-def _read_event(raw: dict[bytes, bytes]) -> list[StreamedEvent]:
+def _read_event(raw: dict[bytes, bytes]) -> list[StreamedEvent | Merge]:
+    if _MERGE.encode() in raw:
+        return [Merge(**orjson.loads(raw[_MERGE.encode()]))]
     fields = orjson.loads(raw[_FIELD.encode()])
     return [StreamedEvent(**{**fields, "impressions": tuple(fields["impressions"])})]
 

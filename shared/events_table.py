@@ -3,18 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, delete, or_, select
+from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
 from shared.db.models import Event
 from shared.db.session import reading, transaction
-from shared.event_stream import StreamedEvent
+from shared.event_stream import Merge, StreamedEvent
+from shared.exposures_table import merge_exposures
 from shared.history import SEPARATOR
 from shared.keys import DEFAULT_TENANT
 
+T = TypeVar("T")
+
 _ROWS_AT_ONCE = 10_000
+_VALUES_AT_ONCE = 500
 
 
 def event_key(event: StreamedEvent) -> str:
@@ -22,9 +27,12 @@ def event_key(event: StreamedEvent) -> str:
 
     The event_id alone would not do: ids that are derived from an item and a time are the same for two users.
     """
-    kind, owner = ("user", event.user_id) if event.user_id is not None else ("session", event.session_id or "")
-    parts = (kind, str(owner), event.item_id, event.event_id)
-    return blake2b(SEPARATOR.join(parts).encode(), digest_size=16).hexdigest()
+    return _key(event.user_id, event.session_id, event.item_id, event.event_id)
+
+
+def _key(user_id: str | None, session_id: str | None, item_id: str, event_id: str) -> str:
+    kind, owner = ("user", user_id) if user_id is not None else ("session", session_id or "")
+    return blake2b(SEPARATOR.join((kind, str(owner), item_id, event_id)).encode(), digest_size=16).hexdigest()
 
 
 def store_events(engine: Engine, events: Sequence[StreamedEvent]) -> None:
@@ -55,6 +63,11 @@ class EventsTable:
         """Delete what was accepted of the user until then."""
         return forget_events(self._engine, tenant, user_id, until_ms=until_ms)
 
+    def merge(self, merge: Merge) -> None:
+        """Give the guest's earlier events, and what they were shown, to the user."""
+        merge_events(self._engine, merge)
+        merge_exposures(self._engine, merge)
+
 
 def read_events(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> Iterator[list[Event]]:
     """All of a tenant's events in the order of their arrival, so many rows at a time."""
@@ -84,3 +97,43 @@ def forget_events(engine: Engine, tenant: str, user_id: str, *, until_ms: int | 
     with transaction(engine) as session:
         result = session.execute(doomed.execution_options(synchronize_session=False))
         return int(getattr(result, "rowcount", 0))
+
+
+def merge_events(engine: Engine, merge: Merge) -> int:
+    """Give a guest's events to the user; how many were new to the user. What the user has already is not doubled."""
+    guest = (
+        Event.user_id == merge.guest_user_id
+        if merge.guest_user_id is not None
+        else Event.user_id.is_(None) & (Event.session_id == merge.guest_session_id)
+    )
+    query = select(Event.id, Event.item_id, Event.event_id).where(
+        Event.tenant == merge.tenant, guest, Event.accepted_ms <= merge.merged_ms
+    )
+    with transaction(engine) as session:
+        rows = list(session.execute(query.order_by(Event.id)))
+        fresh: dict[str, int] = {}
+        for row_id, item_id, event_id in rows:
+            fresh.setdefault(_key(merge.user_id, None, item_id, event_id), row_id)
+        for held in _held(session, merge.tenant, list(fresh)):
+            del fresh[held]
+        moved = [{"id": row_id, "user_id": merge.user_id, "event_key": key} for key, row_id in fresh.items()]
+        if moved:
+            session.execute(update(Event), moved)
+        doubled = {row_id for row_id, _, _ in rows} - set(fresh.values())
+        for some in _in_parts(sorted(doubled)):
+            session.execute(delete(Event).where(Event.id.in_(some)).execution_options(synchronize_session=False))
+    return len(moved)
+
+
+def _held(session: Session, tenant: str, event_keys: list[str]) -> list[str]:
+    """Which of these events are in the table."""
+    found: list[str] = []
+    for some in _in_parts(event_keys):
+        found += session.scalars(select(Event.event_key).where(Event.tenant == tenant, Event.event_key.in_(some)))
+    return found
+
+
+def _in_parts(values: list[T]) -> Iterator[list[T]]:
+    """Both databases limit the values of one statement."""
+    for start in range(0, len(values), _VALUES_AT_ONCE):
+        yield values[start : start + _VALUES_AT_ONCE]

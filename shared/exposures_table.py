@@ -5,11 +5,12 @@ from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Engine, delete, or_, select
+from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.db import models
 from shared.db.session import reading, transaction
+from shared.event_stream import Merge
 from shared.exposures import Exposure
 from shared.history import SEPARATOR
 from shared.keys import DEFAULT_TENANT
@@ -62,6 +63,20 @@ def forget_exposures(engine: Engine, tenant: str, user_id: str, *, until_ms: int
     )
     with transaction(engine) as session:
         result = session.execute(doomed.execution_options(synchronize_session=False))
+        return int(getattr(result, "rowcount", 0))
+
+
+def merge_exposures(engine: Engine, merge: Merge) -> int:
+    """Let what a guest was shown have been shown to the user; how many lists."""
+    table = models.Exposure
+    guest = (
+        table.user_id == merge.guest_user_id
+        if merge.guest_user_id is not None
+        else table.user_id.is_(None) & (table.session_id == merge.guest_session_id)
+    )
+    given = update(table).where(table.tenant == merge.tenant, guest, table.shown_ms <= merge.merged_ms)
+    with transaction(engine) as session:
+        result = session.execute(given.values(user_id=merge.user_id).execution_options(synchronize_session=False))
         return int(getattr(result, "rowcount", 0))
 
 

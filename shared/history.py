@@ -62,8 +62,8 @@ class HistoryStore(Protocol):
     async def entries(self, owner: Owner) -> list[Entry]:
         """Everything that is stored, oldest first."""
 
-    async def forget(self, owner: Owner) -> int:
-        """Drop the whole history; returns how many events it held."""
+    async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
+        """Drop the history, or what happened in it up to a moment; returns how many events that were."""
 
     async def merge(self, source: Owner, target: Owner) -> int:
         """Move the source's events into the target; returns how many were new there. Safe to repeat."""
@@ -128,11 +128,16 @@ class MemoryHistory:
     async def entries(self, owner: Owner) -> list[Entry]:
         return [Entry(name.rpartition(SEPARATOR)[0], int(score // 1)) for name, score in self._alive(owner)]
 
-    async def forget(self, owner: Owner) -> int:
-        held = len(self._alive(owner))
+    async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
+        held = self._alive(owner)
+        if until_ms is not None:
+            later = {name: score for name, score in held if score >= until_ms + 1}
+            if later:
+                self._scores[owner] = later
+                return len(held) - len(later)
         self._scores.pop(owner, None)
         self._expires_at.pop(owner, None)
-        return held
+        return len(held)
 
     async def merge(self, source: Owner, target: Owner) -> int:
         moved = dict(self._alive(source))

@@ -78,8 +78,11 @@ class RedisHistory:
             rows = await self._whole(owner)
         return [Entry(name.rpartition(_SEPARATOR)[0].decode(), int(score // 1)) for name, score in rows]
 
-    async def forget(self, owner: Owner) -> int:
+    async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
         with _as_store_error():
+            if until_ms is not None:
+                # Equal times are set apart by fractions of a millisecond: the whole of the last one goes.
+                return int(await self._client.zremrangebyscore(owner.key, "-inf", f"({until_ms + 1}"))
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zcard(owner.key)
             pipeline.unlink(owner.key)

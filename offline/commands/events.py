@@ -46,9 +46,9 @@ def drain_events(every_s: float | None) -> None:
 def drain_once(redis_url: str, engine: Engine) -> int:
     """Everything that is on the streams now, what was shown too; how many events."""
     worker = f"{socket.gethostname()}-{os.getpid()}"
-    n_events = drain(redis_url, EventsTable(engine), worker=worker)
+    # What was shown goes first: a merge on the other stream takes along what a guest had been shown before it.
     drain_exposures(redis_url, ExposuresTable(engine), worker=worker)
-    return n_events
+    return drain(redis_url, EventsTable(engine), worker=worker)
 
 
 def schedule_by_beat(every_s: float) -> None:

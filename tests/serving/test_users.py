@@ -1,6 +1,7 @@
 """What is known of a user can be seen, moved and forgotten."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from shared.db.migrate import upgrade
 from shared.db.models import Profile
 from shared.db.session import open_database, transaction
 from shared.errors import StoreError
-from shared.event_stream import StreamedEvent
-from shared.events_table import store_events
+from shared.event_stream import StreamedEvent, drain
+from shared.events_table import EventsTable, read_events, store_events
+from shared.exposures import Exposure
+from shared.exposures_table import ExposuresTable
 from shared.history import HistoryEvent, MemoryHistory, Owner
 from shared.redis_history import RedisHistory
 from tests.serving.conftest import MakeClient
@@ -45,6 +48,7 @@ def add_profile(database_url: str, user_id: str, tenant: str = "default") -> Non
 def add_row(database_url: str, user_id: str) -> None:
     engine = open_database(database_url)
     store_events(engine, [StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, user_id)])
+    ExposuresTable(engine).keep([Exposure("r1", "default", 5, "student", ("i2", "i3"), user_id=user_id)])
     engine.dispose()
 
 
@@ -72,14 +76,20 @@ def test_erasing_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
         add_profile(database_url, user)
         add_event(client, "i1", user_id=user)
         add_row(database_url, user)
-    assert client.get("/users/ann").json()["profiles"][0]["text"] == "Likes."
+    seen = client.get("/users/ann").json()
+    assert seen["profiles"][0]["text"] == "Likes."
+    assert (seen["stored"]["n_events"], seen["stored"]["events"][0]["item_id"]) == (1, "i1")
+    assert (seen["stored"]["n_exposures"], seen["stored"]["exposures"][0]["item_ids"]) == (1, ["i2", "i3"])
     assert client.get("/users/ann/erasure").status_code == 404
     erased = client.delete("/users/ann")
     assert erased.status_code == 202
     note = client.get("/users/ann/erasure").json()
     assert (note["status"], note["history"], note["profiles"], note["events"]) == ("done", 1, 1, 1)
+    assert note["exposures"] == 1
     known = client.get("/users/ann").json()
     assert (known["events"], known["profiles"]) == ([], [])
+    stored = known["stored"]
+    assert (stored["n_events"], stored["n_exposures"], stored["choice"]["kind"]) == (0, 0, "erased")
     assert client.post("/recommend", json={"user_id": "ann"}).json()["fallback_reason"] == "unknown_user"
     assert len(client.get("/users/bob").json()["profiles"]) == 1
 
@@ -89,7 +99,7 @@ def test_a_store_that_is_away_is_a_503_with_when_to_return(make_client: MakeClie
         async def entries(self, owner: Owner) -> Any:
             raise StoreError("away")
 
-        async def forget(self, owner: Owner) -> Any:
+        async def forget(self, owner: Owner, until_ms: int | None = None) -> Any:
             raise StoreError("away")
 
     client = make_client(Away())
@@ -112,7 +122,7 @@ def test_an_erasure_survives_an_absent_database(backend: str | None, tmp_path: P
         notes: Notes = RedisNotes(histories.client) if isinstance(histories, RedisHistory) else MemoryNotes()
         people = People(histories, notes, "postgresql://u:p@127.0.0.1:1/none")
         await histories.append([HistoryEvent(ANN, "i1", 1, "e1")])
-        first = await people.erase(ANN)
+        first = await people.erase(ANN, "r1")
         assert (first.status, first.history, first.profiles) == ("pending", 1, None)
         assert await notes.pending() == [ANN]
         people = People(histories, notes, f"sqlite:///{database}")
@@ -127,6 +137,67 @@ def test_an_erasure_survives_an_absent_database(backend: str | None, tmp_path: P
         await histories.close()
 
     asyncio.run(story())
+
+
+def test_a_delete_that_is_sent_again_takes_nothing_that_came_after_it(client: TestClient, tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{(tmp_path / 'retort.db').absolute()}")
+    add_event(client, "i1", user_id="ann")
+    first = client.delete("/users/ann", headers={"x-request-id": "one"}).json()
+    time.sleep(0.005)  # the next event is of a later millisecond
+    add_event(client, "i2", user_id="ann")
+    again = client.delete("/users/ann", headers={"x-request-id": "one"}).json()
+    assert (again["requested_ms"], again["history"]) == (first["requested_ms"], 1)
+    assert [event["item_id"] for event in client.get("/users/ann/history").json()["events"]] == ["i2"]
+    assert client.delete("/users/ann", headers={"x-request-id": "two"}).json()["history"] == 1, "a new request is new"
+    assert client.get("/users/ann/history").json()["events"] == []
+
+
+def test_what_comes_while_an_erasure_is_pending_stays(backend: str | None, tmp_path: Path) -> None:
+    now_s = 1.0
+
+    async def story() -> None:
+        nonlocal now_s
+        histories = RedisHistory.from_url(backend) if backend else MemoryHistory()
+        notes: Notes = RedisNotes(histories.client) if isinstance(histories, RedisHistory) else MemoryNotes()
+        people = People(histories, notes, "postgresql://u:p@127.0.0.1:1/none", lambda: now_s)
+        events = [HistoryEvent(ANN, "i1", 1000, "e1"), HistoryEvent(ANN, "i2", 1000, "e2")]
+        await histories.append(events)
+        await people.erase(ANN, "r1")
+        await histories.append([HistoryEvent(ANN, "i3", 1001, "e3")])
+        now_s = 2.0
+        await people.finish_pending()
+        note = await people.erase(ANN, "r2")
+        assert (note.status, note.requested_ms, note.history) == ("pending", 1000, 2)
+        assert await histories.recent([ANN], 9) == [["i3"]]
+        people.close()
+        await histories.close()
+
+    asyncio.run(story())
+
+
+def test_a_merge_reaches_the_next_training(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
+    client = make_client(RedisHistory.from_url(redis_url))
+    for item_id, who in (("i1", {"user_id": "ann"}), ("i2", {"session_id": "s"}), ("i3", {"user_id": "guest"})):
+        add_event(client, item_id, **who)
+    time.sleep(0.005)
+    for guest in ({"session_id": "s"}, {"user_id": "guest"}, {"user_id": "ann"}):
+        client.post("/users/ann/merge", json=guest)
+    time.sleep(0.005)
+    add_event(client, "i4", session_id="s")
+    database_url = f"sqlite:///{tmp_path / 'merged.db'}"
+    upgrade(database_url)
+    engine = open_database(database_url)
+    for _ in range(2):  # a merge that is drained twice does no more
+        drain(redis_url, EventsTable(engine), worker="w")
+        rows = [row for chunk in read_events(engine) for row in chunk]
+        assert [(row.user_id, row.item_id) for row in rows] == [
+            ("ann", "i1"),
+            ("ann", "i2"),
+            ("ann", "i3"),
+            (None, "i4"),
+        ]
+        client.post("/users/ann/merge", json={"user_id": "guest"})
+    engine.dispose()
 
 
 def test_similar_items_are_the_nearest(client: TestClient, bundle_path: Path) -> None:

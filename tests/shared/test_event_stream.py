@@ -9,7 +9,7 @@ import redis
 
 from shared import keys
 from shared.errors import StoreError
-from shared.event_stream import EventWriter, StreamedEvent, drain, waiting
+from shared.event_stream import EventWriter, Merge, StreamedEvent, drain, waiting
 from shared.redis_history import RedisHistory
 
 
@@ -34,12 +34,16 @@ class Kept:
         self.events: list[StreamedEvent] = []
         self.sizes: list[int] = []
         self.forgotten: list[tuple[str, str, int]] = []
+        self.merged: list[tuple[Merge, int]] = []  # with how many events stood before it
         self._on_keep = on_keep
 
     def keep(self, events: Sequence[StreamedEvent]) -> None:
         self._on_keep(list(events))
         self.sizes.append(len(events))
         self.events.extend(events)
+
+    def merge(self, merge: Merge, /) -> None:
+        self.merged.append((merge, len(self.events)))
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         self.forgotten.append((tenant, user_id, until_ms))
@@ -116,6 +120,26 @@ def test_an_erasure_in_the_middle_of_a_drain_reaches_the_table(redis_url: str) -
     store = Kept(erase_now)
     assert drain(redis_url, store, worker="w") == 2
     assert store.forgotten == [("default", "ann", 2000)]
+
+
+def test_a_merge_keeps_its_place_and_reaches_the_erased_too(redis_url: str) -> None:
+    merge = Merge("default", "ann", 1500, guest_session_id="s")
+
+    async def story() -> None:
+        store = RedisHistory.from_url(redis_url)
+        writer = EventWriter(store.client)
+        await writer.add([event(0, None), event(1, "bob")])
+        await writer.add_merge(merge)
+        await writer.add([event(2, "bob")])
+        await store.close()
+
+    asyncio.run(story())
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.erasure("default", "ann"), orjson.dumps({"requested_ms": 2000}))
+    store = Kept()
+    assert drain(redis_url, store, worker="w") == 3
+    assert store.merged == [(merge, 2)]
+    assert store.forgotten == [("default", "ann", 2000)], "what the merge brought goes with the rest"
 
 
 def test_what_cannot_be_read_stays_and_is_named(redis_url: str) -> None:

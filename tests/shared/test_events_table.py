@@ -11,8 +11,8 @@ from shared.db import migrate
 from shared.db.models import Event
 from shared.db.session import open_database
 from shared.errors import StoreOutdatedError
-from shared.event_stream import StreamedEvent
-from shared.events_table import forget_events, read_events, store_events
+from shared.event_stream import Merge, StreamedEvent
+from shared.events_table import forget_events, merge_events, read_events, store_events
 
 EVENT = StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, "ann", "s1", 2.5, "r1", ("i1", "i2"))
 
@@ -79,6 +79,27 @@ def test_forgetting_takes_the_user_and_the_sessions_without_a_name(engine: sa.En
     }
     assert forget_events(engine, "default", "ann") == 1
     assert len(rows(engine, "shop")) == 1
+
+
+def test_a_merge_makes_one_user_and_doubles_nothing(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_table, "_VALUES_AT_ONCE", 2)
+    guest = replace(EVENT, user_id=None)
+    own = [replace(EVENT, event_id=f"e{n}") for n in range(3)]
+    theirs = [replace(guest, event_id=f"e{n}") for n in range(6)]
+    others = [
+        replace(guest, event_id="late", accepted_ms=99),
+        replace(guest, session_id="s2"),
+        replace(guest, tenant="x"),
+    ]
+    store_events(engine, [*own, *theirs, *others])
+    merge = Merge("default", "ann", 50, guest_session_id="s1")
+    assert merge_events(engine, merge) == 3
+    assert merge_events(engine, merge) == 0
+    kept = sorted((row.user_id or "", row.session_id, row.event_id) for row in rows(engine))
+    assert kept == [("", "s1", "late"), ("", "s2", "e1"), *(("ann", "s1", f"e{n}") for n in range(6))]
+    store_events(engine, [replace(EVENT, event_id="e5")])
+    assert len(rows(engine)) == 8, "the user's own copy is the same event"
+    assert merge_events(engine, Merge("default", "bob", 50, guest_user_id="ann")) == 6
 
 
 def test_a_database_of_an_older_version_is_told(database_url: str) -> None:

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from shared import exposures_table
 from shared.db import migrate
 from shared.db.session import open_database
+from shared.event_stream import Merge
 from shared.exposures import Exposure
-from shared.exposures_table import ExposuresTable, forget_exposures, read_exposures
+from shared.exposures_table import ExposuresTable, forget_exposures, merge_exposures, read_exposures
 
 SHOWN = Exposure("r1", "default", 10, "student", ("i1", "i2"), 11, "ann", "s1", "deadline", "m", "v", "trial", "a")
 
@@ -52,3 +53,14 @@ def test_forgetting_takes_the_user_the_nameless_and_nothing_later(engine: sa.Eng
     assert forget_exposures(engine, "default", "ann", until_ms=20) == 2
     assert sorted(map(repr, rows(engine))) == sorted(map(repr, others[:3]))
     assert len(rows(engine, "shop")) == 1
+
+
+def test_what_a_guest_was_shown_was_shown_to_the_user(engine: sa.Engine) -> None:
+    guest = replace(SHOWN, user_id=None)
+    ExposuresTable(engine).keep([guest, replace(guest, shown_ms=50), replace(guest, session_id="s2")])
+    assert merge_exposures(engine, Merge("default", "bob", 20, guest_session_id="s1")) == 1
+    assert sorted((row.user_id or "", row.session_id, row.shown_ms) for row in rows(engine)) == [
+        ("", "s1", 50),
+        ("", "s2", 10),
+        ("bob", "s1", 10),
+    ]

@@ -40,6 +40,18 @@ def using(store: HistoryStore, story: Callable[[HistoryStore], Awaitable[None]])
     asyncio.run(whole())
 
 
+def test_forgetting_up_to_a_moment_leaves_what_came_after(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("a", 5), event("b", 10), event("c", 10), event("d", 11)])
+        assert await store.forget(ANN, 10) == 3
+        assert await store.recent([ANN], 9) == [["d"]]
+        assert await store.forget(ANN, 10) == 0
+        assert await store.forget(ANN, 11) == 1
+        assert await store.recent([ANN], 9) == [[]]
+
+    using(make_store(), story)
+
+
 def test_strangers_have_an_empty_history(make_store: MakeStore) -> None:
     async def story(store: HistoryStore) -> None:
         assert await store.recent([ANN, BOB], 10) == [[], []]

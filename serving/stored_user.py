@@ -1,0 +1,93 @@
+"""What the database holds of one user: read for whoever may see it, deleted when they go; never on the hot routes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from shared.db.models import Event, Exposure, Profile
+from shared.db.session import reading
+from shared.events_table import forget_events
+from shared.exposures_table import forget_exposures
+from shared.history import Owner
+from shared.profile_choices import erase_profile, find_choices
+
+# Rows that are listed one by one; how many there are is always said.
+MAX_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """How many rows are gone."""
+
+    profiles: int
+    events: int
+    exposures: int
+
+
+def read_stored(engine: Engine, owner: Owner) -> dict[str, Any]:
+    """Profiles, the person's own choice, and the newest events and shown lists with their number."""
+    return {
+        "profiles": _profiles(engine, owner),
+        "choice": _choice(engine, owner),
+        **_events(engine, owner),
+        **_exposures(engine, owner),
+    }
+
+
+def delete_stored(engine: Engine, owner: Owner, until_ms: int) -> Deleted:
+    """Delete what there was at that moment, and note that no profile may be written again."""
+    return Deleted(
+        profiles=erase_profile(engine, owner.id, tenant=owner.tenant),
+        events=forget_events(engine, owner.tenant, owner.id, until_ms=until_ms),
+        exposures=forget_exposures(engine, owner.tenant, owner.id, until_ms=until_ms),
+    )
+
+
+def _profiles(engine: Engine, owner: Owner) -> list[dict[str, Any]]:
+    """All texts, newest first: also those that no training uses any more."""
+    query = select(Profile).filter_by(tenant=owner.tenant, user_id=owner.id).order_by(Profile.id.desc())
+    with reading(engine) as session:
+        return [
+            {"aspect": row.aspect, "text": row.text, "model": row.model, "written_at": row.created_at.isoformat()}
+            for row in session.scalars(query)
+            if row.text is not None
+        ]
+
+
+def _choice(engine: Engine, owner: Owner) -> dict[str, Any] | None:
+    choice = find_choices(engine, [owner.id], tenant=owner.tenant).get(owner.id)
+    if choice is None:
+        return None
+    return {"kind": choice.kind, "text": choice.text, "set_at": choice.set_at.isoformat()}
+
+
+def _events(engine: Engine, owner: Owner) -> dict[str, Any]:
+    own = select(Event).filter_by(tenant=owner.tenant, user_id=owner.id)
+    with reading(engine) as session:
+        count = session.scalar(select(func.count()).select_from(own.subquery()))
+        rows = session.scalars(own.order_by(Event.id.desc()).limit(MAX_LISTED))
+        listed = [
+            {
+                "item_id": row.item_id,
+                "event_type": row.event_type,
+                "value": row.value,
+                "time_ms": row.time_ms,
+                "session_id": row.session_id,
+                "request_id": row.request_id,
+            }
+            for row in rows
+        ]
+    return {"n_events": count or 0, "events": listed}
+
+
+def _exposures(engine: Engine, owner: Owner) -> dict[str, Any]:
+    own = select(Exposure).filter_by(tenant=owner.tenant, user_id=owner.id)
+    with reading(engine) as session:
+        count = session.scalar(select(func.count()).select_from(own.subquery()))
+        rows = session.scalars(own.order_by(Exposure.id.desc()).limit(MAX_LISTED))
+        listed = [
+            {"request_id": row.request_id, "item_ids": row.item_ids, "shown_ms": row.shown_ms, "source": row.source}
+            for row in rows
+        ]
+    return {"n_exposures": count or 0, "exposures": listed}
