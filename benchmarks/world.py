@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, Manifest, seal_bundle
+from shared.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, Manifest, export_scorer, seal_bundle
 from shared.item_index import ItemIndex
 from shared.scoring import Scorer
 
@@ -31,7 +31,7 @@ def sealed_bundle(place: Path, n_items: int, *, max_length: int = HISTORY, dim: 
     ids = [item_id(n) for n in range(n_items)]
     popularity = np.sort(np.random.default_rng(0).zipf(1.3, n_items).clip(max=10**6))[::-1]
     pq.write_table(pa.table({"item_id": ids, "popularity": popularity, "title": ids}), work / ITEMS)
-    golden = _golden(Scorer(graph, n_items=n_items, max_length=max_length), ItemIndex(ids))
+    golden = _golden(export_scorer(work, n_items=n_items, max_length=max_length), ItemIndex(ids))
     (work / GOLDEN).write_bytes(orjson.dumps(golden))
     return seal_bundle(work, done, _manifest(n_items, max_length))
 

@@ -1,11 +1,11 @@
 """A trained student as one ONNX file with the top k inside; `shared/scoring.py` states its inputs and outputs.
 
 Torch writes the part that differs from student to student (sequences → state). The part that is the same for all
-(state → scores → hide → top k) is built here node by node, so that its inputs may have any size.
+(state → scores → hide → top k) is built by `offline/score_graph.py`, so that its inputs may have any size.
 Objectives stay behind: a distilled student exports exactly what the plain one does.
 """
 
-# Shapes: B batch, T sequence, H hidden, D embedding_dim, N n_items + 1, K asked for
+# Shapes: B batch, T sequence, D embedding_dim, N n_items + 1, P rows of the stored table
 
 import logging
 import warnings
@@ -14,9 +14,10 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
+from offline.score_graph import CONSTANT_LIMIT_BYTES, append_ranking, stored_table
 from offline.students._base import Student
 from shared.schema import PAD
 
@@ -35,19 +36,22 @@ class _LastState(nn.Module):
         return self.student.last_state(items)
 
 
-def export_student(student: Student) -> bytes:
-    """The bytes of one self-contained ONNX model."""
+def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> bytes:
+    """The bytes of one ONNX model; with an item table above the limit it is fed from `item_vectors`' file."""
     student = student.eval().cpu()
-    encoder = _trace(student)
-    table_ND = item_vectors(student)
-    return _with_top_k(encoder, table_ND).SerializeToString()
+    model = _trace(student)
+    return _with_ranking(model, _item_table(student), limit_bytes).SerializeToString()
 
 
-def item_vectors(student: Student) -> NDArray[np.float32]:
-    """(N, D): the table that the graph scores against; row 0 is PAD."""
+def item_vectors(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> NDArray[np.float32]:
+    """(P, D): the table that the graph scores against, as a bundle stores it; P may exceed n_items + 1."""
+    return stored_table(_item_table(student), limit_bytes)
+
+
+def _item_table(student: Student) -> NDArray[np.float32]:
     with torch.no_grad():
         table_ND: NDArray[np.float32] = student.item_table().detach().float().cpu().numpy()
-    return table_ND
+    return np.ascontiguousarray(table_ND)
 
 
 def _trace(student: Student) -> onnx.ModelProto:
@@ -82,36 +86,11 @@ def _forget_where(model: onnx.ModelProto) -> None:
         del part.metadata_props[:]
 
 
-def _with_top_k(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> onnx.ModelProto:
-    """Append: scores = state · tableᵀ + bias; hidden and PAD to −inf; the best k."""
+def _with_ranking(model: onnx.ModelProto, table_ND: NDArray[np.float32], limit_bytes: int) -> onnx.ModelProto:
+    if len(table_ND) < 2:
+        raise ValueError("a student without items cannot be exported")
     graph = model.graph
-    n_rows = table_ND.shape[0]
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.ascontiguousarray(table_ND.T), "score_table_DN"),
-            numpy_helper.from_array(np.array([PAD], dtype=np.int64), "score_pad"),
-            numpy_helper.from_array(np.array([[PAD]], dtype=np.int64), "score_pad_11"),
-            numpy_helper.from_array(np.array(-np.inf, dtype=np.float32), "score_minus_inf"),
-            numpy_helper.from_array(np.array([0], dtype=np.int64), "score_axis_0"),
-            numpy_helper.from_array(np.array([1], dtype=np.int64), "score_one"),
-        ]
-    )
-    node = helper.make_node
-    graph.node.extend(
-        [
-            node("MatMul", ["state", "score_table_DN"], ["score_raw"]),
-            node("Add", ["score_raw", "bias"], ["score_biased"]),
-            # PAD joins the hidden of every row: [PAD] spread over the batch, then put beside them
-            node("Shape", ["hidden"], ["score_hidden_shape"], start=0, end=1),
-            node("Concat", ["score_hidden_shape", "score_one"], ["score_pad_shape"], axis=0),
-            node("Expand", ["score_pad_11", "score_pad_shape"], ["score_pad_B1"]),
-            node("Concat", ["hidden", "score_pad_B1"], ["score_hidden_all"], axis=1),
-            node("Shape", ["score_hidden_all"], ["score_all_shape"]),
-            node("Expand", ["score_minus_inf", "score_all_shape"], ["score_minus_infs"]),
-            node("ScatterElements", ["score_biased", "score_hidden_all", "score_minus_infs"], ["score"], axis=1),
-            node("TopK", ["score", "k"], ["top_scores", "top_items"], axis=1, largest=1, sorted=1),
-        ]
-    )
+    append_ranking(model, table_ND, limit_bytes)
     value = helper.make_tensor_value_info
     graph.input.extend(
         [
@@ -129,6 +108,4 @@ def _with_top_k(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> onnx.M
     )
     del graph.value_info[:]
     onnx.checker.check_model(model)
-    if n_rows < 2:
-        raise ValueError("a student without items cannot be exported")
     return model

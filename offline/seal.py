@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 from offline.data.load import Loaded
 from offline.data.split import Split, train_popularity
-from shared.bundle import CARD, GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS_TEST, GoldenRequest, Manifest, seal_bundle
+from shared.bundle import (
+    CARD,
+    GOLDEN,
+    ITEM_VECTORS,
+    ITEMS,
+    MODEL,
+    USERS_TEST,
+    GoldenRequest,
+    Manifest,
+    export_scorer,
+    seal_bundle,
+)
 from shared.schema import ITEM_ID, POPULARITY, TITLE
 from shared.scoring import Scorer
 
@@ -45,9 +56,8 @@ def seal(
         item_table(loaded, split).write_parquet(work / ITEMS)
         if ranks is not None:
             nameless(ranks).write_parquet(work / USERS_TEST)
-        graph = (work / MODEL).read_bytes()
         max_length = int(recipe["student"]["max_length"])
-        scorer = Scorer(graph, n_items=len(split.item_index), max_length=max_length)
+        scorer = export_scorer(work, n_items=len(split.item_index), max_length=max_length)
         golden = [request.model_dump_json() for request in golden_requests(scorer, split)]
         (work / GOLDEN).write_text("\n".join(golden) + "\n", encoding="utf-8")
         manifest = Manifest(

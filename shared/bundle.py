@@ -3,7 +3,8 @@
     manifest.json      format, hashes of all other files, configuration, metrics, origin
     model.onnx         the graph (`shared/scoring.py` states its inputs and outputs)
     items.parquet      row i is item_index i + 1: item_id, popularity (train events), title, attributes
-    item_vectors.npy   float32 (n_items + 1, D), the student's own item table; row 0 is PAD   [optional]
+    item_vectors.npy   float32 (P, D), the student's own item table, row 0 is PAD, rows after n_items are zeros; a
+                       graph of format 2 may be fed with it                                              [optional]
     users_test.parquet user (a hash), rank: how each test user was served, for the promotion gate         [optional]
     golden.jsonl       requests with the answers that the graph gave when it was sealed
     README.md          the card: what it is, how it was measured
@@ -33,7 +34,9 @@ from shared.item_index import ItemIndex
 from shared.schema import ITEM_ID, POPULARITY
 from shared.scoring import Scorer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Version 1 is the same with the item table always inside the graph.
+READABLE_FORMATS = (1, 2)
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 ITEMS = "items.parquet"
@@ -112,15 +115,46 @@ class Bundle:
 
     @cached_property
     def item_vectors(self) -> NDArray[np.float32] | None:
-        """The student's item table (n_items + 1, D), mapped from disk; None where the student has none."""
-        if ITEM_VECTORS not in self.manifest.files:
+        """The student's item table (n_items + 1, D); None where the student has none."""
+        stored_PD = self._stored_vectors
+        return None if stored_PD is None else stored_PD[: self.manifest.n_items + 1]
+
+    @cached_property
+    def _stored_vectors(self) -> NDArray[np.float32] | None:
+        """(P, D), read into memory: a file that is changed or cut short while it serves must harm nobody."""
+        entry = self.manifest.files.get(ITEM_VECTORS)
+        if entry is None:
             return None
-        vectors: NDArray[np.float32] = np.load(self.path / ITEM_VECTORS, mmap_mode="r", allow_pickle=False)
+        vectors = read_vectors(self.path)
+        if vectors is None or len(vectors) < self.manifest.n_items + 1:
+            raise BundleError(f"{self.path}: {ITEM_VECTORS} does not fit the manifest; publish the bundle again.")
         return vectors
 
     def scorer(self, threads: int = 1) -> Scorer:
-        """A new session over the verified graph bytes."""
-        return Scorer(self.graph, n_items=self.manifest.n_items, max_length=self.manifest.max_length, threads=threads)
+        """A new session over the verified graph bytes; it shares the item vectors with this bundle."""
+        return Scorer(
+            self.graph,
+            n_items=self.manifest.n_items,
+            max_length=self.manifest.max_length,
+            threads=threads,
+            table=None if self.manifest.format_version == 1 else self._stored_vectors,
+        )
+
+
+def read_vectors(folder: Path) -> NDArray[np.float32] | None:
+    """The item vectors in a bundle's directory or an export's, as they are stored; None where there are none."""
+    try:
+        vectors: NDArray[np.float32] = np.load(folder / ITEM_VECTORS, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise BundleError(f"{folder}: {ITEM_VECTORS} is no array ({error}); publish the bundle again.") from None
+    return vectors
+
+
+def export_scorer(folder: Path, *, n_items: int, max_length: int) -> Scorer:
+    """The scorer of an export that has not been sealed yet."""
+    return Scorer((folder / MODEL).read_bytes(), n_items=n_items, max_length=max_length, table=read_vectors(folder))
 
 
 def seal_bundle(work: Path, target_dir: Path, manifest: Manifest) -> Path:
@@ -160,10 +194,10 @@ def read_manifest(path: Path) -> Manifest:
             f"{path / MANIFEST} is not JSON ({error}); the bundle is damaged, publish it again."
         ) from None
     version = raw.get("format_version") if isinstance(raw, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in READABLE_FORMATS:
         raise BundleError(
-            f"{path} has bundle format {version!r} and this program reads format {FORMAT_VERSION}; "
-            "export it again with this version."
+            f"{path} has bundle format {version!r} and this program reads formats "
+            f"{' and '.join(map(str, READABLE_FORMATS))}; export it again with this version."
         )
     try:
         return Manifest.model_validate(raw)

@@ -2,7 +2,7 @@
 
 Offline evaluation and serving use this one class, so what was measured is what is served.
 
-The graph's contract (written by `offline/export.py`, format version 1):
+The graph's contract (written by `offline/export.py`):
 
     inputs   items  int64   (B, T)   sequences, left-padded with PAD, T ≤ max_length
              hidden int64   (B, H)   indexes that must not come back (seen, excluded), PAD where fewer
@@ -11,6 +11,9 @@ The graph's contract (written by `offline/export.py`, format version 1):
              k      int64   (1,)     1 ≤ k ≤ n_items
     outputs  top_items  int64   (B, k)   best first; equal scores in the order of their index
              top_scores float32 (B, k)   −inf where there was no item left to give
+
+A large item table is no part of the graph but one more input, `table` float32 (P, D) with P ≥ n_items + 1: the bundle's
+item vectors, so that a process holds them once (format version 2; the graphs of version 1 have no such input).
 
 PAD is always hidden. A student that needs to know the user has `users int64 (B,)` too (0 = unknown).
 """
@@ -22,10 +25,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from shared.errors import BundleError
 from shared.schema import PAD
 from shared.sequences import IntArray, left_pad, right_fill
 
 FloatArray = NDArray[np.float32]
+
+TABLE = "table"
 
 _NO_BIAS = np.zeros((1, 1), dtype=np.float32)
 
@@ -46,7 +52,10 @@ class Ranked:
 class Scorer:
     """One ONNX Runtime session over one student's graph. Threads may share it."""
 
-    def __init__(self, graph: bytes, *, n_items: int, max_length: int, threads: int = 1) -> None:
+    def __init__(
+        self, graph: bytes, *, n_items: int, max_length: int, threads: int = 1, table: FloatArray | None = None
+    ) -> None:
+        """`table` is for graphs that do not hold their own; `BundleError` where it is missing or does not fit."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -54,7 +63,9 @@ class Scorer:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session = ort.InferenceSession(graph, options, providers=ort.get_available_providers())
-        self._wants_users = any(node.name == "users" for node in self._session.get_inputs())
+        shapes = {node.name: node.shape for node in self._session.get_inputs()}
+        self._wants_users = "users" in shapes
+        self._fixed = {TABLE: _fitting(table, shapes[TABLE])} if TABLE in shapes else {}
         self.n_items = n_items
         self.max_length = max_length
 
@@ -73,6 +84,7 @@ class Scorer:
         `k` larger than the catalogue gives the catalogue, filled up with PAD.
         """
         feed: dict[str, NDArray[np.generic]] = {
+            **self._fixed,
             "items": left_pad(histories, self.max_length),
             "hidden": right_fill(histories if hidden is None else hidden),
             "bias": _NO_BIAS if bias is None else bias,
@@ -82,6 +94,17 @@ class Scorer:
             feed["users"] = np.zeros(len(histories), dtype=np.int64) if users is None else users
         items_BK, scores_BK = self._session.run(["top_items", "top_scores"], feed)
         return _filled_up(items_BK, scores_BK, k)
+
+
+def _fitting(table: FloatArray | None, shape: list[int]) -> FloatArray:
+    if table is None:
+        raise BundleError("the graph is to be fed with item vectors and there are none; publish the bundle again.")
+    if list(table.shape) != shape or table.dtype != np.float32:
+        raise BundleError(
+            f"the item vectors are {table.dtype} {list(table.shape)} and the graph reads float32 {shape}; "
+            "export them again."
+        )
+    return np.ascontiguousarray(table)
 
 
 def _filled_up(items_BK: IntArray, scores_BK: FloatArray, k: int) -> Ranked:

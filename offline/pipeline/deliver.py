@@ -48,15 +48,14 @@ def evaluate_step(line: Line[Context], work: Path) -> None:
         slices,
         summarise,
     )
-    from shared.bundle import MODEL
-    from shared.scoring import Scorer
+    from shared.bundle import export_scorer
 
     context = line.context
     recipe, config = context.recipe, context.recipe.evaluation
     split, tables = load_split(line.path(asked_split(line))), tables_of(line)
     n_items = len(split.item_index)
-    graph = (line.path("export") / MODEL).read_bytes()
-    ranker = GraphRanker(Scorer(graph, n_items=n_items, max_length=recipe.student.max_length))
+    scorer = export_scorer(line.path("export"), n_items=n_items, max_length=recipe.student.max_length)
+    ranker = GraphRanker(scorer)
     test = evaluate(ranker, split.test, config, context.progress, "scoring the test")
     popular = evaluate(
         PopularityRanker(train_popularity(split)), split.test, config, context.progress, "scoring popularity"
