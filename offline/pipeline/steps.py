@@ -45,19 +45,20 @@ def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
 
 def _teach(recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings) -> list[Step[Context]]:
     said, knowledge = recipe.as_json(), recipe.knowledge()
-    encoder, encoding = {"encoder": said["encoder"]}, ("offline.profiles.encoder", "offline.profiles.windows")
+    encoder = {"encoder": said["encoder"]}
+    encoding = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
     reducer = {"reducer": said["reducer"]}
     steps: list[Step[Context]] = []
     if "users" in knowledge:
         asked = {"profiles": said["profiles"], **teach.written_by(recipe.profiles, data_dir, language_model)}
         written = ("offline.profiles",)
         steps += [
-            Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu", resumes=True),
-            Step("vectors", teach.vectors_step, ("profiles",), encoder, encoding, queue="gpu", resumes=True),
+            Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu-llm", resumes=True),
+            Step("vectors", teach.vectors_step, ("profiles",), encoder, encoding, queue="gpu-train", resumes=True),
             Step("teacher", teach.teacher_step, ("vectors",), reducer, ("offline.profiles.reducer",)),
         ]
     if "items" in knowledge:
-        steps.append(Step("items", teach.items_step, ("data",), encoder, encoding, queue="gpu", resumes=True))
+        steps.append(Step("items", teach.items_step, ("data",), encoder, encoding, queue="gpu-train", resumes=True))
     return steps
 
 
@@ -69,9 +70,11 @@ def _lists(recipe: Recipe) -> list[Step[Context]]:
     said = recipe.as_json()["teacher"]
     shaped = {key: said[key] for key in ("lists", "item_control", "seed", config.lists)}
     items, code = (("items",) if "items" in knowledge else ()), ("offline.teachers",)
-    steps = [Step("lists", lists.lists_step, ("split", *items), shaped, code, queue="gpu")]
+    steps = [Step("lists", lists.lists_step, ("split", *items), shaped, code, queue="gpu-train")]
     if recipe.protocol == "refit":
-        steps.append(Step("lists_refit", lists.lists_refit_step, ("split_refit", *items), shaped, code, queue="gpu"))
+        steps.append(
+            Step("lists_refit", lists.lists_refit_step, ("split_refit", *items), shaped, code, queue="gpu-train")
+        )
     return steps
 
 
@@ -90,11 +93,11 @@ def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     shaped = {section: said[section] for section in sections} | _given_lists(recipe, data_dir)
     needs = ("split", *taught, *made)
     steps = [
-        Step("train", train.train_step, needs, shaped, _TRAINING_CODE, queue="gpu", resumes=True),
+        Step("train", train.train_step, needs, shaped, _TRAINING_CODE, queue="gpu-train", resumes=True),
     ]
     if recipe.protocol == "refit":
         needs = ("split_refit", "train", *taught, *(f"{name}_refit" for name in made))
-        steps.append(Step("refit", train.refit_step, needs, shaped, _TRAINING_CODE, queue="gpu", resumes=True))
+        steps.append(Step("refit", train.refit_step, needs, shaped, _TRAINING_CODE, queue="gpu-train", resumes=True))
     return steps
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from offline.config import Section
 from offline.data.interactions import Items
 from offline.profiles.embedding_cache import EmbeddingCache
+from offline.profiles.tfidf import TFIDF, tfidf_vectors
 from offline.profiles.vectors import FloatArray, Vectors
 from offline.profiles.windows import LongTexts, Windows, cut_windows
 from offline.progress import Progress
@@ -29,7 +30,9 @@ _BATCHES_AT_ONCE = 8  # between two reports of progress and two writes to the ca
 class EncoderConfig(Section):
     """`[encoder]`: how texts become vectors."""
 
-    model: str = Field(PACKAGED, description="packaged-minilm (in the wheel, offline), a hub name, or a folder")
+    model: str = Field(
+        PACKAGED, description="packaged-minilm (in the wheel, offline), a hub name, a folder, or the control tfidf"
+    )
     revision: str | None = Field(None, description="hub models: commit or tag")
     prefix: str | None = Field(None, description="put before every text; unset: by family ('query: ' for E5)")
     long_texts: LongTexts = Field("chunk_mean", description="texts beyond the model's length: mean of windows, or cut")
@@ -85,6 +88,8 @@ def encode_texts(
     if empty := [row for row, text in enumerate(texts) if not text.strip()]:
         raise ProfileError(f"{len(empty)} of {len(texts)} texts to encode are empty (the first is number {empty[0]}).")
     distinct = list(dict.fromkeys(texts))
+    if config.model == TFIDF and texts:
+        return _counted(texts, distinct, progress)
     prefix = prefix_for(config, role)
     with EmbeddingCache(cache_path, _space(config, prefix)) as cache:
         known = cache.find(distinct)
@@ -102,6 +107,18 @@ def encode_texts(
     report = EncodingReport(len(texts), len(distinct), n_cached, n_cut, n_windows, width, seconds)
     progress.say(report.line(config.long_texts))
     return Encoded(vectors, report)
+
+
+def _counted(texts: Sequence[str], distinct: list[str], progress: Progress) -> Encoded:
+    """The control without a model; it is quick enough to need no cache."""
+    started_s = time.monotonic()
+    vectors = tfidf_vectors(distinct)
+    place = {text: row for row, text in enumerate(distinct)}
+    seconds = time.monotonic() - started_s
+    report = EncodingReport(len(texts), len(distinct), 0, 0, len(distinct), vectors.shape[1], seconds)
+    progress.say(f"the texts' vectors are a control without a language model: {TFIDF}")
+    progress.say(report.line("truncate"))
+    return Encoded(vectors[[place[text] for text in texts]], report)
 
 
 def encode_profiles(
