@@ -52,7 +52,8 @@ class Proxy:
     """An address that stays, before a server that may be slow, cut off, resetting or another one.
 
     `delay_s` comes before each answer, `cut` instead of one; `reset` ends a connection with RST, as a crashed peer
-    does; `refuse` lets nobody in. `point_to` sends what is dialled from now on elsewhere and hangs up on the others.
+    does; `refuse` lets nobody in; `silent` says nothing at all. `point_to` sends what is dialled from now on elsewhere
+    and hangs up on the others.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -60,6 +61,7 @@ class Proxy:
         self.cut = False
         self.reset = False
         self.refuse = False
+        self.silent = False
         self._target_port = target_port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -114,6 +116,8 @@ class Proxy:
             while data := source.recv(65536):
                 if answers and self.delay_s:
                     time.sleep(self.delay_s)
+                if answers and self.silent:
+                    continue
                 if answers and self.reset:
                     # closing with unsent data forbidden to linger is an RST
                     sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
