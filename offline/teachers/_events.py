@@ -13,6 +13,7 @@ from offline.data.ragged import Ragged
 from offline.teachers.teacher import IntArray
 from shared.schema import PAD
 
+_FOLDS = 2505  # a stream of its own: data drawn with the same seed must not decide who is in which group
 _MOST_HIDDEN = 200  # events back for which an item is kept out of the list
 
 
@@ -60,4 +61,4 @@ def parts(events: IntArray, size: int) -> Iterator[tuple[int, IntArray]]:
 
 def user_folds(n_users: int, folds: int, seed: int) -> IntArray:
     """(n_users,): the group of each user for cross-fitting."""
-    return np.random.default_rng(seed).integers(max(1, folds), size=n_users)
+    return np.random.default_rng((seed, _FOLDS)).integers(max(1, folds), size=n_users)

@@ -17,9 +17,14 @@ from shared.schema import PAD
 
 class Learner(Protocol):
     """One language-model recommender with weights of its own. `answer` keeps best items at the temperature it was
-    made with; `hides_seen` says whether what a user had before is kept out of its lists and ranks."""
+    made with; `hides_seen` says whether what a user had before is kept out of its lists and ranks. `askable` are the
+    train events it can learn from, `asked` those of them whose lists are wanted."""
 
     hides_seen: bool
+    askable: IntArray
+
+    @property
+    def asked(self) -> IntArray: ...
 
     def take_items(self, vectors_ND: Tensor) -> None:
         """Read the student's item vectors from now on (row 0 is PAD)."""

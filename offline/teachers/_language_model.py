@@ -1,0 +1,119 @@
+"""A causal language model with LoRA weights of its own, and the loop that tunes them.
+
+Shapes: R events.
+"""
+
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from offline.teachers._events import Events, parts
+from offline.teachers.language_model_config import TunedModelConfig
+from offline.teachers.teacher import IntArray
+from shared.errors import TeacherError
+
+_CLIP_NORM = 1.0
+
+
+def load_tokenizer(config: TunedModelConfig) -> Any:
+    """The model's tokenizer; what is padded is padded left, so that the newest token stands last."""
+    from transformers import AutoTokenizer
+
+    tokenizer = _loaded(AutoTokenizer, config)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def load_model(config: TunedModelConfig, *, writes: bool) -> Any:
+    """The frozen model with fresh LoRA weights. writes: with its head over tokens, else only its hidden states."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    device = device_of(config)
+    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
+    base = _loaded(AutoModelForCausalLM, config, dtype=kind)
+    layers = config.lora_layers if isinstance(config.lora_layers, str) else list(config.lora_layers)
+    lora = LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=layers
+    )
+    try:
+        return get_peft_model(base if writes else base.base_model, lora).to(device)
+    except ValueError as error:
+        raise TeacherError(
+            f"{config.model} has no layers {layers} for LoRA ({str(error).splitlines()[0]}); name its own in "
+            "lora_layers."
+        ) from None
+
+
+def device_of(config: TunedModelConfig) -> torch.device:
+    """Where the model works."""
+    return torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def tune(
+    parameters: Iterable[nn.Parameter],
+    events: IntArray,
+    config: TunedModelConfig,
+    loss_of: Callable[[IntArray], Tensor],
+) -> list[float]:
+    """AdamW with warm-up and cosine over the parameters that may change; the mean loss of each epoch."""
+    from transformers import get_cosine_schedule_with_warmup
+
+    tuned = [parameter for parameter in parameters if parameter.requires_grad]
+    n_rows = min(config.rows or len(events), len(events))
+    steps = config.epochs * -(-n_rows // config.batch_size)
+    optimizer = torch.optim.AdamW(tuned, lr=config.learning_rate)
+    schedule = get_cosine_schedule_with_warmup(optimizer, min(config.warmup_steps, steps // 5), steps)
+    random = np.random.default_rng(config.seed)
+    torch.manual_seed(config.seed)  # dropout
+    means = []
+    for _ in range(config.epochs):
+        losses = []
+        for _, part in parts(random.permutation(events)[:n_rows], config.batch_size):
+            loss = loss_of(part)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(tuned, _CLIP_NORM)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        means.append(float(np.mean(losses)) if losses else 0.0)
+    return means
+
+
+def askable_events(events: Events) -> IntArray:
+    """Events that follow another one. Raises TeacherError where there is none."""
+    found: IntArray = np.flatnonzero(events.nth.numpy() > 0)
+    if not len(found):
+        raise TeacherError("the language model is asked nothing: no train history has two events.")
+    return found
+
+
+def asked_events(events: Events, askable: IntArray, config: TunedModelConfig) -> IntArray:
+    """Those whose lists are wanted."""
+    return askable if config.latest is None else askable[events.left[askable] <= config.latest]
+
+
+def template(name: str) -> str:
+    """One of the prompts in `templates/`."""
+    return (files("offline.teachers") / "templates" / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+
+
+def _loaded(kind: Any, config: TunedModelConfig, **more: Any) -> Any:
+    from transformers.utils import logging
+
+    # its bar of weights would break ours
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        return kind.from_pretrained(config.model, revision=config.revision or "main", **more)
+    except (OSError, ValueError) as error:
+        raise TeacherError(
+            f"the language model {config.model!r} cannot be loaded ({str(error).splitlines()[0]}); name a causal model "
+            "of the hub, or a folder that holds one."
+        ) from None

@@ -1,0 +1,127 @@
+"""A language model that reads the student's items: E4SRec's way, https://arxiv.org/abs/2312.02443.
+
+Each item of a history is one soft token, a linear map of the student's item vector; the model's LoRA weights are tuned,
+and its last hidden state is mapped to one score an item. It needs no text of the items. The item vectors are frozen
+here; where student and teacher take turns, they are read anew in each loop.
+"""
+
+# Shapes: R events, L history length, D width of the student's items, H width of the model, N n_items + 1
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from offline.teachers._answers import Answers, answers_of_logits, hide_pad
+from offline.teachers._events import Events
+from offline.teachers._language_model import (
+    askable_events,
+    asked_events,
+    device_of,
+    load_model,
+    load_tokenizer,
+    template,
+    tune,
+)
+from offline.teachers._learner import StudentSaid
+from offline.teachers.language_model_config import ItemHeadConfig
+from offline.teachers.teacher import IntArray
+from shared.errors import TeacherError
+from shared.schema import PAD
+
+
+class ItemHead:
+    """A learner (`_learner.py`); k items at `temperature` are kept of each answer."""
+
+    def __init__(self, events: Events, n_items: int, config: ItemHeadConfig, k: int, temperature: float) -> None:
+        self.events, self.config = events, config
+        self.k, self.temperature = k, temperature
+        self.hides_seen = config.hide_seen
+        self.askable = askable_events(events)
+        self.device = device_of(config)
+        torch.manual_seed(config.seed)
+        self.model = load_model(config, writes=False)
+        width = self.model.config.hidden_size
+        self.head = nn.Linear(width, n_items + 1).to(self.device)
+        self.before_HS, self.after_HS = self._prompt()
+        self.items_ND: Tensor | None = None
+        self.read: nn.Linear | None = None
+
+    @property
+    def asked(self) -> IntArray:
+        return asked_events(self.events, self.askable, self.config)
+
+    def take_items(self, vectors_ND: Tensor) -> None:
+        """Their mean length becomes √width, so that no student's scale decides how loud its items are."""
+        lengths_N = vectors_ND[PAD + 1 :].float().norm(dim=-1)
+        scale = vectors_ND.shape[1] ** 0.5 / lengths_N.mean().clamp(min=1e-6)
+        self.items_ND = (vectors_ND.float() * scale).to(self.device)
+        if self.read is None:
+            width = self.model.config.hidden_size
+            self.read = nn.Linear(vectors_ND.shape[1], width).to(self.device)
+            # as loud as the words around it
+            deviation = self.model.get_input_embeddings().weight.float().std()
+            nn.init.normal_(self.read.weight, std=float(deviation) / vectors_ND.shape[1] ** 0.5)
+            nn.init.zeros_(self.read.bias)
+
+    def learn(self, events: IntArray, student: StudentSaid | None) -> float:
+        """Softmax over the items, and the student's word beside it; the mean loss of the last epoch."""
+        if self.read is None:
+            raise TeacherError("the item-head teacher has no item vectors to read; it takes turns with a student.")
+        self.model.train()
+
+        def loss_of(part: IntArray) -> Tensor:
+            logits_RN, targets_R = self._logits(part), self._targets(part)
+            own = functional.cross_entropy(logits_RN[:, PAD + 1 :], targets_R - PAD - 1)
+            if student is None or student.weight == 0:
+                return own
+            return own + student.loss(logits_RN, part, targets_R)
+
+        modules = (self.model, self.head, self.read)
+        return tune((weight for module in modules for weight in module.parameters()), events, self.config, loss_of)[-1]
+
+    @torch.no_grad()
+    def answer(self, events: IntArray) -> Answers:
+        """A distance is −log of the item's share."""
+        self.model.eval()
+        pieces = [self._logits(part) for part in _split(events, self.config.batch_size)]
+        logits_RN = torch.cat(pieces).cpu()
+        hide_pad(logits_RN)
+        if self.hides_seen:
+            self.events.hide_seen(logits_RN, events)
+        return answers_of_logits(logits_RN, self._targets(events).cpu(), self.k, self.temperature)
+
+    def _logits(self, events: IntArray) -> Tensor:
+        """(R, N): prompt, soft items, prompt; the newest token's state is scored."""
+        assert self.read is not None
+        assert self.items_ND is not None
+        items_RL = self.events.histories(events, self.config.history).to(self.device)
+        soft_RLH = self.read(self.items_ND[items_RL]).to(self.before_HS.dtype)
+        n_rows = len(items_RL)
+        inputs_RTH = torch.cat(
+            [self.before_HS.expand(n_rows, -1, -1), soft_RLH, self.after_HS.expand(n_rows, -1, -1)], 1
+        )
+        real_RT = torch.ones(inputs_RTH.shape[:2], dtype=torch.long, device=self.device)
+        first = self.before_HS.shape[1]
+        real_RT[:, first : first + items_RL.shape[1]] = items_RL != PAD
+        places_RT = (real_RT.cumsum(1) - 1).clamp(min=0)
+        out = self.model(inputs_embeds=inputs_RTH, attention_mask=real_RT, position_ids=places_RT, use_cache=False)
+        return self.head(out.last_hidden_state[:, -1].float())
+
+    def _targets(self, events: IntArray) -> Tensor:
+        return self.events.values[torch.from_numpy(events)].to(self.device)
+
+    def _prompt(self) -> tuple[Tensor, Tensor]:
+        """The words before and after the items, as the model reads them: (1, words, H) each."""
+        tokenizer = load_tokenizer(self.config)
+        before, after = template("item_head").split("{items}")
+        words = [
+            tokenizer(text, add_special_tokens=not place)["input_ids"] for place, text in enumerate((before, after))
+        ]
+        embed = self.model.get_input_embeddings()
+        with torch.no_grad():
+            one, other = (embed(torch.tensor([ids], device=self.device)) for ids in words)
+        return one, other
+
+
+def _split(events: IntArray, size: int) -> list[IntArray]:
+    return [events[first : first + size] for first in range(0, len(events), size)]

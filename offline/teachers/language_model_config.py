@@ -1,0 +1,55 @@
+"""`[teacher.item_head]` and `[teacher.grounding]`; apart from the teachers themselves, which need torch."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from offline.config import Section
+
+
+class TunedModelConfig(Section):
+    """A causal language model and how its LoRA weights are tuned."""
+
+    model: str = Field("Qwen/Qwen1.5-0.5B", description="a hub name, or a folder in the hub's layout")
+    revision: str | None = Field(None, description="hub models: commit or tag")
+    lora_rank: int = Field(16, ge=1)
+    lora_alpha: int = Field(16, ge=1)
+    lora_dropout: float = Field(0.05, ge=0, lt=1)
+    lora_layers: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description='names of the layers that are tuned, such as ["q_proj", "v_proj"]'
+    )
+    epochs: int = Field(3, ge=1)
+    batch_size: int = Field(16, ge=1, description="events a step, also when it is asked")
+    learning_rate: float = Field(3e-4, gt=0)
+    warmup_steps: int = Field(100, ge=0)
+    rows: int | None = Field(None, ge=1, description="events that are learnt an epoch, drawn anew; unset: all")
+    latest: int | None = Field(None, ge=1, description="ask for each user's newest events only; unset: for all")
+    hide_seen: bool = Field(True, description="items of the history do not come back in the list")
+    device: str | None = Field(None, description="cpu, cuda; unset: the best there is")
+    seed: int = Field(0, ge=0)
+
+
+class ItemHeadConfig(TunedModelConfig):
+    """E4SRec's way, https://arxiv.org/abs/2312.02443, with its knobs: the history's items are soft prompts."""
+
+    history: int = Field(50, ge=1, description="newest items that are read")
+    lora_layers: Literal["all-linear"] | tuple[str, ...] = ("gate_proj", "down_proj", "up_proj")
+
+
+class GroundingConfig(TunedModelConfig):
+    """BIGRec's way, https://arxiv.org/abs/2308.08434, with its knobs: the next title is written and looked up."""
+
+    lora_rank: int = Field(8, ge=1)
+    lora_layers: Literal["all-linear"] | tuple[str, ...] = ("q_proj", "v_proj")
+    learning_rate: float = Field(1e-4, gt=0)
+    epochs: int = Field(50, ge=1)
+    rows: int | None = Field(1024, ge=1, description="events that are learnt; unset: all")
+    latest: int | None = Field(1, ge=1, description="ask for each user's newest events only; unset: for all (slow)")
+    history: int = Field(10, ge=1, description="newest items that are read")
+    folds: int = Field(2, ge=1, description="groups of users for cross-fitting; 1: the paper's way, one model for all")
+    max_new_tokens: int = Field(32, ge=1)
+    max_tokens: int = Field(512, ge=16, description="of prompt and title; what is older is cut")
+    k: int = Field(20, ge=1, description="items of a list that are kept")
+    temperature: float = Field(
+        0.5, gt=0, description="of the stored distributions, whose scores are −distance in deviations of its list"
+    )

@@ -1,0 +1,104 @@
+"""The teacher that reads the student's items: it learns, by its LoRA weights, map and head alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from offline.teachers._answers import Lists
+from offline.teachers._events import Events
+from offline.teachers._language_model import template
+from offline.teachers._learner import StudentSaid
+from offline.teachers.item_head import ItemHead
+from offline.teachers.language_model_config import ItemHeadConfig
+from shared.errors import TeacherError
+from tests.offline._worlds import ring
+from tests.offline.teachers._tiny_llama import make_tiny_llama
+
+N_ITEMS = 12
+SPLIT = ring(N_ITEMS, n_users=60)
+EVENTS = Events(SPLIT.train)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    make_tiny_llama(folder, [template("item_head")])
+    return folder
+
+
+def config(model: Path, **knobs: object) -> ItemHeadConfig:
+    given = {"model": str(model), "epochs": 8, "learning_rate": 1e-2, "history": 3, "hide_seen": False, **knobs}
+    return ItemHeadConfig(**given)  # type: ignore[arg-type]
+
+
+def learner(model: Path, **knobs: object) -> ItemHead:
+    made = ItemHead(EVENTS, N_ITEMS, config(model, **knobs), k=4, temperature=1.0)
+    torch.manual_seed(1)
+    vectors = torch.randn(N_ITEMS + 1, 8)
+    vectors[0] = 0
+    made.take_items(vectors)
+    return made
+
+
+def found(made: ItemHead) -> float:
+    said = made.answer(made.asked)
+    return float((said.items_RK[:, 0].numpy() == SPLIT.train.values[made.asked]).mean())
+
+
+def test_it_learns_the_ring_and_the_base_model_stays(model: Path) -> None:
+    made = learner(model)
+    before = {name: weight.clone() for name, weight in made.model.named_parameters()}
+    mine, held = made.askable[::2], made.askable[1::2]
+    assert found(made) < 0.4
+    first = made.learn(mine[:16], None)
+    assert made.learn(mine, None) < first
+    said = made.answer(held)
+    assert (said.items_RK[:, 0].numpy() == SPLIT.train.values[held]).mean() > 0.9
+    changed = {name for name, weight in made.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed
+    assert all("lora_" in name for name in changed)
+
+
+def test_padding_of_a_batch_says_nothing(model: Path) -> None:
+    made = learner(model)
+    made.model.eval()
+    short = made.askable[EVENTS.nth.numpy()[made.askable] == 1][:1]
+    long = made.askable[EVENTS.nth.numpy()[made.askable] == 3][:1]
+    together = made._logits(np.concatenate([short, long]))
+    torch.testing.assert_close(together[:1], made._logits(short), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together[1:], made._logits(long), atol=1e-5, rtol=1e-4)
+
+
+def test_the_students_word_is_heard(model: Path) -> None:
+    """The student says that what follows is the item after next; listening alone, the teacher comes to say so too."""
+    made = learner(model)
+    targets = SPLIT.train.values[made.askable]
+    lists = Lists(len(EVENTS), made.askable, 1, 1.0)
+    said = lists.told().distributions
+    said.items[:, 0] = targets % N_ITEMS + 1
+    said.probabilities[:, 0] = 0.99
+    made.learn(made.askable, StudentSaid(said, weight=20.0, weigh_samples=False, current_ranks=False))
+    answered = made.answer(made.askable).items_RK[:, 0].numpy()
+    assert (answered == targets % N_ITEMS + 1).mean() > 0.8
+
+
+def test_a_list_is_a_distribution(model: Path) -> None:
+    made = ItemHead(EVENTS, N_ITEMS, config(model, hide_seen=True, latest=1), k=N_ITEMS, temperature=2.0)
+    made.take_items(torch.randn(N_ITEMS + 1, 8))
+    assert len(made.asked) == len(SPLIT.train)
+    said = made.answer(made.asked)
+    torch.testing.assert_close(said.shares_RK.sum(1), torch.ones(len(made.asked)), atol=1e-4, rtol=0)
+    for row, event in enumerate(made.asked):
+        user = SPLIT.train[int(EVENTS.users[event])]
+        assert not set(said.items_RK[row].tolist()) & set(user[: EVENTS.nth[event]].tolist())
+
+
+def test_what_is_missing_is_told(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="cannot be loaded"):
+        ItemHead(EVENTS, N_ITEMS, config(tmp_path), 4, 1.0)
+    with pytest.raises(TeacherError, match="lora_layers"):
+        ItemHead(EVENTS, N_ITEMS, config(model, lora_layers=("nothing",)), 4, 1.0)
+    with pytest.raises(TeacherError, match="takes turns"):
+        ItemHead(EVENTS, N_ITEMS, config(model), 4, 1.0).learn(np.array([1]), None)
