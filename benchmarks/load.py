@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+TAKEN = (200, 202)
 REFUSALS = (429, 503)
 
 Check = Callable[[int, bytes], bool]  # (which request, answer's body) → right?
@@ -116,7 +117,7 @@ class Run:
             self._answered += 1
             status = int(top[9:12])
             self.report.statuses[status] += 1
-            if status != 200:
+            if status not in TAKEN:
                 self.report.failures += 1
                 self.report.refused_without_date += status in REFUSALS and b"\r\nretry-after:" not in top
             else:
