@@ -62,6 +62,8 @@ class Scorer:
         # A spinning pool would hold a core after every answer.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        # Requests come in ever new shapes; planning the memory of each costs more than it saves.
+        options.enable_mem_pattern = False
         self._session = ort.InferenceSession(graph, options, providers=ort.get_available_providers())
         shapes = {node.name: node.shape for node in self._session.get_inputs()}
         self._wants_users = "users" in shapes
