@@ -78,9 +78,11 @@ def worker() -> Application:
 
 def check_binding(serving: ServingSettings) -> None:
     """Without keys nobody outside this machine may reach the server."""
-    if serving.keys_file is None and not _is_loopback(serving.host):
+    reached_at = serving.reached_at or serving.host
+    if serving.keys_file is None and not _is_loopback(reached_at):
+        name = "RETORT_REACHED_AT" if serving.reached_at else "RETORT_HOST"
         raise RetortError(
-            f"RETORT_HOST={serving.host} is reachable from outside and there are no API keys; "
+            f"{name}={reached_at} is reachable from outside and there are no API keys; "
             "set RETORT_KEYS_FILE, or bind to 127.0.0.1."
         )
 

@@ -6,7 +6,9 @@ goes on serving, and a server that starts meanwhile takes the last bundle that i
 
 import asyncio
 import logging
+import os
 import shutil
+import socket
 import tempfile
 import time
 from dataclasses import dataclass
@@ -123,7 +125,8 @@ class Follower:
     def _remember(self, tenant: str, alias: str, target: Target) -> None:
         self._memory.mkdir(parents=True, exist_ok=True)
         note = self._memory / f"{tenant}.{alias}.json"
-        fresh = note.with_suffix(".new")
+        # servers that share RETORT_HOME write it at the same moment
+        fresh = note.with_suffix(f".{socket.gethostname()}-{os.getpid()}.new")
         fresh.write_bytes(orjson.dumps({"bundle_id": target.bundle_id, "uri": target.uri}))
         fresh.replace(note)
 

@@ -12,9 +12,14 @@ from shared.schema import MAX_K
 class ServingSettings(BaseSettings):
     """Beside `shared.settings.Settings`, which names Redis, the database and the home directory."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_prefix="RETORT_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_prefix="RETORT_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs API keys")
+    reached_at: str | None = Field(
+        None, description="address at which callers reach a proxy or a container's port that stands before; unset: host"
+    )
     port: int = Field(8000, ge=0, le=65535, description="0: any free port")
     workers: int = Field(1, ge=1, le=256, description="processes; each holds the bundle once")
 

@@ -7,13 +7,30 @@ What a run does (student, objective, epochs) is a recipe, never a setting.
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.secret_files import SecretFiles
 
 
-class Settings(BaseSettings):
+class FromEnvironment(BaseSettings):
+    """Any setting `X` may also come from the file that `X_FILE` names; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls), dotenv_settings
+
+
+class Settings(FromEnvironment):
     """Shared by offline and serving; each side adds its own."""
-
-    model_config = SettingsConfigDict(env_file=".env", env_prefix="", extra="ignore", frozen=True)
 
     redis_url: str | None = Field(None, description="histories and hot state; unset: an embedded Redis")
     histories_redis_url: str | None = Field(
@@ -42,10 +59,8 @@ class Settings(BaseSettings):
         return self.retort_home / "bundles"
 
 
-class LanguageModelSettings(BaseSettings):
+class LanguageModelSettings(FromEnvironment):
     """An OpenAI-compatible server, named as its own tools name it."""
-
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     openai_base_url: str | None = None
     openai_api_key: SecretStr | None = None

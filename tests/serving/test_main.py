@@ -90,6 +90,12 @@ def test_anything_else_does(host: str) -> None:
         check_binding(ServingSettings(_env_file=None, host=host))
 
 
+def test_a_container_is_as_open_as_the_port_before_it() -> None:
+    check_binding(ServingSettings(_env_file=None, host="0.0.0.0", reached_at="127.0.0.1"))
+    with pytest.raises(RetortError, match=r"RETORT_REACHED_AT=0\.0\.0\.0 is reachable"):
+        check_binding(ServingSettings(_env_file=None, host="127.0.0.1", reached_at="0.0.0.0"))
+
+
 def test_a_key_is_shown_once_and_opens_the_door(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     keys = [add_key(file, name, ["read"], "default") for name in ("app", "job")]
