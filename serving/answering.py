@@ -10,7 +10,7 @@ from serving.exposures import ExposureLog
 from serving.impressions import Impression
 from serving.metrics import Metrics
 from serving.problems import Problem
-from serving.recommender import Recommender
+from serving.recommender import Admitted, Recommender
 from serving.requests import RecommendRequest
 from serving.shadow import ShadowRunner
 from shared.exposures import Exposure
@@ -43,16 +43,25 @@ class Answering:
         self._shadow = None if shadow is None else ShadowRunner(recommender, metrics, shadow.alias)
 
     async def answer(
-        self, request: RecommendRequest, tenant: str, request_id: str, *, deadline_s: float | None = None
+        self,
+        request: RecommendRequest,
+        tenant: str,
+        request_id: str,
+        *,
+        deadline_s: float | None = None,
+        admitted: Admitted = None,
     ) -> Answer:
-        """The answer; 422 for a k above this server's limit, 503 where there is nothing at all to give."""
+        """The answer; 422 for a k above this server's limit, 503 where there is nothing at all to give.
+
+        `admitted` is awaited once the history has been read, in whose trip to Redis it was asked: 429 comes from there.
+        """
         if request.k > self._max_k:
             raise Problem(422, f"k: this server gives at most {self._max_k} items.")
         started = time.perf_counter()
         place = None
         if self._experiment is not None:
             place = assign(self._experiment, tenant, request.user_id, request.session_id)
-        answer = await self._by_variant(request, tenant, place, deadline_s)
+        answer = await self._by_variant(request, tenant, place, deadline_s, admitted)
         if answer.source is Source.STATIC and not answer.item_ids:
             raise Problem(503, "No bundle is loaded and no static list is set.", headers={"retry-after": "5"})
         if not request.dry_run:
@@ -120,14 +129,22 @@ class Answering:
             self._shadow.compare(request, tenant, answer)
 
     async def _by_variant(
-        self, request: RecommendRequest, tenant: str, place: Assignment | None, deadline_s: float | None
+        self,
+        request: RecommendRequest,
+        tenant: str,
+        place: Assignment | None,
+        deadline_s: float | None,
+        admitted: Admitted,
     ) -> Answer:
+        recommender = self._recommender
         if place is None:
-            return await self._recommender.recommend(request, tenant, deadline_s=deadline_s)
+            return await recommender.recommend(request, tenant, deadline_s=deadline_s, admitted=admitted)
         if place.variant is None:
-            answer = await self._recommender.popular(request, tenant, Reason.HOLDOUT)
+            answer = await recommender.popular(request, tenant, Reason.HOLDOUT, admitted=admitted)
         else:
             varied = with_defaults(request, place.variant)
-            answer = await self._recommender.recommend(varied, tenant, place.variant.alias, deadline_s=deadline_s)
+            answer = await recommender.recommend(
+                varied, tenant, place.variant.alias, deadline_s=deadline_s, admitted=admitted
+            )
         answer.experiment = place.document
         return answer

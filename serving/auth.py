@@ -3,24 +3,22 @@
 A key is 32 random bytes, so one SHA-256 keeps it: there is nothing to guess that a slow hash would slow down.
 """
 
+import asyncio
 import hashlib
 import hmac
-import math
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from serving.limits import Limits
 from serving.problems import Problem
 from shared.errors import RetortError
 from shared.keys import DEFAULT_TENANT
 
 _BEARER = b"bearer "
-_DAY_S = 86_400
 
 
 class Scope(StrEnum):
@@ -39,7 +37,7 @@ class KeyEntry(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: frozenset[Scope]
     tenant: str = Field(DEFAULT_TENANT, pattern=r"^[a-z0-9_-]{1,64}$")
-    per_second: float = Field(0.0, ge=0, description="0: no limit; counted by each worker for itself")
+    per_second: float = Field(0.0, ge=0, description="0: no limit; over all workers, see serving/limits.py")
     per_day: int = Field(0, ge=0, description="0: no limit; days end at midnight UTC; counted as above")
 
 
@@ -55,87 +53,42 @@ class Caller:
 _EVERYTHING = Caller(DEFAULT_TENANT, frozenset(Scope))
 
 
-class Bucket:
-    """So many a second, with one second's worth to burst."""
-
-    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = per_second
-        self._clock = clock
-        self._size = max(1.0, per_second)
-        self._left = self._size
-        self._at_s = clock()
-
-    def take(self) -> float:
-        """0 and one fewer left, or the seconds until there is one."""
-        now_s = self._clock()
-        # A clock that stood still or went back gives nothing.
-        self._left = min(self._size, self._left + max(0.0, now_s - self._at_s) * self._rate)
-        self._at_s = now_s
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) / self._rate
-
-
-class Quota:
-    """So many a day; days end at midnight UTC."""
-
-    def __init__(self, per_day: int, clock: Callable[[], float] = time.time) -> None:
-        self._per_day = per_day
-        self._clock = clock
-        self._day = 0
-        self._used = 0
-
-    def take(self) -> float:
-        """0 and one fewer left, or the seconds until the day ends."""
-        now_s = self._clock()
-        today = int(now_s // _DAY_S)
-        # A clock that goes back a little over midnight gives nothing; one that had run days ahead locks nobody out.
-        if today > self._day or today < self._day - 1:
-            self._day, self._used = today, 0
-        if self._used < self._per_day:
-            self._used += 1
-            return 0.0
-        return max(1.0, (self._day + 1) * _DAY_S - now_s)
-
-
 class Door:
     """Lets callers in. Without keys everybody may do everything, and the entry point binds to loopback only."""
 
-    def __init__(
-        self,
-        entries: tuple[KeyEntry, ...] = (),
-        clock: Callable[[], float] = time.monotonic,
-        day_clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, entries: tuple[KeyEntry, ...] = (), limits: Limits | None = None) -> None:
         self._entries = entries
-        self._quotas = {entry.name: Quota(entry.per_day, day_clock) for entry in entries if entry.per_day}
-        self._buckets = {entry.name: Bucket(entry.per_second, clock) for entry in entries if entry.per_second}
+        self._limits = limits or Limits()
 
     @property
     def is_open(self) -> bool:
         return not self._entries
 
+    async def enter(self, headers: dict[bytes, bytes], scope: Scope) -> Caller:
+        """The caller behind the request's key, once the key's limits allow it; 401, 403 or 429 otherwise."""
+        caller, admitted = self.knock(headers, scope)
+        if admitted is not None:
+            await admitted
+        return caller
+
+    def knock(self, headers: dict[bytes, bytes], scope: Scope) -> "tuple[Caller, asyncio.Future[None] | None]":
+        """The caller, and what must be awaited before they get anything: the limits are asked in the next trip."""
+        caller, entry = self._let_in(headers, scope)
+        if entry is None:
+            return caller, None
+        return caller, self._limits.take(entry.tenant, entry.name, entry.per_second, entry.per_day)
+
     def admit(self, headers: dict[bytes, bytes], scope: Scope) -> Caller:
-        """The caller behind the request's key; 401, 403 or 429 otherwise."""
+        """The caller by key and scope alone; 401 or 403 otherwise."""
+        return self._let_in(headers, scope)[0]
+
+    def _let_in(self, headers: dict[bytes, bytes], scope: Scope) -> tuple[Caller, KeyEntry | None]:
         if not self._entries:
-            return _EVERYTHING
+            return _EVERYTHING, None
         entry = self._known(headers)
         if scope not in entry.scopes:
             raise Problem(403, f"This key has no {scope} scope.")
-        bucket = self._buckets.get(entry.name)
-        wait_s = bucket.take() if bucket is not None else 0.0
-        if wait_s:
-            raise Problem(
-                429, "This key's rate is used up; slow down.", headers={"retry-after": str(math.ceil(wait_s))}
-            )
-        quota = self._quotas.get(entry.name)
-        wait_s = quota.take() if quota is not None else 0.0
-        if wait_s:
-            raise Problem(
-                429, "This key's quota for today is used up.", headers={"retry-after": str(math.ceil(wait_s))}
-            )
-        return Caller(entry.tenant, entry.scopes, entry.name)
+        return Caller(entry.tenant, entry.scopes, entry.name), entry
 
     def refuse_strangers(self, headers: dict[bytes, bytes]) -> None:
         """401 without a valid key, before anything of the request is read; scope and rate are the route's to check."""

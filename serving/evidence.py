@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from serving.answers import Reason, Source
 from serving.batching import Batcher
@@ -13,6 +14,7 @@ from serving.metrics import Metrics
 from serving.requests import RecommendRequest
 from shared.errors import StoreError
 from shared.history import HistoryStore, Owner
+from shared.redis_history import Command, RedisHistory
 
 REMEMBERED_EVENTS = 100
 REMEMBERED_OWNERS = 5_000
@@ -72,7 +74,7 @@ class HistoryReader:
         self._sizes = metrics.batch_sizes.labels("history")
         self._seconds = metrics.stage_seconds.labels("history")
         # Two, so that one slow answer does not hold up those who come after it.
-        self._batcher: Batcher[Owner, list[str]] = Batcher(
+        self._batcher: Batcher[Owner | Command, Any] = Batcher(
             self._read, max_batch=max_batch, max_running=2, observe=self._sizes.observe
         )
 
@@ -82,7 +84,7 @@ class HistoryReader:
             self._metrics.breaker_open.inc()
             return self.memory.recall(owner), False
         try:
-            item_ids = await self._batcher.ask(owner)
+            item_ids: list[str] = await self._batcher.ask(owner)
         except StoreError:
             return self.memory.recall(owner), False
         self._metrics.history_events.observe(len(item_ids))
@@ -90,11 +92,23 @@ class HistoryReader:
             self.memory.keep(owner, item_ids)
         return item_ids, True
 
-    async def _read(self, owners: list[Owner]) -> list[list[str]]:
+    async def ask(self, command: Command) -> Any:
+        """A command's answer, in the same round trip as the histories that are read now; `StoreError` without one."""
+        if self.breaker.is_open:
+            self._metrics.breaker_open.inc()
+            raise StoreError("Redis is left alone for a moment after failures; see retort_breaker_refusals_total.")
+        answer = await self._batcher.ask(command)
+        if isinstance(answer, Exception):
+            raise StoreError(f"Redis refused a command ({answer}); see its log.") from answer
+        return answer
+
+    async def _read(self, asked: list[Owner | Command]) -> list[Any]:
         started = time.perf_counter()
+        owners = [one for one in asked if isinstance(one, Owner)]
+        commands = [one for one in asked if not isinstance(one, Owner)]
         try:
             async with asyncio.timeout(self._timeout_s):
-                rows = await self.store.recent(owners, self._limit)
+                rows, answers = await self._trip(owners, commands)
         except TimeoutError:
             self._failed()
             raise StoreError(
@@ -105,7 +119,13 @@ class HistoryReader:
             raise
         self.breaker.succeeded()
         self._seconds.observe(time.perf_counter() - started)
-        return rows
+        in_turn = {True: iter(rows), False: iter(answers)}
+        return [next(in_turn[isinstance(one, Owner)]) for one in asked]
+
+    async def _trip(self, owners: list[Owner], commands: list[Command]) -> tuple[list[list[str]], list[Any]]:
+        if commands and isinstance(self.store, RedisHistory):
+            return await self.store.recent_beside(owners, self._limit, commands)
+        return await self.store.recent(owners, self._limit), [None] * len(commands)
 
     def _failed(self) -> None:
         self.breaker.failed()

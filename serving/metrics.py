@@ -69,6 +69,9 @@ class Metrics:
         self.events = self._counter("retort_events_total", "Events by type and outcome.", "type", "outcome")
         self.store_failures = self._counter("retort_store_failures_total", "Calls to Redis that failed.", "call")
         self.breaker_open = self._counter("retort_breaker_refusals_total", "Calls not made because Redis was resting.")
+        self.limits_by_worker = self._counter(
+            "retort_limits_by_worker_total", "Requests of limited keys that a worker counted for itself alone."
+        )
         self.exposures_written = self._counter(
             "retort_exposures_written_total", "Shown lists on their way to the database, by outcome.", "outcome"
         )

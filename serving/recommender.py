@@ -23,6 +23,9 @@ from shared.sequences import IntArray
 
 logger = logging.getLogger(__name__)
 
+# Asked together with the history, awaited before the student runs; None: no limit.
+Admitted = asyncio.Future[None] | None
+
 _NOTHING_KNOWN = Evidence((), ())
 
 
@@ -47,14 +50,21 @@ class Recommender:
         self._observe_stage = observe_stage
 
     async def recommend(
-        self, request: RecommendRequest, tenant: str, alias: str | None = None, *, deadline_s: float | None = None
+        self,
+        request: RecommendRequest,
+        tenant: str,
+        alias: str | None = None,
+        *,
+        deadline_s: float | None = None,
+        admitted: Admitted = None,
     ) -> Answer:
         """Always an answer; its `source` and `reason` say how good it is. A request that makes no sense is a 422."""
         # An alias that has no bundle (yet) must not leave its callers without an answer.
         live = self.models.current(tenant, alias) or self.models.current(tenant)
         if live is None:
+            await _let_in(admitted)
             return self._static(request)
-        return await self.recommend_over(live, request, tenant, deadline_s=deadline_s)
+        return await self.recommend_over(live, request, tenant, deadline_s=deadline_s, admitted=admitted)
 
     async def recommend_over(
         self,
@@ -63,22 +73,29 @@ class Recommender:
         tenant: str = DEFAULT_TENANT,
         *,
         deadline_s: float | None = None,
+        admitted: Admitted = None,
     ) -> Answer:
         """The same over one bundle."""
         evidence = _NOTHING_KNOWN
         try:
             async with asyncio.timeout(deadline_s or self._deadline_s):
                 evidence = await gather(self.reader, request, tenant)
+                await _let_in(admitted)
                 return await self._personal(_Case(live, request, evidence))
         except TimeoutError:
+            await _let_in(admitted)
             return await self._without_student(_Case(live, request, evidence), Reason.DEADLINE)
 
-    async def popular(self, request: RecommendRequest, tenant: str, reason: Reason) -> Answer:
+    async def popular(
+        self, request: RecommendRequest, tenant: str, reason: Reason, *, admitted: Admitted = None
+    ) -> Answer:
         """The unpersonalised answer, for those who are to get no other; what they have seen stays hidden."""
         live = self.models.current(tenant)
         if live is None:
+            await _let_in(admitted)
             return self._static(request)
         evidence = await gather(self.reader, request, tenant)
+        await _let_in(admitted)
         return await self._popular(_Case(live, request, evidence), reason)
 
     async def _personal(self, case: "_Case") -> Answer:
@@ -209,6 +226,12 @@ class _Case:
         if request.explain:
             answer.reasons = explain(catalogue, chosen.items, chosen.pinned, self.history, source)
         return answer
+
+
+async def _let_in(admitted: Admitted) -> None:
+    """A deadline does not cut it short: who is over the limit gets 429, not a cheaper answer."""
+    if admitted is not None:
+        await asyncio.shield(admitted)
 
 
 def _why_nothing(evidence: Evidence) -> Reason:

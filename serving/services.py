@@ -14,6 +14,7 @@ from serving.experiments import Experiment, read_experiment
 from serving.exposures import ExposureLog
 from serving.following import Follower
 from serving.leaving import Leaving
+from serving.limits import Limits
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.ranking import StudentRanker
@@ -74,6 +75,11 @@ def build_services(
         models.slot(experiment.tenant if experiment else DEFAULT_TENANT, alias)
     exposures = ExposureLog(_exposure_writer(histories, serving.exposures_kept), metrics)
     answering = Answering(recommender, metrics, exposures, experiment, serving.max_k, clock)
+    limits = Limits(
+        ask=reader.ask if isinstance(histories, RedisHistory) else None,
+        by_worker=metrics.limits_by_worker,
+        day_clock=clock,
+    )
     return Services(
         settings=settings,
         serving=serving,
@@ -93,7 +99,7 @@ def build_services(
             _stream(histories),
             clock,
         ),
-        door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else (), day_clock=clock),
+        door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else (), limits),
         follower=Follower(models, metrics, settings, serving),
         people=People(histories, _notes(histories), settings.database, clock),
         leaving=Leaving(serving.leave_s),

@@ -33,6 +33,21 @@ def counted(tenant: str, request_id: str, item_id: str, event_type: str) -> str:
     return f"{PREFIX}:c:{{{tenant}:{request_id}}}:{event_type}:{item_id}"
 
 
+def rate(tenant: str, key_name: str) -> str:
+    """String: when the bucket of an API key is full again, in ms since 1970 by Redis' clock."""
+    return f"{PREFIX}:r:{{{tenant}:{key_name}}}"
+
+
+def quota(tenant: str, key_name: str) -> str:
+    """Hash: `day` since 1970, `used` requests of an API key on it."""
+    return f"{PREFIX}:q:{{{tenant}:{key_name}}}"
+
+
+def themes(tenant: str, user_id: str) -> str:
+    """String, JSON: a few words of what the user's profile is about, for explanations."""
+    return f"{PREFIX}:t:{{{tenant}:{user_id}}}"
+
+
 def erasure(tenant: str, user_id: str) -> str:
     """String, JSON: how far the erasure of a user is, and from when on events count again."""
     return f"{PREFIX}:x:{{{tenant}:{user_id}}}"

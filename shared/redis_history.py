@@ -20,6 +20,8 @@ from shared.history import SEPARATOR, Entry, HistoryEvent, Owner, by_owner, deri
 T = TypeVar("T")
 
 _SEPARATOR = SEPARATOR.encode()
+# One command for Redis, by its words.
+Command = tuple[str | bytes | float, ...]
 
 
 class RedisHistory:
@@ -66,12 +68,25 @@ class RedisHistory:
     async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
         if not owners:
             return []
+        rows, _ = await self.recent_beside(owners, limit, ())
+        return rows
+
+    async def recent_beside(
+        self, owners: Sequence[Owner], limit: int, commands: Sequence[Command]
+    ) -> tuple[list[list[str]], list[Any]]:
+        """`recent` and other commands in the same round trip; a command that fails answers its exception."""
         with _as_store_error():
             pipeline = self._client.pipeline(transaction=False)
             for owner in owners:
                 pipeline.zrange(owner.key, -limit, -1)
-            rows = await pipeline.execute()
-        return [[name.rpartition(_SEPARATOR)[0].decode() for name in row] for row in rows]
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers = await pipeline.execute(raise_on_error=False)
+            rows, beside = answers[: len(owners)], answers[len(owners) :]
+            for row in rows:
+                if isinstance(row, Exception):
+                    raise row
+        return [[name.rpartition(_SEPARATOR)[0].decode() for name in row] for row in rows], beside
 
     async def entries(self, owner: Owner) -> list[Entry]:
         with _as_store_error():

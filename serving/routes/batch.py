@@ -32,7 +32,7 @@ def router(services: Services) -> APIRouter:
         openapi_extra={"requestBody": {"required": True, "content": {JSON_LINES: line_schema}}},
     )
     async def batch(request: Request) -> StreamingResponse:
-        caller = services.door.admit(dict(request.scope["headers"]), Scope.READ)
+        caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
         lines = [line for line in (await request.body()).split(b"\n") if line.strip()]
         if not 1 <= len(lines) <= services.serving.max_lines:
             raise Problem(422, f"body: write between 1 and {services.serving.max_lines} lines.")

@@ -25,7 +25,7 @@ def handlers(services: Services) -> dict[tuple[str, str], Handler]:
     """The hot lane's entry."""
 
     async def post(incoming: Incoming) -> Outgoing:
-        caller = services.door.admit(incoming.headers, Scope.WRITE)
+        caller = await services.door.enter(incoming.headers, Scope.WRITE)
         result = await services.intake.accept(parse_events(incoming.body), caller.tenant)
         answer = {"request_id": incoming.request_id, "accepted": result.accepted, "new": result.new}
         return Outgoing(orjson.dumps(answer), 202)

@@ -79,7 +79,7 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/models", summary="What serves, and what was refused", responses=problems(401, 403, 429))
     async def models(request: Request) -> ModelsDocument:
-        caller = services.door.admit(dict(request.scope["headers"]), Scope.READ)
+        caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
         visible = [entry for entry in services.models.all() if entry[0] == caller.tenant]
         return ModelsDocument(models=[_document(*entry) for entry in visible])
 

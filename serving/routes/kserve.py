@@ -80,21 +80,30 @@ class ModelMetadata(BaseModel):
     ]
 
 
+_ASKED = problems(400, 401, 403, 404, 413, 422, 429, 503)
 ModelName = Annotated[str, Path(max_length=256)]
 
 
 def router(services: Services) -> APIRouter:
     """All `/v2` routes."""
     routes = APIRouter(prefix="/v2", tags=["kserve v2"])
+    _add_health(routes, services)
+    _add_metadata(routes, services)
+    _add_inference(routes, services)
+    return routes
 
-    def live_of(request: Request, name: str, version: str | None = None) -> LiveBundle:
-        tenant = services.door.admit(dict(request.scope["headers"]), Scope.READ).tenant
-        for owner, _, slot in services.models.all():
-            live = slot.current
-            if owner == tenant and live is not None and live.name == name and version in (None, live.version):
-                return live
-        raise not_found("No such model serves; /models lists what does.")
 
+async def _live_of(services: Services, request: Request, name: str, version: str | None) -> LiveBundle:
+    """The tenant's bundle of that name that serves now; 404 otherwise."""
+    caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
+    for owner, _, slot in services.models.all():
+        live = slot.current
+        if owner == caller.tenant and live is not None and live.name == name and version in (None, live.version):
+            return live
+    raise not_found("No such model serves; /models lists what does.")
+
+
+def _add_health(routes: APIRouter, services: Services) -> None:
     @routes.get("/health/live")
     async def live() -> dict[str, bool]:
         return {"live": True}
@@ -105,23 +114,25 @@ def router(services: Services) -> APIRouter:
             raise Problem(503, "No bundle has been loaded yet.", headers={"retry-after": "5"})
         return {"ready": True}
 
-    asked = problems(400, 401, 403, 404, 413, 422, 429, 503)
 
-    @routes.get("/models/{name}", responses=asked)
-    @routes.get("/models/{name}/versions/{version}", responses=asked)
+def _add_metadata(routes: APIRouter, services: Services) -> None:
+    @routes.get("/models/{name}", responses=_ASKED)
+    @routes.get("/models/{name}/versions/{version}", responses=_ASKED)
     async def metadata(request: Request, name: ModelName, version: str | None = None) -> ModelMetadata:
-        live = live_of(request, name, version)
+        live = await _live_of(services, request, name, version)
         return ModelMetadata(name=live.name, versions=[live.version])
 
-    @routes.get("/models/{name}/ready", responses=asked)
-    @routes.get("/models/{name}/versions/{version}/ready", responses=asked)
+    @routes.get("/models/{name}/ready", responses=_ASKED)
+    @routes.get("/models/{name}/versions/{version}/ready", responses=_ASKED)
     async def model_ready(request: Request, name: ModelName, version: str | None = None) -> dict[str, Any]:
-        return {"name": live_of(request, name, version).name, "ready": True}
+        return {"name": (await _live_of(services, request, name, version)).name, "ready": True}
 
-    @routes.post("/models/{name}/infer", responses=asked)
-    @routes.post("/models/{name}/versions/{version}/infer", responses=asked)
+
+def _add_inference(routes: APIRouter, services: Services) -> None:
+    @routes.post("/models/{name}/infer", responses=_ASKED)
+    @routes.post("/models/{name}/versions/{version}/infer", responses=_ASKED)
     async def infer(request: Request, name: ModelName, body: InferRequest, version: str | None = None) -> InferAnswer:
-        live = live_of(request, name, version)
+        live = await _live_of(services, request, name, version)
         wanted = RecommendRequest(history=body.inputs[0].data, k=body.parameters.k)
         answer = await services.recommender.recommend_over(live, wanted)
         services.metrics.count_answer(answer.source, answer.reason)
@@ -135,5 +146,3 @@ def router(services: Services) -> APIRouter:
                 OutputTensor(name="scores", datatype="FP32", shape=[count], data=list(answer.scores)),
             ],
         )
-
-    return routes

@@ -1,5 +1,6 @@
 """`POST /recommend` and `GET /recommend`: hot, so they are handled from bytes to bytes."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,17 +22,16 @@ def handlers(services: Services) -> dict[tuple[str, str], Handler]:
     """The hot lane's entries."""
     door, answering = services.door, services.answering
 
-    async def answer(request: RecommendRequest, incoming: Incoming, tenant: str) -> Outgoing:
-        result = await answering.answer(request, tenant, incoming.request_id)
+    async def answer(incoming: Incoming, read: Callable[[Incoming], RecommendRequest]) -> Outgoing:
+        caller, admitted = door.knock(incoming.headers, Scope.READ)
+        result = await answering.answer(read(incoming), caller.tenant, incoming.request_id, admitted=admitted)
         return Outgoing(result.body(incoming.request_id))
 
     async def post(incoming: Incoming) -> Outgoing:
-        caller = door.admit(incoming.headers, Scope.READ)
-        return await answer(parse_recommend(incoming.body), incoming, caller.tenant)
+        return await answer(incoming, lambda incoming: parse_recommend(incoming.body))
 
     async def get(incoming: Incoming) -> Outgoing:
-        caller = door.admit(incoming.headers, Scope.READ)
-        return await answer(parse_recommend_query(_values(incoming.query)), incoming, caller.tenant)
+        return await answer(incoming, lambda incoming: parse_recommend_query(_values(incoming.query)))
 
     return {("POST", "/recommend"): post, ("GET", "/recommend"): get}
 

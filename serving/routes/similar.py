@@ -35,7 +35,7 @@ def router(services: Services) -> APIRouter:
         exclude: Annotated[list[Id] | None, Query(), Field(max_length=1000)] = None,
         fields: Annotated[list[str] | None, Query(), Field(max_length=50)] = None,
     ) -> Response:
-        caller = services.door.admit(dict(request.scope["headers"]), Scope.READ)
+        caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
         started = time.perf_counter()
         live = services.models.current(caller.tenant)
         if live is None:

@@ -29,15 +29,16 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-def _owner(services: Services, request: Request, user_id: str, scope: Scope) -> Owner:
+async def _owner(services: Services, request: Request, user_id: str, scope: Scope) -> Owner:
     # The tenant comes from the key alone: nobody names another tenant's user.
-    return Owner(user_id, services.door.admit(dict(request.scope["headers"]), scope).tenant)
+    caller = await services.door.enter(dict(request.scope["headers"]), scope)
+    return Owner(user_id, caller.tenant)
 
 
 def _add_history(routes: APIRouter, services: Services) -> None:
     @routes.get("/users/{user_id:path}/history", summary="The stored history")
     async def history(request: Request, user_id: UserId) -> History:
-        owner = _owner(services, request, user_id, Scope.READ)
+        owner = await _owner(services, request, user_id, Scope.READ)
         with _store():
             entries = await services.histories.entries(owner)
         return History(request_id=request.state.request_id, events=_listed(entries))
@@ -46,7 +47,7 @@ def _add_history(routes: APIRouter, services: Services) -> None:
 def _add_merge(routes: APIRouter, services: Services) -> None:
     @routes.post("/users/{user_id:path}/merge", summary="Move a guest's history into the user's")
     async def merge(request: Request, user_id: UserId, guest: MergeRequest) -> Merged:
-        owner = _owner(services, request, user_id, Scope.WRITE)
+        owner = await _owner(services, request, user_id, Scope.WRITE)
         if (guest.session_id is None) == (guest.user_id is None):
             raise Problem(422, "body: name either a session_id or a user_id.")
         source = (
@@ -64,7 +65,7 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
 
     @routes.get("/users/{user_id:path}/erasure", summary="How far an erasure is", responses=problems(404))
     async def erasure(request: Request, user_id: UserId) -> ErasureDocument:
-        owner = _owner(services, request, user_id, Scope.ADMIN)
+        owner = await _owner(services, request, user_id, Scope.ADMIN)
         with _store():
             note = await people.notes.read(owner)
         if note is None:
@@ -79,7 +80,7 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
         "request's erasure and takes nothing that came after it.",
     )
     async def erase(request: Request, response: Response, user_id: UserId) -> ErasureDocument:
-        owner = _owner(services, request, user_id, Scope.ADMIN)
+        owner = await _owner(services, request, user_id, Scope.ADMIN)
         services.reader.memory.drop(owner)
         with _store():
             note = await people.erase(owner, request.state.request_id)
@@ -89,7 +90,7 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
 def _add_known(routes: APIRouter, services: Services) -> None:
     @routes.get("/users/{user_id:path}", summary="Everything that is known of the user")
     async def known(request: Request, user_id: UserId) -> Known:
-        owner = _owner(services, request, user_id, Scope.ADMIN)
+        owner = await _owner(services, request, user_id, Scope.ADMIN)
         with _store():
             entries = await services.histories.entries(owner)
             stored = await services.people.stored(owner)

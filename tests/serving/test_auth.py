@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from serving.auth import Bucket, Door, KeyEntry, Quota, Scope, new_key, read_keys
+from serving.auth import Door, KeyEntry, Scope, new_key, read_keys
 from serving.problems import Problem
 from shared.errors import RetortError
 from tests.serving.conftest import MakeClient
@@ -29,11 +29,9 @@ OPEN = {"/health/live", "/health/ready", "/metrics"}
 
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[str, str]:
-    """One key for each scope, one of another tenant, one that is slow; as written to keys.json."""
+    """One key for each scope, one of another tenant; as written to keys.json."""
     made = {scope.value: new_key(scope.value, frozenset({scope})) for scope in Scope}
     made["other"] = new_key("other", frozenset(Scope), "other")
-    slow = new_key("slow", frozenset(Scope))
-    made["slow"] = (slow[0], slow[1].model_copy(update={"per_second": 2.0}))
     write(tmp_path / "keys.json", [entry for _, entry in made.values()])
     return {name: key for name, (key, _) in made.items()}
 
@@ -91,13 +89,6 @@ def test_tenants_never_see_each_other(make_client: MakeClient, keys: dict[str, s
     assert {model["tenant"] for model in client.get("/models", headers=other).json()["models"]} == {"other"}
 
 
-def test_a_rate_is_kept_and_told(make_client: MakeClient, keys: dict[str, str], tmp_path: Path) -> None:
-    client = make_client(keys_file=tmp_path / "keys.json")
-    answers = [client.get("/models", headers={"x-api-key": keys["slow"]}) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert answers[2].headers["retry-after"] == "1"
-
-
 def test_no_key_is_told_anywhere(
     make_client: MakeClient, keys: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,38 +98,6 @@ def test_no_key_is_told_anywhere(
     texts = [client.post("/events", json={}, headers=headers).text, client.get("/metrics").text]
     assert keys["read"] not in "".join(texts) + "".join(str(vars(record)) for record in caplog.records)
     assert keys["read"] not in (tmp_path / "keys.json").read_text()
-
-
-def test_a_bucket_refills_with_time_and_never_by_a_clock_that_goes_back() -> None:
-    now = [100.0]
-    bucket = Bucket(2.0, lambda: now[0])
-    assert [bucket.take(), bucket.take()] == [0.0, 0.0]
-    assert bucket.take() == pytest.approx(0.5)
-    now[0] = 50.0
-    assert bucket.take() > 0
-    now[0] = 50.5
-    assert bucket.take() == 0.0
-    now[0] = 1e9
-    assert [bucket.take(), bucket.take()] == [0.0, 0.0]
-    assert bucket.take() > 0
-
-
-def test_a_quota_lasts_a_day_whatever_the_clock_does() -> None:
-    now = [10 * 86_400.0]
-    quota = Quota(2, lambda: now[0])
-    assert [quota.take(), quota.take(), quota.take()] == [0.0, 0.0, 86_400.0]
-    now[0] -= 86_400
-    assert quota.take() > 0
-    now[0] += 2 * 86_400
-    assert quota.take() == 0.0
-
-
-def test_a_clock_that_was_a_year_ahead_locks_nobody_out() -> None:
-    now = [375 * 86_400.0]
-    quota = Quota(1, lambda: now[0])
-    assert [quota.take(), quota.take()] == [0.0, 86_400.0]
-    now[0] -= 365 * 86_400
-    assert [quota.take(), quota.take()] == [0.0, 86_400.0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""How much a key may ask: so many a second and a day, over all workers, counted by Redis in the request's own trip.
+
+While Redis is away, and where there is none, each worker counts for itself: a key may then have up to as many times its
+rate as there are workers, and `retort_limits_by_worker_total` says so.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import Counter
+
+from serving.problems import Problem
+from shared import keys
+from shared.errors import StoreError
+from shared.redis_history import Command
+
+logger = logging.getLogger(__name__)
+
+_DAY_S = 86_400
+_RATE, _QUOTA = 1, 2
+# The rate is GCRA (ATM Forum, 1994) with one second's worth to burst: the key holds when the bucket is full again, in
+# ms. Redis' own clock decides, so that workers on several machines agree; where it went back, the bucket is full.
+# Answers {0, 0} and one fewer left, or {what is used up, ms until there is one}.
+_SCRIPT = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local rate, per_day, full = tonumber(ARGV[1]), tonumber(ARGV[2]), now
+if rate > 0 then
+  local step = 1000 / rate
+  local burst = math.max(1, rate) * step
+  full = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+  if full - now > burst + 1 then full = now end
+  full = full + step
+  if full - burst > now then return {1, math.ceil(full - burst - now)} end
+end
+if per_day > 0 then
+  local day = math.floor(now / 86400000)
+  local held = redis.call('HMGET', KEYS[2], 'day', 'used')
+  local used = 0
+  if tonumber(held[1] or '-1') == day then used = tonumber(held[2]) end
+  if used >= per_day then return {2, (day + 1) * 86400000 - now} end
+  redis.call('HSET', KEYS[2], 'day', day, 'used', used + 1)
+  redis.call('EXPIRE', KEYS[2], 172800)
+end
+if rate > 0 then redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - now) + 1000) end
+return {0, 0}
+"""
+
+
+class Bucket:
+    """So many a second, with one second's worth to burst."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = per_second
+        self._clock = clock
+        self._size = max(1.0, per_second)
+        self._left = self._size
+        self._at_s = clock()
+
+    def take(self) -> float:
+        """0 and one fewer left, or the seconds until there is one."""
+        now_s = self._clock()
+        # A clock that stood still or went back gives nothing.
+        self._left = min(self._size, self._left + max(0.0, now_s - self._at_s) * self._rate)
+        self._at_s = now_s
+        if self._left >= 1:
+            self._left -= 1
+            return 0.0
+        return (1 - self._left) / self._rate
+
+
+class Quota:
+    """So many a day; days end at midnight UTC."""
+
+    def __init__(self, per_day: int, clock: Callable[[], float] = time.time) -> None:
+        self._per_day = per_day
+        self._clock = clock
+        self._day = 0
+        self._used = 0
+
+    def take(self) -> float:
+        """0 and one fewer left, or the seconds until the day ends."""
+        now_s = self._clock()
+        today = int(now_s // _DAY_S)
+        # A clock that goes back a little over midnight gives nothing; one that had run days ahead locks nobody out.
+        if today > self._day or today < self._day - 1:
+            self._day, self._used = today, 0
+        if self._used < self._per_day:
+            self._used += 1
+            return 0.0
+        return max(1.0, (self._day + 1) * _DAY_S - now_s)
+
+
+@dataclass
+class _Own:
+    """What this worker counts for itself."""
+
+    bucket: Bucket | None
+    quota: Quota | None
+
+
+@dataclass
+class Limits:
+    """The limits of keys. `ask` runs a command in the next trip to Redis; None: there is no Redis."""
+
+    ask: Callable[[Command], Awaitable[Any]] | None = None
+    by_worker: Counter | None = None
+    clock: Callable[[], float] = time.monotonic
+    day_clock: Callable[[], float] = time.time
+    _own: dict[tuple[str, str], _Own] = field(default_factory=dict)
+    _told: bool = False
+
+    def take(self, tenant: str, name: str, per_second: float, per_day: int) -> "asyncio.Future[None] | None":
+        """Begin to take one; None where the key has no limit. To be awaited: 429 where it is used up."""
+        if not per_second and not per_day:
+            return None
+        own = self._own.setdefault((tenant, name), self._fresh(per_second, per_day))
+        command: Command = (
+            "EVAL", _SCRIPT, 2, keys.rate(tenant, name), keys.quota(tenant, name), per_second, per_day
+        )  # fmt: skip
+        taking = asyncio.ensure_future(self._take(command, own))
+        # Whoever is refused for another reason never looks at this one.
+        taking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return taking
+
+    async def _take(self, command: Command, own: _Own) -> None:
+        if self.ask is not None:
+            try:
+                used_up, wait_ms = await self.ask(command)
+            except StoreError as error:
+                self._tell(error)
+            else:
+                self._told = False
+                _refuse(used_up, wait_ms / 1000)
+                return
+        elif self.by_worker is not None:
+            self.by_worker.inc()
+        if own.bucket is not None and (wait_s := own.bucket.take()):
+            _refuse(_RATE, wait_s)
+        if own.quota is not None and (wait_s := own.quota.take()):
+            _refuse(_QUOTA, wait_s)
+
+    def _tell(self, error: StoreError) -> None:
+        if self.by_worker is not None:
+            self.by_worker.inc()
+        if not self._told:  # once, not for every request
+            logger.warning("limits are counted by each worker for itself", extra={"reason": str(error)})
+        self._told = True
+
+    def _fresh(self, per_second: float, per_day: int) -> _Own:
+        return _Own(
+            Bucket(per_second, self.clock) if per_second else None, Quota(per_day, self.day_clock) if per_day else None
+        )
+
+
+def _refuse(used_up: int, wait_s: float) -> None:
+    if not used_up:
+        return
+    said = "This key's rate is used up; slow down." if used_up == _RATE else "This key's quota for today is used up."
+    raise Problem(429, said, headers={"retry-after": str(math.ceil(wait_s))})
