@@ -26,7 +26,7 @@ from offline.profiles.config import ProfilesConfig
 from offline.profiles.history import user_histories
 from offline.progress import Silent
 from offline.recipe import load_recipe
-from offline.refresh.jobs import create_job, read_job
+from offline.refresh.jobs import create_job
 from offline.refresh.messages import send_look
 from offline.refresh.snapshot import Wish, write_snapshot
 from offline.tasks import make_app
@@ -34,6 +34,7 @@ from shared.db.migrate import upgrade
 from shared.db.models import Profile
 from shared.db.session import open_database, reading
 from shared.errors import StoreError
+from shared.refreshes import read_job
 from tests import postgres
 from tests.offline.profiles._fakes import GOOD
 from tests.offline.profiles._server import Answer, completion, serving

@@ -94,10 +94,10 @@ def submit(recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"),
 
 @app.command()
 def worker(
-    queues: Annotated[str, typer.Option(help="which tasks it takes: cpu, gpu, or both")] = "cpu,gpu",
+    queues: Annotated[str, typer.Option(help="which tasks it takes")] = "cpu,gpu-train,gpu-llm",
 ) -> None:
-    """Work on submitted recipes until told to stop."""
-    from offline.commands.jobs import work
+    """Work on submitted recipes and refreshes until told to stop: one worker a GPU."""
+    from offline.commands.workers import work
 
     work([queue.strip() for queue in queues.split(",") if queue.strip()])
 

@@ -12,7 +12,7 @@ from offline.progress import Progress
 from offline.run_dir import Finished, RunDir, hash_code
 from shared.errors import RetortError
 
-Queue = Literal["cpu", "gpu"]
+Queue = Literal["cpu", "gpu-train", "gpu-llm"]
 C = TypeVar("C")
 
 

@@ -7,6 +7,7 @@ or finds another process at it and looks again later.
 
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from shared.errors import RetortError, StoreError
 
 STEP_TASK = "offline.step"
 DRAIN_TASK = "offline.drain_events"
-QUEUES = ("cpu", "gpu", "gpu-llm")
+QUEUES = ("cpu", "gpu-train", "gpu-llm")
 VISIBILITY_S = 120
 _LOOK_AGAIN_S = 10
 _MAX_ATTEMPTS = 5
@@ -34,6 +35,8 @@ _logger = get_task_logger(__name__)
 OpenLine = Callable[[RunStatus, Progress], Line[Any]]
 # From a line that is done to its bundle.
 BundleOf = Callable[[Line[Any]], Path]
+# What else this process does with its GPU stands aside meanwhile.
+Turn = Callable[[], AbstractContextManager[None]]
 
 
 class LogProgress:
@@ -82,17 +85,18 @@ def send_step(app: Celery, run_id: str, step: str, queue: str) -> None:
         raise StoreError(f"the task could not be sent to Redis ({error}); is REDIS_URL right and Redis up?") from None
 
 
-def register(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: BundleOf) -> None:
-    """Teach an application to do the steps of runs that are written down in `engine`."""
+def register(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: BundleOf, turn: Turn = nullcontext) -> None:
+    """Teach an application to do the steps of runs that are written down in `engine`. turn: held while one is done."""
 
     @app.task(name=STEP_TASK, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
     def step(self: Task, run_id: str, step: str) -> None:
         try:
             if status.already_followed(engine, run_id, step):
                 return
-            if status.lease_step(engine, run_id, step):
-                do_step(app, engine, open_line, bundle_of, run_id, step)
-                return
+            with turn():
+                if status.lease_step(engine, run_id, step):
+                    do_step(app, engine, open_line, bundle_of, run_id, step)
+                    return
         except StoreError as error:
             _logger.warning("%s Trying again in %s s.", error, _LOOK_AGAIN_S)
         else:

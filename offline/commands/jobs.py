@@ -1,4 +1,4 @@
-"""`retort submit`, `worker`, `status`: the line by Celery, with the truth in the database."""
+"""`retort submit`, `status`: the line by Celery, with the truth in the database."""
 
 import time
 from pathlib import Path
@@ -9,14 +9,12 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from offline import status
-from offline.commands._opening import context_of, open_tables
-from offline.commands.events import drain_once
-from offline.embedded import redis_service, running_redis
-from offline.pipeline import bundle_of, open_line, steps_of
-from offline.recipe import load_recipe, parse_recipe
+from offline.commands._opening import open_tables
+from offline.embedded import running_redis
+from offline.pipeline import steps_of
+from offline.recipe import load_recipe
 from offline.status import RunStatus
-from offline.tasks import make_app, register, register_drain, send_step
-from offline.worker import run_worker
+from offline.tasks import make_app, send_step
 from shared.db.models import now
 from shared.errors import RecipeError, StoreError
 from shared.settings import LanguageModelSettings, Settings
@@ -43,25 +41,6 @@ def submit_to(
     run_id = status.create_run(engine, recipe.name, recipe.raw, data or out, out, steps)
     send_step(make_app(redis_url), run_id, steps[0].name, steps[0].queue)
     return run_id
-
-
-def work(queues: list[str]) -> None:
-    """Be a worker; without REDIS_URL it brings its own Redis."""
-    settings = Settings()
-    engine = open_tables(settings)
-
-    def open_submitted(run: RunStatus, progress: status.StepProgress) -> object:
-        recipe = parse_recipe(run.recipe_name, run.recipe)
-        data = None if run.data_dir == run.out_dir else run.data_dir
-        bundles = settings.bundles_dir if any(step.name == "publish" for step in run.steps) else None
-        return open_line(context_of(recipe, data, engine, progress, bundles), run.out_dir)
-
-    with redis_service(settings.redis_url, settings.retort_home) as service:
-        Console(stderr=True).print(service.story, markup=False, highlight=False)
-        app = make_app(service.url)
-        register(app, engine, open_submitted, bundle_of)  # type: ignore[arg-type]
-        register_drain(app, lambda: drain_once(settings.histories_url or service.url, engine))
-        run_worker(app, queues, log_level=settings.log_level)
 
 
 def show_status(run_id: str | None, *, watch: bool) -> None:

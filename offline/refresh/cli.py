@@ -37,9 +37,14 @@ def work(
     until_done: Annotated[bool, typer.Option("--until-done", help="leave when nothing can be taken any more")] = False,
 ) -> None:
     """Be a worker: one a GPU, on as many machines as there are."""
-    from offline.refresh.commands import work_here
+    if celery and not until_done:
+        from offline.commands.workers import work as work_by_celery
 
-    work_here(poll_s, celery=celery, until_done=until_done)
+        work_by_celery(["gpu-llm"], poll_s)
+    else:
+        from offline.refresh.commands import work_here
+
+        work_here(poll_s, until_done=until_done)
 
 
 @app.command()
@@ -91,9 +96,11 @@ def schedule(
     every_hours: Annotated[float, typer.Option(help="how often Celery beat starts one")] = 24.0,
     data: Annotated[Path | None, typer.Option("--data", help="directory of the raw files")] = None,
     out: Annotated[Path, typer.Option("--out", help="run directory")] = Path("runs"),
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value")] = None,
     policy: Annotated[str, typer.Option(help="all, schedule, events, drift or budgeted")] = "events",
+    rule: Annotated[list[str] | None, typer.Option(help="a key of the policy: min_new_events=10")] = None,
 ) -> None:
     """Be Celery's beat: start a refresh again and again (a worker of the queue gpu-llm does what is due)."""
     from offline.refresh.commands import run_schedule
 
-    run_schedule(recipe, data, out, policy, every_hours)
+    run_schedule(recipe, data, out, overrides or [], policy, rule or [], every_hours)

@@ -1,8 +1,11 @@
 """What `retort refresh …` does."""
 
+import logging
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +14,22 @@ from rich.live import Live
 from rich.table import Table
 from sqlalchemy import Engine
 
-from offline.commands._opening import line_of, open_tables
-from offline.config import parse_section
-from offline.data.load import load_saved
-from offline.data.split_store import load_split
+from offline.commands._opening import open_tables
 from offline.embedded import running_redis
-from offline.profiles.history import user_histories
+from offline.recipe import load_recipe
 from offline.refresh import jobs
-from offline.refresh.jobs import JobStatus, RefreshError
-from offline.refresh.leases import ALIVE
-from offline.refresh.messages import START_TASK, schedule_starts, send_look, serve_refreshes
-from offline.refresh.policy import RefreshPolicy
-from offline.refresh.start import Refresh, start_refresh
+from offline.refresh.asked import prepare_asked
+from offline.refresh.messages import schedule_starts, send_look
+from offline.refresh.start import start_refresh
+from offline.refresh.words import Words, refresh_of
 from offline.refresh.work import RefreshWorker
 from offline.tasks import make_app
-from offline.terminal import TerminalProgress
-from offline.worker import run_worker
-from shared.errors import DataError, RecipeError, StoreError
+from shared import refreshes
+from shared.errors import DataError, RetortError, StoreError
+from shared.refreshes import UNFINISHED, JobStatus, RefreshError
 from shared.settings import LanguageModelSettings, Settings
 
+_logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
 Budget = tuple[int | None, float | None]
 
@@ -45,35 +45,14 @@ def start_from_recipe(
     budget: Budget = (None, None),
 ) -> str:
     """Read the recipe's data (or find it read), choose users, write the job down, wake the workers; its id."""
-    settings = Settings()
-    with TerminalProgress() as progress:
-        line = line_of(reference, data, out, overrides, progress)
-        loaded, split = load_saved(line.path("data")), load_split(line.path("split"))
-        refresh = Refresh(
-            line.context.recipe.name,
-            lambda: user_histories(split, loaded.interactions),
-            loaded.items,
-            line.context.recipe.profiles,
-            read_policy(policy, rules),
-            _listed(users),
-            *budget,
-        )
-        job_id = start_refresh(line.context.engine, refresh, out, line.context.language_model)
+    words, settings = Words.of(reference, data, out, overrides, policy, rules, _listed(users)), Settings()
+    engine = open_tables(settings)
+    with refresh_of(engine, words, budget) as (line, refresh):
+        job_id = start_refresh(engine, refresh, out, line.context.language_model, words.origin)
     redis_url = settings.redis_url or running_redis(settings.retort_home)
     if redis_url is not None:
         send_look(make_app(redis_url))
     return job_id
-
-
-def read_policy(name: str, rules: list[str]) -> RefreshPolicy:
-    """`--policy` and its `--rule key=value`."""
-    raw: dict[str, Any] = {"name": name}
-    for rule in rules:
-        key, separator, value = rule.partition("=")
-        if not separator:
-            raise RecipeError(f"--rule {rule!r} is no key=value, such as min_new_events=10.")
-        raw[key.strip()] = value.strip()
-    return parse_section(RefreshPolicy, raw, "refresh policy")
 
 
 def _listed(users: Path | None) -> frozenset[str] | None:
@@ -87,86 +66,90 @@ def _listed(users: Path | None) -> frozenset[str] | None:
     return found
 
 
-def work_here(poll_s: float, *, celery: bool, until_done: bool) -> None:
-    """Be a worker until told to stop; Ctrl-C and SIGTERM give the chunk back."""
-    settings = Settings()
-    console = Console(stderr=True)
-    with RefreshWorker(open_tables(settings), LanguageModelSettings()) as worker:
-        redis_url = settings.redis_url or running_redis(settings.retort_home)
+def work_here(poll_s: float, *, until_done: bool) -> None:
+    """Be a worker without Celery until told to stop; Ctrl-C and SIGTERM give the chunk back."""
+    engine = open_tables(Settings())
+    with RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine)) as worker:
         if until_done:
-            console.print(f"{worker.work_on()} chunks done", highlight=False)
-        elif celery and redis_url is not None:
-            app = make_app(redis_url)
-            _register_start(app)
-            with serve_refreshes(app, worker, poll_s):
-                run_worker(app, ["gpu-llm", "cpu"], log_level=settings.log_level)
+            with _stopped_by_signals(worker):
+                n_chunks = worker.work_on()
+            Console(stderr=True).print(f"{n_chunks} chunks done", highlight=False)
         else:
-            _poll(worker, poll_s)
+            wake = threading.Event()
+            with _stopped_by_signals(worker, wake):
+                worker.work_forever(wake, poll_s)
 
 
-def _poll(worker: RefreshWorker, poll_s: float) -> None:
-    wake = threading.Event()
-
+@contextmanager
+def _stopped_by_signals(worker: RefreshWorker, wake: threading.Event | None = None) -> Iterator[None]:
     def stop(*_: object) -> None:
         worker.stopping.set()
-        wake.set()
+        if wake is not None:
+            wake.set()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    worker.work_forever(wake, poll_s)
-
-
-def _register_start(app: Any) -> None:
-    """What Celery beat sends for: a refresh by policy. One that is still at work, or has nobody due, is no failure."""
-
-    @app.task(name=START_TASK)  # type: ignore[untyped-decorator]
-    def start(what: dict[str, Any]) -> None:
-        data = None if what["data"] is None else Path(what["data"])
-        try:
-            start_from_recipe(what["recipe"], data, Path(what["out"]), [], what["policy"], [], None)
-        except RefreshError as error:
-            Console(stderr=True).print(str(error), markup=False, highlight=False)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def run_schedule(reference: str, data: Path | None, out: Path, policy: str, every_hours: float) -> None:
+def start_by_beat(what: dict[str, Any]) -> None:
+    """What Celery beat sends for: a refresh by policy. One still at work, or nobody due, is no failure."""
+    data = None if what["data"] is None else Path(what["data"])
+    try:
+        start_from_recipe(
+            what["recipe"], data, Path(what["out"]), what["overrides"], what["policy"], what["rules"], None
+        )
+    except RetortError as error:
+        # a scheduled start that fails must not end the worker: the next tick may find things in order
+        _logger.warning("no refresh of %s was started: %s", what["recipe"], error)
+
+
+def run_schedule(
+    reference: str,
+    data: Path | None,
+    out: Path,
+    overrides: list[str],
+    policy: str,
+    rules: list[str],
+    every_hours: float,
+) -> None:
     """Be Celery's beat until told to stop."""
+    load_recipe(reference, overrides)
+    words = Words.of(reference, data, out, overrides, policy, rules)
     settings = Settings()
     redis_url = settings.redis_url or running_redis(settings.retort_home)
     if redis_url is None:
         raise StoreError("beat sends through Redis: set REDIS_URL, or let cron run `retort refresh start` instead.")
-    read_policy(policy, [])
     app = make_app(redis_url)
-    what = {
-        "recipe": reference,
-        "data": str(data.absolute()) if data else None,
-        "out": str(out.absolute()),
-        "policy": policy,
-    }
+    what = {**words.origin, "policy": policy, "rules": rules}
     schedule_starts(app, every_hours * 3600, what)
-    app.Beat(schedule=str(settings.retort_home / "beat-schedule"), loglevel=settings.log_level).run()
+    app.Beat(schedule=str(settings.retort_home / "beat-refresh"), loglevel=settings.log_level).run()
 
 
 def show_status(reference: str | None, *, watch: bool) -> None:
     """One refresh, or the latest ones; `watch` until it ends."""
     engine, console = open_tables(Settings()), Console()
     if reference is None and not watch:
-        console.print(_list_table(jobs.read_jobs(engine)))
+        console.print(_list_table(refreshes.read_jobs(engine)))
         return
     reference = reference or _latest(engine)
-    job = jobs.read_job(engine, reference)
+    job = refreshes.read_job(engine, reference)
     with Live(status_table(job), console=console, auto_refresh=False) as live:
-        while watch and job.status in ALIVE:
+        while watch and job.status in UNFINISHED:
             time.sleep(_LOOK_EVERY_S)
-            job = jobs.read_job(engine, reference)
+            job = refreshes.read_job(engine, reference)
             live.update(status_table(job), refresh=True)
-    for problem, count in jobs.user_problems(engine, reference).most_common(10):
+    for problem, count in refreshes.user_problems(engine, reference).most_common(10):
         console.print(f"{count} users without a profile: {problem}", markup=False, highlight=False)
     if job.error:
         raise RefreshError(f"refresh {job.id[:8]}: {job.error}")
 
 
 def _latest(engine: Engine) -> str:
-    latest = jobs.read_jobs(engine, limit=1)
+    latest = refreshes.read_jobs(engine, limit=1)
     if not latest:
         raise RefreshError("nothing was started yet; `retort refresh start RECIPE` does it.")
     return latest[0].id
@@ -205,7 +188,7 @@ def status_table(job: JobStatus) -> Table:
 
 def cancel(reference: str) -> str:
     """One sentence."""
-    job_id = jobs.cancel_job(open_tables(Settings()), reference)
+    job_id = refreshes.cancel_job(open_tables(Settings()), reference)
     return f"refresh {job_id[:8]} is cancelled; workers stop at their next heartbeat, what they wrote is kept"
 
 

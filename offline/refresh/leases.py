@@ -18,8 +18,8 @@ from offline.profiles.report import ProfilesReport
 from shared.db.models import DONE, FAILED, PENDING, RUNNING, STOPPED, RefreshChunk, RefreshJob, now
 from shared.db.session import transaction
 from shared.errors import RetortError
+from shared.refreshes import ALIVE, moment
 
-ALIVE = (PENDING, RUNNING)
 # So many dead chunks and not one done: the job is at fault, not the chunks.
 _HOPELESS_DEAD = 5
 
@@ -165,14 +165,6 @@ def close_if_done(session: Session, job_id: str) -> None:
     job.status, job.ended_at = (FAILED if dead else DONE), now()
     if dead:
         job.error = f"{dead} of {job.n_chunks} chunks are dead letters; `retort refresh dead {job_id[:8]}` says why"
-
-
-def moment(session: Session) -> datetime:
-    """The database's time; SQLite lives on this machine, and its own clock knows only seconds."""
-    if session.get_bind().dialect.name != "postgresql":
-        return now()
-    at: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return at
 
 
 def _counts(lease: Lease, report: ProfilesReport, cost_usd: float) -> dict[str, object]:

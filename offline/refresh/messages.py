@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,18 +36,31 @@ def send_look(app: Celery) -> bool:
     return True
 
 
+def register_refreshes(
+    app: Celery, wake: threading.Event | None, start_refresh: Callable[[dict[str, Any]], None]
+) -> None:
+    """Teach an application the messages of refreshes. wake: of this process's factory; None where it has none."""
+
+    @app.task(name=LOOK_TASK)  # type: ignore[untyped-decorator]
+    def look() -> None:
+        if wake is not None:
+            wake.set()
+
+    @app.task(name=START_TASK)  # type: ignore[untyped-decorator]
+    def start(what: dict[str, Any]) -> None:
+        start_refresh(what)
+        if wake is not None:
+            wake.set()
+
+
 @contextmanager
-def serve_refreshes(app: Celery, worker: RefreshWorker, poll_s: float = POLL_S) -> Iterator[None]:
-    """While the block runs (Celery's worker loop), do refreshes in a thread of their own.
+def serve_refreshes(worker: RefreshWorker, poll_s: float = POLL_S) -> Iterator[threading.Event]:
+    """While the block runs (Celery's worker loop), do refreshes in a thread of their own; yields what wakes it.
 
     An error that ends the thread (a model that cannot be opened) is raised at the end of the block.
     """
     wake = threading.Event()
     ended: list[BaseException] = []
-
-    @app.task(name=LOOK_TASK)  # type: ignore[untyped-decorator]
-    def look() -> None:
-        wake.set()
 
     def work() -> None:
         try:
@@ -65,7 +78,7 @@ def serve_refreshes(app: Celery, worker: RefreshWorker, poll_s: float = POLL_S) 
     thread = threading.Thread(target=work, name="refreshes", daemon=True)
     thread.start()
     try:
-        yield
+        yield wake
     finally:
         stop()
         thread.join(worker.grace_s)
@@ -82,6 +95,7 @@ def schedule_starts(app: Celery, every_s: float, what: dict[str, Any]) -> None:
             "task": START_TASK,
             "schedule": every_s,
             "kwargs": {"what": what},
-            "options": {"queue": "cpu", "ignore_result": True},
+            # the workers that are there for it; one that nobody did in time is dropped, not piled up
+            "options": {"queue": QUEUE, "ignore_result": True, "expires": every_s},
         },
     }

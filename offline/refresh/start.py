@@ -1,9 +1,10 @@
 """From a recipe's data to a job: whose turn it is by the policy, frozen with their histories, written down."""
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -15,16 +16,20 @@ from offline.profiles.history import Catalogue, UserHistory
 from offline.profiles.store import ProfileStore, Question
 from offline.refresh.age import Age, ages
 from offline.refresh.cost import TokenModel, calibrate
-from offline.refresh.jobs import RefreshError, create_job, read_jobs
-from offline.refresh.leases import ALIVE
+from offline.refresh.jobs import create_job
 from offline.refresh.policy import RefreshPolicy, choose
-from offline.refresh.snapshot import write_snapshot
+from offline.refresh.snapshot import Snapshot, write_snapshot
 from shared.db.models import now
 from shared.errors import ProfileError
 from shared.hashing import hash_json
+from shared.refreshes import UNFINISHED, RefreshBusyError, read_jobs
 from shared.settings import LanguageModelSettings
 
 _SAMPLE = 200
+
+
+class NobodyDueError(ProfileError):
+    """By this policy there is nothing to write: no failure where a clock asks."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,37 @@ class Refresh:
     budget_usd: float | None = None
 
 
-def start_refresh(engine: Engine, refresh: Refresh, folder: Path, settings: LanguageModelSettings) -> str:
-    """Write the job down; its id. Raises RefreshError while one of the same name is at work: beat may send twice."""
+def start_refresh(
+    engine: Engine,
+    refresh: Refresh,
+    folder: Path,
+    settings: LanguageModelSettings,
+    origin: Mapping[str, Any] | None = None,
+) -> str:
+    """Write the job down; its id. Raises RefreshBusyError while one of the same name is at work: beat sends twice."""
+    for job in read_jobs(engine):
+        if job.name == refresh.name and job.status in UNFINISHED:
+            raise RefreshBusyError(
+                f"refresh {job.id[:8]} of {job.name} is still {job.status}; wait for it or cancel it."
+            )
+    return create_job(
+        engine,
+        refresh.name,
+        refresh.profiles,
+        freeze(engine, refresh, folder, settings),
+        budget_tokens=refresh.budget_tokens,
+        budget_usd=refresh.budget_usd,
+        origin=origin,
+    )
+
+
+def freeze(engine: Engine, refresh: Refresh, folder: Path, settings: LanguageModelSettings) -> Snapshot:
+    """Choose who is due, and keep their histories as they are now. Raises NobodyDueError where there is none."""
     if refresh.profiles.backend == IMPORTED:
         raise ProfileError(
             f"recipe {refresh.name} takes ready profiles from a file; a refresh asks a model: "
             "--set profiles.backend=openai (or vllm, template)."
         )
-    for job in read_jobs(engine):
-        if job.name == refresh.name and job.status in ALIVE:
-            raise RefreshError(f"refresh {job.id[:8]} of {job.name} is still {job.status}; wait for it or cancel it.")
     catalogue = Catalogue(refresh.items, refresh.profiles.attributes, refresh.profiles.item_text_chars)
     wishes = choose(
         _ages(refresh, catalogue, ProfileStore(engine), settings),
@@ -60,17 +86,9 @@ def start_refresh(engine: Engine, refresh: Refresh, folder: Path, settings: Lang
         refresh.profiles.max_history,
     )
     if not wishes:
-        raise ProfileError(f"nobody's profile is due by the policy {refresh.policy.name!r}; nothing was started.")
+        raise NobodyDueError(f"nobody's profile is due by the policy {refresh.policy.name!r}; nothing was started.")
     root = folder / "refresh" / f"{now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    snapshot = write_snapshot(root, wishes, refresh.items, refresh.profiles.chunk_users)
-    return create_job(
-        engine,
-        refresh.name,
-        refresh.profiles,
-        snapshot,
-        budget_tokens=refresh.budget_tokens,
-        budget_usd=refresh.budget_usd,
-    )
+    return write_snapshot(root, wishes, refresh.items, refresh.profiles.chunk_users)
 
 
 def _ages(

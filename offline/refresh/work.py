@@ -7,8 +7,8 @@ next worker asks only for what is missing.
 import logging
 import threading
 import traceback
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from sqlalchemy import Engine
@@ -60,6 +60,7 @@ class RefreshWorker:
         progress: Progress | None = None,
         patience_s: float = PATIENCE_S,
         open_backend: OpenBackend = open_backend,
+        before_look: Callable[[], object] = lambda: None,
     ) -> None:
         self._engine, self._settings, self._rules = engine, settings, rules or LeaseRules()
         self._progress, self._patience_s, self._open = progress or Silent(), patience_s, open_backend
@@ -68,6 +69,9 @@ class RefreshWorker:
         self.grace_s = 30.0  # for the answers in flight, when told to stop
         self._model: tuple[str, ProfileBackend] | None = None
         self._place: tuple[str, _Place] | None = None
+        self._before_look = before_look
+        # two locks make a fair turn: who waits holds the door, so the chunks of a long refresh cannot slip past
+        self._door, self._turn = threading.Lock(), threading.Lock()
 
     def __enter__(self) -> "RefreshWorker":
         return self
@@ -83,15 +87,34 @@ class RefreshWorker:
             self._model[1].close()
             self._model = None
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """While the block runs, another thread has this process's GPU: no chunk is in hand and no model is loaded."""
+        with self._my_turn():
+            if self.stopping.is_set():
+                raise StoreError("this worker was told to stop; another one will do it.")
+            self.close()
+            yield
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        with self._door:
+            self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
     def work_on(self, job_id: str | None = None) -> int:
         """Do chunks of one job, or of any, until none can be taken; how many were done."""
         n_done = 0
+        self._before_look()
         while not self.stopping.is_set():
-            take = partial(lease_chunk, self._engine, self.name, self._rules, job_id)
-            lease = patiently(take, self._patience_s)
-            if lease is None:
-                break
-            n_done += self._do(lease)
+            with self._my_turn():
+                lease = patiently(lambda: lease_chunk(self._engine, self.name, self._rules, job_id), self._patience_s)
+                if lease is None:
+                    break
+                n_done += self._do(lease)
         return n_done
 
     def work_forever(self, wake: threading.Event, poll_s: float) -> None:

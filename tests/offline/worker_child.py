@@ -42,7 +42,7 @@ def steps(mode: str) -> list[Step[Progress]]:
     second = {"kill-b": killed_once, "refuse-b": refused, "break-b": broken}.get(mode, work)
     return [
         Step("a", work),
-        Step("b", second, needs=("a",), queue="gpu", resumes=True),
+        Step("b", second, needs=("a",), queue="gpu-train", resumes=True),
         Step("c", work, needs=("b",)),
     ]
 
@@ -55,7 +55,7 @@ def main() -> None:
 
     app = make_app(redis_url, visibility_s=VISIBILITY_S)
     register(app, open_database(database_url), open_line, lambda line: line.path("c"))
-    run_worker(app, ["cpu", "gpu"])
+    run_worker(app, ["cpu", "gpu-train"])
 
 
 if __name__ == "__main__":

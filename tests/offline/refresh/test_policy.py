@@ -14,12 +14,13 @@ from offline.profiles.writing import Writing
 from offline.refresh.age import Age, ages, drift
 from offline.refresh.cost import Prices, TokenModel, calibrate, plan_policy, plan_storage
 from offline.refresh.policy import RefreshPolicy, choose, tokens_of
-from offline.refresh.start import Refresh, RefreshError, latest_question, start_refresh
+from offline.refresh.start import Refresh, latest_question, start_refresh
 from shared.db.migrate import upgrade
 from shared.db.models import now
 from shared.db.session import open_database
 from shared.errors import ProfileError
 from shared.profile_choices import edit_profile
+from shared.refreshes import RefreshError
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, catalogue, histories
 from tests.offline.refresh._factory import worker
 

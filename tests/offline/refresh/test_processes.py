@@ -15,12 +15,13 @@ from sqlalchemy import Engine
 
 from offline.child import Child, start_child
 from offline.profiles.config import ProfilesConfig
-from offline.refresh.jobs import JobStatus, create_job, read_job
+from offline.refresh.jobs import create_job
 from offline.refresh.messages import send_look
 from offline.tasks import make_app
 from shared.db.migrate import upgrade
 from shared.db.models import Profile
 from shared.db.session import open_database, reading
+from shared.refreshes import JobStatus, read_job
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 from tests.offline.refresh._factory import snapshot
 from tests.postgres import Server

@@ -14,21 +14,13 @@ from sqlalchemy import Engine
 from offline.profiles.backends._base import Prompt, Reply
 from offline.profiles.report import ProfilesReport
 from offline.refresh import leases
-from offline.refresh.jobs import (
-    RefreshError,
-    cancel_job,
-    dead_letters,
-    read_job,
-    read_jobs,
-    resume_job,
-    retry_job,
-    user_problems,
-)
+from offline.refresh.jobs import dead_letters, resume_job, retry_job
 from offline.refresh.leases import LeaseLostError, LeaseRules, end_chunk, lease_chunk, release_chunk
 from shared.db.migrate import upgrade
 from shared.db.models import Profile, RefreshChunk
 from shared.db.session import open_database, reading, transaction
 from shared.errors import ProfileError
+from shared.refreshes import RefreshError, cancel_job, read_job, read_jobs, user_problems
 from tests.offline.profiles._fakes import GOOD
 from tests.offline.refresh._factory import QUICK, job, snapshot, worker
 

@@ -23,12 +23,13 @@ def main() -> None:
     engine = open_database(database_url)
     with RefreshWorker(engine, settings, RULES, patience_s=30.0) as worker:
         if rest:
-            from offline.refresh.messages import serve_refreshes
+            from offline.refresh.messages import register_refreshes, serve_refreshes
             from offline.tasks import make_app
             from offline.worker import run_worker
 
             app = make_app(rest[0])
-            with serve_refreshes(app, worker, poll_s=float(rest[1])):
+            with serve_refreshes(worker, poll_s=float(rest[1])) as wake:
+                register_refreshes(app, wake, lambda _: None)
                 run_worker(app, ["gpu-llm"])
         else:
             signal.signal(signal.SIGTERM, lambda *_: worker.stopping.set())

@@ -1,0 +1,213 @@
+"""Refreshes as both sides see them: asked for over HTTP, read, called off. How one is done, only offline knows.
+
+What is asked for is a row of status `asked`; a worker freezes the histories and makes it a job with chunks. It names a
+refresh that was once started from the command line, so that no path and no recipe ever crosses HTTP.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from shared.db.models import CANCELLED, PENDING, RUNNING, RefreshChunk, RefreshJob, now
+from shared.db.session import reading, transaction
+from shared.errors import RetortError
+from shared.keys import DEFAULT_TENANT
+
+ASKED = "asked"
+ALIVE = (PENDING, RUNNING)
+UNFINISHED = (ASKED, *ALIVE)
+_RATE_OVER = timedelta(minutes=10)
+
+
+class RefreshError(RetortError):
+    """A refresh that does not exist or cannot do what was asked."""
+
+
+class RefreshBusyError(RefreshError):
+    """Another refresh of the same name is not finished yet."""
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One refresh, as read. Users: of finished chunks and of those in work; texts: written, reused, failed."""
+
+    id: str
+    name: str
+    status: str
+    n_users: int
+    n_chunks: int
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: str | None
+    budget_tokens: int | None
+    budget_usd: float | None
+    chunks: dict[str, int]
+    users_done: int
+    written: int
+    reused: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    users_per_s: float
+    owners: tuple[str, ...]
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the latest rate; None where nothing can be said."""
+        if self.status not in ALIVE or not self.users_per_s:
+            return None
+        return (self.n_users - self.users_done) / self.users_per_s
+
+
+def read_job(engine: Engine, reference: str, tenant: str | None = None) -> JobStatus:
+    """One refresh by its id or the start of it; tenant: only theirs."""
+    with reading(engine) as session:
+        return _status(session, find_job(session, reference, tenant))
+
+
+def read_jobs(engine: Engine, *, limit: int = 20, tenant: str = DEFAULT_TENANT) -> list[JobStatus]:
+    """The latest refreshes, newest first."""
+    query = sa.select(RefreshJob).filter_by(tenant=tenant).order_by(RefreshJob.created_at.desc(), RefreshJob.id)
+    with reading(engine) as session:
+        return [_status(session, job) for job in session.scalars(query.limit(limit))]
+
+
+def ask_refresh(
+    engine: Engine,
+    name: str,
+    asked: Mapping[str, Any],
+    *,
+    budget_tokens: int | None = None,
+    budget_usd: float | None = None,
+    tenant: str = DEFAULT_TENANT,
+) -> str:
+    """Ask for one more refresh like the latest of this name; its id. asked: policy, rules, user_ids, asked_by.
+
+    Raises RefreshError where none of this name was ever started by `retort refresh start`, or one is not finished.
+    """
+    with transaction(engine) as session:
+        query = sa.select(RefreshJob).filter_by(tenant=tenant, name=name).order_by(RefreshJob.created_at.desc())
+        jobs = session.scalars(query).all()
+        for job in jobs:
+            if job.status in UNFINISHED:
+                raise RefreshBusyError(
+                    f"refresh {job.id[:8]} of {name} is still {job.status}; wait for it or cancel it."
+                )
+        origin = next((job.spec["origin"] for job in jobs if job.spec.get("origin")), None)
+        if origin is None:
+            raise RefreshError(f"no refresh named {name!r} is known; start the first by `retort refresh start RECIPE`.")
+        spec = {"origin": origin, "asked": dict(asked)}
+        asked_for = RefreshJob(
+            id=uuid.uuid4().hex,
+            tenant=tenant,
+            name=name,
+            spec=spec,
+            status=ASKED,
+            n_users=0,
+            n_chunks=0,
+            budget_tokens=budget_tokens,
+            budget_usd=budget_usd,
+        )
+        session.add(asked_for)
+        return asked_for.id
+
+
+def cancel_job(engine: Engine, reference: str, tenant: str | None = None) -> str:
+    """Call a refresh off: workers stop at their next heartbeat and keep what they wrote. Its id."""
+    with transaction(engine) as session:
+        job = find_job(session, reference, tenant)
+        if job.status not in UNFINISHED:
+            raise RefreshError(f"refresh {job.id[:8]} is {job.status}; only one that waits or runs can be cancelled.")
+        job.status, job.ended_at = CANCELLED, now()
+        return job.id
+
+
+def user_problems(engine: Engine, reference: str) -> Counter[str]:
+    """Why single users have no profile, counted over the whole refresh."""
+    problems: Counter[str] = Counter()
+    with reading(engine) as session:
+        job = find_job(session, reference)
+        for (found,) in session.execute(sa.select(RefreshChunk.problems).filter_by(job_id=job.id)):
+            problems.update(found)
+    return problems
+
+
+def find_job(session: Session, reference: str, tenant: str | None = None) -> RefreshJob:
+    """The row behind an id or the start of one; tenant: only theirs."""
+    query = sa.select(RefreshJob).where(RefreshJob.id.startswith(reference, autoescape=True))
+    rows = session.scalars(query if tenant is None else query.filter_by(tenant=tenant)).all()
+    if len(rows) != 1:
+        raise RefreshError(f"{len(rows)} refreshes begin with {reference!r}; `retort refresh status` lists them.")
+    return rows[0]
+
+
+def _status(session: Session, job: RefreshJob) -> JobStatus:
+    sums = [
+        sa.func.coalesce(sa.func.sum(column), 0)
+        for column in (
+            RefreshChunk.done,
+            RefreshChunk.written,
+            RefreshChunk.reused,
+            RefreshChunk.failed,
+            RefreshChunk.prompt_tokens,
+            RefreshChunk.completion_tokens,
+            RefreshChunk.cost_usd,
+        )
+    ]
+    totals = tuple(session.execute(sa.select(*sums).where(RefreshChunk.job_id == job.id)).one())
+    done, written, reused, failed, prompt, completion, cost = totals
+    by_status = sa.select(RefreshChunk.status, sa.func.count()).filter_by(job_id=job.id).group_by(RefreshChunk.status)
+    owners = sa.select(RefreshChunk.owner).filter_by(job_id=job.id, status=RUNNING).distinct()
+    return JobStatus(
+        job.id,
+        job.name,
+        job.status,
+        job.n_users,
+        job.n_chunks,
+        job.created_at,
+        job.started_at,
+        job.ended_at,
+        job.error,
+        job.budget_tokens,
+        job.budget_usd,
+        dict(session.execute(by_status).all()),
+        int(done),
+        int(written),
+        int(reused),
+        int(failed),
+        int(prompt),
+        int(completion),
+        float(cost),
+        _rate(session, job),
+        tuple(sorted(owner for owner in session.scalars(owners) if owner)),
+    )
+
+
+def _rate(session: Session, job: RefreshJob) -> float:
+    """Users a second, of the last ten minutes in which anything ended."""
+    if job.started_at is None:
+        return 0.0
+    until = job.ended_at or moment(session)
+    since = max(job.started_at, until - _RATE_OVER)
+    recent = sa.select(sa.func.sum(RefreshChunk.done)).filter_by(job_id=job.id)
+    heard = sa.func.coalesce(RefreshChunk.ended_at, RefreshChunk.heartbeat_at) >= since
+    users = session.execute(recent.where(heard)).scalar_one() or 0
+    seconds = (until - since).total_seconds()
+    return int(users) / seconds if seconds > 0 else 0.0
+
+
+def moment(session: Session) -> datetime:
+    """The database's time; SQLite lives on this machine, and its own clock knows only seconds."""
+    if session.get_bind().dialect.name != "postgresql":
+        return now()
+    at: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return at
