@@ -21,16 +21,16 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Arm:
-    """One run: what it is called in the table, where it stands on the x-axis, and what came out."""
+    """One way to train: what it is called in the table, where it stands on the x-axis, what came out by seed."""
 
     name: str
     x: float
-    outcome: Outcome
+    outcomes: tuple[Outcome, ...]
 
     @property
-    def per_user(self) -> pl.DataFrame:
-        """user_id, rank, history_length of each test case."""
-        return pl.read_parquet(self.outcome.per_user)
+    def per_user(self) -> list[pl.DataFrame]:
+        """user_id, rank, history_length of each test case; one frame for each seed."""
+        return [pl.read_parquet(outcome.per_user) for outcome in self.outcomes]
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,19 @@ class Arms:
     out: Path
     overrides: list[str]
     progress: Progress
+    seeds: tuple[int, ...] = (0,)
 
     def run(self, name: str, x: float, more: Sequence[str] = (), *, plain: bool = False) -> Arm:
         """One arm: the recipe with more keys set, or the same without its teacher."""
-        recipe = load_recipe(self.reference, [*self.overrides, *more])
+        return Arm(name, x, tuple(self._run_seed(name, seed, more, plain) for seed in self.seeds))
+
+    def _run_seed(self, name: str, seed: int, more: Sequence[str], plain: bool) -> Outcome:
+        recipe = load_recipe(self.reference, [*self.overrides, *more, f"training.seed={seed}"])
         if recipe.is_plain:
             raise RecipeError(f"recipe {recipe.name} has no teacher; experiments about profiles want one that has.")
         chosen = recipe.plain() if plain else recipe
-        self.progress.say(f"── {name}")
-        context = context_of(chosen, self.data, self._engine(), self.progress)
-        return Arm(name, x, run_line(open_line(context, self.out)))
+        self.progress.say(f"── {name}, seed {seed}")
+        return run_line(open_line(context_of(chosen, self.data, self._engine(), self.progress), self.out))
 
     def recipe(self) -> Recipe:
         """As the arms start from."""
@@ -65,12 +68,15 @@ def against(plain: Arm, arm: Arm, users: pl.DataFrame | None = None) -> dict[str
     """One row of a table: the arm beside the plain run, with the paired interval. users: only their cases."""
     first, second = plain.per_user, arm.per_user
     if users is not None:
-        first, second = (frame.join(users, on="user_id", how="semi") for frame in (first, second))
-    found = compare([first], [second], METRIC, resamples=_RESAMPLES)
+        first, second = (
+            [frame.join(users, on="user_id", how="semi") for frame in frames] for frames in (first, second)
+        )
+    found = compare(first, second, METRIC, resamples=_RESAMPLES)
     return {
         "arm": arm.name,
         "x": arm.x,
         "users": found.users,
+        "seeds": found.seeds,
         f"plain {METRIC}": found.a,
         METRIC: found.b,
         "gain": found.difference,

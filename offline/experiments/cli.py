@@ -11,33 +11,51 @@ _Data = Annotated[Path | None, typer.Option("--data", help="directory of the raw
 _Out = Annotated[Path, typer.Option("--out", help="run directory; finished arms in it are reused")]
 _To = Annotated[Path, typer.Option("--to", help="directory for the table and the picture")]
 _Set = Annotated[list[str] | None, typer.Option("--set", help="section.key=value")]
+_Seeds = Annotated[int, typer.Option(min=1, help="trainings of each arm; the interval then covers their luck too")]
 
 
 @app.command()
 def staleness(
-    recipe: _Recipe, data: _Data = None, out: _Out = Path("runs"), to: _To = Path("experiments"), overrides: _Set = None
+    recipe: _Recipe,
+    data: _Data = None,
+    out: _Out = Path("runs"),
+    to: _To = Path("experiments"),
+    overrides: _Set = None,
+    seeds: _Seeds = 1,
 ) -> None:
     """Accuracy when profiles saw only 100, 90, 75, 50, 25 % of each history."""
-    _run("staleness", recipe, data, out, to, overrides)
+    _run("staleness", recipe, data, out, to, overrides, seeds)
 
 
 @app.command()
 def coldstart(
-    recipe: _Recipe, data: _Data = None, out: _Out = Path("runs"), to: _To = Path("experiments"), overrides: _Set = None
+    recipe: _Recipe,
+    data: _Data = None,
+    out: _Out = Path("runs"),
+    to: _To = Path("experiments"),
+    overrides: _Set = None,
+    seeds: _Seeds = 1,
 ) -> None:
     """Gain by length of the history."""
-    _run("coldstart", recipe, data, out, to, overrides)
+    _run("coldstart", recipe, data, out, to, overrides, seeds)
 
 
 @app.command()
 def robustness(
-    recipe: _Recipe, data: _Data = None, out: _Out = Path("runs"), to: _To = Path("experiments"), overrides: _Set = None
+    recipe: _Recipe,
+    data: _Data = None,
+    out: _Out = Path("runs"),
+    to: _To = Path("experiments"),
+    overrides: _Set = None,
+    seeds: _Seeds = 1,
 ) -> None:
     """Accuracy when a share of the profiles is somebody else's, or nonsense."""
-    _run("robustness", recipe, data, out, to, overrides)
+    _run("robustness", recipe, data, out, to, overrides, seeds)
 
 
-def _run(name: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: list[str] | None) -> None:
+def _run(
+    name: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: list[str] | None, seeds: int
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -46,7 +64,9 @@ def _run(name: str, recipe: str, data: Path | None, out: Path, to: Path, overrid
     from offline.terminal import TerminalProgress
 
     with TerminalProgress() as progress:
-        rows, table, picture = EXPERIMENTS[name](Arms(recipe, data, out, overrides or [], progress), to)
+        rows, table, picture = EXPERIMENTS[name](
+            Arms(recipe, data, out, overrides or [], progress, tuple(range(seeds))), to
+        )
     shown = Table(*rows[0], title=f"{name} of {recipe}")
     for row in rows:
         shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))

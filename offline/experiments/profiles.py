@@ -28,7 +28,7 @@ def staleness(arms: Arms, folder: Path, shares: tuple[float, ...] = SHARES) -> K
 def coldstart(arms: Arms, folder: Path, lengths: tuple[int, ...] = LENGTHS) -> Kept:
     """The gain by the length of the history that the student answers from."""
     plain, taught = arms.run("plain", 0.0, plain=True), arms.run("profiles", 0.0)
-    users = plain.per_user.select("user_id", "history_length")
+    users = plain.per_user[0].select("user_id", "history_length")
     rows = []
     for low, high in pairwise(lengths):
         some = users.filter((pl.col("history_length") >= low) & (pl.col("history_length") < high))
@@ -36,7 +36,7 @@ def coldstart(arms: Arms, folder: Path, lengths: tuple[int, ...] = LENGTHS) -> K
             continue
         last = f"{high - 1}" if high < lengths[-1] else "more"
         middle = float(some["history_length"].cast(pl.Float64).median() or low)  # type: ignore[arg-type]
-        rows.append(against(plain, Arm(f"profiles: {low} to {last}", middle, taught.outcome), some))
+        rows.append(against(plain, Arm(f"profiles: {low} to {last}", middle, taught.outcomes), some))
     return rows, *keep(folder, "coldstart", rows, "length of the history (median of the group)")
 
 

@@ -31,7 +31,7 @@ class MadeUpArms(Arms):
         path = self.out / f"{name.replace(' ', '-').replace('%', '')}.parquet"
         ids = [f"u{n}" for n in range(N_USERS)]
         pl.DataFrame({"user_id": ids, "rank": ranks, "history_length": lengths}).write_parquet(path)
-        return Arm(name, x, Outcome(self.out, {}, {}, {}, {}, path))
+        return Arm(name, x, (Outcome(self.out, {}, {}, {}, {}, path),))
 
 
 @pytest.fixture
