@@ -9,7 +9,7 @@ is a plain run: it needs no profiles, no encoder and no teacher.
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -64,6 +64,11 @@ class Recipe:
     evaluation: EvaluationConfig
 
     @property
+    def finds_epochs(self) -> bool:
+        """Whether a held training is part of the run: it is the run, or it finds the refit's epochs."""
+        return self.protocol == "held" or self.training.refit_epochs is None
+
+    @property
     def is_plain(self) -> bool:
         """Whether nothing but the interactions teaches the student."""
         return not self.objectives
@@ -103,11 +108,23 @@ def shipped_recipes() -> dict[str, Path]:
 
 def load_recipe(reference: str, overrides: Iterable[str] = ()) -> Recipe:
     """A recipe by its shipped name or its path, with `key.path=value` overrides."""
-    path = _find(reference, Path.cwd())
-    raw = _read(path, ())
+    name, raw = read_recipe(reference, Path.cwd())
     for override in overrides:
         raw = _overridden(raw, override)
-    return parse_recipe(path.stem, raw)
+    return parse_recipe(name, raw)
+
+
+def read_recipe(reference: str, beside: Path) -> tuple[str, dict[str, Any]]:
+    """A recipe's name and what is written in it, after `extends`; a relative path starts at `beside`."""
+    path = _find(reference, beside)
+    return path.stem, _read(path, ())
+
+
+def with_keys(raw: dict[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with values set by dotted keys, such as `student.dropout` or `objectives.0.weight`."""
+    for key, value in keys.items():
+        raw = _with(raw, key.split("."), value, f"{key}={value}")
+    return raw
 
 
 def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
@@ -119,10 +136,13 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
         section: parse_section(kind, _table(raw, section), section) for section, kind in _SECTIONS.items()
     }
     student_name, student = _student(_table(raw, "student"))
+    protocol = _protocol(raw.get("protocol", "held"))
+    if protocol == "held" and sections["training"].refit_epochs is not None:
+        raise RecipeError('[training] refit_epochs is for protocol = "refit" alone; remove it, or change the protocol.')
     return Recipe(
         name=name,
         raw=raw,
-        protocol=_protocol(raw.get("protocol", "held")),
+        protocol=protocol,
         student_name=student_name,
         student=student,
         objectives=_objectives(raw.get("objectives", [])),

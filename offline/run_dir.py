@@ -45,6 +45,12 @@ class Finished:
     output: str
     skipped: bool
 
+    @property
+    def seconds(self) -> float:
+        """How long it took when it was done, as its receipt says."""
+        receipt = _read_receipt(self.path)
+        return float(receipt["seconds"]) if receipt else 0.0
+
 
 @dataclass(frozen=True)
 class RunDir:

@@ -69,6 +69,9 @@ class SplitConfig(Section):
         "keep", description="targets unseen in train: sure misses, or left out"
     )
     max_history: int | None = Field(None, ge=1, description="latest events kept in a case's history; unset: all")
+    train_share: float = Field(
+        1.0, gt=0, le=1, description="oldest share of each user's train events that is trained on; questions stay whole"
+    )
     quantile: float = Field(0.9, gt=0, lt=1, description="global_time: share of interactions before the cut")
     target: Literal["last", "successive", "random"] = Field("last", description="global_time: which events are asked")
     validation: Literal["user", "time"] = Field("user", description="global_time: where validation cases come from")
@@ -164,6 +167,9 @@ def _targets(
 
 def _build(events: EventArrays, asked: _Asked, config: SplitConfig, protocol: Protocol) -> Split:
     train_ends = asked.held_ends if protocol == "held" else asked.refit_ends
+    if config.train_share < 1:
+        n_kept = np.ceil((train_ends - events.starts) * config.train_share)
+        train_ends = events.starts + n_kept.astype(np.int64)
     in_train = np.arange(len(events.items)) < train_ends[events.users]
     if not in_train.any():
         raise DataError("train is empty under this [split]; lower min_history or raise the quantile.")

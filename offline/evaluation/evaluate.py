@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from offline.config import Section
-from offline.data.split import Cases, Split
+from offline.data.split import Cases, Split, train_popularity
 from offline.evaluation import metrics
 from offline.progress import Progress, track
 from shared.schema import PAD
@@ -34,6 +34,7 @@ class EvaluationConfig(Section):
 
     k: tuple[int, ...] = (10, 5, 20)
     hide_seen: bool = True
+    last_items: int | None = Field(None, ge=1, description="the student reads so many latest items; unset: all")
     subsets: tuple[str, ...] = Field((), description="boolean columns of the users table; each is reported too")
 
 
@@ -90,7 +91,9 @@ def evaluate(ranker: Ranker, cases: Cases, config: EvaluationConfig, progress: P
     for rows in track(groups, what, progress):
         histories = [cases.histories[int(row)] for row in rows]
         hidden = histories if config.hide_seen else [np.empty(0, np.int64)] * len(rows)
-        items_UK[rows] = ranker.top_k(histories, k, hidden, cases.users[rows])
+        # what is seen stays hidden, even where only its end is read
+        read = [history[-config.last_items :] for history in histories] if config.last_items else histories
+        items_UK[rows] = ranker.top_k(read, k, hidden, cases.users[rows])
     return Evaluation(items_UK, metrics.ranks_in_lists(items_UK, cases.targets))
 
 
@@ -143,12 +146,20 @@ def _bins(name: str, values: IntArray, edges: tuple[int, ...]) -> dict[str, NDAr
     return bins
 
 
-def per_user(evaluation: Evaluation, cases: Cases, split: Split) -> pl.DataFrame:
-    """One row a case: user_id, rank; what `retort compare` pairs two runs by."""
+def per_user(
+    evaluation: Evaluation, cases: Cases, split: Split, subsets: Mapping[str, NDArray[np.bool_]] | None = None
+) -> pl.DataFrame:
+    """One row a case: user_id, rank; what `retort compare` pairs two runs by, and what slices are cut by.
+
+    target_popularity: the target's train events. train_length: the user's. subsets: name → (n_users,) bool.
+    """
     return pl.DataFrame(
         {
             "user_id": [split.user_ids[user] for user in cases.users],
             "rank": evaluation.ranks_U,
             "history_length": cases.histories.lengths,
+            "train_length": split.train.lengths[cases.users],
+            "target_popularity": train_popularity(split)[cases.targets],
         }
+        | {f"subset {name}": flags[cases.users] for name, flags in (subsets or {}).items()}
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="What profiles are worth, measured: tables and pictures.", no_args_is_help=True)
+app = typer.Typer(help="What knowledge is worth, measured: tables, pictures and verdicts.", no_args_is_help=True)
 _Recipe = Annotated[str, typer.Argument(help="a recipe with a teacher")]
 _Data = Annotated[Path | None, typer.Option("--data", help="directory of the raw files")]
 _Out = Annotated[Path, typer.Option("--out", help="run directory; finished arms in it are reused")]
@@ -51,6 +51,21 @@ def robustness(
 ) -> None:
     """Accuracy when a share of the profiles is somebody else's, or nonsense."""
     _run("robustness", recipe, data, out, to, overrides, seeds)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="an experiment file: arms, students, seeds, search")],
+    data: _Data = None,
+    out: _Out = Path("runs"),
+    workers: Annotated[int, typer.Option(min=1, help="processes on this machine, one thread each")] = 1,
+    only: Annotated[str | None, typer.Option(help="these arms alone, separated by commas")] = None,
+    again: Annotated[bool, typer.Option("--again", help="do anew what is done already")] = False,
+) -> None:
+    """Do a grid of arms, students and seeds; the same command goes on where it was interrupted."""
+    from offline.commands.experiment import run_experiment
+
+    typer.echo(run_experiment(file, data, out, workers, only, again=again))
 
 
 def _run(

@@ -60,7 +60,7 @@ def evaluate_step(line: Line[Context], work: Path) -> None:
     popular = evaluate(
         PopularityRanker(train_popularity(split)), split.test, config, context.progress, "scoring popularity"
     )
-    subsets = _subsets(tables, split, config.subsets)
+    subsets = subsets_of(tables, split, config.subsets)
     said = {
         "protocol": recipe.protocol,
         "seen_hidden": config.hide_seen,
@@ -68,18 +68,26 @@ def evaluate_step(line: Line[Context], work: Path) -> None:
         "cold_targets": _cold(split.test),
         "test": summarise(test, config, n_items),
         "slices": slices(test, split.test, split, config, subsets),
-        "validation": orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["validation"],
+        "validation": _validation(line),
         "baselines": {"popularity": summarise(popular, config, n_items)},
     }
     (work / METRICS_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
-    per_user(test, split.test, split).write_parquet(work / USERS_FILE)
+    per_user(test, split.test, split, subsets).write_parquet(work / USERS_FILE)
+
+
+def _validation(line: Line[Context]) -> dict[str, float]:
+    """What the held training found; nothing where a refit was told its epochs."""
+    if "train" not in line.steps:
+        return {}
+    said: dict[str, float] = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["validation"]
+    return said
 
 
 def _cold(cases: Cases) -> int:
     return int((cases.targets == 0).sum())
 
 
-def _subsets(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str, Any]:
+def subsets_of(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str, Any]:
     """name → (n_users,) bool, joined to the split's users by id; a user without a flag is outside."""
     if not names:
         return {}

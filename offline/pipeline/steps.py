@@ -70,7 +70,9 @@ def _lists(recipe: Recipe) -> list[Step[Context]]:
     said = recipe.as_json()["teacher"]
     shaped = {key: said[key] for key in ("lists", "item_control", "seed", config.lists)}
     items, code = (("items",) if "items" in knowledge else ()), ("offline.teachers",)
-    steps = [Step("lists", lists.lists_step, ("split", *items), shaped, code, queue="gpu-train")]
+    steps = []
+    if recipe.finds_epochs:
+        steps.append(Step("lists", lists.lists_step, ("split", *items), shaped, code, queue="gpu-train"))
     if recipe.protocol == "refit":
         steps.append(
             Step("lists_refit", lists.lists_refit_step, ("split_refit", *items), shaped, code, queue="gpu-train")
@@ -91,12 +93,13 @@ def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     made = ("lists",) if "lists" in recipe.knowledge() and recipe.teacher.makes_lists else ()
     sections = ("student", "training", "objectives", *(("teacher",) if recipe.knowledge() else ()))
     shaped = {section: said[section] for section in sections} | _given_lists(recipe, data_dir)
-    needs = ("split", *taught, *made)
-    steps = [
-        Step("train", train.train_step, needs, shaped, _TRAINING_CODE, queue="gpu-train", resumes=True),
-    ]
+    steps = []
+    if recipe.finds_epochs:
+        needs = ("split", *taught, *made)
+        steps.append(Step("train", train.train_step, needs, shaped, _TRAINING_CODE, queue="gpu-train", resumes=True))
     if recipe.protocol == "refit":
-        needs = ("split_refit", "train", *taught, *(f"{name}_refit" for name in made))
+        found = ("train",) if recipe.finds_epochs else ()
+        needs = ("split_refit", *found, *taught, *(f"{name}_refit" for name in made))
         steps.append(Step("refit", train.refit_step, needs, shaped, _TRAINING_CODE, queue="gpu-train", resumes=True))
     return steps
 
@@ -112,6 +115,7 @@ def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[Context]]:
     refit = recipe.protocol == "refit"
     weights, asked = ("refit", "split_refit") if refit else ("train", "split")
     splits = tuple(dict.fromkeys(("split", asked)))
+    found = ("train",) if recipe.finds_epochs else ()
     exporting = ("offline.export", "offline.students")
     measuring = ("offline.evaluation", "shared.scoring")
     sealing = ("offline.seal", "shared.bundle")
@@ -120,11 +124,11 @@ def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[Context]]:
         Step(
             "evaluate",
             deliver.evaluate_step,
-            ("data", *splits, "train", "export"),
+            ("data", *splits, *found, "export"),
             {"evaluation": said["evaluation"]},
             measuring,
         ),
-        Step("seal", deliver.seal_step, ("data", asked, "export", "evaluate", "train"), {"recipe": said}, sealing),
+        Step("seal", deliver.seal_step, ("data", asked, "export", "evaluate", *found), {"recipe": said}, sealing),
     ]
     if publish:
         steps.append(Step("publish", deliver.publish_step, ("seal",), kept=False))

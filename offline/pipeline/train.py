@@ -25,8 +25,10 @@ def train_step(line: Line[Context], work: Path) -> None:
 
 
 def refit_step(line: Line[Context], work: Path) -> None:
-    best_epoch = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["best_epoch"]
-    fitted = _fit(line, "split_refit", "lists_refit", work, best_epoch)
+    epochs = line.context.recipe.training.refit_epochs
+    if epochs is None:
+        epochs = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["best_epoch"]
+    fitted = _fit(line, "split_refit", "lists_refit", work, epochs)
     _write_training(work, fitted, {})
 
 

@@ -34,4 +34,7 @@ class TrainingConfig(Section):
     every_window: bool = Field(True, description="long histories in pieces; false: only the newest piece")
     patience: int = Field(10, ge=1, description="evaluations without a better validation NDCG@10 before stopping")
     evaluate_every: int = Field(1, ge=1, description="epochs")
+    refit_epochs: int | None = Field(
+        None, ge=1, description='protocol "refit": epochs, found before; unset: a held training finds them'
+    )
     seed: int = 0

@@ -1,0 +1,24 @@
+"""`retort experiment run` and `report`."""
+
+from pathlib import Path
+
+from offline.commands._opening import open_tables
+from offline.experiments.bench import here, processes, run_bench
+from offline.experiments.plan import read_plan
+from offline.experiments.work import Bench
+from offline.terminal import TerminalProgress
+from shared.settings import Settings
+
+
+def run_experiment(file: Path, data: Path | None, out: Path, workers: int, only: str | None, *, again: bool) -> Path:
+    """Do what the file declares; the folder with the records."""
+    bench = Bench(read_plan(file), data.absolute() if data else None, out)
+    arms = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
+    open_tables(Settings())  # once, before several processes would do it
+    with TerminalProgress() as progress:
+        if workers == 1:
+            run_bench(bench, progress, here(progress), 1, arms, again=again)
+        else:
+            with processes(workers) as submit:
+                run_bench(bench, progress, submit, workers, arms, again=again)
+    return bench.folder
