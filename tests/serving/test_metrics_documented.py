@@ -1,0 +1,30 @@
+"""Every metric has its line in the operations page, and every line its metric."""
+
+import re
+from pathlib import Path
+
+from serving.metrics import Metrics
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def exported() -> set[str]:
+    """Names as Prometheus shows them, without a histogram's parts."""
+    families = Metrics().registry.collect()
+    return {family.name + ("_total" if family.type == "counter" else "") for family in families}
+
+
+def explained() -> set[str]:
+    """Names in the first column of the page's table of metrics."""
+    rows = re.findall(r"^\|(.+?)\|.+\|.+\|$", PAGE.read_text(), re.MULTILINE)
+    return {name for first in rows for name in re.findall(r"`(retort_\w+)", first)}
+
+
+def test_each_exported_metric_is_explained_and_no_other() -> None:
+    assert exported() - explained() == set(), "add a line to docs/operations.md"
+    assert explained() - exported() == set(), "docs/operations.md explains what nobody exports"
+
+
+def test_the_faults_table_names_only_what_is_exported() -> None:
+    named = set(re.findall(r"`(retort_\w+)", PAGE.read_text()))
+    assert named <= exported(), "docs/operations.md names a metric that nobody exports"
