@@ -114,6 +114,18 @@ def status(
 
 
 @app.command()
+def bootstrap(
+    recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, a .toml file, or `none`")] = "demo",
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+) -> None:
+    """Where nothing serves yet: have workers make and publish a first bundle, and load its histories."""
+    from offline.commands.bootstrap import bootstrap as act
+
+    typer.echo(act(recipe, data, out))
+
+
+@app.command()
 def publish(
     bundle: Annotated[Path, typer.Argument(help="a sealed bundle's directory")],
     alias: Annotated[str | None, typer.Option(help="let this alias point to it at once")] = None,
