@@ -57,6 +57,9 @@ class Notes(Protocol):
     async def pending(self) -> list[Owner]:
         """Who is not wholly forgotten yet."""
 
+    async def drop_themes(self, owner: Owner) -> None:
+        """Forget the words that explanations are made with."""
+
 
 class MemoryNotes:
     """Notes of one process."""
@@ -72,6 +75,9 @@ class MemoryNotes:
 
     async def pending(self) -> list[Owner]:
         return [owner for owner, erasure in self._notes.items() if erasure.status == "pending"]
+
+    async def drop_themes(self, owner: Owner) -> None:
+        """There are none without Redis."""
 
 
 class RedisNotes:
@@ -104,6 +110,12 @@ class RedisNotes:
             raise StoreError(f"erasures could not be listed ({type(error).__name__}); is Redis up?") from error
         pairs = [name.decode().partition(SEPARATOR) for name in names]
         return [Owner(user_id, tenant) for tenant, _, user_id in pairs]
+
+    async def drop_themes(self, owner: Owner) -> None:
+        try:
+            await self._client.unlink(keys.themes(owner.tenant, owner.id))
+        except (RedisError, OSError) as error:
+            raise StoreError(f"themes could not be dropped ({type(error).__name__}); is Redis up?") from error
 
 
 class People:
@@ -156,6 +168,7 @@ class People:
 
     async def _go_on(self, owner: Owner, note: Erasure) -> Erasure:
         """One try at all that is left; the note says how far it came."""
+        await self.notes.drop_themes(owner)
         forgotten = await self._histories.forget(owner, note.requested_ms)
         if forgotten:
             note = replace(note, history=note.history + forgotten)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from serving.answers import Reason, Source
@@ -12,9 +12,11 @@ from serving.batching import Batcher
 from serving.breaker import Breaker
 from serving.metrics import Metrics
 from serving.requests import RecommendRequest
+from shared import keys
 from shared.errors import StoreError
 from shared.history import HistoryStore, Owner
 from shared.redis_history import Command, RedisHistory
+from shared.themes import Theme, read_themes
 
 REMEMBERED_EVENTS = 100
 REMEMBERED_OWNERS = 5_000
@@ -29,6 +31,7 @@ class Evidence:
     seen: Sequence[str]
     source: Source = Source.STUDENT
     reason: Reason | None = None
+    themes: Sequence[Theme] = ()
 
 
 class Memory:
@@ -102,6 +105,15 @@ class HistoryReader:
             raise StoreError(f"Redis refused a command ({answer}); see its log.") from answer
         return answer
 
+    async def themes(self, owner: Owner) -> tuple[Theme, ...]:
+        """What the user's profile is about; nothing where nobody wrote it or Redis is away: it only explains."""
+        if not isinstance(self.store, RedisHistory):
+            return ()
+        try:
+            return read_themes(await self.ask(("GET", keys.themes(owner.tenant, owner.id))))
+        except StoreError:
+            return ()
+
     async def _read(self, asked: list[Owner | Command]) -> list[Any]:
         started = time.perf_counter()
         owners = [one for one in asked if isinstance(one, Owner)]
@@ -133,7 +145,17 @@ class HistoryReader:
 
 
 async def gather(reader: HistoryReader, request: RecommendRequest, tenant: str) -> Evidence:
-    """The best history there is for this request: its own, the user's, the session's."""
+    """What is known for this request: the best history there is and, to explain with, the user's themes."""
+    if not request.explain or request.user_id is None:
+        return await _gather_history(reader, request, tenant)
+    evidence, themes = await asyncio.gather(
+        _gather_history(reader, request, tenant), reader.themes(Owner(request.user_id, tenant))
+    )
+    return replace(evidence, themes=themes)
+
+
+async def _gather_history(reader: HistoryReader, request: RecommendRequest, tenant: str) -> Evidence:
+    """Its own, the user's, the session's."""
     if request.history is not None:
         reason = None if request.history else Reason.EMPTY_HISTORY
         return Evidence(request.history, request.history, reason=reason)

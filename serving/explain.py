@@ -1,5 +1,8 @@
-"""Why an item is in the list, without asking any model: the nearest items of the history, by the student's vectors."""
+"""Why an item is in the list, without asking any model: the nearest items of the history, by the student's vectors, and
+the themes of the user's profile that the item carries."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,27 +10,36 @@ import numpy as np
 from serving.answers import Source
 from serving.catalogue import Catalogue
 from shared.sequences import IntArray
+from shared.themes import Theme
 
 _LOOK_BACK = 100
 _AT_MOST = 2
+_PARTS = re.compile(r"\s*(?:>|\|)\s*")  # as profiles take categories apart: a > b, a|b
 
 
 def explain(
-    catalogue: Catalogue, items: list[int], pinned: frozenset[int], history: IntArray, source: Source
+    catalogue: Catalogue,
+    items: list[int],
+    pinned: frozenset[int],
+    history: IntArray,
+    source: Source,
+    themes: Sequence[Theme] = (),
 ) -> list[dict[str, Any] | None]:
-    """One reason for each item."""
+    """One reason for each item; `themes` only where the item carries one."""
     recent = np.array(list(dict.fromkeys(history[::-1].tolist()))[:_LOOK_BACK], dtype=np.int64)
     units = catalogue.unit_vectors
     personal = source not in (Source.POPULAR, Source.POPULAR_SEGMENT) and units is not None and len(recent) > 0
     reasons: list[dict[str, Any] | None] = []
     for item in items:
         if item in pinned:
-            reasons.append({"kind": "pinned"})
+            reason: dict[str, Any] = {"kind": "pinned"}
         elif not personal:
-            reasons.append({"kind": "popular"})
+            reason = {"kind": "popular"}
         else:
             assert units is not None
-            reasons.append(_because(catalogue, units[recent] @ units[item], recent))
+            reason = _because(catalogue, units[recent] @ units[item], recent)
+        carried = _carried(catalogue, item, themes)
+        reasons.append({**reason, "themes": carried} if carried else reason)
     return reasons
 
 
@@ -38,3 +50,16 @@ def _because(catalogue: Catalogue, likeness: np.ndarray, recent: IntArray) -> di
         for place in nearest
     ]
     return {"kind": "like_your_history" if because else "fits_your_sequence", "because": because}
+
+
+def _carried(catalogue: Catalogue, item: int, themes: Sequence[Theme]) -> list[str]:
+    """The themes that are values of the item's own attributes, the strongest first."""
+    fields = catalogue.fields(item, [theme.attribute for theme in themes]) if themes else {}
+    words = {name: _words(value) for name, value in fields.items()}
+    return [theme.value for theme in themes if theme.value in words.get(theme.attribute, ())]
+
+
+def _words(value: Any) -> frozenset[str]:
+    if isinstance(value, str):
+        return frozenset(part.strip() for part in _PARTS.split(value))
+    return frozenset(value) if isinstance(value, list) else frozenset()

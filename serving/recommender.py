@@ -224,7 +224,7 @@ class _Case:
         if request.fields:
             answer.fields = [catalogue.fields(item, request.fields) for item in chosen.items]
         if request.explain:
-            answer.reasons = explain(catalogue, chosen.items, chosen.pinned, self.history, source)
+            answer.reasons = explain(catalogue, chosen.items, chosen.pinned, self.history, source, self.evidence.themes)
         return answer
 
 

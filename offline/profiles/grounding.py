@@ -105,6 +105,18 @@ class Grounder:
         filler = self._filler(text, known)
         return Grounding(claims, filler, _score(claims, filler))
 
+    def liked(self, text: str, events: Sequence[Event]) -> list[Facet]:
+        """Categories that a text speaks for and the history carries, those of most events first."""
+        known = _History(events) if events else None
+        if known is None or self._vocabulary.empty:
+            return []
+        found: dict[Facet, int] = {}
+        for start, end in _clauses(text):
+            for mention in self._vocabulary.mentions(text[start:end]):
+                if not _AGAINST.search(text[start : start + mention.start]):
+                    found |= {facet: known.count(facet) for facet in mention.facets if known.count(facet)}
+        return sorted(found, key=lambda facet: (-found[facet], facet))
+
     def _claims(self, text: str, known: "_History") -> Iterator[Claim]:
         for start, end in _clauses(text):
             for mention in self._vocabulary.mentions(text[start:end]):

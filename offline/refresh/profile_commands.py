@@ -2,17 +2,25 @@
 
 from pathlib import Path
 
+import polars as pl
 from rich.console import Console
 
 from offline.commands._opening import line_of, open_tables
 from offline.data.load import load_saved
 from offline.data.split_store import load_split
+from offline.embedded import running_redis
+from offline.pipeline.context import PROFILES_FILE
 from offline.profiles.batch_files import batch_round
-from offline.profiles.history import user_histories
+from offline.profiles.history import Catalogue, user_histories
 from offline.profiles.store import ProfileStore
+from offline.profiles.themes import texts_by_user, themes_of
 from offline.terminal import TerminalProgress
+from shared.errors import StoreError
 from shared.profile_choices import edit_profile, erase_profile, pin_profile, release_profile, view_profile
 from shared.settings import Settings
+from shared.themes import write_themes
+
+_DAY_S = 86_400
 
 
 def run_round(
@@ -45,6 +53,28 @@ def run_round(
     if not done.n_waiting:
         return f"{stored}; nothing is left to ask"
     return f"{stored}; {done.n_waiting} prompts wait in {', '.join(map(str, done.files))}"
+
+
+def publish_themes(reference: str, data: Path | None, out: Path, overrides: list[str], days: int) -> str:
+    """Write the themes of a run's profiles into serving's Redis; one sentence."""
+    settings = Settings()
+    redis_url = settings.histories_url or running_redis(settings.retort_home)
+    if redis_url is None:
+        raise StoreError("themes live in serving's Redis: set REDIS_URL (or HISTORIES_REDIS_URL) to it.")
+    with TerminalProgress() as progress:
+        line = line_of(reference, data, out, overrides, progress)
+        tables, split = load_saved(line.path("data")), load_split(line.path("split"))
+        config = line.context.recipe.profiles
+        profiles = pl.read_parquet(line.path("profiles") / PROFILES_FILE)
+        users = themes_of(
+            user_histories(split, tables.interactions),
+            texts_by_user(profiles),
+            Catalogue(tables.items, config.attributes),
+            ProfileStore(line.context.engine),
+            config.max_history,
+        )
+        n_users = write_themes(redis_url, users, ttl_s=days * _DAY_S)
+    return f"{n_users} users have themes for {days} days"
 
 
 def show_profile(user_id: str) -> None:

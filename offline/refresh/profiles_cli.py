@@ -88,6 +88,20 @@ def release(user_id: _User) -> None:
     typer.echo(act(user_id))
 
 
+@app.command("publish-themes")
+def publish_themes(
+    recipe: _Recipe,
+    data: _Data = None,
+    out: _Out = Path("runs"),
+    overrides: _Set = None,
+    days: Annotated[int, typer.Option(min=1, help="days until they expire, unless written again")] = 90,
+) -> None:
+    """Leave a few theme words of each profile in serving's Redis; missing profiles are written first."""
+    from offline.refresh.profile_commands import publish_themes as act
+
+    typer.echo(act(recipe, data, out, overrides or [], days))
+
+
 def plan(
     recipe: _Recipe,
     users: Annotated[int, typer.Option(help="how many users")],

@@ -46,6 +46,7 @@ class Known(BaseModel):
     request_id: str
     events: list[HistoryEntry] = Field(description="the history that answers are made from")
     profiles: list[ProfileText]
+    themes: list[str] = Field(description="words of the profile that explanations are made with")
     stored: Stored | None = Field(description="null where serving has no database")
 
 

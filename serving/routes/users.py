@@ -94,11 +94,13 @@ def _add_known(routes: APIRouter, services: Services) -> None:
         with _store():
             entries = await services.histories.entries(owner)
             stored = await services.people.stored(owner)
+        themes = await services.reader.themes(owner)
         values = dict(stored or {})
         return Known(
             request_id=request.state.request_id,
             events=_listed(entries),
             profiles=values.pop("profiles", []),
+            themes=[theme.value for theme in themes],
             stored=values or None,
         )
 
