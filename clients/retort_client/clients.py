@@ -1,49 +1,62 @@
-"""The two clients: one set of calls, described once, carried out by httpx with or without waiting."""
+"""The two clients: the calls of `calls.py`, carried out by httpx with or without waiting."""
 
 import asyncio
+import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
-from urllib.parse import quote
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from uuid import uuid4
 
 import httpx
 
-from .models import Accepted, Event, Recommendation, RetortProblem
+from . import calls
+from .calls import Call
+from .models import RetortProblem
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 
 
-@dataclass(frozen=True)
-class _Call(Generic[R]):
-    """One request and how to read its answer. All calls are safe to repeat: events carry their ids."""
+class _Method(Generic[P, R]):
+    """A call's description as a method: answering in the one client, to be awaited in the other."""
 
-    method: str
-    path: str
-    read: Callable[[Any], R]
-    body: Any = None
-    query: Mapping[str, Any] = field(default_factory=dict)
+    def __init__(self, describe: Callable[P, Call[R]]) -> None:
+        self._describe = describe
+
+    @overload
+    def __get__(self, client: None, owner: type[Any]) -> Callable[P, Call[R]]: ...
+    @overload
+    def __get__(self, client: "RetortClient", owner: type[Any]) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, client: "AsyncRetortClient", owner: type[Any]) -> Callable[P, Awaitable[R]]: ...
+
+    def __get__(self, client: Any, owner: type[Any]) -> Callable[P, Any]:
+        describe = self._describe
+        if client is None:
+            return describe
+
+        @functools.wraps(describe)
+        def method(*args: P.args, **named: P.kwargs) -> Any:
+            return client._do(describe(*args, **named))
+
+        return method
 
 
-def _recommend(request: Mapping[str, Any]) -> _Call[Recommendation]:
-    said = {name: value for name, value in request.items() if value is not None}
-    return _Call("POST", "/recommend", Recommendation.read, said)
+class _Calls:
+    """What both clients can do."""
 
-
-def _similar(item_id: str, k: int, exclude: Sequence[str]) -> _Call[Recommendation]:
-    query = {"k": k, "exclude": list(exclude)}
-    return _Call("GET", f"/similar/{quote(item_id, safe='')}", Recommendation.read, query=query)
-
-
-def _send(events: Iterable[Event]) -> _Call[Accepted]:
-    return _Call("POST", "/events", lambda answer: Accepted(**answer), [event.document() for event in events])
-
-
-def _user(method: str, user_id: str, tail: str = "", body: Any = None) -> _Call[dict[str, Any]]:
-    return _Call(method, f"/users/{quote(user_id, safe='')}{tail}", lambda answer: dict(answer), body)
+    recommend = _Method(calls.recommend)
+    similar = _Method(calls.similar)
+    send = _Method(calls.send)
+    history = _Method(calls.history)
+    merge = _Method(calls.merge)
+    known = _Method(calls.known)
+    erase = _Method(calls.erase)
+    erasure = _Method(calls.erasure)
 
 
 @dataclass(frozen=True)
@@ -53,16 +66,24 @@ class _Policy:
     retries: int
     longest_wait_s: float
 
-    def wait_s(self, attempt: int, problem: RetortProblem | None) -> float | None:
-        """Seconds to wait before the next attempt; None: give up."""
-        if attempt >= self.retries or (problem is not None and problem.status not in _TRY_AGAIN):
-            return None
+    def wait_s(self, attempt: int, error: Exception) -> float:
+        """Seconds to wait before the next attempt; raises the error again where there is none."""
+        problem = error if isinstance(error, RetortProblem) else None
         asked = problem.retry_after_s if problem is not None else None
         wait = asked if asked is not None else 0.1 * 2**attempt
-        return wait if wait <= self.longest_wait_s else None
+        hopeless = problem is not None and problem.status not in _TRY_AGAIN
+        if hopeless or attempt >= self.retries or wait > self.longest_wait_s:
+            raise error
+        return wait
 
 
-def _read(call: _Call[R], response: httpx.Response) -> R:
+def _request(http: Callable[Concatenate[str, str, ...], R], call: Call[Any]) -> Callable[[], R]:
+    """The request, as often as it is asked for: the same body and the same id."""
+    headers = {"x-request-id": uuid4().hex}
+    return lambda: http(call.method, call.path, json=call.body, params=dict(call.query), headers=headers)
+
+
+def _read(call: Call[R], response: httpx.Response) -> R:
     if response.is_success:
         return call.read(response.json())
     try:
@@ -79,7 +100,7 @@ def _options(base_url: str, api_key: str | None, timeout_s: float) -> dict[str, 
     return {"base_url": base_url, "headers": headers, "timeout": timeout_s}
 
 
-class RetortClient:
+class RetortClient(_Calls):
     """Calls a server and waits. Thread-safe; keep one and share it."""
 
     def __init__(
@@ -95,36 +116,6 @@ class RetortClient:
         self._http = httpx.Client(transport=transport, **_options(base_url, api_key, timeout_s))
         self._policy = _Policy(retries, longest_wait_s)
 
-    def recommend(
-        self, user_id: str | None = None, *, history: Sequence[str] | None = None, k: int = 10, **more: Any
-    ) -> Recommendation:
-        """Ranked items; `more` is anything that the server's `RecommendRequest` knows."""
-        return self._do(_recommend({"user_id": user_id, "history": history, "k": k, **more}))
-
-    def similar(self, item_id: str, k: int = 10, exclude: Sequence[str] = ()) -> Recommendation:
-        """Items like this one."""
-        return self._do(_similar(item_id, k, exclude))
-
-    def send(self, events: Iterable[Event]) -> Accepted:
-        """Tell what happened; the next answer knows it."""
-        return self._do(_send(events))
-
-    def history(self, user_id: str) -> list[dict[str, Any]]:
-        """The stored events, oldest first."""
-        return list(self._do(_user("GET", user_id, "/history"))["events"])
-
-    def merge(self, user_id: str, *, session_id: str) -> int:
-        """Move a guest's history into the user's; returns how many events were new."""
-        return int(self._do(_user("POST", user_id, "/merge", {"session_id": session_id}))["moved"])
-
-    def known(self, user_id: str) -> dict[str, Any]:
-        """Everything that the server knows of the user."""
-        return self._do(_user("GET", user_id))
-
-    def erase(self, user_id: str) -> dict[str, Any]:
-        """Forget everything; the answer says how far it is."""
-        return self._do(_user("DELETE", user_id))
-
     def close(self) -> None:
         self._http.close()
 
@@ -134,21 +125,18 @@ class RetortClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _do(self, call: _Call[R]) -> R:
-        attempt = 0
+    def _do(self, call: Call[R]) -> R:
+        ask, attempt = _request(self._http.request, call), 0
         while True:
             try:
-                response = self._http.request(call.method, call.path, json=call.body, params=dict(call.query))
-                return _read(call, response)
+                return _read(call, ask())
             except (RetortProblem, httpx.TransportError) as error:
-                wait_s = self._policy.wait_s(attempt, error if isinstance(error, RetortProblem) else None)
-                if wait_s is None:
-                    raise
+                wait_s = self._policy.wait_s(attempt, error)
             time.sleep(wait_s)
             attempt += 1
 
 
-class AsyncRetortClient:
+class AsyncRetortClient(_Calls):
     """The same calls, to be awaited."""
 
     def __init__(
@@ -164,36 +152,6 @@ class AsyncRetortClient:
         self._http = httpx.AsyncClient(transport=transport, **_options(base_url, api_key, timeout_s))
         self._policy = _Policy(retries, longest_wait_s)
 
-    async def recommend(
-        self, user_id: str | None = None, *, history: Sequence[str] | None = None, k: int = 10, **more: Any
-    ) -> Recommendation:
-        """Ranked items; `more` is anything that the server's `RecommendRequest` knows."""
-        return await self._do(_recommend({"user_id": user_id, "history": history, "k": k, **more}))
-
-    async def similar(self, item_id: str, k: int = 10, exclude: Sequence[str] = ()) -> Recommendation:
-        """Items like this one."""
-        return await self._do(_similar(item_id, k, exclude))
-
-    async def send(self, events: Iterable[Event]) -> Accepted:
-        """Tell what happened; the next answer knows it."""
-        return await self._do(_send(events))
-
-    async def history(self, user_id: str) -> list[dict[str, Any]]:
-        """The stored events, oldest first."""
-        return list((await self._do(_user("GET", user_id, "/history")))["events"])
-
-    async def merge(self, user_id: str, *, session_id: str) -> int:
-        """Move a guest's history into the user's; returns how many events were new."""
-        return int((await self._do(_user("POST", user_id, "/merge", {"session_id": session_id})))["moved"])
-
-    async def known(self, user_id: str) -> dict[str, Any]:
-        """Everything that the server knows of the user."""
-        return await self._do(_user("GET", user_id))
-
-    async def erase(self, user_id: str) -> dict[str, Any]:
-        """Forget everything; the answer says how far it is."""
-        return await self._do(_user("DELETE", user_id))
-
     async def close(self) -> None:
         await self._http.aclose()
 
@@ -203,15 +161,12 @@ class AsyncRetortClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _do(self, call: _Call[R]) -> R:
-        attempt = 0
+    async def _do(self, call: Call[R]) -> R:
+        ask, attempt = _request(self._http.request, call), 0
         while True:
             try:
-                response = await self._http.request(call.method, call.path, json=call.body, params=dict(call.query))
-                return _read(call, response)
+                return _read(call, await ask())
             except (RetortProblem, httpx.TransportError) as error:
-                wait_s = self._policy.wait_s(attempt, error if isinstance(error, RetortProblem) else None)
-                if wait_s is None:
-                    raise
+                wait_s = self._policy.wait_s(attempt, error)
             await asyncio.sleep(wait_s)
             attempt += 1

@@ -1,10 +1,28 @@
 """What is sent and what comes back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
+
+D = TypeVar("D")
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Adds to (boost) or takes from (bury) the score of whatever passes a filter; 0.7 doubles the odds."""
+
+    filter: Mapping[str, Any]
+    by: float
+
+
+@dataclass(frozen=True)
+class Pin:
+    """An item at a place, 1 is the first."""
+
+    item_id: str
+    position: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,7 @@ class Recommendation:
     model: dict[str, str] | None
     experiment: dict[str, str] | None
     next: str | None
+    impression: str | None = None
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
@@ -38,7 +57,7 @@ class Recommendation:
             for one in document["items"]
         )
         names = ("request_id", "source", "fallback_reason", "model", "experiment", "next")
-        return cls(items=items, **{name: document[name] for name in names})
+        return cls(items=items, impression=document.get("impression"), **{name: document[name] for name in names})
 
     @property
     def is_personal(self) -> bool:
@@ -48,7 +67,10 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Event:
-    """What somebody did. The id is made here, so that sending again counts once."""
+    """What somebody did. The id is made here, so that sending again counts once.
+
+    impression: the answer's, where the item was shown in one: the event then counts for that list.
+    """
 
     item_id: str
     user_id: str | None = None
@@ -57,6 +79,7 @@ class Event:
     value: float | None = None
     timestamp: datetime | None = None
     request_id: str | None = None
+    impression: str | None = None
     impressions: tuple[str, ...] = ()
     event_id: str = field(default_factory=lambda: uuid4().hex)
 
@@ -78,6 +101,59 @@ class Accepted:
     accepted: int
     new: int
 
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """From the server's JSON."""
+        return _pick(cls, document)
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One stored event; `time_ms` since 1970."""
+
+    item_id: str
+    time_ms: int
+
+    @classmethod
+    def read_all(cls, documents: Iterable[Mapping[str, Any]]) -> list[Self]:
+        """From the server's JSON."""
+        return [_pick(cls, one) for one in documents]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Everything that is known of a user; `stored` is what the database holds, None where serving has none."""
+
+    request_id: str
+    events: list[HistoryEntry]
+    profiles: list[dict[str, str]]
+    themes: list[str]
+    stored: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """From the server's JSON."""
+        return _pick(cls, {**document, "events": HistoryEntry.read_all(document["events"])})
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """How far an erasure is, `pending` or `done`; counts are None until the database has answered."""
+
+    request_id: str
+    status: str
+    requested_ms: int
+    finished_ms: int | None
+    history: int
+    profiles: int | None
+    events: int | None
+    exposures: int | None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        """From the server's JSON."""
+        return _pick(cls, document)
+
 
 class RetortProblem(Exception):  # noqa: N818 - the RFC's own word
     """The server's problem document (RFC 9457)."""
@@ -88,3 +164,8 @@ class RetortProblem(Exception):  # noqa: N818 - the RFC's own word
         self.request_id: str | None = document.get("request_id")
         self.errors: list[dict[str, str]] = document.get("errors") or []
         self.retry_after_s = retry_after_s
+
+
+def _pick(cls: type[D], document: Mapping[str, Any]) -> D:
+    """The class from its own fields; what a newer server adds is left aside."""
+    return cls(**{one.name: document[one.name] for one in fields(cls)})  # type: ignore[arg-type]

@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from mypy import api
 
-from clients.retort_client import AsyncRetortClient, Event, RetortClient, RetortProblem
+from clients.retort_client import AsyncRetortClient, Event, Pin, RetortClient, RetortProblem, Weighting
 from serving.app import create_app
+from serving.requests import RecommendRequest
 from serving.settings import ServingSettings
 from shared.history import MemoryHistory
 from shared.settings import Settings
@@ -64,10 +66,16 @@ def test_the_whole_story_over_the_real_application(bundle: Path, tmp_path: Path)
     more = ask("recommend", user, k=3, next=known.next)
     assert more.items[0].rank == 4
     assert ask("merge", user, session_id="s") == 1
-    assert [event["item_id"] for event in ask("history", user)] == ["i7", "i8"]
+    assert [event.item_id for event in ask("history", user)] == ["i7", "i8"]
     assert len(ask("similar", "i7", 4, exclude=["i1"]).items) == 4
-    assert len(ask("known", user)["events"]) == 2
-    assert ask("erase", user)["status"] == "done"
+    assert len(ask("known", user).events) == 2
+    shown = ask(
+        "recommend", user, k=2, pins=[Pin("i30", 1)], boost=[Weighting({"genre": "horror"}, 9)], exclude=("i9",)
+    )
+    assert shown.items[0].item_id == "i30"
+    assert ask("send", [Event("i30", user_id=user, impression=shown.impression)]).accepted == 1
+    assert ask("erase", user).status == "done"
+    assert ask("erasure", user).history == 3
     assert ask("history", user) == []
     with pytest.raises(RetortProblem, match="k: ") as caught:
         ask("recommend", user, k=0)
@@ -90,6 +98,7 @@ def test_a_bad_moment_is_waited_out_and_the_key_is_sent(kind: Callable[..., Ask]
 
     assert kind(handler)("send", [Event("i1", user_id="u")]).accepted == 1
     assert len({request.content for request in seen}) == 1, "the same event id every time"
+    assert len({request.headers["x-request-id"] for request in seen}) == 1, "and the same request id"
     assert seen[0].headers["authorization"] == "Bearer key"
 
 
@@ -125,4 +134,26 @@ def test_both_clients_have_the_same_methods() -> None:
         public = inspect.getmembers(client, inspect.isfunction)
         return {name: list(inspect.signature(call).parameters) for name, call in public if not name.startswith("_")}
 
-    assert methods(RetortClient) == methods(AsyncRetortClient)
+    own = methods(RetortClient)
+    assert {**own, "close": []} == {**methods(AsyncRetortClient), "close": []}
+    assert own["similar"] == ["item_id", "k", "exclude", "fields"]
+    assert set(RecommendRequest.model_fields) == set(own["recommend"]), "all that the server knows can be asked"
+
+
+def test_types_are_those_of_the_calls(tmp_path: Path) -> None:
+    """A type checker sees through the one description: answers here, awaitables there."""
+    code = tmp_path / "typed.py"
+    code.write_text(
+        "from clients.retort_client import AsyncRetortClient, RetortClient\n"
+        "def one(c: RetortClient, a: AsyncRetortClient) -> None:\n"
+        "    reveal_type(c.merge('u', session_id='s'))\n"
+        "    reveal_type(a.history('u'))\n"
+        "    c.recommend('u', colour='red')\n"
+    )
+    out, _, status = api.run(["--strict", "--no-error-summary", str(code)])
+    assert status == 1
+    assert 'Revealed type is "int"' in out.replace("builtins.int", "int")
+    assert "Awaitable[" in out
+    assert "HistoryEntry" in out
+    assert 'Unexpected keyword argument "colour"' in out
+    assert len([line for line in out.splitlines() if ": error:" in line]) == 1, out
