@@ -43,10 +43,15 @@ class RedisHistory:
         connections: int = 16,
     ) -> "RedisHistory":
         """A store with its own pool; nothing is dialled before the first call."""
-        client = redis_asyncio.Redis.from_url(
-            url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, max_connections=connections
+        # A pool that waits: the plain one refuses whoever comes when all its connections are busy.
+        pool = redis_asyncio.BlockingConnectionPool.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            max_connections=connections,
+            timeout=timeout_s,
         )
-        return cls(client, max_events=max_events, ttl_s=ttl_s)
+        return cls(redis_asyncio.Redis.from_pool(pool), max_events=max_events, ttl_s=ttl_s)
 
     @property
     def client(self) -> "redis_asyncio.Redis":

@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -17,18 +18,26 @@ RATE = 150.0  # a second, over all three kinds of requests
 SECONDS = 600.0
 WARM_UP_S = 120.0  # caches of users fill up, the allocator finds its size
 SAMPLE_S = 5.0
+A_MINUTE = int(60 / SAMPLE_S)
 SWAP_S = 20.0
 # Over a day this would be 0.7 GiB: a leak of one small object in each answer shows above it.
 MAX_GROWTH_KIB_A_MINUTE = 512.0
+
+
+# A pause of a busy machine is no fault here, so Redis has time.
+SETTINGS: dict[str, Any] = {
+    "retort_follow_every_s": 1,
+    "history_length": 50,
+    "retort_history_timeout_s": 5,
+    "retort_deadline_s": 10,
+}
 
 
 @pytest.mark.long
 def test_ten_minutes_of_load_leave_memory_flat(
     bundles: list[Path], published: Registry, redis_url: str, tmp_path: Path
 ) -> None:
-    with serving_process(
-        tmp_path, database_url=published.url, redis_url=redis_url, retort_follow_every_s=1, history_length=50
-    ) as server:
+    with serving_process(tmp_path, database_url=published.url, redis_url=redis_url, **SETTINGS) as server:
         server.ready()
         stop, resident_kib, swaps = threading.Event(), [], [0]
 
@@ -51,15 +60,17 @@ def test_ten_minutes_of_load_leave_memory_flat(
         for thread in threads:
             thread.join()
         taken = metric(server, "retort_bundle_swaps_total", outcome="taken")
+        failures = metric(server, "retort_store_failures_total")
     measured = resident_kib[int(WARM_UP_S / SAMPLE_S) :]
     minutes = [n * SAMPLE_S / 60 for n in range(len(measured))]
     growth_kib = statistics.linear_regression(minutes, measured).slope
+    each_minute = [round(statistics.median(measured[n : n + A_MINUTE])) for n in range(0, len(measured), A_MINUTE)]
     print(
         f"{sum(report.statuses.values())} requests {dict(report.statuses)}, {taken:.0f} bundles taken, "
-        f"{report.wrong} wrong; resident {measured[0]} → {measured[-1]} KiB, {growth_kib:+.0f} KiB a minute"
+        f"{report.wrong} wrong; resident KiB by minute {each_minute}, {growth_kib:+.0f} a minute"
     )
     assert set(report.statuses) == {200, 202}
-    assert report.wrong == 0
+    assert report.wrong == failures == 0
     assert taken >= swaps[0] - 1
     assert growth_kib < MAX_GROWTH_KIB_A_MINUTE
 

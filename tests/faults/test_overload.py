@@ -63,6 +63,20 @@ def overloaded(server: Server, rate: float, seconds: float) -> Report:
     return asyncio.run(run.open(port, connections=256, rate=rate, warm_up_s=0.5, seconds=seconds))
 
 
+def test_more_senders_than_connections_to_redis_wait_for_one(
+    bundles: list[Path], redis_url: str, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"redis_url": redis_url, "retort_history_timeout_s": 5}
+    with serving_process(tmp_path, retort_bundle=bundles[0], **settings) as server:
+        server.ready()
+        events = [post("/events", orjson.dumps({"user_id": f"u{n}", "item_id": "i1"})) for n in range(100)]
+        run = Run(events, lambda *_: True, watch_pid=server.process.pid)
+        port = int(server.url.rpartition(":")[2])
+        report = asyncio.run(run.closed(port, connections=64, warm_up_s=0, seconds=1))
+        assert set(report.statuses) == {202}
+        assert metric(server, "retort_store_failures_total") == 0
+
+
 def test_a_late_student_is_answered_for_by_the_deadline(bundles: list[Path], tmp_path: Path) -> None:
     prelude = slow_graph(1.0, tmp_path / "slow")
     with serving_process(tmp_path, prelude=prelude, retort_bundle=bundles[0], retort_deadline_s=0.2) as server:
