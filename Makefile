@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long bench-serve check venv-vllm format clean
+.PHONY: help install demo test test-long bench-serve check api-docs venv-vllm format clean
 
 help:            ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -35,6 +35,9 @@ check: $(STAMP)    ## lint, format, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+api-docs: $(STAMP)  ## docs/api from the application
+	$(BIN)/python -m serving.api_docs docs/api
 
 venv-vllm:       ## .venv-vllm: vLLM for the CPU beside a worker's needs, in an environment of its own
 	test -x .venv-vllm/bin/python || $(PY) -m venv .venv-vllm

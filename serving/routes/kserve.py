@@ -104,11 +104,11 @@ async def _live_of(services: Services, request: Request, name: str, version: str
 
 
 def _add_health(routes: APIRouter, services: Services) -> None:
-    @routes.get("/health/live")
+    @routes.get("/health/live", summary="Is the process alive?")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @routes.get("/health/ready", responses=problems(503))
+    @routes.get("/health/ready", responses=problems(503), summary="Can it answer?")
     async def ready() -> dict[str, bool]:
         if any(services.models.current(tenant) is None for tenant in services.serving.tenants):
             raise Problem(503, "No bundle has been loaded yet.", headers={"retry-after": "5"})
@@ -116,21 +116,25 @@ def _add_health(routes: APIRouter, services: Services) -> None:
 
 
 def _add_metadata(routes: APIRouter, services: Services) -> None:
-    @routes.get("/models/{name}", responses=_ASKED)
-    @routes.get("/models/{name}/versions/{version}", responses=_ASKED)
+    @routes.get("/models/{name}", responses=_ASKED, summary="What the model takes and gives")
+    @routes.get("/models/{name}/versions/{version}", responses=_ASKED, summary="What this version takes and gives")
     async def metadata(request: Request, name: ModelName, version: str | None = None) -> ModelMetadata:
         live = await _live_of(services, request, name, version)
         return ModelMetadata(name=live.name, versions=[live.version])
 
-    @routes.get("/models/{name}/ready", responses=_ASKED)
-    @routes.get("/models/{name}/versions/{version}/ready", responses=_ASKED)
+    @routes.get("/models/{name}/ready", responses=_ASKED, summary="Does the model serve?")
+    @routes.get("/models/{name}/versions/{version}/ready", responses=_ASKED, summary="Does this version serve?")
     async def model_ready(request: Request, name: ModelName, version: str | None = None) -> dict[str, Any]:
         return {"name": (await _live_of(services, request, name, version)).name, "ready": True}
 
 
 def _add_inference(routes: APIRouter, services: Services) -> None:
-    @routes.post("/models/{name}/infer", responses=_ASKED)
-    @routes.post("/models/{name}/versions/{version}/infer", responses=_ASKED)
+    @routes.post("/models/{name}/infer", responses=_ASKED, summary="Rank items for a history")
+    @routes.post(
+        "/models/{name}/versions/{version}/infer",
+        responses=_ASKED,
+        summary="Rank items for a history with this version",
+    )
     async def infer(request: Request, name: ModelName, body: InferRequest, version: str | None = None) -> InferAnswer:
         live = await _live_of(services, request, name, version)
         wanted = RecommendRequest(history=body.inputs[0].data, k=body.parameters.k)
