@@ -56,7 +56,7 @@ def vectors_step(line: Line[Context], work: Path) -> None:
     context = line.context
     table = pl.read_parquet(line.path("profiles") / PROFILES_FILE)
     vectors = encode_profiles(table, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite")
-    write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors)
+    write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors, parts=vectors.parts)
     _forget_cache(work)
 
 
@@ -83,6 +83,8 @@ def teacher_step(line: Line[Context], work: Path) -> None:
     from offline.profiles.vectors import read_vectors, write_vectors
 
     stored = read_vectors(line.path("vectors") / VECTORS_FILE)
-    reduced = fit_reducer(stored.vectors, line.context.recipe.reducer, line.context.progress)
+    # vectors that stay apart share one map, each is a point of its own
+    apart = stored.vectors.reshape(len(stored.ids) * stored.parts, -1)
+    reduced = fit_reducer(apart, line.context.recipe.reducer, line.context.progress)
     reduced.reducer.save(work / "reducer")
-    write_vectors(work / VECTORS_FILE, stored.ids, reduced.vectors)
+    write_vectors(work / VECTORS_FILE, stored.ids, reduced.vectors.reshape(len(stored.ids), -1), parts=stored.parts)

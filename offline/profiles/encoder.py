@@ -39,7 +39,9 @@ class EncoderConfig(Section):
     max_tokens: int | None = Field(None, ge=8, description="window length; unset: the model's own")
     batch_size: int = Field(32, ge=1)
     device: str | None = Field(None, description="cpu, cuda, mps; unset: the best there is")
-    aspects: Literal["mean", "concat"] = Field("mean", description="several texts a user: mean, or side by side")
+    aspects: Literal["mean", "concat", "apart"] = Field(
+        "mean", description="several texts a user: their mean, one long vector, or vectors that stay apart"
+    )
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def encode_profiles(
 ) -> Vectors:
     """One vector a user from `profiles_table` (user_id, aspect, text); several aspects are averaged or concatenated.
 
-    A user who lacks an aspect is left out under `concat`, and averaged over the others under `mean`.
+    Under `apart` they stand side by side, by the aspects' names, and remain as many vectors of length 1. A user who
+    lacks an aspect is left out under `concat` and `apart`, and averaged over the others under `mean`.
     """
     if not len(table):
         raise ProfileError("there is no profile to encode; see what the profiles step reported.")
@@ -135,14 +138,17 @@ def encode_profiles(
     rows: dict[str, dict[str, int]] = {}
     for row, (user_id, aspect) in enumerate(table.select("user_id", "aspect").iter_rows()):
         rows.setdefault(user_id, {})[aspect] = row
-    if config.aspects == "concat":
+    if config.aspects != "mean":
         rows = {user_id: of_user for user_id, of_user in rows.items() if len(of_user) == len(aspects)}
         if not rows:
             raise ProfileError(f"no user has all of the aspects {', '.join(aspects)}; use [encoder] aspects = 'mean'.")
         joined = [np.concatenate([encoded.vectors[of_user[name]] for name in aspects]) for of_user in rows.values()]
     else:
         joined = [encoded.vectors[list(of_user.values())].mean(axis=0) for of_user in rows.values()]
-    return Vectors(list(rows), _unit(np.stack(joined).astype(np.float32)))
+    vectors = np.stack(joined).astype(np.float32)
+    if config.aspects == "apart":
+        return Vectors(list(rows), vectors, parts=len(aspects))
+    return Vectors(list(rows), _unit(vectors))
 
 
 def encode_items(items: Items, config: EncoderConfig, progress: Progress, cache_path: Path | None = None) -> Vectors:

@@ -15,19 +15,23 @@ from shared.errors import ProfileError
 FloatArray = NDArray[np.float32]
 IdColumn = Literal["user_id", "item_id"]
 _VECTOR = "vector"
+_PARTS = "parts"
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """ids[i] has vectors[i]; vectors is (N, E) float32."""
+    """ids[i] has vectors[i]; vectors is (N, E) float32, E = parts · width where several vectors stand side by side."""
 
     ids: list[str]
     vectors: FloatArray
+    parts: int = 1
 
 
-def write_vectors(path: Path, ids: Sequence[str], vectors: FloatArray, id_column: IdColumn = "user_id") -> None:
-    """Write (N, E) vectors; the file appears whole or not at all."""
-    if vectors.ndim != 2 or len(ids) != len(vectors):
+def write_vectors(
+    path: Path, ids: Sequence[str], vectors: FloatArray, id_column: IdColumn = "user_id", parts: int = 1
+) -> None:
+    """Write (N, E) vectors, each of `parts` vectors side by side; the file appears whole or not at all."""
+    if vectors.ndim != 2 or len(ids) != len(vectors) or vectors.shape[1] % parts:
         raise ProfileError(
             f"{len(ids)} ids do not fit vectors of shape {vectors.shape}; nothing was written to {path}."
         )
@@ -39,6 +43,7 @@ def write_vectors(path: Path, ids: Sequence[str], vectors: FloatArray, id_column
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
     table = pa.table({id_column: pa.array(list(ids), pa.string()), _VECTOR: column})
+    table = table.replace_schema_metadata({_PARTS: str(parts)} if parts > 1 else None)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     pq.write_table(table, partial, compression="zstd")
@@ -59,4 +64,5 @@ def read_vectors(path: Path, id_column: IdColumn = "user_id") -> Vectors:
     if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
         raise ProfileError(f"{path}: {_VECTOR} is {column.type}, not a fixed-size list of float32; write it again.")
     vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
-    return Vectors(table.column(id_column).to_pylist(), np.array(vectors, dtype=np.float32))
+    parts = int((table.schema.metadata or {}).get(_PARTS.encode(), 1))
+    return Vectors(table.column(id_column).to_pylist(), np.array(vectors, dtype=np.float32), parts)

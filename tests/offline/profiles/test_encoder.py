@@ -158,6 +158,9 @@ def test_aspects_are_averaged_or_set_side_by_side(model: FakeModel) -> None:
     np.testing.assert_allclose(mean.vectors, [[0.5**0.5, 0.5**0.5, 0], [0, 0, 1]], atol=1e-6)
     side = encode_profiles(table, EncoderConfig(aspects="concat"), Silent())
     assert (side.ids, side.vectors.shape) == (["u1"], (1, 6))
+    apart = encode_profiles(table, EncoderConfig(aspects="apart"), Silent())
+    assert (apart.ids, apart.parts, side.parts) == (["u1"], 2, 1)
+    np.testing.assert_allclose(np.linalg.norm(apart.vectors.reshape(2, 3), axis=1), 1.0, rtol=1e-6)
 
 
 def test_wrong_input_is_told(model: FakeModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
