@@ -1,18 +1,20 @@
-"""`retort experiment run` and `report`."""
+"""`retort experiment run` and `retort experiment report`."""
 
 from pathlib import Path
 
 from offline.commands._opening import open_tables
-from offline.experiments.bench import here, processes, run_bench
+from offline.experiments.bench import PLAN_FILE, here, kept_bench, processes, run_bench
 from offline.experiments.plan import read_plan
-from offline.experiments.work import Bench
+from offline.experiments.report import write_report
+from offline.experiments.results import find_results
+from offline.experiments.work import EXPERIMENTS, Bench
 from offline.terminal import TerminalProgress
 from shared.settings import Settings
 
 
 def run_experiment(file: Path, data: Path | None, out: Path, workers: int, only: str | None, *, again: bool) -> Path:
     """Do what the file declares; the folder with the records."""
-    bench = Bench(read_plan(file), data.absolute() if data else None, out)
+    bench = Bench.open(read_plan(file), data.absolute() if data else None, out)
     arms = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     open_tables(Settings())  # once, before several processes would do it
     with TerminalProgress() as progress:
@@ -22,3 +24,12 @@ def run_experiment(file: Path, data: Path | None, out: Path, workers: int, only:
             with processes(workers) as submit:
                 run_bench(bench, progress, submit, workers, arms, again=again)
     return bench.folder
+
+
+def report_experiment(reference: Path, out: Path) -> Path:
+    """Write the report of what is finished; `reference`: an experiment file, its shipped name, or its folder."""
+    if (reference / PLAN_FILE).is_file():
+        bench = kept_bench(reference)
+    else:
+        bench = kept_bench(out / EXPERIMENTS / read_plan(reference).name)
+    return write_report(find_results(bench))

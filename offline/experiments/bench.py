@@ -159,6 +159,7 @@ def keep_plan(bench: Bench) -> None:
         "written": bench.plan.written,
         "beside": str(bench.plan.beside.absolute()),
         "data": str(bench.data.absolute()) if bench.data else None,
+        "files": bench.files,
     }
     (bench.folder / PLAN_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
 
@@ -170,7 +171,7 @@ def kept_bench(folder: Path) -> Bench:
     except FileNotFoundError:
         raise RetortError(f"{folder} holds no experiment ({PLAN_FILE} is missing); run it first.") from None
     plan = parse_plan(said["name"], said["written"], Path(said["beside"]))
-    return Bench(plan, Path(said["data"]) if said["data"] else None, folder.parent.parent)
+    return Bench(plan, Path(said["data"]) if said["data"] else None, folder.parent.parent, said["files"])
 
 
 def here(progress: Progress) -> Submit:

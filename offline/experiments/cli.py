@@ -68,6 +68,17 @@ def run(
     typer.echo(run_experiment(file, data, out, workers, only, again=again))
 
 
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="an experiment's file or name, or its folder OUT/experiments/NAME")],
+    out: _Out = Path("runs"),
+) -> None:
+    """Tables (Markdown, Parquet), pictures and verdicts of what is finished."""
+    from offline.commands.experiment import report_experiment
+
+    typer.echo(report_experiment(file, out))
+
+
 def _run(
     name: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: list[str] | None, seeds: int
 ) -> None:

@@ -38,6 +38,12 @@ class Bench:
     plan: Plan
     data: Path | None
     out: Path
+    files: str | None  # state of the raw data when the bench was opened
+
+    @classmethod
+    def open(cls, plan: Plan, data: Path | None, out: Path) -> "Bench":
+        """For raw data as it lies there now."""
+        return cls(plan, data, out, listing(data))
 
     @property
     def folder(self) -> Path:
@@ -57,9 +63,10 @@ class Bench:
 
     def record_of(self, unit: Unit) -> Path:
         """Where the unit's record lies, done or not."""
-        recipe = {key: value for key, value in self.recipe(unit).as_json().items() if key != "name"}
+        # as written: a key that the code learns meanwhile, with its default, must not throw away a night's work
+        recipe = self.recipe(unit).raw
         views = [view.model_dump() for view in self.plan.config.views] if unit.kind != "trial" else []
-        return self.records.path(unit, {"recipe": recipe, "views": views, "files": listing(self.data)})
+        return self.records.path(unit, {"recipe": recipe, "views": views, "files": self.files})
 
 
 def do_unit(bench: Bench, unit: Unit, engine: Engine, progress: Progress) -> dict[str, Any]:

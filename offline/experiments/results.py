@@ -1,0 +1,182 @@
+"""What an experiment found, in numbers: means over seeds, paired differences to the baseline, slices, verdicts.
+
+Shapes: S seeds, U users.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.stats import t as students_t
+
+from offline.evaluation.compare import Comparison, compare
+from offline.experiments.bench import Record, Todo
+from offline.experiments.plan import ArmConfig
+from offline.experiments.work import Bench
+
+METRIC = "ndcg@10"
+METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20")
+_RESAMPLES = 10_000
+_RESAMPLES_SLICE = 2_000
+_LEAST_CASES = 20
+_EDGES = {"history_length": (5, 10, 30, 100), "train_length": (30,), "target_popularity": (3, 10, 30, 100)}
+_WORDS = {"history_length": "history", "train_length": "train items", "target_popularity": "target's train events"}
+Mask = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm with one student: its runs' records, by seed. `arm` is None for a floor."""
+
+    name: str
+    student: str
+    arm: ArmConfig | None
+    records: tuple[Record, ...]
+    ranks: tuple[pl.DataFrame, ...]
+    trial: Record | None = None
+
+    def test(self, metric: str, view: str = "") -> list[float]:
+        """The metric of each seed."""
+        looks = [record["views"][view] if view else record for record in self.records]
+        return [look["test"][metric] for look in looks if metric in look["test"]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """All rows of an experiment that have a run, and what stands against what."""
+
+    bench: Bench
+    rows: tuple[Row, ...]
+    missing: tuple[str, ...]
+
+    def baseline(self, student: str) -> Row | None:
+        """The row that others with this student are measured against."""
+        wanted = self.bench.plan.config.baseline
+        return next((row for row in self.rows if (row.name, row.student) == (wanted, student)), None)
+
+    def controls(self, row: Row) -> list[Row]:
+        """The control arms that are to explain this row's gain."""
+        return [one for one in self.rows if one.arm and one.student == row.student and one.arm.of == row.name]
+
+    def view(self, row: Row, view: str) -> tuple[pl.DataFrame, ...]:
+        """The ranks of each seed in another look at the same weights."""
+        files = [record["views"][view]["ranks"] for record in row.records]
+        return tuple(pl.read_parquet(self.bench.folder / file) for file in files)
+
+
+def find_results(bench: Bench) -> Found:
+    """Read all records that the experiment has so far; arms without a run are named in `missing`."""
+    todo = Todo(bench, None, again=False, say=lambda line: None)
+    todo.start()
+    rows, missing = [], []
+    keys: list[tuple[str, str]] = [(name, "floor") for name in bench.plan.config.floors]
+    keys += [(arm, student) for student in bench.plan.students for arm in bench.plan.arms]
+    for name, student in keys:
+        mine = {unit: record for unit, record in todo.records.items() if (unit.arm, unit.student) == (name, student)}
+        runs = sorted(
+            ((unit.number, record) for unit, record in mine.items() if unit.kind != "trial"), key=lambda x: x[0]
+        )
+        if not runs:
+            missing.append(f"{name} · {student}")
+            continue
+        records = tuple(record for _, record in runs)
+        ranks = tuple(pl.read_parquet(bench.folder / record["ranks"]) for record in records)
+        trials = [record for unit, record in mine.items() if unit.kind == "trial"]
+        best = max(trials, key=lambda record: record["validation_ndcg"], default=None)
+        rows.append(Row(name, student, bench.plan.arms.get(name), records, ranks, best))
+    return Found(bench, tuple(rows), tuple(missing))
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and half of the 95 % interval by Student's t; no interval for one seed."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, None
+    spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    return mean, float(students_t.ppf(0.975, len(values) - 1) * spread)
+
+
+def against(a: Sequence[pl.DataFrame], b: Sequence[pl.DataFrame], *, whole: bool = True) -> Comparison:
+    """Paired over users, seeds resampled too; b − a."""
+    return compare(list(a), list(b), METRIC, resamples=_RESAMPLES if whole else _RESAMPLES_SLICE)
+
+
+def slices_of(frame: pl.DataFrame) -> dict[str, Mask]:
+    """name → which cases: by history, train items, the target's popularity, and the subsets that users are flagged by.
+
+    The bins depend on nothing that a student did, so they hold the same users in every arm.
+    """
+    found: dict[str, Mask] = {}
+    for column, edges in _EDGES.items():
+        if column in frame.columns:
+            for low, high in pairwise((None, *edges, None)):
+                found[_bin_name(_WORDS[column], low, high)] = _between(column, low, high)
+    for column in frame.columns:
+        if column.startswith("subset "):
+            found[column] = _flagged(column)
+    return {name: mask for name, mask in found.items() if len(mask(frame)) >= _LEAST_CASES}
+
+
+def _bin_name(word: str, low: int | None, high: int | None) -> str:
+    if low is None:
+        return f"{word} ≤ {high}"
+    return f"{word} > {low}" if high is None else f"{word} {low + 1}–{high}"
+
+
+def _between(column: str, low: int | None, high: int | None) -> Mask:
+    def cut(frame: pl.DataFrame) -> pl.DataFrame:
+        above = pl.lit(True) if low is None else pl.col(column) > low
+        below = pl.lit(True) if high is None else pl.col(column) <= high
+        return frame.filter(above & below)
+
+    return cut
+
+
+def _flagged(column: str) -> Mask:
+    return lambda frame: frame.filter(pl.col(column))
+
+
+def slice_rows(found: Found, row: Row) -> list[dict[str, Any]]:
+    """The row against its baseline in every slice and every view."""
+    base = found.baseline(row.student)
+    if base is None or base is row:
+        return []
+    rows = [
+        _difference(row, name, "", [mask(one) for one in base.ranks], [mask(one) for one in row.ranks])
+        for name, mask in slices_of(base.ranks[0]).items()
+    ]
+    for view in found.bench.plan.config.views:
+        rows.append(_difference(row, "all", view.name, found.view(base, view.name), found.view(row, view.name)))
+    return rows
+
+
+def _difference(
+    row: Row, name: str, view: str, a: Sequence[pl.DataFrame], b: Sequence[pl.DataFrame], *, whole: bool = False
+) -> dict[str, Any]:
+    compared = against(a, b, whole=whole)
+    return {
+        "arm": row.name,
+        "student": row.student,
+        "view": view,
+        "slice": name,
+        "metric": METRIC,
+        "users": compared.users,
+        "seeds": compared.seeds,
+        "baseline": compared.a,
+        "value": compared.b,
+        "difference": compared.difference,
+        "low": compared.low,
+        "high": compared.high,
+        "p": compared.p,
+    }
+
+
+def difference_row(found: Found, row: Row) -> dict[str, Any] | None:
+    """The row against its baseline on all users; None for floors and for the baseline itself."""
+    base = found.baseline(row.student)
+    if base is None or base is row:
+        return None
+    return _difference(row, "all", "", base.ranks, row.ranks, whole=True)
