@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["mean", "exponential", "attention", "last"]
+Pooling = Literal["mean", "exponential", "attention", "last", "max"]
 
 
 class Pool(nn.Module):
-    """mean; exponential: softmax(γ·t) over real positions, so newer items weigh more; attention: learnt; last."""
+    """mean; exponential: softmax(γ·t) over real positions, so newer items weigh more; attention: learnt; last; max."""
 
     def __init__(self, kind: Pooling, dim: int, gamma: float = 0.1) -> None:
         super().__init__()
@@ -23,6 +23,10 @@ class Pool(nn.Module):
     def forward(self, states_BTD: Tensor, real_BT: Tensor) -> Tensor:
         if self.kind == "last":
             return states_BTD[:, -1]
+        if self.kind == "max":
+            empty_B1 = ~real_BT.any(1, keepdim=True)
+            top_BD = states_BTD.masked_fill(~real_BT.unsqueeze(-1), -torch.inf).amax(1)
+            return top_BD.masked_fill(empty_B1, 0.0)
         weights_BT = self._logits(states_BTD).masked_fill(~real_BT, -torch.inf).softmax(-1)
         # a row without any item has no weights at all
         return torch.einsum("bt,btd->bd", weights_BT.nan_to_num(0.0), states_BTD)

@@ -2,9 +2,12 @@
 
 mode "faithful" projects the profile onto the student with a learnt map, as published: the target can then collapse to
 a constant, which costs nothing and teaches nothing. mode "repaired" (default) keeps the target fixed, centred and of
-unit length, and projects the student's side instead.
+unit length, and projects the student's side instead. In both, padding and users without a profile do not count; the
+published code pools padding too, and keeps such users in the denominator.
 
-Shapes: B batch, T sequence, D embedding_dim, U n_users, P width of the teacher's vectors.
+Of several profiles of a user (`[encoder] aspects = "apart"`) each is mapped alone, then they are gathered.
+
+Shapes: B batch, T sequence, D embedding_dim, U n_users, K profiles of a user, W width of each.
 """
 
 from typing import Literal
@@ -15,27 +18,31 @@ from torch.nn import functional
 
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.distillation._pooling import Pool, Pooling
-from offline.distillation._user_targets import standardised, user_targets
+from offline.distillation._profiles_of_user import Gather, Gathering, apart, standardised_apart
+from offline.distillation._user_targets import user_targets
 from offline.students._base import Student, real_positions
 from offline.teachers.teacher import Teacher
 from shared.errors import TeacherError
 
 
 class Config(ObjectiveConfig):
-    """The papers' knobs; `block` counts from 0, −1 is the last."""
+    """The paper's α is `weight` with share = true, its β is match_scale, its fine-tuning starts after last_epoch."""
 
     mode: Literal["repaired", "faithful"] = "repaired"
     pooling: Pooling = "mean"
     gamma: float = Field(0.1, description="weight_scale of exponential pooling")
     loss: Literal["mse", "rmse", "cosine"] = "cosine"
-    block: int = -1
+    block: int = Field(-1, description="counts from 0; −1 is the last")
+    aspects: Gathering = Field("mean", description="several profiles a user: their mean, or learnt weights")
+    down_scale: bool = Field(True, description="faithful: map the profile to the student's width; false: it has it")
+    up_scale: bool = Field(False, description="faithful: map the student's side too, within its width")
 
 
 class Model(Objective):
     """Agree with what was written about the user."""
 
     config: Config
-    targets_UP: Tensor
+    targets_UKW: Tensor
     known_U: Tensor
 
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
@@ -43,24 +50,24 @@ class Model(Objective):
         targets = user_targets(teacher, "profile")
         if not -student.n_blocks <= config.block < student.n_blocks:
             raise TeacherError(f"objective 'profile': block = {config.block}, but the student has {student.n_blocks}.")
+        targets_UKW = apart(targets, teacher)
         if config.mode == "repaired":
-            targets = standardised(targets)
-        dim, width = student.config.embedding_dim, targets.vectors_UP.shape[1]
-        self.register_buffer("targets_UP", targets.vectors_UP, persistent=False)
+            targets_UKW = standardised_apart(targets_UKW, targets.known_U)
+        dim, (_, n_profiles, width) = student.config.embedding_dim, targets_UKW.shape
+        self.register_buffer("targets_UKW", targets_UKW, persistent=False)
         self.register_buffer("known_U", targets.known_U, persistent=False)
         self.pool = Pool(config.pooling, dim, config.gamma)
-        self.project = nn.Linear(dim, width) if config.mode == "repaired" else nn.Linear(width, dim)
+        self.of_profile, self.of_student = _maps(config, dim, width)
+        self.gather = Gather(config.aspects, n_profiles, dim if config.mode == "faithful" else width)
 
     def forward(self, output: StudentOutput) -> Tensor:
         known_B = self.known_U[output.users_B] & real_positions(output.items_BT).any(-1)
+        if not known_B.any():
+            return nothing(output)
         states_BTD = output.states[self.config.block][known_B]
         pooled_BD = self.pool(states_BTD, real_positions(output.items_BT[known_B]))
-        targets_BP = self.targets_UP[output.users_B[known_B]]
-        if not len(targets_BP):
-            return nothing(output)
-        if self.config.mode == "repaired":
-            return self._distance(self.project(pooled_BD), targets_BP)
-        return self._distance(pooled_BD, self.project(targets_BP))
+        target_BW = self.gather(self.of_profile(self.targets_UKW[output.users_B[known_B]]))
+        return self._distance(self.of_student(pooled_BD), target_BW)
 
     def _distance(self, said: Tensor, target: Tensor) -> Tensor:
         match self.config.loss:
@@ -70,3 +77,20 @@ class Model(Objective):
                 return functional.mse_loss(said, target).clamp(min=1e-12).sqrt()
             case "cosine":
                 return (1 - functional.cosine_similarity(said, target, dim=-1)).mean()
+
+
+def _maps(config: Config, dim: int, width: int) -> tuple[nn.Module, nn.Module]:
+    """What is learnt on the profile's side and on the student's; they end in the same width."""
+    if config.mode == "repaired":
+        if not config.down_scale or config.up_scale:
+            raise TeacherError(
+                "objective 'profile': down_scale and up_scale belong to mode = \"faithful\"; leave them."
+            )
+        return nn.Identity(), nn.Linear(dim, width)
+    if not config.down_scale and width != dim:
+        raise TeacherError(
+            f"objective 'profile', down_scale = false: the profiles are {width} wide, the student's states {dim}; "
+            f"reduce them to {dim} ([reducer] n_components), or set down_scale = true."
+        )
+    of_profile = nn.Linear(width, dim) if config.down_scale else nn.Identity()
+    return of_profile, nn.Linear(dim, dim) if config.up_scale else nn.Identity()

@@ -1,13 +1,14 @@
 """What every objective must keep, and what the published code got wrong (collapse, padding, missing teachers)."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from offline.distillation._base import Objective
-from offline.distillation._pooling import Pool
+from offline.distillation._pooling import Pool, Pooling
 from offline.plugins import load_plugin, plugin_names
 from offline.progress import Silent
 from offline.students._base import Student
@@ -125,7 +126,7 @@ def test_an_interrupted_distillation_ends_with_the_same_weights(name: str, tmp_p
         assert torch.equal(value, states[1][key]), key
 
 
-@pytest.mark.parametrize("kind", ["mean", "exponential", "attention", "last"])
+@pytest.mark.parametrize("kind", get_args(Pooling))
 def test_pooling_does_not_see_padding(kind: str) -> None:
     torch.manual_seed(0)
     pool = Pool(kind, 4)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ def _best_loss_on_random_targets(mode: str) -> float:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float(loss.detach() / objective.targets_UP.var())
+    return float(loss.detach() / objective.targets_UKW.var())
 
 
 def test_the_repaired_target_cannot_collapse_and_the_faithful_one_does() -> None:
@@ -58,3 +58,65 @@ def test_every_form_of_the_profile_objective_learns(mode: str, loss: str) -> Non
         optimizer.step()
         values.append(value.item())
     assert values[-1] < 0.6 * values[0]
+
+
+def aspects_of(width: int, **knobs: object) -> profile.Model:
+    """Two profiles a user, each `width` wide."""
+    teacher = replace(teacher_of(SPLIT, width=2 * width), user_parts=2)
+    return profile.Model(profile.Config(name="profile", **knobs), student(), teacher)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["faithful", "repaired"])
+def test_several_profiles_are_mapped_one_by_one_and_averaged(mode: str) -> None:
+    objective, model = aspects_of(6, mode=mode, loss="mse"), student()
+    out = output(model)
+    pooled = objective.pool(out.states[-1], out.items_BT != 0)
+    each = objective.targets_UKW[out.users_B]
+    if mode == "faithful":
+        expected = (pooled - sum(objective.of_profile(each[:, k]) for k in range(2)) / 2).square().mean()
+    else:
+        expected = (objective.of_student(pooled) - each.mean(1)).square().mean()
+        torch.testing.assert_close(each.norm(dim=-1), torch.ones(3, 2))
+    torch.testing.assert_close(objective(out), expected)
+
+
+@pytest.mark.parametrize("mode", ["faithful", "repaired"])
+def test_attention_weighs_the_profiles_and_learns_which_to_follow(mode: str) -> None:
+    objective, model = aspects_of(6, mode=mode, aspects="attention", loss="mse"), student()
+    loss = objective(output(model))
+    loss.backward()
+    look = objective.gather.look
+    assert look is not None
+    assert look.weight.grad is not None
+    assert look.weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        look.weight.zero_()  # looks at all alike: the mean
+    plain = aspects_of(6, mode=mode, loss="mse")
+    plain.load_state_dict({k: v for k, v in objective.state_dict().items() if not k.startswith("gather")})
+    torch.testing.assert_close(objective(output(model)), plain(output(model)))
+
+
+def test_attention_over_one_profile_is_refused() -> None:
+    with pytest.raises(TeacherError, match="there is one"):
+        profile.Model(profile.Config(name="profile", aspects="attention"), student(), teacher_of(SPLIT))
+
+
+def test_without_down_scale_the_profile_must_have_the_students_width() -> None:
+    def build(width: int, mode: str = "faithful") -> profile.Model:
+        config = profile.Config(name="profile", mode=mode, down_scale=False)  # type: ignore[arg-type]
+        return profile.Model(config, student(), teacher_of(SPLIT, width=width))
+
+    with pytest.raises(TeacherError, match="6 wide, the student's states 16"):
+        build(6)
+    with pytest.raises(TeacherError, match="belong to mode"):
+        build(16, "repaired")
+    assert not list(build(16).parameters())  # nothing is learnt beside the student: nothing can collapse
+
+
+def test_up_scale_maps_the_students_side_too() -> None:
+    config = profile.Config(name="profile", mode="faithful", up_scale=True, loss="mse")
+    objective, model = profile.Model(config, student(), teacher_of(SPLIT)), student()
+    out = output(model)
+    pooled = objective.of_student(objective.pool(out.states[-1], out.items_BT != 0))
+    target = objective.of_profile(objective.targets_UKW[out.users_B, 0])
+    torch.testing.assert_close(objective(out), (pooled - target).square().mean())

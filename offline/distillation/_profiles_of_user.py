@@ -1,0 +1,48 @@
+"""Several profiles of a user, as several vectors side by side, become the one that the student is to tell.
+
+Shapes: B batch, K profiles of a user, W width of each, U n_users.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from offline.distillation._user_targets import UserTargets
+from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
+
+Gathering = Literal["mean", "attention"]
+
+
+def apart(targets: UserTargets, teacher: Teacher) -> Tensor:
+    """(U, K, W): each user's profiles one below the other; K is 1 where a user has one."""
+    return targets.vectors_UP.unflatten(1, (teacher.user_parts, -1))
+
+
+def standardised_apart(targets_UKW: Tensor, known_U: Tensor) -> Tensor:
+    """Each kind of profile centred by its own mean over the known users, and of unit length."""
+    return functional.normalize(targets_UKW - targets_UKW[known_U].mean(0), dim=-1)
+
+
+class Gather(nn.Module):
+    """The mean of K profiles, or their sum weighed by a learnt look at each.
+
+    With one profile there is nothing to weigh: attention is then refused, for it would be a knob that turns nothing.
+    """
+
+    def __init__(self, kind: Gathering, n_profiles: int, width: int) -> None:
+        super().__init__()
+        if kind == "attention" and n_profiles == 1:
+            raise TeacherError(
+                "objective 'profile': aspects = \"attention\" weighs several profiles of a user, but there is one; set "
+                '[profiles] family = "aspects", combine = false and [encoder] aspects = "apart", or aspects = "mean".'
+            )
+        self.look = nn.Linear(width, 1) if kind == "attention" else None
+
+    def forward(self, profiles_BKW: Tensor) -> Tensor:
+        if self.look is None:
+            return profiles_BKW.mean(1)
+        weights_BK1 = self.look(profiles_BKW).softmax(1)
+        return torch.sum(weights_BK1 * profiles_BKW, dim=1)
