@@ -1,0 +1,182 @@
+"""The bench: order and choice over made-up records, and one real experiment on the tiny data."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+import pytest
+
+from offline.experiments.bench import Record, do_in_process, here, kept_bench, run_bench
+from offline.experiments.report import write_report
+from offline.experiments.results import find_results, interval
+from offline.experiments.unit import Unit
+from offline.experiments.verdicts import verdicts
+from offline.experiments.work import Bench
+from offline.progress import Silent
+from shared.errors import RetortError
+from tests.offline.experiments.test_plan import plan
+
+TEXT = [{"name": "text_start"}]
+ARMS = [
+    {"name": "plain", "objectives": []},
+    {"name": "text", "objectives": TEXT},
+    {
+        "name": "noise",
+        "objectives": TEXT,
+        "set": {"teacher.item_control": "gaussian"},
+        "control": True,
+        "of": "text",
+    },
+]
+TRIALS = {"trials": [{}, {"student.dropout": 0.4}]}
+N_USERS = 500
+
+
+def made_up(gain: dict[str, float], done: list[Unit]) -> Callable[[Bench, Unit], "Future[Record]"]:
+    """Keeps a record as a worker would: the second setting is the better one, ranks are better by `gain`."""
+
+    def submit(bench: Bench, unit: Unit) -> "Future[Record]":
+        done.append(unit)
+        record: dict[str, Any] = {"unit": unit.as_json(), "commit": "abc", "seconds": 1.0, "protocol": "refit"}
+        if unit.kind == "trial":
+            record |= {"best_epoch": 3 + unit.number, "validation_ndcg": 0.1 + unit.number / 100}
+        else:
+            ranks = np.random.default_rng(unit.number).integers(1, 30, N_USERS)
+            better = np.maximum(1, ranks - gain.get(unit.arm, 0.0)).astype(np.int64)
+            frame = pl.DataFrame(
+                {
+                    "user_id": [f"u{n}" for n in range(N_USERS)],
+                    "rank": better,
+                    "history_length": np.arange(N_USERS) % 60,
+                    "subset clean": np.arange(N_USERS) % 2 == 0,
+                }
+            )
+            path = bench.folder / "ranks" / f"{unit.name}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            frame.write_parquet(path)
+            hit = float((better <= 10).mean())
+            record |= {"test": {"hr@10": hit, "ndcg@10": hit / 2}, "ranks": f"ranks/{unit.name}.parquet", "views": {}}
+            record |= {"cases": N_USERS, "cost": {}}
+        bench.records.keep(bench.record_of(unit), record)
+        future: Future[Record] = Future()
+        future.set_result(record)
+        return future
+
+    return submit
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench.open(plan(arms=ARMS, search=TRIALS), None, tmp_path)
+
+
+def test_validation_chooses_then_each_seed_is_refitted_for_the_found_epochs(bench: Bench) -> None:
+    done: list[Unit] = []
+    run_bench(bench, Silent(), made_up({}, done), 2, None)
+    trials = [unit for unit in done if unit.kind == "trial"]
+    runs = [unit for unit in done if unit.kind == "run"]
+    assert [unit.keys["training.seed"] for unit in trials] == [0] * 6
+    assert {(unit.arm, unit.number) for unit in runs} == {(arm["name"], seed) for arm in ARMS for seed in (0, 1)}
+    for unit in runs:
+        assert unit.keys == {"training.seed": unit.number, "student.dropout": 0.4, "training.refit_epochs": 4}
+        assert not bench.recipe(unit).finds_epochs
+    assert {bench.recipe(unit).protocol for unit in trials} == {"held"}
+
+
+def test_what_is_done_is_not_done_again_and_only_asked_arms_run(bench: Bench) -> None:
+    first: list[Unit] = []
+    run_bench(bench, Silent(), made_up({}, first), 1, ["plain"])
+    assert {unit.arm for unit in first} == {"plain", "popularity"}
+    second: list[Unit] = []
+    run_bench(bench, Silent(), made_up({}, second), 1, None)
+    assert {unit.arm for unit in second} == {"text", "noise"}
+    third: list[Unit] = []
+    run_bench(bench, Silent(), made_up({}, third), 1, ["plain"], again=True)
+    assert third == first
+    with pytest.raises(RetortError, match="there is no arm 'txt'"):
+        run_bench(bench, Silent(), made_up({}, []), 1, ["txt"])
+
+
+def test_one_arm_that_fails_does_not_stop_the_others(bench: Bench) -> None:
+    done: list[Unit] = []
+    good = made_up({}, done)
+
+    def submit(bench: Bench, unit: Unit) -> "Future[Record]":
+        if unit.arm != "text":
+            return good(bench, unit)
+        future: Future[Record] = Future()
+        future.set_exception(RetortError("no text."))
+        return future
+
+    with pytest.raises(RetortError, match=r"2 unit.s. failed.*no text"):
+        run_bench(bench, Silent(), submit, 1, None)
+    assert len([unit for unit in done if unit.kind == "run"]) == 4
+    assert find_results(bench).missing == ("text · sasrec",)
+
+
+def test_the_report_tells_knowledge_from_what_a_control_shows_too(bench: Bench) -> None:
+    run_bench(bench, Silent(), made_up({"text": 8, "noise": 1}, []), 1, None)
+    told = "\n".join(verdicts(find_results(bench)))
+    assert "text · sasrec: gain" in told
+    assert "knowledge: above every control" in told
+    run_bench(bench, Silent(), made_up({"text": 8, "noise": 8}, []), 1, None, again=True)
+    told = "\n".join(verdicts(find_results(bench)))
+    assert "not knowledge" in told
+    assert "100%" in told
+    run_bench(bench, Silent(), made_up({}, []), 1, None, again=True)
+    assert "no gain shown" in "\n".join(verdicts(find_results(bench)))
+
+
+def test_the_report_is_markdown_parquet_and_pictures(bench: Bench) -> None:
+    run_bench(bench, Silent(), made_up({"text": 8, "noise": 1}, []), 1, None)
+    path = write_report(find_results(kept_bench(bench.folder)))
+    written = path.read_text(encoding="utf-8")
+    assert "| noise (control) | sasrec | 2 |" in written
+    assert "code abc" in written
+    assert "subset clean" in written
+    table = pl.read_parquet(bench.folder / "results.parquet")
+    whole = table.filter(pl.col("slice") == "all", pl.col("arm") == "text").row(0, named=True)
+    assert 0 < whole["low"] < whole["difference"] < whole["high"]
+    assert (bench.folder / "arms.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interval_over_seeds_is_student_s() -> None:
+    mean, half = interval([1.0, 2.0, 3.0])
+    assert mean == 2.0
+    assert half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    assert interval([1.0]) == (1.0, None)
+
+
+def test_a_real_experiment_from_data_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
+    asked = plan(
+        arms=ARMS[:2],
+        seeds=[1],
+        floors=["popularity", "ease", "item_knn"],
+        set={"encoder.model": "tfidf", "training.epochs": 2},
+        views=[{"name": "last item", "set": {"evaluation.last_items": 1}}],
+    )
+    bench = Bench.open(asked, None, tmp_path / "runs")
+    todo = run_bench(bench, Silent(), here(Silent()), 1, ["plain"])
+    plain = todo.records[Unit("run", "plain", "sasrec", 1)]
+    assert plain["recipe"]["training"]["refit_epochs"] in (1, 2)
+    steps = {path.name.partition("-")[0] for path in (tmp_path / "runs" / "steps").iterdir() if path.is_dir()}
+    assert {"split_refit", "train", "refit", "export", "evaluate", "seal"} <= steps
+    assert len([path for path in (tmp_path / "runs" / "steps").glob("train-*") if path.is_dir()]) == 1
+    # the rest as a worker process does it: everything it needs lies in the folder
+    trial = Unit("trial", "text", "sasrec", 0, {"training.seed": 1})
+    said = do_in_process(str(bench.folder), trial.as_json())
+    assert said["validation_ndcg"] > 0
+    assert orjson.loads(bench.record_of(trial).read_bytes())["best_epoch"] == said["best_epoch"]
+    run_bench(bench, Silent(), here(Silent()), 1, None)
+    found = find_results(bench)
+    assert not found.missing
+    taught = next(row for row in found.rows if row.name == "text").records[0]
+    assert taught["cost"]["parameters"] == plain["cost"]["parameters"]
+    assert abs(taught["cost"]["bundle_bytes"] - plain["cost"]["bundle_bytes"]) < 10_000
+    assert taught["views"]["last item"]["test"] != taught["test"]
+    assert write_report(found).is_file()

@@ -1,0 +1,85 @@
+"""What an experiment file may say, and what it is refused for."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offline.experiments.plan import Plan, parse_plan, read_plan, shipped_plans
+from shared.errors import RecipeError
+
+TINY = Path(__file__).parents[2] / "tiny.toml"
+
+
+def plan(**changes: Any) -> Plan:
+    """Two arms over the tiny recipe."""
+    written = {
+        "base": str(TINY),
+        "baseline": "plain",
+        "seeds": [0, 1],
+        "arms": [
+            {"name": "plain", "objectives": []},
+            {"name": "text", "objectives": [{"name": "text_start"}]},
+        ],
+    }
+    return parse_plan("tiny", {**written, **changes}, TINY.parent)
+
+
+def test_an_arm_is_the_base_with_its_keys_changed() -> None:
+    made = plan(set={"training.epochs": 3}).recipe("text", "sasrec", {"training.seed": 7})
+    assert [one.name for one in made.objectives] == ["text_start"]
+    assert (made.training.epochs, made.training.seed, made.protocol) == (3, 7, "refit")
+    assert plan().recipe("plain", "sasrec", {}).is_plain
+
+
+def test_another_student_keeps_the_keys_that_it_has_too() -> None:
+    asked = plan(students=["sasrec", "gru4rec"], student_keys={"gru4rec": {"student.dropout": 0.4}})
+    made = asked.recipe("plain", "gru4rec", {})
+    assert (made.student_name, made.student.max_length) == ("gru4rec", 20)
+    assert made.as_json()["student"]["dropout"] == 0.4
+    assert asked.recipe("plain", "sasrec", {}).as_json()["student"]["dropout"] != 0.4
+
+
+def test_every_arm_searches_equally_long() -> None:
+    arms = [{"name": "plain", "objectives": []}, {"name": "text", "trials": [{}, {"student.dropout": 0.1}]}]
+    with pytest.raises(RecipeError, match=r"has 2 trial.s. and the baseline 1"):
+        plan(arms=arms)
+    fewer = [{"name": "plain", "objectives": [], "trials": [{}, {}]}, {"name": "text"}]
+    with pytest.raises(RecipeError, match=r"has 1 trial.s. and the baseline 2"):
+        plan(arms=fewer)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"baseline": "best"}, "is no arm"),
+        ({"arms": [{"name": "plain"}, {"name": "plain"}]}, "two arms"),
+        ({"arms": [{"name": "plain"}, {"name": "noise", "of": "plain"}]}, "control = true"),
+        ({"arms": [{"name": "plain"}, {"name": "noise", "control": True, "of": "text"}]}, "name of another arm"),
+        ({"student_keys": {"gru4rec": {}}}, "for no student"),
+        ({"views": [{"name": "longer", "set": {"training.epochs": 9}}]}, "a view looks at the same weights"),
+        ({"search": {"trials": [{"evaluation.hide_seen": False}]}}, "change the question"),
+        ({"set": {"training.refit_epochs": 3}}, "the bench finds"),
+        ({"seedz": [1]}, "no key"),
+        ({"search": {"trials": [{"training.epochz": 3}]}}, "no key"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_runs(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        plan(**changes)
+
+
+@pytest.mark.parametrize("name", shipped_plans())
+def test_shipped_experiments_are_valid_and_have_controls(name: str) -> None:
+    shipped = read_plan(Path(name))
+    assert shipped.config.description
+    assert len(shipped.config.seeds) >= 5 or "smoke" in name
+    for arm in shipped.config.arms:
+        assert shipped.recipe(arm.name, shipped.students[0], {}).protocol in ("held", "refit")
+
+
+def test_an_unknown_experiment_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="there is no experiment"):
+        read_plan(tmp_path / "none.toml")
+    with pytest.raises(RecipeError, match="beauty_headline"):
+        read_plan(Path("beauty_headlines"))
