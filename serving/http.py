@@ -16,6 +16,7 @@ from fastapi import Request, Response
 
 from serving.metrics import Metrics
 from serving.problems import CONTENT_TYPE, Problem, overloaded
+from shared import logging as logs
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Front:
             return
         headers = dict(scope["headers"])
         request_id = _request_id(headers)
+        logs.request_id.set(request_id)
         path = scope["path"]
         if self._in_flight >= self._max_waiting and not path.startswith(ALWAYS_OPEN):
             self._metrics.refused.labels("overload").inc()

@@ -23,7 +23,7 @@ class Server:
     url: str
     started_in_s: float
 
-    def ready(self, within_s: float = 20.0) -> None:
+    def ready(self, within_s: float = 90.0) -> None:
         """Wait until /health/ready says so."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:

@@ -1,0 +1,21 @@
+"""A server's JSON log names the request of each line, also where the code that writes knows nothing of requests."""
+
+from pathlib import Path
+
+import httpx
+import orjson
+
+from tests.serving._process import serving_process
+
+
+def test_every_line_of_a_request_names_it(bundle_path: Path, tmp_path: Path) -> None:
+    environment = {"retort_bundle": bundle_path, "log_json": "true", "redis_url": "redis://127.0.0.1:1"}
+    with serving_process(tmp_path, **environment) as server:
+        server.ready()
+        answer = httpx.post(f"{server.url}/recommend", json={"user_id": "ann"}, headers={"x-request-id": "mine"})
+        assert answer.json()["source"] == "popular"
+        httpx.delete(f"{server.url}/users/ann", headers={"x-request-id": "erase-1"})
+    lines = [orjson.loads(line) for line in (tmp_path / "server.log").read_text().splitlines() if line[:1] == "{"]
+    (degraded,) = [line for line in lines if line["message"] == "degraded answer"]
+    assert (degraded["request_id"], degraded["reason"]) == ("mine", "history_unavailable")
+    assert not any("ann" in str(line) for line in lines), "no log names a user"
