@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,19 +40,24 @@ class StudentRanker:
         self._queued = metrics.stage_seconds.labels("queue")
         self._batcher: Batcher[Question, Ranking] = Batcher(self._answer, max_batch=max_batch, observe=sizes.observe)
 
-    async def rank(self, question: Question) -> Ranking:
+    def rank(self, question: Question) -> Awaitable[Ranking]:
         """The best `depth` items; fewer where no more are left."""
-        return await self._batcher.ask(question)
+        return self._batcher.ask(question)
 
-    async def _answer(self, questions: list[Question]) -> list[Ranking]:
+    def _answer(self, questions: list[Question]) -> list[Ranking] | Coroutine[Any, Any, list[Ranking]]:
+        """At once where all graphs are quick, else in a thread."""
         started = time.perf_counter()
         for question in questions:
             if question.asked_s:
                 self._queued.observe(started - question.asked_s)
-        if all(question.live.runs_inline for question in questions):
-            rankings = run(questions)
-        else:
-            rankings = await asyncio.to_thread(run, questions)
+        if not all(question.live.runs_inline for question in questions):
+            return self._in_a_thread(questions, started)
+        rankings = run(questions)
+        self._seconds.observe(time.perf_counter() - started)
+        return rankings
+
+    async def _in_a_thread(self, questions: list[Question], started: float) -> list[Ranking]:
+        rankings = await asyncio.to_thread(run, questions)
         self._seconds.observe(time.perf_counter() - started)
         return rankings
 

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 from shared import keys
 
 SEPARATOR = "\x1f"
+EVENT_HASH_LENGTH = 8  # characters after the separator
 # Events of one user at the same millisecond keep the order in which they were handed over: each is set a little later
 # than the one before. A double holds a time of today in ms with this fraction exactly.
 TIE_STEP_MS = 2.0**-11
@@ -77,7 +78,7 @@ class HistoryStore(Protocol):
 
 def member(item_id: str, event_id: str) -> str:
     """The stored form of an event: two events with the same id and item are one."""
-    digest = blake2b(event_id.encode(), digest_size=6).digest()
+    digest = blake2b(event_id.encode(), digest_size=EVENT_HASH_LENGTH * 6 // 8).digest()
     return f"{item_id}{SEPARATOR}{urlsafe_b64encode(digest).decode()}"
 
 

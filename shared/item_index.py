@@ -38,8 +38,10 @@ class ItemIndex:
 
     def indexes(self, item_ids: Iterable[str]) -> NDArray[np.int64]:
         """Indexes of the known ids, in order; strangers are left out."""
-        get = self._indexes.get
-        return np.array([index for index in map(get, item_ids) if index is not None], dtype=np.int64)
+        indexes = list(map(self._indexes.get, item_ids))
+        if None in indexes:
+            indexes = [index for index in indexes if index is not None]
+        return np.array(indexes, dtype=np.int64)
 
     def id(self, item_index: int) -> str:
         """The id behind an index in 1 … n_items."""

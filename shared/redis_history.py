@@ -15,7 +15,16 @@ from redis.exceptions import RedisError
 
 from shared import keys
 from shared.errors import StoreError
-from shared.history import SEPARATOR, Entry, HistoryEvent, Owner, by_owner, derived_event_id, scored_members
+from shared.history import (
+    EVENT_HASH_LENGTH,
+    SEPARATOR,
+    Entry,
+    HistoryEvent,
+    Owner,
+    by_owner,
+    derived_event_id,
+    scored_members,
+)
 
 T = TypeVar("T")
 
@@ -91,7 +100,7 @@ class RedisHistory:
             for row in rows:
                 if isinstance(row, Exception):
                     raise row
-        return [[name.rpartition(_SEPARATOR)[0].decode() for name in row] for row in rows], beside
+        return [_item_ids(row) for row in rows], beside
 
     async def entries(self, owner: Owner) -> list[Entry]:
         with _as_store_error():
@@ -137,6 +146,14 @@ class RedisHistory:
 
     def _add(self, pipeline: Any, key: str, scores: dict[str, float]) -> None:
         _add(pipeline, key, scores, self._max_events, self._ttl_s)
+
+
+def _item_ids(members: Sequence[bytes]) -> list[str]:
+    """The items of a stored history. All at once: to take each member apart would cost as much as reading them."""
+    parts = _SEPARATOR.join(members).decode().split(SEPARATOR)
+    if len(parts) == 2 * len(members) and set(map(len, parts[1::2])) == {EVENT_HASH_LENGTH}:
+        return parts[::2]
+    return [member.rpartition(_SEPARATOR)[0].decode() for member in members]  # none, or an id that holds a separator
 
 
 def load_histories(

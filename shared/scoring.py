@@ -45,8 +45,11 @@ class Ranked:
 
     def row(self, index: int) -> tuple[IntArray, FloatArray]:
         """One row's items and scores, without the empty places."""
-        given = self.items_BK[index] != PAD
-        return self.items_BK[index][given], self.scores_BK[index][given]
+        items_K, scores_K = self.items_BK[index], self.scores_BK[index]
+        if items_K[-1] != PAD:  # the empty places are the last ones
+            return items_K, scores_K
+        given = items_K != PAD
+        return items_K[given], scores_K[given]
 
 
 class Scorer:
@@ -110,7 +113,8 @@ def _fitting(table: FloatArray | None, shape: list[int]) -> FloatArray:
 
 
 def _filled_up(items_BK: IntArray, scores_BK: FloatArray, k: int) -> Ranked:
-    items_BK = np.where(np.isneginf(scores_BK), PAD, items_BK)
+    if scores_BK[:, -1].min() == -np.inf:
+        items_BK = np.where(np.isneginf(scores_BK), PAD, items_BK)
     missing = k - items_BK.shape[1]
     if missing > 0:
         items_BK = np.pad(items_BK, ((0, 0), (0, missing)), constant_values=PAD)

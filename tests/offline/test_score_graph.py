@@ -23,8 +23,8 @@ def table_of(n_items: int, *, seed: int = 0, levels: int | None = None) -> np.nd
     """(n_items + 1, DIM); with `levels` few different values, so that many scores are equal and exact."""
     random = np.random.default_rng(seed)
     shape = (n_items + 1, DIM)
-    table = random.normal(size=shape) if levels is None else random.integers(-levels, levels + 1, size=shape)
-    table = table.astype(np.float32)
+    drawn = random.normal(size=shape) if levels is None else random.integers(-levels, levels + 1, size=shape)
+    table: np.ndarray = drawn.astype(np.float32)
     table[0] = 0
     return table
 
