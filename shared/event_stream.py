@@ -6,7 +6,7 @@ died in between) carries its `event_id`, so that the database keeps it once.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import orjson
@@ -72,7 +72,7 @@ class EventWriter:
             for key in once:
                 pipeline.set(key, b"", nx=True, ex=_COUNTED_FOR_S)
             for event in events:
-                pipeline.xadd(keys.event_stream(), {_FIELD: orjson.dumps(asdict(event))})
+                pipeline.xadd(keys.event_stream(), {_FIELD: orjson.dumps(event)})
             answers = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreError(f"events could not be put on the stream ({type(error).__name__}); is Redis up?") from error
@@ -81,7 +81,7 @@ class EventWriter:
     async def add_merge(self, merge: Merge) -> None:
         """Put a merge behind the events that came before it."""
         try:
-            await self._client.xadd(keys.event_stream(), {_MERGE: orjson.dumps(asdict(merge))})
+            await self._client.xadd(keys.event_stream(), {_MERGE: orjson.dumps(merge)})
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreError(
                 f"a merge could not be put on the stream ({type(error).__name__}); is Redis up?"

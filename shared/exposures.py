@@ -5,7 +5,7 @@ nobody drains it the oldest batches give way. Training uses them to know what a 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -53,7 +53,7 @@ class ExposureWriter:
         try:
             pipeline = self._client.pipeline(transaction=False)
             for batch in batches:
-                line = orjson.dumps([asdict(exposure) for exposure in batch])
+                line = orjson.dumps(list(batch))  # dataclasses natively: as dictionaries they cost twenty times as much
                 pipeline.xadd(keys.exposure_stream(), {FIELD: line}, maxlen=self._kept, approximate=True)
             await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
