@@ -214,12 +214,17 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _overridden(raw: dict[str, Any], override: str) -> dict[str, Any]:
+def parse_override(override: str) -> tuple[str, Any]:
+    """`section.key=value` as a dotted key and its value."""
     path, separator, text = override.partition("=")
-    keys = path.strip().split(".")
-    if not separator or not all(keys):
+    if not separator or not all(path.strip().split(".")):
         raise RecipeError(f"--set {override!r}: write it as section.key=value.")
-    return _with(raw, keys, _value(text.strip()), override)
+    return path.strip(), _value(text.strip())
+
+
+def _overridden(raw: dict[str, Any], override: str) -> dict[str, Any]:
+    path, value = parse_override(override)
+    return _with(raw, path.split("."), value, override)
 
 
 def _with(node: Any, keys: list[str], value: Any, override: str) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from offline.commands._opening import open_tables
 from offline.experiments.bench import PLAN_FILE, here, kept_bench, processes, run_bench
-from offline.experiments.plan import read_plan
+from offline.experiments.plan import Plan, read_plan
 from offline.experiments.report import write_report
 from offline.experiments.results import find_results
 from offline.experiments.work import EXPERIMENTS, Bench
@@ -12,9 +12,9 @@ from offline.terminal import TerminalProgress
 from shared.settings import Settings
 
 
-def run_experiment(file: Path, data: Path | None, out: Path, workers: int, only: str | None, *, again: bool) -> Path:
-    """Do what the file declares; the folder with the records."""
-    bench = Bench.open(read_plan(file), data.absolute() if data else None, out)
+def run_experiment(plan: Plan, data: Path | None, out: Path, workers: int, only: str | None, *, again: bool) -> Path:
+    """Do what the plan declares; the folder with the records."""
+    bench = Bench.open(plan, data.absolute() if data else None, out)
     arms = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     open_tables(Settings())  # once, before several processes would do it
     with TerminalProgress() as progress:

@@ -61,11 +61,14 @@ def run(
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine, one thread each")] = 1,
     only: Annotated[str | None, typer.Option(help="these arms alone, separated by commas")] = None,
     again: Annotated[bool, typer.Option("--again", help="do anew what is done already")] = False,
+    overrides: _Set = None,
+    name: Annotated[str | None, typer.Option(help="what it is called; needed with --set")] = None,
 ) -> None:
     """Do a grid of arms, students and seeds; the same command goes on where it was interrupted."""
     from offline.commands.experiment import run_experiment
+    from offline.experiments.plan import read_plan
 
-    typer.echo(run_experiment(file, data, out, workers, only, again=again))
+    typer.echo(run_experiment(read_plan(file, overrides or [], name), data, out, workers, only, again=again))
 
 
 @app.command()

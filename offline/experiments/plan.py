@@ -29,7 +29,7 @@ Trials are trained held with the first seed, and validation alone chooses. Nothi
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -39,7 +39,7 @@ from pydantic import Field
 
 from offline.config import Section, parse_section
 from offline.plugins import load_plugin
-from offline.recipe import STUDENTS, Recipe, parse_recipe, read_recipe, with_keys
+from offline.recipe import STUDENTS, Recipe, parse_override, parse_recipe, read_recipe, with_keys
 from shared.errors import RecipeError
 
 Keys = dict[str, Any]
@@ -142,8 +142,13 @@ def shipped_plans() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read_plan(reference: Path) -> Plan:
-    """Read and check an experiment by its file or its shipped name, recipes and all."""
+def read_plan(reference: Path, overrides: Sequence[str] = (), name: str | None = None) -> Plan:
+    """Read and check an experiment by its file or its shipped name, recipes and all.
+
+    overrides: `section.key=value` for every arm. They make another experiment, which wants another `name`.
+    """
+    if overrides and name is None:
+        raise RecipeError("--set makes this another experiment; give it a name of its own by --name.")
     shipped = shipped_plans()
     path = reference if reference.suffix else shipped.get(str(reference), reference)
     try:
@@ -153,7 +158,9 @@ def read_plan(reference: Path) -> Plan:
         raise RecipeError(f"there is no experiment {path}; name a .toml file, or one of: {told}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: {error}; it must be TOML.") from None
-    return parse_plan(path.stem, written, path.parent)
+    keys = dict(parse_override(one) for one in overrides)
+    written = {**written, "set": {**written.get("set", {}), **keys}} if keys else written
+    return parse_plan(name or path.stem, written, path.parent)
 
 
 def parse_plan(name: str, written: dict[str, Any], beside: Path) -> Plan:

@@ -27,7 +27,7 @@ from offline.seal import git_commit
 
 EXPERIMENTS = "experiments"
 RANKS = "ranks"
-_TEACHING = ("profiles", "vectors", "teacher", "items", "lists", "lists_refit")
+_NOT_TEACHING = ("data", "split", "split_refit", "train", "refit", "export", "evaluate", "seal", "publish")
 _LATENCY_REQUESTS = 200
 
 
@@ -159,7 +159,7 @@ def cost_of(line: Line[Context]) -> dict[str, float]:
         "epochs": len(epochs),
         "epoch_s": float(np.median(epochs)),
         "training_s": line.do(trained(line)).seconds,
-        "teacher_s": sum(line.do(name).seconds for name in _TEACHING if name in line.steps),
+        "teacher_s": sum(line.do(name).seconds for name in line.steps if name not in _NOT_TEACHING),
         "parameters": _parameters(line.path(trained(line)) / STUDENT_FILE),
         "bundle_bytes": sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()),
         "latency_ms": _latency_ms(line),

@@ -78,6 +78,15 @@ def test_shipped_experiments_are_valid_and_have_controls(name: str) -> None:
         assert shipped.recipe(arm.name, shipped.students[0], {}).protocol in ("held", "refit")
 
 
+def test_overrides_make_another_experiment_with_a_name_of_its_own() -> None:
+    changed = read_plan(Path("beauty_headline"), ["split.train_share=0.25"], "quarter")
+    assert changed.name == "quarter"
+    for arm in changed.arms:
+        assert changed.recipe(arm, "sasrec", {}).split.train_share == 0.25
+    with pytest.raises(RecipeError, match="--name"):
+        read_plan(Path("beauty_headline"), ["split.train_share=0.25"])
+
+
 def test_an_unknown_experiment_is_told_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="there is no experiment"):
         read_plan(tmp_path / "none.toml")
