@@ -84,7 +84,7 @@ class Recipe:
             needs |= objective.needs
         if needs and self.teacher.control == "history_mean":
             needs.add("items")
-        if "lists" in needs and self.teacher.lists == "text_encoder":
+        if "lists" in needs and self.teacher.lists_read_vectors:
             needs.add("items")
         return frozenset(needs)
 

@@ -1,13 +1,16 @@
 """What the teacher would recommend at moments of the train histories, made once for each split and kept.
 
-The lists of a refit are made anew: its histories are one event longer, and its teacher may read that event.
+The lists of a refit are made anew: its histories are one event longer, and its teacher may read that event. A teacher
+that takes turns with a student (LLMD4Rec's loop, or E4SRec, which is its first half-turn) is put together here.
 """
 
 from pathlib import Path
+from typing import Any
 
+from offline.data.split import Split
 from offline.data.split_store import load_split
 from offline.line import Line
-from offline.pipeline.context import VECTORS_FILE, Context
+from offline.pipeline.context import VECTORS_FILE, Context, tables_of
 from offline.teachers.build import TeacherConfig
 
 
@@ -19,17 +22,81 @@ def lists_refit_step(line: Line[Context], work: Path) -> None:
     _make(line, "split_refit", work)
 
 
-def _make(line: Line[Context], split: str, work: Path) -> None:
+def tuned_items_step(line: Line[Context], work: Path) -> None:
+    """Item vectors of the tuned encoder; from the held split under both protocols, as profiles are."""
+    from offline.profiles.vectors import write_vectors
+    from offline.teachers.making import tuned_items
+
+    context = line.context
+    split = load_split(line.path("split"))
+    ids, vectors = tuned_items(split, _known(line), context.recipe.teacher, context.progress)
+    write_vectors(work / VECTORS_FILE, ids, vectors, "item_id")
+
+
+def given_items_step(line: Line[Context], work: Path) -> None:
+    """Item vectors from a file or a published folder, by id."""
+    from offline.profiles.vectors import read_vectors, write_vectors
+    from offline.teachers.published import read_published_items
+    from shared.errors import TeacherError
+
+    config = beside_data(line.context.recipe.teacher, line.context.data_dir)
+    if config.items_path is None:
+        raise TeacherError(f"[teacher] items = {config.items!r} needs items_path, the file or folder that holds them.")
+    published = config.items == "published"
+    read = read_published_items(config.items_path) if published else read_vectors(config.items_path, "item_id")
+    write_vectors(work / VECTORS_FILE, read.ids, read.vectors, "item_id")
+
+
+def _make(line: Line[Context], split_step: str, work: Path) -> None:
+    from offline.teachers.lists import DISTRIBUTIONS, RANKINGS, write_distributions, write_rankings
     from offline.teachers.making import make_lists
 
     context = line.context
-    items = line.path("items") / VECTORS_FILE if "items" in line.steps else None
-    make_lists(load_split(line.path(split)), items, context.recipe.teacher, context.progress, work)
+    split, config = load_split(line.path(split_step)), context.recipe.teacher
+    told = _in_turns(line, split) if config.takes_turns else make_lists(split, _known(line), config, context.progress)
+    write_rankings(work / RANKINGS, split, told.rankings)
+    write_distributions(work / DISTRIBUTIONS, split, told.distributions)
+
+
+def _in_turns(line: Line[Context], split: Split) -> Any:
+    """LLMD4Rec's loop; `item_head` alone is a plain student, read once, that hears nothing back."""
+    import torch
+
+    from offline.pipeline.train import new_student
+    from offline.teachers.item_head import ItemHead
+    from offline.teachers.making import text_vectors
+    from offline.teachers.text_encoder import TextEncoder
+    from offline.training.in_turns import take_turns
+
+    recipe, progress = line.context.recipe, line.context.progress
+    teacher, n_items = recipe.teacher, len(split.item_index)
+    config = teacher.mutual
+    if teacher.lists == "item_head":
+        config = config.model_copy(update={"teacher": "item_head", "loops": 1, "upward": 0.0, "downward": 0.0})
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kept: dict[str, Any] = {"k": config.k, "temperature": config.temperature}
+
+    def new_learner(events: Any) -> Any:
+        if config.teacher == "item_head":
+            return ItemHead(events, n_items, teacher.item_head, **kept)
+        items = text_vectors(split, _known(line), teacher, progress)
+        return TextEncoder(events, items.vectors, items.present, teacher.text_encoder.model_copy(update=kept))
+
+    return take_turns(
+        split, lambda: new_student(recipe, n_items).to(device), new_learner, recipe.training, config, progress
+    )
+
+
+def _known(line: Line[Context]) -> Any:
+    from offline.teachers.making import Known
+
+    vectors = line.path("items") / VECTORS_FILE if "items" in line.steps else None
+    return Known(tables_of(line).items, vectors, line.context.recipe.encoder)
 
 
 def beside_data(config: TeacherConfig, data_dir: Path | None) -> TeacherConfig:
-    """Given lists named by a relative path lie in the data directory."""
-    path = config.lists_path
-    if path is None or data_dir is None or path.is_absolute():
+    """Given lists and item vectors named by a relative path lie in the data directory."""
+    if data_dir is None:
         return config
-    return config.model_copy(update={"lists_path": data_dir / path})
+    paths = {"lists_path": config.lists_path, "items_path": config.items_path}
+    return config.model_copy(update={key: data_dir / path for key, path in paths.items() if path is not None})

@@ -9,6 +9,7 @@ from offline.recipe import Recipe
 from offline.run_dir import RunDir, hash_listing
 from shared.settings import LanguageModelSettings
 
+_ENCODING_CODE = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
 _TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers")
 
 
@@ -46,7 +47,6 @@ def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
 def _teach(recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings) -> list[Step[Context]]:
     said, knowledge = recipe.as_json(), recipe.knowledge()
     encoder = {"encoder": said["encoder"]}
-    encoding = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
     reducer = {"reducer": said["reducer"]}
     steps: list[Step[Context]] = []
     if "users" in knowledge:
@@ -54,12 +54,40 @@ def _teach(recipe: Recipe, data_dir: Path | None, language_model: LanguageModelS
         written = ("offline.profiles",)
         steps += [
             Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu-llm", resumes=True),
-            Step("vectors", teach.vectors_step, ("profiles",), encoder, encoding, queue="gpu-train", resumes=True),
+            Step(
+                "vectors", teach.vectors_step, ("profiles",), encoder, _ENCODING_CODE, queue="gpu-train", resumes=True
+            ),
             Step("teacher", teach.teacher_step, ("vectors",), reducer, ("offline.profiles.reducer",)),
         ]
-    if "items" in knowledge:
-        steps.append(Step("items", teach.items_step, ("data",), encoder, encoding, queue="gpu-train", resumes=True))
+    return [*steps, *_items(recipe, data_dir)]
+
+
+def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
+    """Item vectors: encoded, given, or of an encoder tuned on train rows. A teacher's lists never read the tuned ones,
+    which know what its own rows lead to."""
+    knowledge, teacher, said = recipe.knowledge(), recipe.teacher, recipe.as_json()
+    if "items" not in knowledge:
+        return []
+    steps: list[Step[Context]] = []
+    if teacher.items in ("file", "published"):
+        files = _given(lists.beside_data(teacher, data_dir).items_path)
+        shaped = {"items": teacher.items, "items_files": files}
+        return [Step("items", lists.given_items_step, ("data",), shaped, ("offline.teachers.published",))]
+    if teacher.items == "encoded" or ("lists" in knowledge and teacher.lists_read_vectors):
+        encoder = {"encoder": said["encoder"]}
+        steps.append(
+            Step("items", teach.items_step, ("data",), encoder, _ENCODING_CODE, queue="gpu-train", resumes=True)
+        )
+    if teacher.items == "tuned":
+        shaped = {"encoder": said["encoder"], "tuned_encoder": said["teacher"]["tuned_encoder"]}
+        code, needs = ("offline.teachers", "offline.profiles.encoder"), ("data", "split")
+        steps.append(Step("tuned_items", lists.tuned_items_step, needs, shaped, code, queue="gpu-train"))
     return steps
+
+
+def _given(path: Path | None) -> str | None:
+    """State of given files: others under the same name are another teacher."""
+    return hash_listing(path) if path is not None and path.exists() else None
 
 
 def _lists(recipe: Recipe) -> list[Step[Context]]:
@@ -67,25 +95,30 @@ def _lists(recipe: Recipe) -> list[Step[Context]]:
     knowledge, config = recipe.knowledge(), recipe.teacher
     if "lists" not in knowledge or not config.makes_lists:
         return []
-    said = recipe.as_json()["teacher"]
-    shaped = {key: said[key] for key in ("lists", "item_control", "seed", config.lists)}
-    items, code = (("items",) if "items" in knowledge else ()), ("offline.teachers",)
+    said = recipe.as_json()
+    shaped = {key: said["teacher"][key] for key in ("lists", "item_control", "seed", *config.list_teachers)}
+    code: tuple[str, ...] = ("offline.teachers", "offline.profiles.encoder")
+    if config.takes_turns:
+        shaped |= {"student": said["student"], "training": said["training"]}
+        code = _TRAINING_CODE
+    if "tuned_encoder" in config.list_teachers:
+        shaped["encoder"] = said["encoder"]
+    needs = ("data", *(("items",) if config.lists_read_vectors else ()))
     steps = []
     if recipe.finds_epochs:
-        steps.append(Step("lists", lists.lists_step, ("split", *items), shaped, code, queue="gpu-train"))
+        steps.append(Step("lists", lists.lists_step, ("split", *needs), shaped, code, queue="gpu-train"))
     if recipe.protocol == "refit":
         steps.append(
-            Step("lists_refit", lists.lists_refit_step, ("split_refit", *items), shaped, code, queue="gpu-train")
+            Step("lists_refit", lists.lists_refit_step, ("split_refit", *needs), shaped, code, queue="gpu-train")
         )
     return steps
 
 
-def _given_lists(recipe: Recipe, data_dir: Path | None) -> dict[str, str]:
-    """State of the files behind `lists_path`: other files under the same name are another teacher."""
-    path = lists.beside_data(recipe.teacher, data_dir).lists_path
-    if "lists" not in recipe.knowledge() or recipe.teacher.makes_lists or path is None or not path.is_dir():
+def _given_lists(recipe: Recipe, data_dir: Path | None) -> dict[str, str | None]:
+    """State of the files behind `lists_path`."""
+    if "lists" not in recipe.knowledge() or recipe.teacher.lists not in ("file", "published"):
         return {}
-    return {"lists_files": hash_listing(path)}
+    return {"lists_files": _given(lists.beside_data(recipe.teacher, data_dir).lists_path)}
 
 
 def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
@@ -107,7 +140,8 @@ def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
 def _taught(recipe: Recipe) -> tuple[str, ...]:
     """The steps that leave what the teacher knows."""
     knowledge = recipe.knowledge()
-    return tuple(step for step, part in (("teacher", "users"), ("items", "items")) if part in knowledge)
+    items = "tuned_items" if recipe.teacher.items == "tuned" else "items"
+    return tuple(step for step, part in (("teacher", "users"), (items, "items")) if part in knowledge)
 
 
 def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[Context]]:

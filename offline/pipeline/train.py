@@ -48,7 +48,8 @@ def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop
     if recipe.objectives:
         knowledge = recipe.knowledge()
         users = line.path("teacher") / VECTORS_FILE if "users" in knowledge else None
-        items = line.path("items") / VECTORS_FILE if "items" in knowledge else None
+        made = "tuned_items" if "tuned_items" in line.steps else "items"
+        items = line.path(made) / VECTORS_FILE if "items" in knowledge else None
         lists = line.path(lists_step) if lists_step in line.steps else None
         config = beside_data(recipe.teacher, line.context.data_dir)
         teacher = build_teacher(split, users, items, config, progress, lists)

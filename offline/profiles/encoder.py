@@ -188,7 +188,7 @@ class _Encoder:
 
     def __init__(self, config: EncoderConfig, prefix: str) -> None:
         self._config, self._prefix = config, prefix
-        self._model = _load(config)
+        self._model = load_encoder(config)
         # without a limit of its own a model reads any length
         self._limit = min(config.max_tokens or 10**9, self._model.max_seq_length or 10**9)
         self._model.max_seq_length = self._limit
@@ -240,7 +240,8 @@ def _mean_of_windows(vectors: FloatArray, n_parts: np.ndarray[Any, np.dtype[np.i
     return _unit((np.add.reduceat(vectors, firsts, axis=0) / n_parts[:, None]).astype(np.float32))
 
 
-def _load(config: EncoderConfig) -> Any:
+def load_encoder(config: EncoderConfig) -> Any:
+    """The sentence-transformers model of the recipe; raises ProfileError where there is none."""
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 

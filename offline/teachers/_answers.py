@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from offline.teachers._events import Events
 from offline.teachers.teacher import Distributions, IntArray, Rankings
 from shared.schema import PAD
 
@@ -78,6 +79,33 @@ def answers_of_logits(logits_RN: Tensor, targets_R: Tensor, k: int, temperature:
         ranks_R=ranks_R,
         d_star_R=(log_mass_R1 - own_R1)[:, 0],
     )
+
+
+def answers_of_cosines(
+    cosines_RN: Tensor,
+    questions: Events,
+    events: IntArray,
+    known_N: Tensor,
+    k: int,
+    sharpness: float | Tensor,
+    *,
+    hide_seen: bool,
+) -> Answers:
+    """From nearness; shares are a softmax of cosines times `sharpness`, over the items that have a text.
+
+    A distance is 1 − cosine, and 2, the farthest there is, to a true item without a text. Writes over `cosines_RN`.
+    """
+    true_R1 = questions.values[torch.from_numpy(events)][:, None]
+    d_star_R = torch.where(known_N[true_R1[:, 0]], 1 - cosines_RN.gather(1, true_R1)[:, 0], 2.0)
+    cosines_RN[:, ~known_N] = -torch.inf
+    if hide_seen:
+        questions.hide_seen(cosines_RN, events)
+    hide_pad(cosines_RN)
+    ranks_R = (cosines_RN >= cosines_RN.gather(1, true_R1)).sum(1)
+    best = cosines_RN.topk(min(k, cosines_RN.shape[1]), dim=1)
+    items_RK = best.indices.masked_fill(best.values.isneginf(), PAD)
+    log_mass_R1 = cosines_RN.mul_(sharpness).logsumexp(-1, keepdim=True)
+    return Answers(items_RK, 1 - best.values, (best.values * sharpness - log_mass_R1).exp(), ranks_R, d_star_R)
 
 
 def hide_pad(scores_RN: Tensor) -> None:

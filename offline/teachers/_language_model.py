@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from offline.teachers._events import Events, parts
-from offline.teachers.language_model_config import TunedModelConfig
+from offline.teachers.language_model_config import TunedModelConfig, TuningConfig
 from offline.teachers.teacher import IntArray
 from shared.errors import TeacherError
 
@@ -59,7 +59,7 @@ def device_of(config: TunedModelConfig) -> torch.device:
 def tune(
     parameters: Iterable[nn.Parameter],
     events: IntArray,
-    config: TunedModelConfig,
+    config: TuningConfig,
     loss_of: Callable[[IntArray], Tensor],
 ) -> list[float]:
     """AdamW with warm-up and cosine over the parameters that may change; the mean loss of each epoch."""
@@ -95,7 +95,7 @@ def askable_events(events: Events) -> IntArray:
     return found
 
 
-def asked_events(events: Events, askable: IntArray, config: TunedModelConfig) -> IntArray:
+def asked_events(events: Events, askable: IntArray, config: TuningConfig) -> IntArray:
     """Those whose lists are wanted."""
     return askable if config.latest is None else askable[events.left[askable] <= config.latest]
 

@@ -10,7 +10,9 @@ from offline.data.split import Split
 from offline.profiles.vectors import Vectors, read_vectors
 from offline.progress import Progress, Silent
 from offline.teachers import controls
+from offline.teachers.language_model_config import GroundingConfig, ItemHeadConfig, TunedEncoderConfig
 from offline.teachers.lists import DISTRIBUTIONS, RANKINGS, read_distributions, read_rankings
+from offline.teachers.mutual_config import MutualConfig
 from offline.teachers.published import read_published_rankings
 from offline.teachers.teacher import (
     Aligned,
@@ -37,8 +39,14 @@ class TeacherConfig(Section):
     seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
     n_components: int = Field(64, ge=1, description="history_pca: width")
     min_coverage: float = Field(0.0, ge=0, le=1, description="share of users with a history who must have one")
-    lists: Literal["none", "text_encoder", "file", "published"] = Field(
-        "none", description="where ranked items and distributions come from; the last two read `lists_path`"
+    items: Literal["encoded", "tuned", "file", "published"] = Field(
+        "encoded",
+        description="item vectors: the encoder's; by the encoder tuned on train rows ([teacher.tuned_encoder]); a "
+        "Parquet file of item_id and vector, or a published folder, at `items_path`",
+    )
+    items_path: Path | None = Field(None, description="a relative path starts at the data directory")
+    lists: Literal["none", "text_encoder", "tuned_encoder", "grounding", "item_head", "mutual", "file", "published"] = (
+        Field("none", description="where ranked items and distributions come from; the last two read `lists_path`")
     )
     lists_path: Path | None = Field(
         None,
@@ -46,11 +54,32 @@ class TeacherConfig(Section):
         "a relative path starts at the data directory",
     )
     text_encoder: TextEncoderConfig = TextEncoderConfig()
+    tuned_encoder: TunedEncoderConfig = TunedEncoderConfig()
+    grounding: GroundingConfig = GroundingConfig()
+    item_head: ItemHeadConfig = ItemHeadConfig()
+    mutual: MutualConfig = MutualConfig()
 
     @property
     def makes_lists(self) -> bool:
         """Whether the lists are the work of a step of this run, not files that are given."""
         return self.lists not in ("none", "file", "published")
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the lists' teacher reads a student's item vectors, and so is made together with one."""
+        return self.lists in ("mutual", "item_head")
+
+    @property
+    def list_teachers(self) -> tuple[str, ...]:
+        """The sections that shape the lists."""
+        if self.lists == "mutual":
+            return ("mutual", self.mutual.teacher)
+        return ("mutual", "item_head") if self.lists == "item_head" else (self.lists,)
+
+    @property
+    def lists_read_vectors(self) -> bool:
+        """Whether the lists' teacher reads the items' text vectors."""
+        return self.makes_lists and "text_encoder" in self.list_teachers
 
 
 def build_teacher(

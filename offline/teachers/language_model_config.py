@@ -1,4 +1,4 @@
-"""`[teacher.item_head]` and `[teacher.grounding]`; apart from the teachers themselves, which need torch."""
+"""`[teacher.item_head]`, `[teacher.grounding]`, `[teacher.tuned_encoder]`; apart from what needs torch."""
 
 from typing import Literal
 
@@ -7,11 +7,9 @@ from pydantic import Field
 from offline.config import Section
 
 
-class TunedModelConfig(Section):
-    """A causal language model and how its LoRA weights are tuned."""
+class TuningConfig(Section):
+    """LoRA weights, how they are tuned, and about what the tuned model is asked."""
 
-    model: str = Field("Qwen/Qwen1.5-0.5B", description="a hub name, or a folder in the hub's layout")
-    revision: str | None = Field(None, description="hub models: commit or tag")
     lora_rank: int = Field(16, ge=1)
     lora_alpha: int = Field(16, ge=1)
     lora_dropout: float = Field(0.05, ge=0, lt=1)
@@ -21,12 +19,19 @@ class TunedModelConfig(Section):
     epochs: int = Field(3, ge=1)
     batch_size: int = Field(16, ge=1, description="events a step, also when it is asked")
     learning_rate: float = Field(3e-4, gt=0)
-    warmup_steps: int = Field(100, ge=0)
+    warmup_steps: int = Field(100, ge=0, description="at most a fifth of all steps")
     rows: int | None = Field(None, ge=1, description="events that are learnt an epoch, drawn anew; unset: all")
     latest: int | None = Field(None, ge=1, description="ask for each user's newest events only; unset: for all")
     hide_seen: bool = Field(True, description="items of the history do not come back in the list")
-    device: str | None = Field(None, description="cpu, cuda; unset: the best there is")
     seed: int = Field(0, ge=0)
+
+
+class TunedModelConfig(TuningConfig):
+    """A causal language model."""
+
+    model: str = Field("Qwen/Qwen1.5-0.5B", description="a hub name, or a folder in the hub's layout")
+    revision: str | None = Field(None, description="hub models: commit or tag")
+    device: str | None = Field(None, description="cpu, cuda; unset: the best there is")
 
 
 class ItemHeadConfig(TunedModelConfig):
@@ -53,3 +58,22 @@ class GroundingConfig(TunedModelConfig):
     temperature: float = Field(
         0.5, gt=0, description="of the stored distributions, whose scores are −distance in deviations of its list"
     )
+
+
+class TunedEncoderConfig(TuningConfig):
+    """The sentence encoder of `[encoder]`, tuned; the defaults keep a CPU busy for minutes, not hours."""
+
+    lora_rank: int = Field(8, ge=1)
+    lora_alpha: int = Field(16, ge=1)
+    lora_layers: Literal["all-linear"] | tuple[str, ...] = ("query", "value")
+    epochs: int = Field(1, ge=1)
+    batch_size: int = Field(64, ge=2, description="histories a step; their items are each other's negatives")
+    learning_rate: float = Field(1e-3, gt=0)
+    rows: int | None = Field(8192, ge=1, description="events that are learnt an epoch, drawn anew; unset: all")
+    latest: int | None = Field(1, ge=1, description="ask for each user's newest events only; unset: for all (slow)")
+    history: int = Field(5, ge=1, description="newest items whose texts are read")
+    max_tokens: int = Field(96, ge=8, description="of a history's text and of an item's")
+    folds: int = Field(2, ge=1, description="groups of users for cross-fitting; 1: one encoder for all")
+    scale: float = Field(20.0, gt=0, description="cosines times this are logits")
+    k: int = Field(20, ge=1, description="items of a list that are kept")
+    temperature: float = Field(1.0, gt=0, description="of the stored distributions")

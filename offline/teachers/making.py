@@ -1,23 +1,82 @@
-"""The teachers that make lists: from a split and what is known of its items to rankings and distributions on disk."""
+"""The teachers that make lists alone: from a split and what is known of its items to answers for its train events.
 
+Those that take turns with a student stand above the training: `offline/pipeline/lists.py`.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
+from offline.data.interactions import Items
 from offline.data.split import Split
+from offline.profiles.encoder import EncoderConfig
 from offline.progress import Progress
+from offline.teachers._answers import Told
 from offline.teachers.build import TeacherConfig, item_arm
-from offline.teachers.lists import DISTRIBUTIONS, RANKINGS, write_distributions, write_rankings
+from offline.teachers.teacher import Aligned, FloatArray
 from shared.errors import TeacherError
+from shared.item_index import ItemIndex
 
 
-def make_lists(
-    split: Split, item_vectors_path: Path | None, config: TeacherConfig, progress: Progress, work: Path
-) -> None:
-    """Ask the teacher that `[teacher] lists` names about the split's train events; write its answers to `work`."""
-    from offline.teachers.text_encoder import text_encoder_lists
+@dataclass(frozen=True)
+class Known:
+    """What a list maker may read of the items: their table, the file of their text vectors, and the text encoder."""
 
-    items = item_arm(split, item_vectors_path, config, progress)
+    items: Items
+    vectors_path: Path | None
+    encoder: EncoderConfig
+
+
+def make_lists(split: Split, known: Known, config: TeacherConfig, progress: Progress) -> Told:
+    """Ask the teacher that `[teacher] lists` names about the split's train events."""
+    match config.lists:
+        case "text_encoder":
+            from offline.teachers.text_encoder import text_encoder_lists
+
+            items = text_vectors(split, known, config, progress)
+            return text_encoder_lists(split, items.vectors, items.present, config.text_encoder, progress)
+        case "tuned_encoder":
+            from offline.teachers.tuned_encoder import tuned_encoder_lists
+
+            texts = item_texts(split.item_index, known.items)
+            return tuned_encoder_lists(split, texts, known.encoder, config.tuned_encoder, progress)
+        case "grounding":
+            from offline.teachers.grounding import grounding_lists
+
+            return grounding_lists(split, item_titles(split.item_index, known.items), config.grounding, progress)
+        case _:
+            raise TeacherError(f"[teacher] lists = {config.lists!r} is made with a student or given, not made alone.")
+
+
+def text_vectors(split: Split, known: Known, config: TeacherConfig, progress: Progress) -> Aligned:
+    """The items' text vectors, or their control arm; raises TeacherError where there are none."""
+    items = item_arm(split, known.vectors_path, config, progress)
     if items is None:
         raise TeacherError(f"[teacher] lists = {config.lists!r} needs item vectors; give the items a text.")
-    told = text_encoder_lists(split, items.vectors, items.present, config.text_encoder, progress)
-    write_rankings(work / RANKINGS, split, told.rankings)
-    write_distributions(work / DISTRIBUTIONS, split, told.distributions)
+    return items
+
+
+def tuned_items(split: Split, known: Known, config: TeacherConfig, progress: Progress) -> tuple[list[str], FloatArray]:
+    """Ids and vectors of the items that have a text, by an encoder tuned on the split's train rows."""
+    from offline.teachers.tuned_encoder import tuned_item_vectors
+
+    texts = item_texts(split.item_index, known.items)
+    vectors = tuned_item_vectors(split, texts, known.encoder, config.tuned_encoder, progress)
+    rows = [place for place, text in enumerate(texts) if text]
+    return [split.item_index.id(place) for place in rows], vectors[rows]
+
+
+def item_texts(index: ItemIndex, items: Items) -> list[str]:
+    """(n_items + 1): title and text of each item, as the encoder reads them; "" for PAD and where there are none."""
+    return _by_index(index, items, ("title", "text"))
+
+
+def item_titles(index: ItemIndex, items: Items) -> list[str]:
+    """(n_items + 1): what each item is called; its text where it has no title."""
+    titles, texts = _by_index(index, items, ("title",)), _by_index(index, items, ("text",))
+    return [title or text for title, text in zip(titles, texts, strict=True)]
+
+
+def _by_index(index: ItemIndex, items: Items, columns: tuple[str, ...]) -> list[str]:
+    said = items.frame.select("item_id", *columns).iter_rows()
+    known = {item_id: ". ".join(part.strip() for part in parts if part).strip(" .") for item_id, *parts in said}
+    return ["", *(known.get(item_id, "") for item_id in index.ids)]

@@ -14,13 +14,12 @@ from torch.nn import functional
 
 from offline.data.split import Split
 from offline.progress import Progress
-from offline.teachers._answers import Answers, Lists, Told, hide_pad
+from offline.teachers._answers import Answers, Lists, Told, answers_of_cosines
 from offline.teachers._events import Events, parts, user_folds
 from offline.teachers._learner import StudentSaid
 from offline.teachers.teacher import BoolArray, FloatArray, IntArray
 from offline.teachers.text_encoder_config import TextEncoderConfig
 from shared.errors import TeacherError
-from shared.schema import PAD
 
 _EVENTS_AT_ONCE = 2048
 
@@ -126,21 +125,10 @@ class TextEncoder:
         reader, config = self._tuned_reader(), self.config
         said_RP, _ = self._histories(events)
         cosines_RN = reader.read(said_RP) @ reader.items(self.vectors_NP).T
-        true_R1 = self.events.values[torch.from_numpy(events)][:, None]
-        has_text_R = self.known_N[true_R1[:, 0]]
-        d_star_R = torch.where(has_text_R, 1 - cosines_RN.gather(1, true_R1)[:, 0], 2.0)
-        cosines_RN[:, ~self.known_N] = -torch.inf
-        if config.hide_seen:
-            self.events.hide_seen(cosines_RN, events)
-        hide_pad(cosines_RN)
-        ranks_R = (cosines_RN >= cosines_RN.gather(1, true_R1)).sum(1)
         sharpness = reader.log_scale.exp() / config.temperature
-        best = cosines_RN.topk(min(config.k, cosines_RN.shape[1]), dim=1)
-        none_RK = best.values.isneginf()
-        items_RK = best.indices.masked_fill(none_RK, PAD)
-        log_mass_R1 = cosines_RN.mul_(sharpness).logsumexp(-1, keepdim=True)
-        shares_RK = (best.values * sharpness - log_mass_R1).exp()
-        return Answers(items_RK, 1 - best.values, shares_RK, ranks_R, d_star_R)
+        return answers_of_cosines(
+            cosines_RN, self.events, events, self.known_N, config.k, sharpness, hide_seen=config.hide_seen
+        )
 
     def _loss(self, reader: "Reader", part: IntArray, log_share_N: Tensor, student: StudentSaid | None) -> Tensor:
         targets_R = self.events.values[torch.from_numpy(part)]

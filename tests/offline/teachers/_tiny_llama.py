@@ -28,4 +28,7 @@ def make_tiny_llama(folder: Path, texts: Sequence[str], width: int = 64) -> None
         bos_token_id=1,
         eos_token_id=2,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(20)  # at its first size a frozen head could not become sure of anything
+    model.save_pretrained(folder)

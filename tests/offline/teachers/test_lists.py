@@ -4,16 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from offline.data.interactions import Items
 from offline.data.split import Split
+from offline.profiles.encoder import EncoderConfig
 from offline.progress import Silent
 from offline.teachers.build import TeacherConfig, build_teacher
 from offline.teachers.lists import read_distributions, read_rankings, write_distributions, write_rankings
-from offline.teachers.making import make_lists
+from offline.teachers.making import Known, make_lists
 from offline.teachers.published import read_published_items, read_published_rankings
 from offline.teachers.teacher import Distributions, Rankings
 from shared.errors import TeacherError
@@ -22,6 +25,8 @@ from shared.schema import PAD
 from tests.offline._worlds import ring, teacher_of
 
 SPLIT = ring()
+FRAME = pl.DataFrame({"item_id": ["i1"], "title": ["One"], "text": [None]}, schema_overrides={"text": pl.String})
+NOTHING = Known(Items(FRAME), None, EncoderConfig())
 
 
 def rankings() -> Rankings:
@@ -121,7 +126,7 @@ def test_the_recipe_says_where_lists_come_from(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="neither"):
         build_teacher(SPLIT, None, None, TeacherConfig(lists="file", lists_path=tmp_path))
     with pytest.raises(TeacherError, match="needs item vectors"):
-        make_lists(SPLIT, None, TeacherConfig(lists="text_encoder"), Silent(), tmp_path)
+        make_lists(SPLIT, NOTHING, TeacherConfig(lists="text_encoder"), Silent())
 
 
 def publish(directory: Path) -> None:

@@ -1,0 +1,173 @@
+"""A language model that writes the next item's title: BIGRec's way, https://arxiv.org/abs/2308.08434.
+
+Tuned by LoRA on a few histories, it is given the titles of a history and writes one more. What it wrote and the titles
+of all items are embedded by the same model without its LoRA weights (last hidden state of the last token), and the
+nearest items are the list; the distances say how sure it was. Cross-fitted: the lists of a user come from weights that
+were tuned on other users (folds = 1 is the paper's way).
+"""
+
+# Shapes: R events, N n_items + 1, H width of the model, T tokens
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from offline.data.split import Split
+from offline.progress import Progress
+from offline.teachers._answers import Answers, Lists, Told, hide_pad
+from offline.teachers._events import Events, parts, user_folds
+from offline.teachers._language_model import (
+    askable_events,
+    asked_events,
+    device_of,
+    load_model,
+    load_tokenizer,
+    template,
+    tune,
+)
+from offline.teachers.language_model_config import GroundingConfig
+from offline.teachers.teacher import IntArray
+from shared.errors import TeacherError
+from shared.schema import PAD
+
+_NO_LOSS = -100  # what transformers leaves out of the loss
+
+
+def grounding_lists(split: Split, titles: Sequence[str], config: GroundingConfig, progress: Progress) -> Told:
+    """Ask about train events. titles (N): by item index, "" for PAD and for items that have none."""
+    if len(titles) != len(split.item_index) + 1:
+        raise TeacherError(f"{len(titles)} titles stand beside {len(split.item_index)} items; give one for each.")
+    events = Events(split.train)
+    askable = askable_events(events)
+    titled_N = np.array([bool(title.strip()) for title in titles])
+    askable = askable[titled_N[split.train.values[askable]]]
+    asked = asked_events(events, askable, config)
+    if not len(asked):
+        raise TeacherError(
+            "the language model is asked nothing: no train event with a history is of an item with a title."
+        )
+    folds_E = user_folds(len(split.train), config.folds, config.seed)[events.users]
+    lists = Lists(len(events), asked, config.k, config.temperature)
+    for fold in range(config.folds):
+        writer = Writer(events, titles, config)
+        learnt = askable if config.folds == 1 else askable[folds_E[askable] != fold]
+        losses = writer.learn(learnt)
+        progress.say(
+            f"part {fold + 1} of {config.folds}: the language model's loss fell {losses[0]:.3f} → {losses[-1]:.3f}"
+        )
+        mine = asked[folds_E[asked] == fold]
+        for done, part in parts(mine, config.batch_size):
+            lists.fill(part, writer.answer(part))
+            progress.update(f"titles written, part {fold + 1} of {config.folds}", done, len(mine))
+    told = lists.told()
+    progress.say(f"the language model's titles lead to {told.hit_rate:.1%} of the next items (HR@10)")
+    return told
+
+
+class Writer:
+    """One model with LoRA weights, the titles, and where each title stands."""
+
+    def __init__(self, events: Events, titles: Sequence[str], config: GroundingConfig) -> None:
+        self.events, self.titles, self.config = events, list(titles), config
+        self.device = device_of(config)
+        torch.manual_seed(config.seed)
+        self.tokenizer = load_tokenizer(config)
+        self.model = load_model(config, writes=True)
+        self.template = template("grounding")
+        self.titled_N = torch.tensor([bool(title.strip()) for title in titles])
+        self._items_NH: Tensor | None = None
+
+    def learn(self, events: IntArray) -> list[float]:
+        """Tune on the true next titles; the mean loss of each epoch."""
+        self.model.train()
+        return tune(self.model.parameters(), events, self.config, self._loss)
+
+    def write(self, events: IntArray) -> list[str]:
+        """The title that would come next, by the most likely tokens."""
+        self.model.eval()
+        read = self._padded([self._prompt(event) for event in events])
+        with torch.no_grad():
+            out = self.model.generate(
+                **read,
+                max_new_tokens=self.config.max_new_tokens,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        texts = self.tokenizer.batch_decode(out[:, read["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [text.strip().split("\n")[0] for text in texts]
+
+    @torch.no_grad()
+    def answer(self, events: IntArray) -> Answers:
+        """Distances are squared and Euclidean; the scores behind the shares are −distance in deviations of a list."""
+        written_RH = self.embed(self.write(events))
+        distances_RN = torch.cdist(written_RH, self._items()).square()
+        targets_R1 = self.events.values[torch.from_numpy(events)][:, None]
+        d_star_R = distances_RN.gather(1, targets_R1)[:, 0]
+        near_RN = -distances_RN
+        near_RN[:, ~self.titled_N] = -torch.inf
+        if self.config.hide_seen:
+            self.events.hide_seen(near_RN, events)
+        hide_pad(near_RN)
+        ranks_R = (near_RN >= near_RN.gather(1, targets_R1)).sum(1)
+        best = near_RN.topk(min(self.config.k, near_RN.shape[1]), dim=1)
+        items_RK = best.indices.masked_fill(best.values.isneginf(), PAD)
+        deviation_R1 = distances_RN[:, self.titled_N].std(dim=1, keepdim=True).clamp(min=1e-6)
+        logs_RN = (near_RN / deviation_R1 / self.config.temperature).log_softmax(-1)
+        return Answers(items_RK, -best.values, logs_RN.gather(1, best.indices).exp(), ranks_R, d_star_R)
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """(R, H) on the CPU: last hidden state of the last token, without the LoRA weights."""
+        self.model.eval()
+        rows = []
+        for first in range(0, len(texts), self.config.batch_size):
+            ids = [
+                self._ids(text) or [self.tokenizer.eos_token_id]
+                for text in texts[first : first + self.config.batch_size]
+            ]
+            with self.model.disable_adapter():
+                out = self.model(**self._padded(ids), output_hidden_states=True, use_cache=False)
+            rows.append(out.hidden_states[-1][:, -1].float().cpu())
+        return torch.cat(rows)
+
+    def _items(self) -> Tensor:
+        """(N, H): embedded once, since LoRA weights have no part in it."""
+        if self._items_NH is None:
+            self._items_NH = self.embed(self.titles)
+        return self._items_NH
+
+    def _loss(self, part: IntArray) -> Tensor:
+        """Cross-entropy of the true title's tokens and of the end behind them."""
+        prompts = [self._prompt(event) for event in part]
+        wanted = [self._title(int(self.events.values[event])) for event in part]
+        read = self._padded([prompt + title for prompt, title in zip(prompts, wanted, strict=True)])
+        labels_RT = torch.full_like(read["input_ids"], _NO_LOSS)
+        for row, title in enumerate(wanted):
+            labels_RT[row, -len(title) :] = torch.tensor(title)
+        loss: Tensor = self.model(**read, labels=labels_RT, use_cache=False).loss
+        return loss
+
+    def _prompt(self, event: int) -> list[int]:
+        """Older titles are left out where the prompt would be too long."""
+        history = self.events.histories(np.array([event]), self.config.history)[0]
+        names = [self.titles[int(item)] for item in history if item != PAD and self.titles[int(item)].strip()]
+        room = self.config.max_tokens - self.config.max_new_tokens
+        for first in range(len(names) + 1):
+            said = "\n".join(names[first:]) or "-"
+            ids: list[int] = self.tokenizer(self.template.format(history=said))["input_ids"]
+            if len(ids) <= room:
+                return ids
+        return ids[-room:]
+
+    def _title(self, item: int) -> list[int]:
+        return [*self._ids(" " + self.titles[item])[: self.config.max_new_tokens - 1], self.tokenizer.eos_token_id]
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _padded(self, ids: list[list[int]]) -> dict[str, Any]:
+        return dict(self.tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self.device))

@@ -1,0 +1,176 @@
+"""A sentence encoder that is itself tuned to bring a history's text close to the next item's text.
+
+The history's titles, newest first, are one text; the next item's text is its match, the other items of the batch are
+not (the multiple-negatives ranking loss, https://arxiv.org/abs/1705.00652, corrected by how often each item occurs).
+LoRA weights alone change. Lists are cross-fitted: those of a user come from weights tuned on other users. The tuned
+item vectors, from which an item table may start, need no such care: they are tuned on train rows and describe no user.
+"""
+
+# Shapes: R events, N n_items + 1, E width of the encoder
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from offline.data.split import Split
+from offline.profiles.encoder import EncoderConfig, load_encoder, prefix_for
+from offline.progress import Progress
+from offline.teachers._answers import Answers, Lists, Told, answers_of_cosines
+from offline.teachers._events import Events, parts, user_folds
+from offline.teachers._language_model import askable_events, asked_events, tune
+from offline.teachers.language_model_config import TunedEncoderConfig
+from offline.teachers.teacher import FloatArray, IntArray
+from shared.errors import TeacherError
+from shared.schema import PAD
+
+_EVENTS_AT_ONCE = 512
+# one encoder reads both sides: without a mark of its own, a history of one item would be that item
+_HISTORY = "what follows: "
+
+
+def tuned_encoder_lists(
+    split: Split, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig, progress: Progress
+) -> Told:
+    """Ask about train events. texts (N): by item index, "" for PAD and for items that have none."""
+    events = Events(split.train)
+    askable = _readable(events, texts, config)
+    asked = asked_events(events, askable, config)
+    folds_E = user_folds(len(split.train), config.folds, config.seed)[events.users]
+    lists = Lists(len(events), asked, config.k, config.temperature)
+    for fold in range(config.folds):
+        tuned = TunedEncoder(events, texts, encoder, config)
+        losses = tuned.learn(askable if config.folds == 1 else askable[folds_E[askable] != fold])
+        progress.say(f"part {fold + 1} of {config.folds}: the encoder's loss fell {losses[0]:.3f} → {losses[-1]:.3f}")
+        mine = asked[folds_E[asked] == fold]
+        for done, part in parts(mine, _EVENTS_AT_ONCE):
+            lists.fill(part, tuned.answer(part))
+            progress.update(f"histories read, part {fold + 1} of {config.folds}", done, len(mine))
+    told = lists.told()
+    progress.say(f"the tuned encoder finds {told.hit_rate:.1%} of the next items (HR@10)")
+    return told
+
+
+def tuned_item_vectors(
+    split: Split, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig, progress: Progress
+) -> FloatArray:
+    """(N, E) of length 1, tuned on all train rows; rows without a text are zero."""
+    events = Events(split.train)
+    tuned = TunedEncoder(events, texts, encoder, config)
+    losses = tuned.learn(_readable(events, texts, config))
+    progress.say(f"the encoder's loss fell {losses[0]:.3f} → {losses[-1]:.3f}; items are encoded by it")
+    vectors: FloatArray = (tuned.items() * tuned.known_N[:, None]).numpy()
+    return vectors
+
+
+class TunedEncoder:
+    """One encoder with LoRA weights, and the texts it reads."""
+
+    def __init__(
+        self, events: Events, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig
+    ) -> None:
+        self.events, self.texts, self.config = events, list(texts), config
+        self.known_N = _known(texts)
+        self.prefixes = prefix_for(encoder, "query") + _HISTORY, prefix_for(encoder, "passage")
+        torch.manual_seed(config.seed)
+        self.model = _with_lora(encoder, config)
+        counts_N = torch.bincount(events.values, minlength=len(texts)).clamp(min=1)
+        self.log_share_N = (counts_N / counts_N.sum()).log()
+        self._items_NE: Tensor | None = None
+
+    def learn(self, events: IntArray) -> list[float]:
+        """Tune on these events; the mean loss of each epoch."""
+        events = events[self.known_N[self.events.values[torch.from_numpy(events)]].numpy()]
+        if len(events) < 2:
+            raise TeacherError(
+                "the sentence encoder has nothing to learn: too few histories lead to an item with a text."
+            )
+        self.model.train()
+        losses = tune(self.model.parameters(), events, self.config, self._loss)
+        self.model.eval()
+        self._items_NE = None
+        return losses
+
+    @torch.no_grad()
+    def answer(self, events: IntArray) -> Answers:
+        """Nearest items; a distance is 1 − cosine, and 2, the farthest there is, to an item without a text."""
+        self.model.eval()
+        cosines_RN = self._encode([self._history(event) for event in events], 0) @ self.items().T
+        config = self.config
+        sharpness = config.scale / config.temperature
+        return answers_of_cosines(
+            cosines_RN, self.events, events, self.known_N, config.k, sharpness, hide_seen=config.hide_seen
+        )
+
+    @torch.no_grad()
+    def items(self) -> Tensor:
+        """(N, E) of all item texts, each of length 1."""
+        if self._items_NE is None:
+            self.model.eval()
+            self._items_NE = self._encode([text or "-" for text in self.texts], 1)
+        return self._items_NE
+
+    def _loss(self, part: IntArray) -> Tensor:
+        targets_R = self.events.values[torch.from_numpy(part)]
+        said_RE = self._forward([self._history(event) for event in part], 0)
+        near_RE = self._forward([self.texts[int(item)] for item in targets_R], 1)
+        logits_RR = said_RE @ near_RE.T * self.config.scale - self.log_share_N[targets_R].to(said_RE.device)
+        twice_RR = (targets_R[:, None] == targets_R) & ~torch.eye(len(part), dtype=torch.bool)
+        places_R = torch.arange(len(part), device=said_RE.device)
+        return functional.cross_entropy(logits_RR.masked_fill(twice_RR.to(said_RE.device), -torch.inf), places_R)
+
+    def _history(self, event: int) -> str:
+        """Newest first: what does not fit into the encoder is what is oldest."""
+        items = self.events.histories(np.array([event]), self.config.history)[0].flip(0).tolist()
+        return " | ".join(self.texts[item] for item in items if item != PAD and self.known_N[item])
+
+    def _forward(self, texts: Sequence[str], role: int) -> Tensor:
+        read = self.model.preprocess([self.prefixes[role] + text for text in texts])
+        read = {key: value.to(self.model.device) if torch.is_tensor(value) else value for key, value in read.items()}
+        return functional.normalize(self.model(read)["sentence_embedding"].float(), dim=-1)
+
+    def _encode(self, texts: Sequence[str], role: int) -> Tensor:
+        """Like lengths together, so that little is spent on padding."""
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        rows = torch.empty(len(texts), self.model.get_embedding_dimension())
+        for _, part in parts(order, self.config.batch_size):
+            rows[torch.from_numpy(part)] = self._forward([texts[row] for row in part], role).cpu()
+        return rows
+
+
+def _known(texts: Sequence[str]) -> Tensor:
+    return torch.tensor([place != PAD and bool(text.strip()) for place, text in enumerate(texts)])
+
+
+def _readable(events: Events, texts: Sequence[str], config: TunedEncoderConfig) -> IntArray:
+    """Events whose read history has an item with a text."""
+    if len(texts) <= int(events.values.max()):
+        raise TeacherError(f'{len(texts)} item texts are too few for this split; give one an item, "" for none.')
+    askable, known_N = askable_events(events), _known(texts)
+    read = [known_N[events.histories(part, config.history)].any(1) for _, part in parts(askable, _EVENTS_AT_ONCE)]
+    readable: IntArray = askable[torch.cat(read).numpy()]
+    if not len(readable):
+        raise TeacherError("the sentence encoder is asked nothing: no train row goes on after an item with a text.")
+    return readable
+
+
+def _with_lora(encoder: EncoderConfig, config: TunedEncoderConfig) -> Any:
+    from peft import LoraConfig
+
+    model = load_encoder(encoder)
+    model.max_seq_length = min(config.max_tokens, model.max_seq_length or config.max_tokens)
+    layers = config.lora_layers if isinstance(config.lora_layers, str) else list(config.lora_layers)
+    lora = LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=layers
+    )
+    try:
+        model.add_adapter(lora)
+    except ValueError as error:
+        raise TeacherError(
+            f"the encoder {encoder.model!r} has no layers {layers} for LoRA ({str(error).splitlines()[0]}); name its "
+            "own in lora_layers."
+        ) from None
+    return model

@@ -1,0 +1,119 @@
+"""The teacher that writes titles: it learns by LoRA alone, and is never asked about what it read."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from offline.data.ragged import Ragged
+from offline.progress import Silent
+from offline.teachers import grounding
+from offline.teachers._events import Events
+from offline.teachers._language_model import template
+from offline.teachers.grounding import Writer, grounding_lists
+from offline.teachers.language_model_config import GroundingConfig
+from offline.teachers.teacher import IntArray
+from shared.errors import TeacherError
+from tests.offline._worlds import ring
+from tests.offline.teachers._tiny_llama import make_tiny_llama
+
+N_ITEMS = 8
+SPLIT = ring(N_ITEMS, n_users=40, length=6)
+NAMES = ("", "Amber", "Birch", "Cedar", "Dune", "Ember", "Fjord", "Grove", "Heath")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    make_tiny_llama(folder, [template("grounding"), " ".join(NAMES)])
+    return folder
+
+
+def config(model: Path, **knobs: object) -> GroundingConfig:
+    given = {
+        "model": str(model), "epochs": 8, "learning_rate": 5e-3, "history": 1, "hide_seen": False, "rows": None,
+        "lora_rank": 16, "lora_layers": "all-linear", "lora_dropout": 0.0, "max_new_tokens": 3, "k": 4, "latest": None,
+        **knobs,
+    }  # fmt: skip
+    return GroundingConfig(**given)  # type: ignore[arg-type]
+
+
+def test_it_learns_to_write_the_next_title_by_lora_alone(model: Path) -> None:
+    writer = Writer(Events(SPLIT.train), NAMES, config(model))
+    before = {name: weight.clone() for name, weight in writer.model.named_parameters()}
+    items = writer.embed(NAMES)
+    events = np.flatnonzero(writer.events.nth.numpy() > 0)
+    losses = writer.learn(events)
+    assert losses[-1] < 0.5 * losses[0]
+    written = writer.write(events[:16])
+    assert (
+        np.mean([NAMES[item] == text for item, text in zip(SPLIT.train.values[events[:16]], written, strict=True)])
+        > 0.8
+    )
+    changed = {name for name, weight in writer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed
+    assert all("lora_" in name for name in changed)
+    torch.testing.assert_close(writer.embed(NAMES), items)  # where titles stand does not move with the tuning
+
+
+class Knows(Writer):
+    """Writes the true title, and notes what it was tuned on and asked about."""
+
+    learnt: list[IntArray] = []  # noqa: RUF012
+    asked: list[IntArray] = []  # noqa: RUF012
+
+    def learn(self, events: IntArray) -> list[float]:
+        self.learnt.append(events)
+        return [1.0, 0.5]
+
+    def write(self, events: IntArray) -> list[str]:
+        self.asked.append(events)
+        return [self.titles[int(self.events.values[event])] for event in events]
+
+
+def test_what_is_written_is_looked_up_and_no_user_is_asked_about_who_was_read(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grounding, "Writer", Knows)
+    told = grounding_lists(SPLIT, NAMES, config(model, folds=2, batch_size=512), Silent())
+    events = np.flatnonzero(told.rankings.rows_E >= 0)
+    rows = told.rankings.rows_E[events]
+    assert len(events) == len(SPLIT.train.values) - len(SPLIT.train)
+    assert (told.rankings.items[rows, 0] == SPLIT.train.values[events]).all()
+    assert told.rankings.d_star == pytest.approx(0, abs=1e-3)
+    assert (np.diff(told.rankings.distances, axis=1) >= 0).all()
+    assert (told.distributions.probabilities.sum(1) <= 1 + 1e-5).all()
+    users = Events(SPLIT.train).users
+    for learnt, asked in zip(Knows.learnt, Knows.asked, strict=True):
+        assert not set(users[learnt]) & set(users[asked])
+
+
+def test_the_papers_way_is_one_model_asked_about_the_newest_events(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grounding, "Writer", Knows)
+    monkeypatch.setattr(Knows, "learnt", [])
+    told = grounding_lists(SPLIT, NAMES, config(model, folds=1, latest=1), Silent())
+    assert len(Knows.learnt) == 1
+    assert sorted(np.flatnonzero(told.rankings.rows_E >= 0)) == sorted(SPLIT.train.offsets[1:] - 1)
+
+
+def test_a_long_history_loses_its_oldest_titles(model: Path) -> None:
+    writer = Writer(Events(SPLIT.train), NAMES, config(model, history=4, max_tokens=23))
+    ids = writer._prompt(3)
+    text = writer.tokenizer.decode(ids)
+    assert len(ids) <= 20
+    assert NAMES[SPLIT.train.values[2]] in text
+    assert NAMES[SPLIT.train.values[0]] not in text
+
+
+def test_nothing_to_ask_is_told(model: Path) -> None:
+    with pytest.raises(TeacherError, match="titles stand beside"):
+        grounding_lists(SPLIT, NAMES[1:], config(model), Silent())
+    with pytest.raises(TeacherError, match="with a title"):
+        grounding_lists(SPLIT, [""] * len(NAMES), config(model), Silent())
+    alone = replace(SPLIT, train=Ragged.of([[1], [2]]))
+    with pytest.raises(TeacherError, match="no train history has two"):
+        grounding_lists(alone, NAMES, config(model), Silent())
