@@ -21,7 +21,7 @@ def test_texts_that_share_words_are_nearer_and_equal_texts_are_equal() -> None:
 
 
 def test_the_same_texts_give_the_same_vectors_and_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("offline.profiles.encoder._load", lambda config: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("offline.profiles.encoder.load_encoder", lambda config: pytest.fail("a model was loaded"))
     frame = pl.DataFrame(
         {"item_id": ["a", "b", "c"], "title": ["one two", "two three", None], "text": ["x", "four", ""]}
     )
