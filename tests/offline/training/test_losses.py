@@ -59,23 +59,57 @@ def test_sampled_softmax_with_every_item_once_is_full_softmax() -> None:
     torch.testing.assert_close(sampled, losses.full_softmax(states, table, targets), rtol=1e-6, atol=1e-6)
 
 
-def test_gbce_without_calibration_is_bce_with_many_negatives() -> None:
-    states, table, targets = tensors()
-    negatives = torch.tensor([n for n in range(1, N) if n not in set(targets.tolist())])
-    own = (states * table[targets]).sum(-1)
-    expected = (functional.softplus(-own) + functional.softplus(states @ table[negatives].T).sum(-1)).mean()
-    got = losses.gbce(states, table, targets, negatives, n_items=N - 1, calibration=0.0)
-    torch.testing.assert_close(got, expected)
+def naive_scores(states: torch.Tensor, table: torch.Tensor) -> list[list[torch.Tensor]]:
+    """Every score by itself, so that a formula can be written down with plain sums."""
+    return [[(state * row).sum() for row in table] for state in states]
 
 
-def test_gbce_calibrated_weighs_the_positive_by_the_sampling_rate() -> None:
+@pytest.mark.parametrize("calibration", [0.0, 0.4, 1.0])
+def test_gbce_is_what_the_formula_says(calibration: float) -> None:
+    """Calibration 0 is BCE with many negatives; 1 weighs the positive by the sampling rate."""
     states, table, targets = tensors()
-    negatives = torch.tensor([n for n in range(1, N) if n not in set(targets.tolist())])
+    negatives = torch.cat([targets[:2], torch.tensor([1, 4, 4, 9])])  # some are the target of a row: left out there
     rate = len(negatives) / (N - 2)
-    own = (states * table[targets]).sum(-1)
-    expected = (rate * functional.softplus(-own) + functional.softplus(states @ table[negatives].T).sum(-1)).mean()
-    got = losses.gbce(states, table, targets, negatives, n_items=N - 1, calibration=1.0)
-    torch.testing.assert_close(got, expected)
+    power = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+    scores = naive_scores(states, table)
+    total = sum(
+        -power * scores[m][targets[m]].sigmoid().log()
+        - sum((1 - scores[m][n].sigmoid()).log() for n in negatives.tolist() if n != targets[m])
+        for m in range(M)
+    )
+    got = losses.gbce(states, table, targets, negatives, n_items=N - 1, calibration=calibration)
+    assert_same(got, total / M, [states, table])
+
+
+def test_bce_is_what_the_formula_says() -> None:
+    states, table, targets = tensors()
+    negatives = targets % (N - 1) + 1
+    scores = naive_scores(states, table)
+    total = sum(
+        -scores[m][targets[m]].sigmoid().log() - (1 - scores[m][negatives[m]].sigmoid()).log() for m in range(M)
+    )
+    assert isinstance(total, torch.Tensor)
+    assert_same(losses.bce(states, table, targets, negatives), total / M, [states, table])
+
+
+def test_bpr_is_what_the_formula_says() -> None:
+    states, table, targets = tensors()
+    negatives = targets % (N - 1) + 1
+    scores = naive_scores(states, table)
+    total = sum(-(scores[m][targets[m]] - scores[m][negatives[m]]).sigmoid().log() for m in range(M))
+    assert isinstance(total, torch.Tensor)
+    assert_same(losses.bpr(states, table, targets, negatives), total / M, [states, table])
+
+
+def test_ccl_is_what_the_formula_says() -> None:
+    states, table, targets = tensors()
+    negatives = torch.cat([targets[:2], torch.tensor([1, 4, 4, 9])])
+    total = states.new_zeros(())
+    for m in range(M):
+        cosines = [functional.cosine_similarity(states[m], row, dim=0) for row in table]
+        others = [n for n in negatives.tolist() if n != targets[m]]
+        total = total + 1 - cosines[targets[m]] + 7.0 * sum((cosines[n] - 0.1).relu() for n in others) / len(others)
+    assert_same(losses.ccl(states, table, targets, negatives, margin=0.1, weight=7.0), total / M, [states, table])
 
 
 def test_bce_of_an_untrained_student_is_two_log_two() -> None:
