@@ -14,7 +14,7 @@ from serving.http import Scope as AsgiScope
 from serving.leaving import closing
 from serving.models import Models, open_models
 from serving.problems import CONTENT_TYPE, Problem, invalid
-from serving.routes import batch, events, health, kserve, recommend, similar, users
+from serving.routes import batch, events, health, kserve, profiles, recommend, refreshes, similar, users
 from serving.services import Services, build_services
 from serving.settings import ServingSettings
 from shared.history import HistoryStore
@@ -52,7 +52,7 @@ def create_app(
     lane = {**recommend.handlers(services), **events.handlers(services)}
     app.include_router(recommend.router(lane))
     app.include_router(events.router(lane))
-    for group in (batch, similar, users, health, kserve):
+    for group in (batch, similar, profiles, refreshes, users, health, kserve):
         app.include_router(group.router(services))
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

@@ -11,6 +11,7 @@ _WHY = {
     401: "A key is needed.",
     403: "The key lacks the scope.",
     404: "Not here.",
+    409: "Not now: something else is in the way; `detail` says what.",
     413: "The body is too large.",
     422: "The request is wrong; `detail` says where.",
     429: "Too many requests; `Retry-After` says when to come back.",

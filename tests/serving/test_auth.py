@@ -23,6 +23,15 @@ ROUTES = {
     ("GET", "/users/ann"): "admin",
     ("GET", "/users/ann/erasure"): "admin",
     ("DELETE", "/users/ann"): "admin",
+    ("GET", "/users/ann/profile"): "admin",
+    ("PUT", "/users/ann/profile"): "admin",
+    ("DELETE", "/users/ann/profile"): "admin",
+    ("DELETE", "/users/ann/profile/choice"): "admin",
+    ("POST", "/users/ann/profile/pin"): "admin",
+    ("GET", "/refreshes"): "admin",
+    ("POST", "/refreshes"): "admin",
+    ("GET", "/refreshes/r1"): "admin",
+    ("POST", "/refreshes/r1/cancel"): "admin",
 }
 OPEN = {"/health/live", "/health/ready", "/metrics"}
 
@@ -70,7 +79,7 @@ def test_the_key_is_looked_at_before_the_body(
 def test_no_route_is_left_out(make_client: MakeClient) -> None:
     paths = make_client().get("/openapi.json").json()["paths"]
     documented = {
-        (method.upper(), path.replace("{user_id}", "ann").replace("{item_id}", "i1"))
+        (method.upper(), path.replace("{user_id}", "ann").replace("{item_id}", "i1").replace("{refresh_id}", "r1"))
         for path, methods in paths.items()
         for method in methods
         if path not in OPEN and not path.startswith("/v2/")
