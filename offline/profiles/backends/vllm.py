@@ -54,6 +54,8 @@ def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSett
         enforce_eager=config.enforce_eager,
         # the instructions are the same in every prompt, and read once
         enable_prefix_caching=True,
+        # compact JSON: a schema allows any white space, and a weak model fills its whole answer with it
+        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
         enable_lora=config.lora is not None,
         **({} if config.lora is None else {"max_lora_rank": config.max_lora_rank}),
         seed=sampling.seed,
@@ -99,8 +101,11 @@ class VllmBackend:
         return [reply for reply in replies if reply is not None]
 
     def close(self) -> None:
-        """Lets go of the engine, so that its memory can be used by the next step."""
-        self._llm = None
+        """Ends the engine and its processes, so that their memory can be used by the next step."""
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            # an error's traceback may still hold the engine: without this the process would wait for it at its end
+            llm.llm_engine.engine_core.shutdown()
 
     def _chat(self, batch: Sequence[Prompt]) -> list[Reply]:
         chats = [self._messages(prompt) for prompt in batch]

@@ -132,7 +132,12 @@ class FakeLlm:
     def __init__(self, **arguments: Any) -> None:
         FakeLlm.made = arguments
         self.calls: list[tuple[list[Any], list[Any]]] = []
-        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=777))
+        self.ended = 0
+        core = SimpleNamespace(shutdown=self._end)
+        self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=777), engine_core=core)
+
+    def _end(self) -> None:
+        self.ended += 1
 
     def get_tokenizer(self) -> FakeTokenizer:
         return self.tokenizer
@@ -178,7 +183,16 @@ def test_vllm_gets_whole_chats_in_batches(fake_vllm: None) -> None:
     assert vars(params[0]) == {"temperature": 0.3, "max_tokens": 64, "seed": 5, "structured_outputs": None}
     assert (backend.model, backend.context_tokens) == ("some/model@abc", 777)
     assert FakeLlm.made["enable_prefix_caching"]
+    assert FakeLlm.made["structured_outputs_config"]["disable_any_whitespace"]
     assert backend.count_tokens([Message(role="user", content="one two")]) == 3
+
+
+def test_vllm_ends_its_engine_once(fake_vllm: None) -> None:
+    backend = opened_vllm()
+    engine = backend._llm
+    backend.close()
+    backend.close()
+    assert engine.ended == 1, "its processes must not wait for a traceback that still holds the engine"
 
 
 def test_vllm_is_constrained_by_the_schema(fake_vllm: None) -> None:

@@ -72,7 +72,7 @@ def test_in_process_it_generates_counts_and_obeys_the_schema(tiny_model: Path) -
     assert said["model"] == str(tiny_model)
     assert said["context"] == 2048
     assert said["read"] == said["counted"], "our count of tokens is the engine's"
-    assert all(0 < written <= 24 for written in said["written"])
+    assert all(0 < written <= 64 for written in said["written"])
     assert said["order"] == [1, 2, 0], "the longest first"
 
 
@@ -83,6 +83,8 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     program = str(PYTHON.with_name("vllm"))
     args = [program, "serve", str(tiny_model), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
     args += ["--max-model-len", "2048", "--enforce-eager", "--served-model-name", "tiny"]
+    # a model of random weights would fill its answer with the white space that JSON allows
+    args += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     with start_child(args, "vllm serve", log=log, env=ENV, grace_s=20.0) as child:
         end = time.monotonic() + START_S
         while not healthy(port):
@@ -102,7 +104,7 @@ def healthy(port: int) -> bool:
 def test_behind_a_server_it_generates_counts_and_obeys_the_schema(server: str) -> None:
     settings = LanguageModelSettings(_env_file=None, openai_base_url=server)  # type: ignore[call-arg]
     options = {"tokenizer": "server", "context_tokens": 2048}
-    config = ProfilesConfig(backend="openai", family="json", options=options, max_output_tokens=24)
+    config = ProfilesConfig(backend="openai", family="json", options=options, max_output_tokens=64)
     backend = open_backend(config, settings)  # the canary has sung, or this raises
     assert backend.model == "tiny"
     prompts = [PromptWriter("short", "movies").write(events(n)) for n in (1, 3)]

@@ -12,7 +12,7 @@ from tests.offline.profiles._fakes import events
 
 def main() -> None:
     options = {"model": sys.argv[1], "dtype": "float32", "enforce_eager": True, "max_model_len": 2048, "batch_size": 2}
-    config = ProfilesConfig(backend="vllm", family="json", options=options, max_output_tokens=24, seed=1)
+    config = ProfilesConfig(backend="vllm", family="json", options=options, max_output_tokens=64, seed=1)
     # opening runs the canary: the schema has bound, or this ends here
     backend = open_backend(config, LanguageModelSettings(_env_file=None))  # type: ignore[call-arg]
     prompts = [PromptWriter("short", "movies").write(events(n)) for n in (1, 6, 3)]
