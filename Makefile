@@ -27,8 +27,31 @@ test: $(STAMP)     ## the default suite
 test-long: $(STAMP)  ## the long tests
 	$(BIN)/pytest -m long
 
-bench-serve: $(STAMP)  ## this server beside a plain endpoint, one core each; ARGS='--items 100000'
+bench-serve: $(STAMP)  ## this server beside a plain endpoint, one core each; ARGS=--quick for a minute's worth
 	$(BIN)/python -m benchmarks.serve $(ARGS)
+
+up:              ## the whole system in containers, built if it must be; the API at http://127.0.0.1:8000
+	$(COMPOSE) up -d --build
+
+down:            ## stop the containers; what they keep stays (and goes with `ARGS=-v`)
+	$(COMPOSE) down $(ARGS)
+
+logs:            ## what the containers say; ARGS=api for one of them
+	$(COMPOSE) logs -f --tail 100 $(ARGS)
+
+compose-test: $(STAMP)  ## build, start and maltreat the containers (25 minutes; skipped where no engine runs)
+	$(BIN)/pytest -m long tests/compose -v -rs
+
+lock:            ## pin what the images install; needs uv. FIND_LINKS: a directory with torch's CPU wheel
+	for part in serving offline; do \
+	  uv pip compile -q pyproject.toml --extra $$part --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	    $(if $(FIND_LINKS),--find-links $(FIND_LINKS),--torch-backend cpu) -c deploy/torch.txt --upgrade \
+	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-package torch \
+	    --no-emit-package setuptools -o deploy/$$part.lock.txt || exit 1; \
+	done
+
+sbom:            ## what is inside the images, as CycloneDX; needs syft
+	for image in retort-serving retort-offline; do syft scan docker:$$image -o cyclonedx-json=$$image.cdx.json || exit 1; done
 
 check: $(STAMP)    ## lint, format, types, import contracts
 	$(BIN)/ruff check .

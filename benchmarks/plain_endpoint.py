@@ -6,6 +6,7 @@ Same graph, same Redis layout, same session options, same answer. No batching, n
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
 import redis.asyncio as redis_asyncio
 import uvicorn
@@ -40,7 +41,7 @@ def create(bundle_path: Path, redis_url: str) -> FastAPI:
 
     @app.post("/recommend")
     async def recommend(request: Request) -> Answer:
-        members = await client.zrange(f"retort:h:{{default:{request.user_id}}}", -1000, -1)
+        members = cast(list[bytes], await client.zrange(f"retort:h:{{default:{request.user_id}}}", -1000, -1))
         history = index.indexes(member.rpartition(b"\x1f")[0].decode() for member in members)
         items, scores = scorer.top_k([history], request.k).row(0)
         ranked = zip(items.tolist(), scores.tolist(), strict=True)
