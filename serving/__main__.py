@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from serving.app import Application, create_app
 from serving.auth import Scope, new_key, read_keys
+from serving.http import AsgiApp
 from serving.models import open_models
 from serving.settings import ServingSettings
+from serving.tracing import traced
 from serving.workers import Workers
 from shared.bundle import read_manifest
 from shared.errors import RetortError
@@ -56,7 +58,7 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
         app = create_app(settings, serving, models=open_models(serving))
         listener = _bind(serving)
         _announce(listener, settings, serving)
-        uvicorn.Server(uvicorn.Config(app, **_options(serving))).run(sockets=[listener])
+        uvicorn.Server(uvicorn.Config(_entry(app, serving), **_options(serving))).run(sockets=[listener])
         return
     if serving.bundle is not None:
         read_manifest(serving.bundle)
@@ -69,11 +71,15 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
         Workers(config, [listener], Path(metrics_dir)).run()
 
 
-def worker() -> Application:
+def worker() -> AsgiApp:
     """The application of one child process; a child is an entry point and reads the settings itself."""
     settings, serving = Settings(), ServingSettings()
     configure_logging(settings.log_level, as_json=settings.log_json)
-    return create_app(settings, serving)
+    return _entry(create_app(settings, serving), serving)
+
+
+def _entry(app: Application, serving: ServingSettings) -> AsgiApp:
+    return traced(app) if serving.traces else app
 
 
 def check_binding(serving: ServingSettings) -> None:

@@ -56,6 +56,7 @@ class ServingSettings(BaseSettings):
         (), description="the last resort, where not even a bundle is there; JSON list"
     )
 
+    traces: bool = Field(False, description="OpenTelemetry traces of requests; needs the extra otel, see OTEL_…")
     metrics_dir: Path | None = Field(None, description="shared by workers for /metrics; set by the entry point")
     leave_s: float = Field(
         0.0, ge=0, description="a stopping server goes on accepting so long, while /health/ready says 503"
