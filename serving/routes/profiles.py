@@ -9,9 +9,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
-from serving.auth import Caller, Scope
+from serving.auth import Caller
 from serving.problems import not_found
 from serving.requests import Body, Id
+from serving.routes.admin import Admin
 from serving.routes.documents import problems
 from serving.services import Services
 from serving.tables import ask_database
@@ -75,15 +76,13 @@ def router(services: Services) -> APIRouter:
 
 def _add_view(routes: APIRouter, services: Services) -> None:
     @routes.get("/users/{user_id:path}/profile", summary="The profile in force and its versions")
-    async def view(request: Request, user_id: UserId) -> ProfileDocument:
-        caller = await _admin(services, request)
+    async def view(request: Request, caller: Admin, user_id: UserId) -> ProfileDocument:
         return await _shown(services, request, caller, user_id)
 
 
 def _add_choices(routes: APIRouter, services: Services) -> None:
     @routes.put("/users/{user_id:path}/profile", summary="Put the person's own words in its place")
-    async def edit(request: Request, user_id: UserId, given: Edit) -> ProfileDocument:
-        caller = await _admin(services, request)
+    async def edit(request: Request, caller: Admin, user_id: UserId, given: Edit) -> ProfileDocument:
         await ask_database(
             services.settings.database,
             lambda engine: edit_profile(engine, user_id, given.text, set_by=caller.name, tenant=caller.tenant),
@@ -91,8 +90,7 @@ def _add_choices(routes: APIRouter, services: Services) -> None:
         return await _shown(services, request, caller, user_id)
 
     @routes.post("/users/{user_id:path}/profile/pin", summary="Keep the text in force", responses=problems(404))
-    async def pin(request: Request, user_id: UserId) -> ProfileDocument:
-        caller = await _admin(services, request)
+    async def pin(request: Request, caller: Admin, user_id: UserId) -> ProfileDocument:
         try:
             await ask_database(
                 services.settings.database,
@@ -105,25 +103,19 @@ def _add_choices(routes: APIRouter, services: Services) -> None:
 
 def _add_ends(routes: APIRouter, services: Services) -> None:
     @routes.delete("/users/{user_id:path}/profile/choice", summary="Take an edit, a pin or an erasure back")
-    async def release(request: Request, user_id: UserId) -> ProfileDocument:
-        caller = await _admin(services, request)
+    async def release(request: Request, caller: Admin, user_id: UserId) -> ProfileDocument:
         await ask_database(
             services.settings.database, lambda engine: release_profile(engine, user_id, tenant=caller.tenant)
         )
         return await _shown(services, request, caller, user_id)
 
     @routes.delete("/users/{user_id:path}/profile", summary="Delete every text, and let none be written again")
-    async def erase(request: Request, user_id: UserId) -> ErasedDocument:
-        caller = await _admin(services, request)
+    async def erase(request: Request, caller: Admin, user_id: UserId) -> ErasedDocument:
         deleted = await ask_database(
             services.settings.database,
             lambda engine: erase_profile(engine, user_id, set_by=caller.name, tenant=caller.tenant),
         )
         return ErasedDocument(request_id=request.state.request_id, deleted=deleted)
-
-
-async def _admin(services: Services, request: Request) -> Caller:
-    return await services.door.enter(dict(request.scope["headers"]), Scope.ADMIN)
 
 
 async def _shown(services: Services, request: Request, caller: Caller, user_id: str) -> ProfileDocument:

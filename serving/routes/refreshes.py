@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
-from serving.auth import Caller, Scope
+from serving.auth import Caller
 from serving.problems import Problem, not_found
 from serving.requests import Body, Id
+from serving.routes.admin import Admin
 from serving.routes.documents import problems
 from serving.services import Services
 from serving.tables import ask_database
@@ -92,8 +93,7 @@ def router(services: Services) -> APIRouter:
 
 def _add_ask(routes: APIRouter, services: Services) -> None:
     @routes.post("/refreshes", status_code=202, summary="Ask for a refresh of profiles", responses=problems(404, 409))
-    async def ask(request: Request, asked: RefreshRequest) -> RefreshDocument:
-        caller = await _admin(services, request)
+    async def ask(request: Request, caller: Admin, asked: RefreshRequest) -> RefreshDocument:
         try:
             refresh_id = await ask_database(services.settings.database, lambda engine: _ask(engine, caller, asked))
         except RefreshBusyError as error:
@@ -122,15 +122,14 @@ def _ask(engine: Any, caller: Caller, asked: RefreshRequest) -> str:
 
 def _add_views(routes: APIRouter, services: Services) -> None:
     @routes.get("/refreshes", summary="The latest refreshes")
-    async def latest(request: Request) -> RefreshList:
-        caller = await _admin(services, request)
+    async def latest(request: Request, caller: Admin) -> RefreshList:
         found = await ask_database(services.settings.database, lambda engine: read_jobs(engine, tenant=caller.tenant))
         request_id = request.state.request_id
         return RefreshList(request_id=request_id, refreshes=[_document(request_id, one, {}) for one in found])
 
     @routes.get("/refreshes/{refresh_id}", summary="How far a refresh is", responses=problems(404))
-    async def one(request: Request, refresh_id: RefreshId) -> RefreshDocument:
-        return await _shown(services, request, await _admin(services, request), refresh_id)
+    async def one(request: Request, caller: Admin, refresh_id: RefreshId) -> RefreshDocument:
+        return await _shown(services, request, caller, refresh_id)
 
 
 def _add_cancel(routes: APIRouter, services: Services) -> None:
@@ -139,8 +138,7 @@ def _add_cancel(routes: APIRouter, services: Services) -> None:
         summary="Call a refresh off; what was written is kept",
         responses=problems(404, 409),
     )
-    async def cancel(request: Request, refresh_id: RefreshId) -> RefreshDocument:
-        caller = await _admin(services, request)
+    async def cancel(request: Request, caller: Admin, refresh_id: RefreshId) -> RefreshDocument:
         await _shown(services, request, caller, refresh_id)
         try:
             await ask_database(
@@ -149,10 +147,6 @@ def _add_cancel(routes: APIRouter, services: Services) -> None:
         except RefreshError as error:
             raise Problem(409, str(error)) from None
         return await _shown(services, request, caller, refresh_id)
-
-
-async def _admin(services: Services, request: Request) -> Caller:
-    return await services.door.enter(dict(request.scope["headers"]), Scope.ADMIN)
 
 
 async def _shown(services: Services, request: Request, caller: Caller, refresh_id: str) -> RefreshDocument:
