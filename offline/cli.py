@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from offline.commands.items import app as items_app
 from offline.experiments.cli import app as experiment_app
 from offline.refresh.cli import app as refresh_app
 from offline.refresh.profiles_cli import app as profiles_app
@@ -30,6 +31,7 @@ app.add_typer(history_app, name="history")
 app.add_typer(refresh_app, name="refresh")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(experiment_app, name="experiment")
+app.add_typer(items_app, name="items")
 app.command("plan")(plan)
 
 DataDir = Annotated[Path | None, typer.Option("--data", help="directory of the raw files; made-up data needs none")]

@@ -23,6 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from shared.errors import BundleError
 from shared.schema import PAD
 from shared.scoring import TABLE
 
@@ -87,6 +88,33 @@ def append_ranking(
         _rank_plainly(nodes, _hidden(nodes), TOP)
     graph.node.extend(nodes.all)
     graph.initializer.extend(_constants(len(table_ND), len(table_PD)))
+
+
+def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put another table, of more items, in the place of a finished graph's; what a bundle stores of it (P, D).
+
+    BundleError for a graph whose student reads its items from a table of its own: new rows would not reach it.
+    """
+    graph = model.graph
+    held = next((one for one in graph.initializer if one.name == TABLE), None)
+    fed = next((one for one in graph.input if one.name == TABLE), None)
+    reads = any(node.op_type == "Gather" and node.input[0] == TABLE for node in graph.node)
+    if not reads or (held is None and fed is None):
+        raise BundleError(
+            "this graph does not read its items from the table that scores them, so no item can be added to it; "
+            "train a student that does (sasrec, gru4rec), or train anew with the items."
+        )
+    table_PD = stored_table(table_ND, limit_bytes=0 if fed is not None else table_ND.nbytes)
+    if fed is not None:
+        fed.type.tensor_type.shape.dim[0].dim_value = len(table_PD)
+    if held is not None:
+        held.CopyFrom(numpy_helper.from_array(table_PD, TABLE))
+    fresh = {tensor.name: tensor for tensor in _constants(len(table_ND), len(table_PD))}
+    for tensor in graph.initializer:
+        if tensor.name in fresh:
+            tensor.CopyFrom(fresh[tensor.name])
+    onnx.checker.check_model(model)
+    return table_PD
 
 
 def _take_out(graph: onnx.GraphProto, table_ND: NDArray[np.float32]) -> None:

@@ -1,0 +1,29 @@
+"""`retort items …`: what happens to items between two trainings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Items between two trainings.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    bundle: Annotated[Path, typer.Argument(help="a sealed bundle's directory")],
+    items: Annotated[Path, typer.Argument(help="item_id, title, attributes: of the new items and of the known ones")],
+    out: Annotated[Path, typer.Option("--out", help="directory to seal the new bundle into")],
+) -> None:
+    """Make new items recommendable from their texts, without training; seals a new bundle."""
+    from offline.cold_items import add_items
+    from offline.terminal import TerminalProgress
+
+    with TerminalProgress() as progress:
+        added = add_items(bundle, items, out, progress)
+        progress.say(added.sentence())
+    typer.echo(added.bundle)
+
+
+@app.callback()
+def items() -> None:
+    """Items between two trainings."""
