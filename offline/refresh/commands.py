@@ -126,6 +126,7 @@ def run_schedule(
     app = make_app(redis_url)
     what = {**words.origin, "policy": policy, "rules": rules}
     schedule_starts(app, every_hours * 3600, what)
+    settings.retort_home.mkdir(parents=True, exist_ok=True)
     app.Beat(schedule=str(settings.retort_home / "beat-refresh"), loglevel=settings.log_level).run()
 
 
