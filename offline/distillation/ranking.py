@@ -4,7 +4,9 @@ A candidate weighs by its place in the list, by how sure the teacher was of the 
 has it in its own list too. mode "faithful": the paper's equations 5 to 10, candidates judged one by one, the student's
 list taken with dropout on. mode "repaired" (default): the place weights sum to 1, confidence is the percentile of the
 true item's distance and stays a property of the list (the published code divides it away), the student's list is taken
-in evaluation mode, and candidates compete with the catalogue in a softmax, as in the student's own loss.
+in evaluation mode, and candidates compete with the catalogue in a softmax, as in the student's own loss. Taking that
+list costs a second forward pass and the scores of the whole catalogue, so it is kept for some epochs: which candidates
+the student shares changes slowly, and weighs least of the three.
 
 Shapes: M asked positions, K candidates, R lists, D embedding_dim, N n_items + 1.
 """
@@ -34,6 +36,9 @@ class Config(ObjectiveConfig):
     gamma_position: float = Field(0.3, ge=0)
     gamma_confidence: float = Field(0.5, ge=0)
     gamma_consistency: float = Field(0.1, ge=0)
+    consistency_every: int = Field(
+        4, ge=1, description="repaired: epochs for which the student's own list of a position is kept; 1: never"
+    )
     negatives: int = Field(512, ge=0, description="repaired: sampled competitors of the candidates; 0: the catalogue")
 
     @property
@@ -48,6 +53,8 @@ class Model(Objective):
     rows_E: Tensor
     items_RK: Tensor
     confidence_R: Tensor
+    shared_RK: Tensor
+    visits_R: Tensor
 
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
         super().__init__(config, student, teacher)
@@ -57,6 +64,11 @@ class Model(Objective):
         self.register_buffer("rows_E", torch.from_numpy(rankings.rows_E), persistent=False)
         self.register_buffer("items_RK", torch.from_numpy(rankings.items[:, : config.k]), persistent=False)
         self.register_buffer("confidence_R", _confidence(rankings, config), persistent=False)
+        # persistent, so that an interrupted training goes on with the lists it had
+        keeps = config.mode == "repaired" and config.gamma_consistency > 0 and config.consistency_every > 1
+        n_kept = len(self.items_RK) if keeps else 0
+        self.register_buffer("shared_RK", torch.zeros(n_kept, self.items_RK.shape[1], dtype=torch.bool))
+        self.register_buffer("visits_R", torch.zeros(n_kept, dtype=torch.int32))
         self._student = [student]  # in a list: the student's parameters are not the objective's
 
     def forward(self, output: StudentOutput) -> Tensor:
@@ -82,10 +94,28 @@ class Model(Objective):
             sure_M1 = sure_M1 / real_MK.sum(-1, keepdim=True).clamp(min=1)
         total_MK = config.gamma_position * place_MK + config.gamma_confidence * sure_M1
         if config.gamma_consistency > 0:
+            both_MK = self._consistency(output, cells_BT, states_MD, rows_M).to(total_MK.dtype)
             if config.mode == "repaired":
-                states_MD = self._evaluated(output.items_BT)[cells_BT]
-            total_MK = total_MK + config.gamma_consistency * self._shared(states_MD, output.table_ND, candidates_MK)
+                both_MK = both_MK / both_MK.sum(-1, keepdim=True).clamp(min=1)
+            total_MK = total_MK + config.gamma_consistency * both_MK
         return total_MK * real_MK
+
+    def _consistency(self, output: StudentOutput, cells_BT: Tensor, states_MD: Tensor, rows_M: Tensor) -> Tensor:
+        """(M, K) bool: which candidates the student has too; repaired: as of the last look at this row."""
+        if self.config.mode == "faithful":
+            return self._shared(states_MD, output.table_ND, self.items_RK[rows_M])
+        if not len(self.visits_R):
+            return self._shared(self._evaluated(output.items_BT)[cells_BT], output.table_ND, self.items_RK[rows_M])
+        due_M = self.visits_R[rows_M] % self.config.consistency_every == 0
+        if due_M.any():
+            cells_BT = cells_BT.clone()
+            cells_BT[cells_BT.clone()] = due_M
+            some_B = cells_BT.any(1)
+            states_MD = self._evaluated(output.items_BT[some_B])[cells_BT[some_B]]
+            rows_due = rows_M[due_M]
+            self.shared_RK[rows_due] = self._shared(states_MD, output.table_ND, self.items_RK[rows_due])
+        self.visits_R[rows_M] += 1
+        return self.shared_RK[rows_M]
 
     def _place(self, real_MK: Tensor) -> Tensor:
         places_K = torch.arange(1, real_MK.shape[1] + 1, device=real_MK.device)
@@ -95,13 +125,10 @@ class Model(Objective):
         return falling_MK / falling_MK.sum(-1, keepdim=True).clamp(min=1e-12)
 
     def _shared(self, states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor) -> Tensor:
-        """Which candidates are in the student's own top K; repaired: these share the weight 1."""
+        """(M, K) bool: which candidates are in the student's own top K."""
         k = min(self.config.k, len(table_ND) - 1)
         mine_MK = (states_MD @ table_ND[PAD + 1 :].T).topk(k, dim=1).indices + PAD + 1
-        both_MK = (candidates_MK[:, :, None] == mine_MK[:, None, :]).any(-1).to(states_MD.dtype)
-        if self.config.mode == "faithful":
-            return both_MK
-        return both_MK / both_MK.sum(-1, keepdim=True).clamp(min=1)
+        return (candidates_MK[:, :, None] == mine_MK[:, None, :]).any(-1)
 
     def _evaluated(self, items_BT: Tensor) -> Tensor:
         """(B, T, D): the last states without dropout."""
@@ -116,7 +143,9 @@ class Model(Objective):
 def _confidence(rankings: Rankings, config: Config) -> Tensor:
     """(R,): how sure the teacher was. faithful: exp(−d*). repaired: share of lists whose true item was farther away."""
     d_star_R = torch.from_numpy(rankings.d_star)
-    if config.gamma_confidence > 0 and d_star_R.isnan().any():
+    if config.gamma_confidence == 0:
+        return torch.zeros_like(d_star_R)  # not known is no number, and 0 times it is none either
+    if d_star_R.isnan().any():
         raise TeacherError(
             f"{int(d_star_R.isnan().sum())} of {len(d_star_R)} rankings do not say how far the true item was (d_star); "
             "give it, or set gamma_confidence = 0 for the objective 'ranking'."

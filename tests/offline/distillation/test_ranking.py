@@ -13,7 +13,7 @@ from offline.students._base import Student
 from offline.teachers.teacher import Teacher
 from shared.errors import TeacherError
 from tests.offline._worlds import teacher_of
-from tests.offline.distillation._batches import SPLIT, output, student
+from tests.offline.distillation._batches import ITEMS_BT, SPLIT, USERS_B, output, student
 
 TEACHER = teacher_of(SPLIT)
 assert TEACHER.rankings is not None
@@ -94,6 +94,37 @@ def test_the_students_own_list_is_taken_without_dropout_where_repaired() -> None
     assert model.training
 
 
+def test_the_students_own_list_is_kept_for_some_epochs_and_then_taken_anew() -> None:
+    model = student()
+    knobs = {"gamma_position": 0.0, "gamma_confidence": 0.0, "gamma_consistency": 1.0}
+    kept, fresh = build(model, consistency_every=3, **knobs), build(model, consistency_every=1, **knobs)
+    first, _ = weights_of(kept, output(model))
+    torch.testing.assert_close(first, weights_of(fresh, output(model))[0])
+    with torch.no_grad():
+        model.items.weight[1:] = torch.randn(len(model.items.weight) - 1, 16)
+    now, _ = weights_of(fresh, output(model))
+    assert not torch.equal(now, first)
+    looked: list[int] = []
+    model.norm.register_forward_hook(lambda *_: looked.append(1))
+    out = output(model)
+    looked.clear()
+    for _ in range(2):
+        torch.testing.assert_close(weights_of(kept, out)[0], first)
+    assert not looked  # no second forward pass
+    torch.testing.assert_close(weights_of(kept, out)[0], now)
+    assert len(looked) == 1
+
+
+def test_rows_that_are_due_are_looked_at_among_others_that_are_not() -> None:
+    model = student()
+    knobs = {"gamma_position": 0.0, "gamma_confidence": 0.0, "gamma_consistency": 1.0}
+    kept, fresh = build(model, consistency_every=3, **knobs), build(model, consistency_every=1, **knobs)
+    weights_of(kept, output(model, ITEMS_BT[1:2], USERS_B[1:2]))
+    found, here = weights_of(kept, output(model))
+    torch.testing.assert_close(found, weights_of(fresh, output(model))[0])
+    assert sorted(kept.visits_R[here.rows_M].unique().tolist()) == [1, 2]
+
+
 def test_a_short_list_counts_its_candidates_only() -> None:
     model = student()
     items = RANKINGS.items.copy()
@@ -141,4 +172,7 @@ def test_says_what_is_missing() -> None:
     unsure = replace(RANKINGS, d_star=np.full_like(RANKINGS.d_star, np.nan))
     with pytest.raises(TeacherError, match="gamma_confidence = 0"):
         build(student(), replace(TEACHER, rankings=unsure))
-    build(student(), replace(TEACHER, rankings=unsure), gamma_confidence=0.0)
+    for mode in ("faithful", "repaired"):
+        model = student()
+        objective = build(model, replace(TEACHER, rankings=unsure), gamma_confidence=0.0, mode=mode)
+        assert torch.isfinite(objective(output(model)))

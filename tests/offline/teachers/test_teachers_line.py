@@ -1,0 +1,143 @@
+"""Each teacher as a recipe names it, from raw data to a trained student, in both modes."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from offline.data.split_store import load_split
+from offline.pipeline.context import STUDENT_FILE, TRAINING_FILE, VECTORS_FILE
+from offline.profiles.vectors import read_vectors
+from offline.recipe import load_recipe, shipped_recipes
+from offline.teachers._language_model import template
+from shared.errors import TeacherError
+from tests.offline.teachers._tiny_llama import make_tiny_llama
+from tests.offline.teachers.test_lists_step import line_of
+
+QUICK = ("protocol=held", "teacher.text_encoder.epochs=1", "teacher.mutual.student_epochs=1", "teacher.mutual.loops=2")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("line")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    make_tiny_llama(folder, [template("grounding"), template("item_head"), "The Iron Garden Storm II"], width=32)
+    return folder
+
+
+def trained(line: Any) -> dict[str, Any]:
+    log: dict[str, Any] = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())
+    return log
+
+
+@pytest.mark.parametrize("mode", ["repaired", "faithful"])
+@pytest.mark.parametrize("teacher", ["text_encoder", "item_head"])
+def test_turns_run_in_both_modes_and_leave_a_plain_student(out: Path, model: Path, teacher: str, mode: str) -> None:
+    knobs = (
+        "teacher.lists=mutual",
+        f"teacher.mutual.teacher={teacher}",
+        f"teacher.mutual.mode={mode}",
+        f"objectives=[{{name='mutual', weight=0.3, mode='{mode}'}}]",
+        f"teacher.item_head.model={model}",
+        "teacher.item_head.epochs=1",
+        "teacher.item_head.rows=64",
+    )
+    line = line_of(out, *QUICK, *knobs)
+    assert trained(line)["log"][0]["objectives"]["mutual"] > 0
+    told = pl.read_parquet(line.path("lists") / "distributions.parquet")
+    assert (told["listener_rank"] >= 1).all()
+    plain = line_of(out, *QUICK, "objectives=[]")
+    shapes = [
+        {name: weight.shape for name, weight in load_file(one.path("train") / STUDENT_FILE).items()}
+        for one in (line, plain)
+    ]
+    assert shapes[0] == shapes[1]
+    assert ("items" in line.steps) == (teacher == "text_encoder")
+
+
+def test_language_models_teach_by_ranked_lists(out: Path, model: Path) -> None:
+    for lists in ("item_head", "grounding"):
+        line = line_of(
+            out,
+            *QUICK,
+            "objectives=[{name='ranking', weight=0.3, positions='last'}]",
+            f"teacher.lists={lists}",
+            f"teacher.{lists}.model={model}",
+            f"teacher.{lists}.epochs=1",
+            f"teacher.{lists}.rows=32",
+            "teacher.grounding.max_new_tokens=3",
+        )
+        assert trained(line)["log"][0]["objectives"]["ranking"] > 0
+
+
+def test_item_vectors_of_a_tuned_encoder_start_the_table_and_lists_do_not_read_them(out: Path) -> None:
+    knobs = ("teacher.items=tuned", "teacher.tuned_encoder.rows=16", "teacher.tuned_encoder.max_tokens=12")
+    line = line_of(out, *QUICK, *knobs, "objectives=[{name='text_start'}]")
+    assert "items" not in line.steps
+    trained(line)
+    both = line_of(out, *QUICK, *knobs, "objectives=[{name='text_start'}, {name='mutual', weight=0.1}]")
+    assert {"items", "tuned_items"} <= set(both.steps)
+    assert both.steps["lists"].needs == ("split", "data", "items")
+    tuned, encoded = (read_vectors(both.path(step) / VECTORS_FILE, "item_id") for step in ("tuned_items", "items"))
+    assert tuned.vectors.shape[1] == encoded.vectors.shape[1]
+    assert abs(tuned.vectors[0] - encoded.vectors[encoded.ids.index(tuned.ids[0])]).max() > 1e-3
+
+
+@pytest.mark.parametrize("mode", ["repaired", "faithful"])
+def test_published_teacher_files_train_a_student(out: Path, tmp_path: Path, mode: str) -> None:
+    split = load_split(line_of(out, *QUICK).path("split"))
+    publish(tmp_path / "dllm2rec", split)
+    given = (
+        f"objectives=[{{name='embedding', mode='{mode}'}}, "
+        f"{{name='ranking', mode='{mode}', weight=0.3, gamma_confidence=0.0}}]",
+        "teacher.items=published",
+        "teacher.items_path=dllm2rec",
+        "teacher.lists=published",
+        "teacher.lists_path=dllm2rec",
+    )
+    line = line_of(out, *QUICK, *given, data=tmp_path)
+    assert "lists" not in line.steps
+    assert trained(line)["log"][0]["objectives"]["ranking"] > 0
+    assert read_vectors(line.path("items") / VECTORS_FILE, "item_id").ids == list(split.item_index.ids)
+    torch.save(torch.randn(len(split.item_index), 6), tmp_path / "dllm2rec" / "all_embeddings.pt")
+    assert not line_of(out, *QUICK, *given, data=tmp_path).do("items").skipped
+
+
+def publish(folder: Path, split: Any) -> None:
+    """Lists about each user's newest event, as DLLM2Rec's own files hold them."""
+    folder.mkdir()
+    n_items, users = len(split.item_index), [u for u in range(len(split.train)) if len(split.train[u]) > 1]
+    torch.manual_seed(0)
+    torch.save(torch.randn(n_items, 6), folder / "all_embeddings.pt")
+    (folder / "items.csv").write_text("item_id\n" + "\n".join(split.item_index.ids) + "\n")
+    rows = [f"{split.user_ids[user]},{len(split.train[user]) - 1}" for user in users]
+    (folder / "instances.csv").write_text("user_id,position\n" + "\n".join(rows) + "\n")
+    ranks = torch.stack([torch.randperm(n_items)[:10] for _ in users])
+    (folder / "myrank_train.txt").write_text("\n".join(" ".join(map(str, row)) for row in ranks.tolist()) + "\n")
+    distances = torch.rand(len(users), 10).sort(dim=1).values
+    (folder / "confidence_train.txt").write_text(
+        "\n".join(" ".join(map(str, row)) for row in distances.tolist()) + "\n"
+    )
+
+
+def test_given_items_without_a_path_are_told(out: Path) -> None:
+    line = line_of(out, *QUICK, "objectives=[{name='text_start'}]", "teacher.items=file")
+    with pytest.raises(TeacherError, match="needs items_path"):
+        line.do("items")
+
+
+def test_the_shipped_recipes_of_both_papers_name_what_they_need() -> None:
+    named = [name for name in shipped_recipes() if name.startswith(("llmd4rec", "dllm2rec"))]
+    assert {"llmd4rec_beauty_sasrec", "dllm2rec_beauty_sasrec_published"} <= set(named)
+    for name in named:
+        recipe = load_recipe(name)
+        assert "lists" in recipe.knowledge()
+        assert recipe.teacher.lists != "none"
