@@ -1,21 +1,38 @@
-# Everything that makes a bundle: `retort run`, `retort worker`. CPU torch; give TORCH_INDEX another address for CUDA.
-FROM python:3.12-slim AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Everything that makes a bundle, on the CPU: `retort worker`, `retort run`, the tables, the drain, the first bundle.
+FROM python:3.11-slim AS build
 WORKDIR /source
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir torch==2.13.0 --index-url "$TORCH_INDEX"
+RUN python -m venv --without-pip /venv && python -m pip install --no-cache-dir setuptools==80.9.0 wheel==0.45.1
+# The largest layer and the one that changes least. Its dependencies come with the lock.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN python -m pip --python /venv/bin/python install --no-cache-dir --no-deps --retries 1 \
+  --index-url "$TORCH_INDEX" torch==2.13.0
+COPY deploy/offline.lock.txt ./
+RUN python -m pip --python /venv/bin/python install --no-cache-dir -r offline.lock.txt
 COPY pyproject.toml README.md ./
 COPY shared shared
 COPY serving/__init__.py serving/__init__.py
 COPY offline offline
 COPY recipes recipes
-RUN /venv/bin/pip install --no-cache-dir '.[offline]'
+RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+  && python -m pip --python /venv/bin/python install --no-cache-dir --no-deps --target /code /wheels/*.whl
 
-FROM python:3.12-slim
+FROM python:3.11-slim
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="retort-offline" \
+  org.opencontainers.image.description="Writes profiles, trains students, seals and publishes bundles" \
+  org.opencontainers.image.licenses="Apache-2.0" \
+  org.opencontainers.image.version="$VERSION" \
+  org.opencontainers.image.revision="$REVISION"
 # libgomp: torch's and scikit-learn's threads
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
-  && useradd --create-home --uid 10001 retort && install -d -o retort -g retort /var/lib/retort /data /runs
+  && useradd --create-home --uid 10001 retort \
+  && install -d -o retort -g retort /var/lib/retort /var/lib/retort/bundles /data /runs
 COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 RETORT_HOME=/var/lib/retort
-USER retort
+# Apart from the libraries, so that a change of code copies a megabyte and not a gigabyte.
+COPY --from=build /code /code
+ENV PATH=/code/bin:/venv/bin:$PATH PYTHONPATH=/code PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+  RETORT_HOME=/var/lib/retort OMP_WAIT_POLICY=passive
+USER 10001:10001
 WORKDIR /home/retort
 CMD ["retort", "worker"]

@@ -1,0 +1,258 @@
+"""Alert rules and the Grafana dashboard, from one list of what matters: `python -m deploy.monitoring` writes both.
+
+Every metric is looked up in serving's own registry, so that a renamed one ends this program and not an alert.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.metrics import Metrics
+
+HERE = Path(__file__).parent
+RULES = HERE / "prometheus" / "rules.yml"
+DASHBOARD = HERE / "grafana" / "dashboards" / "retort.json"
+RUNBOOK = "docs/deploy.md"
+_NAME = re.compile(r"\bretort_[a-z_]+\b")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One rule. for_: how long it must hold. The runbook's heading is the name in small letters."""
+
+    name: str
+    expr: str
+    for_: str
+    severity: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One graph: what it shows, in which unit of Grafana's, and a legend for each query."""
+
+    title: str
+    queries: dict[str, str]
+    unit: str = "short"
+
+
+def _rate(metric: str, by: str = "", where: str = "") -> str:
+    summed = f"sum by ({by}) " if by else "sum"
+    return f"{summed}(rate({metric}{{{where}}}[5m]))" if where else f"{summed}(rate({metric}[5m]))"
+
+
+def _quantile(q: float, histogram: str, by: str = "") -> str:
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({q}, sum by ({labels}) (rate({histogram}_bucket[5m])))"
+
+
+def _share(part: str, whole: str) -> str:
+    return f"{part} / clamp_min({whole}, 1e-9)"
+
+
+_REQUESTS = _rate("retort_requests_total")
+_FAILED = _rate("retort_requests_total", where='status=~"5.."')
+_ANSWERS = _rate("retort_answers_total")
+_OTHERS = _rate("retort_answers_total", where='source!="student"')
+_CLICKS = 'sum by ({by}) (rate(retort_exposed_events_total{{type="click"}}[1h]))'
+_SHOWN = "sum by ({by}) (rate(retort_exposures_total[1h]))"
+
+
+def _click_through(by: str) -> str:
+    return f"{_CLICKS.format(by=by)} / {_SHOWN.format(by=by)}"
+
+
+ALERTS = (
+    Alert("RetortDown", 'up{job="retort-api"} == 0', "1m", "page", "An API container does not answer Prometheus."),
+    Alert("RetortAbsent", 'absent(up{job="retort-api"})', "2m", "page", "No API container is known."),
+    Alert(
+        "RetortErrors", f"{_share(_FAILED, _REQUESTS)} > 0.01", "5m", "page", "More than 1 % of requests end with 5xx."
+    ),
+    Alert(
+        "RetortSlow",
+        f"{_quantile(0.99, 'retort_request_seconds')} > 0.25",
+        "10m",
+        "page",
+        "99 % of requests take longer than 250 ms.",
+    ),
+    Alert(
+        "RetortFallbacks",
+        f"{_share(_OTHERS, _ANSWERS)} > 0.2",
+        "15m",
+        "ticket",
+        "More than 20 % of answers do not come from the student.",
+    ),
+    Alert(
+        "RetortStoreFailing",
+        f"{_rate('retort_store_failures_total')} > 0.1",
+        "2m",
+        "page",
+        "Calls to the histories' Redis fail.",
+    ),
+    Alert(
+        "RetortRefusing",
+        f"{_rate('retort_refused_requests_total')} > 1",
+        "5m",
+        "page",
+        "Requests are turned away: the machines are too few.",
+    ),
+    Alert(
+        "RetortSwapRefused",
+        'sum by (alias) (increase(retort_bundle_swaps_total{outcome!="taken"}[15m])) > 0',
+        "0m",
+        "ticket",
+        "A published bundle was refused; the old one serves on.",
+    ),
+    Alert(
+        "RetortVersionsDiffer",
+        "count by (tenant, alias) (count by (tenant, alias, version) (retort_model_info == 1)) > 1",
+        "10m",
+        "ticket",
+        "API containers serve different versions of one alias.",
+    ),
+    Alert(
+        "RetortNoEvents",
+        f"{_rate('retort_events_total')} == 0 and {_REQUESTS} > 1",
+        "30m",
+        "ticket",
+        "Lists are asked for and no events come in.",
+    ),
+    Alert(
+        "RetortExposuresLost",
+        'sum(increase(retort_exposures_written_total{outcome="dropped"}[15m])) > 0',
+        "0m",
+        "ticket",
+        "Shown lists were dropped before they reached the database.",
+    ),
+    Alert(
+        "RetortRegistryAway",
+        "sum(increase(retort_registry_failures_total[10m])) > 10",
+        "10m",
+        "ticket",
+        "The database cannot be asked which bundle is the champion.",
+    ),
+    Alert(
+        "RetortWorkersDying",
+        "sum by (instance) (increase(retort_worker_starts_total[15m])) > 3",
+        "0m",
+        "ticket",
+        "Serving processes are replaced again and again.",
+    ),
+)
+
+PANELS = (
+    Panel("Requests by status", {"{{status}}": _rate("retort_requests_total", "status")}, "reqps"),
+    Panel(
+        "Time of a request",
+        {f"p{round(q * 100)}": _quantile(q, "retort_request_seconds") for q in (0.5, 0.95, 0.99)},
+        "s",
+    ),
+    Panel("Time by stage, p99", {"{{stage}}": _quantile(0.99, "retort_stage_seconds", "stage")}, "s"),
+    Panel("Answers by source", {"{{source}}": _rate("retort_answers_total", "source")}, "reqps"),
+    Panel(
+        "Why not the student",
+        {"{{source}}: {{reason}}": _rate("retort_answers_total", "source, reason", 'reason!="none"')},
+        "reqps",
+    ),
+    Panel("Events in", {"{{type}} {{outcome}}": _rate("retort_events_total", "type, outcome")}, "ops"),
+    Panel(
+        "Click-through by variant", {"{{experiment}} {{variant}}": _click_through("experiment, variant")}, "percentunit"
+    ),
+    Panel("Click-through by source", {"{{source}}": _click_through("source")}, "percentunit"),
+    Panel("Version that serves", {"{{alias}} {{name}} {{version}}": "retort_model_info == 1"}),
+    Panel("Swaps", {"{{alias}} {{outcome}}": "sum by (alias, outcome) (increase(retort_bundle_swaps_total[1h]))"}),
+    Panel(
+        "Redis",
+        {
+            "{{call}} failed": _rate("retort_store_failures_total", "call"),
+            "not asked": _rate("retort_breaker_refusals_total"),
+        },
+        "ops",
+    ),
+    Panel("Refused requests", {"{{why}}": _rate("retort_refused_requests_total", "why")}, "reqps"),
+    Panel("Requests in flight", {"{{instance}}": "retort_requests_in_flight"}),
+    Panel("Length of histories", {"median": _quantile(0.5, "retort_history_events")}),
+    Panel("Requests in one run of the graph", {"{{stage}}": _quantile(0.9, "retort_batch_size", "stage")}),
+    Panel("Exposures on their way", {"{{outcome}}": _rate("retort_exposures_written_total", "outcome")}, "ops"),
+    Panel("Overlap with the shadow", {"median": _quantile(0.5, "retort_shadow_overlap")}, "percentunit"),
+)
+
+
+def known_metrics() -> set[str]:
+    """Every series name that serving writes."""
+    names: set[str] = set()
+    for family in Metrics().registry.collect():
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+        names |= {family.name + suffix for suffix in suffixes}
+    return names
+
+
+def unknown_metrics() -> set[str]:
+    """What alerts and panels ask for and serving does not write."""
+    expressions = [alert.expr for alert in ALERTS] + [query for panel in PANELS for query in panel.queries.values()]
+    asked = {name for expression in expressions for name in _NAME.findall(expression)}
+    return asked - known_metrics()
+
+
+def rules() -> str:
+    """Prometheus' rule file. JSON is YAML, and the standard library writes it."""
+    made = [
+        {
+            "alert": alert.name,
+            "expr": alert.expr,
+            "for": alert.for_,
+            "labels": {"severity": alert.severity},
+            "annotations": {"summary": alert.summary, "runbook": f"{RUNBOOK}#{alert.name.lower()}"},
+        }
+        for alert in ALERTS
+    ]
+    return json.dumps({"groups": [{"name": "retort", "rules": made}]}, indent=2) + "\n"
+
+
+def dashboard() -> str:
+    """Grafana's dashboard, two panels a row."""
+    return (
+        json.dumps(
+            {
+                "uid": "retort",
+                "title": "Retort",
+                "timezone": "utc",
+                "schemaVersion": 39,
+                "refresh": "30s",
+                "time": {"from": "now-6h", "to": "now"},
+                "panels": [_drawn(place, panel) for place, panel in enumerate(PANELS)],
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+def _drawn(place: int, panel: Panel) -> dict[str, Any]:
+    source = {"type": "prometheus", "uid": "prometheus"}
+    return {
+        "id": place + 1,
+        "type": "timeseries",
+        "title": panel.title,
+        "datasource": source,
+        "gridPos": {"x": place % 2 * 12, "y": place // 2 * 8, "w": 12, "h": 8},
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + row), "expr": query, "legendFormat": legend, "datasource": source}
+            for row, (legend, query) in enumerate(panel.queries.items())
+        ],
+    }
+
+
+def main() -> None:
+    """Write both files."""
+    if missing := unknown_metrics():
+        raise SystemExit(f"serving writes no {', '.join(sorted(missing))}; correct the names here.")
+    RULES.write_text(rules())
+    DASHBOARD.write_text(dashboard())
+
+
+if __name__ == "__main__":
+    main()

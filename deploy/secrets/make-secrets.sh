@@ -1,0 +1,26 @@
+#!/bin/sh
+# Writes what is missing into a directory of secrets; what is there is never touched.
+# Passwords are letters and digits, so that they can stand in addresses as they are.
+set -eu
+umask 077
+cd "$1"
+
+password() {  # password NAME: a random one, if there is none
+  [ -s "$1" ] || { head -c 512 /dev/urandom | tr -dc 'A-Za-z0-9' | head -c 32 >"$1.new" && mv "$1.new" "$1"; }
+  cat "$1"
+}
+
+file() {  # file NAME TEXT: what is made from passwords
+  [ -s "$1" ] || { printf '%s\n' "$2" >"$1.new" && mv "$1.new" "$1"; }
+}
+
+postgres=$(password postgres_password)
+redis=$(password redis_password)
+password grafana_password >/dev/null
+file database_url "postgresql+psycopg://retort:$postgres@postgres:5432/retort"
+file redis_history_url "redis://:$redis@redis-history:6379/0"
+file redis_broker_url "redis://:$redis@redis-broker:6379/0"
+file redis.conf "requirepass $redis"
+# Readers run under several user ids; who may mount the volume may read it.
+chmod 0444 ./*
+chmod 0755 .

@@ -1,0 +1,37 @@
+# A worker with vLLM in its process: profiles (queue gpu-llm) and trainings on the GPU. Wants the NVIDIA container toolkit.
+# vLLM brings the build of torch that it was compiled against, so the CPU images' lock is not used here.
+FROM nvidia/cuda:12.9.1-runtime-ubuntu24.04 AS base
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# gcc: vLLM's kernels are compiled at first use
+RUN apt-get update \
+  && apt-get install -y --no-install-recommends python3 python3-venv python3-dev gcc libgomp1 \
+  && rm -rf /var/lib/apt/lists/* \
+  && useradd --create-home --uid 10001 retort \
+  && install -d -o retort -g retort /var/lib/retort /var/lib/retort/bundles /data /runs /models
+
+FROM base AS build
+WORKDIR /source
+RUN python3 -m venv /venv
+ARG VLLM=0.12.0
+RUN /venv/bin/pip install --no-cache-dir "vllm==$VLLM"
+# Third parties' versions are pinned by what is in the layer above; ours only names what it needs.
+COPY pyproject.toml README.md ./
+COPY shared shared
+COPY serving/__init__.py serving/__init__.py
+COPY offline offline
+COPY recipes recipes
+RUN /venv/bin/pip install --no-cache-dir '.[offline]'
+
+FROM base
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="retort-worker-gpu" \
+  org.opencontainers.image.description="Writes profiles with vLLM and trains on a GPU" \
+  org.opencontainers.image.licenses="Apache-2.0" \
+  org.opencontainers.image.version="$VERSION" \
+  org.opencontainers.image.revision="$REVISION"
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 RETORT_HOME=/var/lib/retort HF_HOME=/models
+USER 10001:10001
+WORKDIR /home/retort
+CMD ["retort", "worker"]

@@ -1,0 +1,189 @@
+"""The containers as an operator meets them: first start, daily work, faults, upgrade, backup. One story, in order."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.compose._load import Load
+from tests.compose._stack import PATIENCE_S, Stack, wait
+from tests.compose.conftest import APIS
+
+pytestmark = pytest.mark.long
+
+USERS = [f"u{number:07d}" for number in range(40)]
+USER = USERS[0]
+# What our layers of the serving image may weigh, in bytes.
+_SERVING_LIMIT = 450e6
+
+
+def _ids(answer: dict[str, list[dict[str, str]]]) -> list[str]:
+    return [item["item_id"] for item in answer["items"]]
+
+
+def _settled(stack: Stack) -> None:
+    """The student answers everybody again, from whole histories."""
+    wait("the student answers again", lambda: all(stack.student_answers(user) for user in USERS[:12]))
+
+
+def test_the_first_start_ends_with_the_student_answering(stack: Stack) -> None:
+    wait("the demo's bundle answers", lambda: stack.student_answers(USER), PATIENCE_S, 5.0)
+    wait("the bootstrap has ended", lambda: "serves." in stack.compose("logs", "--no-color", "bootstrap"))
+    assert len(_ids(stack.recommend(USER))) == 10
+
+
+def test_the_serving_image_is_light_and_its_container_shut(stack: Stack) -> None:
+    layers = [json.loads(stack.docker("inspect", name))[0] for name in ("retort-serving", "python:3.11-slim")]
+    assert layers[0]["Size"] - layers[1]["Size"] < _SERVING_LIMIT
+    assert layers[0]["Config"]["Labels"]["org.opencontainers.image.title"] == "retort-serving"
+    seen = stack.inside(
+        "api", "sh", "-c", "id -u; python -c 'import torch' 2>&1 | tail -1; touch /code/x 2>&1; ls /venv/bin"
+    )
+    assert seen.startswith("10001\n")
+    assert "No module named 'torch'" in seen
+    assert "Read-only file system" in seen
+    assert "gcc" not in seen
+
+
+def test_metrics_are_for_prometheus_alone(stack: Stack) -> None:
+    assert httpx.get(f"{stack.url}/metrics").status_code == 404
+
+    def seen_by_prometheus() -> int:
+        answer = httpx.get(f"{stack.prometheus}/api/v1/query", params={"query": 'up{job="retort-api"} == 1'})
+        return len(answer.json()["data"]["result"])
+
+    wait("Prometheus sees every API container", lambda: seen_by_prometheus() == APIS)
+    rules = httpx.get(f"{stack.prometheus}/api/v1/rules").json()["data"]["groups"]
+    assert [group["name"] for group in rules] == ["retort"]
+
+
+def test_an_event_changes_the_answer_and_reaches_the_database(stack: Stack) -> None:
+    before = stack.recommend(USER)
+    event = {"user_id": USER, "item_id": _ids(before)[0], "event_type": "click"}
+    assert httpx.post(f"{stack.url}/events", json=event).status_code == 202
+    assert _ids(stack.recommend(USER)) != _ids(before)
+    wait("the event is in PostgreSQL", lambda: stack.sql("select count(*) from events") == "1")
+
+
+def test_a_refresh_goes_through_celery_and_postgresql(stack: Stack) -> None:
+    before = int(stack.sql("select count(*) from profiles"))
+    listed = "\\n".join(USERS[:20])
+    stack.inside("worker-cpu", "sh", "-c", f"printf '{listed}\\n' >/runs/users.txt")
+    # other words for the items: these profiles have not been written yet
+    refresh = f"retort refresh start {stack.recipe} --out /runs --users /runs/users.txt --set profiles.max_history=7"
+    stack.inside("worker-cpu", "sh", "-c", refresh)
+    wait("the refresh is done", lambda: "done" in stack.inside("worker-cpu", "retort", "refresh", "status"), 300, 3.0)
+    assert int(stack.sql("select count(*) from profiles")) == before + 20
+
+
+def test_a_new_bundle_is_swapped_in_under_load_and_rolled_back(stack: Stack) -> None:
+    train = f"retort run {stack.recipe} --out /runs --no-plain --json --set training.epochs=1 2>/dev/null | tail -1"
+    bundle = json.loads(stack.inside("worker-cpu", "sh", "-c", train))["bundle"]
+    stack.inside("worker-cpu", "retort", "publish", bundle)
+    with Load(stack.url, USERS) as load:
+        why = ["--force", "--because", "the swap is what is tested"]
+        stack.inside("worker-cpu", "retort", "promote", Path(bundle).name, *why)
+        new = Path(bundle).name[:8]
+        wait("the new version answers", lambda: sum(new in version for version in list(load.versions)) > 0)
+        stack.inside("worker-cpu", "retort", "rollback")
+        wait("the old version is back", lambda: new not in str(stack.recommend(USER)["model"]))
+    assert not load.failures
+    assert {source for source, _ in load.answers} == {"student"}
+    assert len(load.versions) == 2
+
+
+@pytest.mark.parametrize("service", ["redis-broker", "postgres", "worker-cpu", "drain", "beat", "prometheus", "api"])
+def test_who_is_killed_costs_no_answer(stack: Stack, service: str) -> None:
+    victim = stack.containers(service)[0]
+    with Load(stack.url, USERS) as load:
+        wait("the load runs", lambda: load.asked > 20)
+        stack.docker("kill", victim)
+        gone = load.asked
+        wait("the load goes on", lambda: load.asked > gone + 60)
+        stack.docker("start", victim)
+        wait(f"{service} is back", lambda: stack.healthy(service), 180)
+    assert not load.failures
+    assert {source for source, _ in load.answers} == {"student"}
+    _settled(stack)
+
+
+def test_without_its_histories_it_answers_and_says_so(stack: Stack) -> None:
+    victim = stack.containers("redis-history")[0]
+    with Load(stack.url, [f"stranger{number}" for number in range(500)] + USERS) as load:
+        wait("the load runs", lambda: load.asked > 20)
+        stack.docker("kill", victim)
+        gone = load.asked
+        wait("the load goes on", lambda: load.asked > gone + 60)
+        event = {"user_id": USER, "item_id": "i001", "event_type": "click"}
+        refused = httpx.post(f"{stack.url}/events", json=event, timeout=10)
+        stack.docker("start", victim)
+        wait("redis-history is back", lambda: stack.healthy("redis-history"))
+    assert not load.failures
+    assert "history_unavailable" in {reason for _, reason in load.answers}
+    assert refused.status_code == 503
+    assert "retry-after" in refused.headers
+    _settled(stack)
+
+
+def test_nginx_is_the_one_door_and_comes_back(stack: Stack) -> None:
+    victim = stack.containers("nginx")[0]
+    stack.docker("kill", victim)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{stack.url}/health/live")
+    stack.docker("start", victim)
+    _settled(stack)
+
+
+def test_a_rolling_restart_loses_no_request(stack: Stack) -> None:
+    with Load(stack.url, USERS) as load:
+        said = stack.run("sh", "deploy/rolling-restart.sh")
+    assert said.count("healthy again") == APIS
+    assert load.asked > 100
+    assert not load.failures
+    assert {source for source, _ in load.answers} == {"student"}
+
+
+def test_an_older_schema_is_brought_up_with_its_data(stack: Stack) -> None:
+    kept = {table: stack.sql(f"select count(*) from {table}") for table in ("profiles", "events", "bundles")}
+    head = stack.sql("select version_num from alembic_version")
+    stack.compose("stop", "drain", "worker-cpu", "beat")
+    step_back = (
+        "from alembic.script import ScriptDirectory as S; from shared.db import migrate as m; "
+        "from shared.settings import Settings; s = S(str(m._MIGRATIONS)); "
+        "m.downgrade(Settings().database, s.get_revision(s.get_current_head()).down_revision)"
+    )
+    stack.compose("run", "--rm", "--no-deps", "-T", "migrate", "python", "-c", step_back)
+    assert stack.sql("select version_num from alembic_version") != head
+    stack.up(APIS)
+    wait("the workers are back", lambda: stack.healthy("worker-cpu") and stack.healthy("drain"))
+    assert stack.sql("select version_num from alembic_version") == head
+    assert {table: stack.sql(f"select count(*) from {table}") for table in kept} == kept
+    _settled(stack)
+
+
+def test_a_backup_makes_an_empty_stack_answer_the_same(stack: Stack, tmp_path: Path) -> None:
+    before = {user: _ids(stack.recommend(user)) for user in USERS[:5]}
+    rows = stack.sql("select count(*) from profiles")
+    stack.run("sh", "deploy/backup.sh", str(tmp_path))
+    stack.compose("down", "-v", "-t", "10")
+    stack.compose("up", "-d", "postgres", "redis-history", "redis-broker")
+    stack.run("sh", "deploy/restore.sh", str(tmp_path))
+    wait("the restored stack answers", lambda: stack.student_answers(USER), 300)
+    assert {user: _ids(stack.recommend(user)) for user in before} == before
+    assert stack.sql("select count(*) from profiles") == rows
+
+
+def test_a_stack_is_not_published_to_the_world_without_keys(stack: Stack) -> None:
+    command = ["run", "--rm", "--no-deps", "-T", "-e", "RETORT_REACHED_AT=0.0.0.0", "api"]
+    done = subprocess.run(
+        [*stack.environment["COMPOSE"].split(), *command],
+        env=stack.environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert "there are no API keys" in done.stdout + done.stderr
