@@ -84,6 +84,8 @@ class Recipe:
             needs |= objective.needs
         if needs and self.teacher.control == "history_mean":
             needs.add("items")
+        if needs and self.teacher.selection.by != "none":
+            needs.add("lists")
         if "lists" in needs and self.teacher.lists_read_vectors:
             needs.add("items")
         return frozenset(needs)

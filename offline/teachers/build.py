@@ -14,6 +14,7 @@ from offline.teachers.language_model_config import GroundingConfig, ItemHeadConf
 from offline.teachers.lists import DISTRIBUTIONS, RANKINGS, read_distributions, read_rankings
 from offline.teachers.mutual_config import MutualConfig
 from offline.teachers.published import read_published_rankings
+from offline.teachers.selection import SelectionConfig, select
 from offline.teachers.teacher import (
     Aligned,
     BoolArray,
@@ -58,6 +59,7 @@ class TeacherConfig(Section):
     grounding: GroundingConfig = GroundingConfig()
     item_head: ItemHeadConfig = ItemHeadConfig()
     mutual: MutualConfig = MutualConfig()
+    selection: SelectionConfig = SelectionConfig()
 
     @property
     def makes_lists(self) -> bool:
@@ -106,7 +108,7 @@ def build_teacher(
     if items is not None:
         progress.say(f"{items.present.sum()} of {len(items.present) - 1} items have a text vector")
     rankings, distributions = _lists(split, config, made_lists)
-    return Teacher(
+    teacher = Teacher(
         None if arm is None else arm.vectors,
         None if arm is None else arm.present,
         None if items is None else items.vectors,
@@ -116,6 +118,7 @@ def build_teacher(
         # a control arm from the history has one vector a user
         1 if stored is None or config.control.startswith("history") else stored.parts,
     )
+    return select(teacher, split, config.selection)
 
 
 def _users(split: Split, stored: Vectors | None) -> Aligned | None:

@@ -1,0 +1,79 @@
+"""Which users are taught at all: one gate that all objectives share. Past the papers; `hard` is near arXiv 2608.19998.
+
+A user is judged by the ranks of the true items at the user's asked events, as the lists know them from models that had
+not seen the user: `hard` keeps those whom the student serves worst, `sure` those whom the teacher serves best. The
+others count in no objective, as if the teacher did not know them.
+"""
+
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+from offline.config import Section
+from offline.data.split import Split
+from offline.teachers.teacher import BoolArray, Distributions, FloatArray, IntArray, Rankings, Teacher
+from shared.errors import TeacherError
+
+L = TypeVar("L", Rankings, Distributions)
+
+
+class SelectionConfig(Section):
+    """`[teacher.selection]`."""
+
+    by: Literal["none", "hard", "sure"] = Field("none", description="hard wants lists made in turns with a student")
+    share: float = Field(0.2, gt=0, le=1, description="of the users that the lists are about")
+
+
+def select(teacher: Teacher, split: Split, config: SelectionConfig) -> Teacher:
+    """The same knowledge about fewer users; raises TeacherError where the lists do not know the ranks."""
+    if config.by == "none":
+        return teacher
+    stored = teacher.distributions
+    if stored is None:
+        raise TeacherError(f"[teacher.selection] by = {config.by!r} needs distributions over items; name their lists.")
+    users_E = np.repeat(np.arange(len(split.train)), split.train.lengths)
+    kept_U = _kept(_mean_log_ranks(stored, _ranks(stored, config), users_E, len(split.train)), config)
+    has_user = None if teacher.has_user is None else teacher.has_user & kept_U
+    vectors = teacher.user_vectors
+    return replace(
+        teacher,
+        user_vectors=None if vectors is None or has_user is None else vectors * has_user[:, None],
+        has_user=has_user,
+        rankings=None if teacher.rankings is None else _only(teacher.rankings, kept_U[users_E]),
+        distributions=_only(stored, kept_U[users_E]),
+    )
+
+
+def _ranks(stored: Distributions, config: SelectionConfig) -> IntArray:
+    if config.by == "sure":
+        return stored.true_ranks
+    if stored.listener_ranks is None:
+        raise TeacherError(
+            '[teacher.selection] by = "hard" needs the student\'s own ranks; make the lists with lists = "mutual".'
+        )
+    return stored.listener_ranks
+
+
+def _mean_log_ranks(stored: Distributions, ranks_R: IntArray, users_E: IntArray, n_users: int) -> FloatArray:
+    """(U,): NaN for users whom no list is about."""
+    asked = stored.rows_E >= 0
+    logs = np.log(ranks_R[stored.rows_E[asked]])
+    totals = np.bincount(users_E[asked], logs, n_users)
+    counts = np.bincount(users_E[asked], minlength=n_users)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan).astype(np.float32)
+
+
+def _kept(badness_U: FloatArray, config: SelectionConfig) -> BoolArray:
+    """(U,): `share` of the judged users, at least one; equals are taken in the users' order."""
+    judged = np.flatnonzero(np.isfinite(badness_U))
+    n_kept = max(1, round(config.share * len(judged)))
+    order = np.argsort(-badness_U[judged] if config.by == "hard" else badness_U[judged], kind="stable")
+    kept_U = np.zeros(len(badness_U), dtype=bool)
+    kept_U[judged[order[:n_kept]]] = True
+    return kept_U
+
+
+def _only(lists: L, kept_E: BoolArray) -> L:
+    return replace(lists, rows_E=np.where(kept_E, lists.rows_E, -1))
