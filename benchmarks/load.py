@@ -31,6 +31,8 @@ class Report:
     statuses: Counter[int] = field(default_factory=Counter)
     # refusals (429, 503) that do not say when to come back
     refused_without_date: int = 0
+    # requests that were taken and answered while another one waited: a bounded queue bounds it on any machine
+    most_ahead: int = 0
     seconds: float = 0.0
     server_cpu_s: float = 0.0
 
@@ -55,6 +57,7 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
         self.which = -1
         self.started_s = 0.0
+        self.taken_before = 0
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,6 +68,7 @@ class Connection(asyncio.Protocol):
     def send(self, which: int, started_s: float) -> None:
         assert self.transport is not None
         self.which, self.started_s = which, started_s
+        self.taken_before = self.run.taken
         self.transport.write(self.run.requests[which])
 
     def data_received(self, data: bytes) -> None:
@@ -97,6 +101,7 @@ class Run:
         self._measuring = False
         self._stopping = False
         self._answered = 0
+        self.taken = 0
         self._due: deque[float] | None = None
         self._idle: list[Connection] = []
 
@@ -113,14 +118,16 @@ class Run:
 
     def answered(self, connection: Connection, top: bytes, body: bytes) -> None:
         """`top` is the status line and the headers, in small letters."""
+        status = int(top[9:12])
+        self.taken += status in TAKEN
         if self._measuring:
             self._answered += 1
-            status = int(top[9:12])
             self.report.statuses[status] += 1
             if status not in TAKEN:
                 self.report.failures += 1
                 self.report.refused_without_date += status in REFUSALS and b"\r\nretry-after:" not in top
             else:
+                self.report.most_ahead = max(self.report.most_ahead, self.taken - connection.taken_before)
                 self.report.latencies_s.append(time.perf_counter() - connection.started_s)
                 if self._answered % self._check_every == 0 and not self._check(connection.which, body):
                     self.report.wrong += 1

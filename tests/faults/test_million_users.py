@@ -15,7 +15,6 @@ from tests.faults._redis import HurtableRedis
 from tests.faults._watch import metric
 from tests.serving._process import Server, serving_process
 
-LENGTH = 50
 DAY_S = 86_400
 DISTINCT = 20_000
 # COPY inside Redis: every key is a set of its own, and Python need not hash fifty million events.
@@ -28,30 +27,32 @@ end
 """
 
 
-@pytest.mark.parametrize("users", [2_000, pytest.param(1_000_000, marks=pytest.mark.long)])
-def test_what_a_user_costs_and_that_it_stays_so(bundles: list[Path], tmp_path: Path, users: int) -> None:
+@pytest.mark.parametrize(
+    ("users", "length"), [(2_000, 50), (500, 200), pytest.param(1_000_000, 50, marks=pytest.mark.long)]
+)
+def test_what_a_user_costs_and_that_it_stays_so(bundles: list[Path], tmp_path: Path, users: int, length: int) -> None:
     store = HurtableRedis(tmp_path)
     store.start()
     try:
         with store.client() as client:
-            bytes_a_user = _fill(client, store.url, users)
-            print(f"{users} users with histories of {LENGTH}: {bytes_a_user:.0f} bytes a user")
-            assert 500 < bytes_a_user < 2_500
-            settings: dict[str, Any] = {"history_length": LENGTH, "history_ttl_days": 30}
+            bytes_a_user = _fill(client, store.url, users, length)
+            print(f"{users} users with histories of {length}: {bytes_a_user:.0f} bytes a user")
+            assert 30 * length < bytes_a_user < 120 * length
+            settings: dict[str, Any] = {"history_length": length, "history_ttl_days": 30}
             with serving_process(tmp_path, retort_bundle=bundles[0], redis_url=store.url, **settings) as server:
                 server.ready()
                 _asked_at_random(server, users)
-                _grows_no_further(server, client)
+                _grows_no_further(server, client, length)
     finally:
         store.kill()
 
 
-def _fill(client: "redis.Redis", url: str, users: int) -> float:
+def _fill(client: "redis.Redis", url: str, users: int, length: int) -> float:
     """Histories as `retort history load` writes them; bytes of memory that a user took."""
     client.ping()
     empty = client.info("memory")["used_memory"]
     distinct = min(users, DISTINCT)
-    load_histories(url, histories(distinct, 12_000, LENGTH), max_events=LENGTH, ttl_s=30 * DAY_S)
+    load_histories(url, histories(distinct, 12_000, length), max_events=length, ttl_s=30 * DAY_S)
     name = keys.history(keys.DEFAULT_TENANT, "u")[:-1]
     copies = users // distinct - 1
     with redis.Redis.from_url(url, socket_timeout=300) as patient:
@@ -73,13 +74,13 @@ def _asked_at_random(server: Server, users: int) -> None:
     assert metric(server, "retort_store_failures_total") == 0
 
 
-def _grows_no_further(server: Server, client: "redis.Redis") -> None:
+def _grows_no_further(server: Server, client: "redis.Redis", length: int) -> None:
     """Length and lifetime are bounded, whatever is sent."""
     events = [{"user_id": "u0", "item_id": f"i{n % 60 + 1}", "event_id": f"e{n}"} for n in range(500)]
     key = keys.history(keys.DEFAULT_TENANT, "u0")
     for _ in range(3):
         assert httpx.post(f"{server.url}/events", json=events, timeout=10).status_code == 202
-        assert client.zcard(key) == LENGTH
+        assert client.zcard(key) == length
     assert 29 * DAY_S < client.ttl(key) <= 30 * DAY_S
     visit = {"session_id": "guest", "item_id": "i1"}
     assert httpx.post(f"{server.url}/events", json=visit).status_code == 202

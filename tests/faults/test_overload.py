@@ -15,7 +15,7 @@ from tests.serving._process import Server, serving_process
 
 REQUEST: dict[str, Any] = {"history": ["i1", "i2", "i3"], "k": 5}
 RUN_S = 0.01  # of the graph, by the prelude: capacity is known whatever the machine
-DEADLINE_S = 0.5
+WAITING = 32
 
 
 def slow_graph(run_s: float, when: Path) -> str:
@@ -29,21 +29,22 @@ def slow_graph(run_s: float, when: Path) -> str:
 
 @pytest.mark.parametrize("seconds", [3.0, pytest.param(60.0, marks=pytest.mark.long)])
 def test_three_times_the_capacity(bundles: list[Path], tmp_path: Path, seconds: float) -> None:
-    settings = {"retort_max_waiting": 32, "retort_max_batch": 1, "retort_deadline_s": DEADLINE_S}
+    settings = {"retort_max_waiting": WAITING, "retort_max_batch": 1}
     with serving_process(tmp_path, prelude=slow_graph(RUN_S, tmp_path), retort_bundle=bundles[0], **settings) as server:
         server.ready()
         report = overloaded(server, rate=3 / RUN_S, seconds=seconds)
         refused = report.statuses[503]
         print(
-            dict(report.statuses), f"accepted p50 {report.quantile_ms(0.5):.0f} p99 {report.quantile_ms(0.99):.0f} ms"
+            dict(report.statuses),
+            f"taken p50 {report.quantile_ms(0.5):.0f} p99 {report.quantile_ms(0.99):.0f} ms, {report.most_ahead} ahead",
         )
         assert set(report.statuses) == {200, 503}
         assert report.wrong == report.refused_without_date == 0
         assert report.failures == refused, "no connection was broken"
-        # Three times what it can do was asked for: at most a third is answered, and a good part of that is.
-        assert refused > report.statuses[200] > 0.1 / RUN_S * seconds
-        # A queue without a bound would be seconds long by now; the bound is the deadline, doubled for a busy machine.
-        assert report.quantile_ms(0.99) < 2 * DEADLINE_S * 1000
+        # Three times what it can do was asked for: at most a third is answered.
+        assert refused > report.statuses[200] > 2 * WAITING
+        # Who is taken waits behind one full house, and one more that is under way: on any machine, at any speed.
+        assert report.most_ahead <= 2 * WAITING
         assert metric(server, "retort_refused_requests_total", why="overload") >= refused
         soon(lambda: metric(server, "retort_requests_in_flight") <= 1, within_s=5)
         with Load(server.url, REQUEST, callers=2) as few:
