@@ -36,6 +36,9 @@ class Config(ObjectiveConfig):
     pooling: Pooling = "mean"
     gamma: float = Field(0.1, description="of exponential pooling")
     temperature: float = Field(0.1, gt=0, description="of infonce")
+    first_columns: bool = Field(
+        False, description="faithful: of a layer wider than the target, its first columns are compared"
+    )
     width: int | None = Field(None, ge=1, description="what the recipe expects of the target; another width is refused")
 
 
@@ -56,7 +59,9 @@ class Model(Objective):
             raise TeacherError(f"objective 'feature': width = {config.width}, but the user vectors have {width}.")
         self.layer = config.layer or [name for name, _ in student.named_children()][-1]
         heard = _heard_width(_module(student, self.layer), student, config.side)
-        if config.mode == "faithful" and heard != width:
+        if config.first_columns:
+            _check_first_columns(config, heard, width)
+        elif config.mode == "faithful" and heard != width:
             raise TeacherError(
                 f"objective 'feature', faithful: {self.layer!r} is {heard} wide, the user vectors {width}; reduce them "
                 f'to {heard} ([reducer] n_components), or use mode = "repaired".'
@@ -64,7 +69,8 @@ class Model(Objective):
         self.register_buffer("targets_UP", targets.vectors_UP, persistent=False)
         self.register_buffer("known_U", targets.known_U, persistent=False)
         self.pool = Pool(config.pooling, heard, config.gamma)
-        self.project: nn.Module = nn.Identity() if config.mode == "faithful" else nn.Linear(heard, width)
+        # unchanged columns, none of them weighed: the paper has no projector
+        self.project: nn.Module = nn.Linear(heard, width) if config.mode == "repaired" else _First(width)
         self._heard: list[Tensor] = []
         self._handle: RemovableHandle | None = None
 
@@ -96,6 +102,27 @@ class Model(Objective):
                 return (1 - functional.cosine_similarity(said_BP, target_BP, dim=-1)).mean()
             case "infonce":
                 return info_nce(said_BP, target_BP, self.config.temperature)
+
+
+class _First(nn.Module):
+    """The first columns, as they are."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, said_BH: Tensor) -> Tensor:
+        return said_BH[:, : self.width]
+
+
+def _check_first_columns(config: Config, heard: int, width: int) -> None:
+    if config.mode == "repaired":
+        raise TeacherError("objective 'feature': first_columns belongs to mode = \"faithful\"; leave it.")
+    if width > heard:
+        raise TeacherError(
+            f"objective 'feature': the user vectors are {width} wide, the layer only {heard}; reduce them to at most "
+            f"{heard} ([reducer] n_components)."
+        )
 
 
 def _module(student: Student, name: str) -> nn.Module:

@@ -110,6 +110,10 @@ class Student(nn.Module):
         self.items.weight.copy_(self.summed_items())
         self._additions.clear()
 
+    def penalty(self, n_targets: int) -> Tensor | None:
+        """What a student adds to its own loss after a training step's states, if anything; n_targets: asked in it."""
+        return None
+
     def examples(self, sequences_BT: Tensor) -> Examples:
         """Left-padded sequences → inputs and targets. Here: every item is to be told from those before it."""
         return Examples(sequences_BT[:, :-1], sequences_BT[:, 1:])

@@ -162,7 +162,10 @@ class _Run:
             states = [state.float() for state in self.student.hidden_states(examples.items_BT)]
         table_ND = self.student.item_table()
         asked_BT = examples.targets_BT != PAD
-        own = self.own_loss(states[-1][asked_BT], table_ND, examples.targets_BT[asked_BT])
+        targets_M = examples.targets_BT[asked_BT]
+        own = self.own_loss(states[-1][asked_BT], table_ND, targets_M)
+        penalty = self.student.penalty(len(targets_M))
+        own = own if penalty is None else own + penalty
         output = self._output(states, examples, batch, table_ND)
         total = own
         for objective in self._objectives():

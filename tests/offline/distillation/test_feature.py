@@ -86,6 +86,25 @@ def test_wrong_widths_are_refused() -> None:
         feature.Model(feature.Config(name="feature", width=64), student(), teacher_of(SPLIT, width=2))
 
 
+def test_the_first_columns_of_a_wider_layer_are_compared_and_no_other() -> None:
+    model = student()
+    objective = build(model, mode="faithful", layer="norm", loss="mse", first_columns=True)
+    out = output(model)
+    heard = objective._heard[0]
+    heard.retain_grad()
+    loss = objective(out)
+    pooled = objective.pool(heard, out.items_BT != 0)[:, :6]
+    torch.testing.assert_close(loss, (pooled - objective.targets_UP[out.users_B]).square().mean())
+    loss.backward()
+    assert heard.grad is not None
+    assert heard.grad[..., :6].abs().sum() > 0
+    assert heard.grad[..., 6:].abs().sum() == 0
+    with pytest.raises(TeacherError, match="20 wide, the layer only 16"):
+        build(student(), width=20, mode="faithful", layer="norm", first_columns=True)
+    with pytest.raises(TeacherError, match="belongs to mode"):
+        build(student(), layer="norm", first_columns=True)
+
+
 def test_a_layer_without_positions_of_the_sequence_is_refused() -> None:
     module = load_plugin("offline.students", "caser")
     model = module.Model(module.Config(embedding_dim=16, max_length=6), len(SPLIT.item_index))

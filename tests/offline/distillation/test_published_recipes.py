@@ -59,4 +59,8 @@ def test_it_trains_in_two_phases_on_a_file_of_the_same_layout(name: str, place: 
 
 
 def _width(name: str) -> tuple[str, ...]:
-    return ("student.embedding_dim=8", "reducer.n_components=8") if name.startswith("ecir26_") else ()
+    small = ("student.embedding_dim=8", "reducer.n_components=8")
+    if name.startswith("ecir26_"):
+        return small
+    latent = ("student.latent_dim=12",) if name.endswith("multvae") else ()
+    return (*small, "objectives.0.width=8", *latent)

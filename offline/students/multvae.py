@@ -1,0 +1,92 @@
+"""Mult-VAE, https://arxiv.org/abs/1802.05814: a bag of items through a narrow Gaussian and back to all items.
+
+Made for loss = "full_softmax": it asks a row for each of its own items, so the loss is the paper's multinomial one
+divided by the mean number of items a row, and so is the Kullback-Leibler term beside it. There is no vector of a user:
+whoever has a history is served. Items have no bias in the decoder; its hidden layer can say what is popular.
+"""
+
+# Shapes: B batch, T sequence, D embedding_dim (the hidden width), Z latent_dim, N n_items + 1
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from offline.students._base import Examples, Student, StudentConfig, real_positions
+from shared.schema import PAD
+
+
+class Config(StudentConfig):
+    """`max_length` is how many of the newest items the bag holds."""
+
+    latent_dim: int = Field(32, ge=1)
+    dropout: float = Field(0.5, ge=0, lt=1, description="of the items read, each as a whole")
+    kl_cap: float = Field(0.2, ge=0, description="weight of the Kullback-Leibler term, once it is reached")
+    kl_steps: int = Field(1000, ge=1, description="training steps until then, from 0 in a straight line")
+
+
+class Model(Student):
+    """One state, the same at every position: what the whole bag says."""
+
+    causal: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
+    config: Config
+    steps: Tensor
+
+    def __init__(self, config: Config, n_items: int) -> None:
+        super().__init__(config, n_items)
+        dim = config.embedding_dim
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.encode = nn.Linear(dim, 2 * config.latent_dim)
+        self.decode = nn.Linear(config.latent_dim, dim)
+        self.output = nn.Embedding(n_items + 1, dim, padding_idx=PAD)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        self._divergence_B: Tensor | None = None
+        for table in (self.items, self.output):
+            nn.init.xavier_normal_(table.weight)
+            with torch.no_grad():
+                table.weight[PAD].zero_()
+
+    @property
+    def n_blocks(self) -> int:
+        return 1
+
+    def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
+        mean_BZ, log_variance_BZ = self.encode(self._read(items_BT)).float().chunk(2, dim=-1)
+        latent_BZ = mean_BZ
+        if self.training:
+            latent_BZ = mean_BZ + torch.randn_like(mean_BZ) * (0.5 * log_variance_BZ).exp()
+            self._divergence_B = divergence(mean_BZ, log_variance_BZ)
+        state_BD = self.decode(latent_BZ).tanh()
+        return [state_BD.unsqueeze(1).expand(-1, items_BT.shape[1], -1)]
+
+    def item_table(self) -> Tensor:
+        """(N, D): the decoder's. What an objective adds to the items reaches the encoder's, which reads them."""
+        return self.output.weight
+
+    def penalty(self, n_targets: int) -> Tensor | None:
+        """The annealed Kullback-Leibler term of the last training batch, as a share of its targets."""
+        if self._divergence_B is None:
+            return None
+        weight = self.config.kl_cap * min(1.0, int(self.steps) / self.config.kl_steps)
+        self.steps += 1
+        said, self._divergence_B = weight * self._divergence_B.sum() / max(1, n_targets), None
+        return said
+
+    def examples(self, sequences_BT: Tensor) -> Examples:
+        """A row is asked for the very items that it holds."""
+        return Examples(sequences_BT, sequences_BT)
+
+    def _read(self, items_BT: Tensor) -> Tensor:
+        """(B, D): the bag's hidden layer; the bag is of unit length, and in training some of its items are missing."""
+        real_BT = real_positions(items_BT).float()
+        share_BT = functional.dropout(real_BT, self.config.dropout, self.training)
+        length_B1 = real_BT.sum(1, keepdim=True).clamp(min=1).sqrt()
+        return (torch.einsum("bt,btd->bd", share_BT / length_B1, self.embed(items_BT).float()) + self.bias).tanh()
+
+
+def divergence(mean_BZ: Tensor, log_variance_BZ: Tensor) -> Tensor:
+    """(B,): Kullback-Leibler divergence of each row's Gaussian from the standard one."""
+    return 0.5 * (mean_BZ.square() + log_variance_BZ.exp() - 1 - log_variance_BZ).sum(-1)
