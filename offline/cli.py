@@ -217,6 +217,21 @@ def evaluate(
     evaluate_through(recipe, through, data, out, overrides or [], by_events=by_events)
 
 
+@app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="ecir26, llmkt, dllm2rec or llmd4rec")],
+    data: DataDir = None,
+    dataset: Annotated[str | None, typer.Option(help="which of the paper's data sets lies in --data")] = None,
+    out: OutDir = Path("runs"),
+    modes: Annotated[str, typer.Option(help="any of plain,faithful,repaired")] = "plain,faithful,repaired",
+    overrides: Overrides = None,
+) -> None:
+    """Run a paper's recipes on its data, and print its numbers beside ours."""
+    from offline.commands.reproduce import reproduce_paper
+
+    reproduce_paper(paper, dataset, data, out, modes, overrides or [])
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def serve(context: typer.Context) -> None:
     """Start the API (the same as `retort-serve`; needs the `serving` extra)."""

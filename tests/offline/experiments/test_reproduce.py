@@ -1,0 +1,71 @@
+"""Papers again: which recipes, in which modes, beside which numbers; and one table from files of the same layout."""
+
+from pathlib import Path
+
+import pytest
+
+from offline.commands.reproduce import reproduce_paper
+from offline.experiments.reproduce import papers, rows_of
+from shared.errors import RecipeError
+from tests.offline.distillation._layouts import WRITERS
+
+SMALL = [
+    "profiles.backend=template",
+    "encoder.model=tfidf",
+    "reducer.method=pca",
+    "reducer.n_components=8",
+    "student.embedding_dim=8",
+    "training.epochs=2",
+    "training.batch_size=16",
+    "objectives.0.last_epoch=1",
+]
+
+
+def test_every_paper_has_printed_numbers_and_taught_ones_are_not_worse() -> None:
+    assert papers() == ["dllm2rec", "ecir26", "llmd4rec", "llmkt"]
+    for paper in papers():
+        rows = {(row.dataset, row.student, row.mode): row.printed for row in rows_of(paper, None)}
+        for (dataset, student, mode), printed in rows.items():
+            if mode != "plain":
+                plain = rows[dataset, student, "plain"]
+                assert all(value >= plain[metric] for metric, value in printed.items())
+
+
+@pytest.mark.parametrize("paper", ["dllm2rec", "ecir26", "llmd4rec"])
+def test_a_mode_is_the_objectives_own(paper: str) -> None:
+    modes = {row.mode: row.recipe for row in rows_of(paper, "beauty")}
+    assert set(modes) == {"plain", "faithful", "repaired"}
+    assert modes["plain"].is_plain
+    for mode in ("faithful", "repaired"):
+        said = [one.model_dump().get("mode") for one in modes[mode].objectives]
+        assert set(said) - {None} == {mode}
+
+
+def test_published_numbers_stand_beside_their_own_row() -> None:
+    rows = {(row.student, row.mode): row.printed for row in rows_of("ecir26", "beauty")}
+    assert rows["sasrec", "plain"] == {"hr@10": 0.0217, "ndcg@10": 0.0106}
+    assert rows["bert4rec", "faithful"] == {"hr@10": 0.0126, "ndcg@10": 0.0061}
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="there is no paper"):
+        rows_of("sigir27", None)
+    with pytest.raises(RecipeError, match=r"it has recipes for: .*beauty"):
+        rows_of("ecir26", "yoochoose")
+    with pytest.raises(RecipeError, match="name the one that lies in --data"):
+        reproduce_paper("ecir26", None, tmp_path, tmp_path, "plain", [])
+    with pytest.raises(RecipeError, match="names none of"):
+        reproduce_paper("ecir26", "beauty", tmp_path, tmp_path, "best", [])
+
+
+def test_a_table_from_a_small_file_of_the_papers_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "160")
+    WRITERS["beauty"](tmp_path / "raw")
+    reproduce_paper("ecir26", "beauty", tmp_path / "raw", tmp_path / "runs", "faithful", SMALL)
+    printed = capsys.readouterr().out
+    assert "ecir26_beauty_sasrec_faithful" in printed
+    assert "0.0228" in printed
+    assert "0.0126" in printed
