@@ -18,6 +18,24 @@ from shared.sequences import IntArray
 BoolArray = NDArray[np.bool_]
 
 
+class UnitVectors:
+    """(n_items + 1, D), rows of length one, over a table that is not copied (a quarter GB at a million)."""
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self._vectors = vectors
+        self._lengths = np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), np.float32(1e-12))
+
+    def __getitem__(self, items: IntArray | int) -> NDArray[np.float32]:
+        """The rows of these items, (..., D)."""
+        rows: NDArray[np.float32] = self._vectors[items] / self._lengths[items][..., None]
+        return rows
+
+    def __matmul__(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n_items + 1,): the inner product of each row with (D,)."""
+        products: NDArray[np.float32] = (self._vectors @ vector) / self._lengths
+        return products
+
+
 class Catalogue:
     """Read-only views over one bundle; arrays have n_items + 1 entries, PAD first."""
 
@@ -31,7 +49,7 @@ class Catalogue:
 
     def prepare(self) -> None:
         """Build what the first request would otherwise wait for."""
-        _ = self.by_popularity, self.log_popularity, self.ids, self.hash_table
+        _ = self.by_popularity, self.log_popularity, self.ids, self.hash_table, self.unit_vectors
 
     @cached_property
     def ids(self) -> list[str]:
@@ -51,13 +69,10 @@ class Catalogue:
         return scores
 
     @cached_property
-    def unit_vectors(self) -> NDArray[np.float32] | None:
-        """The student's item vectors, each of length one, (n_items + 1, D); None where the student has none."""
+    def unit_vectors(self) -> UnitVectors | None:
+        """The student's item vectors, each of length one; None where the student has none."""
         vectors = self._bundle.item_vectors
-        if vectors is None:
-            return None
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+        return None if vectors is None else UnitVectors(vectors)
 
     @cached_property
     def hash_table(self) -> HashTable:

@@ -7,7 +7,7 @@ The first three are the student over ever poorer histories (`serving/evidence.py
 
 import numpy as np
 
-from serving.catalogue import Catalogue
+from serving.catalogue import Catalogue, UnitVectors
 from serving.ranking import FloatArray, Ranking
 from shared.popularity import most_popular
 from shared.schema import PAD
@@ -26,9 +26,9 @@ def popular(catalogue: Catalogue, hidden: IntArray, depth: int, bias: FloatArray
 
 
 def similar(
-    units: FloatArray, anchors: IntArray, hidden: IntArray, depth: int, bias: FloatArray | None = None
+    units: UnitVectors, anchors: IntArray, hidden: IntArray, depth: int, bias: FloatArray | None = None
 ) -> Ranking:
-    """The items nearest to the newest anchors by the student's own vectors, (n_items + 1, D) of length one."""
+    """The items nearest to the newest anchors by the student's own vectors."""
     scores = units @ units[anchors[-RECENT_ITEMS:]].mean(axis=0)
     scores[PAD] = -np.inf
     return best(scores if bias is None else scores + bias[0], hidden, depth)

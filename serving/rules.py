@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.attributes import Attribute, TextAttribute
+from serving.catalogue import UnitVectors
 from serving.ranking import FloatArray, Ranking
 from shared.sequences import IntArray
 
@@ -38,7 +39,7 @@ class Rules:
 
     caps: tuple[Cap, ...] = ()
     diversity: float = 0.0
-    units: FloatArray | None = None  # (n_items + 1, D), needed for diversity
+    units: UnitVectors | None = None  # needed for diversity
     pins: tuple[tuple[int, int], ...] = ()  # (place from 0, item index), by place
 
     @property
