@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from shared.db.models import DONE, EDITED, ERASED, PINNED, Profile, ProfileChoice, now
 from shared.db.session import reading, transaction
 from shared.errors import ProfileError
+from shared.hashing import hash_json
 from shared.keys import DEFAULT_TENANT
 
 _AT_ONCE = 500
@@ -114,6 +115,14 @@ def find_choices(engine: Engine, user_ids: Sequence[str], *, tenant: str = DEFAU
             )
             found |= {row.user_id: _read(row) for row in rows}
     return found
+
+
+def choices_hash(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> str | None:
+    """Names the state of all choices, so that what was made before one is made anew; None where nobody chose."""
+    query = select(ProfileChoice.user_id, ProfileChoice.kind, ProfileChoice.text)
+    with reading(engine) as session:
+        rows = session.execute(query.filter_by(tenant=tenant).order_by(ProfileChoice.user_id)).all()
+    return hash_json([list(row) for row in rows]) if rows else None
 
 
 def _set(engine: Engine, tenant: str, user_id: str, kind: str, text: str, set_by: str | None) -> Choice:

