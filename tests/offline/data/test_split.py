@@ -250,3 +250,13 @@ def test_held_and_refit_ask_the_same_test(rows: list[Row], config: SplitConfig) 
     assert (refit.train.lengths >= held.train.lengths).all()
     for one, other in zip(asked(held, held.test), asked(refit, refit.test), strict=True):
         assert one[2] in ("?", other[2])
+
+
+def test_train_share_keeps_the_oldest_events_and_asks_the_same() -> None:
+    rows = [*history("a", "pqrstuvw"), *history("b", "qrstuvwp")]
+    whole = make_split(interactions(rows), SplitConfig(), "refit")
+    half = make_split(interactions(rows), SplitConfig(train_share=0.5), "refit")
+    assert half.train.lengths.tolist() == [4, 4]
+    first = [half.item_index.id(int(item)) for item in half.train[0]]
+    assert first == [whole.item_index.id(int(item)) for item in whole.train[0][:4]]
+    assert len(half.test) == len(whole.test) == 2

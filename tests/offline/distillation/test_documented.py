@@ -1,0 +1,42 @@
+"""The objective that docs/adding_an_objective.md shows is found by its file name and trains."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+import offline.distillation
+from offline.distillation._base import Objective
+from offline.experiments.plan import parse_plan
+from offline.plugins import load_plugin
+from offline.progress import Silent
+from offline.recipe import OBJECTIVES
+from offline.students import sasrec
+from offline.training.config import TrainingConfig
+from offline.training.loop import fit
+from tests.offline._worlds import ring, teacher_of
+
+PAGE = Path(__file__).parents[3] / "docs" / "adding_an_objective.md"
+
+
+def block(kind: str, place: int) -> str:
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[place]
+
+
+def test_the_one_file_trains_and_its_experiment_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text_pull.py").write_text(block("python", 0), encoding="utf-8")
+    monkeypatch.setattr(offline.distillation, "__path__", [*offline.distillation.__path__, str(tmp_path)])
+    module = load_plugin(OBJECTIVES, "text_pull")
+    split = ring()
+    torch.manual_seed(0)
+    student = sasrec.Model(sasrec.Config(max_length=8, embedding_dim=8), len(split.item_index))
+    named = tomllib.loads(block("toml", 0))["objectives"][0]
+    objective = module.Model(module.Config(**named), student, teacher_of(split))
+    assert isinstance(objective, Objective)
+    config = TrainingConfig(epochs=4, batch_size=32, negatives=8, warmup_steps=2)
+    log = fit(student, split, [objective], config, Silent(), tmp_path).log
+    assert log[-1].objectives["text_pull"] < log[0].objectives["text_pull"]
+    plan = parse_plan("pull", tomllib.loads(block("toml", 1)), tmp_path)
+    assert plan.recipe("text pull, shuffled", "sasrec", {}).teacher.item_control == "shuffled"

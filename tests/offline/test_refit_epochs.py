@@ -1,0 +1,27 @@
+"""A refit that is told its epochs needs no held training, and says so."""
+
+from pathlib import Path
+
+import pytest
+
+from offline.pipeline import steps_of
+from offline.recipe import load_recipe
+from shared.errors import RecipeError
+from shared.settings import LanguageModelSettings
+
+TINY = str(Path(__file__).parents[1] / "tiny.toml")
+NOBODY = LanguageModelSettings(openai_base_url=None, openai_api_key=None)
+
+
+def test_told_epochs_leave_the_held_training_out() -> None:
+    names = [step.name for step in steps_of(load_recipe(TINY), None, NOBODY)]
+    told = steps_of(load_recipe(TINY, ["training.refit_epochs=3"]), None, NOBODY)
+    assert set(names) - {step.name for step in told} == {"train"}
+    for step in told:
+        assert "train" not in step.needs
+    assert load_recipe(TINY, ["training.refit_epochs=3"]).as_json()["training"]["refit_epochs"] == 3
+
+
+def test_epochs_for_a_refit_that_is_none_are_refused() -> None:
+    with pytest.raises(RecipeError, match="refit_epochs"):
+        load_recipe(TINY, ["protocol=held", "training.refit_epochs=3"])
