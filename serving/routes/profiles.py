@@ -67,7 +67,7 @@ class ErasedDocument(BaseModel):
 
 def router(services: Services) -> APIRouter:
     """All `/users/{user_id}/profile` routes; they come before `/users/{user_id}`, whose ids may hold slashes."""
-    routes = APIRouter(tags=["profiles"], responses=problems(400, 401, 403, 413, 422, 429, 503))
+    routes = APIRouter(tags=["profiles"], responses=problems(400, 401, 403, 404, 413, 422, 429, 503))
     _add_view(routes, services)
     _add_choices(routes, services)
     _add_ends(routes, services)
@@ -89,7 +89,7 @@ def _add_choices(routes: APIRouter, services: Services) -> None:
         )
         return await _shown(services, request, caller, user_id)
 
-    @routes.post("/users/{user_id:path}/profile/pin", summary="Keep the text in force", responses=problems(404))
+    @routes.post("/users/{user_id:path}/profile/pin", summary="Keep the text in force")
     async def pin(request: Request, caller: Admin, user_id: UserId) -> ProfileDocument:
         try:
             await ask_database(

@@ -84,7 +84,7 @@ class RefreshList(BaseModel):
 
 def router(services: Services) -> APIRouter:
     """All `/refreshes` routes, under the admin scope."""
-    routes = APIRouter(tags=["profiles"], responses=problems(400, 401, 403, 413, 422, 429, 503))
+    routes = APIRouter(tags=["profiles"], responses=problems(400, 401, 403, 404, 413, 422, 429, 503))
     _add_ask(routes, services)
     _add_views(routes, services)
     _add_cancel(routes, services)

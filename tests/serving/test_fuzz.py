@@ -1,6 +1,5 @@
 """Schemathesis over the whole OpenAPI: whatever is sent, never a 5xx, and always an answer of a documented shape."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from schemathesis import Case, GenerationMode
 
 from serving.app import create_app
 from serving.settings import ServingSettings
+from shared.db import migrate
 from shared.history import MemoryHistory
 from shared.settings import Settings
 
@@ -22,10 +22,10 @@ def json_lines(ctx: schemathesis.SerializationContext, value: object) -> object:
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"%r" % value
 
 
-HOME = Path(tempfile.gettempdir()) / f"retort-fuzz-never-made-{os.getpid()}"
-APPLICATION = create_app(
-    Settings(_env_file=None, retort_home=HOME), ServingSettings(_env_file=None), histories=MemoryHistory()
-)
+HOME = tempfile.TemporaryDirectory(prefix="retort-fuzz-")
+SETTINGS = Settings(_env_file=None, retort_home=Path(HOME.name))
+migrate.upgrade(SETTINGS.database)
+APPLICATION = create_app(SETTINGS, ServingSettings(_env_file=None), histories=MemoryHistory())
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APPLICATION)
 OPERATIONS = [result.ok() for result in SCHEMA.get_all_operations()]
 
