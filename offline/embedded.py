@@ -24,6 +24,7 @@ import redis
 
 from offline.child import Child, start_child
 from shared.errors import StoreError
+from shared.redis_clients import open_client
 
 _SERVERS = ("redis-server", "valkey-server")
 _ADDRESS = "address.json"
@@ -155,7 +156,7 @@ def answers(url: str) -> bool:
 
 def _check_given(url: str) -> None:
     try:
-        with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
+        with open_client(url, timeout_s=5) as client:
             client.ping()
     except (redis.RedisError, ValueError) as error:
         raise StoreError(

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from shared import keys
 from shared.errors import StoreError
 from shared.exposures import Exposure, read_exposures
+from shared.redis_clients import open_client
 
 GROUP = "database"
 _FIELD = "event"
@@ -171,7 +172,7 @@ def drain_exposures(redis_url: str, store: Drained[Exposure], *, worker: str, ba
 def _drain(redis_url: str, stream: _Stream[P], store: Drained[P], worker: str, batch: int) -> int:
     handed = 0
     try:
-        with Redis.from_url(redis_url, socket_timeout=30) as client:
+        with open_client(redis_url, timeout_s=30) as client:
             _make_group(client, stream.key)
             while entries := _abandoned(client, stream.key, worker, batch) or _fresh(client, stream.key, worker, batch):
                 rows = [row for name, raw in entries for row in _read(stream, name, raw)]
@@ -209,7 +210,7 @@ def _hand_over(client: Redis, store: Drained[P], rows: list[P]) -> int:
 def waiting(redis_url: str) -> int:
     """Events on the stream now."""
     try:
-        with Redis.from_url(redis_url, socket_timeout=5) as client:
+        with open_client(redis_url, timeout_s=5) as client:
             return cast(int, client.xlen(keys.event_stream()))
     except (RedisError, OSError) as error:
         raise StoreError(f"the event stream cannot be read ({type(error).__name__}); check REDIS_URL.") from error
@@ -267,5 +268,9 @@ def _erased(client: Redis, rows: Sequence[Personal]) -> dict[tuple[str, str | No
     users = sorted({(row.tenant, row.user_id) for row in rows if row.user_id is not None})
     if not users:
         return {}
-    notes = cast(list[bytes | None], client.mget([keys.erasure(tenant, user) for tenant, user in users]))
+    # not MGET: in a cluster the notes lie on several nodes
+    pipeline = client.pipeline(transaction=False)
+    for tenant, user in users:
+        pipeline.get(keys.erasure(tenant, user))
+    notes = cast(list[bytes | None], pipeline.execute())
     return {user: orjson.loads(note)["requested_ms"] for user, note in zip(users, notes, strict=True) if note}

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any, TypeVar, cast
 
 import redis.asyncio as redis_asyncio
-from redis import Redis
 from redis.exceptions import RedisError
 
 from shared import keys
@@ -25,6 +24,7 @@ from shared.history import (
     derived_event_id,
     scored_members,
 )
+from shared.redis_clients import open_async_client, open_client
 
 T = TypeVar("T")
 
@@ -52,15 +52,8 @@ class RedisHistory:
         connections: int = 16,
     ) -> "RedisHistory":
         """A store with its own pool; nothing is dialled before the first call."""
-        # A pool that waits: the plain one refuses whoever comes when all its connections are busy.
-        pool = redis_asyncio.BlockingConnectionPool.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            max_connections=connections,
-            timeout=timeout_s,
-        )
-        return cls(redis_asyncio.Redis.from_pool(pool), max_events=max_events, ttl_s=ttl_s)
+        client = open_async_client(url, timeout_s=timeout_s, connections=connections)
+        return cls(client, max_events=max_events, ttl_s=ttl_s)
 
     @property
     def client(self) -> "redis_asyncio.Redis":
@@ -114,7 +107,8 @@ class RedisHistory:
                 return int(await self._client.zremrangebyscore(owner.key, "-inf", f"({until_ms + 1}"))
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zcard(owner.key)
-            pipeline.unlink(owner.key)
+            # not .unlink(): the cluster client's splits its keys by node and cannot stand in a pipeline
+            pipeline.execute_command("UNLINK", owner.key)
             held, _ = await pipeline.execute()
         return int(held)
 
@@ -172,7 +166,7 @@ def load_histories(
     round trip, for a progress bar.
     """
     total = 0
-    with _as_store_error(), Redis.from_url(redis_url, socket_timeout=30) as client:
+    with _as_store_error(), open_client(redis_url, timeout_s=30) as client:
         for chunk in _chunks(histories, users_per_trip):
             pipeline = client.pipeline(transaction=False)
             for user_id, events in chunk:

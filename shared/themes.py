@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
-from redis import Redis
 from redis.exceptions import RedisError
 
 from shared import keys
 from shared.errors import StoreError
+from shared.redis_clients import open_client
 
 MAX_THEMES = 8
 MAX_WORD_CHARS = 48
@@ -37,7 +37,7 @@ def write_themes(
     """Replace these users' themes; one without themes loses those of before. Returns how many users have some."""
     written, iterator = 0, iter(users)
     try:
-        with Redis.from_url(redis_url, socket_timeout=30) as client:
+        with open_client(redis_url, timeout_s=30) as client:
             while chunk := list(islice(iterator, _USERS_PER_TRIP)):
                 pipeline = client.pipeline(transaction=False)
                 for user_id, themes in chunk:
@@ -63,7 +63,7 @@ def _queue(pipeline: Any, key: str, themes: Sequence[Theme], ttl_s: int) -> None
     if kept:
         pipeline.set(key, orjson.dumps([tuple(theme) for theme in kept]), ex=ttl_s)
     else:
-        pipeline.unlink(key)
+        pipeline.execute_command("UNLINK", key)
 
 
 def _pairs(raw: bytes) -> Iterator[Theme]:

@@ -20,11 +20,11 @@ def event(item_id: str, time_ms: int, event_id: str | None = None, owner: Owner 
     return HistoryEvent(owner, item_id, time_ms, event_id or f"{item_id}-{time_ms}")
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 def make_store(request: pytest.FixtureRequest) -> MakeStore:
     if request.param == "memory":
         return MemoryHistory
-    url = request.getfixturevalue("redis_url")
+    url = request.getfixturevalue("redis_url" if request.param == "redis" else "cluster_url")
     return lambda **options: RedisHistory.from_url(url, **options)
 
 

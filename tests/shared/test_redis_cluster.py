@@ -1,0 +1,101 @@
+"""What the contract of histories does not ask of a cluster: many users at once, the stream, and a lost node."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import redis
+
+from shared import keys
+from shared.event_stream import EventWriter, Merge, StreamedEvent, drain
+from shared.history import HistoryEvent, Owner
+from shared.redis_clients import open_client
+from shared.redis_history import RedisHistory, load_histories
+
+USERS = [f"user {number}" for number in range(60)]
+
+
+class _Kept:
+    """An event store that remembers."""
+
+    def __init__(self) -> None:
+        self.item_ids: list[str] = []
+
+    def keep(self, rows: Sequence[StreamedEvent], /) -> None:
+        self.item_ids += [row.item_id for row in rows]
+
+    def merge(self, merge: Merge, /) -> None:
+        raise AssertionError("nothing was merged")
+
+    def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
+        return 0
+
+
+def test_a_users_keys_live_on_one_node(cluster_url: str) -> None:
+    with open_client(cluster_url, timeout_s=20) as client:
+        for user in USERS:
+            named = [keys.history("shop", user), keys.erasure("shop", user), keys.themes("shop", user)]
+            assert len({client.keyslot(key) for key in named}) == 1
+
+
+def test_users_of_all_nodes_are_loaded_and_read_at_once(cluster_url: str) -> None:
+    assert load_histories(cluster_url, [(user, [("a", 1), (user, 2)]) for user in USERS]) == len(USERS)
+    with open_client(cluster_url, timeout_s=20) as client:
+        held = [client.dbsize(target_nodes=node) for node in client.get_primaries()]
+    assert sum(held) == len(USERS)
+    assert min(held) > 0, "some node holds nobody"
+
+    async def read() -> list[list[str]]:
+        store = RedisHistory.from_url(cluster_url, timeout_s=20)
+        try:
+            return await store.recent([Owner(user) for user in USERS], 10)
+        finally:
+            await store.close()
+
+    assert asyncio.run(read()) == [["a", user] for user in USERS]
+
+
+def test_the_stream_is_drained_past_those_who_were_erased(cluster_url: str) -> None:
+    events = [StreamedEvent(f"e{user}", "default", user, "click", 1.0, 5, 5, user_id=user) for user in USERS]
+
+    async def write() -> None:
+        store = RedisHistory.from_url(cluster_url, timeout_s=20)
+        try:
+            await EventWriter(store.client).add(events, [keys.counted("default", "r", user, "click") for user in USERS])
+            await store.client.set(keys.erasure("default", USERS[3]), b'{"requested_ms": 9}')
+        finally:
+            await store.close()
+
+    asyncio.run(write())
+    store = _Kept()
+    assert drain(cluster_url, store, worker="one", batch=25) == len(USERS) - 1
+    assert sorted(store.item_ids) == sorted(user for user in USERS if user != USERS[3])
+
+
+def test_a_store_goes_on_when_its_slots_move_to_another_node(cluster_url: str) -> None:
+    user = USERS[0]
+
+    async def story() -> list[str]:
+        store = RedisHistory.from_url(cluster_url, timeout_s=20)
+        try:
+            await store.append([HistoryEvent(Owner(user), "before", 1, "e1")])
+            await asyncio.to_thread(_fail_over, cluster_url, keys.history("default", user))
+            await store.append([HistoryEvent(Owner(user), "after", 2, "e2")])
+            return (await store.recent([Owner(user)], 10))[0]
+        finally:
+            await store.close()
+
+    assert asyncio.run(story()) == ["before", "after"]
+
+
+def _fail_over(url: str, key: str) -> None:
+    """Let the replica of the key's node take its place, and wait until it has."""
+    with open_client(url, timeout_s=20) as client:
+        master = client.get_node_from_key(key)
+        [[host, port, *_], *_] = redis.Redis(host=master.host, port=master.port).role()[2]
+    with redis.Redis(host=host, port=int(port)) as replica:
+        replica.execute_command("CLUSTER FAILOVER TAKEOVER")
+        until = time.monotonic() + 30
+        while replica.role()[0] not in (b"master", "master"):
+            assert time.monotonic() < until, "the replica did not take over"
+            time.sleep(0.1)
