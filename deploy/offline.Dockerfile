@@ -24,7 +24,8 @@ LABEL org.opencontainers.image.title="retort-offline" \
   org.opencontainers.image.licenses="Apache-2.0" \
   org.opencontainers.image.version="$VERSION" \
   org.opencontainers.image.revision="$REVISION"
-# libgomp: torch's and scikit-learn's threads
+# libgomp: torch's and scikit-learn's threads. Unpinned: the base's security updates are wanted.
+# hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
   && useradd --create-home --uid 10001 retort \
   && install -d -o retort -g retort /var/lib/retort /var/lib/retort/bundles /data /runs

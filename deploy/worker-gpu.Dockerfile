@@ -1,8 +1,10 @@
 # A worker with vLLM in its process: profiles (queue gpu-llm) and trainings on the GPU. Wants the NVIDIA container toolkit.
 # vLLM brings the build of torch that it was compiled against, so the CPU images' lock is not used here.
-FROM nvidia/cuda:12.9.1-runtime-ubuntu24.04 AS base
+ARG BASE=nvidia/cuda:12.9.1-runtime-ubuntu24.04
+FROM $BASE AS base
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# gcc: vLLM's kernels are compiled at first use
+# gcc: vLLM's kernels are compiled at first use. Unpinned: the base's security updates are wanted.
+# hadolint ignore=DL3008
 RUN apt-get update \
   && apt-get install -y --no-install-recommends python3 python3-venv python3-dev gcc libgomp1 \
   && rm -rf /var/lib/apt/lists/* \
