@@ -9,6 +9,7 @@ Objectives stay behind: a distilled student exports exactly what the plain one d
 
 import logging
 import warnings
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from offline.score_graph import CONSTANT_LIMIT_BYTES, append_ranking, stored_table
+from offline.score_graph import CONSTANT_LIMIT_BYTES, append_own_scores, append_ranking, stored_table
 from offline.students._base import Student
 from shared.schema import PAD
 
@@ -36,11 +37,24 @@ class _LastState(nn.Module):
         return self.student.last_state(items)
 
 
+class _ScoresOfOne(nn.Module):
+    """What torch traces of a student with scores of its own: one state (D,) in, the catalogue's scores (N,) out."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.student = student
+        self.register_buffer("table_ND", student.item_table().detach().float())
+
+    def forward(self, state: Tensor) -> Tensor:
+        return self.student.scores(state[None], self.get_buffer("table_ND"))[0]
+
+
 def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> bytes:
     """The bytes of one ONNX model; with an item table above the limit it is fed from `item_vectors`' file."""
     student = student.eval().cpu()
     model = _trace(student)
-    return _with_ranking(model, _item_table(student), limit_bytes).SerializeToString()
+    body = None if student.inner_product else _trace_scores(student)
+    return _with_ranking(model, _item_table(student), limit_bytes, body).SerializeToString()
 
 
 def item_vectors(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> NDArray[np.float32]:
@@ -58,17 +72,25 @@ def _trace(student: Student) -> onnx.ModelProto:
     items_BT = torch.randint(1, student.n_items + 1, (2, min(3, student.config.max_length)))
     items_BT[0, 0] = PAD
     dynamic = {"items": {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}}
+    return _traced(_LastState(student), items_BT, "items", "state", dynamic)
+
+
+def _trace_scores(student: Student) -> onnx.ModelProto:
+    return _traced(_ScoresOfOne(student), torch.zeros(student.config.embedding_dim), "state", "scores", None)
+
+
+def _traced(module: nn.Module, example: Tensor, takes: str, gives: str, dynamic: Any) -> onnx.ModelProto:
     for name in ("onnxscript", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
-            _LastState(student),
-            (items_BT,),
+            module.eval(),
+            (example,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["items"],
-            output_names=["state"],
+            input_names=[takes],
+            output_names=[gives],
             dynamic_shapes=dynamic,
             verbose=False,
         )
@@ -86,11 +108,16 @@ def _forget_where(model: onnx.ModelProto) -> None:
         del part.metadata_props[:]
 
 
-def _with_ranking(model: onnx.ModelProto, table_ND: NDArray[np.float32], limit_bytes: int) -> onnx.ModelProto:
+def _with_ranking(
+    model: onnx.ModelProto, table_ND: NDArray[np.float32], limit_bytes: int, body: onnx.ModelProto | None
+) -> onnx.ModelProto:
     if len(table_ND) < 2:
         raise ValueError("a student without items cannot be exported")
     graph = model.graph
-    append_ranking(model, table_ND, limit_bytes)
+    if body is None:
+        append_ranking(model, table_ND, limit_bytes)
+    else:
+        append_own_scores(model, body, len(table_ND))
     value = helper.make_tensor_value_info
     graph.input.extend(
         [

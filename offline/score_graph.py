@@ -90,6 +90,19 @@ def append_ranking(
     graph.initializer.extend(_constants(len(table_ND), len(table_PD)))
 
 
+def append_own_scores(model: onnx.ModelProto, body: onnx.ModelProto, n_rows: int) -> None:
+    """The same for a student whose scores are no inner product; `body`: one state (D,) → scores (N,).
+
+    Rows of a batch are scored one after the other: what its layers hold is then one row's, whatever the batch.
+    """
+    inner = onnx.compose.add_prefix(body, "each_").graph
+    nodes = _Nodes("score")
+    scores_BN = nodes("Scan", "state", body=inner, num_scan_inputs=1)
+    _rank_plainly(nodes, _hidden(nodes), TOP, scores=scores_BN)
+    model.graph.node.extend(nodes.all)
+    model.graph.initializer.extend(_constants(n_rows, n_rows))
+
+
 def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """Put another table, of more items, in the place of a finished graph's; what a bundle stores of it (P, D).
 
@@ -156,15 +169,21 @@ def _hidden(nodes: _Nodes) -> tuple[str, str]:
     return hidden_BH, nodes("Expand", "score_minus_infinity", nodes("Shape", hidden_BH))
 
 
-def _rank_plainly(nodes: _Nodes, hidden: tuple[str, str], outputs: Sequence[str], *, cut: bool = False) -> None:
-    """One pass after the other over (B, N) scores. `cut`: the table has rows of zeros, a bias has none for them."""
+def _rank_plainly(
+    nodes: _Nodes, hidden: tuple[str, str], outputs: Sequence[str], *, cut: bool = False, scores: str = ""
+) -> None:
+    """One pass after the other over (B, N) scores: the product with the table, or those that are given.
+
+    `cut`: the table has rows of zeros, a bias has none for them.
+    """
     # Hiding comes first: it may then write into the product, while a sum is written anew in any case.
-    scores_BP = nodes("ScatterElements", nodes("Gemm", "state", TABLE, transB=1), *hidden, axis=1)
+    product_BP = scores or nodes("Gemm", "state", TABLE, transB=1)
+    scores_BP = nodes("ScatterElements", product_BP, *hidden, axis=1)
     if cut:
         scores_BP = nodes("Slice", scores_BP, "score_first", "score_rows", "score_ones")
     scores_BN = nodes("Add", scores_BP, "bias")
-    items, scores = outputs
-    nodes("TopK", scores_BN, "k", to=[scores, items], axis=1, largest=1, sorted=1)
+    top_items, top_scores = outputs
+    nodes("TopK", scores_BN, "k", to=[top_scores, top_items], axis=1, largest=1, sorted=1)
 
 
 def _rank_by_case(nodes: _Nodes) -> None:

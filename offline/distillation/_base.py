@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from offline.config import Section
 from offline.students._base import Student
 from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
 
 
 class ObjectiveConfig(Section):
@@ -69,9 +70,16 @@ class Objective(nn.Module):
 
     # False: it has no loss of its own and acts by `prepare` or `attach` alone
     adds_loss: ClassVar[bool] = True
+    # True: it scores items by their inner product with a state, which not every student's scores are
+    reads_products: ClassVar[bool] = False
 
     def __init__(self, config: ObjectiveConfig, student: Student, teacher: Teacher) -> None:
         super().__init__()
+        if self.reads_products and not student.inner_product:
+            raise TeacherError(
+                f"objective {config.name!r} takes a student's scores for inner products, and this student's are none; "
+                "choose another student, or an objective that reads its states (feature, profile)."
+            )
         self.config = config
 
     def prepare(self, student: Student) -> None:

@@ -9,7 +9,7 @@ the lists know it (`[teacher] lists = "mutual"`, whose turns this objective ends
 Shapes: M asked positions, K kept items, R stored distributions, N n_items + 1.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -39,6 +39,7 @@ class Config(ObjectiveConfig):
 class Model(Objective):
     """T² · mean over positions of weight · KL."""
 
+    reads_products: ClassVar[bool] = True
     config: Config
     rows_E: Tensor
     items_RK: Tensor

@@ -5,6 +5,8 @@ Who took this one might as well have taken one that reads alike: clicks are too 
 Shapes: N n_items + 1, E width of the text vectors, K nearest items, M asked positions, D embedding_dim.
 """
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -36,6 +38,7 @@ class Config(ObjectiveConfig):
 class Model(Objective):
     """Cross-entropy from the next item's neighbours to what the state scores, averaged over positions that have any."""
 
+    reads_products: ClassVar[bool] = True
     config: Config
     known_N: Tensor
     near_NK: Tensor

@@ -11,7 +11,7 @@ the student shares changes slowly, and weighs least of the three.
 Shapes: M asked positions, K candidates, R lists, D embedding_dim, N n_items + 1.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -49,6 +49,7 @@ class Config(ObjectiveConfig):
 class Model(Objective):
     """Weights (M, K) times losses (M, K), summed over a list, averaged over lists."""
 
+    reads_products: ClassVar[bool] = True
     config: Config
     rows_E: Tensor
     items_RK: Tensor

@@ -6,6 +6,8 @@ sides: what all profiles have in common with all items is nobody's taste.
 Shapes: U n_users, N n_items + 1, E width of the text vectors, K nearest items, M rows.
 """
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -39,6 +41,7 @@ class Config(ObjectiveConfig):
 class Model(Objective):
     """Cross-entropy from the profile's nearest items to what the newest state scores."""
 
+    reads_products: ClassVar[bool] = True
     config: Config
     known_U: Tensor
     items_UK: Tensor

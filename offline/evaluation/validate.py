@@ -31,7 +31,7 @@ def validation_ranks(student: Student, cases: Cases) -> NDArray[np.int64]:
         rows = order[first : first + _CASES_PER_BATCH]
         histories = [cases.histories[int(row)] for row in rows]
         items_BT = torch.from_numpy(left_pad(histories, student.config.max_length)).to(device)
-        scores_BN = student.last_state(items_BT) @ student.item_table().T
+        scores_BN = student.scores(student.last_state(items_BT), student.item_table())
         scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)).to(device), -torch.inf)
         scores_BN[:, PAD] = -torch.inf
         targets_B = torch.from_numpy(cases.targets[rows]).to(device)

@@ -52,6 +52,8 @@ class Student(nn.Module):
     causal: ClassVar[bool] = True
     # False: a state does not depend on the order of the items before it.
     ordered: ClassVar[bool] = True
+    # False: `match` and `scores` are its own, and what needs scores to be inner products cannot teach it.
+    inner_product: ClassVar[bool] = True
 
     def __init__(self, config: StudentConfig, n_items: int) -> None:
         super().__init__()
@@ -86,6 +88,14 @@ class Student(nn.Module):
     def item_table(self) -> Tensor:
         """(N, D): the vectors that states are scored against."""
         return self.summed_items()
+
+    def match(self, states_XD: Tensor, items_XD: Tensor) -> Tensor:
+        """Two shapes that broadcast → (…): how well each item goes with its state."""
+        return (states_XD * items_XD).sum(-1)
+
+    def scores(self, states_MD: Tensor, items_KD: Tensor) -> Tensor:
+        """(M, K): `match` of every state with every row of (a part of) the item table."""
+        return states_MD @ items_KD.T
 
     def summed_items(self) -> Tensor:
         """(N, D): the item table as `embed` reads it, additions included."""

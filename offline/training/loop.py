@@ -163,7 +163,7 @@ class _Run:
         table_ND = self.student.item_table()
         asked_BT = examples.targets_BT != PAD
         targets_M = examples.targets_BT[asked_BT]
-        own = self.own_loss(states[-1][asked_BT], table_ND, targets_M)
+        own = self.own_loss(self.student, states[-1][asked_BT], table_ND, targets_M)
         penalty = self.student.penalty(len(targets_M))
         own = own if penalty is None else own + penalty
         output = self._output(states, examples, batch, table_ND)

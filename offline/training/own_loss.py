@@ -5,9 +5,11 @@
 from torch import Tensor
 
 from offline.data.split import Split
+from offline.students._base import Student
 from offline.training import losses
 from offline.training.config import TrainingConfig
 from offline.training.negatives import Negatives
+from offline.training.scored_loss import scored_loss
 
 
 class OwnLoss:
@@ -20,7 +22,9 @@ class OwnLoss:
         self.sampler = Negatives(split, power, expected_of=config.negatives)
         self.robustness_N = losses.dros_weights(self.sampler.counts_N)
 
-    def __call__(self, states_MD: Tensor, table_ND: Tensor, targets_M: Tensor) -> Tensor:
+    def __call__(self, student: Student, states_MD: Tensor, table_ND: Tensor, targets_M: Tensor) -> Tensor:
+        if not student.inner_product:
+            return scored_loss(student, states_MD, table_ND, targets_M, self.sampler, self.config)
         config, draw = self.config, self.sampler.draw
         match config.loss:
             case "full_softmax":

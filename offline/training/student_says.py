@@ -28,7 +28,7 @@ def student_says(student: Student, train: Ragged, asked: IntArray, lists: Lists,
     states = _in_windows(student, train, events, asked) if student.causal else _one_by_one(student, events, asked)
     for found, states_MD in states:
         for behind, part in parts(found, _SCORED_AT_ONCE):
-            logits_MN = (states_MD[behind - len(part) : behind] @ table_ND.T).float().cpu()
+            logits_MN = student.scores(states_MD[behind - len(part) : behind], table_ND).float().cpu()
             hide_pad(logits_MN)
             if hide_seen:
                 events.hide_seen(logits_MN, part)

@@ -63,4 +63,5 @@ def _width(name: str) -> tuple[str, ...]:
     if name.startswith("ecir26_"):
         return small
     latent = ("student.latent_dim=12",) if name.endswith("multvae") else ()
-    return (*small, "objectives.0.width=8", *latent)
+    parts = ("student.read_dim=4", "student.layers=[8, 8]") if name.endswith("neumf") else ()
+    return (*small, "objectives.0.width=8", *latent, *parts)

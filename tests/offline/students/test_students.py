@@ -154,7 +154,8 @@ def test_onnx_equals_torch(name: str, graphs: dict[str, bytes], length: int) -> 
     scorer = Scorer(graphs[name], n_items=N_ITEMS, max_length=MAX_LENGTH)
     ranked = scorer.top_k(histories, k=N_ITEMS)
     with torch.no_grad():
-        scores_BN = student.last_state(torch.from_numpy(left_pad(histories, MAX_LENGTH))) @ student.item_table().T
+        states_BD = student.last_state(torch.from_numpy(left_pad(histories, MAX_LENGTH)))
+        scores_BN = student.scores(states_BD, student.item_table())
     scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)), -torch.inf)
     scores_BN[:, PAD] = -torch.inf
     expected = scores_BN.sort(dim=1, descending=True).values[:, :N_ITEMS].numpy()

@@ -1,0 +1,118 @@
+"""NeuMF, https://arxiv.org/abs/1708.05031: a user and an item are multiplied (GMF) and read by layers (MLP).
+
+Without the paper's vector for each user: a user is what the items so far say of them, so whoever has a history is
+served. Its scores are no inner product; docs/decisions/0006 says how they are served all the same, and what that costs.
+"""
+
+# Shapes: B batch, T sequence, D embedding_dim = G multiplied + R read by the layers, M states, K items,
+#         H width of a layer, X any shape
+
+import math
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from offline.students._base import Student, StudentConfig, real_positions
+from offline.students._blocks import PooledDropout
+from shared.errors import RecipeError
+from shared.schema import PAD
+
+# Floats of the widest layer over the pairs that are held at once: while training, and for one question to the graph.
+_PAIRS_FLOATS = 1 << 23
+_QUESTION_FLOATS = 1 << 27
+
+
+class Config(StudentConfig):
+    """`embedding_dim` holds both parts of a vector: the one that is multiplied and the one that the layers read."""
+
+    read_dim: int | None = Field(None, ge=1, description="the part that the layers read; unset: half")
+    layers: tuple[int, ...] = Field((64, 32, 16), min_length=1, description="widths, from the pair to the score")
+    dropout: float = Field(0.1, ge=0, lt=1, description="before each layer")
+
+
+class Model(Student):
+    """One state: both parts of the user's vector."""
+
+    ordered: ClassVar[bool] = False
+    inner_product: ClassVar[bool] = False
+    config: Config
+
+    def __init__(self, config: Config, n_items: int) -> None:
+        super().__init__(config, n_items)
+        dim = config.embedding_dim
+        read = config.read_dim or dim // 2
+        _check(config, read, n_items)
+        self.n_multiplied = dim - read
+        self.project = nn.Linear(dim, dim)
+        self.tower = Tower(read, config.layers, config.dropout)
+        self.pairs = nn.Identity()  # where an objective hears what the layers make of a user and an item of theirs
+        self.weigh = nn.Parameter(torch.ones(self.n_multiplied))
+        self.join = nn.Linear(config.layers[-1], 1)
+        nn.init.normal_(self.items.weight, std=dim**-0.5)
+        with torch.no_grad():
+            self.items.weight[PAD].zero_()
+
+    @property
+    def n_blocks(self) -> int:
+        return 1
+
+    def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
+        x_BTD, real_BT1 = self.embed(items_BT), real_positions(items_BT).unsqueeze(-1)
+        mean_BTD = (x_BTD * real_BT1).cumsum(1) / real_BT1.cumsum(1).clamp(min=1)
+        state_BTD = self.project(mean_BTD)
+        if self.training:  # the score needs no such pair: at a position its item is known already
+            self.pairs(self.tower(state_BTD[..., self.n_multiplied :], x_BTD[..., self.n_multiplied :]).float())
+        return [state_BTD]
+
+    def match(self, states_XD: Tensor, items_XD: Tensor) -> Tensor:
+        g = self.n_multiplied
+        multiplied_X = (states_XD[..., :g] * self.weigh * items_XD[..., :g]).sum(-1)
+        read_X = self.join(self.tower(states_XD[..., g:], items_XD[..., g:])).squeeze(-1)
+        return multiplied_X + read_X
+
+    def scores(self, states_MD: Tensor, items_KD: Tensor) -> Tensor:
+        """A few states at a time: all pairs' layers at once would not fit, nor would what their gradient needs."""
+        size = max(1, _PAIRS_FLOATS // (len(items_KD) * max(self.config.layers)))
+        if len(states_MD) <= size:
+            return self.match(states_MD[:, None], items_KD)
+        parts = states_MD.split(size)
+        if torch.is_grad_enabled():
+            return torch.cat([checkpoint(self.match, one[:, None], items_KD, use_reentrant=False) for one in parts])
+        return torch.cat([self.match(one[:, None], items_KD) for one in parts])
+
+
+class Tower(nn.Module):
+    """The layers over a pair; the first one reads each side alone and adds, so no pair is ever written out."""
+
+    def __init__(self, read: int, widths: tuple[int, ...], dropout: float) -> None:
+        super().__init__()
+        self.dropout = PooledDropout(dropout)
+        self.read_user = nn.Linear(read, widths[0])
+        self.read_item = nn.Linear(read, widths[0], bias=False)
+        self.deeper = nn.ModuleList(nn.Linear(one, other) for one, other in pairwise(widths))
+        for layer in (self.read_user, self.read_item):
+            nn.init.normal_(layer.weight, std=math.sqrt(1 / read))
+
+    def forward(self, users_XR: Tensor, items_XR: Tensor) -> Tensor:
+        """Two shapes that broadcast → (…, last width)."""
+        hidden_XH = (self.read_user(self.dropout(users_XR)) + self.read_item(self.dropout(items_XR))).relu()
+        for layer in self.deeper:
+            hidden_XH = layer(self.dropout(hidden_XH)).relu()
+        return hidden_XH
+
+
+def _check(config: Config, read: int, n_items: int) -> None:
+    if not 0 < read < config.embedding_dim:
+        raise RecipeError(
+            f"[student] read_dim = {read} leaves nothing of embedding_dim = {config.embedding_dim} to multiply; "
+            "embedding_dim holds both parts."
+        )
+    if (floats := n_items * max(config.layers)) > _QUESTION_FLOATS:
+        raise RecipeError(
+            f"[student] neumf would hold {floats * 4 / 2**20:,.0f} MB of layers for one question over {n_items:,} "
+            "items; choose narrower layers, or a student whose scores are an inner product (simplex)."
+        )
