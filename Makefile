@@ -4,7 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long bench-serve check api-docs venv-vllm format clean
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
+
+.PHONY: help install demo test test-long bench-serve check api-docs venv-vllm format clean up down logs compose-test lock sbom
 
 help:            ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
