@@ -1,11 +1,12 @@
 """`retort experiment run` and `retort experiment report`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from offline.commands._opening import open_tables
 from offline.experiments.bench import PLAN_FILE, here, kept_bench, processes, run_bench
 from offline.experiments.plan import Plan, read_plan
-from offline.experiments.report import write_report
+from offline.experiments.report import write_page, write_report
 from offline.experiments.results import find_results
 from offline.experiments.work import EXPERIMENTS, Bench
 from offline.terminal import TerminalProgress
@@ -26,10 +27,13 @@ def run_experiment(plan: Plan, data: Path | None, out: Path, workers: int, only:
     return bench.folder
 
 
-def report_experiment(reference: Path, out: Path) -> Path:
-    """Write the report of what is finished; `reference`: an experiment file, its shipped name, or its folder."""
+def report_experiments(references: Sequence[Path], out: Path, page: Path | None = None) -> list[Path]:
+    """Write each experiment's report into its folder, or one page of all; references: files, shipped names, folders."""
+    found = [find_results(_kept(reference, out)) for reference in references]
+    return [write_report(one) for one in found] if page is None else [write_page(found, page)]
+
+
+def _kept(reference: Path, out: Path) -> Bench:
     if (reference / PLAN_FILE).is_file():
-        bench = kept_bench(reference)
-    else:
-        bench = kept_bench(out / EXPERIMENTS / read_plan(reference).name)
-    return write_report(find_results(bench))
+        return kept_bench(reference)
+    return kept_bench(out / EXPERIMENTS / read_plan(reference).name)

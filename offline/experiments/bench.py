@@ -18,7 +18,7 @@ import orjson
 
 from offline.experiments.plan import parse_plan
 from offline.experiments.unit import Unit
-from offline.experiments.work import Bench, do_unit
+from offline.experiments.work import Bench, do_unit, find_record
 from offline.progress import Progress
 from shared.errors import RetortError
 
@@ -67,8 +67,7 @@ class Todo:
             self._choose((unit.arm, unit.student))
 
     def _want(self, unit: Unit) -> None:
-        path = self.bench.record_of(unit)
-        found = None if self.again else self.bench.records.find(path)
+        found = None if self.again else find_record(self.bench, unit)
         if found is not None:
             self.records[unit] = found
             self.n_found += 1
@@ -156,6 +155,7 @@ def keep_plan(bench: Bench) -> None:
     """Write down what was asked, so that a report can be made from the folder alone."""
     said = {
         "name": bench.plan.name,
+        "asked": bench.plan.asked,
         "written": bench.plan.written,
         "beside": str(bench.plan.beside.absolute()),
         "data": str(bench.data.absolute()) if bench.data else None,
@@ -170,8 +170,9 @@ def kept_bench(folder: Path) -> Bench:
         said = orjson.loads((folder / PLAN_FILE).read_bytes())
     except FileNotFoundError:
         raise RetortError(f"{folder} holds no experiment ({PLAN_FILE} is missing); run it first.") from None
-    plan = parse_plan(said["name"], said["written"], Path(said["beside"]))
-    return Bench(plan, Path(said["data"]) if said["data"] else None, folder.parent.parent, said["files"])
+    plan = parse_plan(said["name"], said["written"], Path(said["beside"]), said.get("asked", ""))
+    data = Path(said["data"]) if said["data"] else None
+    return Bench(plan, data, folder.parent.parent, said.get("files"), older="files" not in said)
 
 
 def here(progress: Progress) -> Submit:

@@ -73,13 +73,17 @@ def run(
 
 @app.command()
 def report(
-    file: Annotated[Path, typer.Argument(help="an experiment's file or name, or its folder OUT/experiments/NAME")],
+    experiments: Annotated[
+        list[Path], typer.Argument(help="files or names of experiments, or their folders OUT/experiments/NAME")
+    ],
     out: _Out = Path("runs"),
+    to: Annotated[Path | None, typer.Option("--to", help="one page of all of them instead: docs/results.md")] = None,
 ) -> None:
     """Tables (Markdown, Parquet), pictures and verdicts of what is finished."""
-    from offline.commands.experiment import report_experiment
+    from offline.commands.experiment import report_experiments
 
-    typer.echo(report_experiment(file, out))
+    for path in report_experiments(experiments, out, to):
+        typer.echo(path)
 
 
 def _run(

@@ -90,12 +90,16 @@ class PlanConfig(Section):
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked experiment. `written` is the file's content; `beside` is where relative recipes are looked for."""
+    """A checked experiment. `written` is the file's content; `beside` is where relative recipes are looked for.
+
+    asked: what stood behind `retort experiment run`, without data and places.
+    """
 
     name: str
     config: PlanConfig
     written: dict[str, Any]
     beside: Path
+    asked: str = ""
 
     @property
     def arms(self) -> dict[str, ArmConfig]:
@@ -160,12 +164,15 @@ def read_plan(reference: Path, overrides: Sequence[str] = (), name: str | None =
         raise RecipeError(f"{path}: {error}; it must be TOML.") from None
     keys = dict(parse_override(one) for one in overrides)
     written = {**written, "set": {**written.get("set", {}), **keys}} if keys else written
-    return parse_plan(name or path.stem, written, path.parent)
+    # no directories: a report is read on other machines
+    called = path.stem if shipped.get(path.stem) == path else path.name
+    asked = [called, *(f"--set {one}" for one in overrides), *([f"--name {name}"] if name else [])]
+    return parse_plan(name or path.stem, written, path.parent, " ".join(asked))
 
 
-def parse_plan(name: str, written: dict[str, Any], beside: Path) -> Plan:
+def parse_plan(name: str, written: dict[str, Any], beside: Path, asked: str = "") -> Plan:
     """The same from what was written."""
-    plan = Plan(name, parse_section(PlanConfig, written, name), written, beside)
+    plan = Plan(name, parse_section(PlanConfig, written, name), written, beside, asked or name)
     _check_arms(plan)
     _check_budgets(plan)
     for view in plan.config.views:

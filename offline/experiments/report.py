@@ -1,40 +1,82 @@
-"""The report of an experiment: Markdown, a Parquet table of all comparisons, pictures."""
+"""The report of an experiment: Markdown, a Parquet table of all comparisons, pictures; and one page of several."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from offline.experiments.pictures import draw_differences
-from offline.experiments.results import METRICS, Found, Row, difference_row, interval, slice_rows
-from offline.experiments.verdicts import percent, verdicts
+from offline.experiments.results import METRICS, Differences, Found, differences_of, interval, slice_rows
+from offline.experiments.tables import accuracy_table, cost_table, headline_table, slice_table
+from offline.experiments.verdicts import verdicts
 from shared.errors import RetortError
 
 REPORT = "report.md"
 TABLE = "results.parquet"
+_COST_NOTE = "Seconds and milliseconds were taken on a machine that may have had other work; one thread."
+_PAGE_HEAD = """# Results
+
+Written by `retort experiment report`; do not edit. Each section says by which command and code its runs were made.
+
+± is the 95 % interval over seeds (Student's t). Differences are paired over users, in per cent of the baseline, with
+the 95 % interval of a bootstrap that resamples users and seeds; p is two-sided and not corrected for the number of
+rows. "Share of the gain" is a control's difference over that of its arm, told only where that arm's gain is shown; a
+control knows less on purpose. "Teacher" is all that the teaching needs beyond the student's own steps. """
 
 
 def write_report(found: Found) -> Path:
     """Write report.md, results.parquet and the pictures into the experiment's folder; the path of report.md."""
-    if not found.rows:
-        raise RetortError(f"experiment {found.bench.plan.name} has no finished run yet; run it first.")
-    folder = found.bench.folder
-    differences = {(row.name, row.student): difference_row(found, row) for row in found.rows}
+    _check(found)
+    folder, differences = found.bench.folder, differences_of(found)
     cut = [one for row in found.rows for one in slice_rows(found, row)]
     whole = [one for one in differences.values() if one is not None]
     pl.DataFrame([*_means(found), *whole, *cut], infer_schema_length=None).write_parquet(folder / TABLE)
     pictures = _draw(found, whole, cut, folder)
     parts = [
+        f"# {_title(found)}",
         _head(found),
-        _accuracy(found, differences),
-        "## Verdicts\n\n" + "\n".join(f"- {line}" if line.startswith("*") else line for line in verdicts(found)),
-        _cost(found),
-        _slices(cut),
+        accuracy_table(found, differences),
+        "## Verdicts\n\n" + _verdict_list(found, differences),
+        f"## Cost\n\n{cost_table(found)}\n\n{_COST_NOTE}",
+        f"## Slices and looks (NDCG@10)\n\n{slice_table(cut)}" if cut else "",
         "\n\n".join(f"![{name}]({name})" for name in pictures),
     ]
-    path = folder / REPORT
-    path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    return _write(folder / REPORT, parts)
+
+
+def write_page(experiments: Sequence[Found], path: Path) -> Path:
+    """One page of several experiments, a section and a table each: `docs/results.md`."""
+    parts = [_PAGE_HEAD + _COST_NOTE]
+    for found in experiments:
+        _check(found)
+        differences = differences_of(found)
+        table = headline_table(found, differences)
+        parts += [f"## {_title(found)}", _head(found), table, _verdict_list(found, differences)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _write(path, parts)
+
+
+def _check(found: Found) -> None:
+    if not found.rows:
+        raise RetortError(f"experiment {found.bench.plan.name} has no finished run yet; run it first.")
+
+
+def _write(path: Path, parts: Sequence[str]) -> Path:
+    """Beside, then renamed: a page that is being read is never half a page."""
+    beside = path.with_suffix(".new")
+    beside.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    os.replace(beside, path)
     return path
+
+
+def _title(found: Found) -> str:
+    return found.bench.plan.config.description or found.bench.plan.name
+
+
+def _verdict_list(found: Found, differences: Differences) -> str:
+    return "\n".join(f"- {line}" if line.startswith("*") else line for line in verdicts(found, differences))
 
 
 def _head(found: Found) -> str:
@@ -43,36 +85,21 @@ def _head(found: Found) -> str:
     seen = "hidden" if plan.recipe(plan.config.baseline, plan.students[0], {}).evaluation.hide_seen else "shown"
     search = len(plan.trials(plan.config.baseline))
     lines = [
-        f"# {plan.config.description or plan.name}",
-        f"`retort experiment run {plan.name}{' --data DIR' if found.bench.data else ''}`, code {', '.join(commits)}.",
+        f"`{found.bench.command}`, code {', '.join(commits)}.",
         f'Protocol "{first["protocol"]}", full ranking, seen items {seen}, {first["cases"]:,} test cases; '
         f"{search} setting(s) an arm, chosen by validation NDCG@10 with the first seed; test scored once a run, on the "
-        "exported graph. ± is the 95 % interval over seeds; differences are paired over users, seeds resampled too.",
+        f'exported graph. Baseline: "{plan.config.baseline}" with the same student.',
     ]
     if len(commits) > 1 or any("+changes" in str(r["commit"]) for row in found.rows for r in row.records):
         lines.append("**The runs were made by more than one state of the code.**")
     if found.missing:
         lines.append(f"Not run yet: {'; '.join(found.missing)}.")
+    wanted = len(plan.config.seeds)
+    few = [row for row in found.rows if row.arm is not None and len(row.records) < wanted]
+    if few:
+        told = "; ".join(f"{row.name} · {row.student} has {len(row.records)}" for row in few)
+        lines.append(f"Not all of {wanted} seeds are run yet: {told}.")
     return "\n\n".join(lines)
-
-
-def _accuracy(found: Found, differences: dict[tuple[str, str], dict[str, Any] | None]) -> str:
-    columns = ["arm", "student", "seeds", *(metric.upper() for metric in METRICS), "NDCG@10 to baseline", "p"]
-    lines = [_line(columns), _line(["---"] * len(columns))]
-    for row in found.rows:
-        compared = differences[row.name, row.student]
-        name = f"{row.name} (control)" if row.arm and row.arm.control else row.name
-        cells = [name, row.student, str(len(row.records)), *(_mean(row, metric) for metric in METRICS)]
-        cells += ["", ""] if compared is None else [percent(compared), f"{compared['p']:.2g}"]
-        lines.append(_line(cells))
-    return "\n".join(lines)
-
-
-def _mean(row: Row, metric: str) -> str:
-    if not (values := row.test(metric)):
-        return "–"
-    mean, half = interval(values)
-    return f"{mean:.4f}" if half is None else f"{mean:.4f} ± {half:.4f}"
 
 
 def _means(found: Found) -> list[dict[str, Any]]:
@@ -99,42 +126,6 @@ def _means(found: Found) -> list[dict[str, Any]]:
     return rows
 
 
-def _cost(found: Found) -> str:
-    columns = ["arm", "student", "s an epoch", "epochs", "teacher, s", "parameters", "bundle, kB", "graph, ms"]
-    lines = ["## Cost", "", _line(columns), _line(["---"] * len(columns))]
-    for row in found.rows:
-        costs = [record["cost"] for record in row.records if record["cost"]]
-        if costs:
-            mean = {key: sum(cost[key] for cost in costs) / len(costs) for key in costs[0]}
-            lines.append(
-                _line(
-                    [
-                        row.name,
-                        row.student,
-                        f"{mean['epoch_s']:.2f}",
-                        f"{mean['epochs']:.0f}",
-                        f"{mean['teacher_s']:.0f}",
-                        f"{mean['parameters']:,.0f}",
-                        f"{mean['bundle_bytes'] / 1000:,.0f}",
-                        f"{mean['latency_ms']:.2f}",
-                    ]
-                )
-            )
-    lines += ["", "Seconds and milliseconds were taken on a machine that may have had other work; one thread."]
-    return "\n".join(lines)
-
-
-def _slices(cut: list[dict[str, Any]]) -> str:
-    if not cut:
-        return ""
-    columns = ["arm", "student", "look", "slice", "users", "baseline", "arm's", "difference"]
-    lines = ["## Slices and looks (NDCG@10)", "", _line(columns), _line(["---"] * len(columns))]
-    for one in cut:
-        numbers = [f"{one['users']:,}", f"{one['baseline']:.4f}", f"{one['value']:.4f}", percent(one)]
-        lines.append(_line([one["arm"], one["student"], one["view"] or "test", one["slice"], *numbers]))
-    return "\n".join(lines)
-
-
 def _draw(found: Found, whole: list[dict[str, Any]], cut: list[dict[str, Any]], folder: Path) -> list[str]:
     drawn: list[str] = []
     if whole:
@@ -149,7 +140,3 @@ def _draw(found: Found, whole: list[dict[str, Any]], cut: list[dict[str, Any]], 
         draw_differences(mine, [one["view"] or one["slice"] for one in mine], f"{name} · {student}", folder / file)
         drawn.append(file)
     return drawn
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

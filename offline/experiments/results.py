@@ -19,8 +19,8 @@ from offline.experiments.work import Bench
 
 METRIC = "ndcg@10"
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20")
-_RESAMPLES = 10_000
-_RESAMPLES_SLICE = 2_000
+RESAMPLES = 10_000
+RESAMPLES_SLICE = 2_000
 _LEAST_CASES = 20
 _EDGES = {"history_length": (5, 10, 30, 100), "train_length": (30,), "target_popularity": (3, 10, 30, 100)}
 _WORDS = {"history_length": "history", "train_length": "train items", "target_popularity": "target's train events"}
@@ -101,7 +101,7 @@ def interval(values: Sequence[float]) -> tuple[float, float | None]:
 
 def against(a: Sequence[pl.DataFrame], b: Sequence[pl.DataFrame], *, whole: bool = True) -> Comparison:
     """Paired over users, seeds resampled too; b − a."""
-    return compare(list(a), list(b), METRIC, resamples=_RESAMPLES if whole else _RESAMPLES_SLICE)
+    return compare(list(a), list(b), METRIC, resamples=RESAMPLES if whole else RESAMPLES_SLICE)
 
 
 def slices_of(frame: pl.DataFrame) -> dict[str, Mask]:
@@ -158,6 +158,7 @@ def _difference(
 ) -> dict[str, Any]:
     compared = against(a, b, whole=whole)
     return {
+        "least_p": 1 / (RESAMPLES if whole else RESAMPLES_SLICE),
         "arm": row.name,
         "student": row.student,
         "view": view,
@@ -172,6 +173,23 @@ def _difference(
         "high": compared.high,
         "p": compared.p,
     }
+
+
+Differences = dict[tuple[str, str], dict[str, Any] | None]
+
+
+def differences_of(found: Found) -> Differences:
+    """(arm, student) → the row against its baseline; computed once, read by every part of a report."""
+    return {(row.name, row.student): difference_row(found, row) for row in found.rows}
+
+
+def share_of_gain(found: Found, differences: Differences, control: Row) -> float | None:
+    """How much of its arm's gain a control shows too; None where it is no control, or there is no gain to share."""
+    of = control.arm.of if control.arm else None
+    gain, shown = differences.get((of or "", control.student)), differences[control.name, control.student]
+    if gain is None or shown is None or gain["low"] <= 0:
+        return None
+    return float(shown["difference"] / gain["difference"])
 
 
 def difference_row(found: Found, row: Row) -> dict[str, Any] | None:

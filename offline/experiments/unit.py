@@ -3,6 +3,7 @@
 A unit is a trial (trained held, never tested), a run (one seed of the chosen setting, tested once), or a floor.
 """
 
+import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,9 +66,19 @@ class Records:
             return None
         return found
 
+    def newest(self, unit: Unit) -> dict[str, Any] | None:
+        """The latest record of the unit with the same keys, under whatever recipe; None without one."""
+        files = sorted(self.path(unit, {}).parent.glob(f"{glob.escape(unit.name)}-*.json"), key=_changed_ns)
+        found = (orjson.loads(file.read_bytes()) for file in reversed(files))
+        return next((record for record in found if record["unit"] == unit.as_json()), None)
+
     def keep(self, path: Path, record: Mapping[str, Any]) -> None:
         """Write beside, then rename."""
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(f".{os.getpid()}.new")
         beside.write_bytes(orjson.dumps(dict(record), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
         os.replace(beside, path)
+
+
+def _changed_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns

@@ -39,6 +39,8 @@ class Bench:
     data: Path | None
     out: Path
     files: str | None  # state of the raw data when the bench was opened
+    # kept by a version that named records otherwise: they are found by what they say they are, for reports
+    older: bool = False
 
     @classmethod
     def open(cls, plan: Plan, data: Path | None, out: Path) -> "Bench":
@@ -52,6 +54,11 @@ class Bench:
     @property
     def records(self) -> Records:
         return Records(self.folder)
+
+    @property
+    def command(self) -> str:
+        """What makes the same again, wherever the data lie."""
+        return f"retort experiment run {self.plan.asked}{' --data DIR' if self.data else ''}"
 
     def recipe(self, unit: Unit) -> Recipe:
         """What the unit runs. A floor is asked what the baseline is asked."""
@@ -67,6 +74,12 @@ class Bench:
         recipe = self.recipe(unit).raw
         views = [view.model_dump() for view in self.plan.config.views] if unit.kind != "trial" else []
         return self.records.path(unit, {"recipe": recipe, "views": views, "files": self.files})
+
+
+def find_record(bench: Bench, unit: Unit) -> dict[str, Any] | None:
+    """The unit's finished record, or None."""
+    found = bench.records.find(bench.record_of(unit))
+    return bench.records.newest(unit) if found is None and bench.older else found
 
 
 def do_unit(bench: Bench, unit: Unit, engine: Engine, progress: Progress) -> dict[str, Any]:

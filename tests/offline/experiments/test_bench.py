@@ -1,5 +1,6 @@
 """The bench: order and choice over made-up records, and one real experiment on the tiny data."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -10,15 +11,18 @@ import orjson
 import polars as pl
 import pytest
 
+from offline.commands.experiment import report_experiments
+from offline.experiments import results
 from offline.experiments.bench import Record, do_in_process, here, kept_bench, run_bench
+from offline.experiments.plan import parse_plan
 from offline.experiments.report import write_report
-from offline.experiments.results import find_results, interval
+from offline.experiments.results import differences_of, find_results, interval
 from offline.experiments.unit import Unit
 from offline.experiments.verdicts import verdicts
 from offline.experiments.work import Bench
 from offline.progress import Silent
 from shared.errors import RetortError
-from tests.offline.experiments.test_plan import plan
+from tests.offline.experiments.test_plan import TINY, plan
 
 TEXT = [{"name": "text_start"}]
 ARMS = [
@@ -67,6 +71,13 @@ def made_up(gain: dict[str, float], done: list[Unit]) -> Callable[[Bench, Unit],
         return future
 
     return submit
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of them is enough to tell a gain from none."""
+    monkeypatch.setattr(results, "RESAMPLES", 1000)
+    monkeypatch.setattr(results, "RESAMPLES_SLICE", 200)
 
 
 @pytest.fixture
@@ -119,16 +130,24 @@ def test_one_arm_that_fails_does_not_stop_the_others(bench: Bench) -> None:
 
 
 def test_the_report_tells_knowledge_from_what_a_control_shows_too(bench: Bench) -> None:
-    run_bench(bench, Silent(), made_up({"text": 8, "noise": 1}, []), 1, None)
-    told = "\n".join(verdicts(find_results(bench)))
-    assert "text · sasrec: gain" in told
-    assert "knowledge: above every control" in told
-    run_bench(bench, Silent(), made_up({"text": 8, "noise": 8}, []), 1, None, again=True)
-    told = "\n".join(verdicts(find_results(bench)))
-    assert "not knowledge" in told
-    assert "100%" in told
-    run_bench(bench, Silent(), made_up({}, []), 1, None, again=True)
-    assert "no gain shown" in "\n".join(verdicts(find_results(bench)))
+    def told(gain: dict[str, float]) -> str:
+        run_bench(bench, Silent(), made_up(gain, []), 1, None, again=True)
+        found = find_results(bench)
+        return "\n".join(verdicts(found, differences_of(found)))
+
+    knowing = told({"text": 8, "noise": 1})
+    assert "text · sasrec: gain.** NDCG@10 +" in knowing
+    assert "p ≤ 0.001" in knowing
+    assert re.search(r"of which noise show \d?\d%\.", knowing)
+    assert "above every control that has run; nearest is noise, by +" in knowing
+    alike = told({"text": 8, "noise": 8})
+    assert "of which noise show 100%" in alike
+    assert "**not knowledge**: not above noise" in alike
+    assert "of which noise show none" in told({"text": 8, "noise": -3})
+    nothing = told({})
+    assert "no gain shown" in nothing
+    assert "of which" not in nothing
+    assert "loss" in told({"text": -8})
 
 
 def test_the_report_is_markdown_parquet_and_pictures(bench: Bench) -> None:
@@ -144,6 +163,34 @@ def test_the_report_is_markdown_parquet_and_pictures(bench: Bench) -> None:
     assert (bench.folder / "arms.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_one_page_holds_several_experiments(bench: Bench, tmp_path: Path) -> None:
+    second = Bench.open(
+        parse_plan("other", bench.plan.written | {"description": "Another"}, TINY.parent), None, tmp_path
+    )
+    for one in (bench, second):
+        run_bench(one, Silent(), made_up({"text": 8, "noise": 1}, []), 1, None)
+    (done,) = report_experiments([bench.folder, second.folder], tmp_path, tmp_path / "docs" / "results.md")
+    page = done.read_text(encoding="utf-8")
+    assert page.count("| method | student | seeds | HR@10 | NDCG@10 | NDCG@10 to baseline | p | share of") == 2
+    assert re.search(
+        r"\| noise \(control\) \| sasrec \| 2 \| \.?0?.* ± .* \| .* \| \+.* \[.*\] \| .* \| \d?\d% \|", page
+    )
+    assert "## Another\n\n`retort experiment run other`, code abc." in page
+    assert str(tmp_path) not in page
+    assert not list(done.parent.glob("*.new"))
+
+
+def test_a_folder_of_an_older_version_is_still_reported(bench: Bench) -> None:
+    run_bench(bench, Silent(), made_up({"text": 8}, []), 1, ["plain", "text"])
+    for path in (bench.folder / "records").iterdir():
+        path.rename(path.with_name(path.name.rpartition("-")[0] + "-0123456789.json"))
+    assert not find_results(kept_bench(bench.folder)).rows
+    said = orjson.loads((bench.folder / "plan.json").read_bytes())
+    (bench.folder / "plan.json").write_bytes(orjson.dumps({key: said[key] for key in said if key != "files"}))
+    found = find_results(kept_bench(bench.folder))
+    assert [(row.name, len(row.records)) for row in found.rows] == [("popularity", 1), ("plain", 2), ("text", 2)]
+
+
 def test_an_interval_over_seeds_is_student_s() -> None:
     mean, half = interval([1.0, 2.0, 3.0])
     assert mean == 2.0
@@ -151,6 +198,7 @@ def test_an_interval_over_seeds_is_student_s() -> None:
     assert interval([1.0]) == (1.0, None)
 
 
+@pytest.mark.long
 def test_a_real_experiment_from_data_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
     asked = plan(

@@ -81,6 +81,7 @@ def test_shipped_experiments_are_valid_and_have_controls(name: str) -> None:
 def test_overrides_make_another_experiment_with_a_name_of_its_own() -> None:
     changed = read_plan(Path("beauty_headline"), ["split.train_share=0.25"], "quarter")
     assert changed.name == "quarter"
+    assert changed.asked == "beauty_headline --set split.train_share=0.25 --name quarter"
     for arm in changed.arms:
         assert changed.recipe(arm, "sasrec", {}).split.train_share == 0.25
     with pytest.raises(RecipeError, match="--name"):

@@ -58,6 +58,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         reproduce_paper("ecir26", "beauty", tmp_path, tmp_path, "best", [])
 
 
+@pytest.mark.long
 def test_a_table_from_a_small_file_of_the_papers_layout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
