@@ -17,13 +17,6 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
   && python -m pip --python /venv/bin/python install --no-cache-dir --no-deps --target /code /wheels/*.whl
 
 FROM python:3.11-slim
-ARG VERSION=dev
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="retort-offline" \
-  org.opencontainers.image.description="Writes profiles, trains students, seals and publishes bundles" \
-  org.opencontainers.image.licenses="Apache-2.0" \
-  org.opencontainers.image.version="$VERSION" \
-  org.opencontainers.image.revision="$REVISION"
 # libgomp: torch's and scikit-learn's threads. Unpinned: the base's security updates are wanted.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
@@ -34,6 +27,14 @@ COPY --from=build /venv /venv
 COPY --from=build /code /code
 ENV PATH=/code/bin:/venv/bin:$PATH PYTHONPATH=/code PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
   RETORT_HOME=/var/lib/retort OMP_WAIT_POLICY=passive
+# last, for it changes with every commit
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="retort-offline" \
+  org.opencontainers.image.description="Writes profiles, trains students, seals and publishes bundles" \
+  org.opencontainers.image.licenses="Apache-2.0" \
+  org.opencontainers.image.version="$VERSION" \
+  org.opencontainers.image.revision="$REVISION"
 USER 10001:10001
 WORKDIR /home/retort
 CMD ["retort", "worker"]

@@ -15,6 +15,13 @@ RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
   && python -m pip --python /venv/bin/python install --no-cache-dir --no-deps --target /code /wheels/*.whl
 
 FROM python:3.11-slim
+RUN useradd --create-home --uid 10001 retort \
+  && install -d -o retort -g retort /var/lib/retort /var/lib/retort/bundles /var/lib/retort/serving
+COPY --from=build /venv /venv
+# Apart from the libraries, so that a change of code copies a megabyte.
+COPY --from=build /code /code
+ENV PATH=/code/bin:/venv/bin:$PATH PYTHONPATH=/code PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RETORT_HOME=/var/lib/retort LOG_JSON=true
+# last, for it changes with every commit
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="retort-serving" \
@@ -22,12 +29,6 @@ LABEL org.opencontainers.image.title="retort-serving" \
   org.opencontainers.image.licenses="Apache-2.0" \
   org.opencontainers.image.version="$VERSION" \
   org.opencontainers.image.revision="$REVISION"
-RUN useradd --create-home --uid 10001 retort \
-  && install -d -o retort -g retort /var/lib/retort /var/lib/retort/bundles /var/lib/retort/serving
-COPY --from=build /venv /venv
-# Apart from the libraries, so that a change of code copies a megabyte.
-COPY --from=build /code /code
-ENV PATH=/code/bin:/venv/bin:$PATH PYTHONPATH=/code PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RETORT_HOME=/var/lib/retort LOG_JSON=true
 USER 10001:10001
 WORKDIR /home/retort
 EXPOSE 8000

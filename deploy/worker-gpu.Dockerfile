@@ -25,6 +25,9 @@ COPY recipes recipes
 RUN /venv/bin/pip install --no-cache-dir '.[offline]'
 
 FROM base
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 RETORT_HOME=/var/lib/retort HF_HOME=/models
+# last, for it changes with every commit
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="retort-worker-gpu" \
@@ -32,8 +35,6 @@ LABEL org.opencontainers.image.title="retort-worker-gpu" \
   org.opencontainers.image.licenses="Apache-2.0" \
   org.opencontainers.image.version="$VERSION" \
   org.opencontainers.image.revision="$REVISION"
-COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 RETORT_HOME=/var/lib/retort HF_HOME=/models
 USER 10001:10001
 WORKDIR /home/retort
 CMD ["retort", "worker"]
