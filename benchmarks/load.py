@@ -17,6 +17,9 @@ import numpy as np
 
 TAKEN = (200, 202)
 REFUSALS = (429, 503)
+# Servers hang up on connections that rest (uvicorn by default after 5 s); whoever sends just then is reset, and cannot
+# know whether the request was seen. So a connection that has rested this long is not used again.
+MAX_REST_S = 4.0
 
 Check = Callable[[int, bytes], bool]  # (which request, answer's body) → right?
 
@@ -26,7 +29,12 @@ class Report:
     """What a run saw; latencies in seconds."""
 
     latencies_s: list[float] = field(default_factory=list)
+    # refused, answered by an error, or lost
     failures: int = 0
+    # of these: connections that ended with a request under way, or that could not be opened
+    lost: int = 0
+    # connections that ended, by either side, while nothing was under way: no failure
+    closed_at_rest: int = 0
     wrong: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     # refusals (429, 503) that do not say when to come back
@@ -56,18 +64,20 @@ class Connection(asyncio.Protocol):
         self.run = run
         self.buffer = b""
         self.which = -1
+        self.busy = False
         self.started_s = 0.0
+        self.rests_since_s = 0.0
         self.taken_before = 0
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.run.idle(self)
+        self.run.opened(self)
 
     def send(self, which: int, started_s: float) -> None:
         assert self.transport is not None
-        self.which, self.started_s = which, started_s
+        self.which, self.started_s, self.busy = which, started_s, True
         self.taken_before = self.run.taken
         self.transport.write(self.run.requests[which])
 
@@ -82,10 +92,11 @@ class Connection(asyncio.Protocol):
             return
         top, body = self.buffer[:head].lower(), self.buffer[head + 4 : head + 4 + length]
         self.buffer = b""
+        self.busy = False
         self.run.answered(self, top, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.run.lost()
+        self.run.ended(self)
 
 
 class Run:
@@ -104,6 +115,14 @@ class Run:
         self.taken = 0
         self._due: deque[float] | None = None
         self._idle: list[Connection] = []
+        self._port = 0
+        self._open: set[Connection] = set()
+        self._dialling: set[asyncio.Task[None]] = set()
+
+    def opened(self, connection: Connection) -> None:
+        """It counts among those to close at the end, and is free."""
+        self._open.add(connection)
+        self.idle(connection)
 
     def idle(self, connection: Connection) -> None:
         """A connection is free: send the next request if one is due."""
@@ -114,6 +133,7 @@ class Run:
         elif self._due:
             connection.send(self._next(), self._due.popleft())
         else:
+            connection.rests_since_s = time.perf_counter()
             self._idle.append(connection)
 
     def answered(self, connection: Connection, top: bytes, body: bytes) -> None:
@@ -133,34 +153,66 @@ class Run:
                     self.report.wrong += 1
         self.idle(connection)
 
-    def lost(self) -> None:
-        if not self._stopping:
-            self.report.failures += 1
+    def ended(self, connection: Connection) -> None:
+        """Tell a lost request from a connection that had nothing to do, and dial again for either."""
+        self._open.discard(connection)
+        if self._stopping:
+            return
+        if connection.busy:
+            self._count_lost()
+        else:
+            self.report.closed_at_rest += 1
+            if connection in self._idle:
+                self._idle.remove(connection)
+        task = asyncio.get_running_loop().create_task(self._dial())
+        self._dialling.add(task)
+        task.add_done_callback(self._dialling.discard)
+
+    def _count_lost(self) -> None:
+        self.report.failures += 1
+        self.report.lost += 1
+
+    async def _dial(self) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: Connection(self), "127.0.0.1", self._port)
+        except OSError:
+            self._count_lost()
 
     def due(self, at_s: float) -> None:
         """Open loop: a request is due now."""
         assert self._due is not None
-        if self._idle:
-            self._idle.pop().send(self._next(), at_s)
-        else:
+        connection = self._rested()
+        if connection is None:
             self._due.append(at_s)
+        else:
+            connection.send(self._next(), at_s)
+
+    def _rested(self) -> Connection | None:
+        """A free connection that the server has not yet grown tired of; the others are closed and dialled anew."""
+        while self._idle:
+            connection = self._idle.pop()
+            assert connection.transport is not None
+            if time.perf_counter() - connection.rests_since_s < MAX_REST_S and not connection.transport.is_closing():
+                return connection
+            connection.transport.close()
+        return None
 
     def _next(self) -> int:
         return self._random.randrange(len(self.requests))
 
     async def closed(self, port: int, connections: int, warm_up_s: float, seconds: float) -> Report:
-        transports = await self._connect(port, connections)
+        await self._connect(port, connections)
         await self._measure(warm_up_s, seconds)
-        self._close(transports)
+        self._close()
         return self.report
 
     async def open(self, port: int, connections: int, rate: float, warm_up_s: float, seconds: float) -> Report:
         self._due = deque()
-        transports = await self._connect(port, connections)
+        await self._connect(port, connections)
         pacer = asyncio.create_task(self._pace(rate))
         await self._measure(warm_up_s, seconds)
         pacer.cancel()
-        self._close(transports)
+        self._close()
         return self.report
 
     async def _pace(self, rate: float) -> None:
@@ -182,15 +234,18 @@ class Run:
         self.report.server_cpu_s = cpu_seconds(self._pid) - cpu_s
         self._measuring = False
 
-    async def _connect(self, port: int, connections: int) -> list[asyncio.Transport]:
-        loop = asyncio.get_running_loop()
-        made = [await loop.create_connection(lambda: Connection(self), "127.0.0.1", port) for _ in range(connections)]
-        return [transport for transport, _ in made]
+    async def _connect(self, port: int, connections: int) -> None:
+        self._port = port
+        for _ in range(connections):
+            await self._dial()
 
-    def _close(self, transports: Sequence[asyncio.Transport]) -> None:
+    def _close(self) -> None:
         self._stopping = True
-        for transport in transports:
-            transport.close()
+        for task in self._dialling:
+            task.cancel()
+        for connection in self._open:
+            assert connection.transport is not None
+            connection.transport.close()
 
 
 def post(path: str, body: bytes) -> bytes:

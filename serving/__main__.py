@@ -31,6 +31,9 @@ from shared.settings import Settings
 logger = logging.getLogger("serving")
 
 _BACKLOG = 2048
+# Longer than the 60 s after which proxies (nginx, AWS and GCP balancers) let a connection go: whoever closes first must
+# be the one who sends, or a request meets a closed door.
+_KEEP_ALIVE_S = 75
 
 
 def main() -> None:
@@ -166,6 +169,7 @@ def _options(serving: ServingSettings) -> dict[str, Any]:
         "server_header": False,
         "date_header": False,
         "backlog": _BACKLOG,
+        "timeout_keep_alive": _KEEP_ALIVE_S,
         "timeout_graceful_shutdown": int(serving.drain_s),
     }
 

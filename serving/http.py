@@ -96,6 +96,7 @@ class Front:
             await _send(send, _problem(overloaded(), request_id), request_id)
             return
         self._in_flight += 1
+        self._metrics.waiting.set(self._in_flight)
         started = time.perf_counter()
         status, route = 500, path
         try:

@@ -72,10 +72,11 @@ def test_ten_minutes_of_load_leave_memory_flat(
     each_minute = [round(statistics.median(measured[n : n + A_MINUTE])) for n in range(0, len(measured), A_MINUTE)]
     print(
         f"{sum(report.statuses.values())} requests {dict(report.statuses)}, {taken:.0f} bundles taken, "
-        f"{report.wrong} wrong; resident KiB by minute {each_minute}, {growth_kib:+.0f} a minute"
+        f"{report.wrong} wrong, {report.lost} lost, {report.closed_at_rest} connections closed at rest, "
+        f"{failures:.0f} calls to Redis failed; resident KiB by minute {each_minute}, {growth_kib:+.0f} a minute"
     )
     assert set(report.statuses) == {200, 202}
-    assert report.wrong == failures == 0
+    assert report.lost == report.wrong == failures == 0
     assert taken >= swaps[0] - 1
     assert growth_kib < MAX_GROWTH_KIB_A_MINUTE
 
