@@ -1,5 +1,6 @@
 """Events on their way in: into the history at once."""
 
+import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from shared import keys
 from shared.errors import StoreError
 from shared.event_stream import EventWriter, Merge, StreamedEvent
 from shared.history import HistoryEvent, Owner, derived_event_id
+
+logger = logging.getLogger(__name__)
 
 _COUNTED_HERE = 50_000
 
@@ -70,6 +73,7 @@ class EventIntake:
             new = await self._reader.store.append(entries)
         except StoreError as error:
             self._metrics.store_failures.labels("append").inc()
+            logger.warning("events were not stored", extra={"count": len(events), "reason": str(error)})
             raise Problem(
                 503,
                 "The events could not be stored; send them again, with their event_id they count once.",
