@@ -1,6 +1,7 @@
 """A server's JSON log names the request of each line, also where the code that writes knows nothing of requests."""
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -9,7 +10,7 @@ from tests.serving._process import serving_process
 
 
 def test_every_line_of_a_request_names_it(bundle_path: Path, tmp_path: Path) -> None:
-    environment = {"retort_bundle": bundle_path, "log_json": "true", "redis_url": "redis://127.0.0.1:1"}
+    environment: dict[str, Any] = {"retort_bundle": bundle_path, "log_json": "true", "redis_url": "redis://127.0.0.1:1"}
     with serving_process(tmp_path, **environment) as server:
         server.ready()
         answer = httpx.post(f"{server.url}/recommend", json={"user_id": "ann"}, headers={"x-request-id": "mine"})
