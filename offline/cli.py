@@ -232,6 +232,19 @@ def reproduce(
     reproduce_paper(paper, dataset, data, out, modes, overrides or [])
 
 
+@app.command()
+def ctr(
+    file: Annotated[str, typer.Argument(help="a shipped comparison (ml1m), or a .toml file with [ctr]")],
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
+) -> None:
+    """DeepFM and DCN-v2 with profiles as input (KAR) and as a lesson (LLM-KT), by AUC; offline only."""
+    from offline.commands.ctr import compare_ctr
+
+    compare_ctr(file, data, out, overrides or [])
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def serve(context: typer.Context) -> None:
     """Start the API (the same as `retort-serve`; needs the `serving` extra)."""

@@ -10,7 +10,7 @@ from offline.run_dir import RunDir, hash_listing
 from shared.profile_choices import choices_hash
 from shared.settings import LanguageModelSettings
 
-_ENCODING_CODE = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
+ENCODING_CODE = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
 _TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers")
 
 
@@ -72,7 +72,7 @@ def _teach(
         steps += [
             Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu-llm", resumes=True),
             Step(
-                "vectors", teach.vectors_step, ("profiles",), encoder, _ENCODING_CODE, queue="gpu-train", resumes=True
+                "vectors", teach.vectors_step, ("profiles",), encoder, ENCODING_CODE, queue="gpu-train", resumes=True
             ),
             Step("teacher", teach.teacher_step, ("vectors",), reducer, ("offline.profiles.reducer",)),
         ]
@@ -93,7 +93,7 @@ def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     if teacher.items == "encoded" or ("lists" in knowledge and teacher.lists_read_vectors):
         encoder = {"encoder": said["encoder"]}
         steps.append(
-            Step("items", teach.items_step, ("data",), encoder, _ENCODING_CODE, queue="gpu-train", resumes=True)
+            Step("items", teach.items_step, ("data",), encoder, ENCODING_CODE, queue="gpu-train", resumes=True)
         )
     if teacher.items == "tuned":
         shaped = {"encoder": said["encoder"], "tuned_encoder": said["teacher"]["tuned_encoder"]}

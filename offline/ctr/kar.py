@@ -1,0 +1,50 @@
+"""KAR's way to feed knowledge as input, https://arxiv.org/abs/2306.10933: experts that users and items share or own.
+
+Each side's text vector passes the shared experts and its own; a gate of the same vector weighs them. What comes out is
+one more field of the model. Unlike LLM-KT's teaching, the vectors must be there for every prediction.
+"""
+
+# Shapes: B batch, E width of the text vectors, D embedding_dim, X experts of a side
+
+import torch
+from torch import Tensor, nn
+
+from offline.ctr.data import CtrData
+from offline.teachers.teacher import Aligned
+
+
+class HybridExperts(nn.Module):
+    """Knowledge of a batch's users and items → two vectors (B, D); zero for whom nothing is known."""
+
+    def __init__(self, data: CtrData, dim: int, n_shared: int, n_own: int) -> None:
+        super().__init__()
+        width = data.users.vectors.shape[1]
+        self.users_UE, self.items_IE = _standard(data.users), _standard(data.items)
+        self.shared = _experts(width, dim, n_shared)
+        self.of_users, self.of_items = _experts(width, dim, n_own), _experts(width, dim, n_own)
+        self.gate_users, self.gate_items = (nn.Linear(width, n_shared + n_own) for _ in range(2))
+
+    def forward(self, users_B: Tensor, items_B: Tensor) -> list[Tensor]:
+        users_BE, items_BE = self.users_UE[users_B], self.items_IE[items_B]
+        return [
+            self._side(users_BE, self.of_users, self.gate_users),
+            self._side(items_BE, self.of_items, self.gate_items),
+        ]
+
+    def _side(self, known_BE: Tensor, own: nn.ModuleList, gate: nn.Linear) -> Tensor:
+        said_BXD = torch.stack([expert(known_BE) for expert in (*self.shared, *own)], 1)
+        mixed_BD = torch.einsum("bx,bxd->bd", gate(known_BE).softmax(-1), said_BXD)
+        return mixed_BD * known_BE.any(-1, keepdim=True)
+
+
+def _experts(width: int, dim: int, count: int) -> nn.ModuleList:
+    return nn.ModuleList(
+        nn.Sequential(nn.Linear(width, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)) for _ in range(count)
+    )
+
+
+def _standard(known: Aligned) -> Tensor:
+    """Each component of mean 0 and variance 1 among those who have a vector; rows without stay zero."""
+    have = known.vectors[known.present]
+    scaled = (known.vectors - have.mean(axis=0)) / (have.std(axis=0) + 1e-6)
+    return torch.from_numpy(scaled * known.present[:, None])

@@ -1,0 +1,102 @@
+"""From a file to a table: data, split, profiles and vectors by the line's own steps, then every model and arm.
+
+The file is a recipe with a section [ctr]: its data, profiles and encoder, read in its own way.
+"""
+
+import json
+from dataclasses import asdict, replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Engine
+
+from offline.config import parse_section
+from offline.ctr.config import CtrConfig
+from offline.ctr.data import CtrData, make_data
+from offline.ctr.train import Outcome, fit
+from offline.data.split_store import load_split
+from offline.line import Line, Step
+from offline.pipeline import Context, teach
+from offline.pipeline.context import VECTORS_FILE, tables_of
+from offline.pipeline.steps import ENCODING_CODE, steps_of
+from offline.profiles.vectors import read_vectors
+from offline.progress import Progress
+from offline.recipe import Recipe, parse_recipe, read_recipe, with_keys
+from offline.run_dir import RunDir
+from shared.errors import RecipeError
+from shared.profile_choices import choices_hash
+from shared.settings import LanguageModelSettings
+
+OUTCOMES_FILE = "outcomes.json"
+_READ_STEPS = ("data", "split", "profiles", "vectors", "teacher")
+
+
+def read_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe, CtrConfig]:
+    """A shipped comparison's name, or a .toml file. RecipeError where it cannot be compared by AUC."""
+    shipped = Path(str(files("recipes"))) / "ctr" / f"{reference}.toml"
+    name, raw = read_recipe(str(shipped) if shipped.is_file() else reference, Path.cwd())
+    raw = with_keys(raw, overrides)
+    config = parse_section(CtrConfig, raw.pop("ctr", {}), "ctr")
+    recipe = parse_recipe(name, raw)
+    if "users" not in recipe.knowledge():
+        raise RecipeError(f"{name} has no objective that reads user profiles, so no profiles would be made; add one.")
+    if recipe.split.method != "leave_one_out":
+        raise RecipeError('`retort ctr` divides each user\'s own events; write [split] method = "leave_one_out".')
+    return recipe, config
+
+
+def compare(
+    recipe: Recipe, config: CtrConfig, data: Path | None, engine: Engine, progress: Progress, out: Path
+) -> list[Outcome]:
+    """Every model × arm × seed; finished work in `out` is reused."""
+    context = Context(recipe, data, engine, LanguageModelSettings(), progress)
+    said = recipe.as_json()
+    steps = steps_of(recipe, data, context.language_model, choices=choices_hash(engine))
+    items: Step[Context] = Step(
+        "items", teach.items_step, ("data",), {"encoder": said["encoder"]}, ENCODING_CODE, "gpu-train", resumes=True
+    )
+    needs = ("data", "split", "vectors", "teacher", "items")
+    last: Step[Context] = Step(
+        "ctr", lambda line, work: _measure(line, work, config), needs, config.model_dump(mode="json"), ("offline.ctr",)
+    )
+    line = Line([*(step for step in steps if step.name in _READ_STEPS), items, last], context, RunDir(out), progress)
+    told = json.loads((line.path("ctr") / OUTCOMES_FILE).read_text(encoding="utf-8"))
+    return [Outcome(**one) for one in told]
+
+
+def _measure(line: Line[Context], work: Path, config: CtrConfig) -> None:
+    data = _data(line, config)
+    progress = line.context.progress
+    progress.say(f"{len(data.train)} rows train, {len(data.validation)} validate, {len(data.test)} test")
+    outcomes = []
+    for name in config.models:
+        for arm in config.arms:
+            for seed in config.seeds:
+                outcomes.append(fit(name, arm, seed, data, config))
+                progress.say(f"{name} {arm} seed {seed}: AUC {outcomes[-1].auc:.4f}")
+    told = json.dumps([asdict(one) for one in outcomes], indent=2)
+    (work / OUTCOMES_FILE).write_text(told + "\n", encoding="utf-8")
+
+
+def _data(line: Line[Context], config: CtrConfig) -> CtrData:
+    tables = tables_of(line)
+    return make_data(
+        load_split(line.path("split")),
+        tables.interactions,
+        tables.items,
+        read_vectors(line.path("vectors") / VECTORS_FILE),
+        read_vectors(line.path("items") / VECTORS_FILE, "item_id"),
+        read_vectors(line.path("teacher") / VECTORS_FILE),
+        config.positive_from,
+    )
+
+
+def means(outcomes: list[Outcome]) -> list[Outcome]:
+    """One line a model and arm: its seeds' means."""
+    rows = []
+    for model, arm in dict.fromkeys((one.model, one.arm) for one in outcomes):
+        same = [one for one in outcomes if (one.model, one.arm) == (model, arm)]
+        auc, loss = float(np.mean([one.auc for one in same])), float(np.mean([one.log_loss for one in same]))
+        rows.append(replace(same[0], auc=auc, log_loss=loss))
+    return rows

@@ -1,0 +1,185 @@
+"""Made-up users whose ratings only a profile explains: knowledge of the right user helps, that of another does not."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from offline.commands.ctr import table_of
+from offline.ctr._parts import Fields
+from offline.ctr.config import CtrConfig
+from offline.ctr.data import CtrData, make_data
+from offline.ctr.kar import HybridExperts
+from offline.ctr.run import compare, means, read_file
+from offline.ctr.train import Lesson, Outcome, fit
+from offline.data.interactions import Interactions, Items
+from offline.data.split import Split, SplitConfig, make_split
+from offline.plugins import load_plugin
+from offline.profiles.vectors import Vectors
+from offline.progress import Silent
+from shared.db.migrate import upgrade
+from shared.db.session import open_database
+from shared.errors import DataError, RecipeError, TeacherError
+
+N_USERS, N_ITEMS, N_EVENTS, WIDTH = 500, 300, 8, 8
+CONFIG = CtrConfig(epochs=12, batch_size=128, learning_rate=3e-3, embedding_dim=8, layers=(32, 16), dropout=0.0)
+
+
+def tables(seed: int = 0) -> tuple[Interactions, Items, Vectors, Vectors]:
+    """A rating is high where the user's tastes and the item's nature agree; both are what the vectors say."""
+    random = np.random.default_rng(seed)
+    tastes, natures = (random.choice([-1.0, 1.0], (count, WIDTH)) for count in (N_USERS, N_ITEMS))
+    users = np.repeat(np.arange(N_USERS), N_EVENTS)
+    items = np.concatenate([random.choice(N_ITEMS, N_EVENTS, replace=False) for _ in range(N_USERS)])
+    agree = (tastes[users, :2] * natures[items, :2]).sum(1) + 0.1 * random.standard_normal(len(users))
+    frame = pl.DataFrame(
+        {
+            "user_id": [f"u{user:03}" for user in users],
+            "item_id": [f"i{item:03}" for item in items],
+            "timestamp": np.tile(np.arange(N_EVENTS), N_USERS),
+            "weight": np.where(agree > 0, 5.0, 2.0).astype(np.float32),
+        }
+    )
+    ids = [f"i{item:03}" for item in range(N_ITEMS)]
+    genres = [["a"] if item % 2 else ["a", "b"] for item in range(N_ITEMS)]
+    things = pl.DataFrame({"item_id": ids, "title": ids, "text": ids, "genres": genres, "url": ids})
+    vectors = Vectors([f"u{user:03}" for user in range(N_USERS)], tastes.astype(np.float32))
+    return Interactions(frame, "time"), Items(things), vectors, Vectors(ids, natures.astype(np.float32))
+
+
+def split_of(interactions: Interactions, train_share: float = 0.7) -> Split:
+    return make_split(interactions, SplitConfig(train_share=train_share), "held")
+
+
+@pytest.fixture(scope="module")
+def data() -> CtrData:
+    interactions, items, profiles, texts = tables()
+    return make_data(split_of(interactions), interactions, items, profiles, texts, profiles, 4.0)
+
+
+@pytest.mark.parametrize("model", ["deepfm", "dcn_v2"])
+def test_knowledge_of_the_right_user_helps_and_that_of_another_does_not(model: str, data: CtrData) -> None:
+    auc = {arm: fit(model, arm, 0, data, CONFIG).auc for arm in ("base", "kar", "kar_shuffled")}  # type: ignore[arg-type]
+    assert auc["kar"] > auc["base"] + 0.1
+    assert auc["kar_shuffled"] < auc["base"] + 0.03
+
+
+def test_a_lesson_is_learnt_and_is_no_part_of_what_predicts(data: CtrData) -> None:
+    base, taught = (fit("deepfm", arm, 0, data, CONFIG) for arm in ("base", "taught"))  # type: ignore[arg-type]
+    assert base.n_parameters == taught.n_parameters
+    assert base.auc != taught.auc
+    torch.manual_seed(0)
+    model = load_plugin("offline.ctr", "deepfm").Model(CONFIG, Fields(data, CONFIG.embedding_dim, None))
+    lesson = Lesson(data, CONFIG)
+    optimizer = torch.optim.Adam([*model.parameters(), *lesson.parameters()], lr=1e-2)
+    users_B, items_B = torch.from_numpy(data.train.users[:256]), torch.from_numpy(data.train.items[:256])
+    said = []
+    for _ in range(60):
+        loss = lesson(torch.zeros(()), model(users_B, items_B)[1], users_B)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        said.append(loss.item())
+    assert said[-1] < 0.6 * said[0]
+
+
+def test_a_training_is_the_same_again(data: CtrData) -> None:
+    config = CONFIG.model_copy(update={"epochs": 2})
+    assert fit("dcn_v2", "kar", 3, data, config) == fit("dcn_v2", "kar", 3, data, config)
+
+
+def test_rows_are_divided_in_each_users_time_and_train_is_the_splits(data: CtrData) -> None:
+    interactions, *_ = tables()
+    # 7 of 8 events stand before the last; of 6 (before the validation one) 70 % train: 5, then 1 and 2
+    assert [len(data.train), len(data.validation), len(data.test)] == [5 * N_USERS, N_USERS, 2 * N_USERS]
+    assert len(data.train) == len(split_of(interactions).train.values)
+    first = interactions.frame.filter(pl.col("user_id") == "u000")
+    of_first = [rows.items[rows.users == 1] for rows in (data.train, data.validation, data.test)]
+    assert [f"i{item - 1:03}" for item in np.concatenate(of_first)] == first["item_id"].to_list()
+    labels = np.concatenate([rows.labels[rows.users == 1] for rows in (data.train, data.validation, data.test)])
+    assert labels.tolist() == (first["weight"] >= 4).cast(pl.Float32).to_list()
+
+
+def test_an_item_that_train_never_saw_is_unknown_and_attributes_are_shared_values(data: CtrData) -> None:
+    seen = set(data.train.items.tolist())
+    assert {row for row in range(1, N_ITEMS + 1) if data.fields_IL[0][row, 0]} == seen
+    assert len(data.fields_IL) == 2  # the url says no more than the item
+    assert data.fields_IL[1].shape == (N_ITEMS + 1, 2)
+    assert data.fields_IL[1][0].tolist() == [0, 0]
+
+
+def test_who_is_not_known_feeds_nothing() -> None:
+    interactions, items, profiles, texts = tables()
+    some = Vectors(profiles.ids[1:], profiles.vectors[1:])
+    data = make_data(split_of(interactions), interactions, items, some, texts, some, 4.0)
+    fed = HybridExperts(data, 4, 1, 1)(torch.tensor([1, 2]), torch.tensor([0, 5]))
+    assert [bool(row.any()) for vectors in fed for row in vectors] == [False, True, False, True]
+    own = torch.tensor(0.7)
+    assert Lesson(data, CONFIG)(own, torch.zeros(1, 16), torch.tensor([1])) == own
+
+
+def test_shuffled_knowledge_is_everyones_but_ones_own(data: CtrData) -> None:
+    other = data.shuffled(0)
+    assert sorted(map(tuple, other.users.vectors.tolist())) == sorted(map(tuple, data.users.vectors.tolist()))
+    assert (other.users.vectors != data.users.vectors).any(1)[1:].mean() > 0.9
+
+
+def test_what_cannot_be_ranked_is_refused() -> None:
+    interactions, items, profiles, texts = tables()
+    split = split_of(interactions)
+    with pytest.raises(DataError, match="positive_from"):
+        make_data(split, interactions, items, profiles, texts, profiles, 1.0)
+    unknown = Interactions(interactions.frame.with_columns(weight=pl.lit(None, dtype=pl.Float32)), "time")
+    with pytest.raises(DataError, match="column of ratings"):
+        make_data(split, unknown, items, profiles, texts, profiles, 4.0)
+    narrow = Vectors(texts.ids, texts.vectors[:, :3])
+    with pytest.raises(TeacherError, match="one \\[encoder\\]"):
+        make_data(split, interactions, items, profiles, narrow, profiles, 4.0)
+
+
+def test_a_file_is_compared_end_to_end_and_not_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interactions, items, *_ = tables()
+    interactions.frame.head(160).write_parquet(tmp_path / "ratings.parquet")
+    items.frame.drop("url", "text").write_parquet(tmp_path / "items.parquet")
+    small = tmp_path / "small.toml"
+    small.write_text(
+        'extends = "llmkt_ml1m_simplex"\n[data]\nsource = "table"\nmin_weight = 0.0\n[data.options]\n'
+        'interactions = "ratings.parquet"\nitems = "items.parquet"\nuser_id = "user_id"\nitem_id = "item_id"\n'
+        'timestamp = "timestamp"\ntime_unit = "s"\nweight = "weight"\n'
+        '[profiles]\nbackend = "template"\n[encoder]\nmodel = "packaged-minilm"\nmax_tokens = 16\n'
+        'long_texts = "truncate"\n[reducer]\nmethod = "pca"\nn_components = 4\n'
+        '[ctr]\nmodels = ["deepfm"]\narms = ["base", "kar"]\nepochs = 1\nseeds = [0, 1]\n',
+        encoding="utf-8",
+    )
+    recipe, config = read_file(str(small), {})
+    url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(url)
+    engine = open_database(url)
+    outcomes = compare(recipe, config, tmp_path, engine, Silent(), tmp_path / "runs")
+    assert [(one.model, one.arm, one.seed) for one in outcomes] == [
+        ("deepfm", arm, seed) for arm in ("base", "kar") for seed in (0, 1)
+    ]
+    monkeypatch.setattr("offline.ctr.run.fit", None)  # a finished comparison is read, not made again
+    assert compare(recipe, config, tmp_path, engine, Silent(), tmp_path / "runs") == outcomes
+    engine.dispose()
+
+
+def test_the_table_has_a_line_an_arm_beside_its_base() -> None:
+    made = [
+        Outcome("deepfm", arm, seed, 1, 0.6, auc, 0.5, 10)
+        for arm, aucs in (("base", (0.5, 0.6)), ("kar", (0.7, 0.6)))
+        for seed, auc in enumerate(aucs)
+    ]
+    rows = means(made)  # type: ignore[arg-type]
+    assert [row.auc for row in rows] == pytest.approx([0.55, 0.65])
+    table = table_of(rows, 2)
+    assert list(table.columns[3].cells) == ["+0.0000", "+0.1000"]
+
+
+def test_the_shipped_comparison_is_read_and_a_plain_recipe_is_refused() -> None:
+    recipe, config = read_file("ml1m", {"ctr.epochs": 2})
+    assert (recipe.data.min_weight, recipe.split.train_share, config.epochs) == (0.0, 0.7, 2)
+    with pytest.raises(RecipeError, match="no objective"):
+        read_file("ml1m_sasrec_plain", {})
