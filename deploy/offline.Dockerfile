@@ -21,7 +21,7 @@ FROM python:3.11-slim
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \
   && useradd --create-home --uid 10001 retort \
-  && install -d -o retort -g retort /var/lib/retort /var/lib/retort/bundles /data /runs
+  && install -d -o retort -g retort /var/lib/retort /var/lib/retort/bundles /data /runs /beat
 COPY --from=build /venv /venv
 # Apart from the libraries, so that a change of code copies a megabyte and not a gigabyte.
 COPY --from=build /code /code

@@ -36,6 +36,13 @@ def test_the_first_start_ends_with_the_student_answering(stack: Stack) -> None:
     assert len(_ids(stack.recommend(USER))) == 10
 
 
+@pytest.mark.parametrize("service", ["api", "worker-cpu", "drain", "beat", "nginx", "prometheus"])
+def test_nobody_had_to_be_started_twice(stack: Stack, service: str) -> None:
+    assert stack.containers(service)
+    for container in stack.containers(service):
+        assert stack.docker("inspect", "-f", "{{.RestartCount}}", container).strip() == "0", stack.logs()[-3000:]
+
+
 def test_the_serving_image_is_light_and_its_container_shut(stack: Stack) -> None:
     layers = [json.loads(stack.docker("inspect", name))[0] for name in ("retort-serving", "python:3.11-slim")]
     assert layers[0]["Size"] - layers[1]["Size"] < _SERVING_LIMIT
