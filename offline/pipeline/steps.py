@@ -71,9 +71,7 @@ def _teach(
         written = ("offline.profiles",)
         steps += [
             Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu-llm", resumes=True),
-            Step(
-                "vectors", teach.vectors_step, ("profiles",), encoder, ENCODING_CODE, queue="gpu-train", resumes=True
-            ),
+            Step("vectors", teach.vectors_step, ("profiles",), encoder, ENCODING_CODE, queue="gpu-train", resumes=True),
             Step("teacher", teach.teacher_step, ("vectors",), reducer, ("offline.profiles.reducer",)),
         ]
     return [*steps, *_items(recipe, data_dir)]
