@@ -4,22 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offline.commands._opening import open_tables
+from offline.commands.jobs import worker_redis
 from offline.experiments.bench import PLAN_FILE, here, kept_bench, processes, run_bench
 from offline.experiments.plan import Plan, read_plan
 from offline.experiments.report import write_page, write_report
 from offline.experiments.results import find_results
+from offline.experiments.submitted import AT_ONCE, by_workers
 from offline.experiments.work import EXPERIMENTS, Bench
+from offline.tasks import make_app
 from offline.terminal import TerminalProgress
 from shared.settings import Settings
 
 
-def run_experiment(plan: Plan, data: Path | None, out: Path, workers: int, only: str | None, *, again: bool) -> Path:
-    """Do what the plan declares; the folder with the records."""
-    bench = Bench.open(plan, data.absolute() if data else None, out)
+def run_experiment(
+    plan: Plan, data: Path | None, out: Path, workers: int | None, only: str | None, *, again: bool
+) -> Path:
+    """Do what the plan declares; the folder with the records. workers: processes here, None for Celery's."""
+    bench = Bench.open(plan, data.absolute() if data else None, out.absolute())
     arms = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     open_tables(Settings())  # once, before several processes would do it
     with TerminalProgress() as progress:
-        if workers == 1:
+        if workers is None:
+            with by_workers(make_app(worker_redis()), again=again) as submit:
+                run_bench(bench, progress, submit, AT_ONCE, arms, again=again)
+        elif workers == 1:
             run_bench(bench, progress, here(progress), 1, arms, again=again)
         else:
             with processes(workers) as submit:

@@ -24,11 +24,16 @@ _LOOK_EVERY_S = 1.0
 
 def submit_recipe(reference: str, data: Path | None, out: Path, overrides: list[str]) -> str:
     """Write a run down and send for its first step; the run's id."""
+    return submit_to(open_tables(Settings()), worker_redis(), reference, data, out, overrides)
+
+
+def worker_redis() -> str:
+    """The Redis that workers listen to: the given one, or that of a worker on this machine."""
     settings = Settings()
     redis_url = settings.redis_url or running_redis(settings.retort_home)
     if redis_url is None:
         raise StoreError("no worker can be reached: set REDIS_URL, or start `retort worker` first and submit then.")
-    return submit_to(open_tables(settings), redis_url, reference, data, out, overrides)
+    return redis_url
 
 
 def submit_to(

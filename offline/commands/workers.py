@@ -15,6 +15,7 @@ from offline import status
 from offline.commands._opening import context_of, open_tables
 from offline.commands.events import drain_once
 from offline.embedded import redis_service
+from offline.experiments.submitted import register_units
 from offline.pipeline import bundle_of, open_line
 from offline.recipe import parse_recipe
 from offline.refresh.asked import prepare_asked
@@ -45,6 +46,7 @@ def work(queues: list[str], poll_s: float = POLL_S) -> None:
             wake = None
         register_refreshes(app, wake, start_by_beat)
         register_steps(app, engine, settings, turn)
+        register_units(app, turn)
         register_drain(app, lambda: drain_once(settings.histories_url or service.url, engine))
         run_worker(app, queues, log_level=settings.log_level)
 

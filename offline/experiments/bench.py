@@ -216,8 +216,12 @@ def _in_process(bench: Bench, unit: Unit, progress: Progress) -> Record:
     from offline.commands._opening import open_tables
     from shared.settings import Settings
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return do_unit(bench, unit, open_tables(Settings()), progress)
+    try:
+        return do_unit(bench, unit, open_tables(Settings()), progress)
+    finally:
+        torch.set_num_threads(threads)  # a Celery worker has other work too
 
 
 @dataclass(frozen=True)

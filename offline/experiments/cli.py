@@ -60,6 +60,7 @@ def run(
     out: _Out = Path("runs"),
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine, one thread each")] = 1,
     only: Annotated[str | None, typer.Option(help="these arms alone, separated by commas")] = None,
+    submit: Annotated[bool, typer.Option("--submit", help="by Celery: `retort worker --queues gpu-train`")] = False,
     again: Annotated[bool, typer.Option("--again", help="do anew what is done already")] = False,
     overrides: _Set = None,
     name: Annotated[str | None, typer.Option(help="what it is called; needed with --set")] = None,
@@ -68,7 +69,8 @@ def run(
     from offline.commands.experiment import run_experiment
     from offline.experiments.plan import read_plan
 
-    typer.echo(run_experiment(read_plan(file, overrides or [], name), data, out, workers, only, again=again))
+    plan = read_plan(file, overrides or [], name)
+    typer.echo(run_experiment(plan, data, out, None if submit else workers, only, again=again))
 
 
 @app.command()
