@@ -27,8 +27,8 @@ demo: $(STAMP)     ## the whole line on made-up data; EXIT=1 ends after the answ
 test: $(STAMP)     ## the default suite
 	$(BIN)/pytest -n auto --dist loadfile
 
-test-long: $(STAMP)  ## the long tests
-	$(BIN)/pytest -m long
+test-long: $(STAMP)  ## the long tests, but for the containers' (make compose-test)
+	$(BIN)/pytest -m long --ignore tests/compose
 
 bench-serve: $(STAMP)  ## this server beside a plain endpoint, one core each; ARGS=--quick for a minute's worth
 	$(BIN)/python -m benchmarks.serve $(ARGS)

@@ -24,6 +24,8 @@ def broker(tmp_path: Path) -> Iterator[HurtableRedis]:
     server.kill()
 
 
+# Two programs start, and each waits for the broker by Celery's own steps of 2, 4, 6 s: half a minute on a busy machine.
+@pytest.mark.long
 def test_beat_and_worker_drain_on_schedule_and_outlive_the_broker(
     broker: HurtableRedis, redis_url: str, tmp_path: Path
 ) -> None:

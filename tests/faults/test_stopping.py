@@ -41,7 +41,7 @@ def test_a_stop_under_load_answers_what_was_accepted(bundles: list[Path], tmp_pa
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_that_leaves_says_so_and_loses_no_request(bundles: list[Path], tmp_path: Path, workers: int) -> None:
     ready: list[int] = []
-    with serving_process(tmp_path, retort_bundle=bundles[0], retort_workers=workers, retort_leave_s=1.5) as server:
+    with serving_process(tmp_path, retort_bundle=bundles[0], retort_workers=workers, retort_leave_s=4) as server:
         server.ready()
 
         def stays(response: httpx.Response) -> bool:
@@ -51,7 +51,7 @@ def test_a_server_that_leaves_says_so_and_loses_no_request(bundles: list[Path], 
         with Load(server.url, REQUEST, callers=6, go_on=stays) as load:
             soon(lambda: len(load.answers) > 50)
             server.process.send_signal(signal.SIGTERM)
-            soon(lambda: _seen(ready, server.url) == 503, within_s=1.2)
+            soon(lambda: _seen(ready, server.url) == 503, within_s=3.5)
             late = httpx.post(f"{server.url}/recommend", json=REQUEST)
             soon(lambda: not any(thread.is_alive() for thread in load._threads))
         server.process.wait(20)
