@@ -6,6 +6,7 @@ from pathlib import Path
 from offline.commands._opening import open_tables
 from offline.commands.jobs import worker_redis
 from offline.experiments.bench import PLAN_FILE, here, kept_bench, processes, run_bench
+from offline.experiments.mlflow_log import MlflowSettings, logged_to
 from offline.experiments.plan import Plan, read_plan
 from offline.experiments.report import write_page, write_report
 from offline.experiments.results import find_results
@@ -23,15 +24,16 @@ def run_experiment(
     bench = Bench.open(plan, data.absolute() if data else None, out.absolute())
     arms = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     open_tables(Settings())  # once, before several processes would do it
+    log = logged_to(MlflowSettings().mlflow_tracking_uri, plan.name)
     with TerminalProgress() as progress:
         if workers is None:
             with by_workers(make_app(worker_redis()), again=again) as submit:
-                run_bench(bench, progress, submit, AT_ONCE, arms, again=again)
+                run_bench(bench, progress, submit, AT_ONCE, arms, again=again, log=log)
         elif workers == 1:
-            run_bench(bench, progress, here(progress), 1, arms, again=again)
+            run_bench(bench, progress, here(progress), 1, arms, again=again, log=log)
         else:
             with processes(workers) as submit:
-                run_bench(bench, progress, submit, workers, arms, again=again)
+                run_bench(bench, progress, submit, workers, arms, again=again, log=log)
     return bench.folder
 
 

@@ -95,9 +95,19 @@ class Todo:
 
 
 def run_bench(
-    bench: Bench, progress: Progress, submit: Submit, at_once: int, only: Iterable[str] | None, *, again: bool = False
+    bench: Bench,
+    progress: Progress,
+    submit: Submit,
+    at_once: int,
+    only: Iterable[str] | None,
+    *,
+    again: bool = False,
+    log: Callable[[Unit, Record], None] = lambda unit, record: None,
 ) -> Todo:
-    """Do all units; a unit that fails does not stop the others. RetortError at the end names those that failed."""
+    """Do all units; a unit that fails does not stop the others. RetortError at the end names those that failed.
+
+    log: told of each unit that is done now.
+    """
     chosen = None if only is None else _known(bench, only)
     bench.folder.mkdir(parents=True, exist_ok=True)
     keep_plan(bench)
@@ -111,7 +121,9 @@ def run_bench(
             working[submit(bench, unit)] = unit
         finished, _ = wait(working, return_when=FIRST_COMPLETED)
         for future in finished:
-            _take(todo, working.pop(future), future, progress)
+            unit = working.pop(future)
+            if (record := _take(todo, unit, future, progress)) is not None:
+                log(unit, record)
             n_known = len(todo.records) + len(todo.failed)
             progress.update("experiment", n_known, n_known + len(todo.ready) + len(working) or None)
     if todo.failed:
@@ -120,7 +132,8 @@ def run_bench(
     return todo
 
 
-def _take(todo: Todo, unit: Unit, future: "Future[Record]", progress: Progress) -> None:
+def _take(todo: Todo, unit: Unit, future: "Future[Record]", progress: Progress) -> Record | None:
+    """The record of a unit that was done; None for one that failed."""
     try:
         record = future.result()
     except BrokenProcessPool:
@@ -131,11 +144,12 @@ def _take(todo: Todo, unit: Unit, future: "Future[Record]", progress: Progress) 
     except Exception as error:  # noqa: BLE001 - the other arms go on; all failures are told at the end
         todo.failed[unit] = str(error) if isinstance(error, RetortError) else repr(error)
         progress.say(f"{unit.name} failed: {todo.failed[unit]}")
-        return
+        return None
     test = record.get("test", {}).get("ndcg@10")
     shown = f"NDCG@10 {test:.4f}" if test is not None else f"validation {record.get('validation_ndcg', 0.0):.4f}"
     progress.say(f"{unit.name}: {shown}, {record['seconds']:.0f} s")
     todo.done(unit, record)
+    return record
 
 
 def _known(bench: Bench, only: Iterable[str]) -> frozenset[str]:
