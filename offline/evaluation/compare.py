@@ -77,7 +77,8 @@ def compare(
         difference=mean_b - mean_a,
         low=float(low),
         high=float(high),
-        p=float(max(2 * wrong_side, 1 / resamples)),
+        # resamples without any difference lie on both sides
+        p=float(min(1.0, max(2 * wrong_side, 1 / resamples))),
     )
 
 
