@@ -81,7 +81,8 @@ def _verdict_list(found: Found, differences: Differences) -> str:
 
 def _head(found: Found) -> str:
     plan, first = found.bench.plan, found.rows[0].records[0]
-    commits = sorted({str(record["commit"])[:16] for row in found.rows for record in row.records})
+    states = {str(record["commit"]) for row in found.rows for record in row.records}
+    commits = sorted({state[:16] for state in states})
     seen = "hidden" if plan.recipe(plan.config.baseline, plan.students[0], {}).evaluation.hide_seen else "shown"
     search = len(plan.trials(plan.config.baseline))
     lines = [
@@ -90,8 +91,10 @@ def _head(found: Found) -> str:
         f"{search} setting(s) an arm, chosen by validation NDCG@10 with the first seed; test scored once a run, on the "
         f'exported graph. Baseline: "{plan.config.baseline}" with the same student.',
     ]
-    if len(commits) > 1 or any("+changes" in str(r["commit"]) for row in found.rows for r in row.records):
-        lines.append("**The runs were made by more than one state of the code.**")
+    if len(commits) > 1:
+        lines.append("**The runs were made by more than one commit.**")
+    if any("+changes" in state for state in states):
+        lines.append("**Some runs were made by code with changes that no commit holds.**")
     if found.missing:
         lines.append(f"Not run yet: {'; '.join(found.missing)}.")
     wanted = len(plan.config.seeds)
