@@ -22,7 +22,10 @@ Judge = Callable[[int, Prompt, str], Judgement]
 
 
 class Outcome(NamedTuple):
-    """How a conversation ended: a text, or the reason why there is none. grounding: of the last text."""
+    """How a conversation ended: a text, or the reason why there is none. grounding: of the last text.
+
+    unanswered: the server never answered, which says nothing about the user.
+    """
 
     job: int
     text: str | None
@@ -30,6 +33,7 @@ class Outcome(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     grounding: float | None = None
+    unanswered: bool = False
 
 
 @dataclass
@@ -56,10 +60,12 @@ class _Job:
         except ProfileError as error:
             self.end(None, str(error))
 
-    def end(self, text: str | None, error: str | None) -> None:
+    def end(self, text: str | None, error: str | None, *, unanswered: bool = False) -> None:
         """Final; later replies to this job's prompts are counted, and otherwise ignored."""
         grounding = None if text is None else self.grounding
-        self.outcome = Outcome(self.place, text, error, self.prompt_tokens, self.completion_tokens, grounding)
+        self.outcome = Outcome(
+            self.place, text, error, self.prompt_tokens, self.completion_tokens, grounding, unanswered
+        )
         self.steps.close()
 
     def take(self, slot: int, reply: Reply, judge: Judge, attempts: int) -> None:
@@ -76,7 +82,7 @@ class _Job:
             if all(one is not None for one in self.texts):
                 self.advance()
         elif reply.final or prompt.attempt + 1 >= attempts:
-            self.end(None, problem)
+            self.end(None, problem, unanswered=reply.unanswered)
         else:
             self.prompts[slot] = _again(prompt)
 

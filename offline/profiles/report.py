@@ -12,7 +12,7 @@ _ENOUGH_TO_JUDGE = 20  # conversations after which a share of failures means som
 @dataclass
 class ProfilesReport:
     """Counts of one run. written, reused and failed count profiles: users times aspects; chosen: users who
-    decided for themselves.
+    decided for themselves; unanswered: problems that are the server's, not the user's.
 
     questions: what the texts of the next step are stored under; sources: hash of an imported file, by which its texts
     are found in place of the history's hash.
@@ -33,6 +33,7 @@ class ProfilesReport:
     completion_tokens: int = 0
     seconds: float = 0.0
     problems: Counter[str] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
 
     @property
     def model(self) -> str:
@@ -58,11 +59,23 @@ class ProfilesReport:
         if (share := self.failed / (answered + self.reused)) <= max_failed:
             return
         problem, count = self.problems.most_common(1)[0]
+        if 2 * self.unanswered.total() > self.failed:
+            self.stop_if_unanswered()
         raise ProfileError(
-            f"the model {self.model} gave no usable profile in {self.failed} of {answered + self.reused} cases "
-            f"({share:.0%}; most often, {count} times: {problem}); try another model or prompt, or change "
-            "[profiles.checks] or max_failed."
+            f"the model {self.model or self.backend} gave no usable profile in {self.failed} of "
+            f"{answered + self.reused} cases ({share:.0%}; most often, {count} times: {problem}); "
+            "try another model or prompt, or change [profiles.checks] or max_failed."
         )
+
+    def stop_if_unanswered(self) -> None:
+        """Raises ProfileError where the model's server left anybody without an answer; asking later may help."""
+        if self.unanswered:
+            problem, _ = self.unanswered.most_common(1)[0]
+            raise ProfileError(
+                f"the server of {self.model or self.backend} did not answer for {self.unanswered.total()} profiles "
+                f"({problem}); see that it runs and that OPENAI_BASE_URL is its address, then try again: "
+                "what was answered is kept."
+            )
 
     def line(self) -> str:
         """One line for a person."""

@@ -123,13 +123,15 @@ class Writing:
     def _keep(self, question: Question, missing: Sequence[Wanted], outcomes: Sequence[Outcome]) -> None:
         self.waiting.update(missing[outcome.job].user_id for outcome in outcomes if outcome.error == WAITING)
         outcomes = [outcome for outcome in outcomes if outcome.error != WAITING]
-        self.store.save([self._record(question, missing[outcome.job], outcome) for outcome in outcomes])
+        # a server that was away says nothing about a user: stored as a failure, nobody would ask again
+        answered = [outcome for outcome in outcomes if not outcome.unanswered]
+        self.store.save([self._record(question, missing[outcome.job], outcome) for outcome in answered])
         for outcome in outcomes:
             self.report.spent(outcome.prompt_tokens, outcome.completion_tokens)
             if outcome.error is None:
                 self.report.written += 1
             else:
-                self._count_failure(outcome.error)
+                self._count_failure(outcome.error, unanswered=outcome.unanswered)
         if outcomes:
             self.progress.update("profiles", self.report.users, self.total)
             self.report.stop_if_hopeless(self.config.max_failed, final=False)
@@ -150,7 +152,10 @@ class Writing:
             grounding=outcome.grounding,
         )
 
-    def _count_failure(self, problem: str) -> None:
+    def _count_failure(self, problem: str, *, unanswered: bool = False) -> None:
         self.report.failed += 1
         # the bracket names what differs from user to user; reasons are counted without it
-        self.report.problems[problem.split(" (")[0]] += 1
+        short = problem.split(" (")[0]
+        self.report.problems[short] += 1
+        if unanswered:
+            self.report.unanswered[short] += 1

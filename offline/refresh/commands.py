@@ -202,13 +202,24 @@ def resume(reference: str, budget_tokens: int | None, budget_usd: float | None) 
 
 def retry(reference: str) -> str:
     """One sentence."""
-    return f"{jobs.retry_job(open_tables(Settings()), reference)} chunks are tried again"
+    n_chunks = jobs.retry_job(open_tables(Settings()), reference)
+    if not n_chunks:
+        return f"nothing to try again: refresh {reference[:8]} has no dead letter and no user without a profile"
+    return f"{n_chunks} chunk{'s are' if n_chunks > 1 else ' is'} tried again by the next worker that looks"
 
 
 def show_dead(reference: str) -> None:
-    """A row for each dead chunk."""
+    """A row for each dead chunk, or a sentence where there is none."""
+    letters = jobs.dead_letters(open_tables(Settings()), reference)
+    if not letters:
+        Console().print(f"refresh {reference[:8]} has no dead letters", markup=False, highlight=False)
+        return
     table = Table("chunk", "attempts", "users", "reason")
-    for letter in jobs.dead_letters(open_tables(Settings()), reference):
-        first = ", ".join(letter.user_ids[:3])
-        table.add_row(str(letter.position), str(letter.attempts), f"{len(letter.user_ids)} ({first}, …)", letter.error)
+    for letter in letters:
+        table.add_row(str(letter.position), str(letter.attempts), _some(letter.user_ids), letter.error)
     Console().print(table)
+
+
+def _some(user_ids: tuple[str, ...]) -> str:
+    more = ", …" if len(user_ids) > 3 else ""
+    return f"{len(user_ids)} ({', '.join(user_ids[:3])}{more})"

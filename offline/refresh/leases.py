@@ -164,7 +164,11 @@ def close_if_done(session: Session, job_id: str) -> None:
         return
     job.status, job.ended_at = (FAILED if dead else DONE), now()
     if dead:
-        job.error = f"{dead} of {job.n_chunks} chunks are dead letters; `retort refresh dead {job_id[:8]}` says why"
+        first = sa.select(RefreshChunk.error).filter_by(job_id=job_id, status=FAILED).order_by(RefreshChunk.position)
+        job.error = (
+            f"{dead} of {job.n_chunks} chunks are dead letters (`retort refresh dead {job_id[:8]}` shows them, "
+            f"`retort refresh retry {job_id[:8]}` tries them again); the first: {session.scalar(first.limit(1))}"
+        )
 
 
 def _counts(lease: Lease, report: ProfilesReport, cost_usd: float) -> dict[str, object]:

@@ -133,6 +133,7 @@ class RefreshWorker:
         try:
             spec = patiently(lambda: read_spec(self._engine, lease.job_id), self._patience_s)
             backend = self._backend(spec.profiles)
+            report.backend = backend.model
         except BaseException:
             # no fault of the chunk: another worker may be able to
             self._settle(lambda: release_chunk(self._engine, lease, report, 0.0))
@@ -168,6 +169,7 @@ class RefreshWorker:
             spec.profiles, store, backend, place.catalogue, place.grounder, report, self._progress, kept=heart.kept
         )
         writing.write_chunk([wish.history for wish in wishes], priors)
+        report.stop_if_unanswered()
 
     def _settle(self, act: Callable[[], None]) -> bool:
         """Write how a chunk ended; a lease that is lost by now is the other worker's affair."""

@@ -37,13 +37,17 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Reply:
-    """A model's answer; `error` says in one clause why there is no usable text, `final` that asking again is no use."""
+    """A model's answer; `error` says in one clause why there is no usable text, `final` that asking again is no use.
+
+    unanswered: the server is at fault, not the prompt; nothing was learned about it, and later it may be answered.
+    """
 
     text: str
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str | None = None
     final: bool = False
+    unanswered: bool = False
 
 
 # The error of a reply that has not been written yet: its conversation is neither done nor failed.

@@ -122,7 +122,8 @@ class OpenAiBackend:
                     reason = str(unanswered)
                     if attempt < self._config.retries:
                         await asyncio.sleep(self._wait_s(attempt, unanswered.retry_after_s))
-            return at, Reply("", error=f"{reason} (after {self._config.retries + 1} attempts)", final=True)
+            told = f"{reason} (after {self._config.retries + 1} attempts)"
+            return at, Reply("", error=told, final=True, unanswered=True)
 
     def _wait_s(self, attempt: int, asked_s: float | None) -> float:
         """What the server asks for, never less; jitter keeps the requests from coming back all at once."""
