@@ -19,6 +19,7 @@ from offline.embedded import running_redis
 from offline.recipe import load_recipe
 from offline.refresh import jobs
 from offline.refresh.asked import prepare_asked
+from offline.refresh.leases import next_try_s
 from offline.refresh.messages import schedule_starts, send_look
 from offline.refresh.start import start_refresh
 from offline.refresh.words import Words, refresh_of
@@ -31,6 +32,7 @@ from shared.settings import LanguageModelSettings, Settings
 
 _logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 1.0
+_A_MOMENT_S = 0.05  # a chunk that another worker is just taking is not asked for without a pause
 Budget = tuple[int | None, float | None]
 
 
@@ -72,12 +74,20 @@ def work_here(poll_s: float, *, until_done: bool) -> None:
     with RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine)) as worker:
         if until_done:
             with _stopped_by_signals(worker):
-                n_chunks = worker.work_on()
+                n_chunks = _until_done(engine, worker)
             Console(stderr=True).print(f"{n_chunks} chunks done", highlight=False)
         else:
             wake = threading.Event()
             with _stopped_by_signals(worker, wake):
                 worker.work_forever(wake, poll_s)
+
+
+def _until_done(engine: Engine, worker: RefreshWorker) -> int:
+    """Work until nothing is left, waiting for chunks that are tried again after a pause; how many were done."""
+    n_chunks = worker.work_on()
+    while (wait_s := next_try_s(engine)) is not None and not worker.stopping.wait(wait_s + _A_MOMENT_S):
+        n_chunks += worker.work_on()
+    return n_chunks
 
 
 @contextmanager

@@ -75,6 +75,20 @@ def lease_chunk(engine: Engine, owner: str, rules: LeaseRules, job_id: str | Non
             return _take(session, row, owner, at)
 
 
+def next_try_s(engine: Engine) -> float | None:
+    """Seconds until a chunk that waits after a failed attempt may be taken again; None where none waits."""
+    with transaction(engine) as session:
+        query = (
+            sa.select(RefreshChunk.not_before)
+            .join(RefreshJob, RefreshJob.id == RefreshChunk.job_id)
+            .where(RefreshJob.status.in_(ALIVE), RefreshChunk.status == PENDING, RefreshChunk.not_before.is_not(None))
+            .order_by(RefreshChunk.not_before)
+            .limit(1)
+        )
+        due = session.scalars(query).first()
+        return None if due is None else max(0.0, (due - moment(session)).total_seconds())
+
+
 def _takeable(at: datetime, rules: LeaseRules, job_id: str | None) -> sa.Select[RefreshChunk]:
     waiting = sa.and_(
         RefreshChunk.status == PENDING, sa.or_(RefreshChunk.not_before.is_(None), RefreshChunk.not_before <= at)

@@ -131,7 +131,10 @@ def _storage_lines(storage: Storage) -> list[str]:
 
 def _assumptions(events: float, a_day: float, tokens: TokenModel, prices: Prices, measured: Measured) -> list[str]:
     length = "stored profiles" if measured.answer_tokens else "half of max_output_tokens, or as given"
-    rates = "not known: give --prompt-rate and --answer-rate, or run a refresh first"
+    rates = (
+        "not known: give --prompt-rate and --answer-rate, or refresh some users first with a backend that counts "
+        "tokens (openai or vllm; template reads none)"
+    )
     if prices.prompt_tokens_per_s and prices.answer_tokens_per_s:
         rates = f"{prices.prompt_tokens_per_s:,.0f} tokens/s read, {prices.answer_tokens_per_s:,.0f} written, of a GPU"
     return [

@@ -10,8 +10,9 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from offline.profiles.config import ProfilesConfig
-from offline.refresh.commands import retry, show_dead, show_status
+from offline.refresh.commands import _until_done, retry, show_dead, show_status
 from offline.refresh.jobs import create_job, dead_letters
+from offline.refresh.leases import LeaseRules, next_try_s
 from offline.refresh.work import RefreshWorker
 from shared.db.migrate import upgrade
 from shared.db.session import open_database
@@ -91,6 +92,18 @@ def test_one_silence_is_asked_again_and_answers_are_kept(engine: Engine, tmp_pat
             someone.work_on()
     status = read_job(engine, job_id)
     assert (status.status, status.failed, status.written + status.reused) == ("done", 0, 4)
+
+
+def test_a_worker_until_done_waits_for_the_next_attempt(engine: Engine, tmp_path: Path) -> None:
+    job_id = served_job(engine, tmp_path, 2, 2)
+    settings = LanguageModelSettings(openai_base_url=nowhere(), openai_api_key=SecretStr("key"))
+    with RefreshWorker(engine, settings, LeaseRules(beat_s=0.05, backoff_s=0.2)) as someone:
+        assert someone.work_on() == 0
+        assert read_job(engine, job_id).status in ("pending", "running")
+        assert next_try_s(engine) is not None
+        assert _until_done(engine, someone) == 0
+    assert read_job(engine, job_id).status == "failed"
+    assert next_try_s(engine) is None
 
 
 def test_nothing_to_retry_and_nothing_dead_is_said(

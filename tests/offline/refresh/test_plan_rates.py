@@ -1,0 +1,48 @@
+"""Rates of `retort plan` come from a calibration with a model that counts tokens, and from nothing else."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from offline.profiles.config import ProfilesConfig
+from offline.refresh.jobs import create_job
+from offline.refresh.planning_commands import measure
+from offline.refresh.work import RefreshWorker
+from shared.db.migrate import upgrade
+from shared.db.session import open_database
+from shared.settings import LanguageModelSettings
+from tests.offline.profiles._server import Answer, completion, serving
+from tests.offline.refresh._factory import QUICK, job, snapshot
+
+
+def answer(_number: int, _body: dict[str, Any]) -> Answer:
+    time.sleep(0.01)
+    return completion()
+
+
+def test_a_model_that_counts_tokens_gives_rates_and_the_template_none(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/retort.db"
+    upgrade(url)
+    engine = open_database(url)
+    job(engine, tmp_path / "template", 4, 4)
+    with RefreshWorker(engine, LanguageModelSettings(openai_base_url=None, openai_api_key=None), QUICK) as someone:
+        assert someone.work_on() == 1
+    before = measure(engine)
+    assert (before.prompt_tokens_per_s, before.answer_tokens_per_s) == (None, None)
+
+    config = ProfilesConfig(backend="openai", domain="movies", chunk_users=3, options={"model": "fake-model"})
+    create_job(engine, "calibration", config, snapshot(tmp_path / "served", 6, 3))
+    with serving(answer) as fake:
+        settings = LanguageModelSettings(openai_base_url=fake.url, openai_api_key=SecretStr("key"))
+        with RefreshWorker(engine, settings, QUICK) as someone:
+            assert someone.work_on() == 2
+    after = measure(engine)
+    engine.dispose()
+    assert after.answer_tokens == pytest.approx(7.0)
+    assert after.prompt_tokens_per_s
+    assert after.answer_tokens_per_s
+    # the server says 11 tokens read and 7 written of each prompt
+    assert after.prompt_tokens_per_s / after.answer_tokens_per_s == pytest.approx(11 / 7)
