@@ -148,15 +148,29 @@ def show_status(reference: str | None, *, watch: bool) -> None:
         return
     reference = reference or _latest(engine)
     job = refreshes.read_job(engine, reference)
-    with Live(status_table(job), console=console, auto_refresh=False) as live:
-        while watch and job.status in UNFINISHED:
-            time.sleep(_LOOK_EVERY_S)
-            job = refreshes.read_job(engine, reference)
-            live.update(status_table(job), refresh=True)
+    if watch:
+        job = _watched(engine, job, console)
+    if not (watch and console.is_terminal):
+        console.print(status_table(job))
     for problem, count in refreshes.user_problems(engine, reference).most_common(10):
         console.print(f"{count} users without a profile: {problem}", markup=False, highlight=False)
     if job.error:
         raise RefreshError(f"refresh {job.id[:8]}: {job.error}")
+
+
+def _watched(engine: Engine, job: JobStatus, console: Console) -> JobStatus:
+    """Its last state. A terminal sees it change; a file or a pipe would only be filled with tables."""
+    if not console.is_terminal:
+        while job.status in UNFINISHED:
+            time.sleep(_LOOK_EVERY_S)
+            job = refreshes.read_job(engine, job.id)
+        return job
+    with Live(status_table(job), console=console, auto_refresh=False) as live:
+        while job.status in UNFINISHED:
+            time.sleep(_LOOK_EVERY_S)
+            job = refreshes.read_job(engine, job.id)
+            live.update(status_table(job), refresh=True)
+    return job
 
 
 def _latest(engine: Engine) -> str:

@@ -115,3 +115,7 @@ def test_nothing_to_retry_and_nothing_dead_is_said(
     show_dead(job_id)
     assert capsys.readouterr().out.strip() == f"refresh {job_id[:8]} has no dead letters"
     show_status(job_id, watch=False)
+    show_status(job_id, watch=True)
+    said = capsys.readouterr().out
+    assert said.count("1 done") == 2
+    assert said.endswith("┘\n")
