@@ -1,6 +1,7 @@
 """`retort-serve`: read the settings once, open the bundle, listen. `retort-serve key NAME` makes an API key."""
 
 import argparse
+import gc
 import ipaddress
 import logging
 import os
@@ -34,6 +35,9 @@ _BACKLOG = 2048
 # Longer than the 60 s after which proxies (nginx, AWS and GCP balancers) let a connection go: whoever closes first must
 # be the one who sends, or a request meets a closed door.
 _KEEP_ALIVE_S = 75
+# A request leaves nothing in cycles; looking for some every 700 objects, and through all modules now and then, took an
+# eighth of the processor and doubled p99.
+_COLLECT_AFTER = (100_000, 50, 100)
 
 
 def main() -> None:
@@ -82,6 +86,8 @@ def worker() -> AsgiApp:
 
 
 def _entry(app: Application, serving: ServingSettings) -> AsgiApp:
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
     return traced(app) if serving.traces else app
 
 
