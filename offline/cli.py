@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from offline.commands import models_cli
+from offline.commands._options import DataDir, OutDir, Overrides, RecipeName
 from offline.commands.items import app as items_app
+from offline.commands.stores_cli import data_app, db_app, events_app, history_app
 from offline.experiments.cli import app as experiment_app
 from offline.refresh.cli import app as refresh_app
 from offline.refresh.profiles_cli import app as profiles_app
@@ -20,10 +23,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Look at raw data, and fetch what is public.", no_args_is_help=True)
-db_app = typer.Typer(help="The database's tables.", no_args_is_help=True)
-events_app = typer.Typer(help="What users did, from serving to the next training.", no_args_is_help=True)
-history_app = typer.Typer(help="Histories in Redis.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
 app.add_typer(events_app, name="events")
@@ -32,12 +31,6 @@ app.add_typer(refresh_app, name="refresh")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(experiment_app, name="experiment")
 app.add_typer(items_app, name="items")
-app.command("plan")(plan)
-
-DataDir = Annotated[Path | None, typer.Option("--data", help="directory of the raw files; made-up data needs none")]
-OutDir = Annotated[Path, typer.Option("--out", help="directory for what is made; finished work in it is reused")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated")]
-RecipeName = Annotated[str, typer.Argument(help="a shipped recipe's name, or a .toml file")]
 
 
 def main() -> None:
@@ -127,67 +120,15 @@ def bootstrap(
     typer.echo(act(recipe, data, out))
 
 
-@app.command()
-def publish(
-    bundle: Annotated[Path, typer.Argument(help="a sealed bundle's directory")],
-    alias: Annotated[str | None, typer.Option(help="let this alias point to it at once")] = None,
-) -> None:
-    """Copy a bundle to where serving finds it, and record its version."""
-    from offline.commands.models import publish_bundle
-
-    typer.echo(publish_bundle(bundle, alias))
-
-
-@app.command()
-def promote(
-    reference: Annotated[str, typer.Argument(help="bundle id, its start, name@version, or an alias")],
-    alias: Annotated[str, typer.Option(help="which alias to move")] = "champion",
-    metric: Annotated[str | None, typer.Option(help="hr, ndcg or mrr at a k; none: ndcg at the recipe's k")] = None,
-    cases: Annotated[
-        Path | None, typer.Option(help="a run's split directory: ask both bundles its test, where their data differ")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="against the gate; needs --because, and is recorded")] = False,
-    because: Annotated[str | None, typer.Option(help="why; kept with the promotion")] = None,
-) -> None:
-    """Let an alias point to a published bundle, if it is not worse than what stands there; serving follows."""
-    from offline.commands.promotion import promote_bundle
-
-    typer.echo(promote_bundle(reference, alias, metric, cases, force=force, because=because))
-
-
-@app.command()
-def rollback(alias: Annotated[str, typer.Option(help="which alias")] = "champion") -> None:
-    """Undo an alias' last promotion."""
-    from offline.commands.models import rollback_alias
-
-    typer.echo(rollback_alias(alias))
-
-
-@app.command()
-def models(
-    changes: Annotated[bool, typer.Option("--changes", help="who promoted what, when and why")] = False,
-) -> None:
-    """List what is published."""
-    from offline.commands.models import list_changes, list_models
-
-    (list_changes if changes else list_models)()
-
-
-@app.command()
-def recommend(
-    users: Annotated[Path, typer.Option(help="Parquet with a column user_id")],
-    out: Annotated[Path, typer.Option(help="Parquet to write: user_id, item_id, score, rank, source")],
-    bundle: Annotated[str, typer.Option(help="a bundle's directory, or an alias, id or name@version")] = "champion",
-    histories: Annotated[
-        Path | None, typer.Option(help="Parquet with user_id, item_id, timestamp; none: Redis, as serving does")
-    ] = None,
-    k: Annotated[int, typer.Option(help="items for each user")] = 10,
-    tenant: Annotated[str, typer.Option(help="whose bundle and histories")] = "default",
-) -> None:
-    """Answer a whole file of users, with the answers that the server would give."""
-    from offline.commands.recommend import recommend_users
-
-    typer.echo(recommend_users(users, out, bundle, histories, k, tenant))
+for action in (
+    models_cli.publish,
+    models_cli.promote,
+    models_cli.rollback,
+    models_cli.models,
+    models_cli.recommend,
+    plan,
+):
+    app.command()(action)
 
 
 @app.command()
@@ -261,85 +202,6 @@ def demo(
     from offline.demo import run_demo
 
     run_demo(leave=leave)
-
-
-@data_app.command("fetch")
-def data_fetch(
-    name: Annotated[str | None, typer.Argument(help="a public data set; none: list them")] = None,
-    out: Annotated[Path, typer.Option("--out", help="directory to put it in")] = Path("data"),
-) -> None:
-    """Download a public data set; an interrupted download goes on."""
-    from offline.commands.data import fetch_data
-
-    fetch_data(name, out)
-
-
-@data_app.command("check")
-def data_check(recipe: RecipeName, data: DataDir = None, overrides: Overrides = None) -> None:
-    """Say what is wrong with raw data, by file, row and column; status 1 if anything is."""
-    from offline.commands.data import check_data
-
-    if check_data(recipe, data, overrides or []):
-        raise typer.Exit(1)
-
-
-@data_app.command("report")
-def data_report(recipe: RecipeName, data: DataDir = None, overrides: Overrides = None) -> None:
-    """Read the data as the recipe does and describe it."""
-    from offline.commands.data import report_data
-
-    report_data(recipe, data, overrides or [])
-
-
-@history_app.command("load")
-def history_load(
-    recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None
-) -> None:
-    """Put every user's events of a run's data into Redis."""
-    from offline.commands.data import load_into_redis
-
-    load_into_redis(recipe, data, out, overrides or [])
-
-
-@events_app.command("drain")
-def events_drain(
-    watch: Annotated[bool, typer.Option("--watch", help="again and again, until told to stop")] = False,
-    every_s: Annotated[float, typer.Option(min=0.1, help="seconds between two looks at the stream")] = 5.0,
-) -> None:
-    """Bring serving's events from their Redis Stream to the database; nothing is lost while either is away."""
-    from offline.commands.events import drain_events
-
-    drain_events(every_s if watch else None)
-
-
-@events_app.command("schedule")
-def events_schedule(
-    every_s: Annotated[float, typer.Option(min=1.0, help="seconds between two drains")] = 60.0,
-) -> None:
-    """Be Celery's beat for the drain: a worker of the queue cpu does it."""
-    from offline.commands.events import schedule_by_beat
-
-    schedule_by_beat(every_s)
-
-
-@events_app.command("export")
-def events_export(
-    out: Annotated[Path, typer.Option("--out", help="directory for events.parquet: --data of a recipe")],
-) -> None:
-    """Freeze the database's events into a file that `[data] source = "events"` reads."""
-    from offline.commands.events import export_events
-
-    typer.echo(export_events(out))
-
-
-@db_app.command("upgrade")
-def db_upgrade() -> None:
-    """Bring the database's tables to this version."""
-    from shared.db.migrate import upgrade
-    from shared.settings import Settings
-
-    upgrade(Settings().database)
-    typer.echo("the database is at this version's tables")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,11 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataDir = Annotated[Path | None, typer.Option("--data", help="directory of the raw files; made-up data needs none")]
+OutDir = Annotated[Path, typer.Option("--out", help="directory for what is made; finished work in it is reused")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated")]
+RecipeName = Annotated[str, typer.Argument(help="a shipped recipe's name, or a .toml file")]
