@@ -91,11 +91,13 @@ class Front:
         request_id = _request_id(headers)
         logs.request_id.set(request_id)
         path = scope["path"]
-        if self._in_flight >= self._max_waiting and not path.startswith(ALWAYS_OPEN):
+        # Nor do they take a place in it.
+        places = 0 if path.startswith(ALWAYS_OPEN) else 1
+        if places and self._in_flight >= self._max_waiting:
             self._metrics.refused.labels("overload").inc()
             await _send(send, _problem(overloaded(), request_id), request_id)
             return
-        self._in_flight += 1
+        self._in_flight += places
         self._metrics.waiting.set(self._in_flight)
         started = time.perf_counter()
         status, route = 500, path
@@ -111,7 +113,7 @@ class Front:
             status, route = problem.status, "refused"
             await _send(send, _problem(problem, request_id), request_id)
         finally:
-            self._in_flight -= 1
+            self._in_flight -= places
             self._metrics.waiting.set(self._in_flight)
             self._metrics.count_request(route, status, time.perf_counter() - started)
 

@@ -55,7 +55,7 @@ class FakeModel:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     fake = FakeModel()
-    monkeypatch.setattr(encoder, "_load", lambda _: fake)
+    monkeypatch.setattr(encoder, "load_encoder", lambda _: fake)
     return fake
 
 
