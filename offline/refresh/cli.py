@@ -92,7 +92,7 @@ def dead(job: _Job) -> None:
 
 @app.command()
 def schedule(
-    recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, or a .toml file")],
+    recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, a .toml file, or `none`")],
     every_hours: Annotated[float, typer.Option(help="how often Celery beat starts one")] = 24.0,
     data: Annotated[Path | None, typer.Option("--data", help="directory of the raw files")] = None,
     out: Annotated[Path, typer.Option("--out", help="run directory")] = Path("runs"),

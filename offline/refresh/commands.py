@@ -15,6 +15,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from offline.commands._opening import open_tables
+from offline.commands.bootstrap import NOTHING
 from offline.embedded import running_redis
 from offline.recipe import load_recipe
 from offline.refresh import jobs
@@ -126,7 +127,10 @@ def run_schedule(
     rules: list[str],
     every_hours: float,
 ) -> None:
-    """Be Celery's beat until told to stop."""
+    """Be Celery's beat until told to stop. `none`: start nothing and rest, for a container that ends is restarted."""
+    if reference == NOTHING:
+        _rest()
+        return
     load_recipe(reference, overrides)
     words = Words.of(reference, data, out, overrides, policy, rules)
     settings = Settings()
@@ -138,6 +142,14 @@ def run_schedule(
     schedule_starts(app, every_hours * 3600, what)
     settings.retort_home.mkdir(parents=True, exist_ok=True)
     app.Beat(schedule=str(settings.retort_home / "beat-refresh"), loglevel=settings.log_level).run()
+
+
+def _rest() -> None:
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    Console(stderr=True).print("no recipe was named, so no refresh is started by the clock", highlight=False)
+    told.wait()
 
 
 def show_status(reference: str | None, *, watch: bool) -> None:

@@ -49,6 +49,10 @@ class Stack:
             "PORT": str(port),
             "PROMETHEUS_PORT": str(prometheus_port),
             "RETORT_FOLLOW_EVERY_S": "1",
+            # The story asks who depends on whom, not how fast this machine is: where a whole system, a training and a
+            # restart share two cores, Redis may miss its 250 ms, and a label that is right would look like a fault.
+            "RETORT_HISTORY_TIMEOUT_S": "2",
+            "RETORT_DEADLINE_S": "5",
         }
 
     def run(self, *words: str, timeout_s: float = PATIENCE_S) -> str:
