@@ -1,6 +1,6 @@
 """Is one run better than another? Paired by user, over seeds, with an interval.
 
-Shapes: S seeds, U users that both runs were asked about.
+Shapes: S seeds, U users that both runs were asked about, C cases: one a user, or several (successive targets).
 """
 
 from dataclasses import dataclass
@@ -58,19 +58,22 @@ def compare(
 ) -> Comparison:
     """Paired bootstrap over users of the seed-mean metric; frames as written by `evaluate.per_user`.
 
-    Where there are several seeds on both sides, the seeds are resampled as well as the users: the interval then
-    covers both kinds of luck.
+    A user's cases are paired in their order and drawn together: they are no independent witnesses. Where there are
+    several seeds on both sides, the seeds are resampled as well as the users: the interval then covers both kinds of
+    luck.
     """
-    users = _common_users(a + b)
-    values_a, values_b = _values(a, users, metric), _values(b, users, metric)
+    a, b = [_numbered(frame) for frame in a], [_numbered(frame) for frame in b]
+    cases = _common_cases(a + b)
+    users_C = cases["user_id"].rle_id().to_numpy()
+    values_a, values_b = _values(a, cases, metric), _values(b, cases, metric)
     random = np.random.default_rng(seed)
-    differences = np.array([_resampled(values_a, values_b, random) for _ in range(resamples)])
+    differences = np.array([_resampled(values_a, values_b, users_C, random) for _ in range(resamples)])
     low, high = np.quantile(differences, [0.025, 0.975])
     wrong_side = min((differences <= 0).mean(), (differences >= 0).mean())
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
     return Comparison(
         metric=metric,
-        users=len(users),
+        users=int(users_C[-1]) + 1,
         seeds=min(len(a), len(b)),
         a=mean_a,
         b=mean_b,
@@ -82,34 +85,44 @@ def compare(
     )
 
 
-def _resampled(a_SU: NDArray[np.float64], b_SU: NDArray[np.float64], random: np.random.Generator) -> float:
-    n_users = a_SU.shape[1]
-    weights_U = np.bincount(random.integers(n_users, size=n_users), minlength=n_users) / n_users
+def _resampled(
+    a_SC: NDArray[np.float64], b_SC: NDArray[np.float64], users_C: NDArray[np.integer], random: np.random.Generator
+) -> float:
+    n_users = int(users_C[-1]) + 1
+    drawn_C = np.bincount(random.integers(n_users, size=n_users), minlength=n_users)[users_C]
     # no matrix product: its threads wait for each other longer than they work, thousands of times
-    return float(np.einsum("u,u->", _seed_mean(b_SU, random) - _seed_mean(a_SU, random), weights_U))
+    return float(np.einsum("c,c->", _seed_mean(b_SC, random) - _seed_mean(a_SC, random), drawn_C / drawn_C.sum()))
 
 
-def _seed_mean(values_SU: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    seeds = len(values_SU)
+def _seed_mean(values_SC: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    seeds = len(values_SC)
     if seeds == 1:
-        return values_SU[0]
+        return values_SC[0]
     weights_S = np.bincount(random.integers(seeds, size=seeds), minlength=seeds) / seeds
-    return np.einsum("s,su->u", weights_S, values_SU)
+    return np.einsum("s,sc->c", weights_S, values_SC)
 
 
-def _common_users(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    common = frames[0].select("user_id")
+_CASE = ["user_id", "nth"]
+
+
+def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
+    """user_id, nth of the user's cases, rank."""
+    return frame.select("user_id", pl.int_range(pl.len()).over("user_id").alias("nth"), "rank")
+
+
+def _common_cases(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    common = frames[0].select(_CASE)
     for frame in frames[1:]:
-        common = common.join(frame.select("user_id"), on="user_id", how="semi")
+        common = common.join(frame, on=_CASE, how="semi")
     if not len(common):
         raise DataError("the two runs share no test user; compare runs on the same data and split.")
-    return common.sort("user_id")
+    return common.sort(_CASE)
 
 
-def _values(frames: list[pl.DataFrame], users: pl.DataFrame, metric: str) -> NDArray[np.float64]:
+def _values(frames: list[pl.DataFrame], cases: pl.DataFrame, metric: str) -> NDArray[np.float64]:
     name, _, k = metric.partition("@")
     if name not in _METRICS or not k.isdigit():
         raise DataError(f"{metric!r} is no metric; name hr, ndcg or mrr at a k, such as ndcg@10.")
     per_case = _METRICS[name]
-    ranks = [users.join(frame, on="user_id", how="left")["rank"].to_numpy() for frame in frames]
+    ranks = [cases.join(frame, on=_CASE, how="left", maintain_order="left")["rank"].to_numpy() for frame in frames]
     return np.stack([per_case(one, int(k)) for one in ranks])

@@ -48,3 +48,12 @@ def test_strangers_cannot_be_compared() -> None:
         compare([run(RANKS)], [pl.DataFrame({"user_id": ["x"], "rank": [1]})])
     with pytest.raises(DataError, match="no metric"):
         compare([run(RANKS)], [run(RANKS)], "auc")
+
+
+def test_several_cases_of_a_user_count_once_each_and_are_drawn_together() -> None:
+    before = pl.DataFrame({"user_id": ["a", "a", "a", "b"], "rank": [1, 0, 0, 0]})
+    after = pl.DataFrame({"user_id": ["b", "a", "a", "a"], "rank": [1, 0, 0, 0]})
+    result = compare([before], [after], "hr@10", resamples=500)
+    assert (result.users, result.a, result.b, result.difference) == (2, 0.25, 0.25, 0)
+    # only whole users are drawn: both a's, both b's, or one of each
+    assert (result.low, result.high) == pytest.approx((-1 / 3, 1))
