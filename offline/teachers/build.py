@@ -35,7 +35,9 @@ class TeacherConfig(Section):
         "none", description="none: the real profiles; else a teacher that knows less, for comparison"
     )
     item_control: Literal["none", "shuffled", "gaussian"] = Field(
-        "none", description="none: the items' own text vectors; else vectors of other items, or noise, for comparison"
+        "none",
+        description="none: the items' own texts and their vectors; else those of other items, or vectors of noise, for "
+        "comparison",
     )
     seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
     n_components: int = Field(64, ge=1, description="history_pca: width")
@@ -82,6 +84,11 @@ class TeacherConfig(Section):
     def lists_read_vectors(self) -> bool:
         """Whether the lists' teacher reads the items' text vectors."""
         return self.makes_lists and "text_encoder" in self.list_teachers
+
+    @property
+    def lists_read_texts(self) -> bool:
+        """Whether the lists' teacher reads the items' texts themselves."""
+        return self.lists in ("grounding", "tuned_encoder")
 
 
 def build_teacher(
@@ -140,6 +147,8 @@ def item_arm(split: Split, path: Path | None, config: TeacherConfig, progress: P
     items = _items(split, path)
     if config.item_control == "none":
         return items
+    if items is None and config.lists_read_texts:
+        return None  # the lists alone know the items; their texts are traded where they are made
     if items is None:
         raise TeacherError(f"[teacher] item_control = {config.item_control!r} needs item vectors; give items a text.")
     make = controls.shuffled if config.item_control == "shuffled" else controls.gaussian
@@ -156,6 +165,11 @@ def _lists(
         return None, None
     if folder is None:
         raise TeacherError(f"[teacher] lists = {config.lists!r} needs lists_path, the folder that holds them.")
+    if not config.makes_lists and config.item_control != "none":
+        raise TeacherError(
+            f"[teacher] item_control = {config.item_control!r} cannot change lists that are given; give lists that "
+            'were made under that control and write item_control = "none", or let a teacher of this run make them.'
+        )
     if config.lists == "published":
         return read_published_rankings(folder, split), None
     rankings, distributions = folder / RANKINGS, folder / DISTRIBUTIONS

@@ -10,20 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offline.data.ragged import Ragged
-from offline.teachers.teacher import BoolArray, FloatArray
+from offline.teachers.teacher import BoolArray, FloatArray, IntArray
 from shared.errors import TeacherError
 
 
-def shuffled(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:
-    """Users who have a vector trade theirs; with two of them or more, nobody keeps their own."""
+def traded(present: BoolArray, seed: int) -> IntArray:
+    """(n,): whose knowledge each row gets. With two that have some or more, nobody keeps their own."""
     rows = np.flatnonzero(present)
     if len(rows) < 2:
-        raise TeacherError(f"control = 'shuffled' wants at least two users with a vector; here are {len(rows)}.")
+        raise TeacherError(f"a shuffled control wants at least two rows with knowledge; here are {len(rows)}.")
     order = np.random.default_rng(seed).permutation(rows)
-    traded = vectors.copy()
+    whose = np.arange(len(present))
     # one round through a random order: a plain permutation would leave some users their own vector
-    traded[order] = vectors[np.roll(order, 1)]
-    return traded
+    whose[order] = np.roll(order, 1)
+    return whose
+
+
+def shuffled(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:
+    """Those who have a vector trade theirs."""
+    return vectors[traded(present, seed)]
 
 
 def gaussian(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:

@@ -6,10 +6,13 @@ Those that take turns with a student stand above the training: `offline/pipeline
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from offline.data.interactions import Items
 from offline.data.split import Split
 from offline.profiles.encoder import EncoderConfig
 from offline.progress import Progress
+from offline.teachers import controls
 from offline.teachers._answers import Told
 from offline.teachers.build import TeacherConfig, item_arm
 from offline.teachers.teacher import Aligned, FloatArray
@@ -37,12 +40,13 @@ def make_lists(split: Split, known: Known, config: TeacherConfig, progress: Prog
         case "tuned_encoder":
             from offline.teachers.tuned_encoder import tuned_encoder_lists
 
-            texts = item_texts(split.item_index, known.items)
+            texts = text_arm(item_texts(split.item_index, known.items), config, progress)
             return tuned_encoder_lists(split, texts, known.encoder, config.tuned_encoder, progress)
         case "grounding":
             from offline.teachers.grounding import grounding_lists
 
-            return grounding_lists(split, item_titles(split.item_index, known.items), config.grounding, progress)
+            titles = text_arm(item_titles(split.item_index, known.items), config, progress)
+            return grounding_lists(split, titles, config.grounding, progress)
         case _:
             raise TeacherError(f"[teacher] lists = {config.lists!r} is made with a student or given, not made alone.")
 
@@ -53,6 +57,20 @@ def text_vectors(split: Split, known: Known, config: TeacherConfig, progress: Pr
     if items is None:
         raise TeacherError(f"[teacher] lists = {config.lists!r} needs item vectors; give the items a text.")
     return items
+
+
+def text_arm(texts: list[str], config: TeacherConfig, progress: Progress) -> list[str]:
+    """The texts that a list maker reads, or those of other items; a control must not leave the lists their texts."""
+    if config.item_control == "none":
+        return texts
+    if config.item_control != "shuffled":
+        raise TeacherError(
+            f"[teacher] item_control = {config.item_control!r} stands for vectors, and lists = {config.lists!r} reads "
+            'texts; write item_control = "shuffled".'
+        )
+    progress.say("the texts that the lists are made from are a control arm: shuffled")
+    whose = controls.traded(np.array([bool(text.strip()) for text in texts]), config.seed)
+    return [texts[row] for row in whose]
 
 
 def tuned_items(split: Split, known: Known, config: TeacherConfig, progress: Progress) -> tuple[list[str], FloatArray]:
