@@ -5,7 +5,6 @@ Trials first, then the runs of the setting that validation chose. What has a rec
 
 import multiprocessing
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -35,28 +34,27 @@ class Todo:
     only: frozenset[str] | None
     again: bool
     say: Callable[[str], None]
-    ready: deque[Unit] = field(default_factory=deque)
+    ready: list[Unit] = field(default_factory=list)
     trials: dict[tuple[str, str], list[Unit]] = field(default_factory=dict)
     records: dict[Unit, Record] = field(default_factory=dict)
     failed: dict[Unit, str] = field(default_factory=dict)
     n_found: int = 0
 
     def start(self) -> None:
-        """Look for what is done, and put the rest in order: floors, then trials, arm by arm."""
+        """Look for what is done; the rest is to do, floors and trials first."""
         plan = self.bench.plan
         for name in plan.config.floors:
             self._want(Unit("floor", name, "floor"))
-        for student in plan.students:
-            for arm in plan.arms:
-                if self.only is None or arm in self.only:
-                    seed = {"training.seed": plan.config.seeds[0]}
-                    units = [
-                        Unit("trial", arm, student, number, {**seed, **keys})
-                        for number, keys in enumerate(plan.trials(arm))
-                    ]
-                    self.trials[arm, student] = units
-                    for unit in units:
-                        self._want(unit)
+        seed = {"training.seed": plan.config.seeds[0]}
+        for arm, student in plan.rows:
+            if self.only is None or arm in self.only:
+                units = [
+                    Unit("trial", arm, student, number, {**seed, **keys})
+                    for number, keys in enumerate(plan.trials(arm))
+                ]
+                self.trials[arm, student] = units
+                for unit in units:
+                    self._want(unit)
         for pair in self.trials:
             self._choose(pair)
 
@@ -66,15 +64,25 @@ class Todo:
         if unit.kind == "trial":
             self._choose((unit.arm, unit.student))
 
+    def take(self) -> Unit:
+        """The next unit to do: every row with its first seed before any with its second, so that a table that was
+        stopped early compares all arms with equal care."""
+        return self.ready.pop(min(range(len(self.ready)), key=lambda place: self._turn(self.ready[place])))
+
+    def _turn(self, unit: Unit) -> int:
+        """Floors, then an arm's first run as soon as its trials are known, then trials, then further seeds."""
+        if unit.kind != "run":
+            return 0 if unit.kind == "floor" else 2
+        place = self.bench.plan.config.seeds.index(unit.number)
+        return 2 + place if place else 1
+
     def _want(self, unit: Unit) -> None:
         found = None if self.again else find_record(self.bench, unit)
-        if found is not None:
+        if found is None:
+            self.ready.append(unit)
+        else:
             self.records[unit] = found
             self.n_found += 1
-        elif unit.kind == "run":
-            self.ready.appendleft(unit)  # finished rows before further searches
-        else:
-            self.ready.append(unit)
 
     def _choose(self, pair: tuple[str, str]) -> None:
         """With all trials of an arm known: the best by validation NDCG@10, the earlier one where two are equal."""
@@ -90,7 +98,7 @@ class Todo:
             f"{unit.arm} · {unit.student}: {number}epoch {record['best_epoch']}, "
             f"validation NDCG@10 {record['validation_ndcg']:.4f}"
         )
-        for seed in reversed(plan.config.seeds):  # each goes to the front
+        for seed in plan.config.seeds:
             self._want(Unit("run", unit.arm, unit.student, seed, {**unit.keys, "training.seed": seed, **epochs}))
 
 
@@ -117,7 +125,7 @@ def run_bench(
     working: dict[Future[Record], Unit] = {}
     while todo.ready or working:
         while todo.ready and len(working) < at_once:
-            unit = todo.ready.popleft()
+            unit = todo.take()
             working[submit(bench, unit)] = unit
         finished, _ = wait(working, return_when=FIRST_COMPLETED)
         for future in finished:

@@ -16,6 +16,7 @@
     [[arms]]
     name = "text, shuffled"
     recipe = "beauty_sasrec_text"           unset: base
+    students = ["sasrec"]                   unset: all of the file's
     set = { "teacher.item_control" = "shuffled" }
     objectives = [{ name = "text_start" }]  unset: the recipe's
     control = true
@@ -51,6 +52,7 @@ class ArmConfig(Section):
 
     name: str = Field(min_length=1, pattern=r"^[^/\\]+$")
     recipe: str | None = None
+    students: list[str] | None = Field(None, min_length=1)
     set: Keys = Field({})
     objectives: list[dict[str, Any]] | None = None
     control: bool = Field(False, description="knows less on purpose; its gain is no knowledge")
@@ -109,6 +111,16 @@ class Plan:
     def students(self) -> list[str]:
         """The students, or the base recipe's."""
         return self.config.students or [self._start(self.config.arms[0])[1].get("student", {}).get("name", "sasrec")]
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """(arm, student) in the order of the table: student by student."""
+        return [
+            (name, student)
+            for student in self.students
+            for name, arm in self.arms.items()
+            if arm.students is None or student in arm.students
+        ]
 
     def trials(self, arm: str) -> list[Keys]:
         """The settings that the arm may choose from."""
@@ -180,10 +192,9 @@ def parse_plan(name: str, written: dict[str, Any], beside: Path, asked: str = ""
             raise RecipeError(
                 f"view {view.name!r} sets {odd[0]!r}; a view looks at the same weights, by evaluation.… ."
             )
-    for arm in plan.arms:
-        for student in plan.students:
-            for keys in plan.trials(arm):
-                _check_trial(plan.recipe(arm, student, keys), keys)
+    for arm, student in plan.rows:
+        for keys in plan.trials(arm):
+            _check_trial(plan.recipe(arm, student, keys), keys)
     return plan
 
 
@@ -194,12 +205,25 @@ def _check_arms(plan: Plan) -> None:
     if plan.config.baseline not in names:
         raise RecipeError(f"baseline = {plan.config.baseline!r} is no arm; arms are: {', '.join(names)}.")
     for arm in plan.config.arms:
+        _check_students(plan, arm)
         if arm.of is not None and (not arm.control or arm.of not in names):
             raise RecipeError(f"arm {arm.name!r}: of = {arm.of!r} wants control = true and the name of another arm.")
     if odd := [name for name in plan.config.student_keys if name not in plan.students]:
         raise RecipeError(
             f"[student_keys.{odd[0]}] is for no student of this file; students: {', '.join(plan.students)}."
         )
+
+
+def _check_students(plan: Plan, arm: ArmConfig) -> None:
+    """An arm stands only beside a baseline, and a control only beside the arm that it explains."""
+    mine = arm.students or plan.students
+    if odd := [name for name in mine if name not in plan.students]:
+        raise RecipeError(f"arm {arm.name!r} names {odd[0]!r}; students of this file: {', '.join(plan.students)}.")
+    for other in filter(None, (plan.config.baseline, arm.of)):
+        if other in plan.arms and (lacking := set(mine) - set(plan.arms[other].students or plan.students)):
+            raise RecipeError(
+                f"arm {arm.name!r} wants {other!r} with {sorted(lacking)[0]!r} too; give {other!r} that student."
+            )
 
 
 def _check_budgets(plan: Plan) -> None:

@@ -73,7 +73,7 @@ def find_results(bench: Bench) -> Found:
     todo.start()
     rows, missing = [], []
     keys: list[tuple[str, str]] = [(name, "floor") for name in bench.plan.config.floors]
-    keys += [(arm, student) for student in bench.plan.students for arm in bench.plan.arms]
+    keys += bench.plan.rows
     for name, student in keys:
         mine = {unit: record for unit, record in todo.records.items() if (unit.arm, unit.student) == (name, student)}
         runs = sorted(

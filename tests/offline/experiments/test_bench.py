@@ -112,6 +112,16 @@ def test_what_is_done_is_not_done_again_and_only_asked_arms_run(bench: Bench) ->
         run_bench(bench, Silent(), made_up({}, []), 1, ["txt"])
 
 
+def test_every_row_has_its_first_seed_before_any_has_its_second(bench: Bench) -> None:
+    done: list[Unit] = []
+    run_bench(bench, Silent(), made_up({}, done), 1, None)
+    order = [(unit.kind, unit.arm, unit.number) for unit in done]
+    assert order[0][0] == "floor"
+    assert order[1:4] == [("trial", "plain", 0), ("trial", "plain", 1), ("run", "plain", 0)]
+    seeds = [unit.number for unit in done if unit.kind == "run"]
+    assert seeds == sorted(seeds)
+
+
 def test_one_arm_that_fails_does_not_stop_the_others(bench: Bench) -> None:
     done: list[Unit] = []
     good = made_up({}, done)

@@ -40,6 +40,12 @@ def test_another_student_keeps_the_keys_that_it_has_too() -> None:
     assert asked.recipe("plain", "sasrec", {}).as_json()["student"]["dropout"] != 0.4
 
 
+def test_an_arm_may_be_for_some_students_only() -> None:
+    arms = [{"name": "plain", "objectives": []}, {"name": "text", "students": ["gru4rec"]}]
+    rows = plan(students=["sasrec", "gru4rec"], arms=arms).rows
+    assert rows == [("plain", "sasrec"), ("plain", "gru4rec"), ("text", "gru4rec")]
+
+
 def test_every_arm_searches_equally_long() -> None:
     arms = [{"name": "plain", "objectives": []}, {"name": "text", "trials": [{}, {"student.dropout": 0.1}]}]
     with pytest.raises(RecipeError, match=r"has 2 trial.s. and the baseline 1"):
@@ -57,6 +63,14 @@ def test_every_arm_searches_equally_long() -> None:
         ({"arms": [{"name": "plain"}, {"name": "noise", "of": "plain"}]}, "control = true"),
         ({"arms": [{"name": "plain"}, {"name": "noise", "control": True, "of": "text"}]}, "name of another arm"),
         ({"student_keys": {"gru4rec": {}}}, "for no student"),
+        ({"arms": [{"name": "plain"}, {"name": "text", "students": ["gru4rec"]}]}, "students of this file: sasrec"),
+        (
+            {
+                "students": ["sasrec", "gru4rec"],
+                "arms": [{"name": "plain", "students": ["sasrec"]}, {"name": "text", "students": ["gru4rec"]}],
+            },
+            "give 'plain' that student",
+        ),
         ({"views": [{"name": "longer", "set": {"training.epochs": 9}}]}, "a view looks at the same weights"),
         ({"search": {"trials": [{"evaluation.hide_seen": False}]}}, "change the question"),
         ({"set": {"training.refit_epochs": 3}}, "the bench finds"),
