@@ -106,7 +106,8 @@ def append_own_scores(model: onnx.ModelProto, body: onnx.ModelProto, n_rows: int
 def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """Put another table, of more items, in the place of a finished graph's; what a bundle stores of it (P, D).
 
-    BundleError for a graph whose student reads its items from a table of its own: new rows would not reach it.
+    BundleError for a graph whose student reads its items from a table of its own: new rows would not reach it; and for
+    one that gives the index behind its last item a meaning of its own, as BERT4Rec's mask once had.
     """
     graph = model.graph
     held = next((one for one in graph.initializer if one.name == TABLE), None)
@@ -116,6 +117,11 @@ def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray
         raise BundleError(
             "this graph does not read its items from the table that scores them, so no item can be added to it; "
             "train a student that does (sasrec, gru4rec), or train anew with the items."
+        )
+    if _compares_with(graph, _rows_of(graph)):
+        raise BundleError(
+            "this graph takes the index behind its last item for a mark, so no item can have it; export the student "
+            "again with this version."
         )
     table_PD = stored_table(table_ND, limit_bytes=0 if fed is not None else table_ND.nbytes)
     if fed is not None:
@@ -128,6 +134,17 @@ def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray
             tensor.CopyFrom(fresh[tensor.name])
     onnx.checker.check_model(model)
     return table_PD
+
+
+def _rows_of(graph: onnx.GraphProto) -> int:
+    """n_items + 1 of a finished graph."""
+    return int(next(numpy_helper.to_array(one).item() for one in graph.initializer if one.name == "score_rows"))
+
+
+def _compares_with(graph: onnx.GraphProto, index: int) -> bool:
+    """Whether the student asks if something equals the index."""
+    same = {one.name for one in graph.initializer if not one.dims and numpy_helper.to_array(one).item() == index}
+    return any(node.op_type == "Equal" and same & set(node.input) for node in graph.node)
 
 
 def _take_out(graph: onnx.GraphProto, table_ND: NDArray[np.float32]) -> None:

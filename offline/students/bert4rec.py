@@ -31,12 +31,13 @@ class Model(StackStudent):
     """Self-attention to both sides. The mask is a vector of its own, no row of the item table: it cannot be scored."""
 
     causal: ClassVar[bool] = False
+    # Not the index behind the last item: a table that grows has an item there.
+    mask_index: ClassVar[int] = -1
     config: Config
 
     def __init__(self, config: Config, n_items: int) -> None:
         # one place more than a history has: the mask stands behind it
         super().__init__(config, n_items, n_places=config.max_length + 1)
-        self.mask_index = n_items + 1
         self.mask = nn.Parameter(torch.empty(config.embedding_dim))
         self.initialise(self.mask)
 

@@ -6,13 +6,16 @@ import numpy as np
 import onnx
 import polars as pl
 import pytest
+import torch
 
 from offline.cold_items import add_items
 from offline.commands._opening import context_of, open_tables
+from offline.export import export_student, item_vectors
 from offline.pipeline import open_line, run_line
 from offline.progress import Silent
 from offline.recipe import parse_recipe
 from offline.score_graph import grow_table
+from offline.students import bert4rec
 from shared.bundle import Bundle, open_bundle
 from shared.errors import BundleError, DataError
 from shared.scoring import Scorer
@@ -120,3 +123,20 @@ def test_a_student_with_a_table_of_its_own_is_refused() -> None:
     next(node for node in model.graph.node if node.op_type == "Gather").input[0] = "items.weight"
     with pytest.raises(BundleError, match="no item can be added"):
         grow_table(model, table)
+
+
+def test_the_first_new_item_is_read_as_an_item_by_a_student_with_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    student = bert4rec.Model(bert4rec.Config(embedding_dim=16, max_length=4, n_blocks=1), 20)
+    table = item_vectors(student)
+    grown = np.concatenate([table, table[3:4]])
+    model = onnx.load_from_string(export_student(student))
+    grow_table(model, grown)
+    scorer = Scorer(model.SerializeToString(), n_items=21, max_length=4)
+    nothing = [np.empty(0, np.int64)]
+    twin, own = (scorer.top_k([np.array([1, item, 2])], 5, hidden=nothing) for item in (21, 3))
+    np.testing.assert_allclose(twin.scores_BK, own.scores_BK, rtol=1e-5)
+    # as it was exported before
+    monkeypatch.setattr(bert4rec.Model, "mask_index", 21)
+    with pytest.raises(BundleError, match="for a mark"):
+        grow_table(onnx.load_from_string(export_student(student)), grown)
