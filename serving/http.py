@@ -100,14 +100,15 @@ class Front:
         self._in_flight += places
         self._metrics.waiting.set(self._in_flight)
         started = time.perf_counter()
-        status, route = 500, path
+        status, route = 500, ""
         try:
             handler = self._lane.get((scope["method"], path))
             if handler is None:
                 if path.startswith(_GUARDED):
                     self._guard(headers)
-                status, route = await self._through_framework(scope, receive, send, request_id)
+                status = await self._through_framework(scope, receive, send, request_id)
             else:
+                route = path
                 status = await self._hot(handler, scope, headers, receive, send, request_id)
         except Problem as problem:  # the guard's; what handlers raise is answered where they are called
             status, route = problem.status, "refused"
@@ -115,6 +116,8 @@ class Front:
         finally:
             self._in_flight -= places
             self._metrics.waiting.set(self._in_flight)
+            # The route's pattern, never the path: a path holds ids.
+            route = route or getattr(scope.get("route"), "path", "other")
             self._metrics.count_request(route, status, time.perf_counter() - started)
 
     async def _hot(
@@ -134,7 +137,7 @@ class Front:
         await _send(send, outgoing, request_id)
         return outgoing.status
 
-    async def _through_framework(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> tuple[int, str]:
+    async def _through_framework(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         status = 500
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
 
@@ -150,8 +153,7 @@ class Front:
             await send(message)
 
         await self._app(scope, _limited(receive, self._max_body_bytes), marked)
-        # The route's pattern, never the path: a path holds ids.
-        return status, getattr(scope.get("route"), "path", "other")
+        return status
 
 
 class Disconnected(Exception):  # noqa: N818 - not an error of ours

@@ -17,7 +17,7 @@ from shared.event_stream import StreamedEvent, drain
 from shared.events_table import EventsTable, read_events, store_events
 from shared.exposures import Exposure
 from shared.exposures_table import ExposuresTable
-from shared.history import HistoryEvent, MemoryHistory, Owner
+from shared.history import Entry, HistoryEvent, MemoryHistory, Owner
 from shared.redis_history import RedisHistory
 from tests.serving.conftest import MakeClient
 
@@ -222,3 +222,16 @@ def test_what_cannot_be_similar(client: TestClient, path: str, status: int) -> N
     response = client.get(path)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_failure_names_no_user_in_the_metrics(make_client: MakeClient) -> None:
+    class Broken(MemoryHistory):
+        async def entries(self, owner: Owner) -> list[Entry]:
+            raise RuntimeError("a fault of ours")
+
+    client = make_client(Broken())
+    answer = client.get("/users/ann-the-first/history")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    told = client.get("/metrics").text
+    assert "ann-the-first" not in told
+    assert 'retort_requests_total{route="/users/{user_id:path}/history",status="500"} 1.0' in told
