@@ -4,6 +4,7 @@ Shapes: B batch, T sequence, D embedding_dim, H heads.
 """
 
 from functools import cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -47,11 +48,19 @@ def causal_mask(items_BT: Tensor) -> Tensor:
 
     Every position may see itself, so no row is empty (an empty row is NaN after the softmax).
     """
-    length = items_BT.shape[1]
-    not_ahead_TT = torch.ones(length, length, dtype=torch.bool, device=items_BT.device).tril()
-    itself_TT = torch.eye(length, dtype=torch.bool, device=items_BT.device)
+    place_T = torch.arange(items_BT.shape[1], device=items_BT.device)
+    not_ahead_TT = place_T[:, None] >= place_T
+    itself_TT = place_T[:, None] == place_T
     real_B11T = (items_BT != PAD)[:, None, None, :]
     return (not_ahead_TT & real_B11T) | itself_TT
+
+
+def by_rows(layer: nn.Module, x_BTD: Tensor) -> Tensor:
+    """A layer that looks at one place at a time, (B, T, D) → (B, T, E), over the rows of a matrix.
+
+    The same numbers; exported, product, bias and ReLU are then one node, where three would each pass over all rows.
+    """
+    return cast(Tensor, layer(x_BTD.flatten(0, 1)).unflatten(0, x_BTD.shape[:2]))
 
 
 class SelfAttention(nn.Module):
@@ -64,11 +73,19 @@ class SelfAttention(nn.Module):
         self.project_out = nn.Linear(dim, dim)
 
     def forward(self, x_BTD: Tensor, mask_B1QT: Tensor, *, only_last: bool = False) -> Tensor:
-        q_BTD, k_BTD, v_BTD = self.project_in(x_BTD).chunk(3, dim=-1)
-        if only_last:
-            q_BTD, mask_B1QT = q_BTD[:, -1:], mask_B1QT[:, :, -1:]
-        out_BHTd = _attention(self._heads(q_BTD), self._heads(k_BTD), self._heads(v_BTD), mask_B1QT)
-        return self.project_out(out_BHTd.transpose(1, 2).flatten(2))
+        q_BQD, k_BTD, v_BTD = self._newest(x_BTD) if only_last else by_rows(self.project_in, x_BTD).chunk(3, dim=-1)
+        mask_B1QT = mask_B1QT[:, :, -q_BQD.shape[1] :]
+        out_BHQd = _attention(self._heads(q_BQD), self._heads(k_BTD), self._heads(v_BTD), mask_B1QT)
+        return by_rows(self.project_out, out_BHQd.transpose(1, 2).flatten(2))
+
+    def _newest(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The newest place's question (B, 1, D), and the keys and values of all (B, T, D)."""
+        dim = x_BTD.shape[-1]
+        weight, bias = self.project_in.weight, self.project_in.bias
+        question_BD = functional.linear(x_BTD[:, -1], weight[:dim], bias[:dim])
+        both_BTE = functional.linear(x_BTD.flatten(0, 1), weight[dim:], bias[dim:]).unflatten(0, x_BTD.shape[:2])
+        k_BTD, v_BTD = both_BTE.chunk(2, dim=-1)
+        return question_BD[:, None], k_BTD, v_BTD
 
     def _heads(self, x_BTD: Tensor) -> Tensor:
         return x_BTD.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
@@ -76,12 +93,21 @@ class SelfAttention(nn.Module):
 
 def _attention(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor) -> Tensor:
     """Softmax attention; on a CPU in float32, where bfloat16 makes products faster and attention slower."""
+    if torch.compiler.is_exporting():
+        return _written_out(q_BHQd, k_BHTd, v_BHTd, mask_B1QT)
     if q_BHQd.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return functional.scaled_dot_product_attention(q_BHQd, k_BHTd, v_BHTd, attn_mask=mask_B1QT)
     with torch.autocast("cpu", enabled=False):
         return functional.scaled_dot_product_attention(
             q_BHQd.float(), k_BHTd.float(), v_BHTd.float(), attn_mask=mask_B1QT
         )
+
+
+def _written_out(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor) -> Tensor:
+    """The same for a graph: the exporter's own way turns the keys twice and looks for rows without any place."""
+    logits_BHQT = (q_BHQd * q_BHQd.shape[-1] ** -0.5) @ k_BHTd.transpose(-1, -2)
+    logits_BHQT = logits_BHQT + torch.where(mask_B1QT, 0.0, -torch.inf)
+    return torch.softmax(logits_BHQT, dim=-1) @ v_BHTd
 
 
 class TransformerBlock(nn.Module):
@@ -98,4 +124,4 @@ class TransformerBlock(nn.Module):
     def forward(self, x_BTD: Tensor, mask_B1TT: Tensor, *, only_last: bool = False) -> Tensor:
         kept_BQD = x_BTD[:, -1:] if only_last else x_BTD
         kept_BQD = kept_BQD + self.dropout(self.attention(self.norm_attention(x_BTD), mask_B1TT, only_last=only_last))
-        return kept_BQD + self.dropout(self.feed(self.norm_feed(kept_BQD)))
+        return kept_BQD + self.dropout(by_rows(self.feed, self.norm_feed(kept_BQD)))
