@@ -158,13 +158,20 @@ class People:
                 await self.finish_pending()
             except StoreError as error:
                 logger.warning("erasures wait", extra={"reason": str(error)})
+            except Exception:  # whoever waits to be forgotten must not wait for a restart
+                logger.exception("erasures failed")
 
     async def finish_pending(self) -> None:
-        """One more try for each."""
+        """One more try for each; one that fails keeps none of the others waiting."""
+        failed: Exception | None = None
         for owner in await self.notes.pending():
-            note = await self.notes.read(owner)
-            if note is not None:
-                await self._go_on(owner, note)
+            try:
+                if (note := await self.notes.read(owner)) is not None:
+                    await self._go_on(owner, note)
+            except Exception as error:  # noqa: BLE001 - raised below, after the others' turn
+                failed = error
+        if failed is not None:
+            raise failed
 
     async def _go_on(self, owner: Owner, note: Erasure) -> Erasure:
         """One try at all that is left; the note says how far it came."""

@@ -42,7 +42,10 @@ class ExposureLog:
         """Write again and again, until cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
-            await self.write()
+            try:
+                await self.write()
+            except Exception:  # a writer that died would drop all that is shown from then on
+                logger.exception("exposures could not be written")
 
     async def write(self) -> None:
         """Put on the stream what waits; what cannot be written now waits on."""
@@ -57,7 +60,7 @@ class ExposureLog:
                     logger.warning("exposures wait in memory", extra={"reason": str(error)})
                 self._told = True
                 return
-            except asyncio.CancelledError:
+            except BaseException:
                 # Perhaps they are on the stream already; the table keeps each once.
                 self._waiting.extendleft(reversed(taken))
                 raise

@@ -146,6 +146,30 @@ def test_a_store_that_is_away_loses_nothing_up_to_the_bound(monkeypatch: pytest.
     assert 'retort_exposures_written_total{outcome="written"} 250.0' in text
 
 
+def test_the_writer_outlives_a_fault_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WRITE_EVERY_S", 0.001)
+
+    class Torn(Writer):
+        async def add(self, batches: Sequence[Sequence[Exposure]]) -> None:
+            if not self.away:
+                self.away = True
+                raise ValueError("a fault of ours")
+            self.batches += [list(batch) for batch in batches]
+
+    async def story() -> None:
+        writer = Torn()
+        log = ExposureLog(writer, Metrics())
+        log.add(shown(1))
+        writing = asyncio.create_task(log.run())
+        async with asyncio.timeout(10):
+            while not writer.batches:
+                await asyncio.sleep(0.001)
+        writing.cancel()
+        assert [row.request_id for row in writer.batches[0]] == ["r1"]
+
+    asyncio.run(story())
+
+
 def test_an_absent_redis_holds_up_no_answer(make_client: MakeClient) -> None:
     client = make_client(RedisHistory.from_url("redis://127.0.0.1:1"))
     assert client.post("/recommend", json={"history": ["i1"]}).json()["source"] == "student"

@@ -175,6 +175,31 @@ def test_what_comes_while_an_erasure_is_pending_stays(backend: str | None, tmp_p
     asyncio.run(story())
 
 
+def test_a_note_that_cannot_be_read_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.erasure.RETRY_EVERY_S", 0.001)
+
+    class Torn(MemoryNotes):
+        async def read(self, owner: Owner) -> Erasure | None:
+            if owner == ANN:
+                raise TypeError("written by another version")
+            return await super().read(owner)
+
+    async def story() -> None:
+        notes, bob = Torn(), Owner("bob")
+        people = People(MemoryHistory(), notes, "sqlite:///nowhere.db")
+        for owner in (ANN, bob):
+            await notes.write(owner, Erasure("pending", 1, 0))
+        trying = asyncio.create_task(people.run())
+        async with asyncio.timeout(10):
+            while (note := await notes.read(bob)) is None or note.status != "done":
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+        assert not trying.done(), "it goes on trying"
+        trying.cancel()
+
+    asyncio.run(story())
+
+
 def test_a_merge_reaches_the_next_training(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
     client = make_client(RedisHistory.from_url(redis_url))
     for item_id, who in (("i1", {"user_id": "ann"}), ("i2", {"session_id": "s"}), ("i3", {"user_id": "guest"})):
