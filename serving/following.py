@@ -164,13 +164,22 @@ def _download(target: Target, place: Path) -> None:
         filesystem, root = fsspec.core.url_to_fs(target.uri)
         for name in filesystem.ls(root, detail=False):
             filesystem.get_file(name, str(work / Path(name).name))
-        work.replace(place)
+        _put_in_place(work, place)
     except (OSError, ValueError, ImportError) as error:
         raise BundleError(
             f"{target.uri} cannot be fetched ({type(error).__name__}: {error}); check the address and its access."
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_in_place(work: Path, place: Path) -> None:
+    try:
+        work.replace(place)
+    except OSError:
+        # another worker was quicker with the same bundle
+        if not (place / MANIFEST).is_file():
+            raise
 
 
 def _checked(path: Path, target: Target) -> Path:

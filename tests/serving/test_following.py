@@ -1,5 +1,6 @@
 """Serving follows the registry, and outlives it."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,24 @@ def test_a_bundle_elsewhere_is_copied_once_and_checked(world: World, tmp_path: P
         fetch(Target("0" * 16, "memory://bundles/none"), tmp_path / "cache")
     with pytest.raises(BundleError, match="publish the bundle again"):
         fetch(Target("0" * 16, str(path)), tmp_path / "cache")
+
+
+def test_two_workers_may_copy_a_bundle_at_once(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    path = world.bundles[0]
+    store = fsspec.filesystem("memory")
+    store.put(str(path), "/bundles/race", recursive=True)
+    place, copy = tmp_path / "cache" / path.name, type(store).get_file
+
+    def slower(*arguments: object, **named: object) -> None:
+        copy(*arguments, **named)
+        if not place.exists():
+            shutil.copytree(path, place)  # the other worker is done first
+
+    monkeypatch.setattr(type(store), "get_file", slower)
+    assert fetch(Target(path.name, "memory://bundles/race"), tmp_path / "cache") == place
+    assert [one.name for one in place.parent.iterdir()] == [place.name], "nothing is left over"
 
 
 def test_a_running_server_takes_a_promotion_without_a_request_waiting(
