@@ -1,6 +1,6 @@
 """Alert rules and the Grafana dashboard, from one list of what matters: `python -m deploy.monitoring` writes both.
 
-Every metric is looked up in serving's own registry, so that a renamed one ends this program and not an alert.
+Every metric is looked up where it is defined, so that a renamed one ends this program and not an alert.
 """
 
 import json
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offline.exporter import families
 from serving.metrics import Metrics
 
 HERE = Path(__file__).parent
@@ -63,6 +64,8 @@ _SHOWN = "sum by ({by}) (rate(retort_exposures_total[1h]))"
 def _click_through(by: str) -> str:
     return f"{_CLICKS.format(by=by)} / {_SHOWN.format(by=by)}"
 
+
+_PROGRESS = "retort_refresh_users_done / clamp_min(retort_refresh_users, 1)"
 
 ALERTS = (
     Alert("RetortDown", 'up{job="retort-api"} == 0', "1m", "page", "An API container does not answer Prometheus."),
@@ -140,6 +143,48 @@ ALERTS = (
         "ticket",
         "Serving processes are replaced again and again.",
     ),
+    Alert(
+        "RetortBlind",
+        'absent(up{job="retort-exporter"} == 1) or retort_store_answered == 0',
+        "5m",
+        "ticket",
+        "Nobody sees a store of the offline side: its process or `retort metrics` does not answer.",
+    ),
+    Alert(
+        "RetortQueueWaits",
+        "retort_queue_oldest_seconds > 3600",
+        "5m",
+        "ticket",
+        "A task has waited for a worker for more than an hour.",
+    ),
+    Alert(
+        "RetortStreamGrows",
+        'retort_stream_entries{stream="events"} > 50000',
+        "15m",
+        "page",
+        "Events are not brought to the database; they fill the histories' Redis.",
+    ),
+    Alert(
+        "RetortRefreshFailed",
+        'retort_refresh_status{status=~"failed|stopped"} == 1',
+        "0m",
+        "ticket",
+        "The latest refresh of profiles failed, or has spent its budget.",
+    ),
+    Alert(
+        "RetortRefreshStands",
+        'retort_refresh_status{status="running"} == 1 and retort_refresh_users_per_second == 0',
+        "30m",
+        "ticket",
+        "A refresh runs and no user's profile gets done.",
+    ),
+    Alert(
+        "RetortConnectionsShort",
+        "sum(retort_database_connections) > 0.8 * scalar(retort_database_connections_limit)",
+        "5m",
+        "ticket",
+        "More than 80 % of PostgreSQL's connections are taken.",
+    ),
 )
 
 PANELS = (
@@ -177,12 +222,36 @@ PANELS = (
     Panel("Requests in one run of the graph", {"{{stage}}": _quantile(0.9, "retort_batch_size", "stage")}),
     Panel("Exposures on their way", {"{{outcome}}": _rate("retort_exposures_written_total", "outcome")}, "ops"),
     Panel("Overlap with the shadow", {"median": _quantile(0.5, "retort_shadow_overlap")}, "percentunit"),
+    Panel("Tasks that wait", {"{{queue}}": "retort_queue_tasks", "in workers' hands": "retort_queue_taken_tasks"}),
+    Panel("For how long the next task has waited", {"{{queue}}": "retort_queue_oldest_seconds"}, "s"),
+    Panel("Events and shown lists before the drain", {"{{stream}}": "retort_stream_entries"}),
+    Panel("Connections to PostgreSQL", {"{{application}} {{state}}": "retort_database_connections"}),
+    Panel("Progress of the latest refresh", {"{{refresh}}": _PROGRESS}, "percentunit"),
+    Panel("Users a second of refreshes", {"{{refresh}}": "retort_refresh_users_per_second"}),
+    Panel(
+        "Tokens of refreshes in a day",
+        {"{{refresh}} {{kind}}": "sum by (refresh, kind) (increase(retort_refresh_tokens_total[1d]))"},
+    ),
+    Panel(
+        "Cost of refreshes in a day",
+        {"{{refresh}}": "sum by (refresh) (increase(retort_refresh_cost_usd_total[1d]))"},
+        "currencyUSD",
+    ),
+    Panel(
+        "Age of users' profiles",
+        {
+            f"p{round(q * 100)}": f"histogram_quantile({q}, retort_profile_age_seconds_bucket)"  # of now: no rate
+            for q in (0.5, 0.9)
+        },
+        "s",
+    ),
+    Panel("Cost of the profiles that there are", {"{{model}}": "retort_profile_cost_usd"}, "currencyUSD"),
 )
 
 
 def known_metrics() -> set[str]:
-    """Every series name that serving writes."""
-    names: set[str] = set()
+    """Every series name that serving and `retort metrics` write."""
+    names: set[str] = set(families.NAMES)
     for family in Metrics().registry.collect():
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
         names |= {family.name + suffix for suffix in suffixes}
@@ -190,7 +259,7 @@ def known_metrics() -> set[str]:
 
 
 def unknown_metrics() -> set[str]:
-    """What alerts and panels ask for and serving does not write."""
+    """What alerts and panels ask for and nobody writes."""
     expressions = [alert.expr for alert in ALERTS] + [query for panel in PANELS for query in panel.queries.values()]
     asked = {name for expression in expressions for name in _NAME.findall(expression)}
     return asked - known_metrics()
@@ -249,7 +318,7 @@ def _drawn(place: int, panel: Panel) -> dict[str, Any]:
 def main() -> None:
     """Write both files."""
     if missing := unknown_metrics():
-        raise SystemExit(f"serving writes no {', '.join(sorted(missing))}; correct the names here.")
+        raise SystemExit(f"nobody writes {', '.join(sorted(missing))}; correct the names here.")
     RULES.write_text(rules())
     DASHBOARD.write_text(dashboard())
 

@@ -98,6 +98,20 @@ def worker(
 
 
 @app.command()
+def metrics(
+    host: Annotated[
+        str, typer.Option(help="address to listen at; there is nothing secret and no user in it")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any free port")] = 9108,
+    profiles_every_s: Annotated[float, typer.Option(min=1.0, help="pause between two looks at all profiles")] = 300.0,
+) -> None:
+    """Answer Prometheus for queues, streams, refreshes, profiles and the database, until told to stop."""
+    from offline.exporter.serve import serve_metrics
+
+    serve_metrics(host, port, profiles_every_s)
+
+
+@app.command()
 def status(
     run_id: Annotated[str | None, typer.Argument(help="one run; none: the latest")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="until it ends")] = False,

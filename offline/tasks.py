@@ -5,6 +5,7 @@ So a task that is delivered twice, or whose worker was killed, does no harm: it 
 or finds another process at it and looks again later.
 """
 
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
+from celery.signals import before_task_publish
 from celery.utils.log import get_task_logger
 from kombu import Queue
 from kombu.exceptions import OperationalError
@@ -26,6 +28,8 @@ from shared.errors import RetortError, StoreError
 STEP_TASK = "offline.step"
 DRAIN_TASK = "offline.drain_events"
 QUEUES = ("cpu", "gpu-train", "gpu-llm")
+# A message's header: when it was sent, in seconds since 1970, so that one can see how long it waits.
+SENT_AT = "sent_at"
 VISIBILITY_S = 120
 _LOOK_AGAIN_S = 10
 _MAX_ATTEMPTS = 5
@@ -75,6 +79,12 @@ def make_app(redis_url: str, *, visibility_s: int = VISIBILITY_S) -> Celery:
         worker_send_task_events=False,
     )
     return app
+
+
+@before_task_publish.connect  # type: ignore[untyped-decorator]
+def _note_when(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    if headers is not None:
+        headers[SENT_AT] = time.time()
 
 
 def send_step(app: Celery, run_id: str, step: str, queue: str) -> None:

@@ -78,6 +78,15 @@ class Stack:
         command = 'PGPASSWORD=$(cat /run/secrets/postgres_password) psql -h 127.0.0.1 -U retort -d retort -Atc "$0"'
         return self.inside("postgres", "sh", "-c", command, statement).strip()
 
+    def count(self, table: str) -> int:
+        """Rows of a table in PostgreSQL."""
+        return int(self.sql(f"select count(*) from {table}"))
+
+    def measured(self, query: str) -> list[float]:
+        """What Prometheus answers now, one value a series."""
+        answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": query}, timeout=10)
+        return [float(series["value"][1]) for series in answer.json()["data"]["result"]]
+
     def containers(self, service: str) -> list[str]:
         """Ids of a service's containers, also of stopped ones."""
         labels = [f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}"]

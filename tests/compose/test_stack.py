@@ -40,7 +40,7 @@ def test_the_first_start_ends_with_the_student_answering(stack: Stack) -> None:
     assert len(_ids(stack.recommend(USER))) == 10
 
 
-@pytest.mark.parametrize("service", ["api", "worker-cpu", "drain", "beat", "nginx", "prometheus"])
+@pytest.mark.parametrize("service", ["api", "worker-cpu", "drain", "beat", "exporter", "nginx", "prometheus"])
 def test_nobody_had_to_be_started_twice(stack: Stack, service: str) -> None:
     assert stack.containers(service)
     for container in stack.containers(service):
@@ -63,13 +63,15 @@ def test_the_serving_image_is_light_and_its_container_shut(stack: Stack) -> None
 def test_metrics_are_for_prometheus_alone(stack: Stack) -> None:
     assert httpx.get(f"{stack.url}/metrics").status_code == 404
 
-    def seen_by_prometheus() -> int:
-        answer = httpx.get(f"{stack.prometheus}/api/v1/query", params={"query": 'up{job="retort-api"} == 1'})
-        return len(answer.json()["data"]["result"])
-
-    wait("Prometheus sees every API container", lambda: seen_by_prometheus() == APIS)
+    wait("Prometheus sees every API container", lambda: len(stack.measured('up{job="retort-api"} == 1')) == APIS)
     rules = httpx.get(f"{stack.prometheus}/api/v1/rules").json()["data"]["groups"]
     assert [group["name"] for group in rules] == ["retort"]
+
+
+def test_what_no_request_shows_is_seen_too(stack: Stack) -> None:
+    wait("every store is seen", lambda: stack.measured("retort_store_answered") == [1, 1, 1])
+    assert stack.measured("sum(retort_queue_tasks)") == [0]
+    assert stack.measured('retort_database_connections{application="api"}'), "connections are known by program"
 
 
 def test_an_event_changes_the_answer_and_reaches_the_database(stack: Stack) -> None:
@@ -77,11 +79,11 @@ def test_an_event_changes_the_answer_and_reaches_the_database(stack: Stack) -> N
     event = {"user_id": USER, "item_id": _ids(before)[0], "event_type": "click"}
     assert httpx.post(f"{stack.url}/events", json=event).status_code == 202
     assert _ids(stack.recommend(USER)) != _ids(before)
-    wait("the event is in PostgreSQL", lambda: stack.sql("select count(*) from events") == "1")
+    wait("the event is in PostgreSQL", lambda: stack.count("events") == 1)
 
 
 def test_a_refresh_goes_through_celery_and_postgresql(stack: Stack) -> None:
-    before = int(stack.sql("select count(*) from profiles"))
+    before = stack.count("profiles")
     listed = "\\n".join(USERS[:20])
     stack.inside("worker-cpu", "sh", "-c", f"printf '{listed}\\n' >/runs/users.txt")
     # shorter histories: who has more events is asked about anew
@@ -89,7 +91,9 @@ def test_a_refresh_goes_through_celery_and_postgresql(stack: Stack) -> None:
     stack.inside("worker-cpu", "retort", "refresh", "start", *words, "--set", "profiles.max_history=7")
     wait("the refresh is done", lambda: "done" in stack.inside("worker-cpu", "retort", "refresh", "status"), 300, 3.0)
     assert "20/20" in stack.inside("worker-cpu", "retort", "refresh", "status")
-    assert before < int(stack.sql("select count(*) from profiles")) <= before + 20
+    assert before < stack.count("profiles") <= before + 20
+    name = Path(stack.recipe).stem
+    wait("its progress is seen", lambda: stack.measured(f'retort_refresh_users_done{{refresh="{name}"}}') == [20])
 
 
 def test_a_new_bundle_is_swapped_in_under_load_and_rolled_back(stack: Stack) -> None:
@@ -161,8 +165,15 @@ def test_a_rolling_restart_loses_no_request(stack: Stack) -> None:
     assert load.answers.keys() == WHOLE, load.answers
 
 
+def test_all_profiles_are_counted_now_and_then(stack: Stack) -> None:
+    written = stack.count("profiles")
+    wait("all are seen", lambda: stack.measured("sum(retort_profiles)") == [written], 400)
+    [young] = stack.measured('retort_profile_age_seconds_bucket{le="86400.0"}')
+    assert 0 < young == stack.measured('retort_profile_age_seconds_bucket{le="+Inf"}')[0] <= written
+
+
 def test_an_older_schema_is_brought_up_with_its_data(stack: Stack) -> None:
-    kept = {table: stack.sql(f"select count(*) from {table}") for table in ("profiles", "events", "bundles")}
+    kept = {table: stack.count(table) for table in ("profiles", "events", "bundles")}
     head = stack.sql("select version_num from alembic_version")
     stack.compose("stop", "drain", "worker-cpu", "beat")
     step_back = (
@@ -175,20 +186,20 @@ def test_an_older_schema_is_brought_up_with_its_data(stack: Stack) -> None:
     stack.up(APIS)
     wait("the workers are back", lambda: stack.healthy("worker-cpu") and stack.healthy("drain"))
     assert stack.sql("select version_num from alembic_version") == head
-    assert {table: stack.sql(f"select count(*) from {table}") for table in kept} == kept
+    assert {table: stack.count(table) for table in kept} == kept
     _settled(stack)
 
 
 def test_a_backup_makes_an_empty_stack_answer_the_same(stack: Stack, tmp_path: Path) -> None:
     before = {user: _ids(stack.recommend(user)) for user in USERS[:5]}
-    rows = stack.sql("select count(*) from profiles")
+    rows = stack.count("profiles")
     stack.run("sh", "deploy/backup.sh", str(tmp_path))
     stack.compose("down", "-v", "-t", "10")
     stack.compose("up", "-d", "postgres", "redis-history", "redis-broker")
     stack.run("sh", "deploy/restore.sh", str(tmp_path))
     wait("the restored stack answers", lambda: stack.student_answers(USER), 300)
     assert {user: _ids(stack.recommend(user)) for user in before} == before
-    assert stack.sql("select count(*) from profiles") == rows
+    assert stack.count("profiles") == rows
 
 
 def test_a_stack_is_not_published_to_the_world_without_keys(stack: Stack) -> None:

@@ -1,0 +1,1 @@
+"""What no request shows: queues, streams, refreshes, profiles and the database, for Prometheus (`retort metrics`)."""
