@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -70,6 +70,8 @@ class EventIntake:
             if self._stream is not None:
                 streamed = [self._streamed(*one, tenant, now_ms) for one in named]
                 firsts = await self._stream.add(streamed, once=list(shown))
+            # before the history is asked: where that fails the event is sent again, and is then no first
+            self._count_returns(shown.values(), firsts, tenant)
             new = await self._reader.store.append(entries)
         except StoreError as error:
             self._metrics.store_failures.labels("append").inc()
@@ -82,9 +84,6 @@ class EventIntake:
         for owner in {entry.owner for entry in entries}:
             self._reader.memory.drop(owner)
         self._count(events, tenant)
-        for event, first in zip(shown.values(), firsts, strict=True):
-            if first and event.impression is not None:
-                self._count_return(tenant, read_impression(event.impression), event.event_type)
         return Accepted(len(events), new)
 
     async def merge(self, guest: Owner, user: Owner) -> int:
@@ -104,6 +103,11 @@ class EventIntake:
             self._metrics.events.labels(event_type, "accepted").inc(count)
         for event in events:
             self._count_event(tenant, event.user_id, event.session_id, event.event_type)
+
+    def _count_returns(self, shown: Iterable[Event], firsts: Sequence[bool], tenant: str) -> None:
+        for event, first in zip(shown, firsts, strict=True):
+            if first and event.impression is not None:
+                self._count_return(tenant, read_impression(event.impression), event.event_type)
 
     def _streamed(self, event: Event, time_ms: int, event_id: str, tenant: str, now_ms: int) -> StreamedEvent:
         return StreamedEvent(

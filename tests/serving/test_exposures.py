@@ -102,6 +102,22 @@ def test_a_click_counts_once_for_the_list_that_showed_it(
     assert metric(client, line % "purchase") == 1
 
 
+def test_a_click_that_is_sent_again_after_half_a_failure_counts_once(make_client: MakeClient, redis_url: str) -> None:
+    store = RedisHistory.from_url(redis_url)
+    client, append = make_client(store), store.append
+    click = {"user_id": "ann", "item_id": "i1", "event_id": "e", "impression": Impression("r", "student").token}
+
+    async def away(events: Any) -> int:
+        raise StoreError("away between the stream and the history")
+
+    store.append = away  # type: ignore[method-assign]
+    assert client.post("/events", json=click).status_code == 503
+    store.append = append  # type: ignore[method-assign]
+    assert client.post("/events", json=click).status_code == 202
+    line = 'retort_exposed_events_total{experiment="none",source="student",type="click",variant="none"}'
+    assert metric(client, line) == 1
+
+
 def test_what_a_token_makes_up_is_no_label(client: TestClient) -> None:
     made_up = {"user_id": "ann", "item_id": "i1", "impression": "r.nobody.variant"}
     assert client.post("/events", json=made_up).status_code == 202
