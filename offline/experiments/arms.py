@@ -86,17 +86,19 @@ def against(plain: Arm, arm: Arm, users: pl.DataFrame | None = None) -> dict[str
     }
 
 
-def keep(folder: Path, name: str, rows: list[dict[str, Any]], x_label: str) -> tuple[Path, Path]:
+def keep(
+    folder: Path, name: str, rows: list[dict[str, Any]], x_label: str, *, log_x: bool = False
+) -> tuple[Path, Path]:
     """Write the table and its picture; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     table, picture = folder / f"{name}.csv", folder / f"{name}.png"
     frame = pl.DataFrame(rows)
     frame.write_csv(table, float_precision=6)
-    _draw(frame, picture, name, x_label)
+    _draw(frame, picture, name, x_label, log_x)
     return table, picture
 
 
-def _draw(frame: pl.DataFrame, path: Path, title: str, x_label: str) -> None:
+def _draw(frame: pl.DataFrame, path: Path, title: str, x_label: str, log_x: bool) -> None:
     """Gain over the plain run with its interval, one line for each kind of arm."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -105,11 +107,12 @@ def _draw(frame: pl.DataFrame, path: Path, title: str, x_label: str) -> None:
     FigureCanvasAgg(figure)  # no display is needed, and no state is shared
     axes = figure.subplots()
     kinds = frame.with_columns(kind=pl.col("arm").str.split(":").list.first())
-    for (kind,), rows in kinds.sort("x").group_by(["kind"], maintain_order=True):
+    for (kind,), rows in kinds.sort("x", maintain_order=True).group_by(["kind"], maintain_order=True):
         gain = rows["gain"].to_numpy()
         below, above = gain - rows["gain low"].to_numpy(), rows["gain high"].to_numpy() - gain
         axes.errorbar(rows["x"], gain, yerr=[below.clip(0), above.clip(0)], marker="o", capsize=3, label=str(kind))
     axes.axhline(0.0, color="grey", linewidth=0.8)
+    axes.set(xscale="log" if log_x else "linear")
     axes.set(xlabel=x_label, ylabel=f"gain in {METRIC} over the plain run (95 %)", title=title)
     axes.legend()
     figure.savefig(path, dpi=120)

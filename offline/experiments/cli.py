@@ -6,51 +6,9 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(help="What knowledge is worth, measured: tables, pictures and verdicts.", no_args_is_help=True)
-_Recipe = Annotated[str, typer.Argument(help="a recipe with a teacher")]
 _Data = Annotated[Path | None, typer.Option("--data", help="directory of the raw files")]
 _Out = Annotated[Path, typer.Option("--out", help="run directory; finished arms in it are reused")]
-_To = Annotated[Path, typer.Option("--to", help="directory for the table and the picture")]
 _Set = Annotated[list[str] | None, typer.Option("--set", help="section.key=value")]
-_Seeds = Annotated[int, typer.Option(min=1, help="trainings of each arm; the interval then covers their luck too")]
-
-
-@app.command()
-def staleness(
-    recipe: _Recipe,
-    data: _Data = None,
-    out: _Out = Path("runs"),
-    to: _To = Path("experiments"),
-    overrides: _Set = None,
-    seeds: _Seeds = 1,
-) -> None:
-    """Accuracy when profiles saw only 100, 90, 75, 50, 25 % of each history."""
-    _run("staleness", recipe, data, out, to, overrides, seeds)
-
-
-@app.command()
-def coldstart(
-    recipe: _Recipe,
-    data: _Data = None,
-    out: _Out = Path("runs"),
-    to: _To = Path("experiments"),
-    overrides: _Set = None,
-    seeds: _Seeds = 1,
-) -> None:
-    """Gain by length of the history."""
-    _run("coldstart", recipe, data, out, to, overrides, seeds)
-
-
-@app.command()
-def robustness(
-    recipe: _Recipe,
-    data: _Data = None,
-    out: _Out = Path("runs"),
-    to: _To = Path("experiments"),
-    overrides: _Set = None,
-    seeds: _Seeds = 1,
-) -> None:
-    """Accuracy when a share of the profiles is somebody else's, or nonsense."""
-    _run("robustness", recipe, data, out, to, overrides, seeds)
 
 
 @app.command()
@@ -88,9 +46,30 @@ def report(
         typer.echo(path)
 
 
-def _run(
-    name: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: list[str] | None, seeds: int
-) -> None:
+def _about_profiles(name: str, told: str) -> None:
+    """Add one experiment about profiles: all of them take the same words."""
+
+    def command(
+        recipe: Annotated[str, typer.Argument(help="a recipe with a teacher")],
+        data: _Data = None,
+        out: _Out = Path("runs"),
+        to: Annotated[Path, typer.Option("--to", help="directory for the table and the picture")] = Path("experiments"),
+        overrides: _Set = None,
+        seeds: Annotated[
+            int, typer.Option(min=1, help="trainings of each arm; the interval then covers their luck too")
+        ] = 1,
+    ) -> None:
+        _run(name, recipe, data, out, to, overrides or [], seeds)
+
+    app.command(name, help=told)(command)
+
+
+_about_profiles("staleness", "Accuracy when profiles saw only 100, 90, 75, 50, 25 % of each history.")
+_about_profiles("coldstart", "Gain by length of the history.")
+_about_profiles("robustness", "Accuracy when a share of the profiles is somebody else's, or nonsense.")
+
+
+def _run(name: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: list[str], seeds: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -99,9 +78,8 @@ def _run(
     from offline.terminal import TerminalProgress
 
     with TerminalProgress() as progress:
-        rows, table, picture = EXPERIMENTS[name](
-            Arms(recipe, data, out, overrides or [], progress, tuple(range(seeds))), to
-        )
+        arms = Arms(recipe, data, out, overrides, progress, tuple(range(seeds)))
+        rows, table, picture = EXPERIMENTS[name](arms, to)
     shown = Table(*rows[0], title=f"{name} of {recipe}")
     for row in rows:
         shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
