@@ -5,6 +5,7 @@ from pathlib import Path
 
 from offline.commands._opening import open_tables
 from offline.commands.jobs import worker_redis
+from offline.experiments.alike import check_alike
 from offline.experiments.bench import PLAN_FILE, here, kept_bench, processes, run_bench
 from offline.experiments.mlflow_log import MlflowSettings, logged_to
 from offline.experiments.plan import Plan, read_plan
@@ -21,6 +22,7 @@ def run_experiment(
     plan: Plan, data: Path | None, out: Path, workers: int | None, only: str | None, *, again: bool
 ) -> Path:
     """Do what the plan declares; the folder with the records. workers: processes here, None for Celery's."""
+    check_alike(plan)
     bench = Bench.open(plan, data.absolute() if data else None, out.absolute())
     arms = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     open_tables(Settings())  # once, before several processes would do it

@@ -26,7 +26,8 @@
     name = "last 3 items"
     set = { "evaluation.last_items" = 3 }
 
-Trials are trained held with the first seed, and validation alone chooses. Nothing here is chosen by the test.
+Trials are trained held with the first seed, and validation alone chooses. Nothing here is chosen by the test. All arms
+are asked the same, and none may train longer than the baseline (`alike.py`).
 """
 
 import tomllib

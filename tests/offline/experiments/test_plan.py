@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from offline.experiments.alike import check_alike
 from offline.experiments.plan import Plan, parse_plan, read_plan, shipped_plans
 from shared.errors import RecipeError
 
@@ -83,9 +84,33 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(changes: dict[s
         plan(**changes)
 
 
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"split.train_share": 0.5}, "another split"),
+        ({"evaluation.hide_seen": False}, "another evaluation"),
+        ({"data.k_core": 2}, "another data"),
+        ({"training.epochs": 99}, "may train 99 epochs and the baseline"),
+    ],
+)
+def test_arms_are_asked_the_same_and_none_trains_longer(keys: dict[str, Any], sentence: str) -> None:
+    arms = [{"name": "plain", "objectives": []}, {"name": "text", "objectives": [{"name": "text_start"}]}]
+    check_alike(plan(arms=arms))
+    check_alike(plan(arms=arms, set=keys))
+    with pytest.raises(RecipeError, match=sentence):
+        check_alike(plan(arms=[arms[0], {**arms[1], "set": keys}]))
+
+
+def test_an_arm_may_read_other_texts_and_train_less() -> None:
+    arms = [{"name": "plain", "objectives": [], "trials": [{"training.epochs": 9}]}]
+    arms += [{"name": "text", "set": {"data.text_template": "{title}", "training.epochs": 4}}]  # type: ignore[list-item]
+    check_alike(plan(arms=arms))
+
+
 @pytest.mark.parametrize("name", shipped_plans())
 def test_shipped_experiments_are_valid_and_have_controls(name: str) -> None:
     shipped = read_plan(Path(name))
+    check_alike(shipped)
     assert shipped.config.description
     assert len(shipped.config.seeds) >= 5 or "smoke" in name
     for arm in shipped.config.arms:

@@ -1,0 +1,40 @@
+"""Whether arms may be compared: all are asked the same, and none may train longer than the baseline may."""
+
+from typing import Any
+
+from offline.experiments.plan import Plan
+from offline.recipe import Recipe
+from shared.errors import RecipeError
+
+_ASKED = ("protocol", "split", "evaluation", "data")
+_OF_TEXTS = ("text_columns", "text_template")  # what is known of items, not what is asked
+
+
+def check_alike(plan: Plan) -> None:
+    """RecipeError for an arm whose numbers would differ from the baseline's for another reason than what it knows."""
+    baseline = plan.config.baseline
+    for student in plan.students:
+        wanted = _question(plan.recipe(baseline, student, {}))
+        longest = _longest(plan, baseline, student)
+        for arm in plan.arms:
+            asked = _question(plan.recipe(arm, student, {}))
+            if odd := [section for section in _ASKED if asked[section] != wanted[section]]:
+                raise RecipeError(
+                    f"arm {arm!r} has another {odd[0]} than the baseline, so the two are not asked the same; set it for "
+                    "all arms in [set], or make it an experiment of its own (--set … --name …)."
+                )
+            if (epochs := _longest(plan, arm, student)) > longest:
+                raise RecipeError(
+                    f"arm {arm!r} may train {epochs} epochs and the baseline {longest}; give the baseline a trial that "
+                    "is as long."
+                )
+
+
+def _question(recipe: Recipe) -> dict[str, Any]:
+    said = recipe.as_json()
+    data = {key: value for key, value in said["data"].items() if key not in _OF_TEXTS}
+    return {**{section: said[section] for section in _ASKED}, "data": data}
+
+
+def _longest(plan: Plan, arm: str, student: str) -> int:
+    return max(plan.recipe(arm, student, keys).training.epochs for keys in plan.trials(arm))
