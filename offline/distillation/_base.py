@@ -24,6 +24,8 @@ class ObjectiveConfig(Section):
     at most `scale_cap` times: its value then says nothing, so the raw one is logged.
     """
 
+    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset()  # keys that mean nothing under mode = "repaired"
+
     name: str
     weight: float = Field(0.1, ge=0)
     share: bool = False

@@ -7,7 +7,7 @@ module that a student's file lists; what has no positions is taken as it is.
 Shapes: B batch, T sequence, H width of the layer, P width of the teacher's vectors.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +26,8 @@ from shared.errors import TeacherError
 
 class Config(ObjectiveConfig):
     """The paper runs it in the first half of the epochs: set last_epoch to N/2, share = true and weight to its α."""
+
+    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset({"first_columns"})
 
     mode: Literal["repaired", "faithful"] = Field(
         "repaired", description="faithful: no projector, the target must have the layer's width; repaired: a linear map"
@@ -84,7 +86,7 @@ class Model(Objective):
     def forward(self, output: StudentOutput) -> Tensor:
         if not self._heard:
             raise TeacherError(f"objective 'feature': the student's module {self.layer!r} took no part in this step.")
-        heard = self._heard.pop()
+        heard = self._heard.pop().float()  # a linear layer speaks bfloat16 under autocast
         real_BT = real_positions(output.items_BT)
         known_B = self.known_U[output.users_B] & real_BT.any(-1)
         if not known_B.any():

@@ -10,7 +10,7 @@ Of several profiles of a user (`[encoder] aspects = "apart"`) each is mapped alo
 Shapes: B batch, T sequence, D embedding_dim, U n_users, K profiles of a user, W width of each.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ from shared.errors import TeacherError
 
 class Config(ObjectiveConfig):
     """The paper's α is `weight` with share = true, its β is match_scale, its fine-tuning starts after last_epoch."""
+
+    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset({"down_scale", "up_scale"})
 
     mode: Literal["repaired", "faithful"] = "repaired"
     pooling: Pooling = "mean"

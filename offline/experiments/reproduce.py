@@ -82,8 +82,12 @@ def recipe_in(name: str, mode: Mode, keys: dict[str, Any]) -> Recipe:
 
 
 def _moded(objective: dict[str, Any], mode: Mode) -> dict[str, Any]:
-    known = load_plugin(OBJECTIVES, str(objective["name"])).Config.model_fields
-    return {**objective, "mode": mode} if "mode" in known else objective
+    """The objective in a mode; what only the faithful one understands is left out of the repaired one."""
+    config = load_plugin(OBJECTIVES, str(objective["name"])).Config
+    if "mode" not in config.model_fields:
+        return objective
+    kept = {key: value for key, value in objective.items() if mode == "faithful" or key not in config.FAITHFUL_ONLY}
+    return {**kept, "mode": mode}
 
 
 def reproduce(row: Row, context: Context, out: Path) -> Reproduced:

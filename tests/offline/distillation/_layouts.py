@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-N_USERS, N_ITEMS = 40, 12
+N_USERS, N_ITEMS = 80, 12
 _GENRES = ("Drama", "War", "Comedy", "Crime", "Western", "Musical", "Horror", "Romance", "Mystery", "Fantasy")
 
 
@@ -41,6 +41,13 @@ def write_cds(root: Path) -> None:
     (root / "meta_Beauty.json").rename(root / "meta_CDs_and_Vinyl.json")
 
 
+def write_games(root: Path) -> None:
+    """And again."""
+    write_beauty(root)
+    (root / "reviews_Beauty.json").rename(root / "reviews_Video_Games_5.json")
+    (root / "meta_Beauty.json").rename(root / "meta_Video_Games.json")
+
+
 def write_ml20m(root: Path) -> None:
     rows = [f"{user},{item},4.5,{1_400_000_000 + 86_400 * day}" for user, item, day in events()]
     _lines(root / "ratings.csv", "userId,movieId,rating,timestamp", *rows)
@@ -74,6 +81,9 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "m2": write_m2,
     "ml1m": write_ml1m,
     "cds": write_cds,
+    "games": write_games,
+    "toys": write_games,
+    "ml10m": write_ml1m,
 }
 
 

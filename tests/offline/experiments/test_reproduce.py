@@ -1,5 +1,6 @@
 """Papers again: which recipes, in which modes, beside which numbers; and one table from files of the same layout."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,18 @@ from shared.errors import RecipeError
 from tests.offline.distillation._layouts import WRITERS
 
 SMALL = [
-    "profiles.backend=template",
     "encoder.model=tfidf",
-    "reducer.method=pca",
-    "reducer.n_components=8",
-    "student.embedding_dim=8",
     "training.epochs=2",
     "training.batch_size=16",
-    "objectives.0.last_epoch=1",
+]
+PROFILES = ["profiles.backend=template", "reducer.method=pca", "objectives.0.last_epoch=1"]
+NARROW = ["student.embedding_dim=8", "reducer.n_components=8"]
+# paper, data set, what is made small, recipes that are run, one number that the paper printed
+TABLES = [
+    ("ecir26", "beauty", [*PROFILES, *NARROW], 6, "0.0126"),
+    ("llmkt", "ml1m", [*PROFILES, "encoder.model=packaged-minilm"], 9, "0.1969"),
+    ("dllm2rec", "games", ["teacher.text_encoder.width=8"], 6, "0.0262"),
+    ("llmd4rec", "toys", ["teacher.text_encoder.width=8", "teacher.mutual.loops=1"], 3, "0.0398"),
 ]
 
 
@@ -59,14 +64,22 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("paper", "dataset", "smaller", "n_rows", "printed"), TABLES, ids=[row[0] for row in TABLES])
 def test_a_table_from_a_small_file_of_the_papers_layout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paper: str,
+    dataset: str,
+    smaller: list[str],
+    n_rows: int,
+    printed: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "160")
-    WRITERS["beauty"](tmp_path / "raw")
-    reproduce_paper("ecir26", "beauty", tmp_path / "raw", tmp_path / "runs", "faithful", SMALL)
-    printed = capsys.readouterr().out
-    assert "ecir26_beauty_sasrec_faithful" in printed
-    assert "0.0228" in printed
-    assert "0.0126" in printed
+    WRITERS[dataset](tmp_path / "raw")
+    reproduce_paper(paper, dataset, tmp_path / "raw", tmp_path / "runs", "plain,faithful,repaired", SMALL + smaller)
+    said = capsys.readouterr().out
+    rows = set(re.findall(rf"│ ({paper}_{dataset}_\w+) ", said))
+    assert len(rows) == n_rows, said
+    assert printed in said
