@@ -47,7 +47,7 @@ compose-test: $(STAMP)  ## build, start and maltreat the containers (25 minutes;
 
 lock:            ## pin what the images install; needs uv. FIND_LINKS: a directory with torch's CPU wheel
 	for part in serving offline; do \
-	  uv pip compile -q pyproject.toml --extra $$part --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	  uv pip compile -q pyproject.toml --extra $$part --extra otel --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	    $(if $(FIND_LINKS),--find-links $(FIND_LINKS),--torch-backend cpu) -c deploy/torch.txt --upgrade \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-package torch \
 	    --no-emit-package setuptools -o deploy/$$part.lock.txt || exit 1; \

@@ -47,12 +47,16 @@ def main() -> None:
 
 @app.callback()
 def prepare() -> None:
-    """Logging, once."""
+    """Logging and traces, once."""
     from shared.logging import configure_logging
     from shared.settings import Settings
 
     settings = Settings()
     configure_logging(settings.log_level if settings.log_json else "WARNING", as_json=settings.log_json)
+    if settings.retort_traces:
+        from offline.tracing import trace_offline
+
+        trace_offline()
 
 
 @app.command()

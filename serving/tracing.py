@@ -1,8 +1,7 @@
 """OpenTelemetry traces of HTTP requests; off unless RETORT_TRACES says otherwise, extra `otel`.
 
-Where spans go and how many are kept say the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`,
-`OTEL_SERVICE_NAME`). The ready-made instrumentation of ASGI writes whole paths into spans; ours hold users' ids, so the
-span here knows the route's pattern alone.
+The ready-made instrumentation of ASGI writes whole paths into spans; ours hold users' ids, so the span here knows the
+route's pattern alone.
 """
 
 import asyncio
@@ -10,6 +9,7 @@ from typing import Any
 
 from serving.http import ALWAYS_OPEN, AsgiApp, Message, Receive, Scope, Send
 from shared.errors import RetortError
+from shared.tracing import NOT_INSTALLED, exporting_provider
 
 
 def traced(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
@@ -20,11 +20,10 @@ def traced(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
     try:
         from opentelemetry.propagate import extract
         from opentelemetry.trace import SpanKind
-
-        provider = provider or _exporting()
-        tracer = provider.get_tracer("retort.serving")
     except ImportError:
-        raise RetortError("RETORT_TRACES needs OpenTelemetry's SDK; pip install 'retort[otel]'.") from None
+        raise RetortError(NOT_INSTALLED) from None
+    provider = provider or exporting_provider("retort")
+    tracer = provider.get_tracer("retort.serving")
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -76,15 +75,3 @@ def _flushing(send: Send, provider: Any) -> Send:
         await send(message)
 
     return flushed
-
-
-def _exporting() -> Any:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    # What the environment names stands above our name.
-    provider = TracerProvider(resource=Resource({SERVICE_NAME: "retort"}).merge(OTELResourceDetector().detect()))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return provider

@@ -19,6 +19,7 @@ from shared.db.models import CANCELLED, PENDING, RUNNING, RefreshChunk, RefreshJ
 from shared.db.session import reading, transaction
 from shared.errors import RetortError
 from shared.keys import DEFAULT_TENANT
+from shared.tracing import carried
 
 ASKED = "asked"
 ALIVE = (PENDING, RUNNING)
@@ -36,7 +37,8 @@ class RefreshBusyError(RefreshError):
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One refresh, as read. Users: of finished chunks and of those in work; texts: written, reused, failed."""
+    """One refresh, as read. users_done: who have what was wanted, in finished chunks and in those at work; a user for
+    whom the model failed is none of them. Texts: written, reused, failed."""
 
     id: str
     name: str
@@ -65,7 +67,7 @@ class JobStatus:
         """At the latest rate; None where nothing can be said."""
         if self.status not in ALIVE or not self.users_per_s:
             return None
-        return (self.n_users - self.users_done) / self.users_per_s
+        return max(0, self.n_users - self.users_done - self.failed) / self.users_per_s
 
 
 def read_job(engine: Engine, reference: str, tenant: str | None = None) -> JobStatus:
@@ -105,7 +107,7 @@ def ask_refresh(
         origin = next((job.spec["origin"] for job in jobs if job.spec.get("origin")), None)
         if origin is None:
             raise RefreshError(f"no refresh named {name!r} is known; start the first by `retort refresh start RECIPE`.")
-        spec = {"origin": origin, "asked": dict(asked)}
+        spec = {"origin": origin, "asked": dict(asked), "trace": carried()}
         asked_for = RefreshJob(
             id=uuid.uuid4().hex,
             tenant=tenant,

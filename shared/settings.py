@@ -42,6 +42,7 @@ class Settings(FromEnvironment):
     history_ttl_days: int = Field(0, ge=0, description="days without an event until a history is dropped; 0: never")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_json: bool = Field(False, description="one JSON object a line instead of text")
+    retort_traces: bool = Field(False, description="OpenTelemetry traces; needs the extra otel, see OTEL_…")
 
     @property
     def database(self) -> str:

@@ -17,6 +17,7 @@ from shared.db.models import DONE, FAILED, PENDING, RefreshChunk, RefreshJob
 from shared.db.session import reading, transaction
 from shared.keys import DEFAULT_TENANT
 from shared.refreshes import ASKED, UNFINISHED, RefreshError, find_job
+from shared.tracing import carried
 
 _ROWS_AT_ONCE = 1000
 
@@ -33,11 +34,12 @@ class DeadChunk:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """How a job's texts are written, and where its histories lie."""
+    """How a job's texts are written, where its histories lie, and the trace of who asked for it."""
 
     tenant: str
     profiles: ProfilesConfig
     snapshot: Path
+    trace: Mapping[str, str]
 
 
 def create_job(
@@ -62,7 +64,7 @@ def create_job(
             id=job_id,
             tenant=tenant,
             name=name,
-            spec={"origin": dict(origin)} if origin else {},
+            spec={"origin": dict(origin), "trace": carried()} if origin else {"trace": carried()},
             n_users=0,
             n_chunks=0,
             budget_tokens=budget_tokens,
@@ -119,7 +121,8 @@ def read_spec(engine: Engine, job_id: str) -> JobSpec:
     """What a worker needs to know of a job."""
     with reading(engine) as session:
         job = session.get_one(RefreshJob, job_id)
-    return JobSpec(job.tenant, ProfilesConfig.model_validate(job.spec["profiles"]), Path(job.spec["snapshot"]))
+    profiles = ProfilesConfig.model_validate(job.spec["profiles"])
+    return JobSpec(job.tenant, profiles, Path(job.spec["snapshot"]), job.spec.get("trace", {}))
 
 
 def resume_job(

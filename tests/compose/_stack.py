@@ -14,6 +14,8 @@ import httpx
 REPOSITORY = Path(__file__).parents[2]
 # A first bundle is trained on whatever cores are left.
 PATIENCE_S = 900.0
+# Without any layer: torch and a hundred wheels are fetched and unpacked.
+BUILD_PATIENCE_S = 2400.0
 
 
 def engine_missing() -> str | None:
@@ -63,8 +65,8 @@ class Stack:
         assert done.returncode == 0, f"{words}: status {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 
-    def compose(self, *words: str) -> str:
-        return self.run(*compose_command(), *words)
+    def compose(self, *words: str, timeout_s: float = PATIENCE_S) -> str:
+        return self.run(*compose_command(), *words, timeout_s=timeout_s)
 
     def docker(self, *words: str) -> str:
         return self.run("docker", *words)

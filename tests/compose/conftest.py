@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from offline.embedded import free_port
-from tests.compose._stack import Stack, engine_missing, wait
+from tests.compose._stack import BUILD_PATIENCE_S, Stack, engine_missing, wait
 
 APIS = 3
 
@@ -19,7 +19,7 @@ def stack() -> Iterator[Stack]:
         pytest.skip(f"{missing}: the containers were not tried; start an engine and run `make compose-test`")
     stack = Stack(f"retort-test-{os.getpid()}", free_port(), free_port())
     try:
-        stack.compose("build", "migrate", "api")
+        stack.compose("build", "migrate", "api", timeout_s=BUILD_PATIENCE_S)
         stack.up(APIS)
         wait("nginx is healthy", lambda: stack.healthy("nginx"), 300)
         yield stack
