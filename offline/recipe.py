@@ -24,6 +24,7 @@ from offline.plugins import load_plugin
 from offline.profiles.config import ProfilesConfig
 from offline.profiles.encoder import EncoderConfig
 from offline.profiles.reducer import ReducerConfig
+from offline.profiles.tfidf import TFIDF
 from offline.students._base import StudentConfig
 from offline.teachers.build import TeacherConfig
 from offline.training.config import TrainingConfig
@@ -141,15 +142,27 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
     protocol = _protocol(raw.get("protocol", "held"))
     if protocol == "held" and sections["training"].refit_epochs is not None:
         raise RecipeError('[training] refit_epochs is for protocol = "refit" alone; remove it, or change the protocol.')
+    objectives = _objectives(raw.get("objectives", []))
+    if sections["encoder"].model == TFIDF:
+        _check_one_space(objectives)
     return Recipe(
         name=name,
         raw=raw,
         protocol=protocol,
         student_name=student_name,
         student=student,
-        objectives=_objectives(raw.get("objectives", [])),
+        objectives=objectives,
         **sections,
     )
+
+
+def _check_one_space(objectives: tuple[ObjectiveConfig, ...]) -> None:
+    """Word counts of profiles and of items are two spaces: what compares the one with the other would compare noise."""
+    if odd := [one.name for one in objectives if {"users", "items"} <= one.needs]:
+        raise RecipeError(
+            f"[encoder] model = {TFIDF!r} gives users and items spaces of their own, and objective {odd[0]!r} compares "
+            "the two; choose another encoder or another objective."
+        )
 
 
 def _table(raw: dict[str, Any], section: str) -> dict[str, Any]:

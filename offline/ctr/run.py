@@ -20,6 +20,7 @@ from offline.line import Line, Step
 from offline.pipeline import Context, teach
 from offline.pipeline.context import VECTORS_FILE, tables_of
 from offline.pipeline.steps import ENCODING_CODE, steps_of
+from offline.profiles.tfidf import TFIDF
 from offline.profiles.vectors import read_vectors
 from offline.progress import Progress
 from offline.recipe import Recipe, parse_recipe, read_recipe, with_keys
@@ -43,6 +44,8 @@ def read_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe, Ctr
         raise RecipeError(f"{name} has no objective that reads user profiles, so no profiles would be made; add one.")
     if recipe.split.method != "leave_one_out":
         raise RecipeError('`retort ctr` divides each user\'s own events; write [split] method = "leave_one_out".')
+    if recipe.encoder.model == TFIDF:
+        raise RecipeError(f"[encoder] model = {TFIDF!r} gives users and items spaces of their own; choose another one.")
     return recipe, config
 
 

@@ -20,8 +20,8 @@ def check_alike(plan: Plan) -> None:
             asked = _question(plan.recipe(arm, student, {}))
             if odd := [section for section in _ASKED if asked[section] != wanted[section]]:
                 raise RecipeError(
-                    f"arm {arm!r} has another {odd[0]} than the baseline, so the two are not asked the same; set it for "
-                    "all arms in [set], or make it an experiment of its own (--set … --name …)."
+                    f"arm {arm!r} has another {odd[0]} than the baseline, so the two are not asked the same; set it "
+                    "for all arms in [set], or make it an experiment of its own (--set … --name …)."
                 )
             if (epochs := _longest(plan, arm, student)) > longest:
                 raise RecipeError(

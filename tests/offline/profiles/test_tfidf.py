@@ -4,10 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from offline.ctr.run import read_file
 from offline.data.interactions import Items
 from offline.profiles.encoder import EncoderConfig, encode_items, encode_texts
+from offline.profiles.tfidf import TFIDF
 from offline.progress import Silent
-from shared.errors import ProfileError
+from offline.recipe import load_recipe
+from shared.errors import ProfileError, RecipeError
 
 CONFIG = EncoderConfig(model="tfidf")
 
@@ -36,3 +39,12 @@ def test_a_text_without_a_word_is_finite_and_words_must_be_somewhere() -> None:
     assert np.linalg.norm(vectors[2]) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ProfileError, match="cannot tell them apart"):
         encode_texts(["!", "?"], CONFIG, Silent())
+
+
+def test_what_compares_users_with_items_cannot_have_word_counts() -> None:
+    counted = ["encoder.model=tfidf", "reducer.method=none"]
+    with pytest.raises(RecipeError, match="'soft_items' compares the two"):
+        load_recipe("beauty_sasrec_profile", [*counted, "objectives=[{name='soft_items'}]"])
+    assert load_recipe("beauty_sasrec_profile", [*counted, "objectives=[{name='near_items'}]"]).encoder.model == TFIDF
+    with pytest.raises(RecipeError, match="spaces of their own"):
+        read_file("ml1m", {"encoder.model": TFIDF})
