@@ -119,7 +119,8 @@ class Limits:
         """Begin to take one; None where the key has no limit. To be awaited: 429 where it is used up."""
         if not per_second and not per_day:
             return None
-        own = self._own.setdefault((tenant, name), self._fresh(per_second, per_day))
+        if (own := self._own.get((tenant, name))) is None:
+            own = self._own[tenant, name] = self._fresh(per_second, per_day)
         command: Command = (
             "EVAL", _SCRIPT, 2, keys.rate(tenant, name), keys.quota(tenant, name), per_second, per_day
         )  # fmt: skip

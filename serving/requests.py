@@ -121,7 +121,7 @@ def parse_recommend(body: bytes) -> RecommendRequest:
 
 
 def parse_recommend_query(values: dict[str, Any]) -> RecommendRequest:
-    """The request in a query string; lists are separated by commas."""
+    """The request in a query string's values; lists come as lists."""
     try:
         return RecommendRequest.model_validate(values)
     except ValidationError as error:

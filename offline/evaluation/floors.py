@@ -28,7 +28,7 @@ class WeightsRanker:
         self._weights_NN = weights_NN
 
     def top_k(self, histories: list[IntArray], k: int, hidden: list[IntArray], users: IntArray) -> IntArray:
-        """(B, K) item indexes; an item that nothing speaks for leaves its place empty."""
+        """(B, K) item indexes; where nothing speaks for an item it may still fill a list up, as zeros do."""
         chosen_BN = interactions(Ragged.of(histories), self._weights_NN.shape[0])
         scores = chosen_BN @ self._weights_NN
         scores_BN: NDArray[np.float32] = np.asarray(scores.todense() if hasattr(scores, "todense") else scores)

@@ -96,7 +96,9 @@ def subsets_of(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str
     missing = [name for name in names if tables.users.schema.get(name) != pl.Boolean]
     if missing:
         raise DataError(f"the users table has no true/false column {missing[0]!r}; it has: {tables.users.columns}.")
-    users = pl.DataFrame({"user_id": list(split.user_ids)}).join(tables.users, on="user_id", how="left")
+    users = pl.DataFrame({"user_id": list(split.user_ids)}).join(
+        tables.users, on="user_id", how="left", maintain_order="left"
+    )
     return {name: users[name].fill_null(False).to_numpy() for name in names}
 
 
