@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from serving.answers import Answer, Reason, Source
+from serving.bundles import LiveBundle
 from serving.experiments import Assignment, Experiment, assign, in_shadow, with_defaults
 from serving.exposures import ExposureLog
 from serving.impressions import Impression
@@ -55,8 +56,7 @@ class Answering:
 
         `admitted` is awaited once the history has been read, in whose trip to Redis it was asked: 429 comes from there.
         """
-        if request.k > self._max_k:
-            raise Problem(422, f"k: this server gives at most {self._max_k} items.")
+        self._check(request)
         started = time.perf_counter()
         place = None
         if self._experiment is not None:
@@ -67,6 +67,14 @@ class Answering:
         if not request.dry_run:
             self.shown(request, tenant, request_id, answer, time.perf_counter() - started)
             self._compare(request, tenant, answer)
+        return answer
+
+    async def answer_over(self, live: LiveBundle, request: RecommendRequest, tenant: str, request_id: str) -> Answer:
+        """The same by the bundle that the caller named: no experiment and no shadow has a say."""
+        self._check(request)
+        started = time.perf_counter()
+        answer = await self._recommender.recommend_over(live, request, tenant)
+        self.shown(request, tenant, request_id, answer, time.perf_counter() - started)
         return answer
 
     def shown(self, request: RecommendRequest, tenant: str, request_id: str, answer: Answer, seconds: float) -> None:
@@ -120,6 +128,10 @@ class Answering:
         if self._shadow is not None:
             await self._shadow.finish()
         await self._log.finish()
+
+    def _check(self, request: RecommendRequest) -> None:
+        if request.k > self._max_k:
+            raise Problem(422, f"k: this server gives at most {self._max_k} items.")
 
     def _compare(self, request: RecommendRequest, tenant: str, answer: Answer) -> None:
         if self._shadow is None or self._experiment is None:

@@ -93,13 +93,13 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-async def _live_of(services: Services, request: Request, name: str, version: str | None) -> LiveBundle:
-    """The tenant's bundle of that name that serves now; 404 otherwise."""
+async def _live_of(services: Services, request: Request, name: str, version: str | None) -> tuple[LiveBundle, str]:
+    """The bundle of that name that serves the caller's tenant now, and the tenant; 404 otherwise."""
     caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
     for owner, _, slot in services.models.all():
         live = slot.current
         if owner == caller.tenant and live is not None and live.name == name and version in (None, live.version):
-            return live
+            return live, caller.tenant
     raise not_found("No such model serves; /models lists what does.")
 
 
@@ -119,13 +119,14 @@ def _add_metadata(routes: APIRouter, services: Services) -> None:
     @routes.get("/models/{name}", responses=_ASKED, summary="What the model takes and gives")
     @routes.get("/models/{name}/versions/{version}", responses=_ASKED, summary="What this version takes and gives")
     async def metadata(request: Request, name: ModelName, version: str | None = None) -> ModelMetadata:
-        live = await _live_of(services, request, name, version)
+        live, _ = await _live_of(services, request, name, version)
         return ModelMetadata(name=live.name, versions=[live.version])
 
     @routes.get("/models/{name}/ready", responses=_ASKED, summary="Does the model serve?")
     @routes.get("/models/{name}/versions/{version}/ready", responses=_ASKED, summary="Does this version serve?")
     async def model_ready(request: Request, name: ModelName, version: str | None = None) -> dict[str, Any]:
-        return {"name": (await _live_of(services, request, name, version)).name, "ready": True}
+        live, _ = await _live_of(services, request, name, version)
+        return {"name": live.name, "ready": True}
 
 
 def _add_inference(routes: APIRouter, services: Services) -> None:
@@ -136,10 +137,9 @@ def _add_inference(routes: APIRouter, services: Services) -> None:
         summary="Rank items for a history with this version",
     )
     async def infer(request: Request, name: ModelName, body: InferRequest, version: str | None = None) -> InferAnswer:
-        live = await _live_of(services, request, name, version)
+        live, tenant = await _live_of(services, request, name, version)
         wanted = RecommendRequest(history=body.inputs[0].data, k=body.parameters.k)
-        answer = await services.recommender.recommend_over(live, wanted)
-        services.metrics.count_answer(answer.source, answer.reason)
+        answer = await services.answering.answer_over(live, wanted, tenant, request.state.request_id)
         count = len(answer.item_ids)
         return InferAnswer(
             model_name=live.name,

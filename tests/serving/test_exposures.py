@@ -50,6 +50,20 @@ class Writer(ExposureWriter):
         self.batches += [list(batch) for batch in batches]
 
 
+def test_what_kserve_gives_is_shown_too(make_client: MakeClient, redis_url: str) -> None:
+    client = make_client(RedisHistory.from_url(redis_url), max_k=5)
+    asked = {"inputs": [{"name": "history", "datatype": "BYTES", "shape": [1], "data": ["i1"]}]}
+    response = client.post("/v2/models/tiny/infer", json=asked | {"parameters": {"k": 3}})
+    assert client.post("/v2/models/tiny/infer", json=asked | {"parameters": {"k": 6}}).status_code == 422
+    text = client.get("/metrics").text
+    client.__exit__(None, None, None)
+    store = Kept()
+    assert drain_exposures(redis_url, store, worker="w") == 1
+    assert list(store.rows[0].item_ids) == response.json()["outputs"][0]["data"]
+    assert (store.rows[0].request_id, store.rows[0].source) == (response.headers["x-request-id"], "student")
+    assert 'retort_exposures_total{experiment="none",source="student",variant="none"} 1.0' in text
+
+
 def test_answers_are_written_with_all_that_training_needs(make_client: MakeClient, redis_url: str) -> None:
     client = make_client(RedisHistory.from_url(redis_url))
     client.post("/events", json={"user_id": "ann", "item_id": "i7"})
