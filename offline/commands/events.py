@@ -10,13 +10,13 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from offline.commands._opening import open_tables
-from offline.data.event_export import write_events
+from offline.data.event_export import EVENTS_FILE, EXPOSURES_FILE, write_events, write_exposures
 from offline.embedded import running_redis
 from offline.tasks import make_app, schedule_drains
 from shared.errors import StoreError
 from shared.event_stream import drain, drain_exposures
 from shared.events_table import EventsTable, read_events
-from shared.exposures_table import ExposuresTable
+from shared.exposures_table import ExposuresTable, read_exposures
 from shared.settings import Settings
 
 
@@ -63,9 +63,10 @@ def schedule_by_beat(every_s: float) -> None:
 
 
 def export_events(out: Path) -> str:
-    """Write events.parquet; one sentence about it."""
-    n_events = write_events(read_events(open_tables(Settings())), out)
-    return f"{n_events} events are in {out / 'events.parquet'}"
+    """Write events.parquet and exposures.parquet; one sentence about both."""
+    engine = open_tables(Settings())
+    n_events, n_lists = write_events(read_events(engine), out), write_exposures(read_exposures(engine), out)
+    return f"{n_events} events are in {out / EVENTS_FILE}, {n_lists} shown lists in {out / EXPOSURES_FILE}"
 
 
 def _redis_of(settings: Settings) -> str:

@@ -74,9 +74,9 @@ def events_schedule(
 
 @events_app.command("export")
 def events_export(
-    out: Annotated[Path, typer.Option("--out", help="directory for events.parquet: --data of a recipe")],
+    out: Annotated[Path, typer.Option("--out", help="directory for the two files: --data of a recipe")],
 ) -> None:
-    """Freeze the database's events into a file that `[data] source = "events"` reads."""
+    """Freeze the database's events, which `[data] source = "events"` reads, and what was shown, into Parquet files."""
     from offline.commands.events import export_events
 
     typer.echo(export_events(out))

@@ -1,4 +1,4 @@
-"""The database's events as one Parquet file: a training reads what stands still, and its hash says what that was."""
+"""The database's events and exposures as Parquet files: a training reads what stands still, and a hash names it."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -7,10 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.db.models import Event
+from shared.db.models import Event, Exposure
 
 EVENTS_FILE = "events.parquet"
-SCHEMA = pa.schema(
+EXPOSURES_FILE = "exposures.parquet"
+EVENTS = pa.schema(
     [
         ("user_id", pa.string()),
         ("session_id", pa.string()),
@@ -24,19 +25,44 @@ SCHEMA = pa.schema(
         ("impressions", pa.list_(pa.string())),
     ]
 )
+EXPOSURES = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("user_id", pa.string()),
+        ("session_id", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("first_rank", pa.int64()),
+        ("shown_ms", pa.int64()),
+        ("source", pa.string()),
+        ("reason", pa.string()),
+        ("model", pa.string()),
+        ("version", pa.string()),
+        ("experiment", pa.string()),
+        ("variant", pa.string()),
+    ]
+)
 
 
 def write_events(chunks: Iterable[Sequence[Event]], directory: Path) -> int:
     """Write `events.parquet` into `directory`, in the order given; how many events. A reader sees all of it or none."""
-    directory.mkdir(parents=True, exist_ok=True)
-    partial, n_events = directory / f".{EVENTS_FILE}.{os.getpid()}", 0
+    return _write(chunks, EVENTS, directory / EVENTS_FILE)
+
+
+def write_exposures(chunks: Iterable[Sequence[Exposure]], directory: Path) -> int:
+    """The same for `exposures.parquet`: a row for each list that was shown; how many lists."""
+    return _write(chunks, EXPOSURES, directory / EXPOSURES_FILE)
+
+
+def _write(chunks: Iterable[Sequence[Event | Exposure]], schema: pa.Schema, path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, n_rows = path.with_name(f".{path.name}.{os.getpid()}"), 0
     try:
-        with pq.ParquetWriter(partial, SCHEMA) as writer:
+        with pq.ParquetWriter(partial, schema) as writer:
             for rows in chunks:
-                columns = [[getattr(row, name) for row in rows] for name in SCHEMA.names]
-                writer.write_table(pa.table(columns, schema=SCHEMA))
-                n_events += len(rows)
-        os.replace(partial, directory / EVENTS_FILE)
+                columns = [[getattr(row, name) for row in rows] for name in schema.names]
+                writer.write_table(pa.table(columns, schema=schema))
+                n_rows += len(rows)
+        os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return n_events
+    return n_rows

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from offline.commands.events import drain_events, drain_once, export_events
@@ -15,6 +16,7 @@ from shared.db.session import open_database
 from shared.errors import StoreError
 from shared.event_stream import EventWriter, StreamedEvent, waiting
 from shared.events_table import read_events
+from shared.exposures import Exposure, ExposureWriter
 from shared.redis_history import RedisHistory
 
 
@@ -53,6 +55,32 @@ def test_events_become_the_next_trainings_data(
     options = {"sessions": True, "types": ["click", "impression"]}
     everybody = load(DataConfig(source="events", options=options), tmp_path / "data", Silent()).interactions.frame
     assert everybody["user_id"].to_list() == ["ann", "ann", "ann", "bob", "session:s"]
+
+
+def test_what_was_shown_is_exported_beside_the_events(redis_url: str, tmp_path: Path) -> None:
+    lists = [
+        Exposure("r1", "default", 1_700_000_000_000, "student", ("i2", "i1"), 1, "ann", model="shop", version="v1"),
+        Exposure("r2", "default", 1_700_000_000_001, "popular", ("i9",), 11, session_id="s", reason="unknown_user"),
+        Exposure("r3", "another tenant", 1_700_000_000_002, "student", ("i1",), 1, "ann"),
+    ]
+
+    async def show() -> None:
+        store = RedisHistory.from_url(redis_url)
+        await ExposureWriter(store.client, kept=10).add([lists])
+        await store.close()
+
+    asyncio.run(show())
+    drain_events(None)
+    assert "2 shown lists" in export_events(tmp_path / "data")
+    rows = pq.read_table(tmp_path / "data" / "exposures.parquet").to_pylist()
+    assert [(row["request_id"], row["item_ids"], row["first_rank"]) for row in rows] == [
+        ("r1", ["i2", "i1"], 1),
+        ("r2", ["i9"], 11),
+    ]
+    assert [(row["user_id"], row["session_id"], row["reason"], row["version"]) for row in rows] == [
+        ("ann", None, None, "v1"),
+        (None, "s", "unknown_user", None),
+    ]
 
 
 def test_the_task_waits_for_a_store_that_is_away(redis_url: str, tmp_path: Path) -> None:
