@@ -23,7 +23,6 @@ from serving.settings import ServingSettings
 from shared.event_stream import EventWriter
 from shared.exposures import ExposureWriter
 from shared.history import HistoryStore, MemoryHistory
-from shared.keys import DEFAULT_TENANT
 from shared.redis_history import RedisHistory
 from shared.settings import Settings
 
@@ -58,28 +57,11 @@ def build_services(
     metrics = Metrics(serving.metrics_dir)
     clock = SteadyClock(metrics.faults.clock_jumps.inc)
     histories = histories or open_histories(settings, serving)
-    breaker = Breaker(serving.breaker_failures, serving.breaker_rest_s)
-    reader = HistoryReader(
-        histories, metrics, limit=serving.history_limit, timeout_s=serving.history_timeout_s, breaker=breaker
-    )
-    recommender = Recommender(
-        models,
-        reader,
-        StudentRanker(metrics, max_batch=serving.max_batch),
-        deadline_s=serving.deadline_s,
-        static_items=serving.static_items,
-        observe_stage=metrics.observe_stage,
-    )
-    experiment = None if serving.experiment is None else read_experiment(serving.experiment)
-    for alias in _aliases(experiment):
-        models.slot(experiment.tenant if experiment else DEFAULT_TENANT, alias)
+    reader = _reader(histories, metrics, serving)
+    recommender = _recommender(models, reader, metrics, serving)
     exposures = ExposureLog(_exposure_writer(histories, serving.exposures_kept), metrics)
+    experiment = _experiment(serving, models)
     answering = Answering(recommender, metrics, exposures, experiment, serving.max_k, clock)
-    limits = Limits(
-        ask=reader.ask if isinstance(histories, RedisHistory) else None,
-        by_worker=metrics.limits_by_worker,
-        day_clock=clock,
-    )
     return Services(
         settings=settings,
         serving=serving,
@@ -90,16 +72,8 @@ def build_services(
         recommender=recommender,
         answering=answering,
         exposures=exposures,
-        intake=EventIntake(
-            reader,
-            metrics,
-            serving.event_weights,
-            answering.count_event,
-            answering.count_return,
-            _stream(histories),
-            clock,
-        ),
-        door=Door(read_keys(serving.keys_file) if serving.keys_file is not None else (), limits),
+        intake=_intake(reader, answering, metrics, serving, clock),
+        door=_door(reader, metrics, serving, clock),
         follower=Follower(models, metrics, settings, serving),
         people=People(histories, _notes(histories), settings.database, clock),
         leaving=Leaving(serving.leave_s),
@@ -107,10 +81,58 @@ def build_services(
     )
 
 
-def _aliases(experiment: Experiment | None) -> set[str]:
+def _reader(histories: HistoryStore, metrics: Metrics, serving: ServingSettings) -> HistoryReader:
+    return HistoryReader(
+        histories,
+        metrics,
+        limit=serving.history_limit,
+        timeout_s=serving.history_timeout_s,
+        breaker=Breaker(serving.breaker_failures, serving.breaker_rest_s),
+    )
+
+
+def _recommender(models: Models, reader: HistoryReader, metrics: Metrics, serving: ServingSettings) -> Recommender:
+    return Recommender(
+        models,
+        reader,
+        StudentRanker(metrics, max_batch=serving.max_batch),
+        deadline_s=serving.deadline_s,
+        static_items=serving.static_items,
+        observe_stage=metrics.observe_stage,
+    )
+
+
+def _experiment(serving: ServingSettings, models: Models) -> Experiment | None:
+    """The one that the settings name; its aliases get a place, so that they are followed."""
+    if serving.experiment is None:
+        return None
+    experiment = read_experiment(serving.experiment)
+    for alias in _aliases(experiment):
+        models.slot(experiment.tenant, alias)
+    return experiment
+
+
+def _intake(
+    reader: HistoryReader, answering: Answering, metrics: Metrics, serving: ServingSettings, clock: SteadyClock
+) -> EventIntake:
+    stream = _stream(reader.store)
+    return EventIntake(
+        reader, metrics, serving.event_weights, answering.count_event, answering.count_return, stream, clock
+    )
+
+
+def _door(reader: HistoryReader, metrics: Metrics, serving: ServingSettings, clock: SteadyClock) -> Door:
+    """Who may come in, and how often: counted by Redis over all workers where there is one."""
+    limits = Limits(
+        ask=reader.ask if isinstance(reader.store, RedisHistory) else None,
+        by_worker=metrics.limits_by_worker,
+        day_clock=clock,
+    )
+    return Door(read_keys(serving.keys_file) if serving.keys_file is not None else (), limits)
+
+
+def _aliases(experiment: Experiment) -> set[str]:
     """The aliases that the experiment needs beside the server's own."""
-    if experiment is None:
-        return set()
     named = {variant.alias for variant in experiment.variants if variant.alias is not None}
     return named | ({experiment.shadow.alias} if experiment.shadow is not None else set())
 

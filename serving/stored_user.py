@@ -1,7 +1,7 @@
 """What the database holds of one user: read for whoever may see it, deleted when they go; never on the hot routes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, func, select
 
@@ -11,6 +11,8 @@ from shared.events_table import forget_events
 from shared.exposures_table import forget_exposures
 from shared.history import Owner
 from shared.profile_choices import erase_profile, find_choices
+
+Row = TypeVar("Row", Event, Exposure)
 
 # Rows that are listed one by one; how many there are is always said.
 MAX_LISTED = 1000
@@ -63,31 +65,24 @@ def _choice(engine: Engine, owner: Owner) -> dict[str, Any] | None:
 
 
 def _events(engine: Engine, owner: Owner) -> dict[str, Any]:
-    own = select(Event).filter_by(tenant=owner.tenant, user_id=owner.id)
-    with reading(engine) as session:
-        count = session.scalar(select(func.count()).select_from(own.subquery()))
-        rows = session.scalars(own.order_by(Event.id.desc()).limit(MAX_LISTED))
-        listed = [
-            {
-                "item_id": row.item_id,
-                "event_type": row.event_type,
-                "value": row.value,
-                "time_ms": row.time_ms,
-                "session_id": row.session_id,
-                "request_id": row.request_id,
-            }
-            for row in rows
-        ]
-    return {"n_events": count or 0, "events": listed}
+    count, rows = _newest(engine, owner, Event)
+    names = ("item_id", "event_type", "value", "time_ms", "session_id", "request_id")
+    return {"n_events": count, "events": [_columns(row, names) for row in rows]}
 
 
 def _exposures(engine: Engine, owner: Owner) -> dict[str, Any]:
-    own = select(Exposure).filter_by(tenant=owner.tenant, user_id=owner.id)
+    count, rows = _newest(engine, owner, Exposure)
+    names = ("request_id", "item_ids", "shown_ms", "source")
+    return {"n_exposures": count, "exposures": [_columns(row, names) for row in rows]}
+
+
+def _newest(engine: Engine, owner: Owner, table: type[Row]) -> tuple[int, list[Row]]:
+    """How many rows the table holds of the user, and the last of them."""
+    own = select(table).filter_by(tenant=owner.tenant, user_id=owner.id)
     with reading(engine) as session:
         count = session.scalar(select(func.count()).select_from(own.subquery()))
-        rows = session.scalars(own.order_by(Exposure.id.desc()).limit(MAX_LISTED))
-        listed = [
-            {"request_id": row.request_id, "item_ids": row.item_ids, "shown_ms": row.shown_ms, "source": row.source}
-            for row in rows
-        ]
-    return {"n_exposures": count or 0, "exposures": listed}
+        return count or 0, list(session.scalars(own.order_by(table.id.desc()).limit(MAX_LISTED)))
+
+
+def _columns(row: Event | Exposure, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
