@@ -42,42 +42,53 @@ class House:
 
 @pytest.mark.parametrize("seconds", [3.0, pytest.param(A_MINUTE_S, marks=pytest.mark.long)])
 def test_three_times_the_capacity(bundles: list[Path], tmp_path: Path, seconds: float) -> None:
-    """What is measured: lost and wrong answers, who waits behind how many, and what overload does to those who are
-    taken: their waiting and their number a second, against a full house that refuses nobody, before and after it on the
-    same server. The slower of the two counts, as another program may take the machine in between. The tail needs many
-    answers, so the minute judges it and the seconds do not.
+    """What is measured: lost and wrong answers, and who waits behind how many: counted, not timed, so that it holds on
+    any machine. A slow machine is asked for longer, until as many are answered.
+
+    The minute judges besides what overload does to those who are taken: their waiting and their number a second,
+    against a full house that refuses nobody, before and after it on the same server. The slower of the two counts, as
+    another program may take the machine in between.
     """
-    settings = {"retort_max_waiting": WAITING, "retort_max_batch": 1}
+    # Without a deadline that a crowded machine would miss: what the fallback gives says nothing of the queue.
+    settings = {"retort_max_waiting": WAITING, "retort_max_batch": 1, "retort_deadline_s": 60}
     with serving_process(tmp_path, prelude=slow_graph(RUN_S, tmp_path), retort_bundle=bundles[0], **settings) as server:
         server.ready()
         before = full_house(server, seconds / 3)
-        report = overloaded(server, rate=3 / RUN_S, seconds=seconds)
-        after = full_house(server, seconds / 3)
-        refused = report.statuses[503]
-        print(
-            dict(report.statuses),
-            f"taken p50 {report.quantile_ms(0.5):.0f} p99 {report.quantile_ms(0.99):.0f} ms,",
-            f"{report.most_ahead} ahead, {report.answers_per_s:.0f} a second,",
-            f"{report.closed_at_rest} closed at rest; full house {before}, {after}",
-        )
+        report = overloaded(server, 3 / RUN_S, max(seconds, 4 * WAITING / before.answers_per_s))
         assert set(report.statuses) == {200, 503}
         assert report.wrong == report.refused_without_date == 0
         assert report.lost == 0, "no connection was broken with a request under way"
-        assert report.failures == refused
+        assert report.failures == report.statuses[503]
         # Three times what it can do was asked for: at most a third is answered.
-        assert refused > report.statuses[200] > 2 * WAITING
+        assert report.statuses[503] > report.statuses[200] > 2 * WAITING
         # Who is taken waits behind one full house, and one more that is under way: on any machine, at any speed.
         assert report.most_ahead <= 2 * WAITING
-        assert report.quantile_ms(0.5) <= HELD * max(before.p50_ms, after.p50_ms)
+        assert metric(server, "retort_refused_requests_total", why="overload") >= report.statuses[503]
         if seconds >= A_MINUTE_S:
-            assert report.quantile_ms(0.99) <= HELD * max(before.p99_ms, after.p99_ms)
-        assert report.answers_per_s >= min(before.answers_per_s, after.answers_per_s) / HELD
-        assert metric(server, "retort_refused_requests_total", why="overload") >= refused
-        soon(lambda: metric(server, "retort_requests_in_flight") <= 1, within_s=5)
-        with Load(server.url, REQUEST, callers=2) as few:
-            soon(lambda: len(few.answers) >= 20)
-        assert not few.refusals
-        assert {answer["source"] for answer in few.answers} == {"student"}
+            held_as_in_full_houses(report, before, full_house(server, seconds / 3))
+        recovers(server)
+
+
+def held_as_in_full_houses(report: Report, before: House, after: House) -> None:
+    """Those who were taken waited as in a house that is just full, and were as many a second."""
+    print(
+        dict(report.statuses),
+        f"taken p50 {report.quantile_ms(0.5):.0f} p99 {report.quantile_ms(0.99):.0f} ms,",
+        f"{report.most_ahead} ahead, {report.answers_per_s:.0f} a second,",
+        f"{report.closed_at_rest} closed at rest; full house {before}, {after}",
+    )
+    assert report.quantile_ms(0.5) <= HELD * max(before.p50_ms, after.p50_ms)
+    assert report.quantile_ms(0.99) <= HELD * max(before.p99_ms, after.p99_ms)
+    assert report.answers_per_s >= min(before.answers_per_s, after.answers_per_s) / HELD
+
+
+def recovers(server: Server) -> None:
+    """Nobody is left in the house, and the next callers are answered by the student, none refused."""
+    soon(lambda: metric(server, "retort_requests_in_flight") <= 1)
+    with Load(server.url, REQUEST, callers=2) as few:
+        soon(lambda: len(few.answers) >= 20, within_s=30)
+    assert not few.refusals
+    assert {answer["source"] for answer in few.answers} == {"student"}
 
 
 def full_house(server: Server, seconds: float) -> House:
