@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from offline.config import Section, parse_section
 from offline.plugins import load_plugin, plugin_names
-from offline.profiles.backends._base import ProfileBackend, Sampling
+from offline.profiles.backends._base import ProfileBackend, Sampling, ServedModelError
 from offline.profiles.canary import prove_schema_binds
 from offline.profiles.checks import CheckRules
 from offline.profiles.damage import Damage
@@ -14,7 +14,7 @@ from offline.profiles.grounding import TrustConfig
 from offline.profiles.planning import Mode
 from offline.profiles.prompt import COMBINED, Family, PromptWriter, aspect_names
 from offline.profiles.spending import Spending
-from shared.errors import RecipeError
+from shared.errors import ProfileError, RecipeError
 from shared.settings import LanguageModelSettings
 
 BACKENDS = "offline.profiles.backends"
@@ -101,11 +101,23 @@ def backend_name(config: ProfilesConfig, settings: LanguageModelSettings) -> str
 
 
 def open_backend(config: ProfilesConfig, settings: LanguageModelSettings) -> ProfileBackend:
-    """The plug-in the recipe names, opened with its own options; a form that is asked for is proved to bind."""
+    """The plug-in the recipe names, opened with its own options; a form that is asked for is proved to bind.
+
+    Raises RecipeError for its options, ServedModelError where a model that is served elsewhere cannot be used, and
+    ProfileError where this process cannot load one.
+    """
     name = backend_name(config, settings)
     plugin = load_plugin(BACKENDS, name)
     options = parse_section(plugin.Config, config.options, "profiles.options")
-    backend: ProfileBackend = plugin.open_backend(options, config.sampling, settings)
+    try:
+        return _proved(plugin.open_backend(options, config.sampling, settings), config, name)
+    except ProfileError as error:
+        if getattr(plugin, "SERVED", False):
+            raise ServedModelError(str(error)) from None
+        raise
+
+
+def _proved(backend: ProfileBackend, config: ProfilesConfig, name: str) -> ProfileBackend:
     if config.family == "json" and config.canary and name != TEMPLATE:
         try:
             prove_schema_binds(backend)

@@ -12,7 +12,8 @@ _ENOUGH_TO_JUDGE = 20  # conversations after which a share of failures means som
 @dataclass
 class ProfilesReport:
     """Counts of one run. written, reused and failed count profiles: users times aspects; chosen: users who
-    decided for themselves; unanswered: problems that are the server's, not the user's.
+    decided for themselves; unanswered: problems that are the server's, not the user's; failed_users: who lacks a
+    profile or an aspect of it.
 
     questions: what the texts of the next step are stored under; sources: hash of an imported file, by which its texts
     are found in place of the history's hash.
@@ -34,6 +35,7 @@ class ProfilesReport:
     seconds: float = 0.0
     problems: Counter[str] = field(default_factory=Counter)
     unanswered: Counter[str] = field(default_factory=Counter)
+    failed_users: set[str] = field(default_factory=set)
 
     @property
     def model(self) -> str:
@@ -67,9 +69,10 @@ class ProfilesReport:
             "try another model or prompt, or change [profiles.checks] or max_failed."
         )
 
-    def stop_if_unanswered(self) -> None:
-        """Raises ProfileError where the model's server left anybody without an answer; asking later may help."""
-        if self.unanswered:
+    def stop_if_unanswered(self, bearable: float = 0.0) -> None:
+        """Raises ProfileError where the model's server left more than this share without an answer; asking later may
+        help."""
+        if self.unanswered.total() > bearable * (self.written + self.reused + self.failed):
             problem, _ = self.unanswered.most_common(1)[0]
             raise ProfileError(
                 f"the server of {self.model or self.backend} did not answer for {self.unanswered.total()} profiles "

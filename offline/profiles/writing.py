@@ -93,7 +93,7 @@ class Writing:
             if found is None or (found.text is None and self.config.retry_failed):
                 missing.append(one)
             elif found.text is None:
-                self._count_failure(found.error or "failed before")
+                self._count_failure(one.user_id, found.error or "failed before")
             else:
                 self.report.reused += 1
         return missing
@@ -131,7 +131,7 @@ class Writing:
             if outcome.error is None:
                 self.report.written += 1
             else:
-                self._count_failure(outcome.error, unanswered=outcome.unanswered)
+                self._count_failure(missing[outcome.job].user_id, outcome.error, unanswered=outcome.unanswered)
         if outcomes:
             self.progress.update("profiles", self.report.users, self.total)
             self.report.stop_if_hopeless(self.config.max_failed, final=False)
@@ -152,8 +152,9 @@ class Writing:
             grounding=outcome.grounding,
         )
 
-    def _count_failure(self, problem: str, *, unanswered: bool = False) -> None:
+    def _count_failure(self, user_id: str, problem: str, *, unanswered: bool = False) -> None:
         self.report.failed += 1
+        self.report.failed_users.add(user_id)
         # the bracket names what differs from user to user; reasons are counted without it
         short = problem.split(" (")[0]
         self.report.problems[short] += 1

@@ -139,7 +139,11 @@ def end_chunk(engine: Engine, lease: Lease, report: ProfilesReport, cost_usd: fl
     with transaction(engine) as session:
         values = {"status": DONE, "ended_at": moment(session), "problems": dict(report.problems)}
         _lock_job(session, lease.job_id)
-        _change(session, lease, {**_counts(lease, report, cost_usd), **values, "done": lease.n_users})
+        _change(
+            session,
+            lease,
+            {**_counts(lease, report, cost_usd), **values, "done": lease.n_users - len(report.failed_users)},
+        )
         close_if_done(session, lease.job_id)
 
 
@@ -187,7 +191,7 @@ def close_if_done(session: Session, job_id: str) -> None:
 
 def _counts(lease: Lease, report: ProfilesReport, cost_usd: float) -> dict[str, object]:
     return {
-        "done": min(lease.n_users, report.written + report.reused + report.failed),
+        "done": min(lease.n_users - len(report.failed_users), report.written + report.reused),
         "written": report.written,
         "reused": report.reused,
         "failed": report.failed,

@@ -14,7 +14,7 @@ from types import TracebackType
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from offline.profiles.backends._base import ProfileBackend
+from offline.profiles.backends._base import ProfileBackend, ServedModelError
 from offline.profiles.config import ProfilesConfig, open_backend
 from offline.profiles.grounding import Grounder
 from offline.profiles.history import Catalogue
@@ -39,7 +39,7 @@ from offline.refresh.leases import (
 )
 from offline.refresh.snapshot import Snapshot, open_snapshot
 from offline.tracing import span
-from shared.errors import RetortError, StoreError
+from shared.errors import RecipeError, RetortError, StoreError
 from shared.hashing import hash_json
 from shared.settings import LanguageModelSettings
 
@@ -135,6 +135,10 @@ class RefreshWorker:
             spec = patiently(lambda: read_spec(self._engine, lease.job_id), self._patience_s)
             backend = self._backend(spec.profiles)
             report.backend = backend.model
+        except (ServedModelError, RecipeError) as error:
+            # every worker would meet it: the job's fault, and no reason to stop working for others
+            self._fail(lease, report, 0.0, error)
+            return False
         except BaseException:
             # no fault of the chunk: another worker may be able to
             self._settle(lambda: release_chunk(self._engine, lease, report, 0.0))
@@ -170,7 +174,8 @@ class RefreshWorker:
             spec.profiles, store, backend, place.catalogue, place.grounder, report, self._progress, kept=heart.kept
         )
         writing.write_chunk([wish.history for wish in wishes], priors)
-        report.stop_if_unanswered()
+        # while there are attempts left, who got no answer is asked again; then they alone are without a profile
+        report.stop_if_unanswered(0.0 if lease.attempt < self._rules.max_attempts else spec.profiles.max_failed)
 
     def _settle(self, act: Callable[[], None]) -> bool:
         """Write how a chunk ended; a lease that is lost by now is the other worker's affair."""

@@ -1,7 +1,8 @@
 """What every language model behind a profile does: prompts in, texts out, in the same order.
 
 A backend is a file here with `Config` (a `Section`, the recipe's `[profiles.options]`) and
-`open_backend(config, sampling, settings) -> ProfileBackend`. It knows no users, no files and no database.
+`open_backend(config, sampling, settings) -> ProfileBackend`. It knows no users, no files and no database. One
+whose model answers from elsewhere says `SERVED = True`.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypedDict
 
 from offline.profiles.history import Event
+from shared.errors import ProfileError
 
 
 class Message(TypedDict):
@@ -65,6 +67,10 @@ class Sampling:
 
 # Called with (place in the prompts, reply) of all that are ready, as soon as they are.
 Arrived = Callable[[Sequence[tuple[int, Reply]]], None]
+
+
+class ServedModelError(ProfileError):
+    """What is wrong with a model that is served elsewhere: it is wrong for every worker alike."""
 
 
 class ProfileBackend(Protocol):

@@ -20,6 +20,7 @@ from offline.profiles.backends._tokens import TokenCounter, estimated_tokens, hu
 from shared.errors import ProfileError
 from shared.settings import LanguageModelSettings
 
+SERVED = True
 DEFAULT_URL = "https://api.openai.com/v1"
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 

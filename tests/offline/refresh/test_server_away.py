@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from offline.profiles.backends._base import Prompt, Reply
 from offline.profiles.config import ProfilesConfig
 from offline.refresh.commands import _until_done, retry, show_dead, show_status
 from offline.refresh.jobs import create_job, dead_letters
@@ -18,6 +19,7 @@ from shared.db.migrate import upgrade
 from shared.db.session import open_database
 from shared.refreshes import RefreshError, read_job
 from shared.settings import LanguageModelSettings
+from tests.offline.profiles._fakes import GOOD
 from tests.offline.profiles._server import Answer, completion, serving
 from tests.offline.refresh._factory import QUICK, job, snapshot, worker
 
@@ -92,6 +94,66 @@ def test_one_silence_is_asked_again_and_answers_are_kept(engine: Engine, tmp_pat
             someone.work_on()
     status = read_job(engine, job_id)
     assert (status.status, status.failed, status.written + status.reused) == ("done", 0, 4)
+
+
+def test_a_prompt_that_never_gets_an_answer_fails_alone(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(prompt: Prompt) -> Reply | str:
+        if prompt.events[0].facts.title.startswith("Film 2:"):
+            return Reply("", error="no answer within 5 s (after 2 attempts)", final=True, unanswered=True)
+        return GOOD
+
+    job_id = job(engine, tmp_path, 4, 4)
+    someone, backend = worker(engine, answer)
+    assert someone.work_on() == 1
+    status = read_job(engine, job_id)
+    assert (status.status, status.chunks) == ("done", {"done": 1})
+    assert (status.users_done, status.reused, status.failed) == (3, 3, 1)
+    assert len(backend.asked) == 4 + 1 + 1
+    show_status(job_id, watch=False)
+    said = capsys.readouterr().out
+    assert "3 of 4" in said
+    assert "1 users without a profile: no answer within 5 s" in said
+    # nothing was learned about the user, so who asks again asks the model again
+    assert retry(job_id).startswith("1 chunk is tried again")
+    worker(engine)[0].work_on()
+    assert (read_job(engine, job_id).users_done, read_job(engine, job_id).failed) == (4, 0)
+
+
+def test_users_for_whom_the_model_fails_are_not_counted_as_done(engine: Engine, tmp_path: Path) -> None:
+    job_id = job(engine, tmp_path, 4, 4, attempts=1)
+    worker(engine, lambda prompt: "no" if prompt.events[0].facts.title.startswith("Film 1:") else GOOD)[0].work_on()
+    status = read_job(engine, job_id)
+    assert (status.status, status.users_done, status.written, status.failed) == ("done", 3, 3, 1)
+
+
+@pytest.mark.parametrize("family", ["long", "json"])
+def test_a_served_model_that_cannot_be_opened_fails_the_job_and_not_the_worker(
+    engine: Engine, tmp_path: Path, family: Any
+) -> None:
+    # without a name the server is asked which model it has; with one, and a schema, whether the schema binds
+    options = {"retries": 0, "timeout_s": 2.0, **({"model": "fake-model"} if family == "json" else {})}
+    config = ProfilesConfig(backend="openai", domain="movies", family=family, chunk_users=2, options=options)
+    lost = create_job(engine, "lost", config, snapshot(tmp_path / "lost", 4, 2))
+    settings = LanguageModelSettings(openai_base_url=nowhere(), openai_api_key=SecretStr("key"))
+    with RefreshWorker(engine, settings, QUICK) as someone:
+        assert someone.work_on() == 0
+        status = read_job(engine, lost)
+        assert (status.status, status.chunks, status.users_done) == ("failed", {"failed": 2}, 0)
+        reason = "did not say which model" if family == "long" else "cannot be reached"
+        assert all(reason in letter.error for letter in dead_letters(engine, lost))
+        # the same process goes on with what it can do
+        job(engine, tmp_path / "next", 3, 3)
+        assert someone.work_on() == 1
+
+
+def test_options_that_no_worker_can_read_fail_the_job(engine: Engine, tmp_path: Path) -> None:
+    config = ProfilesConfig(backend="openai", domain="movies", chunk_users=4, options={"modle": "typing error"})
+    job_id = create_job(engine, "typo", config, snapshot(tmp_path / "typo", 4, 4))
+    work(engine, nowhere())
+    assert read_job(engine, job_id).status == "failed"
+    assert "modle" in (read_job(engine, job_id).error or "")
 
 
 def test_a_worker_until_done_waits_for_the_next_attempt(engine: Engine, tmp_path: Path) -> None:
