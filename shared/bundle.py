@@ -33,6 +33,7 @@ from shared.hashing import hash_file, hash_json
 from shared.item_index import ItemIndex
 from shared.schema import ITEM_ID, POPULARITY
 from shared.scoring import Scorer
+from shared.sealed_files import FileEntry, check_hash, check_place, is_stored, verified
 
 FORMAT_VERSION = 2
 # Version 1 is the same with the item table always inside the graph.
@@ -45,14 +46,6 @@ GOLDEN = "golden.jsonl"
 USERS_TEST = "users_test.parquet"
 CARD = "README.md"
 _REQUIRED = (MODEL, ITEMS, GOLDEN)
-
-
-class FileEntry(BaseModel):
-    """What the manifest says of one file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    sha256: str
-    bytes: int
 
 
 class Manifest(BaseModel):
@@ -126,7 +119,11 @@ class Bundle:
         if entry is None:
             return None
         vectors = read_vectors(self.path)
-        if vectors is None or len(vectors) < self.manifest.n_items + 1:
+        if (
+            vectors is None
+            or len(vectors) < self.manifest.n_items + 1
+            or not is_stored(vectors, self.path / ITEM_VECTORS, entry)
+        ):
             raise BundleError(f"{self.path}: {ITEM_VECTORS} does not fit the manifest; publish the bundle again.")
         return vectors
 
@@ -218,23 +215,16 @@ def open_bundle(path: Path) -> Bundle:
                 f"{path}: the manifest does not name {required}; the bundle is damaged, publish it again."
             )
     for name, entry in manifest.files.items():
-        _verify(path, name, entry)
-    graph = (path / MODEL).read_bytes()
-    items = pq.read_table(path / ITEMS)
+        check_place(path, name, entry)
+        if name not in _REQUIRED:
+            check_hash(path, name, entry)
+    # the bytes that are hashed are the bytes that are used
+    graph, table, lines = (verified(path, name, manifest.files[name]) for name in _REQUIRED)
+    items = pq.read_table(pa.BufferReader(table))
     if items.num_rows != manifest.n_items:
         raise BundleError(f"{path}: {ITEMS} has {items.num_rows} rows, the manifest says {manifest.n_items}.")
-    golden = tuple(_read_golden((path / GOLDEN).read_bytes().splitlines()))
+    golden = tuple(_read_golden(lines.splitlines()))
     return Bundle(path=path, manifest=manifest, graph=graph, items=items, golden=golden)
-
-
-def _verify(path: Path, name: str, entry: FileEntry) -> None:
-    if Path(name).name != name:
-        raise BundleError(f"{path}: the manifest names {name!r}, which is outside the bundle.")
-    file = path / name
-    if not file.is_file() or file.is_symlink():
-        raise BundleError(f"{path}: {name} is missing; the bundle is incomplete, publish it again.")
-    if file.stat().st_size != entry.bytes or hash_file(file) != entry.sha256:
-        raise BundleError(f"{path}: {name} does not have the hash that the manifest states; publish the bundle again.")
 
 
 def _read_golden(lines: Iterable[bytes]) -> Iterable[GoldenRequest]:

@@ -87,3 +87,13 @@ def test_another_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (path / MANIFEST).write_bytes(orjson.dumps({**manifest, "format_version": 3}))
     with pytest.raises(BundleError, match=r"has bundle format 3 .* reads formats 1 and 2; export it again"):
         open_bundle(path)
+
+
+def test_vectors_that_are_changed_before_they_are_read_are_not_used(tmp_path: Path) -> None:
+    path = sealed(tmp_path, LARGE, 2)
+    bundle = open_bundle(path)
+    raw = bytearray((path / ITEM_VECTORS).read_bytes())
+    raw[-1] ^= 1
+    (path / ITEM_VECTORS).write_bytes(raw)
+    with pytest.raises(BundleError, match="does not fit the manifest"):
+        bundle.scorer()
