@@ -169,11 +169,12 @@ def evaluate(
     out: OutDir = Path("runs"),
     overrides: Overrides = None,
     by_events: Annotated[bool, typer.Option(help="post histories as events first, ask by user_id")] = False,
+    api_key: Annotated[str | None, typer.Option(envvar="RETORT_API_KEY", help="where the server wants one")] = None,
 ) -> None:
-    """Ask the recipe's test over HTTP and measure the answers; beside them what the run itself measured."""
+    """Ask the recipe's test over HTTP and measure the answers; beside them what the bundle was sealed with."""
     from offline.commands.measure import evaluate_through
 
-    evaluate_through(recipe, through, data, out, overrides or [], by_events=by_events)
+    evaluate_through(recipe, through, data, out, overrides or [], by_events=by_events, api_key=api_key)
 
 
 @app.command()

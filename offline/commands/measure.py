@@ -1,17 +1,20 @@
 """`retort compare` and `retort evaluate --through URL`."""
 
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
 from offline.commands._opening import line_of
+from offline.data.split import Split
 from offline.data.split_store import load_split
 from offline.evaluation.compare import compare
 from offline.evaluation.evaluate import evaluate, summarise
 from offline.evaluation.through import ServerRanker
-from offline.pipeline import asked_split, outcome_of
+from offline.pipeline import asked_split
 from offline.terminal import TerminalProgress
 from shared.errors import DataError
 
@@ -30,18 +33,37 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def evaluate_through(
-    reference: str, url: str, data: Path | None, out: Path, overrides: list[str], *, by_events: bool
+    reference: str,
+    url: str,
+    data: Path | None,
+    out: Path,
+    overrides: list[str],
+    *,
+    by_events: bool,
+    api_key: str | None,
 ) -> None:
-    """Ask the test of a finished run over HTTP; print its metrics beside those that the run measured itself."""
-    with TerminalProgress() as progress:
+    """Ask the recipe's test of a server; print what came beside what its bundle was sealed with. Nothing is trained."""
+    with TerminalProgress() as progress, ExitStack() as opened:
         line = line_of(reference, data, out, overrides, progress)
-        measured = outcome_of(line)
         split, config = load_split(line.path(asked_split(line))), line.context.recipe.evaluation
-        with ServerRanker(url, split.item_index, by_events=by_events) as ranker:
-            evaluation = evaluate(ranker, split.test, config, progress, "asking the server")
+        ranker = opened.enter_context(ServerRanker(url, split.item_index, by_events=by_events, api_key=api_key))
+        sealed = ranker.sealed()
+        _check_same_question(sealed, split, config.hide_seen, reference)
+        evaluation = evaluate(ranker, split.test, config, progress, "asking the server")
     served = summarise(evaluation, config, len(split.item_index))
     table = Table("metric", "offline", "through HTTP", title=f"{reference}: {len(split.test)} cases at {url}")
     for metric in ("hr@10", "ndcg@10", "mrr@10", "hr@20", "ndcg@20"):
         if metric in served:
-            table.add_row(metric, f"{measured.test[metric]:.4f}", f"{served[metric]:.4f}")
+            offline = sealed["test"].get(metric)
+            table.add_row(metric, "–" if offline is None else f"{offline:.4f}", f"{served[metric]:.4f}")
     Console().print(table)
+
+
+def _check_same_question(sealed: dict[str, Any], split: Split, hide_seen: bool, reference: str) -> None:
+    """The bundle was measured by the recipe's own protocol, cases and hiding; DataError otherwise."""
+    asked = {"protocol": split.protocol, "cases": len(split.test), "seen_hidden": hide_seen}
+    if odd := [key for key, value in asked.items() if sealed.get(key) != value]:
+        raise DataError(
+            f"the bundle that serves was measured with {odd[0]} = {sealed.get(odd[0])}, but {reference} asks with "
+            f"{asked[odd[0]]}; name the recipe and the data that the bundle was made from."
+        )

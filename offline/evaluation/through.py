@@ -60,6 +60,15 @@ class ServerRanker:
             row[: len(indexes)] = indexes
         return lists
 
+    def sealed(self) -> dict[str, Any]:
+        """What the bundle that serves as champion was sealed with: the `metrics` of its manifest."""
+        models = self._sent("GET", "/models", None).json()["models"]
+        metrics = [model["metrics"] for model in models if model["alias"] == "champion"]
+        if not metrics:
+            raise StoreError(f"{self._client.base_url} serves no champion; publish a bundle (retort publish).")
+        found: dict[str, Any] = metrics[0]
+        return found
+
     def _ask(self, history: IntArray, user: int, k: int) -> list[str]:
         ids = [self._items.id(int(item)) for item in history]
         older, newer = ids[:-_INLINE_EVENTS], ids[-_INLINE_EVENTS:]

@@ -153,6 +153,13 @@ def test_evaluation_through_http_equals_offline(
         assert offline == served == f"{ran['test'][metric]:.4f}"
 
 
+def test_a_bundle_that_was_asked_other_questions_is_not_compared(world: World, server: tuple[str, Child]) -> None:
+    other = world.retort(
+        "evaluate", _RECIPE, "--out", "out", "--through", server[0], "--set", "protocol=held", expected=2
+    )
+    assert "was measured with protocol = refit" in other.stderr
+
+
 def test_a_mistake_is_one_sentence_and_status_2(world: World) -> None:
     done = world.retort("run", _RECIPE, "--set", "student.n_hats=3", expected=2)
     assert done.stderr.startswith("retort: [student] has no key 'n_hats'; it knows: ")
