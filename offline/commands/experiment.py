@@ -19,23 +19,22 @@ from shared.settings import Settings
 
 
 def run_experiment(
-    plan: Plan, data: Path | None, out: Path, workers: int | None, only: str | None, *, again: bool
+    plan: Plan, data: Path | None, out: Path, workers: int | None, only: Sequence[str] | None, *, again: bool
 ) -> Path:
     """Do what the plan declares; the folder with the records. workers: processes here, None for Celery's."""
     check_alike(plan)
     bench = Bench.open(plan, data.absolute() if data else None, out.absolute())
-    arms = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     open_tables(Settings())  # once, before several processes would do it
     log = logged_to(MlflowSettings().mlflow_tracking_uri, plan.name)
     with TerminalProgress() as progress:
         if workers is None:
             with by_workers(make_app(worker_redis()), again=again) as submit:
-                run_bench(bench, progress, submit, AT_ONCE, arms, again=again, log=log)
+                run_bench(bench, progress, submit, AT_ONCE, only, again=again, log=log)
         elif workers == 1:
-            run_bench(bench, progress, here(progress), 1, arms, again=again, log=log)
+            run_bench(bench, progress, here(progress), 1, only, again=again, log=log)
         else:
             with processes(workers) as submit:
-                run_bench(bench, progress, submit, workers, arms, again=again, log=log)
+                run_bench(bench, progress, submit, workers, only, again=again, log=log)
     return bench.folder
 
 

@@ -17,7 +17,7 @@ def run(
     data: _Data = None,
     out: _Out = Path("runs"),
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine, one thread each")] = 1,
-    only: Annotated[str | None, typer.Option(help="these arms alone, separated by commas")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="this arm alone; may be repeated")] = None,
     submit: Annotated[bool, typer.Option("--submit", help="by Celery: `retort worker --queues gpu-train`")] = False,
     again: Annotated[bool, typer.Option("--again", help="do anew what is done already")] = False,
     overrides: _Set = None,
