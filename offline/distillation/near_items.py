@@ -7,19 +7,16 @@ Shapes: N n_items + 1, E width of the text vectors, K nearest items, M asked pos
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
-from offline.distillation._asked import log_shares
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.distillation._item_vectors import item_targets
+from offline.distillation._nearest import nearest, soft_cross_entropy, unit_items
 from offline.students._base import Student
 from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
 from shared.schema import PAD
-
-_ITEMS_AT_ONCE = 1024
 
 
 class Config(ObjectiveConfig):
@@ -47,7 +44,10 @@ class Model(Objective):
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
         super().__init__(config, student, teacher)
         items = item_targets(teacher, "near_items")
-        cosines_NK, near_NK = _nearest(items.vectors_NE, items.known_N, min(config.k, int(items.known_N.sum()) - 1))
+        if (n_others := int(items.known_N.sum()) - 1) < 1:
+            raise TeacherError("the objective 'near_items' wants two items with a text at least; encode more of them.")
+        units_NE, k = unit_items(items), min(config.k, n_others)
+        cosines_NK, near_NK = nearest(units_NE, units_NE, items.known_N, k, rows_are_items=True)
         self.register_buffer("known_N", items.known_N, persistent=False)
         self.register_buffer("near_NK", near_NK, persistent=False)
         self.register_buffer("shares_NK", (cosines_NK / config.temperature).softmax(-1), persistent=False)
@@ -57,19 +57,6 @@ class Model(Objective):
         targets_M = output.targets_BT[cells_BT]
         if not len(targets_M):
             return nothing(output)
+        near_MK, shares_MK = self.near_NK[targets_M], self.shares_NK[targets_M]
         states_MD = output.states[-1][cells_BT]
-        logs_MK = log_shares(states_MD, output.table_ND, self.near_NK[targets_M], self.config.negatives)
-        return -(self.shares_NK[targets_M] * logs_MK).sum(-1).mean()
-
-
-def _nearest(vectors_NE: Tensor, known_N: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """(N, K) cosines and indexes of the nearest other known items; what all texts have in common is taken out first."""
-    centred_NE = functional.normalize(vectors_NE - vectors_NE[known_N].mean(0), dim=-1)
-    hidden_N = ~known_N
-    hidden_N[PAD] = True
-    found = []
-    for rows in torch.arange(len(vectors_NE)).split(_ITEMS_AT_ONCE):
-        cosines = (centred_NE[rows] @ centred_NE.T).masked_fill(hidden_N, -torch.inf)
-        cosines[torch.arange(len(rows)), rows] = -torch.inf
-        found.append(cosines.topk(k))
-    return torch.cat([one.values for one in found]), torch.cat([one.indices for one in found])
+        return soft_cross_entropy(states_MD, output.table_ND, near_MK, shares_MK, self.config.negatives)

@@ -8,21 +8,16 @@ Shapes: U n_users, N n_items + 1, E width of the text vectors, K nearest items, 
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
-from offline.distillation._asked import log_shares
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.distillation._item_vectors import item_targets
+from offline.distillation._nearest import nearest, soft_cross_entropy, unit_items
 from offline.distillation._user_targets import standardised, user_targets
 from offline.students._base import Student, real_positions
 from offline.teachers.teacher import Teacher
 from shared.errors import TeacherError
-from shared.schema import PAD
-
-_USERS_AT_ONCE = 1024
 
 
 class Config(ObjectiveConfig):
@@ -56,10 +51,8 @@ class Model(Objective):
                 f'{items.vectors_NE.shape[1]}; encode both by one encoder and set [reducer] method = "none".'
             )
         users = standardised(users)
-        centred_NE = items.vectors_NE - items.vectors_NE[items.known_N].mean(0)
-        near_NE = functional.normalize(centred_NE, dim=-1)
         k = min(config.k, int(items.known_N.sum()))
-        cosines, indexes = _nearest(users.vectors_UP, near_NE, items.known_N, k)
+        cosines, indexes = nearest(users.vectors_UP, unit_items(items), items.known_N, k)
         self.register_buffer("known_U", users.known_U, persistent=False)
         self.register_buffer("items_UK", indexes, persistent=False)
         self.register_buffer("shares_UK", (cosines / config.temperature).softmax(-1), persistent=False)
@@ -70,13 +63,5 @@ class Model(Objective):
             return nothing(output)
         users_M = output.users_B[known_B]
         states_MD = output.states[-1][known_B, -1]
-        logs_MK = log_shares(states_MD, output.table_ND, self.items_UK[users_M], self.config.negatives)
-        return -(self.shares_UK[users_M] * logs_MK).sum(-1).mean()
-
-
-def _nearest(users_UE: Tensor, items_NE: Tensor, known_N: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """(U, K) cosines and item indexes of the nearest known items."""
-    hidden_N = ~known_N
-    hidden_N[PAD] = True
-    found = [(part @ items_NE.T).masked_fill(hidden_N, -torch.inf).topk(k) for part in users_UE.split(_USERS_AT_ONCE)]
-    return torch.cat([one.values for one in found]), torch.cat([one.indices for one in found])
+        items_MK, shares_MK = self.items_UK[users_M], self.shares_UK[users_M]
+        return soft_cross_entropy(states_MD, output.table_ND, items_MK, shares_MK, self.config.negatives)

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from offline.distillation import near_items
 from offline.teachers.teacher import Teacher
+from shared.errors import TeacherError
 from shared.schema import PAD
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
@@ -64,3 +65,10 @@ def _but(known: np.ndarray, item: int) -> np.ndarray:
     less = known.copy()
     less[item] = False
     return less
+
+
+def test_a_single_text_has_no_neighbour_and_is_told() -> None:
+    teacher = teacher_of(SPLIT)
+    alone = np.arange(N_ROWS) == 1
+    with pytest.raises(TeacherError, match="two items with a text"):
+        objective(replace(teacher, has_item=alone))
