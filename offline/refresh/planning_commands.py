@@ -1,13 +1,15 @@
 """`retort plan`: what refreshing costs, by policy, from prompts that were measured and prices that were stated."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from offline.commands._opening import line_of
 from offline.data.load import load_saved
@@ -16,38 +18,59 @@ from offline.profiles.history import Catalogue, user_histories
 from offline.refresh.cost import Plan, Prices, Storage, TokenModel, plan_policy, plan_storage
 from offline.refresh.start import token_model
 from offline.terminal import TerminalProgress
-from shared.db.models import DONE, Profile, RefreshChunk
+from shared.db.models import DONE, Profile, RefreshChunk, RefreshJob
 from shared.db.session import reading
 from shared.errors import RecipeError
 
 _DAYS = 365
 _TEXT_BYTES_PER_TOKEN = 4.5
+_CHUNKS = 10_000  # the latest ones are what the factory does now
+_WIDTH = 130
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of a factory that has run: means of stored texts, and one worker's rates; None where unknown."""
+    """What is known of a factory that has run: means of stored texts, and one worker's rates; None where unknown.
+
+    prompt_tokens are of a profile written from n_events. models: who wrote them.
+    """
 
     answer_tokens: float | None
     prompt_tokens_per_s: float | None
     answer_tokens_per_s: float | None
+    prompt_tokens: float | None = None
+    n_events: float | None = None
+    models: tuple[str, ...] = ()
 
 
-def measure(engine: Engine) -> Measured:
-    """From stored profiles and finished chunks. The rates are of one worker, reading and writing at once."""
-    seconds = prompt = answer = 0.0
+def measure(engine: Engine, model: str | None = None) -> Measured:
+    """From stored profiles and finished chunks, of one model or of all that count their tokens. The rates are of one
+    worker, reading and writing at once."""
+    counted = [Profile.status == DONE, Profile.completion_tokens > 0]
+    if model is not None:
+        counted.append(Profile.model == model)
+    columns = (Profile.completion_tokens, Profile.prompt_tokens, Profile.n_events)
     with reading(engine) as session:
-        query = sa.select(sa.func.avg(Profile.completion_tokens)).filter_by(status=DONE)
-        mean = session.execute(query.where(Profile.completion_tokens > 0)).scalar_one()
-        for row in session.scalars(sa.select(RefreshChunk).filter_by(status=DONE, attempts=1).limit(10_000)):
-            if row.started_at and row.ended_at and row.completion_tokens:
-                seconds += (row.ended_at - row.started_at).total_seconds()
-                prompt, answer = prompt + row.prompt_tokens, answer + row.completion_tokens
-    known = float(mean) if mean is not None else None
-    if not seconds:
-        return Measured(known, None, None)
+        means = session.execute(sa.select(*(sa.func.avg(one) for one in columns)).where(*counted)).one()
+        models = tuple(session.scalars(sa.select(Profile.model).where(*counted).distinct().order_by(Profile.model)))
+        seconds, prompt, answer = _worked(session, model)
+    answer_tokens, prompt_tokens, n_events = (None if mean is None else float(mean) for mean in means)
     # the time is one sum: both rates twice as high and one after the other give the same
-    return Measured(known, 2 * prompt / seconds, 2 * answer / seconds)
+    rates = (2 * prompt / seconds, 2 * answer / seconds) if seconds else (None, None)
+    return Measured(answer_tokens, *rates, prompt_tokens, n_events, models)
+
+
+def _worked(session: Session, model: str | None) -> tuple[float, float, float]:
+    """Seconds, tokens read and tokens written of chunks that were done at their first try."""
+    seconds = prompt = answer = 0.0
+    query = sa.select(RefreshChunk, RefreshJob.spec).join(RefreshJob, RefreshJob.id == RefreshChunk.job_id)
+    done = query.where(RefreshChunk.status == DONE, RefreshChunk.attempts == 1, RefreshChunk.completion_tokens > 0)
+    for row, spec in session.execute(done.order_by(RefreshChunk.ended_at.desc()).limit(_CHUNKS)):
+        named = spec.get("profiles", {}).get("options", {}).get("model")
+        if row.started_at and row.ended_at and (model is None or named in (None, model)):
+            seconds += (row.ended_at - row.started_at).total_seconds()
+            prompt, answer = prompt + row.prompt_tokens, answer + row.completion_tokens
+    return seconds, prompt, answer
 
 
 def show_plan(
@@ -58,8 +81,9 @@ def show_plan(
     users: int,
     answer_tokens: float | None,
     new_events_a_day: float,
-    width: int,
+    width: int | None,
     prices: Prices,
+    model: str | None = None,
 ) -> None:
     """Print the plan, and everything that it assumes."""
     if users < 1:
@@ -67,10 +91,15 @@ def show_plan(
     with TerminalProgress() as progress:
         line = line_of(reference, data, out, overrides, progress)
         loaded, split = load_saved(line.path("data")), load_split(line.path("split"))
-    config, measured = line.context.recipe.profiles, measure(line.context.engine)
+    config, measured = line.context.recipe.profiles, measure(line.context.engine, model)
+    if model is not None and not measured.models:
+        raise RecipeError(
+            f"no stored profile was written by {model!r} with its tokens counted; refresh some users with it first "
+            "(`retort refresh start … --users FILE`), or leave --model out and state --prompt-rate and --answer-rate."
+        )
     catalogue = Catalogue(loaded.items, config.attributes, config.item_text_chars)
     histories = user_histories(split, loaded.interactions)
-    tokens = token_model(histories, catalogue, config, answer_tokens or measured.answer_tokens)
+    tokens = calibrated(token_model(histories, catalogue, config, answer_tokens or measured.answer_tokens), measured)
     prices = prices.model_copy(
         update={
             "prompt_tokens_per_s": prices.prompt_tokens_per_s or measured.prompt_tokens_per_s,
@@ -80,11 +109,21 @@ def show_plan(
     lengths = np.minimum(split.train.lengths[split.train.lengths > 0], config.max_history or 10**9)
     events = float(lengths.mean())
     plans = plans_of(users, events, new_events_a_day, tokens, prices)
-    console = Console()
+    # in a file or a pipe nothing says how wide a line may be; policies that are cut short name nothing
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(_table(users, plans))
+    width = width or line.context.recipe.reducer.n_components
     storage = plan_storage(users, tokens.answer() * _TEXT_BYTES_PER_TOKEN, width, events)
     for said in (*_storage_lines(storage), *_assumptions(events, new_events_a_day, tokens, prices, measured)):
         console.print(said, markup=False, highlight=False, soft_wrap=True)
+
+
+def calibrated(tokens: TokenModel, measured: Measured) -> TokenModel:
+    """The line through estimated prompts, moved to what the model itself counted for histories of that length."""
+    if not measured.prompt_tokens or not measured.n_events:
+        return tokens
+    share = measured.prompt_tokens / (tokens.prompt(round(measured.n_events), update=False) / tokens.aspects)
+    return replace(tokens, base=tokens.base * share, per_event=tokens.per_event * share)
 
 
 def plans_of(users: float, events: float, a_day: float, tokens: TokenModel, prices: Prices) -> list[Plan]:
@@ -102,8 +141,8 @@ def plans_of(users: float, events: float, a_day: float, tokens: TokenModel, pric
 
 def _table(users: int, plans: list[Plan]) -> Table:
     table = Table(
-        "policy", "profiles", "tokens read", "written", "API USD", "GPU hours", "GPU USD", "wall hours",
-        title=f"{users:,} users",
+        Column("policy", no_wrap=True), "profiles", "tokens read", "written", "API USD",
+        "GPU hours", "GPU USD", "wall hours", title=f"{users:,} users",
     )  # fmt: skip
     for plan in plans:
         numbers = (plan.refreshes, plan.prompt_tokens, plan.answer_tokens, plan.api_usd)
@@ -124,8 +163,8 @@ def short(number: float) -> str:
 
 def _storage_lines(storage: Storage) -> list[str]:
     return [
-        f"storage: database {storage.database / 1e9:,.1f} GB, vectors {storage.vectors / 1e9:,.1f} GB, "
-        f"histories in Redis {storage.redis / 1e9:,.1f} GB"
+        f"storage: database {storage.database / 1e9:,.1f} GB, vectors {storage.vectors / 1e9:,.1f} GB (the map's; the "
+        f"encoder's wider ones come on top), histories in Redis {storage.redis / 1e9:,.1f} GB"
     ]
 
 
@@ -137,9 +176,12 @@ def _assumptions(events: float, a_day: float, tokens: TokenModel, prices: Prices
     )
     if prices.prompt_tokens_per_s and prices.answer_tokens_per_s:
         rates = f"{prices.prompt_tokens_per_s:,.0f} tokens/s read, {prices.answer_tokens_per_s:,.0f} written, of a GPU"
+    if measured.prompt_tokens_per_s and prices.prompt_tokens_per_s == measured.prompt_tokens_per_s:
+        rates += " (measured: one worker's time is halved between both, whatever each took)"
+    counted = f"as {', '.join(measured.models)} counted them" if measured.models else "by a careful estimate of tokens"
     return [
         f"a prompt has {tokens.base:,.0f} tokens and {tokens.per_event:.1f} for each event (measured on this data, "
-        f"by a careful estimate of tokens); an answer {tokens.profile:,.0f} ({length})",
+        f"{counted}); an answer {tokens.profile:,.0f} ({length})",
         f"users have {events:.1f} events in a prompt and make {a_day:g} a day",
         f"rates: {rates}",
         f"prices, as stated: ${prices.usd_per_million_input:g} and ${prices.usd_per_million_output:g} a million, "

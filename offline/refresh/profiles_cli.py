@@ -110,7 +110,7 @@ def plan(
     overrides: _Set = None,
     answer_tokens: Annotated[float | None, typer.Option(help="mean length of a profile; none: of the stored")] = None,
     new_events_a_day: Annotated[float, typer.Option(help="mean events of a user")] = 0.5,
-    width: Annotated[int, typer.Option(help="components of a stored vector")] = 128,
+    width: Annotated[int | None, typer.Option(help="components of a stored vector; none: the recipe's map")] = None,
     input_price: Annotated[float, typer.Option(help="USD a million prompt tokens")] = 0.0,
     output_price: Annotated[float, typer.Option(help="USD a million answered tokens")] = 0.0,
     gpu_price: Annotated[float, typer.Option(help="USD a GPU hour")] = 0.0,
@@ -118,6 +118,7 @@ def plan(
     prompt_rate: Annotated[float | None, typer.Option(help="prompt tokens/s of a GPU; none: from the last job")] = None,
     answer_rate: Annotated[float | None, typer.Option(help="answer tokens/s of a GPU; none: from the last job")] = None,
     cached_share: Annotated[float, typer.Option(help="share of prompt tokens saved by prefix caching")] = 0.0,
+    model: Annotated[str | None, typer.Option(help="calibrate by this model's profiles and jobs alone")] = None,
 ) -> None:
     """Tokens, GPU hours, money, storage and time of each refresh policy, for any number of users."""
     from offline.refresh.cost import Prices
@@ -132,4 +133,4 @@ def plan(
         answer_tokens_per_s=answer_rate,
         cached_share=cached_share,
     )
-    show_plan(recipe, data, out, overrides or [], users, answer_tokens, new_events_a_day, width, prices)
+    show_plan(recipe, data, out, overrides or [], users, answer_tokens, new_events_a_day, width, prices, model)

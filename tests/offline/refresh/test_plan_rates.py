@@ -8,8 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from offline.profiles.config import ProfilesConfig
+from offline.refresh.cost import TokenModel
 from offline.refresh.jobs import create_job
-from offline.refresh.planning_commands import measure
+from offline.refresh.planning_commands import calibrated, measure
 from offline.refresh.work import RefreshWorker
 from shared.db.migrate import upgrade
 from shared.db.session import open_database
@@ -39,8 +40,16 @@ def test_a_model_that_counts_tokens_gives_rates_and_the_template_none(tmp_path: 
         settings = LanguageModelSettings(openai_base_url=fake.url, openai_api_key=SecretStr("key"))
         with RefreshWorker(engine, settings, QUICK) as someone:
             assert someone.work_on() == 2
-    after = measure(engine)
+    after, same, other = measure(engine), measure(engine, "fake-model"), measure(engine, "another-model")
     engine.dispose()
+    assert same == after
+    assert (other.models, other.answer_tokens, other.prompt_tokens_per_s) == ((), None, None)
+    assert (after.models, after.prompt_tokens, after.n_events) == (("fake-model",), 11.0, 4.0)
+    # what the model counted for histories of four events takes the place of the estimate
+    moved = calibrated(TokenModel(base=100.0, per_event=30.0, profile=7.0), after)
+    assert moved.prompt(4, update=False) == pytest.approx(11.0)
+    assert moved.per_event / moved.base == pytest.approx(0.3)
+    assert calibrated(moved, before) == moved
     assert after.answer_tokens == pytest.approx(7.0)
     assert after.prompt_tokens_per_s
     assert after.answer_tokens_per_s
