@@ -69,6 +69,15 @@ class RunDir:
         receipt = _read_receipt(path)
         return Finished(name, path, receipt["output"], skipped=True) if receipt else None
 
+    def finished(self, name: str, config: Mapping[str, Any]) -> list[Path]:
+        """Work of a step that was done with this config, on whatever inputs; the newest first."""
+        found = []
+        for path in (self.root / "steps").glob(f"{name}-*"):
+            receipt = None if path.name.endswith(_PARTIAL) or not path.is_dir() else _read_receipt(path)
+            if receipt and receipt["step"] == name and receipt["fingerprint"].get("config") == dict(config):
+                found.append((receipt["finished_at"], path))
+        return [path for _, path in sorted(found, reverse=True)]
+
     def perform(
         self,
         name: str,

@@ -26,6 +26,8 @@ class ObjectiveConfig(Section):
 
     FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset()  # keys that mean nothing under mode = "repaired"
 
+    WEIGHS_USERS: ClassVar[bool] = False  # whether `[teacher.weights]` is heard
+
     name: str
     weight: float = Field(0.1, ge=0)
     share: bool = False

@@ -3,7 +3,7 @@
 Shapes: U n_users, P width of the teacher's vectors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,20 +15,23 @@ from shared.errors import TeacherError
 
 @dataclass(frozen=True)
 class UserTargets:
-    """vectors (U, P), known (U,) bool."""
+    """vectors (U, P), known (U,) bool, weights (U,) of mean 1 over the known."""
 
     vectors_UP: Tensor
     known_U: Tensor
+    weights_U: Tensor
 
 
 def user_targets(teacher: Teacher, objective: str) -> UserTargets:
     """The teacher's user vectors; raises TeacherError where it has none."""
     if teacher.user_vectors is None or teacher.has_user is None:
         raise TeacherError(f"the objective {objective!r} needs user vectors; add [profiles] to the recipe.")
-    return UserTargets(torch.from_numpy(teacher.user_vectors), torch.from_numpy(teacher.has_user))
+    known_U = torch.from_numpy(teacher.has_user)
+    weights_U = known_U.float() if teacher.user_weights is None else torch.from_numpy(teacher.user_weights)
+    return UserTargets(torch.from_numpy(teacher.user_vectors), known_U, weights_U)
 
 
 def standardised(targets: UserTargets) -> UserTargets:
     """Centred by the known users' mean and of unit length: what all users share is nobody's knowledge."""
     centred_UP = targets.vectors_UP - targets.vectors_UP[targets.known_U].mean(0)
-    return UserTargets(functional.normalize(centred_UP, dim=-1), targets.known_U)
+    return replace(targets, vectors_UP=functional.normalize(centred_UP, dim=-1))

@@ -5,6 +5,8 @@ a constant, which costs nothing and teaches nothing. mode "repaired" (default) k
 unit length, and projects the student's side instead. In both, padding and users without a profile do not count; the
 published code pools padding too, and keeps such users in the denominator.
 
+With `[teacher.weights]` each user counts as far as the profile is believed, which the paper does not do.
+
 Of several profiles of a user (`[encoder] aspects = "apart"`) each is mapped alone, then they are gathered.
 
 Shapes: B batch, T sequence, D embedding_dim, U n_users, K profiles of a user, W width of each.
@@ -29,6 +31,7 @@ class Config(ObjectiveConfig):
     """The paper's α is `weight` with share = true, its β is match_scale, its fine-tuning starts after last_epoch."""
 
     FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset({"down_scale", "up_scale"})
+    WEIGHS_USERS: ClassVar[bool] = True
 
     mode: Literal["repaired", "faithful"] = "repaired"
     pooling: Pooling = "mean"
@@ -46,6 +49,7 @@ class Model(Objective):
     config: Config
     targets_UKW: Tensor
     known_U: Tensor
+    weights_U: Tensor
 
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
         super().__init__(config, student, teacher)
@@ -58,6 +62,7 @@ class Model(Objective):
         dim, (_, n_profiles, width) = student.config.embedding_dim, targets_UKW.shape
         self.register_buffer("targets_UKW", targets_UKW, persistent=False)
         self.register_buffer("known_U", targets.known_U, persistent=False)
+        self.register_buffer("weights_U", targets.weights_U, persistent=False)
         self.pool = Pool(config.pooling, dim, config.gamma)
         self.of_profile, self.of_student = _maps(config, dim, width)
         self.gather = Gather(config.aspects, n_profiles, dim if config.mode == "faithful" else width)
@@ -68,17 +73,15 @@ class Model(Objective):
             return nothing(output)
         states_BTD = output.states[self.config.block][known_B]
         pooled_BD = self.pool(states_BTD, real_positions(output.items_BT[known_B]))
-        target_BW = self.gather(self.of_profile(self.targets_UKW[output.users_B[known_B]]))
-        return self._distance(self.of_student(pooled_BD), target_BW)
+        users_B = output.users_B[known_B]
+        target_BW = self.gather(self.of_profile(self.targets_UKW[users_B]))
+        return self._distance(self.of_student(pooled_BD), target_BW, self.weights_U[users_B])
 
-    def _distance(self, said: Tensor, target: Tensor) -> Tensor:
-        match self.config.loss:
-            case "mse":
-                return functional.mse_loss(said, target)
-            case "rmse":
-                return functional.mse_loss(said, target).clamp(min=1e-12).sqrt()
-            case "cosine":
-                return (1 - functional.cosine_similarity(said, target, dim=-1)).mean()
+    def _distance(self, said_BW: Tensor, target_BW: Tensor, weights_B: Tensor) -> Tensor:
+        if self.config.loss == "cosine":
+            return (weights_B * (1 - functional.cosine_similarity(said_BW, target_BW, dim=-1))).mean()
+        squared = (weights_B * (said_BW - target_BW).square().mean(-1)).mean()
+        return squared if self.config.loss == "mse" else squared.clamp(min=1e-12).sqrt()
 
 
 def _maps(config: Config, dim: int, width: int) -> tuple[nn.Module, nn.Module]:

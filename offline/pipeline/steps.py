@@ -11,6 +11,7 @@ from shared.profile_choices import choices_hash
 from shared.settings import LanguageModelSettings
 
 ENCODING_CODE = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
+_MAPPING_CODE = ("offline.profiles.reducer", "offline.profiles.shards")
 _TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers")
 
 
@@ -63,7 +64,7 @@ def _teach(
 ) -> list[Step[Context]]:
     said, knowledge = recipe.as_json(), recipe.knowledge()
     encoder = {"encoder": said["encoder"]}
-    reducer = {"reducer": said["reducer"]}
+    reducer = {"reducer": said["reducer"], "shards": said["encoder"]["shards"]}
     steps: list[Step[Context]] = []
     if "users" in knowledge:
         asked = {"profiles": said["profiles"], **teach.written_by(recipe.profiles, data_dir, language_model)}
@@ -72,7 +73,7 @@ def _teach(
         steps += [
             Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu-llm", resumes=True),
             Step("vectors", teach.vectors_step, ("profiles",), encoder, ENCODING_CODE, queue="gpu-train", resumes=True),
-            Step("teacher", teach.teacher_step, ("vectors",), reducer, ("offline.profiles.reducer",)),
+            Step("teacher", teach.teacher_step, ("vectors",), reducer, _MAPPING_CODE),
         ]
     return [*steps, *_items(recipe, data_dir)]
 

@@ -32,7 +32,7 @@ def _beside_data(config: ProfilesConfig, data_dir: Path | None) -> ProfilesConfi
 
 def profiles_step(line: Line[Context], work: Path) -> None:
     # From the held split under both protocols: what is written must not know the validation events either.
-    from offline.profiles.generator import profiles_table, write_profiles
+    from offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
     from offline.profiles.history import user_histories
     from offline.profiles.store import ProfileStore
 
@@ -45,15 +45,19 @@ def profiles_step(line: Line[Context], work: Path) -> None:
         return user_histories(split, tables.interactions)
 
     report = write_profiles(histories(), tables.items, config, store, context.language_model, context.progress)
-    table = profiles_table(histories(), tables.items, config, store, report)
-    table.write_parquet(work / PROFILES_FILE)
+    texts = profiles_tables(histories(), tables.items, config, store, report)
+    write_profiles_table(work / PROFILES_FILE, config, texts)
 
 
 def vectors_step(line: Line[Context], work: Path) -> None:
+    from offline.pipeline.sharded import encode_shards
     from offline.profiles.encoder import encode_profiles
     from offline.profiles.vectors import write_vectors
 
     context = line.context
+    if (n_shards := context.recipe.encoder.shards) is not None:
+        encode_shards(line, work, n_shards)
+        return
     table = pl.read_parquet(line.path("profiles") / PROFILES_FILE)
     vectors = encode_profiles(table, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite")
     write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors, parts=vectors.parts)
@@ -79,9 +83,13 @@ def _forget_cache(work: Path) -> None:
 
 
 def teacher_step(line: Line[Context], work: Path) -> None:
+    from offline.pipeline.sharded import map_users
     from offline.profiles.reducer import fit_reducer
     from offline.profiles.vectors import read_vectors, write_vectors
 
+    if (n_shards := line.context.recipe.encoder.shards) is not None:
+        map_users(line, work, n_shards)
+        return
     stored = read_vectors(line.path("vectors") / VECTORS_FILE)
     # vectors that stay apart share one map, each is a point of its own
     apart = stored.vectors.reshape(len(stored.ids) * stored.parts, -1)

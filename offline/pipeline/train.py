@@ -8,7 +8,7 @@ import orjson
 
 from offline.data.split_store import load_split
 from offline.line import Line
-from offline.pipeline.context import STUDENT_FILE, TRAINING_FILE, VECTORS_FILE, Context
+from offline.pipeline.context import PROFILES_FILE, STUDENT_FILE, TRAINING_FILE, VECTORS_FILE, Context
 from offline.pipeline.lists import beside_data
 from offline.plugins import load_plugin
 from offline.recipe import OBJECTIVES, STUDENTS, Recipe
@@ -52,7 +52,8 @@ def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop
         items = line.path(made) / VECTORS_FILE if "items" in knowledge else None
         lists = line.path(lists_step) if lists_step in line.steps else None
         config = beside_data(recipe.teacher, line.context.data_dir)
-        teacher = build_teacher(split, users, items, config, progress, lists)
+        profiles = line.path("profiles") / PROFILES_FILE if "profiles" in line.steps else None
+        teacher = build_teacher(split, users, items, config, progress, lists, profiles)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.training.seed + 1)
             for one in recipe.objectives:

@@ -5,11 +5,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from offline.config import Section
 from offline.data.interactions import Items
@@ -42,6 +42,15 @@ class EncoderConfig(Section):
     aspects: Literal["mean", "concat", "apart"] = Field(
         "mean", description="several texts a user: their mean, one long vector, or vectors that stay apart"
     )
+    shards: int | None = Field(
+        None, ge=1, description="users' vectors spread over so many files, one in memory at a time; unset: all at once"
+    )
+
+    @model_validator(mode="after")
+    def _one_by_one(self) -> Self:
+        if self.shards is not None and self.model == TFIDF:
+            raise ValueError(f"shards and model = {TFIDF!r} exclude each other: words are counted over all texts")
+        return self
 
 
 @dataclass(frozen=True)

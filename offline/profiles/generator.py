@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from offline.data.interactions import Items
 from offline.profiles.batches import batches
@@ -58,20 +60,41 @@ def profiles_table(
     store: ProfileStore,
     report: ProfilesReport,
 ) -> pl.DataFrame:
-    """The texts for the next step: user_id, aspect, text, grounding (null: unknown).
+    """All of `profiles_tables` as one, with the damage that an experiment asks for."""
+    tables = profiles_tables(histories, items, config, store, report)
+    return damage_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)
+
+
+def profiles_tables(
+    histories: Iterable[UserHistory],
+    items: Items,
+    config: ProfilesConfig,
+    store: ProfileStore,
+    report: ProfilesReport,
+) -> Iterator[pl.DataFrame]:
+    """The texts for the next step, some users at a time: user_id, aspect, text, grounding (null: unknown).
 
     One row a user, or one an aspect where none combines them. What people wrote or pinned themselves stands in place of
     the model's text, and counts as wholly grounded; who erased their profile has none.
     """
     catalogue = Catalogue(items, config.attributes, config.item_text_chars)
-    rows: list[dict[str, Any]] = []
     for some in batches(histories, _READ_AT_ONCE):
         some = begun(some, config.history_share)
         wanted = wanted_of(some, catalogue, config.max_history, ProfilesReport(report.backend))
         chosen = store.choices([one.user_id for one in wanted])
-        rows += _own_words(chosen.values(), report)
+        rows = list(_own_words(chosen.values(), report))
         rows += _written([one for one in wanted if one.user_id not in chosen], config, store, report)
-    return damage_profiles(pl.DataFrame(rows, schema=_SCHEMA), config.damage)
+        yield pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def write_profiles_table(path: Path, config: ProfilesConfig, tables: Iterable[pl.DataFrame]) -> None:
+    """Write `profiles_tables` as one Parquet file; only damage, which trades texts between users, wants all at once."""
+    if config.damage.share:
+        tables = [damage_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)]
+    schema = pl.DataFrame(schema=_SCHEMA).to_arrow().schema
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table.to_arrow().cast(schema))
 
 
 def _own_words(choices: Iterable[Choice], report: ProfilesReport) -> Iterator[dict[str, Any]]:

@@ -130,16 +130,20 @@ def _write_wide(path: Path, wanted: pl.DataFrame, changed: pl.DataFrame, encode:
     partial.replace(path)
 
 
-def fit_map(folder: Path, n_shards: int, config: ReducerConfig, progress: Progress) -> MapQuality | None:
+def fit_map(
+    folder: Path, n_shards: int, config: ReducerConfig, progress: Progress, to: Path | None = None
+) -> MapQuality | None:
     """Fit the map on a seeded sample of all shards, keep it, and remember the space. All narrow vectors become stale.
 
-    The quality is measured on users the map was not fitted on, where there are any: that is how new users fare.
+    to: where the map and what it maps are kept, where `folder` is not to be changed. The quality is measured on users
+    the map was not fitted on, where there are any: that is how new users fare.
     """
     sample, held = _samples(folder, n_shards, config.fit_sample, config.seed)
     reduced = fit_reducer(sample, config.model_copy(update={"fit_sample": None}), progress)
-    reduced.reducer.save(folder / "reducer")
-    write_space(folder / "space.json", Space.of(sample))
-    for path in folder.glob("narrow-*.parquet"):
+    home = to or folder
+    reduced.reducer.save(home / "reducer")
+    write_space(home / "space.json", Space.of(sample))
+    for path in home.glob("narrow-*.parquet"):
         path.unlink()
     if config.method == "none":
         return None
@@ -149,15 +153,16 @@ def fit_map(folder: Path, n_shards: int, config: ReducerConfig, progress: Progre
     return quality
 
 
-def map_shards(folder: Path, n_shards: int, progress: Progress) -> tuple[int, Drift]:
+def map_shards(folder: Path, n_shards: int, progress: Progress, to: Path | None = None) -> tuple[int, Drift]:
     """Map every shard that has no narrow vectors of this map yet; how many, and how far the space has moved since."""
-    reducer, space = load_reducer(folder / "reducer"), read_space(folder / "space.json")
+    home = to or folder
+    reducer, space = load_reducer(home / "reducer"), read_space(home / "space.json")
     n_mapped, moved = 0, []
     for shard in track(range(n_shards), "mapping", progress):
         wide = _wide(folder, shard)
-        if wide.is_file() and not _narrow(folder, shard).is_file():
+        if wide.is_file() and not _narrow(home, shard).is_file():
             stored = read_vectors(wide)
-            write_vectors(_narrow(folder, shard), stored.ids, reducer.transform(stored.vectors))
+            write_vectors(_narrow(home, shard), stored.ids, reducer.transform(stored.vectors))
             n_mapped += 1
         if wide.is_file():
             moved.append(Space.of(read_vectors(wide).vectors))
@@ -167,14 +172,15 @@ def map_shards(folder: Path, n_shards: int, progress: Progress) -> tuple[int, Dr
     return n_mapped, drift
 
 
-def narrow_vectors(folder: Path, n_shards: int) -> Iterator[Vectors]:
+def narrow_vectors(folder: Path, n_shards: int, to: Path | None = None) -> Iterator[Vectors]:
     """The mapped vectors, a shard at a time. Raises ProfileError where a shard is not mapped yet."""
+    home = to or folder
     for shard in range(n_shards):
         if not _wide(folder, shard).is_file():
             continue
-        if not _narrow(folder, shard).is_file():
+        if not _narrow(home, shard).is_file():
             raise ProfileError(f"shard {shard} in {folder} is encoded but not mapped; map the shards first.")
-        yield read_vectors(_narrow(folder, shard))
+        yield read_vectors(_narrow(home, shard))
 
 
 def _samples(folder: Path, n_shards: int, size: int | None, seed: int) -> tuple[FloatArray, FloatArray]:

@@ -1,6 +1,6 @@
 """Vectors on disk: Parquet with the id and a fixed-size list of float32."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,6 +48,27 @@ def write_vectors(
     partial = path.with_name(f"{path.name}.partial")
     pq.write_table(table, partial, compression="zstd")
     partial.replace(path)
+
+
+def join_vectors(path: Path, parts: Iterable[Vectors]) -> int:
+    """Write the users of several files to one, a part in memory at a time; how many users."""
+    n_users, partial = 0, path.with_name(f"{path.name}.partial")
+    writer: pq.ParquetWriter | None = None
+    try:
+        for part in parts:
+            flat = pa.array(np.ascontiguousarray(part.vectors, dtype=np.float32).reshape(-1))
+            column = pa.FixedSizeListArray.from_arrays(flat, part.vectors.shape[1])
+            table = pa.table({"user_id": pa.array(part.ids, pa.string()), _VECTOR: column})
+            writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
+            writer.write_table(table)
+            n_users += len(part.ids)
+    finally:
+        if writer is not None:
+            writer.close()
+    if not n_users:
+        raise ProfileError(f"there is no vector to write to {path}; encode first.")
+    partial.replace(path)
+    return n_users
 
 
 def read_vectors(path: Path, id_column: IdColumn = "user_id") -> Vectors:

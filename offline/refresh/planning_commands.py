@@ -56,8 +56,8 @@ def measure(engine: Engine, model: str | None = None) -> Measured:
         seconds, prompt, answer = _worked(session, model)
     answer_tokens, prompt_tokens, n_events = (None if mean is None else float(mean) for mean in means)
     # the time is one sum: both rates twice as high and one after the other give the same
-    rates = (2 * prompt / seconds, 2 * answer / seconds) if seconds else (None, None)
-    return Measured(answer_tokens, *rates, prompt_tokens, n_events, models)
+    read, written = (2 * prompt / seconds, 2 * answer / seconds) if seconds else (None, None)
+    return Measured(answer_tokens, read, written, prompt_tokens, n_events, models)
 
 
 def _worked(session: Session, model: str | None) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+import polars as pl
 from pydantic import Field
 
 from offline.config import Section
@@ -19,12 +20,14 @@ from offline.teachers.teacher import (
     Aligned,
     BoolArray,
     Distributions,
+    FloatArray,
     Rankings,
     Teacher,
     align_items,
     align_users,
 )
 from offline.teachers.text_encoder_config import TextEncoderConfig
+from offline.teachers.weights import WeightsConfig, user_weights
 from shared.errors import TeacherError
 
 
@@ -62,6 +65,7 @@ class TeacherConfig(Section):
     item_head: ItemHeadConfig = ItemHeadConfig()
     mutual: MutualConfig = MutualConfig()
     selection: SelectionConfig = SelectionConfig()
+    weights: WeightsConfig = WeightsConfig()
 
     @property
     def makes_lists(self) -> bool:
@@ -98,11 +102,13 @@ def build_teacher(
     config: TeacherConfig | None = None,
     progress: Progress | None = None,
     made_lists: Path | None = None,
+    profiles_path: Path | None = None,
 ) -> Teacher:
     """Join vectors and lists to the split by id. Users without a train history have no teacher, whatever the file says.
 
     made_lists: the folder of lists that were made for this split, where `[teacher] lists` names a teacher that makes
-    them (`offline/teachers/making.py`). A control arm keeps the mask of the real teacher where one is given, so that
+    them (`offline/teachers/making.py`). profiles_path: the table of the texts, whose grounding `[teacher.weights]` may
+    ask for. A control arm keeps the mask of the real teacher where one is given, so that
     both arms teach the same users.
     """
     config, progress = config or TeacherConfig(), progress or Silent()
@@ -124,8 +130,18 @@ def build_teacher(
         distributions,
         # a control arm from the history has one vector a user
         1 if stored is None or config.control.startswith("history") else stored.parts,
+        None if arm is None else _weights(split, profiles_path, config.weights),
     )
     return select(teacher, split, config.selection)
+
+
+def _weights(split: Split, profiles_path: Path | None, config: WeightsConfig) -> FloatArray | None:
+    """How far each user's profile is to be believed, where the recipe wants to know."""
+    if config.by == "none":
+        return None
+    if profiles_path is None:
+        raise TeacherError('[teacher.weights] by = "grounding" needs the profiles themselves; add [profiles].')
+    return user_weights(split.user_ids, pl.read_parquet(profiles_path), config)
 
 
 def _users(split: Split, stored: Vectors | None) -> Aligned | None:

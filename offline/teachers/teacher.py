@@ -53,6 +53,7 @@ class Teacher:
 
     user_vectors (n_users, P), has_user (n_users,); item_vectors (n_items + 1, E), has_item (n_items + 1,).
     user_parts: how many profiles of a user stand side by side in P, each P / user_parts wide.
+    user_weights (n_users,): how far each user's profile is to be believed, mean 1; None: all alike.
     Rows without knowledge are zero and masked out: they count in no numerator and no denominator.
     """
 
@@ -63,6 +64,7 @@ class Teacher:
     rankings: Rankings | None = None
     distributions: Distributions | None = None
     user_parts: int = 1
+    user_weights: FloatArray | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -120,3 +121,23 @@ def test_up_scale_maps_the_students_side_too() -> None:
     pooled = objective.of_student(objective.pool(out.states[-1], out.items_BT != 0))
     target = objective.of_profile(objective.targets_UKW[out.users_B, 0])
     torch.testing.assert_close(objective(out), (pooled - target).square().mean())
+
+
+@pytest.mark.parametrize("loss", ["mse", "rmse", "cosine"])
+def test_who_is_believed_more_counts_more(loss: str) -> None:
+    def value(weights: list[float] | None) -> float:
+        teacher = teacher_of(SPLIT)
+        if weights is not None:
+            all_weights = np.ones(len(SPLIT.user_ids), dtype=np.float32)
+            all_weights[out.users_B.numpy()] = weights
+            teacher = replace(teacher, user_weights=all_weights)
+        torch.manual_seed(5)
+        config = profile.Config(name="profile", mode="repaired", loss=loss, pooling="mean")  # type: ignore[arg-type]
+        said = float(profile.Model(config, model, teacher)(out).detach())
+        return said**2 if loss == "rmse" else said
+
+    model = student()
+    out = output(model)
+    alone = [value([3.0 if at == one else 0.0 for at in range(3)]) for one in range(3)]
+    assert value([1.0, 1.0, 1.0]) == pytest.approx(value(None))
+    assert value([2.0, 0.5, 0.5]) == pytest.approx((2 * alone[0] + 0.5 * alone[1] + 0.5 * alone[2]) / 3, rel=1e-4)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from offline.data.ragged import Ragged
@@ -11,6 +12,7 @@ from offline.profiles.vectors import FloatArray, write_vectors
 from offline.progress import Silent
 from offline.teachers.build import TeacherConfig, build_teacher
 from offline.teachers.teacher import Teacher
+from offline.teachers.weights import WeightsConfig
 from shared.errors import TeacherError
 from shared.item_index import ItemIndex
 
@@ -157,3 +159,16 @@ def test_item_arms_keep_the_mask_and_no_items_own_text(arm: str, split: Split, i
     assert not made.item_vectors[0].any()
     with pytest.raises(TeacherError, match="needs item vectors"):
         build_teacher(split, None, None, config)
+
+
+def test_grounding_weighs_users_where_the_recipe_asks_for_it(split: Split, users: Path, tmp_path: Path) -> None:
+    told = {"user_id": [*USER_IDS[1:35]], "aspect": "", "text": "likes boats", "grounding": [1.0, 0.5] * 17}
+    pl.DataFrame(told).write_parquet(tmp_path / "profiles.parquet")
+    config = TeacherConfig(weights=WeightsConfig(by="grounding"))
+    weights = build_teacher(split, users, None, config, profiles_path=tmp_path / "profiles.parquet").user_weights
+    assert weights is not None
+    assert weights[1] / weights[2] == pytest.approx(2.0)
+    assert weights[1:35].mean() == pytest.approx(1.0)
+    assert build_teacher(split, users, None, profiles_path=tmp_path / "profiles.parquet").user_weights is None
+    with pytest.raises(TeacherError, match="needs the profiles themselves"):
+        build_teacher(split, users, None, config)

@@ -1,0 +1,73 @@
+"""Vectors and map of more users than fit in memory: `[encoder] shards`.
+
+One shard of wide vectors is in memory at a time. Who was encoded in an earlier run of the same encoder, and whose text
+is the same, is not encoded again. The narrow vectors become one file, which the training reads whole.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from offline.line import Line
+from offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context
+from offline.profiles.encoder import encode_texts
+from offline.profiles.shards import fit_map, map_shards, narrow_vectors, renew_vectors, split_texts
+from offline.profiles.vectors import FloatArray, join_vectors
+from offline.progress import Silent
+from shared.errors import ProfileError
+
+_ROWS_AT_ONCE = 10_000
+_TEXTS = "texts"
+
+
+def encode_shards(line: Line[Context], work: Path, n_shards: int) -> None:
+    """profiles.parquet → wide-*.parquet in `work`; an interrupted step goes on with the next shard."""
+    config, progress = line.context.recipe.encoder, line.context.progress
+    texts = work / _TEXTS
+    n_users = split_texts(_texts(line.path("profiles") / PROFILES_FILE), texts, n_shards)
+    if not n_users:
+        raise ProfileError("there is no profile to encode; see what the profiles step reported.")
+    _start_from_earlier(line, work)
+
+    def encode(some: list[str]) -> FloatArray:
+        return encode_texts(some, config, Silent()).vectors
+
+    progress.say(renew_vectors(texts, work, n_shards, encode, progress).line())
+    shutil.rmtree(texts)
+
+
+def map_users(line: Line[Context], work: Path, n_shards: int) -> None:
+    """The shards' vectors → a map fitted on a sample of them, and everybody's narrow vectors in one file."""
+    shards, progress = line.path("vectors"), line.context.progress
+    fit_map(shards, n_shards, line.context.recipe.reducer, progress, work)
+    map_shards(shards, n_shards, progress, work)
+    join_vectors(work / VECTORS_FILE, narrow_vectors(shards, n_shards, work))
+    for path in work.glob("narrow-*.parquet"):
+        path.unlink()
+
+
+def _texts(path: Path) -> Iterator[pl.DataFrame]:
+    """user_id, text; raises ProfileError where a user has several texts."""
+    aspects: set[str] = set()
+    for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=["user_id", "aspect", "text"]):
+        table = pl.DataFrame(pl.from_arrow(batch))
+        aspects |= set(table["aspect"].unique())
+        if len(aspects) > 1:
+            raise ProfileError(
+                "[encoder] shards wants one text a user, and these profiles have the aspects "
+                f"{', '.join(sorted(aspects))}; set [profiles] combine = true, or leave shards out."
+            )
+        yield table.select("user_id", "text")
+
+
+def _start_from_earlier(line: Line[Context], work: Path) -> None:
+    """Begin with the shards of the latest run of this encoder; links will do: a shard is replaced, never changed."""
+    if any(work.glob("wide-*.parquet")):
+        return
+    for earlier in line.run_dir.finished("vectors", line.steps["vectors"].config)[:1]:
+        for shard in earlier.glob("wide-*.parquet"):
+            os.link(shard, work / shard.name)
