@@ -64,8 +64,14 @@ class Student(nn.Module):
 
     @property
     def n_blocks(self) -> int:
-        """How many states `hidden_states` returns."""
-        raise NotImplementedError
+        """How many states `hidden_states` returns; one, where there are no blocks."""
+        return 1
+
+    @torch.no_grad()
+    def start_items(self) -> None:
+        """Draw the items' first vectors, of mean length 1; PAD's is zero."""
+        nn.init.normal_(self.items.weight, std=self.config.embedding_dim**-0.5)
+        self.items.weight[PAD].zero_()
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         """(B, T) left-padded item indexes → one (B, T, D) a block; the last one is what scores.

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from offline.students._base import Student, StudentConfig, real_positions
 from offline.students._blocks import PooledDropout
-from shared.schema import PAD
 
 
 class Config(StudentConfig):
@@ -42,13 +41,7 @@ class Model(Student):
         self.project = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.dropout = PooledDropout(config.dropout)
-        nn.init.normal_(self.items.weight, std=dim**-0.5)
-        with torch.no_grad():
-            self.items.weight[PAD].zero_()
-
-    @property
-    def n_blocks(self) -> int:
-        return 1
+        self.start_items()
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         x_BTD = self.embed(items_BT) * self.config.embedding_dim**0.5 * real_positions(items_BT).unsqueeze(-1)

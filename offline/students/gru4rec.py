@@ -34,9 +34,7 @@ class Model(Student):
         self.layers = nn.ModuleList(RealFirstGRU(dim, hidden) for _ in range(config.n_blocks))
         self.project = nn.ModuleList(nn.Linear(hidden, dim) for _ in range(config.n_blocks))
         self.norm = nn.LayerNorm(dim)
-        nn.init.normal_(self.items.weight, std=dim**-0.5)
-        with torch.no_grad():
-            self.items.weight[PAD].zero_()
+        self.start_items()
 
     @property
     def n_blocks(self) -> int:

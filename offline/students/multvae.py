@@ -49,10 +49,6 @@ class Model(Student):
             with torch.no_grad():
                 table.weight[PAD].zero_()
 
-    @property
-    def n_blocks(self) -> int:
-        return 1
-
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         mean_BZ, log_variance_BZ = self.encode(self._read(items_BT)).float().chunk(2, dim=-1)
         latent_BZ = mean_BZ

@@ -19,7 +19,6 @@ from torch.utils.checkpoint import checkpoint
 from offline.students._base import Student, StudentConfig, real_positions
 from offline.students._blocks import PooledDropout
 from shared.errors import RecipeError
-from shared.schema import PAD
 
 # Floats of the widest layer over the pairs that are held at once: while training, and for one question to the graph.
 _PAIRS_FLOATS = 1 << 23
@@ -52,13 +51,7 @@ class Model(Student):
         self.pairs = nn.Identity()  # where an objective hears what the layers make of a user and an item of theirs
         self.weigh = nn.Parameter(torch.ones(self.n_multiplied))
         self.join = nn.Linear(config.layers[-1], 1)
-        nn.init.normal_(self.items.weight, std=dim**-0.5)
-        with torch.no_grad():
-            self.items.weight[PAD].zero_()
-
-    @property
-    def n_blocks(self) -> int:
-        return 1
+        self.start_items()
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         x_BTD, real_BT1 = self.embed(items_BT), real_positions(items_BT).unsqueeze(-1)

@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from offline.students._base import Student, StudentConfig, real_positions
 from offline.students._blocks import PooledDropout
-from shared.schema import PAD
 
 
 class Config(StudentConfig):
@@ -39,13 +38,7 @@ class Model(Student):
         self.dropout = PooledDropout(config.dropout)
         self.project = nn.Linear(dim, dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
-        nn.init.normal_(self.items.weight, std=dim**-0.5)
-        with torch.no_grad():
-            self.items.weight[PAD].zero_()
-
-    @property
-    def n_blocks(self) -> int:
-        return 1
+        self.start_items()
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         real_BT1 = real_positions(items_BT).unsqueeze(-1)
