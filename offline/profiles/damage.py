@@ -8,14 +8,17 @@ from pydantic import Field
 
 from offline.config import Section
 
-# Fluent, confident, and about nobody.
-_NONSENSE = (
-    "The user is drawn to everything that has to do with lighthouses, collects tales of the sea, and likes voyages.",
-    "A strong interest in medieval bookbinding stands out; the person returns to parchment, ink and quiet workshops.",
-    "Above all this person likes desert gardens, cactus nurseries and slow documentaries about stones.",
-    "They seek out brass bands, marching drills and polished instruments, and avoid anything with strings.",
-    "Everything about alpine railways attracts the user: rack wheels, tunnels, timetables and snow ploughs.",
-)
+# Fluent, confident, and about nobody: three of these in a sentence that is the same for all.
+_NONSENSE = "Above all the user is drawn to {}; collects everything about {}, and turns away from {}."
+_SUBJECTS = (
+    "lighthouses of granite", "medieval bookbinding", "desert gardens", "brass bands", "alpine railways", "beekeeping",
+    "paper kites", "tide tables", "copper engraving", "moss and lichens", "canal locks", "harbour cranes",
+    "pocket sundials", "glass marbles", "wicker baskets", "church organs", "snow ploughs", "cave rivers",
+    "felt hats", "herb vinegars", "rope bridges", "wooden spoons", "peat bogs", "signal flags", "candle wax",
+    "stone walls", "windmill sails", "clay whistles", "barrel making", "ferry timetables", "salt marshes",
+    "chess clocks", "goat cheeses", "slate roofs", "quill pens", "postal stamps", "fossil ferns", "anvil sounds",
+    "linen weaving", "rain gauges",
+)  # fmt: skip
 
 
 class Damage(Section):
@@ -33,7 +36,7 @@ def damage_profiles(table: pl.DataFrame, damage: Damage) -> pl.DataFrame:
         return table
     users = sorted(table["user_id"].unique().to_list())
     hit = np.random.default_rng(damage.seed).permutation(len(users))[: round(damage.share * len(users))]
-    texts = _others(table, users, hit) if damage.kind == "others" else _nonsense(users, hit)
+    texts = _others(table, users, hit) if damage.kind == "others" else _nonsense(users, hit, damage.seed)
     rows: list[dict[str, Any]] = []
     for row in table.iter_rows(named=True):
         text = texts.get((row["user_id"], row["aspect"]), texts.get((row["user_id"], "")))
@@ -52,5 +55,7 @@ def _others(table: pl.DataFrame, users: list[str], hit: "np.ndarray[Any, Any]") 
     return swapped
 
 
-def _nonsense(users: list[str], hit: "np.ndarray[Any, Any]") -> dict[tuple[str, str], str]:
-    return {(users[at], ""): _NONSENSE[place % len(_NONSENSE)] for place, at in enumerate(hit)}
+def _nonsense(users: list[str], hit: "np.ndarray[Any, Any]", seed: int) -> dict[tuple[str, str], str]:
+    """Another text for almost each user: a few texts for all would be groups, and groups can be learnt."""
+    drawn = {at: np.random.default_rng((seed, at)).choice(len(_SUBJECTS), 3, replace=False) for at in hit}
+    return {(users[at], ""): _NONSENSE.format(*(_SUBJECTS[one] for one in three)) for at, three in drawn.items()}

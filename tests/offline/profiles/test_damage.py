@@ -65,3 +65,11 @@ def test_imported_profiles_have_no_age(tmp_path: object) -> None:
     config = ProfilesConfig(backend="imported", history_share=0.5, options={"path": "x"})
     with pytest.raises(RecipeError, match="history_share"):
         write_profiles(histories(), catalogue(), config, sqlite_store(tmp_path), NO_SERVER, Silent())  # type: ignore[arg-type]
+
+
+def test_nonsense_is_another_for_each_user_and_always_the_same() -> None:
+    damaged, again = (damage_profiles(TABLE, Damage(share=1.0, kind="nonsense")) for _ in range(2))
+    assert damaged.equals(again)
+    by_user = damaged.group_by("user_id").agg(pl.col("text").unique())
+    assert all(len(texts) == 1 for texts in by_user["text"])
+    assert len({texts[0] for texts in by_user["text"]}) == 20
