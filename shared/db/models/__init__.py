@@ -1,0 +1,48 @@
+"""The tables: profiles and their refreshes, runs and their steps, bundles and their aliases, what users did."""
+
+from shared.db.models.base import (
+    CANCELLED,
+    DONE,
+    EDITED,
+    ERASED,
+    FAILED,
+    NO_PARAMETERS,
+    PENDING,
+    PINNED,
+    RUNNING,
+    STOPPED,
+    Base,
+    UtcTime,
+    now,
+)
+from shared.db.models.bundles import Alias, AliasChange, BundleVersion
+from shared.db.models.events import Event, Exposure
+from shared.db.models.profiles import Profile, ProfileChoice, RefreshChunk, RefreshJob
+from shared.db.models.runs import Run, Step
+
+__all__ = [
+    "CANCELLED",
+    "DONE",
+    "EDITED",
+    "ERASED",
+    "FAILED",
+    "NO_PARAMETERS",
+    "PENDING",
+    "PINNED",
+    "RUNNING",
+    "STOPPED",
+    "Alias",
+    "AliasChange",
+    "Base",
+    "BundleVersion",
+    "Event",
+    "Exposure",
+    "Profile",
+    "ProfileChoice",
+    "RefreshChunk",
+    "RefreshJob",
+    "Run",
+    "Step",
+    "UtcTime",
+    "now",
+]

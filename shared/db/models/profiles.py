@@ -1,0 +1,116 @@
+"""Profiles, what people decided about theirs, and the refreshes that write them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db.models.base import HASH_LENGTH, NAME_LENGTH, NO_PARAMETERS, PENDING, TENANT_LENGTH, Base, UtcTime, now
+from shared.keys import DEFAULT_TENANT
+from shared.schema import MAX_ID_LENGTH
+
+
+class Profile(Base, kw_only=True):
+    """What a language model wrote of one user's history, for one aspect."""
+
+    __tablename__ = "profiles"
+    __table_args__ = (
+        UniqueConstraint(
+            "tenant",
+            "user_id",
+            "aspect",
+            "history_hash",
+            "prompt_version",
+            "model",
+            "parameters_hash",
+            name="uq_profiles_question",
+        ),
+        Index("ix_profiles_prompt", "tenant", "prompt_version", "model"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH), default=DEFAULT_TENANT)
+    user_id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH))
+    aspect: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    history_hash: Mapped[str] = mapped_column(String(HASH_LENGTH))
+    prompt_version: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    model: Mapped[str] = mapped_column(String(MAX_ID_LENGTH))
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON, default_factory=dict)
+    parameters_hash: Mapped[str] = mapped_column(String(HASH_LENGTH), default=NO_PARAMETERS)
+    text: Mapped[str | None] = mapped_column(Text, default=None)
+    n_events: Mapped[int | None] = mapped_column(default=None)
+    prompt_tokens: Mapped[int | None] = mapped_column(default=None)
+    completion_tokens: Mapped[int | None] = mapped_column(default=None)
+    cost_usd: Mapped[float | None] = mapped_column(Double, default=None)
+    grounding: Mapped[float | None] = mapped_column(Double, default=None)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
+    status: Mapped[str] = mapped_column(String(16), default="ok")
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+
+
+class ProfileChoice(Base, kw_only=True):
+    """What a person decided about their own profile: it stands above anything that a model writes.
+
+    kind: `edited` or `pinned` (text holds), or `erased` (no profile, and none is to be written).
+    """
+
+    __tablename__ = "profile_choices"
+
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH), primary_key=True, default=DEFAULT_TENANT)
+    user_id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    text: Mapped[str | None] = mapped_column(Text, default=None)
+    set_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
+    set_by: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH), default=None)
+
+
+class RefreshJob(Base, kw_only=True):
+    """Profiles that are to be written: of whom stands in the job's snapshot, how in `spec`, how far in its chunks."""
+
+    __tablename__ = "refresh_jobs"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH), default=DEFAULT_TENANT)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(16), default=PENDING, index=True)
+    n_users: Mapped[int]
+    n_chunks: Mapped[int]
+    budget_tokens: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    budget_usd: Mapped[float | None] = mapped_column(Double, default=None)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+
+
+class RefreshChunk(Base, kw_only=True):
+    """Some users of a refresh, worked on together. The row is the lease: `lease` names this one taking of it.
+
+    Tokens and cost are of all attempts; done, written, reused and failed (users or texts) of the latest.
+    """
+
+    __tablename__ = "refresh_chunks"
+    __table_args__ = (Index("ix_refresh_chunks_status", "status", "heartbeat_at"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("refresh_jobs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    n_users: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16), default=PENDING)
+    owner: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH), default=None)
+    lease: Mapped[str | None] = mapped_column(String(32), default=None)
+    attempts: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    heartbeat_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
+    done: Mapped[int] = mapped_column(default=0)
+    written: Mapped[int] = mapped_column(default=0)
+    reused: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    completion_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
+    cost_usd: Mapped[float] = mapped_column(Double, default=0.0)
+    problems: Mapped[dict[str, Any]] = mapped_column(JSON, default_factory=dict)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
