@@ -2,6 +2,8 @@
 
 Profiles → vectors → UMAP → a plain and a distilled student → ONNX → sealed bundles → published → histories in Redis →
 the API answers, an event is posted, the answer changes. Everything made lies under RETORT_HOME; a second run reuses it.
+It publishes without the promotion gate: at a first start no champion is there to be weighed against, and what the demo
+shows must be the bundle that it has just made.
 """
 
 import socket
