@@ -157,7 +157,7 @@ def _announce(listener: socket.socket, settings: Settings, serving: ServingSetti
     """One line for people and scripts: where, from what, and what is not protected."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    histories = "Redis" if settings.redis_url else "this process's memory (REDIS_URL is not set)"
+    histories = "Redis" if settings.histories_url else "this process's memory (REDIS_URL is not set)"
     origin = Path(serving.bundle).name if serving.bundle else f"alias {serving.alias}"
     doors = "API keys" if serving.keys_file else "no API keys, loopback only"
     print(

@@ -152,8 +152,8 @@ def _notes(histories: HistoryStore) -> Notes:
 def open_histories(settings: Settings, serving: ServingSettings) -> HistoryStore:
     """Redis where one is named, else this process's memory."""
     ttl_s = settings.history_ttl_days * _DAY_S or None
-    if settings.redis_url is None:
+    if settings.histories_url is None:
         return MemoryHistory(settings.history_length, ttl_s)
     return RedisHistory.from_url(
-        settings.redis_url, max_events=settings.history_length, ttl_s=ttl_s, timeout_s=serving.history_timeout_s
+        settings.histories_url, max_events=settings.history_length, ttl_s=ttl_s, timeout_s=serving.history_timeout_s
     )

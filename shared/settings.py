@@ -34,7 +34,7 @@ class Settings(FromEnvironment):
 
     redis_url: str | None = Field(None, description="histories and hot state; unset: an embedded Redis")
     histories_redis_url: str | None = Field(
-        None, description="serving's Redis, for workers and commands whose REDIS_URL is the queue; unset: REDIS_URL"
+        None, description="serving's Redis, where REDIS_URL is the queue's; unset: REDIS_URL"
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite under RETORT_HOME")
     retort_home: Path = Field(Path(".retort"), description="where bundles, SQLite and embedded state live")
@@ -51,7 +51,7 @@ class Settings(FromEnvironment):
 
     @property
     def histories_url(self) -> str | None:
-        """Where histories and the event stream live, seen from offline."""
+        """Where histories and the event stream live, for whoever reads or writes them."""
         return self.histories_redis_url or self.redis_url
 
     @property
