@@ -4,6 +4,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 
 class TerminalProgress:
@@ -41,3 +42,11 @@ class TerminalProgress:
     def say(self, line: str) -> None:
         """A line above the bars."""
         self.console.print(line, markup=False, highlight=False)
+
+
+def show_table(table: Table) -> None:
+    """Print a table; where there is no terminal, as wide as it is: nobody can widen a pipe to read an id."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=1000)).maximum)
+    console.print(table)

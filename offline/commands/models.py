@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from offline.commands._opening import open_tables
 from offline.commands.promotion import promote_bundle, sentence
 from offline.publish import publish_to
+from offline.terminal import show_table
 from shared import registry
 from shared.settings import Settings
+
+# Never cut short: ids are there to be copied into the next command.
+_ID_LENGTH = 16
 
 
 def publish_bundle(bundle: Path, alias: str | None) -> str:
@@ -28,7 +31,16 @@ def rollback_alias(alias: str) -> str:
 
 def list_models() -> None:
     """All versions, newest first."""
-    table = Table("bundle", "name", "version", "aliases", "protocol", "hr@10", "ndcg@10", "published")
+    table = Table(
+        Column("bundle", min_width=_ID_LENGTH),
+        "name",
+        "version",
+        "aliases",
+        "protocol",
+        "hr@10",
+        "ndcg@10",
+        "published",
+    )
     for one in registry.list_published(open_tables(Settings())):
         test = one.metrics.get("test", {})
         table.add_row(
@@ -40,12 +52,12 @@ def list_models() -> None:
             *(f"{test[metric]:.4f}" if metric in test else "–" for metric in ("hr@10", "ndcg@10")),
             one.created_at.strftime("%Y-%m-%d %H:%M"),
         )
-    Console().print(table)
+    show_table(table)
 
 
 def list_changes() -> None:
     """The latest promotions, newest first."""
-    table = Table("when", "alias", "bundle", "by", "forced", "rolled back", "why")
+    table = Table("when", "alias", Column("bundle", min_width=_ID_LENGTH), "by", "forced", "rolled back", "why")
     for one in registry.changes(open_tables(Settings())):
         table.add_row(
             one.set_at.strftime("%Y-%m-%d %H:%M"),
@@ -56,4 +68,4 @@ def list_changes() -> None:
             one.withdrawn_at.strftime("%Y-%m-%d %H:%M") if one.withdrawn_at else "",
             one.reason or "",
         )
-    Console().print(table)
+    show_table(table)

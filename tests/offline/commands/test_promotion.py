@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offline.commands.models import publish_bundle
+from offline.commands.models import list_changes, list_models, publish_bundle
 from offline.commands.promotion import promote_bundle
 from offline.data.ragged import Ragged
 from offline.data.split import Cases, Split
@@ -104,3 +104,14 @@ def test_a_champion_that_cannot_be_read_is_replaced_by_decision_only(tmp_path: P
     with pytest.raises(RegistryError, match="could not be weighed"):
         promote_bundle(other.name, "champion")
     assert "by force" in promote_bundle(other.name, "champion", force=True, because="the disk ate it")
+
+
+def test_ids_are_listed_whole_through_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = make_bundle(tmp_path, seed=1, ranks=ranks(2))
+    publish_bundle(bundle, "an-alias-as-long-as-a-team-may-like-it")
+    list_models()
+    list_changes()
+    models, _, changed = capsys.readouterr().out.partition("when")
+    for listed in (models, changed):
+        assert bundle.name in listed
+        assert "an-alias-as-long-as-a-team-may-like-it" in listed
