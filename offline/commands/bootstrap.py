@@ -39,10 +39,11 @@ def bootstrap(reference: str, data: Path | None, out: Path) -> str:
         return f"{standing} serves already; there is nothing to do."
     run_id = _unfinished(engine, out) or submit_to(engine, settings.redis_url, reference, data, out, [])
     print(f"run {run_id[:8]} of {reference} is submitted; waiting for a worker", flush=True)
-    _wait(engine, run_id, _DATA)
+    told: set[str] = set()
+    _wait(engine, run_id, _DATA, told)
     users = _load_histories(engine, run_id, settings)
     print(f"{users} histories are in Redis", flush=True)
-    run = _wait(engine, run_id, None)
+    run = _wait(engine, run_id, None, told)
     return f"{run.recipe_name} is published: {registry.resolve(engine, CHAMPION).bundle_id} serves."
 
 
@@ -54,9 +55,11 @@ def _unfinished(engine: Engine, out: Path) -> str | None:
     return None
 
 
-def _wait(engine: Engine, run_id: str, step: str | None) -> RunStatus:
-    """Until the step, or with None the whole run, is done; each finished step is told once. RetortError if it fails."""
-    told: set[str] = set()
+def _wait(engine: Engine, run_id: str, step: str | None, told: set[str]) -> RunStatus:
+    """Until the step, or with None the whole run, is done; tells of finished steps that are not `told` yet.
+
+    RetortError if the run fails.
+    """
     while True:
         run = status.read_run(engine, run_id)
         for one in run.steps:

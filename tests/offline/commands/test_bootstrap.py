@@ -42,8 +42,12 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Child]:
         yield child
 
 
-def test_an_empty_system_gets_a_bundle_and_histories_once(settings: Settings, worker: Child, tmp_path: Path) -> None:
+def test_an_empty_system_gets_a_bundle_and_histories_once(
+    settings: Settings, worker: Child, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = bootstrap(_TINY, None, tmp_path / "runs")
+    steps = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" is done")]
+    assert len(steps) == len(set(steps)) > 3, "each is told once"
     engine = open_database(settings.database)
     champion = registry.resolve(engine, registry.CHAMPION)
     engine.dispose()
