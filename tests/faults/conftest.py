@@ -1,6 +1,7 @@
 """Two tiny sealed bundles, and a registry that knows them."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +39,19 @@ class Registry:
         registry.rollback(self.engine)
 
 
+@contextmanager
+def registry_of(url: str, bundles: list[Path]) -> Iterator[Registry]:
+    """An empty database's registry with all bundles in it, the first of them promoted."""
+    upgrade(url)
+    found = Registry(url, open_database(url))
+    for path in bundles:
+        found.publish(path)
+    found.promote(bundles[0])
+    yield found
+    found.engine.dispose()
+
+
 @pytest.fixture
 def published(bundles: list[Path], tmp_path: Path) -> Iterator[Registry]:
-    url = f"sqlite:///{tmp_path / 'retort.db'}"
-    upgrade(url)
-    registry_ = Registry(url, open_database(url))
-    for path in bundles:
-        registry_.publish(path)
-    registry_.promote(bundles[0])
-    yield registry_
-    registry_.engine.dispose()
+    with registry_of(f"sqlite:///{tmp_path / 'retort.db'}", bundles) as found:
+        yield found

@@ -10,15 +10,13 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
 from shared.event_stream import waiting
 from shared.events_table import read_events
 from tests import postgres
 from tests.faults._redis import Proxy
 from tests.faults._retort import retort
 from tests.faults._watch import Load, metric, soon
-from tests.faults.conftest import Registry
+from tests.faults.conftest import Registry, registry_of
 from tests.serving._process import Server, serving_process
 
 REQUEST: dict[str, Any] = {"history": ["i1", "i2", "i3"], "k": 5}
@@ -27,14 +25,8 @@ REQUEST: dict[str, Any] = {"history": ["i1", "i2", "i3"], "k": 5}
 @pytest.fixture
 def tables(postgres_server: postgres.Server, bundles: list[Path]) -> Iterator[Registry]:
     """A registry in a real PostgreSQL."""
-    with postgres_server.database() as url:
-        upgrade(url)
-        found = Registry(url, open_database(url))
-        for path in bundles:
-            found.publish(path)
-        found.promote(bundles[0])
+    with postgres_server.database() as url, registry_of(url, bundles) as found:
         yield found
-        found.engine.dispose()
 
 
 @pytest.fixture

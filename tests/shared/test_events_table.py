@@ -1,6 +1,5 @@
 """The events table: each event once, whole, in the order of arrival; nothing left of whoever is forgotten."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,14 +14,6 @@ from shared.event_stream import Merge, StreamedEvent
 from shared.events_table import forget_events, merge_events, read_events, store_events
 
 EVENT = StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, "ann", "s1", 2.5, "r1", ("i1", "i2"))
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    migrate.upgrade(database_url)
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def rows(engine: sa.Engine, tenant: str = "default") -> list[Event]:

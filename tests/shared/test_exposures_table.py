@@ -1,27 +1,16 @@
 """The exposures table: each list once, whole; nothing left of whoever is forgotten."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from shared import exposures_table
-from shared.db import migrate
-from shared.db.session import open_database
 from shared.event_stream import Merge
 from shared.exposures import Exposure
 from shared.exposures_table import ExposuresTable, forget_exposures, merge_exposures, read_exposures
 
 SHOWN = Exposure("r1", "default", 10, "student", ("i1", "i2"), 11, "ann", "s1", "deadline", "m", "v", "trial", "a")
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    migrate.upgrade(database_url)
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def rows(engine: sa.Engine, tenant: str = "default") -> list[Exposure]:

@@ -1,6 +1,5 @@
 """Versions never change, aliases move, and a rollback goes where the alias was before."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,8 +7,6 @@ from sqlalchemy import Engine
 
 from shared import registry
 from shared.bundle import Manifest
-from shared.db import migrate
-from shared.db.session import open_database
 from shared.registry import RegistryError
 
 
@@ -26,14 +23,6 @@ def manifest(name: str = "demo", seed: int = 0) -> Manifest:
         protocol="held",
         metrics={"test": {"hr@10": 0.1}},
     )
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    migrate.upgrade(database_url)
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def test_versions_count_up_and_a_second_publish_changes_nothing(engine: Engine) -> None:
