@@ -25,6 +25,12 @@ ASKED = "asked"
 ALIVE = (PENDING, RUNNING)
 UNFINISHED = (ASKED, *ALIVE)
 _RATE_OVER = timedelta(minutes=10)
+# Columns of a job, and of its chunks, that a status takes as they are.
+_STATED = (
+    *("id", "name", "status", "n_users", "n_chunks", "budget_tokens", "budget_usd"),
+    *("created_at", "started_at", "ended_at", "error"),
+)
+_COUNTED = ("written", "reused", "failed", "prompt_tokens", "completion_tokens")
 
 
 class RefreshError(RetortError):
@@ -35,23 +41,14 @@ class RefreshBusyError(RefreshError):
     """Another refresh of the same name is not finished yet."""
 
 
-@dataclass(frozen=True)
-class JobStatus:
-    """One refresh, as read. users_done: who have what was wanted, in finished chunks and in those at work; a user for
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a refresh is. users_done: who have what was wanted, in finished chunks and in those at work; a user for
     whom the model failed is none of them. Texts: written, reused, failed."""
 
     id: str
     name: str
     status: str
-    n_users: int
-    n_chunks: int
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    error: str | None
-    budget_tokens: int | None
-    budget_usd: float | None
-    chunks: dict[str, int]
     users_done: int
     written: int
     reused: int
@@ -60,6 +57,21 @@ class JobStatus:
     completion_tokens: int
     cost_usd: float
     users_per_s: float
+    budget_tokens: int | None
+    budget_usd: float | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStatus(Progress):
+    """One refresh, as read, with what its workers need to know of each other."""
+
+    n_users: int
+    n_chunks: int
+    chunks: dict[str, int]
     owners: tuple[str, ...]
 
     @property
@@ -153,44 +165,20 @@ def find_job(session: Session, reference: str, tenant: str | None = None) -> Ref
 
 
 def _status(session: Session, job: RefreshJob) -> JobStatus:
-    sums = [
-        sa.func.coalesce(sa.func.sum(column), 0)
-        for column in (
-            RefreshChunk.done,
-            RefreshChunk.written,
-            RefreshChunk.reused,
-            RefreshChunk.failed,
-            RefreshChunk.prompt_tokens,
-            RefreshChunk.completion_tokens,
-            RefreshChunk.cost_usd,
-        )
-    ]
-    totals = tuple(session.execute(sa.select(*sums).where(RefreshChunk.job_id == job.id)).one())
-    done, written, reused, failed, prompt, completion, cost = totals
+    names = ("done", *_COUNTED, "cost_usd")
+    sums = [sa.func.coalesce(sa.func.sum(getattr(RefreshChunk, name)), 0).label(name) for name in names]
+    totals = session.execute(sa.select(*sums).where(RefreshChunk.job_id == job.id)).one()._mapping
     by_status = sa.select(RefreshChunk.status, sa.func.count()).filter_by(job_id=job.id).group_by(RefreshChunk.status)
     owners = sa.select(RefreshChunk.owner).filter_by(job_id=job.id, status=RUNNING).distinct()
+    taken: dict[str, Any] = {name: getattr(job, name) for name in _STATED}
+    taken |= {name: int(totals[name]) for name in _COUNTED}
     return JobStatus(
-        job.id,
-        job.name,
-        job.status,
-        job.n_users,
-        job.n_chunks,
-        job.created_at,
-        job.started_at,
-        job.ended_at,
-        job.error,
-        job.budget_tokens,
-        job.budget_usd,
-        dict(session.execute(by_status).all()),
-        int(done),
-        int(written),
-        int(reused),
-        int(failed),
-        int(prompt),
-        int(completion),
-        float(cost),
-        _rate(session, job),
-        tuple(sorted(owner for owner in session.scalars(owners) if owner)),
+        **taken,
+        users_done=int(totals["done"]),
+        cost_usd=float(totals["cost_usd"]),
+        users_per_s=_rate(session, job),
+        chunks=dict(session.execute(by_status).all()),
+        owners=tuple(sorted(owner for owner in session.scalars(owners) if owner)),
     )
 
 

@@ -1,6 +1,6 @@
 """Refreshes of profiles over HTTP: one more is asked for, seen, called off. Workers do it; no model runs here."""
 
-from datetime import datetime
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -15,6 +15,7 @@ from serving.services import Services
 from serving.tables import ask_database
 from shared.refreshes import (
     JobStatus,
+    Progress,
     RefreshBusyError,
     RefreshError,
     ask_refresh,
@@ -49,30 +50,14 @@ class RefreshRequest(Body):
     budget_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 
-class RefreshDocument(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class RefreshDocument(Progress):
     """How far a refresh is. asked: no worker has taken it up yet; its users are counted when one has."""
 
     request_id: str
-    id: str
-    name: str
-    status: str
     users: int
-    users_done: int
-    written: int
-    reused: int
-    failed: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float
-    users_per_s: float
     seconds_left: float | None
-    budget_tokens: int | None
-    budget_usd: float | None
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    error: str | None
-    problems: dict[str, int] = Field(description="why users have no profile, and how many")
+    problems: Annotated[dict[str, int], Field(description="why users have no profile, and how many")]
 
 
 class RefreshList(BaseModel):
@@ -161,7 +146,7 @@ async def _shown(services: Services, request: Request, caller: Caller, refresh_i
 
 
 def _document(request_id: str, job: JobStatus, why: dict[str, int]) -> RefreshDocument:
-    same = {name: value for name, value in vars(job).items() if name in RefreshDocument.model_fields}
+    same = {one.name: getattr(job, one.name) for one in fields(Progress)}
     return RefreshDocument(
         request_id=request_id, users=job.n_users, seconds_left=job.seconds_left, problems=why, **same
     )
