@@ -112,7 +112,11 @@ def _draw(frame: pl.DataFrame, path: Path, title: str, x_label: str, log_x: bool
         below, above = gain - rows["gain low"].to_numpy(), rows["gain high"].to_numpy() - gain
         axes.errorbar(rows["x"], gain, yerr=[below.clip(0), above.clip(0)], marker="o", capsize=3, label=str(kind))
     axes.axhline(0.0, color="grey", linewidth=0.8)
-    axes.set(xscale="log" if log_x else "linear")
+    if log_x:
+        places = sorted(set(frame["x"]))
+        axes.set_xscale("log")
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
     axes.set(xlabel=x_label, ylabel=f"gain in {METRIC} over the plain run (95 %)", title=title)
     axes.legend()
     figure.savefig(path, dpi=120)
