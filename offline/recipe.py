@@ -143,7 +143,8 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
     if protocol == "held" and sections["training"].refit_epochs is not None:
         raise RecipeError('[training] refit_epochs is for protocol = "refit" alone; remove it, or change the protocol.')
     objectives = _objectives(raw.get("objectives", []))
-    if sections["teacher"].weights.by != "none" and not any(one.WEIGHS_USERS for one in objectives):
+    # a plain recipe, such as an experiment's baseline, reads nothing of its teacher
+    if objectives and sections["teacher"].weights.by != "none" and not any(one.WEIGHS_USERS for one in objectives):
         raise RecipeError("[teacher.weights] is heard by the objective 'profile' alone; add it, or take by out.")
     if sections["encoder"].model == TFIDF:
         _check_one_space(objectives)
