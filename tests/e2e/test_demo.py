@@ -20,7 +20,7 @@ def _demo(home: Path) -> str:
         text=True,
         cwd=home,
         env=environment,
-        timeout=900,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -31,10 +31,17 @@ def test_the_demo_ends_with_its_table_and_reuses_its_work(tmp_path: Path) -> Non
     first = _demo(tmp_path)
     for shown in ("Redis: ", "Database: sqlite", "Language model: ", "answered by the student", "curl "):
         assert shown in first
-    scores = {name: float(value) for name, value in re.findall(r"(popularity|plain|distilled) │ (0\.\d+)", first)}
+    scores = {name: float(value) for name, value in re.findall(r"(popularity|plain|distilled) *│ *(0\.\d+)", first)}
     assert set(scores) == {"popularity", "plain", "distilled"}
     assert min(scores["plain"], scores["distilled"]) > scores["popularity"]
-    # the second run trains nothing, and still the answer changes after an event
-    seconds = re.search(r"The whole took (\d+) s", _demo(tmp_path))
-    assert seconds
-    assert int(seconds[1]) < 60
+    made = _made(tmp_path)
+    assert made
+    # the second run makes nothing anew, and still the answer changes after an event
+    assert "answered by the student" in _demo(tmp_path)
+    assert _made(tmp_path) == made
+
+
+def _made(home: Path) -> dict[Path, int]:
+    """When each file of each step was written, ns; locks are touched by whoever looks."""
+    files = (path for path in (home / ".retort" / "demo" / "steps").glob("*/**/*") if path.is_file())
+    return {path: path.stat().st_mtime_ns for path in files}
