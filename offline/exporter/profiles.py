@@ -20,7 +20,7 @@ from shared.errors import StoreError
 
 _logger = logging.getLogger(__name__)
 _DAY_S = 86_400.0
-_BOUNDS_S = tuple(days * _DAY_S for days in (1, 3, 7, 14, 30, 60, 90, 180, 365))
+_BOUNDS_S = tuple(days * _DAY_S for days in (1 / 24, 1 / 4, 1, 3, 7, 14, 30, 60, 90, 180, 365))
 # A look that takes long is taken seldom: the database has other work.
 _REST_FOR_EACH_SECOND = 20.0
 _A_MOMENT_S = 2.0
