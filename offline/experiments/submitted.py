@@ -124,12 +124,29 @@ def _send(app: Celery, bench: Bench, unit: Unit) -> None:
 def _hear(waiting: "dict[Future[Record], tuple[Bench, Unit]]", ended: threading.Event) -> None:
     while not ended.wait(_LOOK_EVERY_S):
         for future, (bench, unit) in list(waiting.items()):
-            if record := bench.records.find(bench.record_of(unit)):
+            try:
+                record = _outcome(bench, unit)
+            except Exception as error:  # noqa: BLE001 - a thread that ended would leave all the others waiting for ever
+                del waiting[future]
+                future.set_exception(error)
+                continue
+            if record is not None:
                 del waiting[future]
                 future.set_result(record)
-            elif (why := _failure(bench, unit)).exists():
-                del waiting[future]
-                future.set_exception(RetortError(orjson.loads(why.read_bytes())["why"]))
+
+
+def _outcome(bench: Bench, unit: Unit) -> Record | None:
+    """The unit's record, None while there is none; RetortError for a unit that failed or left nothing readable."""
+    if record := bench.records.find(bench.record_of(unit)):
+        return record
+    why = _failure(bench, unit)
+    if not why.exists():
+        return None
+    try:
+        said = orjson.loads(why.read_bytes())["why"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RetortError(f"it failed, and {why} does not say why ({error}); read the worker's log.") from None
+    raise RetortError(said)
 
 
 def _failure(bench: Bench, unit: Unit) -> Path:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from shared.errors import RetortError
 from shared.hashing import hash_json
 
 Kind = Literal["trial", "run", "floor"]
@@ -59,11 +60,15 @@ class Records:
         return self.folder / "records" / f"{unit.name}-{hash_json(dict(recipe))[:10]}.json"
 
     def find(self, path: Path) -> dict[str, Any] | None:
-        """The finished record, or None."""
+        """The finished record, or None; RetortError for a file that holds none."""
         try:
-            found: dict[str, Any] = orjson.loads(path.read_bytes())
+            found = orjson.loads(path.read_bytes())
         except FileNotFoundError:
             return None
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise _unreadable(path, str(error)) from None
+        if not isinstance(found, dict) or not found:
+            raise _unreadable(path, "it holds no object")
         return found
 
     def newest(self, unit: Unit) -> dict[str, Any] | None:
@@ -78,6 +83,10 @@ class Records:
         beside = path.with_suffix(f".{os.getpid()}.new")
         beside.write_bytes(orjson.dumps(dict(record), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
         os.replace(beside, path)
+
+
+def _unreadable(path: Path, why: str) -> RetortError:
+    return RetortError(f"the record {path} cannot be read ({why}); delete it and run the same command again.")
 
 
 def _changed_ns(path: Path) -> int:

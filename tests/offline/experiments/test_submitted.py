@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
+from celery import Celery
 
 from offline.child import start_child
 from offline.commands.experiment import run_experiment
 from offline.experiments.bench import Record, keep_plan
-from offline.experiments.submitted import do_alone
+from offline.experiments.submitted import by_workers, do_alone
 from offline.experiments.unit import Unit
 from offline.experiments.work import Bench
 from shared.errors import RetortError, StoreError
@@ -89,3 +90,19 @@ def test_a_store_that_is_away_and_a_folder_that_is_not_there_are_waited_for(benc
     assert not (bench.folder / "failed").exists()
     with pytest.raises(StoreError, match="under the same path"):
         do_alone(tmp_path / "elsewhere", FLOOR.as_json(), do)
+
+
+@pytest.mark.parametrize("damage", [b"{cut", b"null", b"{}"])
+@pytest.mark.parametrize("where", ["records", "failed"])
+def test_a_unit_that_left_nothing_readable_fails_alone(bench: Bench, where: str, damage: bytes) -> None:
+    other = Unit("floor", "item_knn", "floor")
+    app = Celery(broker="memory://")
+    with by_workers(app) as submit:
+        damaged, kept = submit(bench, FLOOR), submit(bench, other)
+        path = bench.folder / where / bench.record_of(FLOOR).name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(damage)
+        with pytest.raises(RetortError, match=r"cannot be read .* delete it|read the worker's log"):
+            damaged.result(timeout=30)
+        bench.records.keep(bench.record_of(other), {"unit": other.as_json()})
+        assert kept.result(timeout=30) == {"unit": other.as_json()}
