@@ -61,12 +61,14 @@ class Answering:
         place = None
         if self._experiment is not None:
             place = assign(self._experiment, tenant, request.user_id, request.session_id)
+        if place is not None and place.variant is not None:
+            request = with_defaults(request, place.variant)
         answer = await self._by_variant(request, tenant, place, deadline_s, admitted)
         if answer.source is Source.STATIC and not answer.item_ids:
             raise Problem(503, "No bundle is loaded and no static list is set.", headers={"retry-after": "5"})
         if not request.dry_run:
             self.shown(request, tenant, request_id, answer, time.perf_counter() - started)
-            self._compare(request, tenant, answer)
+            self._compare(request, tenant, place, answer)
         return answer
 
     async def answer_over(self, live: LiveBundle, request: RecommendRequest, tenant: str, request_id: str) -> Answer:
@@ -133,9 +135,11 @@ class Answering:
         if request.k > self._max_k:
             raise Problem(422, f"k: this server gives at most {self._max_k} items.")
 
-    def _compare(self, request: RecommendRequest, tenant: str, answer: Answer) -> None:
+    def _compare(self, request: RecommendRequest, tenant: str, place: Assignment | None, answer: Answer) -> None:
         if self._shadow is None or self._experiment is None:
             return
+        if place is not None and place.variant is None:
+            return  # the holdout's popular list is not what a challenger would replace
         unit = request.user_id or request.session_id
         if unit is not None and in_shadow(self._experiment, tenant, unit):
             self._shadow.compare(request, tenant, answer)
@@ -154,9 +158,8 @@ class Answering:
         if place.variant is None:
             answer = await recommender.popular(request, tenant, Reason.HOLDOUT, admitted=admitted)
         else:
-            varied = with_defaults(request, place.variant)
             answer = await recommender.recommend(
-                varied, tenant, place.variant.alias, deadline_s=deadline_s, admitted=admitted
+                request, tenant, place.variant.alias, deadline_s=deadline_s, admitted=admitted
             )
         answer.experiment = place.document
         return answer

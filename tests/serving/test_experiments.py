@@ -138,3 +138,25 @@ def test_a_variant_may_be_another_bundle_and_a_shadow_is_only_counted(bundle_pat
         assert 'retort_shadows_total{outcome="no_bundle"} 1.0' in metrics
         assert 'retort_shadows_total{outcome="same"}' in metrics
         assert 'retort_shadows_total{outcome="differs"}' in metrics
+
+
+def test_a_shadow_is_asked_what_the_caller_was_answered(bundle_path: Path, tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "e.json",
+        holdout=0.3,
+        variants=[{"name": "drama", "share": 1, "defaults": {"filter": {"genre": "drama"}}}],
+        shadow={"alias": "challenger"},
+    )
+    serving = ServingSettings(_env_file=None, bundle=bundle_path, experiment=file)
+    models = open_models(serving)
+    models.slot("default", "challenger").current = load(bundle_path)
+    app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, models=models, histories=MemoryHistory())
+    with TestClient(app) as client:
+        compared = 0
+        for n in range(20):
+            client.post("/events", json={"user_id": f"u{n}", "item_id": "i7"})
+            answer = client.post("/recommend", json={"user_id": f"u{n}"}).json()
+            compared += answer["experiment"]["variant"] == "drama"
+        assert 0 < compared < 20
+    outcomes = [line for line in app.services.metrics.render().decode().splitlines() if "retort_shadows_total{" in line]
+    assert outcomes == [f'retort_shadows_total{{outcome="same"}} {float(compared)}'], "the holdout says nothing of it"
