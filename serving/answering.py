@@ -121,7 +121,12 @@ class Answering:
         """An event came back from a list that was shown. What the token names and nobody knows is no label."""
         source = impression.source if impression.source in _SOURCES else "unknown"
         experiment = self._experiment
-        known = experiment is not None and tenant == experiment.tenant and impression.variant in experiment.labels
+        known = (
+            experiment is not None
+            and tenant == experiment.tenant
+            and impression.experiment in (experiment.name, "")
+            and impression.variant in experiment.labels
+        )
         name, variant = (experiment.name, impression.variant) if experiment and known else (_NO_EXPERIMENT,) * 2
         self._metrics.exposed_events.labels(name, variant, source, event_type).inc()
 

@@ -111,10 +111,11 @@ class Answer:
     experiment: dict[str, str] | None = None
     next_token: str | None = None
 
-    @property
-    def variant(self) -> str:
-        """The experiment's variant, or nothing."""
-        return "" if self.experiment is None else self.experiment["variant"]
+    def impression(self, request_id: str) -> Impression:
+        """The list as events will name it."""
+        if self.experiment is None:
+            return Impression(request_id, self.source)
+        return Impression(request_id, self.source, self.experiment["variant"], self.experiment["name"])
 
     def document(self, request_id: str) -> dict[str, Any]:
         """The answer as `RecommendAnswer` documents it."""
@@ -133,7 +134,7 @@ class Answer:
             "fallback_reason": self.reason,
             "model": self.model,
             "experiment": self.experiment,
-            "impression": Impression(request_id, self.source, self.variant).token,
+            "impression": self.impression(request_id).token,
             "next": self.next_token,
         }
 

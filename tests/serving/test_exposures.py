@@ -116,6 +116,24 @@ def test_a_click_counts_once_for_the_list_that_showed_it(
     assert metric(client, line % "purchase") == 1
 
 
+def test_a_click_counts_for_no_experiment_that_came_later(make_client: MakeClient, tmp_path: Path) -> None:
+    def served(name: str) -> TestClient:
+        file = tmp_path / f"{name}.json"
+        file.write_bytes(orjson.dumps({"name": name, "variants": [{"name": "new", "share": 1}]}))
+        return make_client(experiment=file)
+
+    shown_by_first = served("first").post("/recommend", json={"user_id": "ann"}).json()["impression"]
+    client = served("second")
+    own = client.post("/recommend", json={"user_id": "ann"}).json()["impression"]
+    given_out_before = "r1.popular.new"  # such tokens named no experiment
+    for item, token in enumerate((shown_by_first, own, given_out_before), start=1):
+        click = {"user_id": "ann", "item_id": f"i{item}", "impression": token}
+        assert client.post("/events", json=click).status_code == 202
+    line = 'retort_exposed_events_total{experiment="%s",source="popular",type="click",variant="%s"}'
+    assert metric(client, line % ("second", "new")) == 2
+    assert metric(client, line % ("none", "none")) == 1
+
+
 def test_a_click_that_is_sent_again_after_half_a_failure_counts_once(make_client: MakeClient, redis_url: str) -> None:
     store = RedisHistory.from_url(redis_url)
     client, append = make_client(store), store.append
@@ -149,7 +167,10 @@ def test_an_event_says_which_request_showed_it(make_client: MakeClient, redis_ur
     assert orjson.loads(entry[b"event"])["request_id"] == "abc-7"
 
 
-@pytest.mark.parametrize("impression", [Impression("a", "popular"), Impression("a-1", "student", "v.1")])
+@pytest.mark.parametrize(
+    "impression",
+    [Impression("a", "popular"), Impression("a-1", "student", "v.1"), Impression("a", "student", "v.1", "e.2")],
+)
 def test_tokens_come_back_whole(impression: Impression) -> None:
     assert read_impression(impression.token) == impression
 
