@@ -64,19 +64,24 @@ class Door:
     def is_open(self) -> bool:
         return not self._entries
 
-    async def enter(self, headers: dict[bytes, bytes], scope: Scope) -> Caller:
-        """The caller behind the request's key, once the key's limits allow it; 401, 403 or 429 otherwise."""
-        caller, admitted = self.knock(headers, scope)
+    async def enter(self, headers: dict[bytes, bytes], scope: Scope, cost: int = 1) -> Caller:
+        """The caller behind the request's key, once the key's limits allow it; 401, 403 or 429 otherwise.
+
+        cost: how many single requests it stands for.
+        """
+        caller, admitted = self.knock(headers, scope, cost)
         if admitted is not None:
             await admitted
         return caller
 
-    def knock(self, headers: dict[bytes, bytes], scope: Scope) -> "tuple[Caller, asyncio.Future[None] | None]":
+    def knock(
+        self, headers: dict[bytes, bytes], scope: Scope, cost: int = 1
+    ) -> "tuple[Caller, asyncio.Future[None] | None]":
         """The caller, and what must be awaited before they get anything: the limits are asked in the next trip."""
         caller, entry = self._let_in(headers, scope)
         if entry is None:
             return caller, None
-        return caller, self._limits.take(entry.tenant, entry.name, entry.per_second, entry.per_day)
+        return caller, self._limits.take(entry.tenant, entry.name, entry.per_second, entry.per_day, cost)
 
     def admit(self, headers: dict[bytes, bytes], scope: Scope) -> Caller:
         """The caller by key and scope alone; 401 or 403 otherwise."""

@@ -26,15 +26,19 @@ def router(services: Services) -> APIRouter:
     @routes.post(
         "/recommend/batch",
         summary="Many requests, one a line; answers in the same order",
-        description="Each line is a `RecommendRequest`. A line that is wrong is answered by a problem document.",
+        description="Each line is a `RecommendRequest`. A line that is wrong is answered by a problem document. "
+        "Each line counts against the key's limits; a batch of more lines than they leave is refused whole, with `Retry-After`.",
         response_class=StreamingResponse,
         responses={200: {"content": {JSON_LINES: {}}}, **problems(401, 403, 413, 422, 429, 503)},
         openapi_extra={"requestBody": {"required": True, "content": {JSON_LINES: line_schema}}},
     )
     async def batch(request: Request) -> StreamingResponse:
-        caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
+        headers = dict(request.scope["headers"])
+        services.door.admit(headers, Scope.READ)  # before the body is read
         lines = [line for line in (await request.body()).split(b"\n") if line.strip()]
-        if not 1 <= len(lines) <= services.serving.max_lines:
+        is_answered = 1 <= len(lines) <= services.serving.max_lines
+        caller = await services.door.enter(headers, Scope.READ, len(lines) if is_answered else 1)
+        if not is_answered:
             raise Problem(422, f"body: write between 1 and {services.serving.max_lines} lines.")
         answers = _answers(services, lines, caller.tenant, request.state.request_id)
         return StreamingResponse(answers, media_type=JSON_LINES)

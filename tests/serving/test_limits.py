@@ -64,6 +64,47 @@ def test_two_workers_are_one_limit(make_client: MakeClient, redis_url: str, tmp_
         assert 0 < direct.ttl(keys.quota("default", "app")) <= 172_800
 
 
+def lines(n: int) -> bytes:
+    return b'{"history": ["i1"]}\n' * n
+
+
+def test_a_batch_costs_as_many_as_it_asks_and_is_refused_whole(
+    make_client: MakeClient, redis_of: str | None, tmp_path: Path
+) -> None:
+    headers = key_file(tmp_path / "keys.json", per_day=5)
+    client = make_client(histories(redis_of), keys_file=tmp_path / "keys.json", history_timeout_s=30, deadline_s=60)
+
+    def batch(body: bytes) -> Any:
+        return client.post("/recommend/batch", content=body, headers=headers)
+
+    assert len(batch(lines(3)).content.splitlines()) == 3
+    over = batch(lines(3))
+    assert (over.status_code, over.headers["content-type"]) == (429, "application/problem+json")
+    assert over.json()["detail"] == (
+        "This batch asks for 3 answers and this key's quota for today leaves fewer; send fewer lines or wait."
+    )
+    assert 1 <= int(over.headers["retry-after"]) <= 86_400
+    never = batch(lines(6))
+    assert never.status_code == 429
+    assert never.json()["detail"] == ("This batch asks for 6 answers and this key may have 5 a day; send fewer lines.")
+    assert batch(lines(1)).status_code == 200, "what was refused is not used"
+    assert batch(b"").status_code == 422
+    assert batch(lines(1)).status_code == 429, "a batch of none was one request"
+
+
+def test_a_batch_takes_its_lines_from_the_rate(make_client: MakeClient, redis_of: str | None, tmp_path: Path) -> None:
+    headers = key_file(tmp_path / "keys.json", per_second=0.001)
+    client = make_client(histories(redis_of), keys_file=tmp_path / "keys.json", history_timeout_s=30, deadline_s=60)
+    never = client.post("/recommend/batch", content=lines(2), headers=headers)
+    assert never.status_code == 429
+    assert never.json()["detail"] == (
+        "This batch asks for 2 answers and this key may have 1 at once; send fewer lines."
+    )
+    assert int(never.headers["retry-after"]) == 1, "one line would be let in now"
+    assert client.post("/recommend/batch", content=lines(1), headers=headers).status_code == 200
+    assert 900 <= int(client.post("/recommend/batch", content=lines(2), headers=headers).headers["retry-after"]) <= 1000
+
+
 def value(client: TestClient, line: str) -> float:
     (found,) = [row for row in client.get("/metrics").text.splitlines() if row.startswith(f"{line} ")]
     return float(found.rpartition(" ")[2])
@@ -163,6 +204,46 @@ def test_a_bucket_refills_with_time_and_never_by_a_clock_that_goes_back() -> Non
     now[0] = 1e9
     assert [bucket.take(), bucket.take()] == [0.0, 0.0]
     assert bucket.take() > 0
+
+
+def test_a_bucket_gives_all_or_nothing() -> None:
+    bucket = Bucket(4.0, lambda: 100.0)
+    assert bucket.take(3) == 0.0
+    assert bucket.take(2) == pytest.approx(0.25)
+    assert bucket.take(9) == pytest.approx(0.75), "until it is full: nine are never there"
+    assert bucket.take(1) == 0.0
+    bucket.give_back(2)
+    assert bucket.take(2) == 0.0
+
+
+def test_a_batch_above_the_quota_leaves_the_rate_as_it_was() -> None:
+    async def story() -> None:
+        limits = Limits(clock=lambda: 100.0)
+        taking = limits.take("default", "app", 4.0, 3, 4)
+        assert taking is not None
+        with pytest.raises(Problem, match="3 a day"):
+            await taking
+        taking = limits.take("default", "app", 4.0, 3, 3)
+        assert taking is not None
+        await taking
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("cost", [3, 7, 20])
+def test_a_whole_burst_by_redis_is_one_batch(redis_url: str, cost: int) -> None:
+    async def story() -> None:
+        store = RedisHistory.from_url(redis_url)
+
+        async def ask(command: Command) -> Any:
+            return (await store.recent_beside([], 1, [command]))[1][0]
+
+        taking = Limits(ask).take("default", f"app{cost}", float(cost), 0, cost)
+        assert taking is not None
+        await taking
+        await store.close()
+
+    asyncio.run(story())
 
 
 def test_a_quota_lasts_a_day_whatever_the_clock_does() -> None:
