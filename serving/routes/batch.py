@@ -27,7 +27,8 @@ def router(services: Services) -> APIRouter:
         "/recommend/batch",
         summary="Many requests, one a line; answers in the same order",
         description="Each line is a `RecommendRequest`. A line that is wrong is answered by a problem document. "
-        "Each line counts against the key's limits; a batch of more lines than they leave is refused whole, with `Retry-After`.",
+        "Each line counts against the key's limits; a batch of more lines than they leave is refused whole, with "
+        "`Retry-After`.",
         response_class=StreamingResponse,
         responses={200: {"content": {JSON_LINES: {}}}, **problems(401, 403, 413, 422, 429, 503)},
         openapi_extra={"requestBody": {"required": True, "content": {JSON_LINES: line_schema}}},
