@@ -7,38 +7,26 @@ goes on serving, and a server that starts meanwhile takes the last bundle that i
 import asyncio
 import logging
 import os
-import shutil
 import socket
-import tempfile
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 from sqlalchemy import Engine
 
+from serving.bundle_cache import Target, fetch, prune
 from serving.bundles import Slot
 from serving.database import database_exists
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.settings import ServingSettings
 from shared import registry
-from shared.bundle import MANIFEST, read_manifest
 from shared.db.session import open_database
-from shared.errors import BundleError, RetortError, StoreError
+from shared.errors import RetortError, StoreError
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 RETRY_REFUSED_S = 60.0
-
-
-@dataclass(frozen=True)
-class Target:
-    """What an alias points to."""
-
-    bundle_id: str
-    uri: str
 
 
 class Follower:
@@ -53,6 +41,7 @@ class Follower:
         # What was refused, and from when on it may be tried again: a copy may have been cut short.
         self._refused: dict[tuple[str, str], tuple[str, float]] = {}
         self._memory = settings.retort_home / "serving"
+        self._copies = self._memory / "bundles"
         # What is wrong with following an alias now, told once each.
         self.problems: dict[tuple[str, str], str] = {}
 
@@ -108,7 +97,7 @@ class Follower:
             return
         before = slot.current
         try:
-            path = fetch(target, self._memory / "bundles")
+            path = fetch(target, self._copies)
             live = slot.swap(path, threads=self._serving.threads, latency_gate_ms=self._serving.latency_gate_ms)
         except RetortError as error:
             slot.refuse(target.uri, str(error))
@@ -121,6 +110,7 @@ class Follower:
         self._metrics.model.labels(tenant, alias, live.name, live.version).set(1)
         self._metrics.swaps.labels(tenant, alias, "taken").inc()
         self._remember(tenant, alias, target)
+        prune(self._copies, self._named())
 
     def _remember(self, tenant: str, alias: str, target: Target) -> None:
         self._memory.mkdir(parents=True, exist_ok=True)
@@ -129,6 +119,10 @@ class Follower:
         fresh = note.with_suffix(f".{socket.gethostname()}-{os.getpid()}.new")
         fresh.write_bytes(orjson.dumps({"bundle_id": target.bundle_id, "uri": target.uri}))
         fresh.replace(note)
+
+    def _named(self) -> set[str]:
+        """The bundles that an alias of any server of this RETORT_HOME named last."""
+        return {orjson.loads(note.read_bytes())["bundle_id"] for note in self._memory.glob("*.json")}
 
     def _start_from_memory(self, tenant: str, alias: str, slot: Slot) -> None:
         note = self._memory / f"{tenant}.{alias}.json"
@@ -142,50 +136,3 @@ class Follower:
             told = {"tenant": tenant, "alias": alias, "reason": problem}
             logger.warning("an alias cannot be followed; what served before goes on", extra=told)
         self.problems[tenant, alias] = problem
-
-
-def fetch(target: Target, cache: Path) -> Path:
-    """The bundle's local directory: the URI itself where it is a path, else a copy made through fsspec."""
-    local = target.uri.removeprefix("file://")
-    if "://" not in local:
-        return _checked(Path(local), target)
-    place = cache / target.bundle_id
-    if not (place / MANIFEST).is_file():
-        _download(target, place)
-    return _checked(place, target)
-
-
-def _download(target: Target, place: Path) -> None:
-    import fsspec  # only where a bundle lives elsewhere
-
-    place.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=place.parent))
-    try:
-        filesystem, root = fsspec.core.url_to_fs(target.uri)
-        for name in filesystem.ls(root, detail=False):
-            filesystem.get_file(name, str(work / Path(name).name))
-        _put_in_place(work, place)
-    except (OSError, ValueError, ImportError) as error:
-        raise BundleError(
-            f"{target.uri} cannot be fetched ({type(error).__name__}: {error}); check the address and its access."
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _put_in_place(work: Path, place: Path) -> None:
-    try:
-        work.replace(place)
-    except OSError:
-        # another worker was quicker with the same bundle
-        if not (place / MANIFEST).is_file():
-            raise
-
-
-def _checked(path: Path, target: Target) -> Path:
-    found = read_manifest(path).bundle_id
-    if found != target.bundle_id:
-        raise BundleError(
-            f"{path} holds bundle {found} and the registry says {target.bundle_id}; publish the bundle again."
-        )
-    return path

@@ -1,13 +1,14 @@
 """Serving follows the registry, and outlives it."""
 
-import shutil
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 
-from serving.following import Follower, Target, fetch
+from serving.following import Follower
 from serving.metrics import Metrics
 from serving.models import Models
 from serving.settings import ServingSettings
@@ -15,7 +16,6 @@ from shared import registry
 from shared.bundle import MODEL, read_manifest
 from shared.db.migrate import upgrade
 from shared.db.session import open_database
-from shared.errors import BundleError
 from shared.settings import Settings
 from tests.serving._graphs import make_bundle
 
@@ -91,41 +91,6 @@ def test_without_the_database_the_last_known_bundle_starts(world: World, away: s
     assert not (world.home / "not-there.db").exists(), "looking creates nothing"
 
 
-def test_a_bundle_elsewhere_is_copied_once_and_checked(world: World, tmp_path: Path) -> None:
-    import fsspec
-
-    path = world.bundles[0]
-    store = fsspec.filesystem("memory")
-    store.put(str(path), "/bundles/one", recursive=True)
-    target = Target(path.name, "memory://bundles/one")
-    local = fetch(target, tmp_path / "cache")
-    assert read_manifest(local).bundle_id == path.name
-    store.rm("/bundles/one", recursive=True)
-    assert fetch(target, tmp_path / "cache") == local
-    with pytest.raises(BundleError, match="cannot be fetched"):
-        fetch(Target("0" * 16, "memory://bundles/none"), tmp_path / "cache")
-    with pytest.raises(BundleError, match="publish the bundle again"):
-        fetch(Target("0" * 16, str(path)), tmp_path / "cache")
-
-
-def test_two_workers_may_copy_a_bundle_at_once(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fsspec
-
-    path = world.bundles[0]
-    store = fsspec.filesystem("memory")
-    store.put(str(path), "/bundles/race", recursive=True)
-    place, copy = tmp_path / "cache" / path.name, type(store).get_file
-
-    def slower(*arguments: object, **named: object) -> None:
-        copy(*arguments, **named)
-        if not place.exists():
-            shutil.copytree(path, place)  # the other worker is done first
-
-    monkeypatch.setattr(type(store), "get_file", slower)
-    assert fetch(Target(path.name, "memory://bundles/race"), tmp_path / "cache") == place
-    assert [one.name for one in place.parent.iterdir()] == [place.name], "nothing is left over"
-
-
 def test_a_running_server_takes_a_promotion_without_a_request_waiting(
     world: World, make_client: Callable[..., object]
 ) -> None:
@@ -179,3 +144,18 @@ def test_an_alias_that_cannot_be_followed_is_told_once_each(world: World, caplog
         world.follower.follow("default", alias, world.models.slot("default", alias))
     told = [record for record in caplog.records if "cannot be followed" in record.message]
     assert sorted(vars(record)["alias"] for record in told) == ["challenger", "champion"]
+
+
+def test_copies_that_no_alias_names_go(world: World) -> None:
+    copies = world.home / "serving" / "bundles"
+    for number, name in enumerate(("kept by a note", "gone", "third", "second")):
+        (copies / name).mkdir(parents=True)
+        os.utime(copies / name, (number, number))
+    (world.home / "serving" / "other.champion.json").write_text('{"bundle_id": "kept by a note", "uri": "s3://b/1"}')
+    store = fsspec.filesystem("memory")
+    store.put(str(world.bundles[0]), "/bundles/pruned", recursive=True)
+    published = registry.publish(world.engine, read_manifest(world.bundles[0]), "memory://bundles/pruned")
+    registry.promote(world.engine, published.bundle_id)
+    assert world.follow() == published.bundle_id
+    left = {place.name for place in copies.iterdir()}
+    assert left == {"kept by a note", "second", "third", published.bundle_id}
