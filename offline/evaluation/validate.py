@@ -18,10 +18,10 @@ _CASES_PER_BATCH = 512
 
 
 @torch.inference_mode()
-def validation_ranks(student: Student, cases: Cases) -> NDArray[np.int64]:
+def validation_ranks(student: Student, cases: Cases, *, hide_seen: bool = True) -> NDArray[np.int64]:
     """Rank of each target among all items that were not seen, from 1; 0 for a target that train never saw.
 
-    A tie counts against the target.
+    hide_seen: False ranks it among all items, as a test does that shows what was seen. A tie counts against the target.
     """
     student.eval()
     device = student.items.weight.device
@@ -32,7 +32,8 @@ def validation_ranks(student: Student, cases: Cases) -> NDArray[np.int64]:
         histories = [cases.histories[int(row)] for row in rows]
         items_BT = torch.from_numpy(left_pad(histories, student.config.max_length)).to(device)
         scores_BN = student.scores(student.last_state(items_BT), student.item_table())
-        scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)).to(device), -torch.inf)
+        if hide_seen:
+            scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)).to(device), -torch.inf)
         scores_BN[:, PAD] = -torch.inf
         targets_B = torch.from_numpy(cases.targets[rows]).to(device)
         own_B1 = scores_BN.gather(1, targets_B[:, None])

@@ -131,6 +131,8 @@ def _view(bench: Bench, unit: Unit, line: Line[Context], view: ViewConfig) -> di
     context = line.context
     recipe = bench.plan.recipe(unit.arm, unit.student, {**unit.keys, **view.set})
     other = _line(bench, recipe, context.engine, context.progress)
+    # a view that shows seen items would choose other epochs: the weights are the run's
+    other.steps |= {name: step for name, step in line.steps.items() if name != "evaluate"}
     said = orjson.loads((other.path("evaluate") / METRICS_FILE).read_bytes())
     ranks = pl.read_parquet(other.path("evaluate") / USERS_FILE)
     return {"test": said["test"], "ranks": _kept_ranks(bench, unit, view.name, ranks)}

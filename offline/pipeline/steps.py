@@ -145,7 +145,9 @@ def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     steps = []
     if recipe.finds_epochs:
         needs = ("split", *taught, *made)
-        steps.append(Step("train", train.train_step, needs, shaped, _TRAINING_CODE, queue="gpu-train", resumes=True))
+        # validation asks what the test asks; said only where it is not the rule, so that earlier work is found again
+        chosen = shaped if recipe.evaluation.hide_seen else {**shaped, "hide_seen": False}
+        steps.append(Step("train", train.train_step, needs, chosen, _TRAINING_CODE, queue="gpu-train", resumes=True))
     if recipe.protocol == "refit":
         found = ("train",) if recipe.finds_epochs else ()
         needs = ("split_refit", *found, *taught, *(f"{name}_refit" for name in made))

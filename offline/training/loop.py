@@ -60,14 +60,16 @@ def fit(
     work: Path,
     *,
     stop_after: int | None = None,
+    hide_seen: bool = True,
 ) -> Fitted:
     """Train `student` in place and leave it with its best weights.
 
     With validation cases in the split, the best epoch is the one of the highest validation NDCG@10 and training stops
     after `patience` evaluations without a better one. Without (protocol "refit"), `stop_after` epochs of the same
-    schedule are run and the last weights are kept. `work` holds the checkpoint.
+    schedule are run and the last weights are kept. `work` holds the checkpoint. `hide_seen`: what validation asks,
+    which is what the test will ask (`evaluation.hide_seen`).
     """
-    run = _Run(student, split, objectives, config)
+    run = _Run(student, split, objectives, config, hide_seen=hide_seen)
     run.start(work)
     last = stop_after or config.epochs
     try:
@@ -80,15 +82,23 @@ def fit(
         run.keep_best()
     finally:
         run.leave()
-    ranks = validation_ranks(student, split.validation) if split.validation is not None else None
-    return Fitted(best_epoch=run.best_epoch, log=run.log, validation_ranks=ranks)
+    return Fitted(best_epoch=run.best_epoch, log=run.log, validation_ranks=run.ranks())
 
 
 class _Run:
     """The state of one training."""
 
-    def __init__(self, student: Student, split: Split, objectives: Sequence[Objective], config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        student: Student,
+        split: Split,
+        objectives: Sequence[Objective],
+        config: TrainingConfig,
+        *,
+        hide_seen: bool,
+    ) -> None:
         self.student = student
+        self.hide_seen = hide_seen
         self.objectives = nn.ModuleList(objectives)
         self.config = config
         self.split = split
@@ -194,6 +204,11 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
 
+    def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+        """Of the validation targets, by the weights as they are now; None without validation cases."""
+        cases = self.split.validation
+        return None if cases is None else validation_ranks(self.student, cases, hide_seen=self.hide_seen)
+
     def validate(self, *, is_last: bool) -> None:
         """Score the validation cases where it is their turn, and remember the best weights."""
         if self.split.validation is None:
@@ -201,7 +216,8 @@ class _Run:
             return
         if self.epoch % self.config.evaluate_every and not is_last:
             return
-        ranks = validation_ranks(self.student, self.split.validation)
+        ranks = self.ranks()
+        assert ranks is not None
         entry = self.log[-1]
         entry.ndcg, entry.hit_rate = float(ndcg(ranks, 10).mean()), float(hit_rate(ranks, 10).mean())
         if entry.ndcg > self.best_ndcg:

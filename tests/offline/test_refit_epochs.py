@@ -22,6 +22,16 @@ def test_told_epochs_leave_the_held_training_out() -> None:
     assert load_recipe(TINY, ["training.refit_epochs=3"]).as_json()["training"]["refit_epochs"] == 3
 
 
+def test_only_another_question_finds_its_epochs_anew() -> None:
+    def shaped(*changes: str) -> dict[str, object]:
+        return {step.name: step.config for step in steps_of(load_recipe(TINY, list(changes)), None, NOBODY)}
+
+    usual, shown = shaped(), shaped("evaluation.hide_seen=false")
+    assert set(usual["train"]) <= {"student", "training", "objectives", "teacher"}, "as before: earlier work is found"
+    assert shown["train"] == {**usual["train"], "hide_seen": False}
+    assert {name for name in usual if usual[name] != shown[name]} == {"train", "evaluate", "seal"}
+
+
 def test_epochs_for_a_refit_that_is_none_are_refused() -> None:
     with pytest.raises(RecipeError, match="refit_epochs"):
         load_recipe(TINY, ["protocol=held", "training.refit_epochs=3"])

@@ -31,6 +31,18 @@ def test_the_graph_ranks_as_torch_does() -> None:
     assert (np.where(by_torch <= 10, by_torch, 0) == by_graph).mean() > 0.98  # near ties may fall either way
 
 
+@pytest.mark.parametrize("hide_seen", [True, False])
+def test_validation_asks_what_the_test_asks(hide_seen: bool) -> None:
+    torch.manual_seed(0)
+    student = sasrec.Model(sasrec.Config(embedding_dim=16, max_length=6), 30).eval()
+    ranker = GraphRanker(Scorer(export_student(student), n_items=30, max_length=6))
+    asked = EvaluationConfig(k=(30,), hide_seen=hide_seen)
+    by_graph = evaluate(ranker, SPLIT.validation, asked, Silent(), "validation").ranks_U
+    by_torch = validation_ranks(student, SPLIT.validation, hide_seen=hide_seen)
+    assert (by_torch == by_graph).mean() > 0.98  # near ties may fall either way
+    assert (by_torch.max() > 24) == (not hide_seen), "six of thirty were seen"
+
+
 def test_popularity_is_sorted_less_what_was_seen() -> None:
     popularity = np.array([0, 5, 9, 1, 7])
     lists = PopularityRanker(popularity).top_k([np.array([2])], 3, [np.array([2])], np.array([0]))

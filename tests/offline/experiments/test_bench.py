@@ -238,3 +238,16 @@ def test_a_real_experiment_from_data_to_report(tmp_path: Path, monkeypatch: pyte
     assert abs(taught["cost"]["bundle_bytes"] - plain["cost"]["bundle_bytes"]) < 10_000
     assert taught["views"]["last item"]["test"] != taught["test"]
     assert write_report(found).is_file()
+
+
+def test_a_view_that_shows_what_was_seen_keeps_the_runs_weights(tmp_path: Path) -> None:
+    asked = plan(
+        arms=[{"name": "plain", "objectives": []}],
+        seeds=[1],
+        set={"training.epochs": 1, "protocol": "held"},
+        views=[{"name": "seen shown", "set": {"evaluation.hide_seen": False}}],
+    )
+    todo = run_bench(Bench.open(asked, None, tmp_path / "runs"), Silent(), here(Silent()), 1, None)
+    run = todo.records[Unit("run", "plain", "sasrec", 1)]
+    assert run["views"]["seen shown"]["test"] != run["test"]
+    assert len([path for path in (tmp_path / "runs" / "steps").glob("train-*") if path.is_dir()]) == 1

@@ -1,10 +1,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from offline.distillation import profile
+from offline.evaluation.metrics import ndcg
+from offline.evaluation.validate import validation_ranks
 from offline.progress import Silent
 from offline.students import sasrec
 from offline.training.loop import TrainingConfig, fit
@@ -73,6 +76,32 @@ def test_the_best_epoch_by_validation_is_kept_and_waiting_ends(tmp_path: Path) -
     scores = [entry.ndcg for entry in fitted.log if entry.ndcg is not None]
     assert fitted.best_epoch == scores.index(max(scores)) + 1
     assert len(scores) == min(fitted.best_epoch + 3, 200) < 200
+
+
+def test_epochs_are_chosen_by_the_question_of_the_test(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=4, batch_size=32)
+    models = {name: student() for name in ("before", "hidden", "shown")}
+    asked = {"before": {}, "hidden": {"hide_seen": True}, "shown": {"hide_seen": False}}
+    for name in models:
+        (tmp_path / name).mkdir()
+    fitted = {
+        name: fit(model, SPLIT, [], config, Silent(), tmp_path / name, **asked[name]) for name, model in models.items()
+    }
+
+    def diary(name: str) -> list[tuple[object, ...]]:
+        return [(entry.epoch, entry.loss, entry.ndcg, entry.hit_rate) for entry in fitted[name].log]
+
+    assert diary("before") == diary("hidden")
+    assert np.array_equal(fitted["before"].validation_ranks, fitted["hidden"].validation_ranks)
+    for key, value in models["before"].state_dict().items():
+        assert torch.equal(value, models["hidden"].state_dict()[key]), key
+
+    assert [entry.loss for entry in fitted["shown"].log] == [entry.loss for entry in fitted["hidden"].log]
+    assert diary("shown") != diary("hidden")
+    ranks = validation_ranks(models["shown"], SPLIT.validation, hide_seen=False)
+    assert np.array_equal(fitted["shown"].validation_ranks, ranks)
+    scores = [entry.ndcg for entry in fitted["shown"].log if entry.ndcg is not None]
+    assert float(ndcg(ranks, 10).mean()) == max(scores)
 
 
 def test_refit_runs_the_given_epochs_of_the_same_schedule(tmp_path: Path) -> None:
