@@ -3,15 +3,17 @@
 import re
 from pathlib import Path
 
+from offline.exporter.families import NAMES
 from serving.metrics import Metrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
 def exported() -> set[str]:
-    """Names as Prometheus shows them, without a histogram's parts."""
+    """Names as Prometheus shows them, the server's and the exporter's, without a histogram's parts."""
     families = Metrics().registry.collect()
-    return {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    served = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    return served | {name.removesuffix("_bucket") for name in NAMES}
 
 
 def explained() -> set[str]:
