@@ -13,21 +13,19 @@ _OF_TEXTS = ("text_columns", "text_template")  # what is known of items, not wha
 def check_alike(plan: Plan) -> None:
     """RecipeError for an arm whose numbers would differ from the baseline's for another reason than what it knows."""
     baseline = plan.config.baseline
-    for student in plan.students:
-        wanted = _question(plan.recipe(baseline, student, {}))
-        longest = _longest(plan, baseline, student)
-        for arm in plan.arms:
-            asked = _question(plan.recipe(arm, student, {}))
-            if odd := [section for section in _ASKED if asked[section] != wanted[section]]:
-                raise RecipeError(
-                    f"arm {arm!r} has another {odd[0]} than the baseline, so the two are not asked the same; set it "
-                    "for all arms in [set], or make it an experiment of its own (--set … --name …)."
-                )
-            if (epochs := _longest(plan, arm, student)) > longest:
-                raise RecipeError(
-                    f"arm {arm!r} may train {epochs} epochs and the baseline {longest}; give the baseline a trial that "
-                    "is as long."
-                )
+    for arm, student in plan.rows:
+        wanted, asked = (_question(plan.recipe(one, student, {})) for one in (baseline, arm))
+        if odd := [section for section in _ASKED if asked[section] != wanted[section]]:
+            raise RecipeError(
+                f"arm {arm!r} has another {odd[0]} than the baseline, so the two are not asked the same; set it "
+                "for all arms in [set], or make it an experiment of its own (--set … --name …)."
+            )
+        epochs, longest = (_longest(plan, one, student) for one in (arm, baseline))
+        if epochs > longest:
+            raise RecipeError(
+                f"arm {arm!r} may train {epochs} epochs and the baseline {longest}; give the baseline a trial that "
+                "is as long."
+            )
 
 
 def _question(recipe: Recipe) -> dict[str, Any]:
