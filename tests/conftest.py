@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import redis
+import sqlalchemy as sa
 
 from offline.embedded import private_redis, redis_binary
+from shared.db.migrate import upgrade
+from shared.db.session import open_database
 from tests import postgres
 
 # Tests run side by side, one a core: torch's own threads would wait for each other.
@@ -46,3 +49,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server: postgres.Server = request.getfixturevalue("postgres_server")
     with server.database() as url:
         yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """Of each kind of database, with empty tables."""
+    upgrade(database_url)
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()

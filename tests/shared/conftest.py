@@ -1,12 +1,9 @@
-"""A Redis Cluster for the stores' contracts, and a database with tables."""
+"""A Redis Cluster for the stores' contracts."""
 
 from collections.abc import Iterator
 
 import pytest
-import sqlalchemy as sa
 
-from shared.db import migrate
-from shared.db.session import open_database
 from shared.redis_clients import open_client
 from tests.shared import redis_cluster
 
@@ -24,12 +21,3 @@ def cluster_url(cluster_server: str) -> str:
     with open_client(cluster_server, timeout_s=20) as client:
         client.flushall(target_nodes="primaries")
     return cluster_server
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    """Of each kind of database, with empty tables."""
-    migrate.upgrade(database_url)
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()

@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import orjson
-import pytest
 import redis
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,14 +33,6 @@ from shared.redis_history import RedisHistory
 from shared.settings import Settings
 
 _DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    upgrade(database_url)
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def samples(families: Iterable[Metric]) -> dict[tuple[str, ...], float]:

@@ -18,9 +18,8 @@ from offline.profiles.config import ProfilesConfig
 from offline.refresh.jobs import create_job
 from offline.refresh.messages import send_look
 from offline.tasks import make_app
-from shared.db.migrate import upgrade
 from shared.db.models import Profile
-from shared.db.session import open_database, reading
+from shared.db.session import reading
 from shared.refreshes import JobStatus, read_job
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 from tests.offline.refresh._factory import snapshot
@@ -29,14 +28,6 @@ from tests.postgres import Server
 PATIENCE_S = 60.0
 IN_FLIGHT = 2
 StartWorker = Callable[..., Child]
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    upgrade(database_url)
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

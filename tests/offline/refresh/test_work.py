@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,21 +15,12 @@ from offline.profiles.report import ProfilesReport
 from offline.refresh import leases
 from offline.refresh.jobs import dead_letters, resume_job, retry_job
 from offline.refresh.leases import LeaseLostError, LeaseRules, end_chunk, lease_chunk, release_chunk
-from shared.db.migrate import upgrade
 from shared.db.models import Profile, RefreshChunk
-from shared.db.session import open_database, reading, transaction
+from shared.db.session import reading, transaction
 from shared.errors import ProfileError
 from shared.refreshes import RefreshError, cancel_job, read_job, read_jobs, user_problems
 from tests.offline.profiles._fakes import GOOD
 from tests.offline.refresh._factory import QUICK, job, snapshot, worker
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    upgrade(database_url)
-    engine = open_database(database_url)
-    yield engine
-    engine.dispose()
 
 
 def stored_users(engine: Engine) -> Counter[str]:

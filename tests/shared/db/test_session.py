@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -64,6 +65,20 @@ def test_writers_wait_for_each_other(database_url: str) -> None:
     with reading(engine) as session:
         assert session.scalar(sa.select(sa.func.count(Profile.id))) == 40
     engine.dispose()
+
+
+def test_many_may_open_a_new_sqlite_file_at_once(tmp_path: Path) -> None:
+    """A dozen files, eight first openers each: SQLite refuses the switch to its log without waiting."""
+
+    def create(url: str) -> None:
+        engine = open_database(url)
+        with transaction(engine) as session:
+            session.execute(sa.text("CREATE TABLE IF NOT EXISTS opened (number INTEGER)"))
+        engine.dispose()
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(12):
+            list(pool.map(create, [f"sqlite:///{tmp_path}/{number}.db"] * 8))
 
 
 def test_failed_transaction_leaves_nothing(database_url: str) -> None:
