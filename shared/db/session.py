@@ -59,7 +59,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _keep_a_write_ahead_log(cursor: sqlite3.Cursor) -> None:
-    """SQLite refuses this switch at once where others open the new file too, whatever the busy timeout; so ask again."""
+    """SQLite refuses this switch at once where others open the new file too, busy timeout or not; so ask again."""
     give_up_at_s = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
     while True:
         try:
