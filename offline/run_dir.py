@@ -191,12 +191,11 @@ def hash_code(modules: Iterable[str]) -> str:
     return hash_json(digests)
 
 
-def hash_listing(root: Path) -> str:
-    """What lies in a data directory: names, sizes and times of change, because hashing all bytes could take minutes.
+def hash_directory(root: Path) -> str:
+    """What lies in a data directory, or beside a data file: names and bytes, about two seconds for a gigabyte.
 
-    It decides only whether the data is read again: later steps are named by the content that was read.
+    Not the times of change: a copied, mounted or touched directory holds the same data.
     """
     if root.is_file():
         root = root.parent
-    stats = {str(path.relative_to(root)): path.stat() for path in _files(root)}
-    return hash_json({name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()})
+    return hash_json({str(path.relative_to(root)): hash_file(path) for path in _files(root)})

@@ -20,7 +20,7 @@ from offline.line import Line
 from offline.pipeline import Context, asked_split, open_line, outcome_of, run_line
 from offline.pipeline.context import METRICS_FILE, STUDENT_FILE, TRAINING_FILE, USERS_FILE, tables_of, trained
 from offline.pipeline.deliver import subsets_of
-from offline.pipeline.prepare import listing
+from offline.pipeline.prepare import files_hash
 from offline.progress import Progress
 from offline.recipe import Recipe
 from offline.seal import git_commit
@@ -45,7 +45,7 @@ class Bench:
     @classmethod
     def open(cls, plan: Plan, data: Path | None, out: Path) -> "Bench":
         """For raw data as it lies there now."""
-        return cls(plan, data, out, listing(data))
+        return cls(plan, data, out, files_hash(data))
 
     @property
     def folder(self) -> Path:

@@ -7,16 +7,16 @@ from offline.data.split import make_split
 from offline.data.split_store import save_split
 from offline.line import Line
 from offline.pipeline.context import Context, tables_of
-from offline.run_dir import hash_listing
+from offline.run_dir import hash_directory
 from shared.errors import DataError
 
 
-def listing(data_dir: Path | None) -> str | None:
+def files_hash(data_dir: Path | None) -> str | None:
     if data_dir is None:
         return None
     if not data_dir.exists():
         raise DataError(f"there is no directory {data_dir}; name the one with the raw data by --data.")
-    return hash_listing(data_dir)
+    return hash_directory(data_dir)
 
 
 def data_step(line: Line[Context], work: Path) -> None:

@@ -6,7 +6,7 @@ from offline.line import Line, Step
 from offline.pipeline import deliver, lists, prepare, teach, train
 from offline.pipeline.context import Context
 from offline.recipe import Recipe
-from offline.run_dir import RunDir, hash_listing
+from offline.run_dir import RunDir, hash_directory
 from shared.profile_choices import choices_hash
 from shared.settings import LanguageModelSettings
 
@@ -49,7 +49,7 @@ def steps_of(
 
 def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     said, code = recipe.as_json(), ("offline.data.split",)
-    read = {"data": said["data"], "files": prepare.listing(data_dir)}
+    read = {"data": said["data"], "files": prepare.files_hash(data_dir)}
     steps = [
         Step("data", prepare.data_step, config=read, code=("offline.data",)),
         Step("split", prepare.split_step, ("data",), {"split": said["split"]}, code),
@@ -103,7 +103,7 @@ def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
 
 def _given(path: Path | None) -> str | None:
     """State of given files: others under the same name are another teacher."""
-    return hash_listing(path) if path is not None and path.exists() else None
+    return hash_directory(path) if path is not None and path.exists() else None
 
 
 def _lists(recipe: Recipe) -> list[Step[Context]]:

@@ -9,7 +9,7 @@ from offline.data.split_store import load_split
 from offline.line import Line
 from offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context, tables_of
 from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name
-from offline.run_dir import hash_listing
+from shared.hashing import hash_file
 from shared.settings import LanguageModelSettings
 
 
@@ -19,7 +19,7 @@ def written_by(config: ProfilesConfig, data_dir: Path | None, language_model: La
     if backend != IMPORTED:
         return {"backend": backend}
     path = Path(str(_beside_data(config, data_dir).options.get("path", "")))
-    return {"backend": backend, "file": hash_listing(path) if path.is_file() else None}
+    return {"backend": backend, "file": hash_file(path) if path.is_file() else None}
 
 
 def _beside_data(config: ProfilesConfig, data_dir: Path | None) -> ProfilesConfig:

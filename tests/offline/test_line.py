@@ -1,6 +1,7 @@
 """Done work is found, changed work is done again, half-done work is never taken for done."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from offline.line import Line, Step
 from offline.progress import Silent
-from offline.run_dir import RunDir, RunDirError, hash_listing
+from offline.run_dir import RunDir, RunDirError, hash_directory
 
 Work = Callable[[Line[list[str]], Path], None]
 
@@ -111,10 +112,11 @@ def test_full_disk_is_one_sentence_and_the_rerun_continues(tmp_path: Path) -> No
     assert calls == ["b", "c"]
 
 
-def test_listing_sees_a_changed_file(tmp_path: Path) -> None:
+def test_a_changed_file_is_seen_and_a_touched_one_is_the_same(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.csv").write_text("1")
-    before = hash_listing(tmp_path)
-    assert hash_listing(tmp_path) == before
-    (tmp_path / "sub" / "a.csv").write_text("12")
-    assert hash_listing(tmp_path) != before
+    before = hash_directory(tmp_path)
+    os.utime(tmp_path / "sub" / "a.csv", (1, 1))
+    assert hash_directory(tmp_path) == before
+    (tmp_path / "sub" / "a.csv").write_text("2")
+    assert hash_directory(tmp_path) != before
