@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from offline.distillation._base import StudentOutput
+from offline.training.softmax import Competitors, Own, softmax_cross_entropy
 from shared.schema import PAD
 
 Positions = Literal["all", "last"]
@@ -45,22 +46,21 @@ def candidate_scores(states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor)
     return torch.einsum("md,mkd->mk", states_MD, table_ND[candidates_MK])
 
 
-def log_shares(states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor, n_negatives: int) -> Tensor:
-    """(M, K): log softmax of the candidates over the catalogue, whose other items are sampled uniformly.
+def listed_cross_entropy(
+    states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor, weights_MK: Tensor, n_negatives: int
+) -> Tensor:
+    """Mean over M of −Σ_K weight · log share: the softmax of each list over the catalogue.
 
-    Each of `n_negatives` shared draws stands for the catalogue's share of it; a draw that is a candidate or PAD is
-    left out. At 0 the whole catalogue is scored.
+    The catalogue's other items are sampled uniformly: each of `n_negatives` shared draws stands for its share of them,
+    and a draw that is a candidate is left out. At 0 the whole catalogue is scored. No gradient reaches the weights.
     """
-    own_MK = candidate_scores(states_MD, table_ND, candidates_MK)
+    own = Own(candidates_MK, weights_MK.masked_fill(candidates_MK == PAD, 0.0))
     if n_negatives == 0:
-        return own_MK - (states_MD @ table_ND[PAD + 1 :].T).logsumexp(-1, keepdim=True)
+        return softmax_cross_entropy(states_MD, table_ND, own, Competitors())
     n_items = len(table_ND) - 1
     drawn_S = torch.randint(PAD + 1, n_items + 1, (n_negatives,), device=states_MD.device)
-    others_MS = states_MD @ table_ND[drawn_S].T + math.log(n_items / n_negatives)
-    twice_MS = (candidates_MK[:, :, None] == drawn_S).any(1)
-    others_MS = others_MS.masked_fill(twice_MS, -torch.inf)
-    own_counted_MK = own_MK.masked_fill(candidates_MK == PAD, -torch.inf)
-    return own_MK - torch.cat([own_counted_MK, others_MS], 1).logsumexp(-1, keepdim=True)
+    bias_S = states_MD.new_full((n_negatives,), math.log(n_items / n_negatives))
+    return softmax_cross_entropy(states_MD, table_ND, own, Competitors(drawn_S, bias_S))
 
 
 def true_ranks(scores_MN: Tensor, targets_M: Tensor) -> Tensor:

@@ -1,13 +1,12 @@
-"""What stands nearest to each row of vectors among the items, and how to learn from it as soft targets.
+"""What stands nearest to each row of vectors among the items.
 
-Shapes: R rows, N n_items + 1, E width of the text vectors, K nearest items, M asked positions, D embedding_dim.
+Shapes: R rows, N n_items + 1, E width of the text vectors, K nearest items.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from offline.distillation._asked import log_shares
 from offline.distillation._item_vectors import ItemTargets
 from shared.schema import PAD
 
@@ -32,10 +31,3 @@ def nearest(
             cosines.diagonal(first).fill_(-torch.inf)
         found.append(cosines.topk(k))
     return torch.cat([one.values for one in found]), torch.cat([one.indices for one in found])
-
-
-def soft_cross_entropy(
-    states_MD: Tensor, table_ND: Tensor, items_MK: Tensor, shares_MK: Tensor, n_negatives: int
-) -> Tensor:
-    """Mean over M of −Σ_K share · log share of the student; negatives as in `log_shares`."""
-    return -(shares_MK * log_shares(states_MD, table_ND, items_MK, n_negatives)).sum(-1).mean()

@@ -10,9 +10,10 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from offline.distillation._asked import listed_cross_entropy
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.distillation._item_vectors import item_targets
-from offline.distillation._nearest import nearest, soft_cross_entropy, unit_items
+from offline.distillation._nearest import nearest, unit_items
 from offline.students._base import Student
 from offline.teachers.teacher import Teacher
 from shared.errors import TeacherError
@@ -59,4 +60,4 @@ class Model(Objective):
             return nothing(output)
         near_MK, shares_MK = self.near_NK[targets_M], self.shares_NK[targets_M]
         states_MD = output.states[-1][cells_BT]
-        return soft_cross_entropy(states_MD, output.table_ND, near_MK, shares_MK, self.config.negatives)
+        return listed_cross_entropy(states_MD, output.table_ND, near_MK, shares_MK, self.config.negatives)

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from offline.distillation._asked import Positions, asked, candidate_scores, log_shares
+from offline.distillation._asked import Positions, asked, candidate_scores, listed_cross_entropy
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.students._base import Student
 from offline.teachers.teacher import Rankings, Teacher
@@ -78,10 +78,10 @@ class Model(Objective):
             return nothing(output)
         candidates_MK = self.items_RK[here.rows_M]
         weights_MK = self.weights(output, here.cells_BT, here.states_MD, here.rows_M)
-        if self.config.mode == "faithful":
-            losses_MK = functional.softplus(-candidate_scores(here.states_MD, output.table_ND, candidates_MK))
-        else:
-            losses_MK = -log_shares(here.states_MD, output.table_ND, candidates_MK, self.config.negatives)
+        if self.config.mode == "repaired":
+            negatives = self.config.negatives
+            return listed_cross_entropy(here.states_MD, output.table_ND, candidates_MK, weights_MK, negatives)
+        losses_MK = functional.softplus(-candidate_scores(here.states_MD, output.table_ND, candidates_MK))
         return (weights_MK * losses_MK.masked_fill(candidates_MK == PAD, 0.0)).sum(-1).mean()
 
     @torch.no_grad()

@@ -11,9 +11,10 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
+from offline.distillation._asked import listed_cross_entropy
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.distillation._item_vectors import item_targets
-from offline.distillation._nearest import nearest, soft_cross_entropy, unit_items
+from offline.distillation._nearest import nearest, unit_items
 from offline.distillation._user_targets import standardised, user_targets
 from offline.students._base import Student, real_positions
 from offline.teachers.teacher import Teacher
@@ -64,4 +65,4 @@ class Model(Objective):
         users_M = output.users_B[known_B]
         states_MD = output.states[-1][known_B, -1]
         items_MK, shares_MK = self.items_UK[users_M], self.shares_UK[users_M]
-        return soft_cross_entropy(states_MD, output.table_ND, items_MK, shares_MK, self.config.negatives)
+        return listed_cross_entropy(states_MD, output.table_ND, items_MK, shares_MK, self.config.negatives)

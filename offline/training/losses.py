@@ -3,15 +3,11 @@
 Shapes: M positions with a target, D embedding_dim, N n_items + 1, K items a target competes with.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import torch
 from torch import Tensor
-from torch.autograd import Function
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from offline.training.softmax import Competitors, Own, softmax_cross_entropy
 from shared.schema import PAD
 
 # Rows of scores that are made, used and thrown away together: K of them stay in a core's cache.
@@ -20,10 +16,8 @@ _CHUNK_ELEMENTS = 1 << 20
 
 def full_softmax(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, *, bf16: bool = False) -> Tensor:
     """Cross-entropy over the whole catalogue; PAD is no choice. bf16: the products, not the sums."""
-    own_M = (states_MD * table_ND[targets_M]).sum(-1)
-    rows_M = torch.arange(len(targets_M), device=targets_M.device)
-    bias_K = states_MD.new_zeros(len(table_ND) - 1)
-    return _softmax_against(states_MD, own_M, table_ND[PAD + 1 :], bias_K, rows_M, targets_M - 1, bf16)
+    own = Own(targets_M[:, None], states_MD.new_ones(len(targets_M), 1))
+    return softmax_cross_entropy(states_MD, table_ND, own, Competitors(bf16=bf16))
 
 
 def sampled_softmax(
@@ -34,10 +28,8 @@ def sampled_softmax(
     log_expected_N: log of the number of times item n is expected among the K draws
     (Bengio and Senécal 2008). A negative that is the target is taken out of its row.
     """
-    own_M = (states_MD * table_ND[targets_M]).sum(-1) - log_expected_N[targets_M]
-    rows, columns = (targets_M[:, None] == negatives_K).nonzero(as_tuple=True)
-    bias_K = -log_expected_N[negatives_K]
-    return _softmax_against(states_MD, own_M, table_ND[negatives_K], bias_K, rows, columns, False)
+    own = Own(targets_M[:, None], states_MD.new_ones(len(targets_M), 1), -log_expected_N[targets_M][:, None])
+    return softmax_cross_entropy(states_MD, table_ND, own, Competitors(negatives_K, -log_expected_N[negatives_K]))
 
 
 def gbce(
@@ -112,58 +104,3 @@ def _dros_of(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, weights_N: 
     hit_MN = functional.one_hot(targets_M, len(table_ND)).to(errors_MN.dtype)
     exponents_MN = weights_N * (errors_MN - hit_MN) ** 2
     return exponents_MN[:, PAD + 1 :].logsumexp(-1).sum()
-
-
-def _softmax_against(
-    states_MD: Tensor, own_M: Tensor, others_KD: Tensor, bias_K: Tensor, rows: Tensor, columns: Tensor, bf16: bool
-) -> Tensor:
-    """Mean over M of −log( e^own / (e^own + Σ_K e^(state · other + bias)) ), without the pairs (row, column).
-
-    `rows` ascend. The (M, K) scores are never held: each chunk's gradient is taken while it is in the cache.
-    """
-    taken: Callable[..., Tensor] = _SoftmaxAgainst.apply
-    return taken(states_MD, own_M, others_KD, bias_K, rows, columns, bf16)
-
-
-class _SoftmaxAgainst(Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        states_MD: Tensor,
-        own_M: Tensor,
-        others_KD: Tensor,
-        bias_K: Tensor,
-        rows: Tensor,
-        columns: Tensor,
-        bf16: bool,
-    ) -> Tensor:
-        kind = torch.bfloat16 if bf16 else states_MD.dtype
-        inputs_MD, items_KD = states_MD.to(kind), others_KD.to(kind)
-        states_grad, own_grad = torch.empty_like(states_MD), torch.empty_like(own_M)
-        others_grad = torch.zeros_like(others_KD)
-        total = own_M.new_zeros(())
-        size = max(1, _CHUNK_ELEMENTS // max(1, len(others_KD)))
-        for first in range(0, len(own_M), size):
-            part = slice(first, first + size)
-            lo, hi = torch.searchsorted(rows, torch.tensor([first, first + size], device=rows.device)).tolist()
-            scores = (inputs_MD[part] @ items_KD.T).float().add_(bias_K)
-            scores[rows[lo:hi] - first, columns[lo:hi]] = -torch.inf
-            own = own_M[part]
-            top = torch.maximum(scores.amax(1), own)
-            share = scores.sub_(top[:, None]).exp_()
-            own_share = (own - top).exp()
-            mass = share.sum(1) + own_share
-            total += (mass.log() + top - own).sum()
-            share = share.div_(mass[:, None]).to(kind)
-            states_grad[part] = share @ items_KD
-            others_grad += share.T @ inputs_MD[part]
-            own_grad[part] = own_share / mass - 1
-        ctx.save_for_backward(states_grad, own_grad, others_grad)
-        ctx.count = max(1, len(own_M))
-        return total / ctx.count
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        scale = grad / ctx.count
-        states_grad, own_grad, others_grad = ctx.saved_tensors
-        return states_grad * scale, own_grad * scale, others_grad * scale, None, None, None, None
