@@ -8,6 +8,7 @@ from offline.commands.jobs import worker_redis
 from offline.experiments.alike import check_alike
 from offline.experiments.bench import PLAN_FILE, here, kept_bench, processes, run_bench
 from offline.experiments.mlflow_log import MlflowSettings, logged_to
+from offline.experiments.part import Part
 from offline.experiments.plan import Plan, read_plan
 from offline.experiments.report import write_page, write_report
 from offline.experiments.results import find_results
@@ -18,9 +19,7 @@ from offline.terminal import TerminalProgress
 from shared.settings import Settings
 
 
-def run_experiment(
-    plan: Plan, data: Path | None, out: Path, workers: int | None, only: Sequence[str] | None, *, again: bool
-) -> Path:
+def run_experiment(plan: Plan, data: Path | None, out: Path, workers: int | None, part: Part, *, again: bool) -> Path:
     """Do what the plan declares; the folder with the records. workers: processes here, None for Celery's."""
     check_alike(plan)
     bench = Bench.open(plan, data.absolute() if data else None, out.absolute())
@@ -29,12 +28,12 @@ def run_experiment(
     with TerminalProgress() as progress:
         if workers is None:
             with by_workers(make_app(worker_redis()), again=again) as submit:
-                run_bench(bench, progress, submit, AT_ONCE, only, again=again, log=log)
+                run_bench(bench, progress, submit, AT_ONCE, part, again=again, log=log)
         elif workers == 1:
-            run_bench(bench, progress, here(progress), 1, only, again=again, log=log)
+            run_bench(bench, progress, here(progress), 1, part, again=again, log=log)
         else:
             with processes(workers) as submit:
-                run_bench(bench, progress, submit, workers, only, again=again, log=log)
+                run_bench(bench, progress, submit, workers, part, again=again, log=log)
     return bench.folder
 
 

@@ -5,7 +5,7 @@ Trials first, then the runs of the setting that validation chose. What has a rec
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from offline.experiments.part import Part
 from offline.experiments.plan import parse_plan
 from offline.experiments.unit import Unit
 from offline.experiments.work import Bench, do_unit, find_record
@@ -31,7 +32,7 @@ class Todo:
     """Which units are ready, which wait for a choice, and what is known so far."""
 
     bench: Bench
-    only: frozenset[str] | None
+    part: Part
     again: bool
     say: Callable[[str], None]
     ready: list[Unit] = field(default_factory=list)
@@ -46,15 +47,13 @@ class Todo:
         for name in plan.config.floors:
             self._want(Unit("floor", name, "floor"))
         seed = {"training.seed": plan.config.seeds[0]}
-        for arm, student in plan.rows:
-            if self.only is None or arm in self.only:
-                units = [
-                    Unit("trial", arm, student, number, {**seed, **keys})
-                    for number, keys in enumerate(plan.trials(arm))
-                ]
-                self.trials[arm, student] = units
-                for unit in units:
-                    self._want(unit)
+        for arm, student in self.part.rows(plan):
+            units = [
+                Unit("trial", arm, student, number, {**seed, **keys}) for number, keys in enumerate(plan.trials(arm))
+            ]
+            self.trials[arm, student] = units
+            for unit in units:
+                self._want(unit)
         for pair in self.trials:
             self._choose(pair)
 
@@ -98,7 +97,7 @@ class Todo:
             f"{unit.arm} · {unit.student}: {number}epoch {record['best_epoch']}, "
             f"validation NDCG@10 {record['validation_ndcg']:.4f}"
         )
-        for seed in plan.config.seeds:
+        for seed in self.part.seeds(plan):
             self._want(Unit("run", unit.arm, unit.student, seed, {**unit.keys, "training.seed": seed, **epochs}))
 
 
@@ -107,7 +106,7 @@ def run_bench(
     progress: Progress,
     submit: Submit,
     at_once: int,
-    only: Iterable[str] | None,
+    part: Part,
     *,
     again: bool = False,
     log: Callable[[Unit, Record], None] = lambda unit, record: None,
@@ -116,10 +115,9 @@ def run_bench(
 
     log: told of each unit that is done now.
     """
-    chosen = None if only is None else _known(bench, only)
     bench.folder.mkdir(parents=True, exist_ok=True)
     keep_plan(bench)
-    todo = Todo(bench, chosen, again, progress.say)
+    todo = Todo(bench, part, again, progress.say)
     todo.start()
     _told_of_found(todo, progress)
     working: dict[Future[Record], Unit] = {}
@@ -158,13 +156,6 @@ def _take(todo: Todo, unit: Unit, future: "Future[Record]", progress: Progress) 
     progress.say(f"{unit.name}: {shown}, {record['seconds']:.0f} s")
     todo.done(unit, record)
     return record
-
-
-def _known(bench: Bench, only: Iterable[str]) -> frozenset[str]:
-    names = frozenset(only)
-    if odd := names - set(bench.plan.arms):
-        raise RetortError(f"there is no arm {sorted(odd)[0]!r}; arms are: {', '.join(bench.plan.arms)}.")
-    return names
 
 
 def _told_of_found(todo: Todo, progress: Progress) -> None:

@@ -18,6 +18,8 @@ def run(
     out: _Out = Path("runs"),
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine, one thread each")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="this arm alone; may be repeated")] = None,
+    student: Annotated[list[str] | None, typer.Option(help="this student alone; may be repeated")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="only the first so many of the file's, this time")] = None,
     submit: Annotated[bool, typer.Option("--submit", help="by Celery: `retort worker --queues gpu-train`")] = False,
     again: Annotated[bool, typer.Option("--again", help="do anew what is done already")] = False,
     overrides: _Set = None,
@@ -25,10 +27,11 @@ def run(
 ) -> None:
     """Do a grid of arms, students and seeds; the same command goes on where it was interrupted."""
     from offline.commands.experiment import run_experiment
+    from offline.experiments.part import Part
     from offline.experiments.plan import read_plan
 
-    plan = read_plan(file, overrides or [], name)
-    typer.echo(run_experiment(plan, data, out, None if submit else workers, only, again=again))
+    plan, part = read_plan(file, overrides or [], name), Part(only, student, seeds)
+    typer.echo(run_experiment(plan, data, out, None if submit else workers, part, again=again))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from scipy.stats import t as students_t
 
 from offline.evaluation.compare import Comparison, compare
 from offline.experiments.bench import Record, Todo
+from offline.experiments.part import Part
 from offline.experiments.plan import ArmConfig
 from offline.experiments.work import Bench
 
@@ -69,7 +70,7 @@ class Found:
 
 def find_results(bench: Bench) -> Found:
     """Read all records that the experiment has so far; arms without a run are named in `missing`."""
-    todo = Todo(bench, None, again=False, say=lambda line: None)
+    todo = Todo(bench, Part(), again=False, say=lambda line: None)
     todo.start()
     rows, missing = [], []
     keys: list[tuple[str, str]] = [(name, "floor") for name in bench.plan.config.floors]

@@ -14,6 +14,7 @@ import pytest
 from offline.commands.experiment import report_experiments
 from offline.experiments import results
 from offline.experiments.bench import Record, do_in_process, here, kept_bench, run_bench
+from offline.experiments.part import Part
 from offline.experiments.plan import parse_plan
 from offline.experiments.report import write_report
 from offline.experiments.results import differences_of, find_results, interval
@@ -87,7 +88,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_validation_chooses_then_each_seed_is_refitted_for_the_found_epochs(bench: Bench) -> None:
     done: list[Unit] = []
-    run_bench(bench, Silent(), made_up({}, done), 2, None)
+    run_bench(bench, Silent(), made_up({}, done), 2, Part())
     trials = [unit for unit in done if unit.kind == "trial"]
     runs = [unit for unit in done if unit.kind == "run"]
     assert [unit.keys["training.seed"] for unit in trials] == [0] * 6
@@ -100,21 +101,35 @@ def test_validation_chooses_then_each_seed_is_refitted_for_the_found_epochs(benc
 
 def test_what_is_done_is_not_done_again_and_only_asked_arms_run(bench: Bench) -> None:
     first: list[Unit] = []
-    run_bench(bench, Silent(), made_up({}, first), 1, ["plain"])
+    run_bench(bench, Silent(), made_up({}, first), 1, Part(arms=["plain"]))
     assert {unit.arm for unit in first} == {"plain", "popularity"}
     second: list[Unit] = []
-    run_bench(bench, Silent(), made_up({}, second), 1, None)
+    run_bench(bench, Silent(), made_up({}, second), 1, Part())
     assert {unit.arm for unit in second} == {"text", "noise"}
     third: list[Unit] = []
-    run_bench(bench, Silent(), made_up({}, third), 1, ["plain"], again=True)
+    run_bench(bench, Silent(), made_up({}, third), 1, Part(arms=["plain"]), again=True)
     assert third == first
     with pytest.raises(RetortError, match="there is no arm 'txt'"):
-        run_bench(bench, Silent(), made_up({}, []), 1, ["txt"])
+        run_bench(bench, Silent(), made_up({}, []), 1, Part(arms=["txt"]))
+
+
+def test_fewer_seeds_and_students_this_time_leave_the_others_for_another(tmp_path: Path) -> None:
+    bench = Bench.open(plan(arms=ARMS, students=["sasrec", "gru4rec"]), None, tmp_path)
+    done: list[Unit] = []
+    run_bench(bench, Silent(), made_up({}, done), 1, Part(students=["gru4rec"], n_seeds=1))
+    runs = {(unit.student, unit.number) for unit in done if unit.kind == "run"}
+    assert runs == {("gru4rec", 0)}
+    run_bench(bench, Silent(), made_up({}, done), 1, Part())
+    runs = {(unit.student, unit.number) for unit in done if unit.kind == "run"}
+    assert runs == {(student, seed) for student in ("sasrec", "gru4rec") for seed in (0, 1)}
+    assert len(done) == len(set(done))
+    with pytest.raises(RetortError, match="there is no student 'caser'; students are: sasrec, gru4rec"):
+        run_bench(bench, Silent(), made_up({}, []), 1, Part(students=["caser"]))
 
 
 def test_every_row_has_its_first_seed_before_any_has_its_second(bench: Bench) -> None:
     done: list[Unit] = []
-    run_bench(bench, Silent(), made_up({}, done), 1, None)
+    run_bench(bench, Silent(), made_up({}, done), 1, Part())
     order = [(unit.kind, unit.arm, unit.number) for unit in done]
     assert order[0][0] == "floor"
     assert order[1:4] == [("trial", "plain", 0), ("trial", "plain", 1), ("run", "plain", 0)]
@@ -134,14 +149,14 @@ def test_one_arm_that_fails_does_not_stop_the_others(bench: Bench) -> None:
         return future
 
     with pytest.raises(RetortError, match=r"2 unit.s. failed.*no text"):
-        run_bench(bench, Silent(), submit, 1, None)
+        run_bench(bench, Silent(), submit, 1, Part())
     assert len([unit for unit in done if unit.kind == "run"]) == 4
     assert find_results(bench).missing == ("text · sasrec",)
 
 
 def test_the_report_tells_knowledge_from_what_a_control_shows_too(bench: Bench) -> None:
     def told(gain: dict[str, float]) -> str:
-        run_bench(bench, Silent(), made_up(gain, []), 1, None, again=True)
+        run_bench(bench, Silent(), made_up(gain, []), 1, Part(), again=True)
         found = find_results(bench)
         return "\n".join(verdicts(found, differences_of(found)))
 
@@ -161,7 +176,7 @@ def test_the_report_tells_knowledge_from_what_a_control_shows_too(bench: Bench) 
 
 
 def test_the_report_is_markdown_parquet_and_pictures(bench: Bench) -> None:
-    run_bench(bench, Silent(), made_up({"text": 8, "noise": 1}, []), 1, None)
+    run_bench(bench, Silent(), made_up({"text": 8, "noise": 1}, []), 1, Part())
     path = write_report(find_results(kept_bench(bench.folder)))
     written = path.read_text(encoding="utf-8")
     assert "| noise (control) | sasrec | 2 |" in written
@@ -178,7 +193,7 @@ def test_one_page_holds_several_experiments(bench: Bench, tmp_path: Path) -> Non
         parse_plan("other", bench.plan.written | {"description": "Another"}, TINY.parent), None, tmp_path
     )
     for one in (bench, second):
-        run_bench(one, Silent(), made_up({"text": 8, "noise": 1}, []), 1, None)
+        run_bench(one, Silent(), made_up({"text": 8, "noise": 1}, []), 1, Part())
     (done,) = report_experiments([bench.folder, second.folder], tmp_path, tmp_path / "docs" / "results.md")
     page = done.read_text(encoding="utf-8")
     assert page.count("| method | student | seeds | HR@10 | NDCG@10 | NDCG@10 to baseline | p | share of") == 2
@@ -191,7 +206,7 @@ def test_one_page_holds_several_experiments(bench: Bench, tmp_path: Path) -> Non
 
 
 def test_a_folder_of_an_older_version_is_still_reported(bench: Bench) -> None:
-    run_bench(bench, Silent(), made_up({"text": 8}, []), 1, ["plain", "text"])
+    run_bench(bench, Silent(), made_up({"text": 8}, []), 1, Part(arms=["plain", "text"]))
     for path in (bench.folder / "records").iterdir():
         path.rename(path.with_name(path.name.rpartition("-")[0] + "-0123456789.json"))
     assert not find_results(kept_bench(bench.folder)).rows
@@ -219,7 +234,7 @@ def test_a_real_experiment_from_data_to_report(tmp_path: Path, monkeypatch: pyte
         views=[{"name": "last item", "set": {"evaluation.last_items": 1}}],
     )
     bench = Bench.open(asked, None, tmp_path / "runs")
-    todo = run_bench(bench, Silent(), here(Silent()), 1, ["plain"])
+    todo = run_bench(bench, Silent(), here(Silent()), 1, Part(arms=["plain"]))
     plain = todo.records[Unit("run", "plain", "sasrec", 1)]
     assert plain["recipe"]["training"]["refit_epochs"] in (1, 2)
     steps = {path.name.partition("-")[0] for path in (tmp_path / "runs" / "steps").iterdir() if path.is_dir()}
@@ -230,7 +245,7 @@ def test_a_real_experiment_from_data_to_report(tmp_path: Path, monkeypatch: pyte
     said = do_in_process(str(bench.folder), trial.as_json())
     assert said["validation_ndcg"] > 0
     assert orjson.loads(bench.record_of(trial).read_bytes())["best_epoch"] == said["best_epoch"]
-    run_bench(bench, Silent(), here(Silent()), 1, None)
+    run_bench(bench, Silent(), here(Silent()), 1, Part())
     found = find_results(bench)
     assert not found.missing
     taught = next(row for row in found.rows if row.name == "text").records[0]
@@ -247,7 +262,7 @@ def test_a_view_that_shows_what_was_seen_keeps_the_runs_weights(tmp_path: Path) 
         set={"training.epochs": 1, "protocol": "held"},
         views=[{"name": "seen shown", "set": {"evaluation.hide_seen": False}}],
     )
-    todo = run_bench(Bench.open(asked, None, tmp_path / "runs"), Silent(), here(Silent()), 1, None)
+    todo = run_bench(Bench.open(asked, None, tmp_path / "runs"), Silent(), here(Silent()), 1, Part())
     run = todo.records[Unit("run", "plain", "sasrec", 1)]
     assert run["views"]["seen shown"]["test"] != run["test"]
     assert len([path for path in (tmp_path / "runs" / "steps").glob("train-*") if path.is_dir()]) == 1

@@ -7,6 +7,7 @@ import pytest
 
 from offline.experiments.bench import run_bench
 from offline.experiments.mlflow_log import MlflowSettings, logged_to
+from offline.experiments.part import Part
 from offline.experiments.unit import Unit
 from offline.experiments.work import Bench
 from offline.progress import Silent
@@ -25,7 +26,7 @@ def test_each_finished_unit_is_a_run_of_mlflow(tmp_path: Path, monkeypatch: pyte
     uri = (tmp_path / "mlruns").as_uri()
     bench = Bench.open(plan(), None, tmp_path)
     for _ in range(2):  # what was done before is not logged again
-        run_bench(bench, Silent(), made_up({"text": 8}, []), 1, None, log=logged_to(uri, "tiny"))
+        run_bench(bench, Silent(), made_up({"text": 8}, []), 1, Part(), log=logged_to(uri, "tiny"))
     client = MlflowClient(tracking_uri=uri)
     known = client.get_experiment_by_name("tiny")
     assert known is not None

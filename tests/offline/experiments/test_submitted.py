@@ -12,6 +12,7 @@ from celery import Celery
 from offline.child import start_child
 from offline.commands.experiment import run_experiment
 from offline.experiments.bench import Record, keep_plan
+from offline.experiments.part import Part
 from offline.experiments.submitted import by_workers, do_alone
 from offline.experiments.unit import Unit
 from offline.experiments.work import Bench
@@ -42,7 +43,7 @@ def test_a_submitted_experiment_tells_what_failed_and_keeps_the_rest(
     )
     args = [sys.executable, "-m", "offline.cli", "worker", "--queues", "gpu-train"]
     with start_child(args, "worker", log=tmp_path / "worker.log"), pytest.raises(RetortError) as told:
-        run_experiment(asked, None, tmp_path / "runs", None, None, again=False)
+        run_experiment(asked, None, tmp_path / "runs", None, Part(), again=False)
     assert "1 unit(s) failed, the others are kept. broken-sasrec-trial-0" in str(told.value)
     assert "none.jsonl" in str(told.value)
     records = [orjson.loads(path.read_bytes()) for path in (tmp_path / "runs").glob("experiments/tiny/records/*")]
