@@ -57,8 +57,7 @@ class Model(Objective):
         if config.mode == "repaired":
             targets = standardised(targets)
         width = targets.vectors_UP.shape[1]
-        if config.width is not None and width != config.width:
-            raise TeacherError(f"objective 'feature': width = {config.width}, but the user vectors have {width}.")
+        _check_width(config, width)
         self.layer = config.layer or [name for name, _ in student.named_children()][-1]
         heard = _heard_width(_module(student, self.layer), student, config.side)
         if config.first_columns:
@@ -115,6 +114,17 @@ class _First(nn.Module):
 
     def forward(self, said_BH: Tensor) -> Tensor:
         return said_BH[:, : self.width]
+
+
+def _check_width(config: Config, width: int) -> None:
+    if config.width is not None and width != config.width:
+        raise TeacherError(f"objective 'feature': width = {config.width}, but the user vectors have {width}.")
+    # the published code hands UMAP its width in the place of another knob, and always gets two
+    if config.width is None and width == 2:
+        raise TeacherError(
+            "objective 'feature': the user vectors have two columns, which say too little of a user; raise [reducer] "
+            "n_components, or set width = 2 if two are meant."
+        )
 
 
 def _check_first_columns(config: Config, heard: int, width: int) -> None:

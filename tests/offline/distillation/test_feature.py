@@ -88,6 +88,17 @@ def test_wrong_widths_are_refused() -> None:
         feature.Model(feature.Config(name="feature", width=64), student(), teacher_of(SPLIT, width=2))
 
 
+def test_a_map_of_two_columns_is_refused_unless_it_is_asked_for() -> None:
+    """The published code hands UMAP its width in the place of another knob: its targets always have two columns."""
+    narrow = teacher_of(SPLIT, width=2)
+    for mode in ("repaired", "faithful"):
+        config = feature.Config(name="feature", mode=mode, layer="norm", first_columns=mode == "faithful")  # type: ignore[arg-type]
+        with pytest.raises(TeacherError, match="two columns"):
+            feature.Model(config, student(), narrow)
+        asked = config.model_copy(update={"width": 2})
+        assert feature.Model(asked, student(), narrow).targets_UP.shape[1] == 2
+
+
 def test_the_first_columns_of_a_wider_layer_are_compared_and_no_other() -> None:
     model = student()
     objective = build(model, mode="faithful", layer="norm", loss="mse", first_columns=True)

@@ -86,6 +86,27 @@ def test_padding_does_not_count(name: str) -> None:
     torch.testing.assert_close(narrow, objective(output(model, wider)), rtol=1e-4, atol=1e-5)
 
 
+def test_random_targets_are_not_told_from_users_who_look_alike(name: str) -> None:
+    """What an objective learns itself must not make its target easy: the published map of the profile does."""
+    model = student()
+    objective = build(name, model, teacher_of(SPLIT))
+    if not list(objective.parameters()):
+        pytest.skip("learns nothing itself")
+    if _needs_no_user(name):
+        pytest.skip("knows items, and these do not look alike")
+    users_B = torch.arange(len(SPLIT.user_ids))
+    alike_BT = torch.ones(len(users_B), 1, dtype=torch.long)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
+    losses = []
+    for _ in range(200):
+        loss = objective(output(model, alike_BT, users_B))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] > 0.5 * losses[0]
+
+
 @pytest.mark.parametrize("name", plugin_names(PACKAGE))
 def test_weight_0_is_the_plain_training_and_any_weight_leaves_a_plain_student(name: str, tmp_path: Path) -> None:
     module = load_plugin(PACKAGE, name)

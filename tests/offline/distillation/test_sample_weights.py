@@ -47,10 +47,6 @@ def test_confidence_in_a_list(mode: str) -> None:
     objective = ranking.Model(config, model, TEACHER)
     event = int(out.events_BT[ROW, -1])
     assert_one_row_moves(objective, out, lambda: objective.confidence_R[event].zero_())
-    here = objective.weights(
-        out, out.events_BT >= 0, out.states[-1][out.events_BT >= 0], out.events_BT[out.events_BT >= 0]
-    )
-    assert here.shape == (int((out.events_BT >= 0).sum()), 4)
 
 
 @MODES
