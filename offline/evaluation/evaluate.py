@@ -37,6 +37,10 @@ class EvaluationConfig(Section):
     last_items: int | None = Field(None, ge=1, description="the student reads so many latest items; unset: all")
     subsets: tuple[str, ...] = Field((), description="boolean columns of the users table; each is reported too")
 
+    def read(self, histories: list[IntArray]) -> list[IntArray]:
+        """What the student reads of each history."""
+        return [history[-self.last_items :] for history in histories] if self.last_items else histories
+
 
 class Ranker(Protocol):
     """Anything that ranks the catalogue for histories: the graph, a popularity list, a server."""
@@ -92,8 +96,7 @@ def evaluate(ranker: Ranker, cases: Cases, config: EvaluationConfig, progress: P
         histories = [cases.histories[int(row)] for row in rows]
         hidden = histories if config.hide_seen else [np.empty(0, np.int64)] * len(rows)
         # what is seen stays hidden, even where only its end is read
-        read = [history[-config.last_items :] for history in histories] if config.last_items else histories
-        items_UK[rows] = ranker.top_k(read, k, hidden, cases.users[rows])
+        items_UK[rows] = ranker.top_k(config.read(histories), k, hidden, cases.users[rows])
     return Evaluation(items_UK, metrics.ranks_in_lists(items_UK, cases.targets))
 
 

@@ -10,18 +10,20 @@ import torch
 from numpy.typing import NDArray
 
 from offline.data.split import Cases
+from offline.evaluation.evaluate import EvaluationConfig
 from offline.students._base import Student
 from shared.schema import PAD
 from shared.sequences import left_pad, right_fill
 
 _CASES_PER_BATCH = 512
+ASKS = EvaluationConfig()
 
 
 @torch.inference_mode()
-def validation_ranks(student: Student, cases: Cases, *, hide_seen: bool = True) -> NDArray[np.int64]:
+def validation_ranks(student: Student, cases: Cases, asks: EvaluationConfig = ASKS) -> NDArray[np.int64]:
     """Rank of each target among all items that were not seen, from 1; 0 for a target that train never saw.
 
-    hide_seen: False ranks it among all items, as a test does that shows what was seen. A tie counts against the target.
+    asks: what the test will ask, seen items shown or histories cut. A tie counts against the target.
     """
     student.eval()
     device = student.items.weight.device
@@ -30,9 +32,9 @@ def validation_ranks(student: Student, cases: Cases, *, hide_seen: bool = True) 
     for first in range(0, len(order), _CASES_PER_BATCH):
         rows = order[first : first + _CASES_PER_BATCH]
         histories = [cases.histories[int(row)] for row in rows]
-        items_BT = torch.from_numpy(left_pad(histories, student.config.max_length)).to(device)
+        items_BT = torch.from_numpy(left_pad(asks.read(histories), student.config.max_length)).to(device)
         scores_BN = student.scores(student.last_state(items_BT), student.item_table())
-        if hide_seen:
+        if asks.hide_seen:
             scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)).to(device), -torch.inf)
         scores_BN[:, PAD] = -torch.inf
         targets_B = torch.from_numpy(cases.targets[rows]).to(device)

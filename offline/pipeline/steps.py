@@ -146,7 +146,8 @@ def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     if recipe.finds_epochs:
         needs = ("split", *taught, *made)
         # validation asks what the test asks; said only where it is not the rule, so that earlier work is found again
-        chosen = shaped if recipe.evaluation.hide_seen else {**shaped, "hide_seen": False}
+        asked = recipe.evaluation.model_dump(include={"hide_seen", "last_items"}, exclude_defaults=True)
+        chosen = {**shaped, **asked}
         steps.append(Step("train", train.train_step, needs, chosen, _TRAINING_CODE, queue="gpu-train", resumes=True))
     if recipe.protocol == "refit":
         found = ("train",) if recipe.finds_epochs else ()

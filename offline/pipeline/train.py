@@ -59,8 +59,8 @@ def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop
             for one in recipe.objectives:
                 model = load_plugin(OBJECTIVES, one.name).Model
                 objectives.append(model(one, student, teacher).to(device))
-    asked = recipe.evaluation.hide_seen
-    fitted = fit(student, split, objectives, recipe.training, progress, work, stop_after=stop_after, hide_seen=asked)
+    asks = recipe.evaluation
+    fitted = fit(student, split, objectives, recipe.training, progress, work, stop_after=stop_after, asks=asks)
     save_file({name: value.contiguous().cpu() for name, value in student.state_dict().items()}, work / STUDENT_FILE)
     (work / CHECKPOINT).unlink(missing_ok=True)
     return fitted

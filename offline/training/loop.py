@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from offline.data.split import Split
 from offline.distillation._base import Objective, StudentOutput
+from offline.evaluation.evaluate import EvaluationConfig
 from offline.evaluation.metrics import hit_rate, ndcg
-from offline.evaluation.validate import validation_ranks
+from offline.evaluation.validate import ASKS, validation_ranks
 from offline.progress import Progress
 from offline.students._base import Examples, Student
 from offline.training.batches import Batch, Windows, batches, cut_windows
@@ -60,16 +61,16 @@ def fit(
     work: Path,
     *,
     stop_after: int | None = None,
-    hide_seen: bool = True,
+    asks: EvaluationConfig = ASKS,
 ) -> Fitted:
     """Train `student` in place and leave it with its best weights.
 
     With validation cases in the split, the best epoch is the one of the highest validation NDCG@10 and training stops
     after `patience` evaluations without a better one. Without (protocol "refit"), `stop_after` epochs of the same
-    schedule are run and the last weights are kept. `work` holds the checkpoint. `hide_seen`: what validation asks,
-    which is what the test will ask (`evaluation.hide_seen`).
+    schedule are run and the last weights are kept. `work` holds the checkpoint. `asks`: what the test will ask, and
+    validation with it.
     """
-    run = _Run(student, split, objectives, config, hide_seen=hide_seen)
+    run = _Run(student, split, objectives, config, asks=asks)
     run.start(work)
     last = stop_after or config.epochs
     try:
@@ -95,10 +96,10 @@ class _Run:
         objectives: Sequence[Objective],
         config: TrainingConfig,
         *,
-        hide_seen: bool,
+        asks: EvaluationConfig,
     ) -> None:
         self.student = student
-        self.hide_seen = hide_seen
+        self.asks = asks
         self.objectives = nn.ModuleList(objectives)
         self.config = config
         self.split = split
@@ -207,7 +208,7 @@ class _Run:
     def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         """Of the validation targets, by the weights as they are now; None without validation cases."""
         cases = self.split.validation
-        return None if cases is None else validation_ranks(self.student, cases, hide_seen=self.hide_seen)
+        return None if cases is None else validation_ranks(self.student, cases, self.asks)
 
     def validate(self, *, is_last: bool) -> None:
         """Score the validation cases where it is their turn, and remember the best weights."""

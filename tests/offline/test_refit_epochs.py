@@ -30,6 +30,7 @@ def test_only_another_question_finds_its_epochs_anew() -> None:
     assert set(usual["train"]) <= {"student", "training", "objectives", "teacher"}, "as before: earlier work is found"
     assert shown["train"] == {**usual["train"], "hide_seen": False}
     assert {name for name in usual if usual[name] != shown[name]} == {"train", "evaluate", "seal"}
+    assert shaped("evaluation.last_items=3")["train"] == {**usual["train"], "last_items": 3}
 
 
 def test_epochs_for_a_refit_that_is_none_are_refused() -> None:

@@ -32,15 +32,18 @@ def test_the_graph_ranks_as_torch_does() -> None:
 
 
 @pytest.mark.parametrize("hide_seen", [True, False])
-def test_validation_asks_what_the_test_asks(hide_seen: bool) -> None:
+@pytest.mark.parametrize("last_items", [None, 2])
+def test_validation_asks_what_the_test_asks(*, hide_seen: bool, last_items: int | None) -> None:
     torch.manual_seed(0)
     student = sasrec.Model(sasrec.Config(embedding_dim=16, max_length=6), 30).eval()
     ranker = GraphRanker(Scorer(export_student(student), n_items=30, max_length=6))
-    asked = EvaluationConfig(k=(30,), hide_seen=hide_seen)
+    asked = EvaluationConfig(k=(30,), hide_seen=hide_seen, last_items=last_items)
     by_graph = evaluate(ranker, SPLIT.validation, asked, Silent(), "validation").ranks_U
-    by_torch = validation_ranks(student, SPLIT.validation, hide_seen=hide_seen)
+    by_torch = validation_ranks(student, SPLIT.validation, asked)
     assert (by_torch == by_graph).mean() > 0.98  # near ties may fall either way
     assert (by_torch.max() > 24) == (not hide_seen), "six of thirty were seen"
+    whole = validation_ranks(student, SPLIT.validation, EvaluationConfig(hide_seen=hide_seen))
+    assert np.array_equal(by_torch, whole) == (last_items is None)
 
 
 def test_popularity_is_sorted_less_what_was_seen() -> None:

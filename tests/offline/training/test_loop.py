@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from offline.distillation import profile
+from offline.evaluation.evaluate import EvaluationConfig
 from offline.evaluation.metrics import ndcg
 from offline.evaluation.validate import validation_ranks
 from offline.progress import Silent
@@ -81,7 +82,7 @@ def test_the_best_epoch_by_validation_is_kept_and_waiting_ends(tmp_path: Path) -
 def test_epochs_are_chosen_by_the_question_of_the_test(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=4, batch_size=32)
     models = {name: student() for name in ("before", "hidden", "shown")}
-    asked = {"before": {}, "hidden": {"hide_seen": True}, "shown": {"hide_seen": False}}
+    asked = {"before": {}, "hidden": {"asks": EvaluationConfig()}, "shown": {"asks": EvaluationConfig(hide_seen=False)}}
     for name in models:
         (tmp_path / name).mkdir()
     fitted = {
@@ -98,7 +99,7 @@ def test_epochs_are_chosen_by_the_question_of_the_test(tmp_path: Path) -> None:
 
     assert [entry.loss for entry in fitted["shown"].log] == [entry.loss for entry in fitted["hidden"].log]
     assert diary("shown") != diary("hidden")
-    ranks = validation_ranks(models["shown"], SPLIT.validation, hide_seen=False)
+    ranks = validation_ranks(models["shown"], SPLIT.validation, EvaluationConfig(hide_seen=False))
     assert np.array_equal(fitted["shown"].validation_ranks, ranks)
     scores = [entry.ndcg for entry in fitted["shown"].log if entry.ndcg is not None]
     assert float(ndcg(ranks, 10).mean()) == max(scores)
