@@ -1,5 +1,6 @@
 """Texts to vectors with sentence-transformers: right prefixes, long texts by the mean of their windows."""
 
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -198,17 +199,20 @@ class _Encoder:
     def __init__(self, config: EncoderConfig, prefix: str) -> None:
         self._config, self._prefix = config, prefix
         self._model = load_encoder(config)
-        # without a limit of its own a model reads any length
-        self._limit = min(config.max_tokens or 10**9, self._model.max_seq_length or 10**9)
-        self._model.max_seq_length = self._limit
+        limits = [limit for limit in (config.max_tokens, self._model.max_seq_length) if limit is not None]
+        self._limit = min(limits, default=math.inf)
+        if self._limit < math.inf:
+            _limit_length(self._model, self._limit, config)
 
     def windows(self, texts: Sequence[str]) -> Windows:
-        """The windows of all texts, by the model's own tokenizer."""
+        """The windows of all texts, by the model's own tokenizer; a model without a limit reads each text as it is."""
+        if self._limit == math.inf:
+            return Windows(list(texts), list(range(len(texts))), [len(text) for text in texts], n_cut=0)
         tokenizer = self._model.tokenizer
         taken = len(tokenizer(self._prefix)["input_ids"])  # with the special tokens
         if (room := self._limit - taken) < 4:
             raise ProfileError(f"[encoder] max_tokens leaves {room} tokens for text after the prefix; raise it.")
-        return cut_windows(texts, tokenizer, room, self._config.long_texts)
+        return cut_windows(texts, tokenizer, int(room), self._config.long_texts)
 
     def encode(
         self, texts: Sequence[str], windows: Windows, cache: EmbeddingCache, progress: Progress
@@ -241,6 +245,15 @@ class _Encoder:
             convert_to_numpy=True,
         )
         return vectors.astype(np.float32)
+
+
+def _limit_length(model: Any, limit: float, config: EncoderConfig) -> None:
+    try:
+        model.max_seq_length = limit
+    except AttributeError:
+        raise ProfileError(
+            f"the text encoder {config.model!r} averages words and reads any length; remove [encoder] max_tokens."
+        ) from None
 
 
 def _mean_of_windows(vectors: FloatArray, n_parts: np.ndarray[Any, np.dtype[np.int64]]) -> FloatArray:

@@ -72,6 +72,32 @@ def test_packaged_model_really_encodes_without_a_network() -> None:
     assert report.n_windows > 4
 
 
+def test_a_model_of_word_vectors_reads_any_length(tmp_path: Path) -> None:
+    words = ["drama", "war", "comedy"]
+    folder = save_word_vectors(tmp_path / "words", words)
+    config = EncoderConfig(model=str(folder), device="cpu")
+    vectors = encode_texts(["drama war", "drama " * 5000, "comedy"], config, Silent()).vectors
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(vectors[1], np.eye(3)[0], atol=1e-6)
+    np.testing.assert_allclose(vectors[0], [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
+    with pytest.raises(ProfileError, match="reads any length; remove"):
+        encode_texts(["drama"], config.model_copy(update={"max_tokens": 64}), Silent())
+
+
+def save_word_vectors(folder: Path, words: Sequence[str]) -> Path:
+    """A static model, such as those distilled from a large model's word embeddings: one vector a word."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token=words[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    static = StaticEmbedding(tokenizer, embedding_weights=torch.eye(len(words)))
+    SentenceTransformer(modules=[static], device="cpu").save(str(folder))
+    return folder
+
+
 def test_long_text_is_the_mean_of_its_windows(model: FakeModel) -> None:
     encoded = encode_texts(["a " * 10 + "b " * 10, "c"], EncoderConfig(), Silent())
     np.testing.assert_allclose(encoded.vectors, [[0.5**0.5, 0.5**0.5, 0], [0, 0, 1]], atol=1e-6)
