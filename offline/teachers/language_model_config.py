@@ -48,7 +48,7 @@ class GroundingConfig(TunedModelConfig):
     lora_layers: Literal["all-linear"] | tuple[str, ...] = ("q_proj", "v_proj")
     learning_rate: float = Field(1e-4, gt=0)
     epochs: int = Field(50, ge=1)
-    rows: int | None = Field(1024, ge=1, description="events that are learnt; unset: all")
+    rows: int | None = Field(1024, ge=1, description="events that are learnt, the same in all epochs; unset: all")
     latest: int | None = Field(1, ge=1, description="ask for each user's newest events only; unset: for all (slow)")
     history: int = Field(10, ge=1, description="newest items that are read")
     folds: int = Field(2, ge=1, description="groups of users for cross-fitting; 1: the paper's way, one model for all")

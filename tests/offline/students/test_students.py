@@ -95,6 +95,29 @@ def test_targets_are_items_of_the_sequence_in_their_place(student: Student) -> N
     assert len(student.hidden_states(examples.items_BT)[-1]) == 64
 
 
+def test_every_item_can_be_asked_for_and_is_recommended(name: str, graphs: dict[str, bytes]) -> None:
+    """The published code counts items from 0, which is its padding: one item is never told and never shown."""
+    student = build(name)
+    torch.manual_seed(0)
+    asked: set[int] = set()
+    for _ in range(30):
+        targets_BT = student.examples(torch.randint(1, N_ITEMS + 1, (64, MAX_LENGTH + 1))).targets_BT
+        asked |= set(targets_BT[targets_BT != PAD].tolist())
+    assert asked == set(range(1, N_ITEMS + 1))
+    everything, _ = Scorer(graphs[name], n_items=N_ITEMS, max_length=MAX_LENGTH).top_k([np.array([])], N_ITEMS).row(0)
+    assert set(everything) == asked
+
+
+def test_who_is_evaluated_in_the_middle_of_training_is_asked_without_chance(student: Student) -> None:
+    split = ring(N_ITEMS)
+    assert split.validation is not None
+    expected = validation_ranks(student, split.validation)
+    student.train()
+    for _ in range(2):
+        np.testing.assert_array_equal(validation_ranks(student.train(), split.validation), expected)
+        assert not student.training
+
+
 def test_what_is_added_to_the_items_reaches_input_and_output_and_folds(student: Student) -> None:
     items_BT = sequences([1, 2, 3])
     plain = student.last_state(items_BT).detach()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,30 @@ def test_it_learns_to_write_the_next_title_by_lora_alone(model: Path) -> None:
     assert changed
     assert all("lora_" in name for name in changed)
     torch.testing.assert_close(writer.embed(NAMES), items)  # where titles stand does not move with the tuning
+
+
+class Notes(Writer):
+    """Notes what it reads instead of reading it."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.seen: list[int] = []
+
+    def _loss(self, part: IntArray) -> torch.Tensor:
+        self.seen += part.tolist()
+        return torch.stack([weight.sum() for weight in self.model.parameters() if weight.requires_grad]).sum()
+
+
+def test_the_same_few_events_are_read_in_every_epoch(model: Path) -> None:
+    """BIGRec is tuned on 1024 samples in all, not on so many new ones in each of its epochs."""
+    writer = Notes(Events(SPLIT.train), NAMES, config(model, epochs=4, rows=6))
+    events = np.flatnonzero(writer.events.nth.numpy() > 0)
+    writer.learn(events)
+    assert len(writer.seen) == 4 * 6
+    assert len(set(writer.seen)) == 6
+    again = Notes(Events(SPLIT.train), NAMES, config(model, epochs=4, rows=6))
+    again.learn(events)
+    assert again.seen == writer.seen
 
 
 class Knows(Writer):

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,17 @@ def test_refit_runs_the_given_epochs_of_the_same_schedule(tmp_path: Path) -> Non
     assert [entry.epoch for entry in fitted.log] == [1, 2, 3]
     assert fitted.best_epoch == 3
     assert fitted.validation_ranks is None
+
+
+def test_training_never_looks_at_the_test(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=3, batch_size=32)
+    weights = []
+    for name, split in (("whole", SPLIT), ("blind", replace(SPLIT, test=None))):  # type: ignore[arg-type]
+        (tmp_path / name).mkdir()
+        model = student()
+        fit(model, split, [objective(model)], config, Silent(), tmp_path / name)
+        weights.append(model.state_dict())
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 
 
 def test_an_objective_works_in_its_epochs_only(tmp_path: Path) -> None:
