@@ -82,7 +82,7 @@ class Writer:
         self._items_NH: Tensor | None = None
 
     def learn(self, events: IntArray) -> list[float]:
-        """Tune on the true next titles of a few of these events, the same in all epochs; the mean loss of each epoch."""
+        """Tune on the true titles behind a few of these events, the same in all epochs; the mean loss of each epoch."""
         n_rows = min(self.config.rows or len(events), len(events))
         few = np.random.default_rng((self.config.seed, _FEW)).choice(events, n_rows, replace=False)
         self.model.train()
