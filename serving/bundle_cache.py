@@ -7,6 +7,7 @@ but for the last few: a rollback must not have to wait for a download.
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from shared.errors import BundleError
 from shared.sealed_files import check_hash, check_place
 
 KEPT = 3
+_WORK = ".fetch-"
+# Nothing was written for so long: whoever was downloading is gone.
+_LEFT_S = 6 * 3600
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,25 @@ def fetch(target: Target, cache: Path) -> Path:
 
 
 def prune(cache: Path, named: Collection[str]) -> None:
-    """Remove copies, but for those with a named bundle id and the last `KEPT` that were fetched or used."""
+    """Remove copies, but for those with a named bundle id and the last `KEPT` that were fetched or used.
+
+    What killed downloads left goes too.
+    """
     places = [place for place in cache.glob("[!.]*") if place.is_dir()] if cache.is_dir() else []
-    newest_first = sorted(places, key=_used_ns, reverse=True)
+    newest_first = sorted(places, key=_used_s, reverse=True)
     for place in newest_first[KEPT:]:
         if place.name not in named:
             shutil.rmtree(place, ignore_errors=True)  # another server may be removing it too
+    for work in cache.glob(f"{_WORK}*"):
+        if time.time() - max(map(_used_s, (work, *work.glob("*")))) > _LEFT_S:
+            shutil.rmtree(work, ignore_errors=True)
 
 
-def _used_ns(place: Path) -> int:
+def _used_s(place: Path) -> float:
     try:
-        return place.stat().st_mtime_ns
+        return place.stat().st_mtime
     except FileNotFoundError:  # another server was quicker
-        return 0
+        return 0.0
 
 
 def _is_whole(place: Path, target: Target) -> bool:
@@ -72,7 +82,7 @@ def _download(target: Target, place: Path) -> None:
     import fsspec  # only where a bundle lives elsewhere
 
     place.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=place.parent))
+    work = Path(tempfile.mkdtemp(prefix=_WORK, dir=place.parent))
     try:
         filesystem, root = fsspec.core.url_to_fs(target.uri)
         for name in filesystem.ls(root, detail=False):

@@ -190,7 +190,7 @@ def _sentence(used_up: int, asked: _Asked) -> str:
         )
     rate = used_up == _RATE
     most = int(max(1, asked.per_second)) if rate else asked.per_day
-    batch = f"This batch asks for {asked.cost} answers and this key"
+    request = f"This request counts as {asked.cost} and this key"
     if asked.cost > most:
-        return f"{batch} may have {most} {'at once' if rate else 'a day'}; send fewer lines."
-    return f"{batch}'s {'rate' if rate else 'quota for today'} leaves fewer; send fewer lines or wait."
+        return f"{request} may have {most} {'at once' if rate else 'a day'}; send fewer at once."
+    return f"{request}'s {'rate' if rate else 'quota for today'} leaves fewer; send fewer at once or wait."

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from serving.auth import Scope
 from serving.http import Handler, Incoming, Outgoing, documented
+from serving.problems import Problem
 from serving.requests import MAX_EVENTS, Event, parse_events
 from serving.routes.documents import body_of, problems
 from serving.services import Services
@@ -25,8 +26,14 @@ def handlers(services: Services) -> dict[tuple[str, str], Handler]:
     """The hot lane's entry."""
 
     async def post(incoming: Incoming) -> Outgoing:
-        caller = await services.door.enter(incoming.headers, Scope.WRITE)
-        result = await services.intake.accept(parse_events(incoming.body), caller.tenant)
+        services.door.admit(incoming.headers, Scope.WRITE)  # before the body is read
+        try:
+            events = parse_events(incoming.body)
+        except Problem:
+            await services.door.enter(incoming.headers, Scope.WRITE)  # what cannot be read was one request
+            raise
+        caller = await services.door.enter(incoming.headers, Scope.WRITE, len(events))
+        result = await services.intake.accept(events, caller.tenant)
         answer = {"request_id": incoming.request_id, "accepted": result.accepted, "new": result.new}
         return Outgoing(orjson.dumps(answer), 202)
 
@@ -48,6 +55,8 @@ def router(lane: dict[tuple[str, str], Handler]) -> APIRouter:
         name="events",
         status_code=202,
         summary="Take one event or a list; the next answer knows them",
+        description="Each event of a list counts against the key's limits; a list of more than they leave is refused "
+        "whole, with `Retry-After`.",
         responses={202: {"model": EventsAnswer}, **problems(401, 403, 413, 422, 429, 503)},
         openapi_extra=extra,
     )

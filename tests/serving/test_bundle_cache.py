@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import fsspec
@@ -78,6 +79,18 @@ def test_the_last_copies_used_and_those_that_are_named_stay(tmp_path: Path) -> N
     for number in range(6):
         (tmp_path / f"b{number}").mkdir()
         os.utime(tmp_path / f"b{number}", (number, number))
-    (tmp_path / ".fetch-x").mkdir()
     prune(tmp_path, {"b1"})
-    assert {place.name for place in tmp_path.iterdir()} == {".fetch-x", "b1", "b3", "b4", "b5"}
+    assert {place.name for place in tmp_path.iterdir()} == {"b1", "b3", "b4", "b5"}
+
+
+def test_what_a_killed_download_left_goes_and_one_under_way_stays(tmp_path: Path) -> None:
+    hours_ago_s = time.time() - 7 * 3600
+    for name in (".fetch-killed", ".fetch-killed-damaged", ".fetch-long", ".fetch-now"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").write_bytes(b"half")
+    for name in (".fetch-killed", ".fetch-killed-damaged", ".fetch-long"):
+        os.utime(tmp_path / name / "model.onnx", (hours_ago_s, hours_ago_s))
+        os.utime(tmp_path / name, (hours_ago_s, hours_ago_s))
+    (tmp_path / ".fetch-long" / "model.onnx").write_bytes(b"more of it")
+    prune(tmp_path, set())
+    assert {place.name for place in tmp_path.iterdir()} == {".fetch-long", ".fetch-now"}

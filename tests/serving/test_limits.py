@@ -81,12 +81,12 @@ def test_a_batch_costs_as_many_as_it_asks_and_is_refused_whole(
     over = batch(lines(3))
     assert (over.status_code, over.headers["content-type"]) == (429, "application/problem+json")
     assert over.json()["detail"] == (
-        "This batch asks for 3 answers and this key's quota for today leaves fewer; send fewer lines or wait."
+        "This request counts as 3 and this key's quota for today leaves fewer; send fewer at once or wait."
     )
     assert 1 <= int(over.headers["retry-after"]) <= 86_400
     never = batch(lines(6))
     assert never.status_code == 429
-    assert never.json()["detail"] == ("This batch asks for 6 answers and this key may have 5 a day; send fewer lines.")
+    assert never.json()["detail"] == ("This request counts as 6 and this key may have 5 a day; send fewer at once.")
     assert batch(lines(1)).status_code == 200, "what was refused is not used"
     assert batch(b"").status_code == 422
     assert batch(lines(1)).status_code == 429, "a batch of none was one request"
@@ -97,12 +97,33 @@ def test_a_batch_takes_its_lines_from_the_rate(make_client: MakeClient, redis_of
     client = make_client(histories(redis_of), keys_file=tmp_path / "keys.json", history_timeout_s=30, deadline_s=60)
     never = client.post("/recommend/batch", content=lines(2), headers=headers)
     assert never.status_code == 429
-    assert never.json()["detail"] == (
-        "This batch asks for 2 answers and this key may have 1 at once; send fewer lines."
-    )
+    assert never.json()["detail"] == ("This request counts as 2 and this key may have 1 at once; send fewer at once.")
     assert int(never.headers["retry-after"]) == 1, "one line would be let in now"
     assert client.post("/recommend/batch", content=lines(1), headers=headers).status_code == 200
     assert 900 <= int(client.post("/recommend/batch", content=lines(2), headers=headers).headers["retry-after"]) <= 1000
+
+
+def events(n: int) -> bytes:
+    return orjson.dumps([{"user_id": "ann", "item_id": f"i{place}"} for place in range(n)])
+
+
+def test_a_list_of_events_costs_as_many_as_it_holds_and_is_refused_whole(
+    make_client: MakeClient, redis_of: str | None, tmp_path: Path
+) -> None:
+    headers = key_file(tmp_path / "keys.json", per_day=5)
+    client = make_client(histories(redis_of), keys_file=tmp_path / "keys.json", history_timeout_s=30, deadline_s=60)
+
+    def post(body: bytes) -> Any:
+        return client.post("/events", content=body, headers=headers)
+
+    assert post(events(3)).json()["accepted"] == 3
+    over = post(events(3))
+    assert (over.status_code, over.headers["content-type"]) == (429, "application/problem+json")
+    assert "counts as 3" in over.json()["detail"]
+    assert post(b'{"user_id": "ann", "item_id": "i1"}').status_code == 202, "what was refused is not used"
+    assert post(b"[]").status_code == 422
+    assert post(events(1)).status_code == 429, "a list that cannot be read was one request"
+    assert value(client, 'retort_events_total{outcome="accepted",type="click"}') == 4
 
 
 def value(client: TestClient, line: str) -> float:
