@@ -1,22 +1,23 @@
 """`[ctr]`: which models guess the labels, with which knowledge, and for how long."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from offline.config import Section
 
 ModelName = Literal["deepfm", "dcn_v2"]
-# base: ids and attributes. kar: the knowledge as input. taught: the knowledge as a target while training (LLM-KT).
-# …_shuffled: the same with the profiles of others, and item texts of others: what a gain without knowledge would be.
-Arm = Literal["base", "kar", "kar_shuffled", "taught", "taught_shuffled"]
+# base: ids and attributes. kar: the knowledge as input. taught: the knowledge as a target while training (LLM-KT);
+# taught_faithful: as published, without a map that is learnt. …_shuffled: the same with the profiles of others, and
+# item texts of others: what a gain without knowledge would be.
+Arm = Literal["base", "kar", "kar_shuffled", "taught", "taught_faithful", "taught_shuffled"]
 
 
 class CtrConfig(Section):
     """All arms of a model have the same budget; validation AUC chooses each one's epoch."""
 
     models: tuple[ModelName, ...] = Field(("deepfm", "dcn_v2"), min_length=1)
-    arms: tuple[Arm, ...] = Field(("base", "kar", "kar_shuffled", "taught", "taught_shuffled"), min_length=1)
+    arms: tuple[Arm, ...] = Field(get_args(Arm), min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     positive_from: float = Field(4.0, description="weight of an interaction from which its label is 1")
     embedding_dim: int = Field(16, ge=1, description="of every field")

@@ -15,6 +15,7 @@ from offline.ctr.config import Arm, CtrConfig, ModelName
 from offline.ctr.data import CtrData, FloatArray, Rows
 from offline.ctr.kar import HybridExperts
 from offline.plugins import load_plugin
+from shared.errors import TeacherError
 
 _ROWS_AT_ONCE = 8192
 
@@ -41,7 +42,7 @@ def fit(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig) 
     if arm.startswith("kar"):
         experts = HybridExperts(data, config.embedding_dim, config.n_shared, config.n_own)
     model: nn.Module = load_plugin("offline.ctr", name).Model(config, Fields(data, config.embedding_dim, experts))
-    lesson = Lesson(data, config) if arm.startswith("taught") else None
+    lesson = Lesson(data, config, faithful=arm == "taught_faithful") if arm.startswith("taught") else None
     modules = [model] if lesson is None else [model, lesson]
     optimizer = torch.optim.AdamW(
         [one for module in modules for one in module.parameters()],
@@ -73,23 +74,35 @@ def fit(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig) 
 
 
 class Lesson(nn.Module):
-    """LLM-KT's inner-layer reconstruction: the last layer tells the user's profile, through a map that is not kept."""
+    """LLM-KT's inner-layer reconstruction: the last layer tells the user's profile.
 
-    def __init__(self, data: CtrData, config: CtrConfig) -> None:
+    faithful, as published: its first columns are held against the profile's vector as the reducer made it. Else a map,
+    which is not kept, leads to the vector with all components alike in scale.
+    """
+
+    def __init__(self, data: CtrData, config: CtrConfig, *, faithful: bool = False) -> None:
         super().__init__()
-        known = data.targets.vectors[data.targets.present]
-        scaled = (data.targets.vectors - known.mean(axis=0)) / (known.std(axis=0) + 1e-6)
-        self.targets_UP, self.known_U = torch.from_numpy(scaled), torch.from_numpy(data.targets.present)
+        targets, width, heard = data.targets.vectors, data.targets.vectors.shape[1], config.layers[-1]
+        if faithful and width > heard:
+            raise TeacherError(
+                f"arm 'taught_faithful': the user vectors are {width} wide, the last layer only {heard}; reduce them "
+                f"to at most {heard} ([reducer] n_components), or widen [ctr] layers."
+            )
+        if not faithful:
+            known = targets[data.targets.present]
+            targets = (targets - known.mean(axis=0)) / (known.std(axis=0) + 1e-6)
+        self.targets_UP, self.known_U = torch.from_numpy(targets), torch.from_numpy(data.targets.present)
         self.weight = config.teaching_weight
-        self.project = nn.Linear(config.layers[-1], scaled.shape[1])
+        self.project = None if faithful else nn.Linear(heard, width)
 
     def forward(self, own: Tensor, hidden_BH: Tensor, users_B: Tensor) -> Tensor:
         """(1 − α)·own + α·RMSE; users without a profile count in neither."""
         known_B = self.known_U[users_B]
         if not known_B.any():
             return own
-        said_BP = self.project(hidden_BH[known_B])
-        distance = functional.mse_loss(said_BP, self.targets_UP[users_B[known_B]]).clamp(min=1e-12).sqrt()
+        said_BH, targets_BP = hidden_BH[known_B], self.targets_UP[users_B[known_B]]
+        said_BP = said_BH[:, : targets_BP.shape[1]] if self.project is None else self.project(said_BH)
+        distance = functional.mse_loss(said_BP, targets_BP).clamp(min=1e-12).sqrt()
         return (1 - self.weight) * own + self.weight * distance
 
 

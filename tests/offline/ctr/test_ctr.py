@@ -85,6 +85,71 @@ def test_a_lesson_is_learnt_and_is_no_part_of_what_predicts(data: CtrData) -> No
     assert said[-1] < 0.6 * said[0]
 
 
+def test_teaching_is_the_papers_sum_and_in_both_modes_its_own_distance(data: CtrData) -> None:
+    users_B, hidden_BH, own = torch.tensor([1, 2, 3]), torch.randn(3, 16), torch.tensor(0.7)
+    profiles_BP = torch.from_numpy(data.targets.vectors)[users_B]
+    known_UP = torch.from_numpy(data.targets.vectors[data.targets.present])
+    standard_BP = (profiles_BP - known_UP.mean(0)) / known_UP.std(0, correction=0)
+    repaired = Lesson(data, CONFIG.model_copy(update={"teaching_weight": 0.8}))
+    distance = (repaired.project(hidden_BH) - standard_BP).square().mean().sqrt()
+    torch.testing.assert_close(repaired(own, hidden_BH, users_B), 0.2 * own + 0.8 * distance, rtol=1e-4, atol=1e-5)
+    faithful = Lesson(data, CONFIG.model_copy(update={"teaching_weight": 0.8}), faithful=True)
+    assert not list(faithful.parameters()), "the paper's map is not learnt"
+    distance = (hidden_BH[:, :WIDTH] - profiles_BP).square().mean().sqrt()
+    torch.testing.assert_close(faithful(own, hidden_BH, users_B), 0.2 * own + 0.8 * distance)
+    with pytest.raises(TeacherError, match="8 wide, the last layer only 4"):
+        Lesson(data, CONFIG.model_copy(update={"layers": (8, 4)}), faithful=True)
+
+
+def test_a_lesson_is_given_in_the_first_half_of_the_epochs(data: CtrData, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    plain = Lesson.forward
+
+    def counted(self: Lesson, own: torch.Tensor, hidden_BH: torch.Tensor, users_B: torch.Tensor) -> torch.Tensor:
+        given.append(len(users_B))
+        return plain(self, own, hidden_BH, users_B)
+
+    monkeypatch.setattr(Lesson, "forward", counted)
+    for arm in ("taught", "taught_faithful"):
+        given.clear()
+        fit("deepfm", arm, 0, data, CONFIG.model_copy(update={"epochs": 5}))  # type: ignore[arg-type]
+        assert sum(given) == 2 * len(data.train)
+
+
+def test_deepfm_multiplies_every_pair_of_fields(data: CtrData) -> None:
+    torch.manual_seed(0)
+    model = load_plugin("offline.ctr", "deepfm").Model(CONFIG, Fields(data, 8, HybridExperts(data, 8, 1, 1))).eval()
+    users_B, items_B = torch.tensor([1, 2]), torch.tensor([3, 4])
+    x_BFD = model.fields(users_B, items_B)
+    assert x_BFD.shape[1] == 5  # user, item, genres, and what is known of both
+    pairs_B = sum((x_BFD[:, i] * x_BFD[:, j]).sum(-1) for i in range(5) for j in range(i))
+    rest_B = (model.first(x_BFD.flatten(1)) + model.join(model.deep(x_BFD.flatten(1))))[:, 0]
+    torch.testing.assert_close(model(users_B, items_B)[0], pairs_B + rest_B)
+
+
+def test_dcn_v2_crosses_the_start_with_what_came_of_it(data: CtrData) -> None:
+    torch.manual_seed(0)
+    model = load_plugin("offline.ctr", "dcn_v2").Model(CONFIG, Fields(data, 8, None)).eval()
+    users_B, items_B = torch.tensor([1, 2]), torch.tensor([3, 4])
+    start_BW = crossed_BW = model.fields(users_B, items_B).flatten(1)
+    for layer in model.cross:
+        crossed_BW = start_BW * (crossed_BW @ layer.weight.T + layer.bias) + crossed_BW
+    joined_B = model.join(torch.cat([crossed_BW, model.deep(start_BW)], 1))[:, 0]
+    torch.testing.assert_close(model(users_B, items_B)[0], joined_B)
+    assert len(model.cross) == CONFIG.n_cross
+
+
+def test_kar_mixes_shared_and_own_experts_by_a_gate(data: CtrData) -> None:
+    torch.manual_seed(0)
+    experts = HybridExperts(data, 4, n_shared=2, n_own=1)
+    users_B, items_B = torch.tensor([1, 2]), torch.tensor([3, 4])
+    known_BE = experts.items_IE[items_B]
+    shares_BX = experts.gate_items(known_BE).softmax(-1)
+    each = [expert(known_BE) for expert in (*experts.shared, *experts.of_items)]
+    expected = sum(shares_BX[:, [x]] * said for x, said in enumerate(each))
+    torch.testing.assert_close(experts(users_B, items_B)[1], expected)
+
+
 def test_a_training_is_the_same_again(data: CtrData) -> None:
     config = CONFIG.model_copy(update={"epochs": 2})
     assert fit("dcn_v2", "kar", 3, data, config) == fit("dcn_v2", "kar", 3, data, config)
