@@ -65,11 +65,14 @@ def _wheel_binary(package: str, inside: str) -> tuple[Path, str] | None:
 
 
 @contextmanager
-def redis_service(redis_url: str | None, home: Path) -> Iterator[Service]:
-    """A Redis for this process: the given one, a running private one, or a new private one until the block ends."""
+def redis_service(redis_url: str | None, home: Path, setting: str = "REDIS_URL") -> Iterator[Service]:
+    """A Redis for this process: the given one, a running private one, or a new private one until the block ends.
+
+    setting: the variable that gave `redis_url`.
+    """
     if redis_url:
-        _check_given(redis_url)
-        yield Service(redis_url, f"Redis: {_without_secret(redis_url)} (REDIS_URL)")
+        _check_given(redis_url, setting)
+        yield Service(redis_url, f"Redis: {_without_secret(redis_url)} ({setting})")
         return
     running = running_redis(home)
     if running:
@@ -154,13 +157,13 @@ def answers(url: str) -> bool:
             return False
 
 
-def _check_given(url: str) -> None:
+def _check_given(url: str, setting: str) -> None:
     try:
         with open_client(url, timeout_s=5) as client:
             client.ping()
-    except (redis.RedisError, ValueError) as error:
+    except redis.RedisError as error:
         raise StoreError(
-            f"REDIS_URL {_without_secret(url)} does not answer ({error}); start that Redis, or unset REDIS_URL "
+            f"{setting} {_without_secret(url)} does not answer ({error}); start that Redis, or unset {setting} "
             "and a private one is used."
         ) from None
 

@@ -114,8 +114,8 @@ def register(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: Bundle
         raise self.retry(countdown=_LOOK_AGAIN_S)
 
 
-def register_drain(app: Celery, drain: Callable[[], int]) -> None:
-    """Teach an application to bring serving's events to the database; `drain` says how many there were.
+def register_drain(app: Celery, drain: Callable[[], object]) -> None:
+    """Teach an application to bring serving's events to the database; `drain` says what was brought.
 
     A store that is away is waited for by the next tick of beat: the events stay on their stream.
     """
@@ -123,7 +123,7 @@ def register_drain(app: Celery, drain: Callable[[], int]) -> None:
     @app.task(name=DRAIN_TASK)  # type: ignore[untyped-decorator]
     def drain_events() -> None:
         try:
-            _logger.info("%s events are in the database", drain())
+            _logger.info("%s were brought to the database", drain())
         except StoreError as error:
             _logger.warning("events wait on their stream: %s", error)
 

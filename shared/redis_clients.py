@@ -4,11 +4,15 @@
 keys of one user lie on one node (`shared/keys.py`); a pipeline over many users is split by node in the client.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis.asyncio as redis_asyncio
 from redis import Redis
 from redis.cluster import RedisCluster
+
+from shared.errors import StoreError
 
 _CLUSTER = "+cluster://"
 
@@ -19,14 +23,26 @@ def is_cluster(url: str) -> bool:
 
 
 def open_client(url: str, *, timeout_s: float) -> Any:
-    """A blocking client, to be used as a context manager. A cluster's nodes are asked for here, one server's later."""
-    if is_cluster(url):
-        return RedisCluster.from_url(_plain(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    return Redis.from_url(url, socket_timeout=timeout_s)
+    """A blocking client, to be used as a context manager. A cluster's nodes are asked for here, one server's later.
+
+    StoreError where the address is none.
+    """
+    with _address_told():
+        if is_cluster(url):
+            return RedisCluster.from_url(_plain(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        return Redis.from_url(url, socket_timeout=timeout_s)
 
 
 def open_async_client(url: str, *, timeout_s: float, connections: int) -> Any:
-    """An asyncio client; nothing is dialled before the first call. connections: to one server, or to each node."""
+    """An asyncio client; nothing is dialled before the first call. connections: to one server, or to each node.
+
+    StoreError where the address is none.
+    """
+    with _address_told():
+        return _async_client(url, timeout_s, connections)
+
+
+def _async_client(url: str, timeout_s: float, connections: int) -> Any:
     if is_cluster(url):
         return redis_asyncio.RedisCluster.from_url(
             _plain(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, max_connections=connections
@@ -40,6 +56,18 @@ def open_async_client(url: str, *, timeout_s: float, connections: int) -> Any:
         timeout=timeout_s,
     )
     return redis_asyncio.Redis.from_pool(pool)
+
+
+@contextmanager
+def _address_told() -> Iterator[None]:
+    """The address itself is not shown: it may hold a password."""
+    try:
+        yield
+    except ValueError:
+        raise StoreError(
+            "REDIS_URL (or HISTORIES_REDIS_URL) is no address of a Redis; write one like "
+            "redis://:password@host:6379/0 or redis+cluster://host:6379."
+        ) from None
 
 
 def _plain(url: str) -> str:

@@ -55,6 +55,11 @@ class Settings(FromEnvironment):
         return self.histories_redis_url or self.redis_url
 
     @property
+    def histories_setting(self) -> str:
+        """The variable that `histories_url` came from."""
+        return "HISTORIES_REDIS_URL" if self.histories_redis_url else "REDIS_URL"
+
+    @property
     def bundles_dir(self) -> Path:
         """Where published bundles live, one directory each."""
         return self.retort_home / "bundles"

@@ -53,7 +53,7 @@ def load_into_redis(reference: str, data: Path | None, out: Path, overrides: lis
     with TerminalProgress() as progress:
         line = line_of(reference, data, out, overrides, progress)
         frame = load_saved(line.path("data")).interactions.frame
-        with redis_service(settings.histories_url, settings.retort_home) as service:
+        with redis_service(settings.histories_url, settings.retort_home, settings.histories_setting) as service:
             progress.say(service.story)
             users = load_frame(service.url, frame, settings)
     print(f"{users} histories are in Redis")

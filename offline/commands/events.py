@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,12 +21,23 @@ from shared.exposures_table import ExposuresTable, read_exposures
 from shared.settings import Settings
 
 
+@dataclass(frozen=True)
+class Brought:
+    """How much a drain brought to the database."""
+
+    events: int
+    lists: int
+
+    def __str__(self) -> str:
+        return f"{self.events} events and {self.lists} shown lists"
+
+
 def drain_events(every_s: float | None) -> None:
     """Once, or every so many seconds until SIGTERM or Ctrl-C. While watching, a store that is away is waited for."""
     settings = Settings()
     engine, redis_url = open_tables(settings), _redis_of(settings)
     if every_s is None:
-        print(f"{drain_once(redis_url, engine)} events were brought to the database")
+        print(f"{drain_once(redis_url, engine)} were brought to the database")
         return
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -33,22 +45,22 @@ def drain_events(every_s: float | None) -> None:
     console, told = Console(stderr=True), ""
     while not stopping.wait(every_s):
         try:
-            handed, problem = drain_once(redis_url, engine), ""
+            brought, problem = drain_once(redis_url, engine), ""
         except StoreError as error:
-            handed, problem = 0, str(error)
-        if handed:
-            console.print(f"{handed} events were brought to the database", highlight=False)
+            brought, problem = Brought(0, 0), str(error)
+        if brought != Brought(0, 0):
+            console.print(f"{brought} were brought to the database", highlight=False)
         if problem and problem != told:  # once, not at every look
             console.print(f"events wait on their stream: {problem}", markup=False, highlight=False)
         told = problem
 
 
-def drain_once(redis_url: str, engine: Engine) -> int:
-    """Everything that is on the streams now, what was shown too; how many events."""
+def drain_once(redis_url: str, engine: Engine) -> Brought:
+    """Everything that is on the streams now, what was shown too."""
     worker = f"{socket.gethostname()}-{os.getpid()}"
     # What was shown goes first: a merge on the other stream takes along what a guest had been shown before it.
-    drain_exposures(redis_url, ExposuresTable(engine), worker=worker)
-    return drain(redis_url, EventsTable(engine), worker=worker)
+    lists = drain_exposures(redis_url, ExposuresTable(engine), worker=worker)
+    return Brought(drain(redis_url, EventsTable(engine), worker=worker), lists)
 
 
 def schedule_by_beat(every_s: float) -> None:

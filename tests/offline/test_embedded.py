@@ -53,6 +53,23 @@ def test_dead_redis_url_is_told_with_the_remedy(tmp_path: Path) -> None:
         pass
 
 
+def test_the_variable_that_named_the_redis_is_told(redis_url: str, tmp_path: Path) -> None:
+    with redis_service(redis_url, tmp_path, "HISTORIES_REDIS_URL") as service:
+        assert service.story.endswith("(HISTORIES_REDIS_URL)")
+    with (
+        pytest.raises(StoreError, match="unset HISTORIES_REDIS_URL"),
+        redis_service(f"redis://127.0.0.1:{embedded.free_port()}", tmp_path, "HISTORIES_REDIS_URL"),
+    ):
+        pass
+
+
+def test_what_is_no_redis_address_is_told_without_its_secret(tmp_path: Path) -> None:
+    for wrong in ("blah", "127.0.0.1:6379", "http://:secret@host/0", "redis://:secret@host:port/0"):
+        with pytest.raises(StoreError, match="redis://") as told, redis_service(wrong, tmp_path):
+            pass
+        assert "secret" not in str(told.value)
+
+
 def test_fakeredis_serves_where_no_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "redis_binary", lambda: None)
     with private_redis(tmp_path) as service, redis.Redis.from_url(service.url) as client:

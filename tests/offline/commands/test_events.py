@@ -47,7 +47,7 @@ def test_events_become_the_next_trainings_data(
 ) -> None:
     add(redis_url, *(event(n) for n in range(3)), event(3, None), event(4, "bob", "impression"))
     drain_events(None)
-    assert capsys.readouterr().out == "5 events were brought to the database\n"
+    assert capsys.readouterr().out == "5 events and 0 shown lists were brought to the database\n"
     assert waiting(redis_url) == 0
     assert export_events(tmp_path / "data").startswith("5 events are in")
     named = load(DataConfig(source="events"), tmp_path / "data", Silent()).interactions.frame
@@ -57,7 +57,9 @@ def test_events_become_the_next_trainings_data(
     assert everybody["user_id"].to_list() == ["ann", "ann", "ann", "bob", "session:s"]
 
 
-def test_what_was_shown_is_exported_beside_the_events(redis_url: str, tmp_path: Path) -> None:
+def test_what_was_shown_is_exported_beside_the_events(
+    redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lists = [
         Exposure("r1", "default", 1_700_000_000_000, "student", ("i2", "i1"), 1, "ann", model="shop", version="v1"),
         Exposure("r2", "default", 1_700_000_000_001, "popular", ("i9",), 11, session_id="s", reason="unknown_user"),
@@ -71,6 +73,7 @@ def test_what_was_shown_is_exported_beside_the_events(redis_url: str, tmp_path: 
 
     asyncio.run(show())
     drain_events(None)
+    assert capsys.readouterr().out == "0 events and 3 shown lists were brought to the database\n"
     assert "2 shown lists" in export_events(tmp_path / "data")
     rows = pq.read_table(tmp_path / "data" / "exposures.parquet").to_pylist()
     assert [(row["request_id"], row["item_ids"], row["first_rank"]) for row in rows] == [
