@@ -83,6 +83,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "cds": write_cds,
     "games": write_games,
     "toys": write_games,
+    "sports": write_games,
     "ml10m": write_ml1m,
 }
 

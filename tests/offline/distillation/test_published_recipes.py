@@ -1,6 +1,7 @@
-"""Every shipped recipe of ECIR 2026 and LLM-KT trains, on a small made-up file of its data set's own layout."""
+"""Every shipped recipe of a paper's own data sets trains, on a small made-up file in that layout."""
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -8,13 +9,14 @@ import pytest
 from offline.pipeline import Context, open_line
 from offline.pipeline.context import TRAINING_FILE
 from offline.progress import Silent
-from offline.recipe import load_recipe, shipped_recipes
+from offline.recipe import Recipe, load_recipe, shipped_recipes
 from shared.db.migrate import upgrade
 from shared.db.session import open_database
 from shared.settings import LanguageModelSettings
 from tests.offline.distillation._layouts import WRITERS
 
 NAMES = [name for name in shipped_recipes() if name.startswith(("ecir26_", "llmkt_"))]
+BY_LISTS = [name for name in shipped_recipes() if name.startswith(("dllm2rec_", "llmd4rec_")) and "beauty" not in name]
 # only what makes it small: the method stays the recipe's
 SMALL = (
     "profiles.backend=template",
@@ -37,6 +39,18 @@ def test_every_data_set_of_the_papers_has_both_its_students() -> None:
     assert ecir == {(data, student) for data in ("kion", "beauty", "ml20m", "m2") for student in ("sasrec", "bert4rec")}
 
 
+def _trained(recipe: Recipe, root: Path, out: Path) -> list[dict[str, Any]]:
+    """The diary of the training."""
+    url = f"sqlite:///{out / 'retort.db'}"
+    upgrade(url)
+    nobody = LanguageModelSettings(openai_base_url=None, openai_api_key=None)
+    engine = open_database(url)
+    line = open_line(Context(recipe, root, engine, nobody, Silent()), out / "runs")
+    log: list[dict[str, Any]] = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["log"]
+    engine.dispose()
+    return log
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains_in_two_phases_on_a_file_of_the_same_layout(name: str, place: Path) -> None:
     data = name.split("_")[1]
@@ -46,16 +60,24 @@ def test_it_trains_in_two_phases_on_a_file_of_the_same_layout(name: str, place: 
     faithful = load_recipe(name)
     assert faithful.objectives[0].model_dump()["mode"] == "faithful"
     recipe = load_recipe(name, (*SMALL, *_width(name)))
-    url = f"sqlite:///{place / data / 'retort.db'}"
-    upgrade(url)
-    nobody = LanguageModelSettings(openai_base_url=None, openai_api_key=None)
-    engine = open_database(url)
-    line = open_line(Context(recipe, root, engine, nobody, Silent()), place / data / "runs")
-    log = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["log"]
-    engine.dispose()
+    log = _trained(recipe, root, place / data)
     objective = recipe.objectives[0].name
     assert [set(epoch["objectives"]) for epoch in log] == [{objective}, set()]
     assert log[0]["objectives"][objective] > 0
+
+
+@pytest.mark.parametrize("name", BY_LISTS)
+def test_it_trains_by_a_teachers_lists_on_a_file_of_the_same_layout(name: str, place: Path) -> None:
+    data = name.split("_")[1]
+    root = place / data / "raw"
+    if not root.exists():
+        WRITERS[data](root)
+    quick = ("encoder.model=tfidf", "teacher.text_encoder.width=8", "training.batch_size=16")
+    turns = ("teacher.mutual.loops=1", "teacher.mutual.student_epochs=1")
+    recipe = load_recipe(name, (*quick, *turns, "training.epochs=1"))
+    log = _trained(recipe, root, place / data)
+    assert [set(epoch["objectives"]) for epoch in log] == [{recipe.objectives[-1].name}]
+    assert log[0]["objectives"][recipe.objectives[-1].name] > 0
 
 
 def _width(name: str) -> tuple[str, ...]:
