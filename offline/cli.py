@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -15,6 +15,11 @@ from offline.refresh.cli import app as refresh_app
 from offline.refresh.profiles_cli import app as profiles_app
 from offline.refresh.profiles_cli import plan
 from shared.errors import RetortError
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="retort",
@@ -34,29 +39,55 @@ app.add_typer(items_app, name="items")
 
 
 def main() -> None:
-    """The entry point: a `RetortError` is one sentence and status 2; Ctrl-C is status 130."""
+    """The entry point: a `RetortError` and a file's error are one sentence and status 2; Ctrl-C is status 130."""
     try:
         app()
     except RetortError as error:
-        sys.stderr.write(f"retort: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("retort: interrupted; the same command goes on where this one stopped.\n")
-        sys.exit(130)
+        _leave(str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        why = error.strerror or str(error)
+        _leave(f"{where}{why}; mend the path, its rights or the room on its disk and run the same command again.")
+    except SystemExit as left:
+        if left.code == _INTERRUPTED:  # Typer leaves without a word
+            sys.stderr.write(
+                "retort: interrupted; what is finished is kept, and the same command goes on from there.\n"
+            )
+        raise
+
+
+def _leave(sentence: str) -> NoReturn:
+    sys.stderr.write(f"retort: {sentence}\n")
+    sys.exit(2)
 
 
 @app.callback()
 def prepare() -> None:
     """Logging and traces, once."""
     from shared.logging import configure_logging
-    from shared.settings import Settings
 
-    settings = Settings()
+    settings = _settings()
     configure_logging(settings.log_level if settings.log_json else "WARNING", as_json=settings.log_json)
     if settings.retort_traces:
         from offline.tracing import trace_offline
 
         trace_offline()
+
+
+def _settings() -> "Settings":
+    """Read here once, so that every command finds settings that can be used."""
+    from pydantic import ValidationError
+
+    from shared.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = "_".join(map(str, first["loc"])).upper()
+        raise RetortError(
+            f"the setting {name} cannot be used: {first['msg']}; correct it in the environment or in .env."
+        ) from None
 
 
 @app.command()

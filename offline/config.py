@@ -25,7 +25,7 @@ def parse_section(kind: type[S], raw: dict[str, Any], where: str) -> S:
 
 
 def _sentence(kind: type[Section], where: str, problem: Any) -> str:
-    key = ".".join(map(str, problem["loc"]))
+    key, said = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"[{where}] has no key {key!r}; it knows: {', '.join(sorted(kind.model_fields))}"
-    return f"[{where}] {key} = {problem.get('input')!r}: {problem['msg']}"
+    return f"[{where}] {key} = {problem.get('input')!r}: {said}" if key else f"[{where}]: {said}"

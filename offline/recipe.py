@@ -11,6 +11,7 @@ is a plain run: it needs no profiles, no encoder and no teacher.
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -202,12 +203,17 @@ def _find(reference: str, beside: Path) -> Path:
     path = beside / reference
     if path.suffix == ".toml" and path.is_file():
         return path
-    if path.with_suffix(".toml").is_file() and "/" not in reference:
+    if reference and "/" not in reference and path.with_suffix(".toml").is_file():
         return path.with_suffix(".toml")
     shipped = shipped_recipes()
     if reference in shipped:
         return shipped[reference]
-    raise RecipeError(f"there is no recipe {reference!r}; give a .toml file or one of: {', '.join(shipped)}.")
+    near = get_close_matches(Path(reference).stem, shipped, n=3)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise RecipeError(
+        f"there is no recipe {reference!r}; give a .toml file that is there, or a name that `retort recipes` "
+        f"lists.{meant}"
+    )
 
 
 def _read(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:

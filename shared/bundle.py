@@ -182,7 +182,7 @@ def read_manifest(path: Path) -> Manifest:
     """The manifest alone, unverified; for listings."""
     try:
         raw = orjson.loads((path / MANIFEST).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise BundleError(
             f"{path} is not a bundle: it has no {MANIFEST}; name a directory that `retort run` sealed."
         ) from None

@@ -29,7 +29,15 @@ def _read(path: Path) -> pl.DataFrame:
     file = path / "users.parquet" if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"there is no {file}; name the users.parquet that the evaluate step of a run wrote.")
-    return pl.read_parquet(file)
+    try:
+        frame = pl.read_parquet(file)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{file} is no readable Parquet file: {error}.") from error
+    if missing := [name for name in ("user_id", "rank") if name not in frame.columns]:
+        raise DataError(
+            f"{file} has no column {missing[0]!r}; name the users.parquet that the evaluate step of a run wrote."
+        )
+    return frame
 
 
 def evaluate_through(

@@ -81,6 +81,8 @@ def recommend_users(users: Path, out: Path, reference: str, histories: Path | No
     """Write the answers; one sentence about them."""
     if not 1 <= k <= MAX_K:
         raise DataError(f"--k {k} is outside 1 … {MAX_K}; choose a k that the server would answer too.")
+    if out.is_dir():
+        raise DataError(f"--out {out} is a directory; name the Parquet file to write.")
     settings = Settings()
     user_ids = _user_ids(users)
     bundle = open_bundle(_bundle_path(reference, settings, tenant))

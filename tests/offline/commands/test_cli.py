@@ -1,0 +1,99 @@
+"""What a person gets wrong on the command line: one sentence with the remedy, a status, and no traceback."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from offline import cli
+
+# Arguments → status and what was written to standard error.
+Retort = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def retort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Retort:
+    """The command as it is typed, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
+    for name in ("REDIS_URL", "HISTORIES_REDIS_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def act(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["retort", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        assert isinstance(left.value.code, int)
+        told = " ".join(capsys.readouterr().err.split())
+        assert "Traceback" not in told
+        return left.value.code, told
+
+    return act
+
+
+def test_an_unknown_recipe_is_told_with_what_was_probably_meant(retort: Retort) -> None:
+    status, told = retort("run", "ml1m_sasrec_profil")
+    assert status == 2
+    assert "no recipe 'ml1m_sasrec_profil'" in told and "ml1m_sasrec_profile" in told and "`retort recipes`" in told
+    assert "llmkt_ml1m_neumf" not in told, "not all of them"
+
+
+@pytest.mark.parametrize("reference", ["shop.toml", "no/where/shop.toml", "/", "", "/etc/passwd"])
+def test_an_absent_recipe_file_is_told(retort: Retort, reference: str) -> None:
+    status, told = retort("run", reference)
+    assert status == 2 and told.startswith("retort: there is no recipe")
+
+
+def test_a_file_where_a_directory_is_needed_is_told(retort: Retort, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    status, told = retort("run", "demo", "--out", tmp_path / "taken" / "runs")
+    assert status == 2
+    assert "taken" in told and "run the same command again" in told
+
+
+def test_what_is_no_bundle_is_told(retort: Retort, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for wrong in ("nowhere", "file", "."):
+        status, told = retort("publish", wrong)
+        assert status == 2 and "is not a bundle" in told
+
+
+def test_a_setting_that_cannot_be_used_is_named(retort: Retort, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HISTORY_LENGTH", "many")
+    status, told = retort("models")
+    assert status == 2
+    assert told.startswith("retort: the setting HISTORY_LENGTH cannot be used") and ".env" in told
+
+
+@pytest.mark.parametrize("url", ["blah", "127.0.0.1:6379"])
+def test_what_is_no_address_of_a_redis_is_told(retort: Retort, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    status, told = retort("events", "drain")
+    assert status == 2 and "no address of a Redis" in told
+
+
+def test_files_that_cannot_be_compared_are_told(retort: Retort, tmp_path: Path) -> None:
+    (tmp_path / "text.parquet").write_text("user_id,rank")
+    pl.DataFrame({"user_id": ["ann"]}).write_parquet(tmp_path / "no_ranks.parquet")
+    pl.DataFrame({"user_id": ["ann"], "rank": [1]}).write_parquet(tmp_path / "good.parquet")
+    assert "no readable Parquet" in retort("compare", "text.parquet", "--with", "good.parquet")[1]
+    status, told = retort("compare", "good.parquet", "--with", "no_ranks.parquet")
+    assert status == 2 and "no column 'rank'" in told
+    assert "is no metric" in retort("compare", "good.parquet", "--with", "good.parquet", "--metric", "foo")[1]
+
+
+def test_answers_are_not_computed_for_a_place_that_is_a_directory(retort: Retort, tmp_path: Path) -> None:
+    pl.DataFrame({"user_id": ["ann"]}).write_parquet(tmp_path / "users.parquet")
+    status, told = retort("recommend", "--users", "users.parquet", "--out", tmp_path)
+    assert status == 2 and "is a directory" in told
+
+
+def test_an_interruption_says_how_to_go_on(retort: Retort, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("offline.commands.models.list_models", interrupted)
+    status, told = retort("models")
+    assert status == 130 and "interrupted" in told and "the same command" in told
