@@ -1,16 +1,17 @@
 """Each objective's value is its paper's formula, written out here with plain sums."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from offline.distillation import embedding, feature, mutual, profile, ranking
+from offline.distillation import embedding, feature, mutual, profile, ranking, relational, soft_items
 from offline.distillation._asked import asked
 from offline.distillation._base import StudentOutput
+from offline.distillation._pooling import Pool, Pooling
 from offline.training.loop import _joined
 from shared.schema import PAD
 from tests.offline._worlds import teacher_of
@@ -195,3 +196,49 @@ def test_collaborative_embedding_as_published_adds_a_map_of_the_text_to_a_learnt
     torch.testing.assert_close(model.item_table(), expected)
     torch.testing.assert_close(model.embed(torch.tensor([[PAD, 3]])), expected[[PAD, 3]][None])
     assert not expected[PAD].any()
+
+
+@pytest.mark.parametrize("kind", get_args(Pooling))
+def test_pooling(kind: str) -> None:
+    """Over the items of a row alone: mean, softmax(γ · t), softmax(w · h + b), the last one, the largest components."""
+    torch.manual_seed(0)
+    pool, states_BTD = Pool(kind, 5, gamma=0.7), torch.randn(3, 6, 5)  # type: ignore[arg-type]
+    real_BT = torch.arange(6) >= torch.tensor([[0], [2], [5]])
+    expected = []
+    for states_TD, real_T in zip(states_BTD, real_BT, strict=True):
+        items_LD = states_TD[real_T]
+        times_L = torch.arange(len(items_LD))
+        logits = {"exponential": 0.7 * times_L, "mean": 0.0 * times_L}
+        if pool.attention is not None:
+            logits["attention"] = items_LD @ pool.attention.weight[0] + pool.attention.bias[0]
+        ends = {"last": items_LD[-1], "max": items_LD.amax(0)}
+        expected.append(ends[kind] if kind in ends else logits[kind].softmax(0) @ items_LD)
+    torch.testing.assert_close(pool(states_BTD, real_BT), torch.stack(expected))
+
+
+def test_soft_items_are_a_cross_entropy_towards_the_items_near_the_profile() -> None:
+    model = student()
+    out = output(model)
+    config = soft_items.Config(name="soft_items", k=5, temperature=0.2, negatives=0)
+    objective = soft_items.Model(config, model, TEACHER)
+    users, items = torch.from_numpy(TEACHER.user_vectors), torch.from_numpy(TEACHER.item_vectors[1:])  # type: ignore[index, arg-type]
+    near = functional.normalize(users - users.mean(0), dim=-1) @ functional.normalize(items - items.mean(0), dim=-1).T
+    best = near[out.users_B].topk(5)
+    logs_BN = (out.states[-1][:, -1] @ out.table_ND[1:].T).log_softmax(-1)
+    each_B = ((best.values / 0.2).softmax(-1) * logs_BN.gather(1, best.indices)).sum(-1)
+    torch.testing.assert_close(objective(out), -each_B.mean())
+
+
+def test_relations_are_the_mean_squared_difference_of_centred_cosines_over_pairs() -> None:
+    model = student()
+    out = output(model)
+    objective = relational.Model(relational.Config(name="relational", among="users"), model, TEACHER)
+    said, told = _mean_of_items(out.states[-1], out), torch.from_numpy(TEACHER.user_vectors)  # type: ignore[arg-type]
+    said, told = said - said.mean(0), (told - told.mean(0))[out.users_B]
+    pairs = [(i, j) for i in range(3) for j in range(3) if i != j]
+    differences = [_cosine(said[i], said[j]) - _cosine(told[i], told[j]) for i, j in pairs]
+    torch.testing.assert_close(objective(out), torch.stack(differences).square().mean())
+
+
+def _cosine(one_D: torch.Tensor, other_D: torch.Tensor) -> torch.Tensor:
+    return functional.cosine_similarity(one_D, other_D, dim=0)

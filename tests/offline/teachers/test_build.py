@@ -1,5 +1,6 @@
 """Teachers from vectors on disk, and the control arms in their place."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,15 @@ def test_history_pca_knows_the_history_alone(split: Split) -> None:
     assert far > near
     with pytest.raises(TeacherError, match="n_components = 64"):
         build_teacher(split, None, None, TeacherConfig(control="history_pca"))
+
+
+@pytest.mark.parametrize("control", ["none", "shuffled", "gaussian", "history_mean", "history_pca"])
+def test_no_arm_looks_at_what_came_after_train(control: str, split: Split, users: Path, items: Path) -> None:
+    config = TeacherConfig(control=control, n_components=4)  # type: ignore[arg-type]
+    blind = replace(split, validation=None, test=None)  # type: ignore[arg-type]
+    one, other = (of(build_teacher(each, users, items, config)) for each in (split, blind))
+    np.testing.assert_array_equal(one[0], other[0])
+    np.testing.assert_array_equal(one[1], other[1])
 
 
 def test_what_is_missing_is_told(split: Split, users: Path, tmp_path: Path) -> None:

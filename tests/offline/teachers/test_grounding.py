@@ -59,6 +59,17 @@ def test_it_learns_to_write_the_next_title_by_lora_alone(model: Path) -> None:
     torch.testing.assert_close(writer.embed(NAMES), items)  # where titles stand does not move with the tuning
 
 
+def test_a_distance_is_the_squared_one_between_what_was_written_and_a_title(model: Path) -> None:
+    writer = Writer(Events(SPLIT.train), NAMES, config(model, k=N_ITEMS))
+    events = np.array([1, 6])
+    said, titles_NH, written_RH = writer.answer(events), writer.embed(NAMES), writer.embed(writer.write(events))
+    expected_RN = ((written_RH[:, None] - titles_NH) ** 2).sum(-1)
+    torch.testing.assert_close(said.distances_RK, expected_RN.gather(1, said.items_RK), rtol=1e-3, atol=1e-3)
+    true_R1 = torch.from_numpy(SPLIT.train.values[events])[:, None]
+    torch.testing.assert_close(said.d_star_R, expected_RN.gather(1, true_R1)[:, 0], rtol=1e-3, atol=1e-3)
+    assert set(said.items_RK[0].tolist()) == set(range(1, N_ITEMS + 1))
+
+
 class Notes(Writer):
     """Notes what it reads instead of reading it."""
 

@@ -64,6 +64,12 @@ def test_a_users_lists_do_not_depend_on_that_users_next_items() -> None:
     np.testing.assert_allclose(one.distances[mine], other.distances[mine], atol=5e-3)
 
 
+def test_nothing_after_train_is_looked_at() -> None:
+    blind = replace(ring(N_ITEMS), validation=None, test=None)  # type: ignore[arg-type]
+    one, other = told(ring(N_ITEMS), epochs=1).rankings, told(blind, epochs=1).rankings
+    np.testing.assert_array_equal(one.items, other.items)
+
+
 def test_distances_ascend_and_say_how_far_the_true_item_is() -> None:
     split = ring(N_ITEMS)
     answer = told(split, folds=2, k=N_ITEMS)
