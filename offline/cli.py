@@ -50,9 +50,7 @@ def main() -> None:
         _leave(f"{where}{why}; mend the path, its rights or the room on its disk and run the same command again.")
     except SystemExit as left:
         if left.code == _INTERRUPTED:  # Typer leaves without a word
-            sys.stderr.write(
-                "retort: interrupted; what is finished is kept, and the same command goes on from there.\n"
-            )
+            sys.stderr.write("retort: interrupted; what is finished is kept, and the same command goes on.\n")
         raise
 
 

@@ -1,6 +1,7 @@
 """A recipe is a whole run in one TOML file: what is read, taught, trained and measured, and nothing about *where*.
 
-    extends = "beauty_sasrec_plain"      another recipe to start from (its name, or a path beside this file)
+    extends = "beauty_sasrec_plain"      another recipe to start from (its name, or a path beside this file);
+                                         a [data] that names its source takes no options from there
     protocol = "held" | "refit"
     [data] [split] [profiles] [encoder] [reducer] [teacher] [student] [training] [[objectives]] [evaluation]
 
@@ -226,7 +227,15 @@ def _read(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
     base = raw.pop("extends", None)
     if base is None:
         return raw
-    return _merged(_read(_find(str(base), path.parent), (*before, path)), raw)
+    return _merged(_without_options(_read(_find(str(base), path.parent), (*before, path)), raw), raw)
+
+
+def _without_options(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Options belong to a source: where `over` names one, those of the base's would be read as its own."""
+    data, own = base.get("data"), over.get("data")
+    if not isinstance(data, dict) or not isinstance(own, dict) or "source" not in own:
+        return base
+    return {**base, "data": {key: value for key, value in data.items() if key != "options"}}
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
