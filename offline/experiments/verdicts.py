@@ -53,8 +53,9 @@ def _of_knowledge(row: Row, gain: dict[str, Any], controls: list[Row]) -> str:
 
 
 def percent(row: dict[str, Any]) -> str:
-    """`+11.0 % [+8.1 %, +13.9 %]` of the baseline."""
-    base = row["baseline"] or float("nan")
+    """`+11.0 % [+8.1 %, +13.9 %]` of the baseline; a dash where the baseline found nothing."""
+    if not (base := row["baseline"]):
+        return "–"
     return f"{row['difference'] / base:+.1%} [{row['low'] / base:+.1%}, {row['high'] / base:+.1%}]"
 
 

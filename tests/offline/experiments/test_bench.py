@@ -19,7 +19,7 @@ from offline.experiments.plan import parse_plan
 from offline.experiments.report import write_report
 from offline.experiments.results import differences_of, find_results, interval
 from offline.experiments.unit import Unit
-from offline.experiments.verdicts import verdicts
+from offline.experiments.verdicts import percent, verdicts
 from offline.experiments.work import Bench
 from offline.progress import Silent
 from shared.errors import RetortError
@@ -214,6 +214,12 @@ def test_a_folder_of_an_older_version_is_still_reported(bench: Bench) -> None:
     (bench.folder / "plan.json").write_bytes(orjson.dumps({key: said[key] for key in said if key != "files"}))
     found = find_results(kept_bench(bench.folder))
     assert [(row.name, len(row.records)) for row in found.rows] == [("popularity", 1), ("plain", 2), ("text", 2)]
+
+
+def test_a_baseline_that_found_nothing_is_no_measure_of_a_difference() -> None:
+    row = {"difference": 0.01, "low": 0.0, "high": 0.02}
+    assert percent({**row, "baseline": 0.0}) == "–"
+    assert percent({**row, "baseline": 0.1}) == "+10.0% [+0.0%, +20.0%]"
 
 
 def test_an_interval_over_seeds_is_student_s() -> None:
