@@ -135,7 +135,7 @@ def metrics(
     host: Annotated[
         str, typer.Option(help="address to listen at; there is nothing secret and no user in it")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any free port")] = 9108,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 9108,
     profiles_every_s: Annotated[float, typer.Option(min=1.0, help="pause between two looks at all profiles")] = 300.0,
 ) -> None:
     """Answer Prometheus for queues, streams, refreshes, profiles and the database, until told to stop."""

@@ -28,4 +28,6 @@ def _sentence(kind: type[Section], where: str, problem: Any) -> str:
     key, said = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"[{where}] has no key {key!r}; it knows: {', '.join(sorted(kind.model_fields))}"
+    if problem["type"] == "missing":
+        return f"[{where}] has no key {key!r}, which it needs"
     return f"[{where}] {key} = {problem.get('input')!r}: {said}" if key else f"[{where}]: {said}"

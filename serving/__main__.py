@@ -5,6 +5,7 @@ import gc
 import ipaddress
 import logging
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 import orjson
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from serving.app import Application, create_app
 from serving.auth import Scope, new_key, read_keys
@@ -41,7 +43,7 @@ _COLLECT_AFTER = (100_000, 50, 100)
 
 
 def main() -> None:
-    """Serve until told to stop; 2 where the settings or the bundle cannot be used."""
+    """Serve until told to stop; 2 where the settings, their files or the bundle cannot be used."""
     options = _arguments(sys.argv[1:])
     try:
         if options.command == "key":
@@ -51,8 +53,16 @@ def main() -> None:
         serve(settings, serving)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
+        prefix = "RETORT_" if error.title == ServingSettings.__name__ else ""
+        name = prefix + "_".join(str(part) for part in first["loc"]).upper()
         sys.exit(_told(f"the setting {name} cannot be used: {first['msg']}"))
+    except SettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"RETORT_{field.group(1).upper()}" if field else str(error)
+        sys.exit(_told(f"the setting {name} cannot be used: it must be JSON, as serving/settings.py says."))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_told(f"{where}{error.strerror or error}; correct the path or its rights."))
     except RetortError as error:
         sys.exit(_told(str(error)))
 

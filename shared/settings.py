@@ -5,6 +5,7 @@ What a run does (student, objective, epochs) is a recipe, never a setting.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -40,7 +41,7 @@ class Settings(FromEnvironment):
     retort_home: Path = Field(Path(".retort"), description="where bundles, SQLite and embedded state live")
     history_length: int = Field(1000, ge=1, le=100_000, description="events kept a user")
     history_ttl_days: int = Field(0, ge=0, description="days without an event until a history is dropped; 0: never")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = Field(False, description="one JSON object a line instead of text")
     retort_traces: bool = Field(False, description="OpenTelemetry traces; needs the extra otel, see OTEL_…")
 

@@ -36,7 +36,7 @@ def check_data(reference: str, data: Path | None, overrides: list[str]) -> int:
         findings = check(recipe.data, data, progress)
     for finding in findings:
         print(finding)
-    Console(stderr=True).print(f"{len(findings)} findings", highlight=False)
+    Console(stderr=True).print(f"{len(findings)} finding{'s' * (len(findings) != 1)}", highlight=False)
     return len(findings)
 
 

@@ -16,6 +16,7 @@ from offline.experiments.submitted import AT_ONCE, by_workers
 from offline.experiments.work import EXPERIMENTS, Bench
 from offline.tasks import make_app
 from offline.terminal import TerminalProgress
+from shared.errors import RecipeError
 from shared.settings import Settings
 
 
@@ -46,4 +47,8 @@ def report_experiments(references: Sequence[Path], out: Path, page: Path | None 
 def _kept(reference: Path, out: Path) -> Bench:
     if (reference / PLAN_FILE).is_file():
         return kept_bench(reference)
+    if reference.is_dir():
+        raise RecipeError(
+            f"{reference} holds no experiment ({PLAN_FILE} is missing); name a folder below OUT/{EXPERIMENTS}."
+        )
     return kept_bench(out / EXPERIMENTS / read_plan(reference).name)

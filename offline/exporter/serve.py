@@ -17,7 +17,7 @@ from offline.exporter.profiles import SeldomLook, profile_metrics
 from offline.exporter.queues import queue_metrics, stream_metrics
 from offline.exporter.tables import connection_metrics, refresh_metrics, run_metrics
 from shared.db.session import open_database
-from shared.errors import StoreError
+from shared.errors import RetortError, StoreError
 from shared.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -74,7 +74,10 @@ def serve_metrics(host: str, port: int, profiles_every_s: float) -> None:
     with SeldomLook(lambda: profile_metrics(engine), profiles_every_s) as seldom:
         registry = CollectorRegistry()
         registry.register(Looks(looks_at(settings, engine, seldom.seen)))
-        server, thread = start_http_server(port, host, registry)
+        try:
+            server, thread = start_http_server(port, host, registry)
+        except OSError as error:
+            raise RetortError(f"{host}:{port} cannot be bound ({error.strerror}); choose --host and --port.") from None
         _logger.info("metrics at http://%s:%s/metrics", host, server.server_port)
         told.wait()
         server.shutdown()

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from shared.errors import StoreError, StoreOutdatedError
@@ -106,8 +106,13 @@ def _told(engine: Engine) -> Iterator[None]:
                 f"the database {where} lacks a table of this version; run `retort db upgrade`."
             ) from error
         raise StoreError(
-            f"the database {where} did not do what was asked ({error.orig}); is it up, and may we write?"
+            f"the database {where} did not do what was asked ({' '.join(str(error.orig).split())}); "
+            "is it up, and may we write?"
         ) from error
+    except DatabaseError as error:
+        if "not a database" not in str(error.orig):
+            raise
+        raise StoreError(f"{where} names a file that is no SQLite database; correct DATABASE_URL.") from error
 
 
 def _table_missing(error: DBAPIError) -> bool:

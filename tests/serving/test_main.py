@@ -48,7 +48,10 @@ def test_two_workers_share_port_and_metrics(bundle_path: Path, tmp_path: Path) -
     ("environment", "sentence"),
     [
         ({"RETORT_BUNDLE": "nowhere"}, "is not a bundle"),
-        ({"RETORT_PORT": "x"}, "setting PORT cannot be used"),
+        ({"RETORT_PORT": "x"}, "setting RETORT_PORT cannot be used"),
+        ({"RETORT_TENANTS": "a,b"}, "setting RETORT_TENANTS cannot be used: it must be JSON"),
+        ({"RETORT_KEYS_FILE": "."}, ".: Is a directory"),
+        ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL cannot be used"),
         ({"RETORT_HOST": "0.0.0.0"}, "no API keys"),
         ({"RETORT_KEYS_FILE": "nowhere.json"}, "does not exist"),
     ],

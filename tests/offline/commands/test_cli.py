@@ -1,5 +1,6 @@
 """What a person gets wrong on the command line: one sentence with the remedy, a status, and no traceback."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,40 @@ def test_a_setting_that_cannot_be_used_is_named(retort: Retort, monkeypatch: pyt
     assert status == 2
     assert told.startswith("retort: the setting HISTORY_LENGTH cannot be used")
     assert ".env" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("DATABASE_URL", "sqlite:///text", "no SQLite database"),
+        ("DATABASE_URL", "blah", "is not a database address"),
+    ],
+)
+def test_a_store_or_level_that_cannot_be_is_told(
+    retort: Retort, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, remedy: str
+) -> None:
+    (tmp_path / "text").write_text("no database, but long enough to look like one" * 3)
+    monkeypatch.setenv(name, value)
+    status, told = retort("models")
+    assert status == 2
+    assert name in told
+    assert remedy in told
+
+
+def test_what_is_no_experiment_is_told(retort: Retort, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('extends = "demo"')
+    assert "has no key 'base'" in retort("experiment", "run", "recipe.toml")[1]
+    assert "holds no experiment" in retort("experiment", "report", tmp_path)[1]
+
+
+def test_an_address_that_is_not_ours_is_told(retort: Retort) -> None:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    status, told = retort("metrics", "--host", "192.0.2.1")
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+    assert status == 2
+    assert "192.0.2.1:9108 cannot be bound" in told
 
 
 @pytest.mark.parametrize("url", ["blah", "127.0.0.1:6379"])
