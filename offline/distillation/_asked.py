@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from offline.distillation._base import StudentOutput
-from offline.training.softmax import Competitors, Own, softmax_cross_entropy
+from offline.softmax import Competitors, Own, softmax_cross_entropy
 from shared.schema import PAD
 
 Positions = Literal["all", "last"]

@@ -12,7 +12,7 @@ from shared.settings import LanguageModelSettings
 
 ENCODING_CODE = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
 _MAPPING_CODE = ("offline.profiles.reducer", "offline.profiles.shards")
-_TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers")
+_TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers", "offline.softmax")
 
 
 def open_line(context: Context, out_dir: Path) -> Line[Context]:

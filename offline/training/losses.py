@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from offline.training.softmax import Competitors, Own, softmax_cross_entropy
+from offline.softmax import Competitors, Own, softmax_cross_entropy
 from shared.schema import PAD
 
 # Rows of scores that are made, used and thrown away together: K of them stay in a core's cache.

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from offline.training import softmax
-from offline.training.softmax import Competitors, Own, softmax_cross_entropy
+from offline import softmax
+from offline.softmax import Competitors, Own, softmax_cross_entropy
 from shared.schema import PAD
 
 M, K, D, N = 7, 3, 5, 12
