@@ -11,6 +11,7 @@ from offline.commands._opening import line_of
 from offline.data.check import check
 from offline.data.fetch import CATALOGUE, fetch
 from offline.data.load import load, load_saved
+from offline.data.root import existing_directory
 from offline.embedded import redis_service
 from offline.recipe import load_recipe
 from offline.terminal import TerminalProgress
@@ -32,8 +33,9 @@ def fetch_data(name: str | None, out: Path) -> None:
 def check_data(reference: str, data: Path | None, overrides: list[str]) -> int:
     """Print what is wrong, a line each; how many."""
     recipe = load_recipe(reference, overrides)
+    where = existing_directory(data) if data else None
     with TerminalProgress() as progress:
-        findings = check(recipe.data, data, progress)
+        findings = check(recipe.data, where, progress)
     for finding in findings:
         print(finding)
     Console(stderr=True).print(f"{len(findings)} finding{'s' * (len(findings) != 1)}", highlight=False)

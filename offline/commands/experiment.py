@@ -1,6 +1,7 @@
 """`retort experiment run` and `retort experiment report`."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from offline.commands._opening import open_tables
@@ -13,7 +14,7 @@ from offline.experiments.plan import Plan, read_plan
 from offline.experiments.report import write_page, write_report
 from offline.experiments.results import find_results
 from offline.experiments.submitted import AT_ONCE, by_workers
-from offline.experiments.work import EXPERIMENTS, Bench
+from offline.experiments.work import EXPERIMENTS, Bench, read_data
 from offline.tasks import make_app
 from offline.terminal import TerminalProgress
 from shared.errors import RecipeError
@@ -24,17 +25,18 @@ def run_experiment(plan: Plan, data: Path | None, out: Path, workers: int | None
     """Do what the plan declares; the folder with the records. workers: processes here, None for Celery's."""
     check_alike(plan)
     bench = Bench.open(plan, data.absolute() if data else None, out.absolute())
-    open_tables(Settings())  # once, before several processes would do it
+    engine = open_tables(Settings())  # once, before several processes would do it
     log = logged_to(MlflowSettings().mlflow_tracking_uri, plan.name)
     with TerminalProgress() as progress:
+        do = partial(run_bench, again=again, log=log, before=lambda: read_data(bench, engine, progress))
         if workers is None:
             with by_workers(make_app(worker_redis()), again=again) as submit:
-                run_bench(bench, progress, submit, AT_ONCE, part, again=again, log=log)
+                do(bench, progress, submit, AT_ONCE, part)
         elif workers == 1:
-            run_bench(bench, progress, here(progress), 1, part, again=again, log=log)
+            do(bench, progress, here(progress), 1, part)
         else:
             with processes(workers) as submit:
-                run_bench(bench, progress, submit, workers, part, again=again, log=log)
+                do(bench, progress, submit, workers, part)
     return bench.folder
 
 

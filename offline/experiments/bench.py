@@ -110,16 +110,20 @@ def run_bench(
     *,
     again: bool = False,
     log: Callable[[Unit, Record], None] = lambda unit, record: None,
+    before: Callable[[], None] = lambda: None,
 ) -> Todo:
     """Do all units; a unit that fails does not stop the others. RetortError at the end names those that failed.
 
-    log: told of each unit that is done now.
+    log: told of each unit that is done now. before: what all units need, done once if any is to be done; where it
+    fails, none is begun.
     """
-    bench.folder.mkdir(parents=True, exist_ok=True)
-    keep_plan(bench)
     todo = Todo(bench, part, again, progress.say)
     todo.start()
     _told_of_found(todo, progress)
+    if todo.ready:
+        before()
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    keep_plan(bench)
     working: dict[Future[Record], Unit] = {}
     while todo.ready or working:
         while todo.ready and len(working) < at_once:

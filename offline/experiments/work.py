@@ -82,6 +82,12 @@ def find_record(bench: Bench, unit: Unit) -> dict[str, Any] | None:
     return bench.records.newest(unit) if found is None and bench.older else found
 
 
+def read_data(bench: Bench, engine: Engine, progress: Progress) -> None:
+    """The step that all units begin with; a wrong `--data` is told here, once, and not by every unit."""
+    config = bench.plan.config
+    _line(bench, bench.plan.recipe(config.baseline, bench.plan.students[0], {}), engine, progress).do("data")
+
+
 def do_unit(bench: Bench, unit: Unit, engine: Engine, progress: Progress) -> dict[str, Any]:
     """Do it, keep its record, return the record. Interrupted, it goes on where its steps stopped."""
     started_s = time.perf_counter()

@@ -3,20 +3,17 @@
 from pathlib import Path
 
 from offline.data.load import load, save_loaded
+from offline.data.root import existing_directory
 from offline.data.split import make_split
 from offline.data.split_store import save_split
 from offline.line import Line
 from offline.pipeline.context import Context, tables_of
 from offline.run_dir import hash_directory
-from shared.errors import DataError
 
 
 def files_hash(data_dir: Path | None) -> str | None:
-    if data_dir is None:
-        return None
-    if not data_dir.exists():
-        raise DataError(f"there is no directory {data_dir}; name the one with the raw data by --data.")
-    return hash_directory(data_dir)
+    """The state of the raw data; None where a source needs none. DataError where it lies in no directory."""
+    return None if data_dir is None else hash_directory(existing_directory(data_dir))
 
 
 def data_step(line: Line[Context], work: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from offline.data.rejects import Rejects
+from offline.data.root import existing_directory
 from offline.data.sources import RawTable
 from offline.data.sources._json_lines import open_bytes, read_json_lines, refuse_empty
 from offline.progress import Progress
@@ -41,9 +42,7 @@ def given(root: Path | None) -> Path:
     """The data directory, or a DataError that says how to name it."""
     if root is None:
         raise DataError("this source reads files; name their directory with --data DIR.")
-    if not root.is_dir():
-        raise DataError(f"the data directory {root} does not exist; name an existing one with --data DIR.")
-    return root
+    return existing_directory(root)
 
 
 def table(

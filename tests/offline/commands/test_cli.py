@@ -58,6 +58,18 @@ def test_a_file_where_a_directory_is_needed_is_told(retort: Retort, tmp_path: Pa
     assert "run the same command again" in told
 
 
+@pytest.mark.parametrize("command", [("data", "check"), ("run",)])
+def test_a_file_in_the_place_of_the_data_directory_is_told(
+    retort: Retort, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "raw").mkdir()
+    file = tmp_path / "raw" / "ratings.dat"
+    file.write_text("")
+    status, told = retort(*command, "ml1m_sasrec_plain", "--data", file)
+    assert status == 2
+    assert "ratings.dat is a file; name the directory that it lies in: --data" in told
+
+
 def test_what_is_no_bundle_is_told(retort: Retort, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for wrong in ("nowhere", "file", "."):
@@ -97,6 +109,27 @@ def test_what_is_no_experiment_is_told(retort: Retort, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text('extends = "demo"')
     assert "has no key 'base'" in retort("experiment", "run", "recipe.toml")[1]
     assert "holds no experiment" in retort("experiment", "report", tmp_path)[1]
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ([], "this source reads files; name their directory with --data DIR."),
+        (["--data", "empty"], "empty holds none of: "),
+        (["--data", "nowhere"], "nowhere does not exist; name an existing one with --data DIR."),
+    ],
+)
+def test_an_experiment_without_its_data_fails_once_and_begins_no_unit(
+    retort: Retort, tmp_path: Path, where: list[str], sentence: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    status, told = retort("experiment", "run", "ml100k_smoke", *where)
+    assert status == 2
+    assert sentence in told
+    assert told.count(sentence) == 1
+    assert "unit" not in told
+    assert not list((tmp_path / "runs").rglob("*.log"))
+    assert not list((tmp_path / "runs").rglob("train-*"))
 
 
 def test_an_address_that_is_not_ours_is_told(retort: Retort) -> None:
