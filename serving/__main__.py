@@ -26,6 +26,7 @@ from serving.settings import ServingSettings
 from serving.tracing import traced
 from serving.workers import Workers
 from shared.bundle import read_manifest
+from shared.db.session import database_address
 from shared.errors import RetortError
 from shared.keys import DEFAULT_TENANT
 from shared.logging import configure_logging
@@ -71,6 +72,7 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
     """Bind, say where, and run one worker here or several as children."""
     configure_logging(settings.log_level, as_json=settings.log_json)
     check_binding(serving)
+    database_address(settings.database)  # it may be away, but it must be an address
     if serving.workers == 1:
         app = create_app(settings, serving, models=open_models(serving))
         listener = _bind(serving)

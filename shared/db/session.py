@@ -10,7 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.orm import Session
 
 from shared.errors import StoreError, StoreOutdatedError
@@ -19,11 +26,11 @@ _BUSY_TIMEOUT_MS = 30_000
 _BEGIN = "sqlite_begin"
 
 
-def open_database(database_url: str) -> Engine:
-    """An engine over the database; nothing is connected yet. Close it with `.dispose()`."""
+def database_address(database_url: str) -> sa.URL:
+    """The address of a PostgreSQL or SQLite; StoreError where it is none. Nothing is asked of the database."""
     try:
         url = make_url(database_url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise StoreError(
             "DATABASE_URL is not a database address; write one like postgresql+psycopg://user@host/name or sqlite:///file.db."
         ) from None
@@ -33,6 +40,19 @@ def open_database(database_url: str) -> Engine:
         raise StoreError(
             f"DATABASE_URL names {url.get_backend_name()!r}; Retort keeps its tables in PostgreSQL or SQLite."
         )
+    try:
+        url.get_dialect()
+    except NoSuchModuleError:
+        raise StoreError(
+            f"DATABASE_URL names the driver {url.get_driver_name()!r}, which is not there; "
+            "write postgresql+psycopg:// or sqlite:///."
+        ) from None
+    return url
+
+
+def open_database(database_url: str) -> Engine:
+    """An engine over the database; nothing is connected yet. Close it with `.dispose()`."""
+    url = database_address(database_url)
     if url.get_backend_name() == "postgresql":
         return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
     return _open_sqlite(url)

@@ -35,6 +35,13 @@ def test_serving_starts_where_nothing_heavy_can_be_imported(bundle_path: Path, t
     assert "Application shutdown complete" in (tmp_path / "server.log").read_text()
 
 
+def test_serving_answers_while_its_database_cannot_be_reached(bundle_path: Path, tmp_path: Path) -> None:
+    nobody = "postgresql://retort@127.0.0.1:1/retort"
+    with serving_process(tmp_path, retort_bundle=bundle_path, database_url=nobody) as server:
+        server.ready()
+        assert httpx.post(f"{server.url}/recommend", json={"history": ["i1"]}).json()["source"] == "student"
+
+
 def test_two_workers_share_port_and_metrics(bundle_path: Path, tmp_path: Path) -> None:
     with serving_process(tmp_path, retort_bundle=bundle_path, retort_workers=2) as server:
         server.ready()
@@ -53,6 +60,10 @@ def test_two_workers_share_port_and_metrics(bundle_path: Path, tmp_path: Path) -
         ({"RETORT_KEYS_FILE": "."}, ".: Is a directory"),
         ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL cannot be used"),
         ({"RETORT_HOST": "0.0.0.0"}, "no API keys"),
+        ({"DATABASE_URL": "blah"}, "DATABASE_URL is not a database address"),
+        ({"DATABASE_URL": "postgresql://retort@db:port/retort"}, "DATABASE_URL is not a database address"),
+        ({"DATABASE_URL": "mysql://retort@db/retort"}, "PostgreSQL or SQLite"),
+        ({"DATABASE_URL": "postgresql+nope://retort@db/retort"}, "the driver 'nope', which is not there"),
         ({"RETORT_KEYS_FILE": "nowhere.json"}, "does not exist"),
     ],
 )
