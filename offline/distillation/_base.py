@@ -24,17 +24,17 @@ class ObjectiveConfig(Section):
     at most `scale_cap` times: its value then says nothing, so the raw one is logged.
     """
 
-    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset()  # keys that mean nothing under mode = "repaired"
+    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset()  # keys of the published form: a repaired run leaves them
 
     WEIGHS_USERS: ClassVar[bool] = False  # whether `[teacher.weights]` is heard
 
-    name: str
-    weight: float = Field(0.1, ge=0)
-    share: bool = False
-    first_epoch: int = Field(1, ge=1)
-    last_epoch: int | None = Field(None, ge=0)
-    match_scale: bool = False
-    scale_cap: float = Field(100.0, gt=0)
+    name: str = Field(description="a file in offline/distillation")
+    weight: float = Field(0.1, ge=0, description="beside the student's own loss; 0: off")
+    share: bool = Field(False, description="true: the own loss weighs 1 − weight; false: it weighs 1")
+    first_epoch: int = Field(1, ge=1, description="the first in which it takes part, counted from 1")
+    last_epoch: int | None = Field(None, ge=0, description="the last in which it takes part; unset: to the end")
+    match_scale: bool = Field(False, description="bring it to the size of the own loss first (the papers' β)")
+    scale_cap: float = Field(100.0, gt=0, description="match_scale: at most so many times")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -18,6 +18,8 @@ from shared.errors import RecipeError
 Mode = Literal["plain", "faithful", "repaired"]
 MODES: tuple[Mode, ...] = ("plain", "faithful", "repaired")
 _FAITHFUL = "_faithful"
+# ways of the published code outside of objectives: a repaired run takes the product's own
+_PUBLISHED_WAYS = {"encoder": ("prefix",)}
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,30 @@ def recipe_in(name: str, mode: Mode, keys: dict[str, Any]) -> Recipe:
         raw = {key: value for key, value in raw.items() if key != "objectives"}
         keys = {key: value for key, value in keys.items() if not key.startswith("objectives.")}
     else:
+        raw = raw if mode == "faithful" else _without_published_ways(raw)
         raw = {**raw, "objectives": [_moded(one, mode) for one in raw.get("objectives", [])]}
     return parse_recipe(f"{name}_{mode}", with_keys(raw, keys))
 
 
 def _moded(objective: dict[str, Any], mode: Mode) -> dict[str, Any]:
-    """The objective in a mode; what only the faithful one understands is left out of the repaired one."""
+    """The objective in a mode; where a faithful one is repaired, what belongs to the published form is left out."""
     config = load_plugin(OBJECTIVES, str(objective["name"])).Config
     if "mode" not in config.model_fields:
         return objective
-    kept = {key: value for key, value in objective.items() if mode == "faithful" or key not in config.FAITHFUL_ONLY}
-    return {**kept, "mode": mode}
+    left_out = config.FAITHFUL_ONLY if mode == "repaired" and objective.get("mode") == "faithful" else frozenset()
+    return {**{key: value for key, value in objective.items() if key not in left_out}, "mode": mode}
+
+
+def _without_published_ways(raw: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with the product's defaults for them; as written where no objective of it is the published one."""
+    if not any(one.get("mode") == "faithful" for one in raw.get("objectives", [])):
+        return raw
+    less = {
+        section: {key: value for key, value in raw[section].items() if key not in keys}
+        for section, keys in _PUBLISHED_WAYS.items()
+        if section in raw
+    }
+    return {**raw, **less}
 
 
 def reproduce(row: Row, context: Context, out: Path) -> Reproduced:

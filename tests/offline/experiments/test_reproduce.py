@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from offline.commands.reproduce import reproduce_paper
-from offline.experiments.reproduce import papers, rows_of
+from offline.distillation.profile import Config as Profile
+from offline.experiments.reproduce import Row, papers, recipe_in, rows_of
 from shared.errors import RecipeError
 from tests.offline.distillation._layouts import WRITERS
 
@@ -44,6 +45,37 @@ def test_a_mode_is_the_objectives_own(paper: str) -> None:
     for mode in ("faithful", "repaired"):
         said = [one.model_dump().get("mode") for one in modes[mode].objectives]
         assert set(said) - {None} == {mode}
+
+
+def test_a_repaired_run_takes_its_own_defaults_for_what_belongs_to_the_published_form() -> None:
+    modes = {row.mode: row.recipe for row in rows_of("ecir26", "beauty") if row.student == "sasrec"}
+    (faithful,), (repaired,) = modes["faithful"].objectives, modes["repaired"].objectives
+    own = Profile(name="profile")
+    published = {"loss": "mse", "scale_cap": 1e6}
+    assert {key: getattr(faithful, key) for key in published} == published
+    assert {key: getattr(repaired, key) for key in published} == {"loss": own.loss, "scale_cap": own.scale_cap}
+    assert (modes["faithful"].encoder.prefix, modes["repaired"].encoder.prefix) == ("", None)
+
+
+@pytest.mark.parametrize("row", rows_of("ecir26", None, ("repaired",)), ids=lambda row: row.recipe.name)
+def test_a_repaired_run_keeps_what_the_paper_chose_for_the_data_set(row: Row) -> None:
+    faithful = recipe_in(row.recipe.name.removesuffix("_repaired"), "faithful", {})
+    chosen = ("weight", "share", "last_epoch", "match_scale", "pooling", "gamma", "block")
+    (was,), (now,) = faithful.objectives, row.recipe.objectives
+    assert {key: getattr(now, key) for key in chosen} == {key: getattr(was, key) for key in chosen}
+    assert now.mode == "repaired"
+    assert {**row.recipe.as_json(), "name": "", "encoder": "", "objectives": []} == {
+        **faithful.as_json(),
+        "name": "",
+        "encoder": "",
+        "objectives": [],
+    }
+
+
+def test_what_is_set_on_the_command_line_holds_in_a_repaired_run() -> None:
+    rows = rows_of("ecir26", "beauty", ("repaired",), ["objectives.0.loss=rmse", "encoder.prefix=passage: "])
+    assert {row.recipe.objectives[0].loss for row in rows} == {"rmse"}
+    assert {row.recipe.encoder.prefix for row in rows} == {"passage:"}
 
 
 def test_published_numbers_stand_beside_their_own_row() -> None:
