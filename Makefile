@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long bench-serve check api-docs venv-vllm format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long bench-serve check api-docs recipe-docs venv-vllm format clean up down logs compose-test lock sbom
 
 help:            ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -64,6 +64,9 @@ check: $(STAMP)    ## lint, format, types, import contracts
 
 api-docs: $(STAMP)  ## docs/api from the application
 	$(BIN)/python -m serving.api_docs docs/api
+
+recipe-docs: $(STAMP)  ## docs/recipes.md from the classes that read recipes
+	$(BIN)/python -m offline.recipe_docs docs/recipes.md
 
 venv-vllm:       ## .venv-vllm: vLLM for the CPU beside a worker's needs, in an environment of its own
 	test -x .venv-vllm/bin/python || $(PY) -m venv .venv-vllm

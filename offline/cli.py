@@ -89,12 +89,14 @@ def _settings() -> "Settings":
 
 
 @app.command()
-def recipes() -> None:
-    """List the shipped recipes."""
-    from offline.recipe import load_recipe, shipped_recipes
+def recipes(
+    recipe: Annotated[str | None, typer.Argument(help="a shipped recipe's name, or a .toml file; none: list")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """List the shipped recipes, or show one whole: `extends` and all defaults filled in."""
+    from offline.commands.recipes import list_recipes, show_recipe
 
-    for name in shipped_recipes():
-        typer.echo(f"{name:28} {load_recipe(name).raw.get('description', '')}")
+    typer.echo("\n".join(list_recipes()) if recipe is None else show_recipe(recipe, overrides or []).rstrip())
 
 
 @app.command()

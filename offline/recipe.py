@@ -34,7 +34,7 @@ from shared.errors import RecipeError
 
 STUDENTS = "offline.students"
 OBJECTIVES = "offline.distillation"
-_SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,
     "split": SplitConfig,
     "profiles": ProfilesConfig,
@@ -95,7 +95,7 @@ class Recipe:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, defaults included: what a bundle records."""
-        sections = {name: getattr(self, name).model_dump(mode="json") for name in _SECTIONS}
+        sections = {name: getattr(self, name).model_dump(mode="json") for name in SECTIONS}
         return {
             "name": self.name,
             "protocol": self.protocol,
@@ -134,11 +134,11 @@ def with_keys(raw: dict[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
 
 def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
     """Validate what was written."""
-    known = (*_SECTIONS, *_PLAIN_KEYS)
+    known = (*SECTIONS, *_PLAIN_KEYS)
     if unknown := [key for key in raw if key not in known]:
         raise RecipeError(f"recipe {name}: there is no {unknown[0]!r}; it may have: {', '.join(sorted(known))}.")
     sections: dict[str, Any] = {
-        section: parse_section(kind, _table(raw, section), section) for section, kind in _SECTIONS.items()
+        section: parse_section(kind, _table(raw, section), section) for section, kind in SECTIONS.items()
     }
     student_name, student = _student(_table(raw, "student"))
     protocol = _protocol(raw.get("protocol", "held"))

@@ -16,19 +16,23 @@ Arm = Literal["base", "kar", "kar_shuffled", "taught", "taught_faithful", "taugh
 class CtrConfig(Section):
     """All arms of a model have the same budget; validation AUC chooses each one's epoch."""
 
-    models: tuple[ModelName, ...] = Field(("deepfm", "dcn_v2"), min_length=1)
-    arms: tuple[Arm, ...] = Field(get_args(Arm), min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    models: tuple[ModelName, ...] = Field(("deepfm", "dcn_v2"), min_length=1, description="which are compared")
+    arms: tuple[Arm, ...] = Field(
+        get_args(Arm),
+        min_length=1,
+        description="base: ids and attributes; kar: knowledge read; taught: knowledge learnt; shuffled: that of others",
+    )
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one training each")
     positive_from: float = Field(4.0, description="weight of an interaction from which its label is 1")
     embedding_dim: int = Field(16, ge=1, description="of every field")
-    layers: tuple[int, ...] = Field((128, 64), min_length=1)
+    layers: tuple[int, ...] = Field((128, 64), min_length=1, description="widths of the deep part")
     n_cross: int = Field(3, ge=1, description="cross layers; dcn_v2")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of what is hidden while training")
     n_shared: int = Field(2, ge=1, description="kar: experts for users and items alike")
     n_own: int = Field(2, ge=1, description="kar: experts for users, and as many for items")
     teaching_weight: float = Field(0.5, ge=0, le=1, description="taught: α in the first half of the epochs")
-    epochs: int = Field(12, ge=1)
+    epochs: int = Field(12, ge=1, description="at most")
     patience: int = Field(3, ge=1, description="epochs without a better validation AUC; not in the taught half")
-    batch_size: int = Field(1024, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    batch_size: int = Field(1024, ge=1, description="events a step")
+    learning_rate: float = Field(1e-3, gt=0, description="of AdamW")
+    weight_decay: float = Field(1e-4, ge=0, description="of AdamW")

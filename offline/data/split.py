@@ -63,7 +63,9 @@ class Split:
 class SplitConfig(Section):
     """`[split]`: how the interactions are divided. Which protocol (held, refit) is asked is the run's business."""
 
-    method: Literal["leave_one_out", "global_time"] = "leave_one_out"
+    method: Literal["leave_one_out", "global_time"] = Field(
+        "leave_one_out", description="leave_one_out: each user's last events; global_time: one moment for everybody"
+    )
     min_history: int = Field(1, ge=1, description="events a user must have before a target to be asked about it")
     cold_items: Literal["keep", "remove"] = Field(
         "keep", description="targets unseen in train: sure misses, or left out"

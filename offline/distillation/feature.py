@@ -33,9 +33,9 @@ class Config(ObjectiveConfig):
         "repaired", description="faithful: no projector, the target must have the layer's width; repaired: a linear map"
     )
     layer: str = Field("", description="name of a module of the student; empty: its last")
-    side: Literal["input", "output"] = "output"
-    loss: Literal["rmse", "mse", "cosine", "infonce"] = "rmse"
-    pooling: Pooling = "mean"
+    side: Literal["input", "output"] = Field("output", description="what the layer reads, or what it says")
+    loss: Literal["rmse", "mse", "cosine", "infonce"] = Field("rmse", description="distance of the two")
+    pooling: Pooling = Field("mean", description="how positions become one vector")
     gamma: float = Field(0.1, description="of exponential pooling")
     temperature: float = Field(0.1, gt=0, description="of infonce")
     first_columns: bool = Field(

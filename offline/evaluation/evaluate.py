@@ -32,8 +32,8 @@ _POPULARITY_EDGES = (3, 10, 30, 100)
 class EvaluationConfig(Section):
     """What is measured. The first of `k` beside NDCG is what runs are compared by."""
 
-    k: tuple[int, ...] = (10, 5, 20)
-    hide_seen: bool = True
+    k: tuple[int, ...] = Field((10, 5, 20), description="lengths of the list; the first is what runs are compared by")
+    hide_seen: bool = Field(True, description="items of the history are not recommended again")
     last_items: int | None = Field(None, ge=1, description="the student reads so many latest items; unset: all")
     subsets: tuple[str, ...] = Field((), description="boolean columns of the users table; each is reported too")
 

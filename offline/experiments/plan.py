@@ -51,11 +51,11 @@ FLOORS = ("popularity", "item_knn", "ease")
 class ArmConfig(Section):
     """One `[[arms]]`: a recipe, or the base, with a few keys changed."""
 
-    name: str = Field(min_length=1, pattern=r"^[^/\\]+$")
-    recipe: str | None = None
-    students: list[str] | None = Field(None, min_length=1)
-    set: Keys = Field({})
-    objectives: list[dict[str, Any]] | None = None
+    name: str = Field(min_length=1, pattern=r"^[^/\\]+$", description="as in the table")
+    recipe: str | None = Field(None, description="another recipe than base")
+    students: list[str] | None = Field(None, min_length=1, description="unset: all of the file's")
+    set: Keys = Field({}, description="keys of this arm's runs")
+    objectives: list[dict[str, Any]] | None = Field(None, description="in place of the recipe's; unset: the recipe's")
     control: bool = Field(False, description="knows less on purpose; its gain is no knowledge")
     of: str | None = Field(None, description="control: the arm whose gain it is to explain")
     trials: list[Keys] | None = Field(None, description="unset: those of [search]")
@@ -64,31 +64,35 @@ class ArmConfig(Section):
 class ViewConfig(Section):
     """One `[[views]]`: keys of `evaluation`, asked of the same weights."""
 
-    name: str = Field(min_length=1)
-    set: Keys
+    name: str = Field(min_length=1, description="as in the table")
+    set: Keys = Field(description="keys of `evaluation` alone")
 
 
 class SearchConfig(Section):
     """`[search]`: what every arm may choose from."""
 
-    trials: list[Keys] = Field([{}], min_length=1)
+    trials: list[Keys] = Field([{}], min_length=1, description="settings that validation chooses from")
 
 
 class PlanConfig(Section):
     """A whole experiment file."""
 
-    description: str = ""
-    base: str
-    protocol: Literal["held", "refit"] | None = None
-    baseline: str
-    students: list[str] | None = Field(None, min_length=1)
-    student_keys: dict[str, Keys] = Field({})
-    seeds: list[int] = Field([0, 1, 2, 3, 4], min_length=1)
-    floors: list[Literal["popularity", "item_knn", "ease"]] = Field(["popularity"])
-    set: Keys = Field({})
-    search: SearchConfig = SearchConfig()
-    arms: list[ArmConfig] = Field(min_length=1)
-    views: list[ViewConfig] = Field([])
+    description: str = Field("", description="one line for the report")
+    base: str = Field(description="the recipe that arms change")
+    protocol: Literal["held", "refit"] | None = Field(None, description="unset: the recipe's")
+    baseline: str = Field(description="the arm that others are measured against")
+    students: list[str] | None = Field(None, min_length=1, description="unset: the recipe's")
+    student_keys: dict[str, Keys] = Field({}, description="keys of one student in every arm, by its name")
+    seeds: list[int] = Field(
+        [0, 1, 2, 3, 4], min_length=1, description="of the runs; trials are trained with the first"
+    )
+    floors: list[Literal["popularity", "item_knn", "ease"]] = Field(
+        ["popularity"], description="what needs no training, asked the same"
+    )
+    set: Keys = Field({}, description="keys of every run")
+    search: SearchConfig = Field(SearchConfig(), description="what every arm may choose from")
+    arms: list[ArmConfig] = Field(min_length=1, description="what is compared")
+    views: list[ViewConfig] = Field([], description="further looks at the same weights")
 
 
 @dataclass(frozen=True)

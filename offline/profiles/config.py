@@ -36,18 +36,26 @@ class ProfilesConfig(Section):
     language: str = Field("en", description="language of the profile; a code or a name")
     attributes: tuple[str, ...] | None = Field(None, description="item attributes in prompts; unset: all")
     item_text_chars: int = Field(160, ge=0, description="characters of each item's text in prompts")
-    max_history: int | None = Field(200, ge=1, description="latest events that a profile is written from; null: all")
-    max_output_tokens: int = Field(1000, ge=16)
-    temperature: float = Field(0.7, ge=0, le=2)
-    seed: int = Field(42, ge=0)
+    max_history: int | None = Field(
+        200, ge=1, description="latest events that a profile is written from; a huge number: all"
+    )
+    max_output_tokens: int = Field(1000, ge=16, description="longest reply")
+    temperature: float = Field(0.7, ge=0, le=2, description="of sampling")
+    seed: int = Field(42, ge=0, description="of sampling, where the server takes one")
     attempts: int = Field(3, ge=1, description="how often a bad reply is asked for, the first time included")
     max_failed: float = Field(0.5, gt=0, le=1, description="share of failed users that stops the run")
     canary: bool = Field(True, description="family = json: prove once, with one short prompt, that the schema binds")
     retry_failed: bool = Field(True, description="a rerun asks again where the model had failed")
     chunk_users: int = Field(512, ge=1, description="users worked on at a time")
-    checks: CheckRules = Field(default_factory=CheckRules, validate_default=True)
-    trust: TrustConfig = Field(default_factory=TrustConfig, validate_default=True)
-    spending: Spending = Field(default_factory=Spending, validate_default=True)
+    checks: CheckRules = Field(
+        default_factory=CheckRules, validate_default=True, description="which replies are refused"
+    )
+    trust: TrustConfig = Field(
+        default_factory=TrustConfig, validate_default=True, description="how far the history must carry a text"
+    )
+    spending: Spending = Field(
+        default_factory=Spending, validate_default=True, description="prices and limits of a run"
+    )
     history_share: float = Field(1.0, gt=0, le=1, description="experiments: write from this first part of each history")
     damage: Damage = Field(default_factory=Damage, validate_default=True, description="experiments: wrong profiles")
 

@@ -26,7 +26,7 @@ class Damage(Section):
 
     share: float = Field(0.0, ge=0, le=1, description="of the users who have a profile")
     kind: Literal["others", "nonsense"] = Field("others", description="somebody else's profile, or planted nonsense")
-    seed: int = Field(7, ge=0)
+    seed: int = Field(7, ge=0, description="whose profiles, and with which")
 
 
 def damage_profiles(table: pl.DataFrame, damage: Damage) -> pl.DataFrame:

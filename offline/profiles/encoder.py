@@ -38,7 +38,7 @@ class EncoderConfig(Section):
     prefix: str | None = Field(None, description="put before every text; unset: by family ('query: ' for E5)")
     long_texts: LongTexts = Field("chunk_mean", description="texts beyond the model's length: mean of windows, or cut")
     max_tokens: int | None = Field(None, ge=8, description="window length; unset: the model's own")
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(32, ge=1, description="texts encoded at a time")
     device: str | None = Field(None, description="cpu, cuda, mps; unset: the best there is")
     aspects: Literal["mean", "concat", "apart"] = Field(
         "mean", description="several texts a user: their mean, one long vector, or vectors that stay apart"

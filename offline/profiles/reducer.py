@@ -28,10 +28,12 @@ _LIBRARIES = ("umap-learn", "scikit-learn", "numpy", "numba")
 class ReducerConfig(Section):
     """`[reducer]`: how text vectors become teacher vectors."""
 
-    method: Literal["umap", "pca", "none"] = "umap"
+    method: Literal["umap", "pca", "none"] = Field(
+        "umap", description="how vectors are made narrow; none: they stay as they are"
+    )
     n_components: int = Field(128, ge=1, description="width of the teacher's vectors; none: the encoder's")
-    seed: int = Field(42, ge=0)
-    fit_sample: int | None = Field(100_000, ge=10, description="vectors that the map is fitted on; null: all")
+    seed: int = Field(42, ge=0, description="of the map and of fit_sample")
+    fit_sample: int | None = Field(100_000, ge=10, description="vectors that the map is fitted on; a huge number: all")
     n_neighbors: int = Field(15, ge=2, description="umap")
     min_dist: float = Field(0.1, ge=0, le=1, description="umap")
     metric: Literal["cosine", "euclidean"] = Field("cosine", description="umap")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from offline.config import Section
@@ -16,8 +17,8 @@ from shared.schema import PAD
 class StudentConfig(Section):
     """Knobs that all students have; each adds its own."""
 
-    embedding_dim: int = 64
-    max_length: int = 50
+    embedding_dim: int = Field(64, description="width of an item's vector")
+    max_length: int = Field(50, description="newest events that are read")
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from shared.schema import PAD
 class StackConfig(StudentConfig):
     """Two blocks and two heads are enough for most catalogues."""
 
-    n_blocks: int = Field(2, ge=1)
-    n_heads: int = Field(2, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
+    n_blocks: int = Field(2, ge=1, description="layers")
+    n_heads: int = Field(2, ge=1, description="attention heads; they divide embedding_dim")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of what is hidden while training")
 
 
 class StackStudent(Student):

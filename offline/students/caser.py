@@ -20,8 +20,8 @@ class Config(StudentConfig):
 
     window: int = Field(5, ge=1, description="items a position sees; at most max_length")
     horizontal_filters: int = Field(16, ge=1, description="for each height")
-    vertical_filters: int = Field(4, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
+    vertical_filters: int = Field(4, ge=1, description="weighted sums over the window")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of what is hidden while training")
 
 
 class Model(Student):

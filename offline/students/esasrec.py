@@ -18,7 +18,7 @@ from offline.students._stack import StackConfig, StackStudent
 class Config(StackConfig):
     """A SwiGLU has three maps where a plain feed-forward has two, so it is made narrower."""
 
-    expansion: int = Field(2, ge=1)
+    expansion: int = Field(2, ge=1, description="the gated feed-forward is this many times embedding_dim wide")
 
 
 class Model(StackStudent):

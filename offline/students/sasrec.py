@@ -1,5 +1,6 @@
 """SASRec, https://arxiv.org/abs/1808.09781, pre-norm, padded keys masked, trained by softmax, not one negative."""
 
+from pydantic import Field
 from torch import nn
 
 from offline.students._blocks import TransformerBlock
@@ -9,7 +10,7 @@ from offline.students._stack import StackConfig, StackStudent
 class Config(StackConfig):
     """The paper's feed-forward is as wide as the items; four times that learns faster."""
 
-    expansion: int = 4
+    expansion: int = Field(4, description="the feed-forward is this many times embedding_dim wide")
 
 
 class Model(StackStudent):

@@ -59,13 +59,15 @@ class TeacherConfig(Section):
         description="file: a folder with rankings.parquet, distributions.parquet or both; published: its folder; "
         "a relative path starts at the data directory",
     )
-    text_encoder: TextEncoderConfig = TextEncoderConfig()
-    tuned_encoder: TunedEncoderConfig = TunedEncoderConfig()
-    grounding: GroundingConfig = GroundingConfig()
-    item_head: ItemHeadConfig = ItemHeadConfig()
-    mutual: MutualConfig = MutualConfig()
-    selection: SelectionConfig = SelectionConfig()
-    weights: WeightsConfig = WeightsConfig()
+    text_encoder: TextEncoderConfig = Field(TextEncoderConfig(), description='lists = "text_encoder", or turns with it')
+    tuned_encoder: TunedEncoderConfig = Field(
+        TunedEncoderConfig(), description='lists = "tuned_encoder" or items = "tuned"'
+    )
+    grounding: GroundingConfig = Field(GroundingConfig(), description='lists = "grounding"')
+    item_head: ItemHeadConfig = Field(ItemHeadConfig(), description='lists = "item_head", or turns with it')
+    mutual: MutualConfig = Field(MutualConfig(), description='lists = "mutual" or "item_head"')
+    selection: SelectionConfig = Field(SelectionConfig(), description="of which users the lists speak")
+    weights: WeightsConfig = Field(WeightsConfig(), description="how much each user's profile counts")
 
     @property
     def makes_lists(self) -> bool:

@@ -10,20 +10,20 @@ from offline.config import Section
 class TuningConfig(Section):
     """LoRA weights, how they are tuned, and about what the tuned model is asked."""
 
-    lora_rank: int = Field(16, ge=1)
-    lora_alpha: int = Field(16, ge=1)
-    lora_dropout: float = Field(0.05, ge=0, lt=1)
+    lora_rank: int = Field(16, ge=1, description="rank of the matrices that are added")
+    lora_alpha: int = Field(16, ge=1, description="they count by lora_alpha / lora_rank")
+    lora_dropout: float = Field(0.05, ge=0, lt=1, description="in front of them, while tuning")
     lora_layers: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear", description='names of the layers that are tuned, such as ["q_proj", "v_proj"]'
     )
-    epochs: int = Field(3, ge=1)
+    epochs: int = Field(3, ge=1, description="of tuning")
     batch_size: int = Field(16, ge=1, description="events a step, also when it is asked")
-    learning_rate: float = Field(3e-4, gt=0)
+    learning_rate: float = Field(3e-4, gt=0, description="highest, while tuning")
     warmup_steps: int = Field(100, ge=0, description="at most a fifth of all steps")
     rows: int | None = Field(None, ge=1, description="events that are learnt an epoch, drawn anew; unset: all")
     latest: int | None = Field(None, ge=1, description="ask for each user's newest events only; unset: for all")
     hide_seen: bool = Field(True, description="items of the history do not come back in the list")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of groups, drawn events and new weights")
 
 
 class TunedModelConfig(TuningConfig):
@@ -52,7 +52,7 @@ class GroundingConfig(TunedModelConfig):
     latest: int | None = Field(1, ge=1, description="ask for each user's newest events only; unset: for all (slow)")
     history: int = Field(10, ge=1, description="newest items that are read")
     folds: int = Field(2, ge=1, description="groups of users for cross-fitting; 1: the paper's way, one model for all")
-    max_new_tokens: int = Field(32, ge=1)
+    max_new_tokens: int = Field(32, ge=1, description="of a title that is written")
     max_tokens: int = Field(512, ge=16, description="of prompt and title; what is older is cut")
     k: int = Field(20, ge=1, description="items of a list that are kept")
     temperature: float = Field(

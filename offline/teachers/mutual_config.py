@@ -19,7 +19,9 @@ class MutualConfig(Section):
         description="repaired: what is said of a user comes from models that had not seen the user; "
         "faithful: both models speak of the rows they were trained on",
     )
-    teacher: Literal["text_encoder", "item_head"] = "text_encoder"
+    teacher: Literal["text_encoder", "item_head"] = Field(
+        "text_encoder", description="the student's partner, shaped by its own section"
+    )
     loops: int = Field(3, ge=1, description="the paper: 3 to 5")
     folds: int = Field(2, ge=2, description="repaired: groups of users, each with models of its own")
     student_epochs: int = Field(10, ge=1, description="of each turn of the student, instead of [training] epochs")

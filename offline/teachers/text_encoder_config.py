@@ -16,11 +16,11 @@ class TextEncoderConfig(Section):
     temperature: float = Field(1.0, gt=0, description="of the stored distributions")
     hide_seen: bool = Field(True, description="items of the history do not come back in the list")
     folds: int = Field(3, ge=0, description="groups of users for cross-fitting; 0 or 1: nothing is tuned")
-    epochs: int = Field(5, ge=1)
+    epochs: int = Field(5, ge=1, description="of tuning")
     batch_size: int = Field(512, ge=2, description="histories a step; their items are each other's negatives")
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0, description="highest, while tuning")
     scale: float = Field(16.0, gt=0, description="cosines times this are logits; tuned from there")
     id_weight: float = Field(
         0.5, ge=0, description="in turns with a student: length of its item vector beside the text's, which is 1"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of groups and batches")

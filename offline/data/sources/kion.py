@@ -6,6 +6,7 @@ https://github.com/irsafilo/KION_DATASET. Weight is the share watched, in percen
 from pathlib import Path
 
 import polars as pl
+from pydantic import Field
 
 from offline.config import Section
 from offline.data.rejects import Rejects
@@ -20,7 +21,7 @@ LISTS = ("genres", "countries", "studios", "directors", "actors", "keywords")
 class Config(Section):
     """Which of the two catalogues to read."""
 
-    english: bool = True
+    english: bool = Field(True, description="read the catalogue in English; false: in Russian")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:

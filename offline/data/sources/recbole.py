@@ -21,12 +21,12 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 class Config(Section):
     """Field names as RecBole's own data sets use them."""
 
-    user_id: str = "user_id"
-    item_id: str = "item_id"
+    user_id: str = Field("user_id", description="the users' field")
+    item_id: str = Field("item_id", description="the items' field")
     timestamp: str = Field("timestamp", description="the time field; where a file lacks it, its row order counts")
     weight: str | None = Field("rating", description="a rating field; used where the file has it")
     title: str | None = Field(None, description="unset: `title`, `movie_title` or `name`, whichever the file has")
-    time_unit: TimeUnit = "auto"
+    time_unit: TimeUnit = Field("auto", description="unit of times; auto tells it by magnitude")
     users: str | None = Field(None, description="a second table of users (CSV, Parquet, JSON lines), for subset flags")
     users_columns: list[str] | None = Field(None, description="what to take of it; unset: all")
     sequence_separator: str = Field(" ", min_length=1, description="between the values of a `_seq` field")

@@ -22,10 +22,10 @@ MAX_SEEN_CELLS = 48_000_000  # users × items of the seen table of one chunk
 class Config(Section):
     """Size and seed of the world; 400,000 users of mean length 25 make ten million events."""
 
-    users: int = Field(2_000, ge=1, le=20_000_000)
-    items: int = Field(1_000, ge=20, le=2_000_000)
+    users: int = Field(2_000, ge=1, le=20_000_000, description="how many users")
+    items: int = Field(1_000, ge=20, le=2_000_000, description="how many items")
     mean_length: float = Field(25.0, ge=5, description="events a user, on average")
-    seed: int = Field(7, ge=0)
+    seed: int = Field(7, ge=0, description="another seed, another world")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:

@@ -19,8 +19,8 @@ class Config(Section):
     interactions: str = Field("interactions.csv", description="the events: .csv, .tsv, .parquet or .jsonl, also .gz")
     items: str | None = Field(None, description="what is known about the items")
     users: str | None = Field(None, description="attributes and subset flags of the users")
-    user_id: str = "user_id"
-    item_id: str = "item_id"
+    user_id: str = Field("user_id", description="the users' column")
+    item_id: str = Field("item_id", description="the items' column, in all files")
     timestamp: str | None = Field(None, description="column with clock times: seconds, milliseconds or ISO text")
     position: str | None = Field(
         None, description="column with the place in the user's history, where no time is known"

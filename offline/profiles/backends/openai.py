@@ -34,11 +34,13 @@ class Config(Section):
         None, description="hub name or folder for exact counts; 'server': ask /tokenize (vLLM); unset: careful estimate"
     )
     concurrency: int = Field(8, ge=1, le=1024, description="requests in flight")
-    timeout_s: float = Field(120.0, gt=0)
+    timeout_s: float = Field(120.0, gt=0, description="for one answer")
     retries: int = Field(5, ge=0, description="further attempts after 429, 5xx, a timeout or a cut answer")
     backoff_s: float = Field(1.0, ge=0, description="first wait; doubles each time, with jitter")
     max_wait_s: float = Field(60.0, gt=0, description="longest wait between two attempts, Retry-After included")
-    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="how the server calls the longest reply"
+    )
 
 
 def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSettings) -> "OpenAiBackend":

@@ -22,16 +22,16 @@ class Config(Section):
     """`[profiles.options]` of the vllm backend."""
 
     model: str = Field(description="hub name or folder of an instruction-tuned model")
-    revision: str | None = None
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    quantization: str | None = None
+    revision: str | None = Field(None, description="hub models: commit or tag")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="of the weights")
+    quantization: str | None = Field(None, description="as vLLM names it, such as awq; unset: as the model says")
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share the model")
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory that vLLM takes")
     max_model_len: int | None = Field(None, ge=64, description="prompt and answer together; unset: the model's own")
     batch_size: int = Field(256, ge=1, description="prompts handed over at once; what a killed run may lose")
-    enforce_eager: bool = False
+    enforce_eager: bool = Field(False, description="no CUDA graphs: slower, less memory")
     lora: Path | None = Field(None, description="folder of a LoRA adapter over the model")
-    max_lora_rank: int = Field(16, ge=1)
+    max_lora_rank: int = Field(16, ge=1, description="at least the adapter's rank")
 
 
 def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSettings) -> "VllmBackend":
