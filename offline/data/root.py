@@ -10,5 +10,5 @@ def existing_directory(path: Path) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise DataError(f"--data {path} is a file; name the directory that it lies in: --data {path.parent}.")
+        raise DataError(f"--data {path} is a file; write --data {path.parent} instead, the directory that it lies in.")
     raise DataError(f"the data directory {path} does not exist; name an existing one with --data DIR.")

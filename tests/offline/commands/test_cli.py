@@ -67,7 +67,7 @@ def test_a_file_in_the_place_of_the_data_directory_is_told(
     file.write_text("")
     status, told = retort(*command, "ml1m_sasrec_plain", "--data", file)
     assert status == 2
-    assert "ratings.dat is a file; name the directory that it lies in: --data" in told
+    assert f"ratings.dat is a file; write --data {file.parent} instead" in told
 
 
 def test_what_is_no_bundle_is_told(retort: Retort, tmp_path: Path) -> None:
