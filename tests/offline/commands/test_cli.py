@@ -1,8 +1,9 @@
 """What a person gets wrong on the command line: one sentence with the remedy, a status, and no traceback."""
 
+import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -15,8 +16,10 @@ Retort = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def retort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Retort:
-    """The command as it is typed, in an empty directory."""
+def retort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Retort]:
+    """The command as it is typed, in an empty directory; its log does not outlive the test's standard error."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
     for name in ("REDIS_URL", "HISTORIES_REDIS_URL", "DATABASE_URL"):
@@ -31,7 +34,8 @@ def retort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captu
         assert "Traceback" not in told
         return left.value.code, told
 
-    return act
+    yield act
+    root.handlers[:], root.level = handlers, level
 
 
 def test_an_unknown_recipe_is_told_with_what_was_probably_meant(retort: Retort) -> None:
