@@ -30,6 +30,8 @@ from shared.hashing import hash_file, hash_json
 _RECEIPT = "step.json"
 _PARTIAL = ".partial"
 _HASH_DIGITS = 12
+_WORK = ("steps", "bundles", "experiments")
+_LIVE = (".db", ".db-wal", ".db-shm", ".db-journal", ".log", ".lock", ".partial")
 
 
 class RunDirError(RetortError):
@@ -194,8 +196,17 @@ def hash_code(modules: Iterable[str]) -> str:
 def hash_directory(root: Path) -> str:
     """What lies in a data directory, or beside a data file: names and bytes, about two seconds for a gigabyte.
 
-    Not the times of change: a copied, mounted or touched directory holds the same data.
+    Not the times of change: a copied, mounted or touched directory holds the same data. What runs leave there, where
+    somebody works in the data directory itself, is no data.
     """
     if root.is_file():
         root = root.parent
-    return hash_json({str(path.relative_to(root)): hash_file(path) for path in _files(root)})
+    return hash_json({str(path.relative_to(root)): hash_file(path) for path in _data_files(root)})
+
+
+def _data_files(root: Path) -> Iterator[Path]:
+    """All but a run directory's work, databases and logs. (To open a live SQLite file here would drop its locks.)"""
+    for folder, folders, files in os.walk(root):
+        if "steps" in folders:
+            folders[:] = [name for name in folders if name not in _WORK]
+        yield from (Path(folder, name) for name in files if not name.endswith(_LIVE))

@@ -120,3 +120,14 @@ def test_a_changed_file_is_seen_and_a_touched_one_is_the_same(tmp_path: Path) ->
     assert hash_directory(tmp_path) == before
     (tmp_path / "sub" / "a.csv").write_text("2")
     assert hash_directory(tmp_path) != before
+
+
+def test_work_beside_the_data_is_no_data(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1")
+    before = hash_directory(tmp_path)
+    for name in ("retort.db", "retort.db-wal", "worker.log", "runs/steps/data-1/a.parquet", "steps/data-1/step.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("live")
+    assert hash_directory(tmp_path) == before
+    (tmp_path / "runs" / "b.csv").write_text("1")
+    assert hash_directory(tmp_path) != before
