@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,16 @@ def hash_directory(root: Path) -> str:
     """
     if root.is_file():
         root = root.parent
-    return hash_json({str(path.relative_to(root)): hash_file(path) for path in _data_files(root)})
+    stats = {path: path.stat() for path in _data_files(root)}
+    return hash_json(
+        {str(path.relative_to(root)): _bytes_of(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+    )
+
+
+@lru_cache(maxsize=4096)
+def _bytes_of(path: Path, size: int, changed_ns: int) -> str:
+    """Hash of a file, read once in a process for as long as it stays as it is: every unit and task asks for it."""
+    return hash_file(path)
 
 
 def _data_files(root: Path) -> Iterator[Path]:

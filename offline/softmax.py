@@ -75,7 +75,14 @@ def _twice(items_MK: Tensor, others_S: Tensor | None, n_rows: int) -> tuple[Tens
     return rows[pairs], columns
 
 
+def _plus(scores: Tensor, bias: Tensor | None) -> Tensor:
+    """In place."""
+    return scores if bias is None else scores.add_(bias)
+
+
 class _SoftmaxAgainst(Function):
+    """Loss and gradients in one pass over chunks of rows; `backward` only scales what `forward` found."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -102,15 +109,12 @@ class _SoftmaxAgainst(Function):
         bounds = torch.searchsorted(rows, starts).tolist()
         for step, first in enumerate(range(0, n, size)):
             part, pairs = slice(first, first + size), slice(bounds[step], bounds[step + 1])
-            scores = (inputs_MD[part] @ competitors_SD.T).float()
-            if bias_S is not None:
-                scores += bias_S
+            scores = _plus((inputs_MD[part] @ competitors_SD.T).float(), bias_S)
             scores[rows[pairs] - first, columns[pairs]] = -torch.inf
             items, weights, states = items_MK[part], weights_MK[part], states_MD[part]
             vectors = table_ND.index_select(0, items.reshape(-1)).view(*items.shape, -1)
             own = torch.bmm(vectors, states[:, :, None]).squeeze(2)
-            if bias_MK is not None:
-                own += bias_MK[part]
+            own = _plus(own, None if bias_MK is None else bias_MK[part])
             counted = own.masked_fill(items == PAD, -torch.inf)
             top = torch.maximum(scores.amax(1), counted.amax(1))
             share, own_share = scores.sub_(top[:, None]).exp_(), (counted - top[:, None]).exp()

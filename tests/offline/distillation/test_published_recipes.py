@@ -51,12 +51,18 @@ def _trained(recipe: Recipe, root: Path, out: Path) -> list[dict[str, Any]]:
     return log
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_trains_in_two_phases_on_a_file_of_the_same_layout(name: str, place: Path) -> None:
-    data = name.split("_")[1]
+def _raw(place: Path, data: str) -> Path:
+    """Files of the data set's layout, written once."""
     root = place / data / "raw"
     if not root.exists():
         WRITERS[data](root)
+    return root
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains_in_two_phases_on_a_file_of_the_same_layout(name: str, place: Path) -> None:
+    data = name.split("_")[1]
+    root = _raw(place, data)
     faithful = load_recipe(name)
     assert faithful.objectives[0].model_dump()["mode"] == "faithful"
     recipe = load_recipe(name, (*SMALL, *_width(name)))
@@ -69,9 +75,7 @@ def test_it_trains_in_two_phases_on_a_file_of_the_same_layout(name: str, place: 
 @pytest.mark.parametrize("name", BY_LISTS)
 def test_it_trains_by_a_teachers_lists_on_a_file_of_the_same_layout(name: str, place: Path) -> None:
     data = name.split("_")[1]
-    root = place / data / "raw"
-    if not root.exists():
-        WRITERS[data](root)
+    root = _raw(place, data)
     quick = ("encoder.model=tfidf", "teacher.text_encoder.width=8", "training.batch_size=16")
     turns = ("teacher.mutual.loops=1", "teacher.mutual.student_epochs=1")
     recipe = load_recipe(name, (*quick, *turns, "training.epochs=1"))
