@@ -64,6 +64,15 @@ def test_two_workers_are_one_limit(make_client: MakeClient, redis_url: str, tmp_
         assert 0 < direct.ttl(keys.quota("default", "app")) <= 172_800
 
 
+def limited(
+    make_client: MakeClient, redis_of: str | None, tmp_path: Path, **limits: float
+) -> tuple[TestClient, dict[str, str]]:
+    """A server that is never late, and the headers of its one key."""
+    headers = key_file(tmp_path / "keys.json", **limits)
+    settings = {"keys_file": tmp_path / "keys.json", "history_timeout_s": 30, "deadline_s": 60}
+    return make_client(histories(redis_of), **settings), headers
+
+
 def lines(n: int) -> bytes:
     return b'{"history": ["i1"]}\n' * n
 
@@ -71,8 +80,7 @@ def lines(n: int) -> bytes:
 def test_a_batch_costs_as_many_as_it_asks_and_is_refused_whole(
     make_client: MakeClient, redis_of: str | None, tmp_path: Path
 ) -> None:
-    headers = key_file(tmp_path / "keys.json", per_day=5)
-    client = make_client(histories(redis_of), keys_file=tmp_path / "keys.json", history_timeout_s=30, deadline_s=60)
+    client, headers = limited(make_client, redis_of, tmp_path, per_day=5)
 
     def batch(body: bytes) -> Any:
         return client.post("/recommend/batch", content=body, headers=headers)
@@ -93,8 +101,7 @@ def test_a_batch_costs_as_many_as_it_asks_and_is_refused_whole(
 
 
 def test_a_batch_takes_its_lines_from_the_rate(make_client: MakeClient, redis_of: str | None, tmp_path: Path) -> None:
-    headers = key_file(tmp_path / "keys.json", per_second=0.001)
-    client = make_client(histories(redis_of), keys_file=tmp_path / "keys.json", history_timeout_s=30, deadline_s=60)
+    client, headers = limited(make_client, redis_of, tmp_path, per_second=0.001)
     never = client.post("/recommend/batch", content=lines(2), headers=headers)
     assert never.status_code == 429
     assert never.json()["detail"] == ("This request counts as 2 and this key may have 1 at once; send fewer at once.")
@@ -110,8 +117,7 @@ def events(n: int) -> bytes:
 def test_a_list_of_events_costs_as_many_as_it_holds_and_is_refused_whole(
     make_client: MakeClient, redis_of: str | None, tmp_path: Path
 ) -> None:
-    headers = key_file(tmp_path / "keys.json", per_day=5)
-    client = make_client(histories(redis_of), keys_file=tmp_path / "keys.json", history_timeout_s=30, deadline_s=60)
+    client, headers = limited(make_client, redis_of, tmp_path, per_day=5)
 
     def post(body: bytes) -> Any:
         return client.post("/events", content=body, headers=headers)
