@@ -1,21 +1,25 @@
-"""The fused softmax against the same sum written out for autograd: CPU milliseconds of one step's loss and gradients.
+"""The fused softmaxes against the same sums written out for autograd: CPU milliseconds of a step's loss and gradients.
 
     python -m benchmarks.softmax
 
-Both take turns in one run on one thread, the least of many counts; the last column is their ratio. K = 1 is the
-student's own loss, K = 10 a teacher's list. Sizes are those of amazon-beauty: a batch's positions, 512 negatives, 64
-wide, 12,101 items.
+Both take turns in one run on one thread, the least of many counts; the last column is their ratio. Sizes are those of
+amazon-beauty, 12,101 items. Cross-entropy: a batch's positions, 512 negatives, 64 wide; K = 1 is the student's own
+loss, K = 10 a teacher's list. Divergence: what a text encoder hears in turns, 512 histories, 192 wide, 50 items and a
+tail against the whole catalogue; the three matrix products that neither can save are timed beside it.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from offline.softmax import Competitors, Own, softmax_cross_entropy
+from offline.teachers.agreement import kl_with_tail, tail_divergence
+from shared.schema import PAD
 
 _TURNS = 30
 
@@ -30,10 +34,58 @@ def written_out(states_MD: Tensor, table_ND: Tensor, own: Own, others: Competito
     return (own.weights_MK * (all_M - own_MK)).sum(1).mean()
 
 
+def divergence_written_out(
+    states_MD: Tensor, table_ND: Tensor, items_MK: Tensor, shares_MK: Tensor, weights_M: Tensor, temperature: float
+) -> Tensor:
+    """The whole log-softmax is held for the way back."""
+    hidden_N = torch.arange(len(table_ND)) == PAD
+    scores_MN = (states_MD @ table_ND.T / temperature).masked_fill(hidden_N, -torch.inf)
+    logs_MK = scores_MN.log_softmax(1).gather(1, items_MK)
+    return (weights_M * kl_with_tail(shares_MK, logs_MK, items_MK != PAD)).mean()
+
+
 def milliseconds(loss: Callable[[], Tensor]) -> float:
     started_s = time.process_time()
     loss().backward()
     return (time.process_time() - started_s) * 1000
+
+
+def side_by_side(ways: Sequence[Callable[[], Tensor]]) -> list[float]:
+    """The least of many counts of each, taken in turns."""
+    return np.array([[milliseconds(way) for way in ways] for _ in range(_TURNS)]).min(0).tolist()
+
+
+def cross_entropy(positions: int, negatives: int, width: int, items: int) -> None:
+    states_MD = torch.randn(positions, width, requires_grad=True)
+    table_ND = (torch.randn(items + 1, width) * 0.1).requires_grad_()
+    others = Competitors(torch.randint(1, items + 1, (negatives,)))
+    print("K   fused, ms   written out, ms   ratio")
+    for k in (1, 10, 50):
+        own = Own(torch.randint(1, items + 1, (positions, k)), torch.rand(positions, k))
+        fused, plain = side_by_side(
+            [
+                lambda own=own, way=way: way(states_MD, table_ND, own, others)
+                for way in (softmax_cross_entropy, written_out)
+            ]
+        )
+        print(f"{k:<3} {fused:9.1f} {plain:17.1f} {plain / fused:7.2f}")
+
+
+def divergence(items: int, histories: int = 512, width: int = 192, k: int = 50) -> None:
+    # cosines times the text encoder's scale
+    states_MD = (functional.normalize(torch.randn(histories, width)) * 16).requires_grad_()
+    table_ND = functional.normalize(torch.randn(items + 1, width)).requires_grad_()
+    items_MK = torch.randint(1, items + 1, (histories, k))
+    shares_MK, weights_M = torch.rand(histories, k + 1).softmax(1)[:, :k], torch.rand(histories) * 2
+    fused, plain, products = side_by_side(
+        [
+            lambda: tail_divergence(states_MD, table_ND, items_MK, shares_MK, weights_M, 2.0),
+            lambda: divergence_written_out(states_MD, table_ND, items_MK, shares_MK, weights_M, 2.0),
+            lambda: (states_MD @ table_ND.T).sum(),
+        ]
+    )
+    print("divergence with a tail: fused, ms   written out, ms   ratio   products alone, ms")
+    print(f"{fused:33.1f} {plain:17.1f} {plain / fused:7.2f} {products:20.1f}")
 
 
 def main() -> None:
@@ -45,19 +97,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    states_MD = torch.randn(args.positions, args.width, requires_grad=True)
-    table_ND = (torch.randn(args.items + 1, args.width) * 0.1).requires_grad_()
-    others = Competitors(torch.randint(1, args.items + 1, (args.negatives,)))
-    print("K   fused, ms   written out, ms   ratio")
-    for k in (1, 10, 50):
-        own = Own(torch.randint(1, args.items + 1, (args.positions, k)), torch.rand(args.positions, k))
-        ways = [
-            lambda own=own, way=way: way(states_MD, table_ND, own, others)
-            for way in (softmax_cross_entropy, written_out)
-        ]
-        taken = np.array([[milliseconds(way) for way in ways] for _ in range(_TURNS)])
-        fused, plain = taken.min(0)
-        print(f"{k:<3} {fused:9.1f} {plain:17.1f} {plain / fused:7.2f}")
+    cross_entropy(args.positions, args.negatives, args.width, args.items)
+    divergence(args.items)
 
 
 if __name__ == "__main__":

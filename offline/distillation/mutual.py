@@ -6,7 +6,7 @@ the mass of all others are kept; that KL is never above the full one. mode "fait
 trains, on a row that it has learnt by heart; "repaired" takes the rank of a student that had not seen the user, where
 the lists know it (`[teacher] lists = "mutual"`, whose turns this objective ends).
 
-Shapes: M asked positions, K kept items, R stored distributions, N n_items + 1.
+Shapes: M asked positions, K kept items, R stored distributions, N n_items + 1, D embedding_dim.
 """
 
 from typing import ClassVar, Literal
@@ -15,13 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from offline.distillation._asked import Positions, asked, true_ranks
+from offline.distillation._asked import Asked, Positions, asked
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
 from offline.students._base import Student
-from offline.teachers.agreement import kl_with_tail, rank_weights
+from offline.teachers.agreement import Weigh, by_current_ranks, rank_weights, tail_divergence
 from offline.teachers.teacher import Teacher
 from shared.errors import TeacherError
-from shared.schema import PAD
 
 
 class Config(ObjectiveConfig):
@@ -65,13 +64,15 @@ class Model(Objective):
         here = asked(output, self.rows_E, self.config.positions)
         if not len(here.rows_M):
             return nothing(output)
-        scores_MN = here.states_MD @ output.table_ND.T
-        hidden_N = torch.zeros(scores_MN.shape[1], dtype=torch.bool, device=scores_MN.device)
-        hidden_N[PAD] = True
-        logs_MN = (scores_MN / self.temperature).masked_fill(hidden_N, -torch.inf).log_softmax(-1)
-        divergence_M = kl_with_tail(self.shares_RK[here.rows_M], self.items_RK[here.rows_M], logs_MN)
-        if self.config.weigh_samples:
-            known = self.knows_own_ranks
-            mine_M = self.own_ranks_R[here.rows_M] if known else true_ranks(scores_MN.detach(), here.targets_M)
-            divergence_M = divergence_M * rank_weights(mine_M, self.ranks_R[here.rows_M])[0]
-        return self.temperature**2 * divergence_M.mean()
+        items_MK, shares_MK = self.items_RK[here.rows_M], self.shares_RK[here.rows_M]
+        listening = self._listening(here)
+        divergence = tail_divergence(here.states_MD, output.table_ND, items_MK, shares_MK, listening, self.temperature)
+        return self.temperature**2 * divergence
+
+    def _listening(self, here: Asked) -> Tensor | Weigh:
+        if not self.config.weigh_samples:
+            return here.states_MD.new_ones(len(here.rows_M))
+        theirs_M = self.ranks_R[here.rows_M]
+        if self.knows_own_ranks:
+            return rank_weights(self.own_ranks_R[here.rows_M], theirs_M)[0]
+        return by_current_ranks(here.targets_M, theirs_M)

@@ -1,6 +1,6 @@
 """A teacher that can itself be taught: what mutual distillation needs of a language-model recommender.
 
-Shapes: R events, K kept items, N n_items + 1, D width of the student's items.
+Shapes: R events, K kept items, N n_items + 1, D width of states and items.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from offline.teachers._answers import Answers
-from offline.teachers.agreement import kl_with_tail, rank_weights
+from offline.teachers.agreement import Weigh, by_current_ranks, rank_weights, tail_divergence
 from offline.teachers.teacher import Distributions, IntArray
-from shared.schema import PAD
 
 
 class Learner(Protocol):
@@ -49,30 +48,25 @@ class StudentSaid:
     weigh_samples: bool
     current_ranks: bool
 
-    def loss(self, logits_RN: Tensor, events: IntArray, targets_R: Tensor) -> Tensor:
-        """weight · T² · mean over events of listening · KL(student ‖ learner); events without a row do not count."""
-        stored = self.distributions
-        rows = stored.rows_E[events]
-        told = torch.from_numpy(rows >= 0)
-        if not told.any():
-            return logits_RN[:0].sum()
-        rows, logits_MN, targets_M = rows[told.numpy()], logits_RN[told], targets_R[told]
-        device = logits_RN.device
-        shares_MK = torch.from_numpy(stored.probabilities[rows]).to(device)
-        items_MK = torch.from_numpy(stored.items[rows]).to(device)
-        hidden_N = torch.arange(logits_MN.shape[1], device=device) == PAD
-        logs_MN = (logits_MN / stored.temperature).masked_fill(hidden_N, -torch.inf).log_softmax(-1)
-        divergence_M = kl_with_tail(shares_MK, items_MK, logs_MN)
-        if self.weigh_samples:
-            divergence_M = divergence_M * self._listening(rows, logits_MN.detach(), targets_M)
-        return self.weight * stored.temperature**2 * divergence_M.mean()
+    def loss(self, states_RD: Tensor, table_ND: Tensor, events: IntArray, targets_R: Tensor) -> Tensor:
+        """weight · T² · mean over events of listening · KL(student ‖ learner); events without a row do not count.
 
-    def _listening(self, rows: IntArray, logits_MN: Tensor, targets_M: Tensor) -> Tensor:
+        The learner scores item n by states · table[n].
+        """
+        stored, device = self.distributions, states_RD.device
+        told = torch.from_numpy(stored.rows_E[events] >= 0)
+        rows, states_MD = stored.rows_E[events[told.numpy()]], states_RD[told]
+        listening = self._listening(rows, targets_R[told], device)
+        items_MK = torch.from_numpy(stored.items[rows]).to(device)
+        shares_MK = torch.from_numpy(stored.probabilities[rows]).to(device)
+        divergence = tail_divergence(states_MD, table_ND, items_MK, shares_MK, listening, stored.temperature)
+        return self.weight * stored.temperature**2 * divergence
+
+    def _listening(self, rows: IntArray, targets_M: Tensor, device: torch.device) -> Tensor | Weigh:
         stored = self.distributions
-        theirs_M = torch.from_numpy(stored.true_ranks[rows]).to(logits_MN.device)
-        if self.current_ranks:
-            own_M1 = logits_MN.gather(1, targets_M[:, None])
-            return rank_weights((logits_MN[:, PAD + 1 :] >= own_M1).sum(1), theirs_M)[0]
-        if stored.listener_ranks is None:
-            return torch.ones_like(theirs_M, dtype=logits_MN.dtype)
-        return rank_weights(torch.from_numpy(stored.listener_ranks[rows]).to(logits_MN.device), theirs_M)[0]
+        theirs_M = torch.from_numpy(stored.true_ranks[rows]).to(device)
+        if self.weigh_samples and self.current_ranks:
+            return by_current_ranks(targets_M, theirs_M)
+        if self.weigh_samples and stored.listener_ranks is not None:
+            return rank_weights(torch.from_numpy(stored.listener_ranks[rows]).to(device), theirs_M)[0]
+        return torch.ones(len(rows), device=device)

@@ -70,11 +70,13 @@ class ItemHead:
         self.model.train()
 
         def loss_of(part: IntArray) -> Tensor:
-            logits_RN, targets_R = self._logits(part), self._targets(part)
-            own = functional.cross_entropy(logits_RN[:, PAD + 1 :], targets_R - PAD - 1)
+            states_RH, targets_R = self._states(part), self._targets(part)
+            own = functional.cross_entropy(self.head(states_RH)[:, PAD + 1 :], targets_R - PAD - 1)
             if student is None or student.weight == 0:
                 return own
-            return own + student.loss(logits_RN, part, targets_R)
+            # the bias is one more component of an item, which meets 1
+            table_NH = torch.cat([self.head.weight, self.head.bias[:, None]], 1)
+            return own + student.loss(functional.pad(states_RH, (0, 1), value=1.0), table_NH, part, targets_R)
 
         modules = (self.model, self.head, self.read)
         return tune((weight for module in modules for weight in module.parameters()), events, self.config, loss_of)[-1]
@@ -91,7 +93,11 @@ class ItemHead:
         return answers_of_logits(logits_RN, self._targets(events).cpu(), self.k, self.temperature)
 
     def _logits(self, events: IntArray) -> Tensor:
-        """(R, N): prompt, soft items, prompt; the newest token's state is scored."""
+        """(R, N)."""
+        return self.head(self._states(events))
+
+    def _states(self, events: IntArray) -> Tensor:
+        """(R, H): prompt, soft items, prompt; the newest token's state."""
         assert self.read is not None
         assert self.items_ND is not None
         items_RL = self.events.histories(events, self.config.history).to(self.device)
@@ -105,7 +111,7 @@ class ItemHead:
         real_RT[:, first : first + items_RL.shape[1]] = items_RL != PAD
         places_RT = (real_RT.cumsum(1) - 1).clamp(min=0)
         out = self.model(inputs_embeds=inputs_RTH, attention_mask=real_RT, position_ids=places_RT, use_cache=False)
-        return self.head(out.last_hidden_state[:, -1].float())
+        return out.last_hidden_state[:, -1].float()
 
     def _targets(self, events: IntArray) -> Tensor:
         return self.events.values[torch.from_numpy(events)].to(self.device)

@@ -139,8 +139,7 @@ class TextEncoder:
         own = functional.cross_entropy(logits_RR.masked_fill(twice_RR, -torch.inf), torch.arange(len(part)))
         if student is None or student.weight == 0:
             return own
-        scores_RN = said_RP @ reader.items(self.vectors_NP).T * reader.log_scale.exp()
-        return own + student.loss(scores_RN, part, targets_R)
+        return own + student.loss(said_RP * reader.log_scale.exp(), reader.items(self.vectors_NP), part, targets_R)
 
     def _tuned_reader(self) -> "Reader":
         """The maps as they are; made when first needed, because only then their width is known."""

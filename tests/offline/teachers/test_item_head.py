@@ -84,6 +84,24 @@ def test_the_students_word_is_heard(model: Path) -> None:
     assert (answered == targets % N_ITEMS + 1).mean() > 0.8
 
 
+def test_what_it_hears_scores_items_as_its_head_does(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bias too is part of the scores that are compared with the student's."""
+    made = learner(model, epochs=1)
+    torch.nn.init.normal_(made.head.bias)
+    given: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def hear(
+        said: StudentSaid, states: torch.Tensor, table: torch.Tensor, events: np.ndarray, targets: torch.Tensor
+    ) -> torch.Tensor:
+        given.append((states @ table.T, made._logits(events)))
+        return states.sum() * 0
+
+    monkeypatch.setattr(StudentSaid, "loss", hear)
+    said = Lists(len(EVENTS), made.askable, 1, 1.0).told().distributions
+    made.learn(made.askable[:4], StudentSaid(said, weight=1.0, weigh_samples=False, current_ranks=False))
+    torch.testing.assert_close(*given[0], atol=1e-5, rtol=1e-4)
+
+
 def test_a_list_is_a_distribution(model: Path) -> None:
     made = ItemHead(EVENTS, N_ITEMS, config(model, hide_seen=True, latest=1), k=N_ITEMS, temperature=2.0)
     made.take_items(torch.randn(N_ITEMS + 1, 8))

@@ -43,6 +43,11 @@ def divergence(stored: Distributions, logits_N: torch.Tensor, event: int) -> tor
     return (p_K * (p_K / q_K).log()).sum() + rest_p * (rest_p / rest_q).log()
 
 
+def loss_of(heard: StudentSaid, logits_RN: torch.Tensor, rows: slice = slice(None)) -> torch.Tensor:
+    """Of a learner whose states are its scores."""
+    return heard.loss(logits_RN[rows], torch.eye(logits_RN.shape[1]), EVENTS[rows], TARGETS_R[rows])
+
+
 @pytest.mark.parametrize("kind", ["told", "current", "unknown", "alike"])
 def test_it_is_gamma_t_squared_times_the_kl_from_the_student_by_whom_ranks_better(kind: str) -> None:
     logits_RN, stored = logits(), said()
@@ -57,14 +62,14 @@ def test_it_is_gamma_t_squared_times_the_kl_from_the_student_by_whom_ranks_bette
         listens = LISTENS.get(kind, [1.0, 1.0, 1.0])
     each = [w * divergence(stored, logits_RN[r], e) for r, (w, e) in enumerate(zip(listens, EVENTS, strict=True))]
     expected = 0.5 * 4.0 * sum(each) / 3
-    torch.testing.assert_close(heard.loss(logits_RN, EVENTS, TARGETS_R), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(loss_of(heard, logits_RN), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_events_ranks_move_that_events_gradient_alone_and_events_without_a_row_do_not_count() -> None:
     def gradient(stored: Distributions, rows: slice = slice(None)) -> torch.Tensor:
         logits_RN = logits()
         heard = StudentSaid(stored, weight=1.0, weigh_samples=True, current_ranks=False)
-        heard.loss(logits_RN[rows], EVENTS[rows], TARGETS_R[rows]).backward()
+        loss_of(heard, logits_RN, rows).backward()
         assert logits_RN.grad is not None
         return logits_RN.grad
 
@@ -78,3 +83,14 @@ def test_one_events_ranks_move_that_events_gradient_alone_and_events_without_a_r
     rows_E = said().rows_E.copy()
     rows_E[EVENTS[2]] = -1
     torch.testing.assert_close(gradient(said(rows_E=rows_E)), gradient(said(), slice(2)))
+
+
+def test_events_of_which_nothing_was_said_cost_nothing() -> None:
+    logits_RN, nowhere_E = logits(), np.full_like(said().rows_E, -1)
+    for current in (False, True):
+        heard = StudentSaid(said(rows_E=nowhere_E), weight=1.0, weigh_samples=True, current_ranks=current)
+        loss = loss_of(heard, logits_RN)
+        loss.backward()
+        assert loss == 0
+    assert logits_RN.grad is not None
+    assert not logits_RN.grad.any()
