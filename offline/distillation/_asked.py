@@ -63,12 +63,6 @@ def listed_cross_entropy(
     return softmax_cross_entropy(states_MD, table_ND, own, Competitors(drawn_S, bias_S))
 
 
-def true_ranks(scores_MN: Tensor, targets_M: Tensor) -> Tensor:
-    """(M,): rank of each true item among all but PAD, from 1; a tie counts against it."""
-    own_M1 = scores_MN.gather(1, targets_M[:, None])
-    return (scores_MN[:, PAD + 1 :] >= own_M1).sum(1)
-
-
 def info_nce(said_MP: Tensor, target_MP: Tensor, temperature: float) -> Tensor:
     """Each row is to be told from the other rows' targets; 0 with a single row, which has nothing to be told from."""
     logits_MM = functional.normalize(said_MP, dim=-1) @ functional.normalize(target_MP, dim=-1).T / temperature
