@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,6 +24,7 @@ from shared.hashing import hash_json
 
 PACKAGED = "packaged-minilm"
 Role = Literal["query", "passage"]
+_SIDE_BY_SIDE = " + "
 _E5 = re.compile(r"(^|[/_-])e5([_-]|$)", re.IGNORECASE)
 _BATCHES_AT_ONCE = 8  # between two reports of progress and two writes to the cache
 
@@ -32,7 +33,9 @@ class EncoderConfig(Section):
     """`[encoder]`: how texts become vectors."""
 
     model: str = Field(
-        PACKAGED, description="packaged-minilm (in the wheel, offline), a hub name, a folder, or the control tfidf"
+        PACKAGED,
+        description="packaged-minilm (in the wheel, offline), a hub name, a folder, or word counts: tfidf; "
+        "several are set side by side: packaged-minilm + tfidf",
     )
     revision: str | None = Field(None, description="hub models: commit or tag")
     prefix: str | None = Field(None, description="put before every text; unset: by family ('query: ' for E5)")
@@ -49,9 +52,19 @@ class EncoderConfig(Section):
 
     @model_validator(mode="after")
     def _one_by_one(self) -> Self:
-        if self.shards is not None and self.model == TFIDF:
+        if self.shards is not None and self.counts_words:
             raise ValueError(f"shards and model = {TFIDF!r} exclude each other: words are counted over all texts")
         return self
+
+    @property
+    def models(self) -> list[str]:
+        """Those that are set side by side; most often one."""
+        return [model.strip() for model in self.model.split(_SIDE_BY_SIDE)]
+
+    @property
+    def counts_words(self) -> bool:
+        """Whether the vectors of one set of texts are of no use beside another's."""
+        return TFIDF in self.models
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,29 @@ def encode_texts(
 
     role: which of E5's two prefixes; users are queries, items passages. Raises ProfileError for an empty text.
     """
+    if len(set(config.models)) < len(config.models):
+        raise ProfileError(f"[encoder] model = {config.model!r} names a model twice, or none; name each once.")
+    each = [
+        _encoded(texts, config.model_copy(update={"model": model}), progress, role, cache_path)
+        for model in config.models
+    ]
+    if len(each) == 1:
+        return each[0]
+    width = sum(one.report.width for one in each)
+    seconds = sum(one.report.seconds for one in each)
+    return Encoded(side_by_side([one.vectors for one in each]), replace(each[0].report, width=width, seconds=seconds))
+
+
+def side_by_side(vectors: Sequence[FloatArray]) -> FloatArray:
+    """(N, sum of widths): rows of length 1 from rows of length 1, each kind with the same weight."""
+    joined: FloatArray = (np.concatenate(vectors, axis=1) / math.sqrt(len(vectors))).astype(np.float32)
+    return joined
+
+
+def _encoded(
+    texts: Sequence[str], config: EncoderConfig, progress: Progress, role: Role, cache_path: Path | None
+) -> Encoded:
+    """By one model."""
     started_s = time.monotonic()
     if empty := [row for row, text in enumerate(texts) if not text.strip()]:
         raise ProfileError(f"{len(empty)} of {len(texts)} texts to encode are empty (the first is number {empty[0]}).")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from offline.data.interactions import Items
 from offline.profiles import encoder
@@ -173,6 +174,22 @@ def test_killed_encoding_keeps_what_is_done(model: FakeModel, tmp_path: Path, mo
         encode_texts(texts, EncoderConfig(batch_size=1), Silent(), cache_path=tmp_path / "c")
     again = encode_texts(texts, EncoderConfig(batch_size=1), Silent(), cache_path=tmp_path / "c")
     assert again.report.n_cached == 8
+
+
+def test_models_are_set_side_by_side(model: FakeModel) -> None:
+    texts = ["a a b red", "b c green", "c red green"]
+    one = encode_texts(texts, EncoderConfig(model="any"), Silent())
+    words = encode_texts(texts, EncoderConfig(model="tfidf"), Silent())
+    both = encode_texts(texts, EncoderConfig(model="any + tfidf"), Silent())
+    assert both.report.width == one.report.width + words.report.width
+    np.testing.assert_allclose(both.vectors[:, :3], one.vectors / np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(both.vectors[:, 3:], words.vectors / np.sqrt(2), rtol=1e-6)
+    assert EncoderConfig(model="any + tfidf").counts_words
+    assert not EncoderConfig(model="folder/of+tfidf").counts_words
+    with pytest.raises(ValidationError, match="words are counted over all texts"):
+        EncoderConfig(model="any + tfidf", shards=2)
+    with pytest.raises(ProfileError, match="names a model twice, or none"):
+        encode_texts(texts, EncoderConfig(model="any + any"), Silent())
 
 
 def test_aspects_are_averaged_or_set_side_by_side(model: FakeModel) -> None:
