@@ -1,13 +1,15 @@
 """New items in a sealed bundle without training: from an item's text to a row of the item table.
 
 A ridge regression learns, on the items that the student knows, which table row belongs to which text vector; it is then
-asked for the new ones. Their rows get the length that rarely chosen items have, for a ridge's answers are too short and
-a new item must not stand before what people choose. The graph itself stays as it was.
+asked for the new ones. Its answers are too short, and shorter the less a text says; they keep the square root of their
+lengths (all of it was worse on one data set, none of it on another: docs/experiments.md) and are made longer alike, as
+far as the new items keep to their share of the places in the bundle's golden requests, which are real histories: what
+is shown of the new is not shown of what people choose. The graph itself stays as it was.
 
 The ridge is weighted by the square root of the items' train events: a row seen once is mostly noise.
 """
 
-# Shapes: N n_items + 1, M new items, E width of a text vector, D embedding_dim
+# Shapes: N n_items + 1, M new items, E width of a text vector, D embedding_dim, H golden requests, K places of a list
 
 import shutil
 import tempfile
@@ -50,37 +52,52 @@ from shared.scoring import Scorer
 
 _LEAST_KNOWN = 20
 _PENALTIES = tuple(float(10**power) for power in range(-2, 4))
-_RARE_SHARE = 0.25
+_PLACES = 10
+_LENGTHENINGS = np.geomspace(0.05, 50, 400)
 
 
 @dataclass(frozen=True)
 class Added:
-    """What `add_items` did. fit: R² of the map on known items that it was not fitted on, by leave-one-out."""
+    """What `add_items` did. fit: R² of the map on known items that it was not fitted on, by leave-one-out.
+
+    share: of the places of the golden requests' first ten, what the new items take.
+    """
 
     bundle: Path
     n_added: int
     n_without_text: int
     n_fitted: int
     fit: float
+    share: float
 
     def sentence(self) -> str:
         """For a person."""
         lacking = f"; {self.n_without_text} without a text were left out" if self.n_without_text else ""
         return (
             f"{self.n_added} items added{lacking}. The map was learnt on {self.n_fitted} known items; "
-            f"left-out known items: R² {self.fit:.2f}."
+            f"left-out known items: R² {self.fit:.2f}. The new items take {self.share:.1%} of the first ten places."
         )
 
 
-def add_items(path: Path, items_file: Path, out: Path, progress: Progress) -> Added:
+def add_items(
+    path: Path,
+    items_file: Path,
+    out: Path,
+    progress: Progress,
+    *,
+    encoder: str | None = None,
+    share: float | None = None,
+) -> Added:
     """Seal a new bundle into `out` in which the file's new items are recommendable.
 
     items_file: item_id, title and attributes as the recipe's `[data]` reads them, of new items *and* of known ones: the
-    map is learnt on the texts of the latter. DataError and BundleError say what is missing.
+    map is learnt on the texts of the latter. encoder: another than the recipe's. share: of the places in lists of ten,
+    what the new items may take; None: their share of the catalogue. DataError and BundleError say what is missing.
     """
     bundle = open_bundle(path)
     items = read_items(items_file, bundle, progress)
-    vectors = encode_items(items, parse_section(EncoderConfig, _said(bundle, "encoder"), "encoder"), progress)
+    config = parse_section(EncoderConfig, _said(bundle, "encoder"), "encoder")
+    vectors = encode_items(items, config.model_copy(update={"model": encoder or config.model}), progress)
     known = np.array([item_id in bundle.item_index for item_id in vectors.ids])
     if known.all():
         raise DataError(f"{items_file.name} names no item with a text that the bundle does not know; nothing to add.")
@@ -89,11 +106,11 @@ def add_items(path: Path, items_file: Path, out: Path, progress: Progress) -> Ad
             f"{items_file.name} has texts of {known.sum()} items that the bundle knows, and the map wants "
             f"{_LEAST_KNOWN}; give the texts of the known items in the same file."
         )
-    rows_MD, fit = new_rows(bundle, vectors, known)
+    new = new_rows(bundle, vectors, known, share)
     ids = [item_id for item_id, is_known in zip(vectors.ids, known, strict=True) if not is_known]
     n_new = int((~items.frame[ITEM_ID].is_in(list(bundle.item_index.ids))).sum())
-    sealed = _seal(bundle, items, ids, rows_MD, out)
-    return Added(sealed, len(ids), n_new - len(ids), int(known.sum()), fit)
+    sealed = _seal(bundle, items, ids, new.rows_MD, out)
+    return Added(sealed, len(ids), n_new - len(ids), int(known.sum()), new.fit, new.share)
 
 
 def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:
@@ -116,8 +133,17 @@ def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:
     return make_items(entities, wanted, config.text_columns, config.text_template, keep_unseen=True)[0]
 
 
-def new_rows(bundle: Bundle, vectors: Vectors, known: Any) -> tuple[FloatArray, float]:
-    """(M, D) table rows of the vectors that are not `known`, in their order, and the map's leave-one-out R²."""
+@dataclass(frozen=True)
+class NewRows:
+    """Table rows (M, D) of new items; the map's leave-one-out R², and the share of places that the items take."""
+
+    rows_MD: FloatArray
+    fit: float
+    share: float
+
+
+def new_rows(bundle: Bundle, vectors: Vectors, known: Any, share: float | None = None) -> NewRows:
+    """Rows for the vectors that are not `known`, in their order; `share` as in `add_items`."""
     from sklearn.linear_model import RidgeCV
 
     table_ND = bundle.item_vectors
@@ -128,17 +154,56 @@ def new_rows(bundle: Bundle, vectors: Vectors, known: Any) -> tuple[FloatArray, 
     )
     own_KD, weights_K = table_ND[places], np.sqrt(np.maximum(bundle.popularity[places], 1.0))
     ridge = RidgeCV(_PENALTIES, store_cv_results=True).fit(vectors.vectors[known], own_KD, sample_weight=weights_K)
-    rows_MD = ridge.predict(vectors.vectors[~known])
+    rows_MD = _evened(ridge.predict(vectors.vectors[~known]).astype(np.float32))
+    wanted = len(rows_MD) / (len(rows_MD) + bundle.manifest.n_items) if share is None else share
+    longer, taken = _lengthening(bundle, rows_MD, wanted)
+    return NewRows(rows_MD * np.float32(longer), _left_out_fit(ridge, own_KD, weights_K), taken)
+
+
+def _evened(rows_MD: FloatArray) -> FloatArray:
+    """The square root of each length, in the same direction."""
     lengths_M1 = np.maximum(np.linalg.norm(rows_MD, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return (rows_MD / lengths_M1 * _rare_length(bundle)).astype(np.float32), _left_out_fit(ridge, own_KD, weights_K)
+    evened: FloatArray = rows_MD / np.sqrt(lengths_M1)
+    return evened
 
 
-def _rare_length(bundle: Bundle) -> float:
-    """Median length of the table rows of the least chosen quarter of the items."""
+def grown_scorer(bundle: Bundle, rows_MD: FloatArray) -> Scorer:
+    """The bundle's student with these items behind its own."""
+    graph, table_PD = grown_graph(bundle, rows_MD)
+    n_items = bundle.manifest.n_items + len(rows_MD)
+    return Scorer(graph, n_items=n_items, max_length=bundle.manifest.max_length, table=table_PD)
+
+
+def grown_graph(bundle: Bundle, rows_MD: FloatArray) -> tuple[bytes, FloatArray]:
+    """The bundle's graph with these items behind its own, and the item table (P, D) as it is stored beside it."""
     assert bundle.item_vectors is not None
-    lengths = np.linalg.norm(bundle.item_vectors[1:], axis=1)
-    order = np.argsort(bundle.popularity[1:], kind="stable")
-    return float(np.median(lengths[order[: max(1, int(len(order) * _RARE_SHARE))]]))
+    model = onnx.load_from_string(bundle.graph)
+    stored_PD = grow_table(model, np.concatenate([bundle.item_vectors, rows_MD]))
+    return model.SerializeToString(), stored_PD
+
+
+def _lengthening(bundle: Bundle, rows_MD: FloatArray, share: float) -> tuple[float, float]:
+    """The greatest factor with which the rows take no more than `share` of the places, and what they take then.
+
+    Scores are products with the rows, so one asking of the student tells those of all factors.
+    """
+    n_known, n_new = bundle.manifest.n_items, len(rows_MD)
+    scorer, index = grown_scorer(bundle, rows_MD), bundle.item_index
+    known, new = np.arange(1, n_known + 1), np.arange(n_known + 1, n_known + n_new + 1)
+    histories = [np.array(index.indexes(request.history), dtype=np.int64) for request in bundle.golden]
+    n_places = min(_PLACES, n_known)
+    best_HK = scorer.top_k(histories, n_places, hidden=[np.concatenate([new, seen]) for seen in histories]).scores_BK
+    new_HM = scorer.top_k(histories, n_new, hidden=[known] * len(histories)).scores_BK
+    taken = np.array([_places_taken(best_HK, factor * new_HM) for factor in _LENGTHENINGS])
+    within = np.flatnonzero(taken <= share)
+    chosen = int(within[-1]) if len(within) else int(taken.argmin())
+    return float(_LENGTHENINGS[chosen]), float(taken[chosen])
+
+
+def _places_taken(best_HK: FloatArray, new_HM: FloatArray) -> float:
+    """The share of places that go to new items, where each list keeps its best K."""
+    ranked = np.argsort(-np.concatenate([best_HK, new_HM], axis=1), axis=1, kind="stable")
+    return float((ranked[:, : best_HK.shape[1]] >= best_HK.shape[1]).mean())
 
 
 def _left_out_fit(ridge: Any, own_KD: FloatArray, weights_K: Any) -> float:
@@ -151,13 +216,11 @@ def _left_out_fit(ridge: Any, own_KD: FloatArray, weights_K: Any) -> float:
 
 
 def _seal(bundle: Bundle, items: Items, ids: list[str], rows_MD: FloatArray, out: Path) -> Path:
-    assert bundle.item_vectors is not None
     out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".adding-", dir=out))
     try:
-        model = onnx.load_from_string(bundle.graph)
-        stored_PD = grow_table(model, np.concatenate([bundle.item_vectors, rows_MD]))
-        (work / MODEL).write_bytes(model.SerializeToString())
+        graph, stored_PD = grown_graph(bundle, rows_MD)
+        (work / MODEL).write_bytes(graph)
         np.save(work / ITEM_VECTORS, stored_PD, allow_pickle=False)
         grown = _item_rows(bundle, items, ids)
         grown.write_parquet(work / ITEMS)

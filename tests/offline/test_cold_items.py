@@ -91,6 +91,28 @@ def test_known_items_score_as_before(world: tuple[Bundle, Path], tmp_path: Path)
     assert "users_test.parquet" not in after.manifest.files
 
 
+@pytest.mark.parametrize("share", [0.35, 0.4, 0.5])
+def test_new_items_keep_to_their_share_of_the_places(world: tuple[Bundle, Path], tmp_path: Path, share: float) -> None:
+    before, items = world
+    added = add_items(before.path, items, tmp_path, Silent(), share=share)
+    after = open_bundle(added.bundle)
+    shown = [item_id for request in after.golden for item_id in request.items]
+    new = sum(item_id not in before.item_index for item_id in shown) / len(shown)
+    assert len(after.golden) > 16
+    assert share / 2 < new <= share
+    assert added.share == pytest.approx(new)
+    assert f"{added.share:.1%} of the first ten" in added.sentence()
+
+
+def test_another_encoder_than_the_recipe_s_may_read_the_texts(world: tuple[Bundle, Path], tmp_path: Path) -> None:
+    before, items = world
+    one = add_items(before.path, items, tmp_path, Silent())
+    other = add_items(before.path, items, tmp_path, Silent(), encoder="packaged-minilm + tfidf")
+    assert other.n_added == one.n_added
+    assert other.fit > 0
+    assert other.bundle != one.bundle
+
+
 def test_what_is_missing_is_told(world: tuple[Bundle, Path], tmp_path: Path) -> None:
     before, items = world
     table = pl.read_csv(items)
