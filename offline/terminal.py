@@ -1,5 +1,6 @@
 """Progress for a person: bars and lines on standard error, so that standard output stays a program's."""
 
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -42,6 +43,14 @@ class TerminalProgress:
     def say(self, line: str) -> None:
         """A line above the bars."""
         self.console.print(line, markup=False, highlight=False)
+
+
+def show_rows(rows: Sequence[Mapping[str, object]], title: str) -> None:
+    """Rows of one kind as a table on standard error; the program's output is the file they are written to."""
+    table = Table(*rows[0], title=title)
+    for row in rows:
+        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(stderr=True).print(table)
 
 
 def show_table(table: Table) -> None:

@@ -72,20 +72,32 @@ _about_profiles("coldstart", "Gain by length of the history.")
 _about_profiles("robustness", "Accuracy when a share of the profiles is somebody else's, or nonsense.")
 
 
-def _run(name: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: list[str], seeds: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
+@app.command("cold-items")
+def cold(
+    recipe: Annotated[str, typer.Argument(help="a recipe of a student that takes new items: sasrec, gru4rec")],
+    data: _Data = None,
+    out: _Out = Path("runs"),
+    to: Annotated[Path, typer.Option("--to", help="directory for the table")] = Path("experiments"),
+    encoder: Annotated[list[str] | None, typer.Option(help="a text encoder; may be repeated; unset: [encoder]")] = None,
+    share: Annotated[float, typer.Option(help="share of the items that no training sees")] = 0.1,
+    overrides: _Set = None,
+    seeds: Annotated[int, typer.Option(min=1, help="trainings; the interval then covers their luck too")] = 1,
+) -> None:
+    """New items, placed by their texts alone: what a language model adds to word counts."""
+    from offline.commands.cold_items import cold_items_table
+    from offline.recipe import load_recipe
 
+    typer.echo(cold_items_table(load_recipe(recipe, overrides or []), data, out, to, encoder, share, seeds))
+
+
+def _run(name: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: list[str], seeds: int) -> None:
     from offline.experiments.arms import Arms
     from offline.experiments.profiles import EXPERIMENTS
-    from offline.terminal import TerminalProgress
+    from offline.terminal import TerminalProgress, show_rows
 
     with TerminalProgress() as progress:
         arms = Arms(recipe, data, out, overrides, progress, tuple(range(seeds)))
         rows, table, picture = EXPERIMENTS[name](arms, to)
-    shown = Table(*rows[0], title=f"{name} of {recipe}")
-    for row in rows:
-        shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console(stderr=True).print(shown)
+    show_rows(rows, f"{name} of {recipe}")
     typer.echo(table)
     typer.echo(picture)
