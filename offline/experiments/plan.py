@@ -20,7 +20,7 @@
     set = { "teacher.item_control" = "shuffled" }
     objectives = [{ name = "text_start" }]  unset: the recipe's
     control = true
-    of = "text"                             whose gain it explains
+    of = "text"                             whose gain it explains, or a list of several
     trials = [{}, {}]                       unset: the search's; as many as the baseline has
     [[views]]                               further looks at the same weights
     name = "last 3 items"
@@ -57,8 +57,13 @@ class ArmConfig(Section):
     set: Keys = Field({}, description="keys of this arm's runs")
     objectives: list[dict[str, Any]] | None = Field(None, description="in place of the recipe's; unset: the recipe's")
     control: bool = Field(False, description="knows less on purpose; its gain is no knowledge")
-    of: str | None = Field(None, description="control: the arm whose gain it is to explain")
+    of: str | list[str] | None = Field(None, description="control: the arm, or arms, whose gain it is to explain")
     trials: list[Keys] | None = Field(None, description="unset: those of [search]")
+
+    @property
+    def explains(self) -> list[str]:
+        """The arms that `of` names."""
+        return [] if self.of is None else [self.of] if isinstance(self.of, str) else self.of
 
 
 class ViewConfig(Section):
@@ -211,7 +216,7 @@ def _check_arms(plan: Plan) -> None:
         raise RecipeError(f"baseline = {plan.config.baseline!r} is no arm; arms are: {', '.join(names)}.")
     for arm in plan.config.arms:
         _check_students(plan, arm)
-        if arm.of is not None and (not arm.control or arm.of not in names):
+        if arm.of is not None and (not arm.control or not arm.explains or set(arm.explains) - set(names)):
             raise RecipeError(f"arm {arm.name!r}: of = {arm.of!r} wants control = true and the name of another arm.")
     if odd := [name for name in plan.config.student_keys if name not in plan.students]:
         raise RecipeError(
@@ -224,7 +229,7 @@ def _check_students(plan: Plan, arm: ArmConfig) -> None:
     mine = arm.students or plan.students
     if odd := [name for name in mine if name not in plan.students]:
         raise RecipeError(f"arm {arm.name!r} names {odd[0]!r}; students of this file: {', '.join(plan.students)}.")
-    for other in filter(None, (plan.config.baseline, arm.of)):
+    for other in (plan.config.baseline, *arm.explains):
         if other in plan.arms and (lacking := set(mine) - set(plan.arms[other].students or plan.students)):
             raise RecipeError(
                 f"arm {arm.name!r} wants {other!r} with {sorted(lacking)[0]!r} too; give {other!r} that student."

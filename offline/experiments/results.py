@@ -60,7 +60,7 @@ class Found:
 
     def controls(self, row: Row) -> list[Row]:
         """The control arms that are to explain this row's gain."""
-        return [one for one in self.rows if one.arm and one.student == row.student and one.arm.of == row.name]
+        return [one for one in self.rows if one.arm and one.student == row.student and row.name in one.arm.explains]
 
     def view(self, row: Row, view: str) -> tuple[pl.DataFrame, ...]:
         """The ranks of each seed in another look at the same weights."""
@@ -184,10 +184,9 @@ def differences_of(found: Found) -> Differences:
     return {(row.name, row.student): difference_row(found, row) for row in found.rows}
 
 
-def share_of_gain(found: Found, differences: Differences, control: Row) -> float | None:
-    """How much of its arm's gain a control shows too; None where it is no control, or there is no gain to share."""
-    of = control.arm.of if control.arm else None
-    gain, shown = differences.get((of or "", control.student)), differences[control.name, control.student]
+def share_of_gain(differences: Differences, control: Row, arm: str) -> float | None:
+    """How much of an arm's gain a control shows too; None where there is no gain to share."""
+    gain, shown = differences.get((arm, control.student)), differences[control.name, control.student]
     if gain is None or shown is None or gain["low"] <= 0:
         return None
     return float(shown["difference"] / gain["difference"])

@@ -27,7 +27,7 @@ def headline_table(found: Found, differences: Differences) -> str:
         rows.append(
             [
                 *_accuracy_cells(row, differences, _HEADLINE),
-                share_cell(share_of_gain(found, differences, row)),
+                _shares(row, differences),
                 *(_COST[key][1].format(cost[key]) if cost else "" for key in _HEADLINE_COST),
             ]
         )
@@ -47,6 +47,16 @@ def _accuracy_cells(row: Row, differences: Differences, metrics: tuple[str, ...]
     if compared is None:
         return [*cells, "", ""]
     return [*cells, percent(compared), p_value(compared).removeprefix("p ").removeprefix("= ")]
+
+
+def _shares(row: Row, differences: Differences) -> str:
+    """What a control shows of each gain that it explains, in the order of the file."""
+    explained = row.arm.explains if row.arm else []
+    shares = [(arm, share_cell(share_of_gain(differences, row, arm))) for arm in explained]
+    told = [(arm, share) for arm, share in shares if share]
+    if len(explained) == 1:
+        return "".join(share for _, share in told)
+    return ", ".join(f"{share} of {arm}" for arm, share in told)
 
 
 def _mean(row: Row, metric: str) -> str:

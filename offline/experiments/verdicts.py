@@ -13,7 +13,7 @@ def verdicts(found: Found, differences: Differences) -> list[str]:
             continue
         sentences.append(_of_gain(row, gain))
         if controls := found.controls(row):
-            sentences.append(_of_controls(controls, gain, found, differences))
+            sentences.append(_of_controls(row, controls, gain, differences))
         if gain["low"] > 0:
             sentences.append(_of_knowledge(row, gain, controls))
     return sentences
@@ -27,10 +27,10 @@ def _of_gain(row: Row, gain: dict[str, Any]) -> str:
     )
 
 
-def _of_controls(controls: list[Row], gain: dict[str, Any], found: Found, differences: Differences) -> str:
+def _of_controls(row: Row, controls: list[Row], gain: dict[str, Any], differences: Differences) -> str:
     """Shares where there is a gain to share, else each control's own difference."""
     if gain["low"] > 0:
-        shown = [f"{one.name} show {share_cell(share_of_gain(found, differences, one))}" for one in controls]
+        shown = [f"{one.name} show {share_cell(share_of_gain(differences, one, row.name))}" for one in controls]
         return f"  - of which {', '.join(shown)}."
     own = [(one.name, differences[one.name, one.student]) for one in controls]
     return f"  - controls: {'; '.join(f'{name} {percent(one)}' for name, one in own if one is not None)}."

@@ -18,6 +18,7 @@ from offline.experiments.part import Part
 from offline.experiments.plan import parse_plan
 from offline.experiments.report import write_report
 from offline.experiments.results import differences_of, find_results, interval
+from offline.experiments.tables import headline_table
 from offline.experiments.unit import Unit
 from offline.experiments.verdicts import percent, verdicts
 from offline.experiments.work import Bench
@@ -173,6 +174,20 @@ def test_the_report_tells_knowledge_from_what_a_control_shows_too(bench: Bench) 
     assert "no gain shown" in nothing
     assert "of which" not in nothing
     assert "loss" in told({"text": -8})
+
+
+def test_one_control_may_explain_several_arms(tmp_path: Path) -> None:
+    several = [*ARMS[:2], {"name": "longer text", "objectives": TEXT}, ARMS[2] | {"of": ["text", "longer text"]}]
+    bench = Bench.open(plan(arms=several, seeds=[1, 2]), None, tmp_path)
+    run_bench(bench, Silent(), made_up({"text": 8, "longer text": 4, "noise": 2}, []), 1, Part())
+    found = find_results(bench)
+    differences = differences_of(found)
+    said = "\n".join(verdicts(found, differences))
+    assert said.count("of which noise show") == 2
+    assert said.count("above every control that has run; nearest is noise") == 2
+    (noise,) = (line for line in headline_table(found, differences).splitlines() if line.startswith("| noise"))
+    one, other = (int(share) for share in re.findall(r"(\d+)% of (?:longer )?text", noise))
+    assert one < other
 
 
 def test_the_report_is_markdown_parquet_and_pictures(bench: Bench) -> None:

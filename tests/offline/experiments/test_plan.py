@@ -63,6 +63,8 @@ def test_every_arm_searches_equally_long() -> None:
         ({"arms": [{"name": "plain"}, {"name": "plain"}]}, "two arms"),
         ({"arms": [{"name": "plain"}, {"name": "noise", "of": "plain"}]}, "control = true"),
         ({"arms": [{"name": "plain"}, {"name": "noise", "control": True, "of": "text"}]}, "name of another arm"),
+        ({"arms": [{"name": "plain"}, {"name": "noise", "control": True, "of": []}]}, "name of another arm"),
+        ({"arms": [{"name": "plain"}, {"name": "a", "control": True, "of": ["plain", "b"]}]}, "name of another arm"),
         ({"student_keys": {"gru4rec": {}}}, "for no student"),
         ({"arms": [{"name": "plain"}, {"name": "text", "students": ["gru4rec"]}]}, "students of this file: sasrec"),
         (
