@@ -16,9 +16,10 @@ from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput
 from offline.distillation._item_vectors import item_targets
 from offline.distillation._nearest import nearest, unit_items
 from offline.distillation._user_targets import standardised, user_targets
-from offline.students._base import Student, real_positions
+from offline.students._base import Student
 from offline.teachers.teacher import Teacher
 from shared.errors import TeacherError
+from shared.schema import PAD
 
 
 class Config(ObjectiveConfig):
@@ -35,7 +36,8 @@ class Config(ObjectiveConfig):
 
 
 class Model(Objective):
-    """Cross-entropy from the profile's nearest items to what the newest state scores."""
+    """Cross-entropy from the profile's nearest items to what the newest state scores, where it is asked for an item: a
+    student that masks items leaves most newest ones to be seen, and such a state scores its own item."""
 
     reads_products: ClassVar[bool] = True
     config: Config
@@ -59,7 +61,7 @@ class Model(Objective):
         self.register_buffer("shares_UK", (cosines / config.temperature).softmax(-1), persistent=False)
 
     def forward(self, output: StudentOutput) -> Tensor:
-        known_B = self.known_U[output.users_B] & real_positions(output.items_BT).any(-1)
+        known_B = self.known_U[output.users_B] & (output.targets_BT[:, -1] != PAD)
         if not known_B.any():
             return nothing(output)
         users_M = output.users_B[known_B]

@@ -229,6 +229,26 @@ def test_soft_items_are_a_cross_entropy_towards_the_items_near_the_profile() -> 
     torch.testing.assert_close(objective(out), -each_B.mean())
 
 
+def test_soft_items_leave_out_a_newest_state_that_sees_its_own_item() -> None:
+    model = student()
+    out = output(model)
+    objective = soft_items.Model(soft_items.Config(name="soft_items", negatives=0), model, TEACHER)
+    seen_BT = out.targets_BT.clone()
+    seen_BT[0, -1] = PAD
+    masked = replace(out, targets_BT=seen_BT)
+    alone = StudentOutput(
+        [state[1:] for state in out.states],
+        out.items_BT[1:],
+        out.users_B[1:],
+        out.targets_BT[1:],
+        out.events_BT[1:],
+        out.table_ND,
+    )
+    torch.testing.assert_close(objective(masked), objective(alone))
+    seen_BT[:, -1] = PAD
+    assert objective(replace(out, targets_BT=seen_BT)).item() == 0.0
+
+
 def test_relations_are_the_mean_squared_difference_of_centred_cosines_over_pairs() -> None:
     model = student()
     out = output(model)
