@@ -28,7 +28,8 @@ from offline.data.interactions import Items
 from offline.data.load import DataConfig
 from offline.data.rejects import Rejects
 from offline.data.sources._files import read_any, table
-from offline.profiles.encoder import EncoderConfig, encode_items
+from offline.profiles.encoder import encode_items
+from offline.profiles.encoder_config import EncoderConfig
 from offline.profiles.vectors import FloatArray, Vectors
 from offline.progress import Progress
 from offline.score_graph import grow_table

@@ -24,7 +24,7 @@ from offline.distillation._base import ObjectiveConfig
 from offline.evaluation.evaluate import EvaluationConfig
 from offline.plugins import load_plugin
 from offline.profiles.config import ProfilesConfig
-from offline.profiles.encoder import EncoderConfig
+from offline.profiles.encoder_config import EncoderConfig
 from offline.profiles.reducer import ReducerConfig
 from offline.profiles.tfidf import TFIDF
 from offline.students._base import StudentConfig

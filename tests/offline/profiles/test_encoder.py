@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from offline.data.interactions import Items
-from offline.profiles import encoder
-from offline.profiles.encoder import EncoderConfig, encode_items, encode_profiles, encode_texts, prefix_for
+from offline.profiles import text_model
+from offline.profiles.encoder import encode_items, encode_profiles, encode_texts
+from offline.profiles.encoder_config import EncoderConfig, prefix_for
 from offline.progress import Silent
 from shared.errors import ProfileError
 from tests.offline.profiles._fakes import GOOD
@@ -56,7 +57,7 @@ class FakeModel:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     fake = FakeModel()
-    monkeypatch.setattr(encoder, "load_encoder", lambda _: fake)
+    monkeypatch.setattr(text_model, "load_encoder", lambda _: fake)
     return fake
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from offline.ctr.run import read_file
 from offline.data.interactions import Items
-from offline.profiles.encoder import EncoderConfig, encode_items, encode_texts
+from offline.profiles.encoder import encode_items, encode_texts
+from offline.profiles.encoder_config import EncoderConfig
 from offline.profiles.tfidf import TFIDF
 from offline.progress import Silent
 from offline.recipe import load_recipe
@@ -24,7 +25,7 @@ def test_texts_that_share_words_are_nearer_and_equal_texts_are_equal() -> None:
 
 
 def test_the_same_texts_give_the_same_vectors_and_nothing_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("offline.profiles.encoder.load_encoder", lambda config: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("offline.profiles.text_model.load_encoder", lambda config: pytest.fail("a model was loaded"))
     frame = pl.DataFrame(
         {"item_id": ["a", "b", "c"], "title": ["one two", "two three", None], "text": ["x", "four", ""]}
     )

@@ -12,7 +12,7 @@ import torch
 
 from offline.data.interactions import Items
 from offline.data.split import Split
-from offline.profiles.encoder import EncoderConfig
+from offline.profiles.encoder_config import EncoderConfig
 from offline.progress import Silent
 from offline.teachers.build import TeacherConfig, build_teacher
 from offline.teachers.lists import read_distributions, read_rankings, write_distributions, write_rankings

@@ -10,7 +10,7 @@ import pytest
 from offline.data.interactions import Items
 from offline.data.ragged import Ragged
 from offline.data.split import Cases, Split
-from offline.profiles.encoder import EncoderConfig
+from offline.profiles.encoder_config import EncoderConfig
 from offline.profiles.vectors import write_vectors
 from offline.progress import Silent
 from offline.teachers.build import TeacherConfig, build_teacher

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from offline.data.ragged import Ragged
-from offline.profiles.encoder import EncoderConfig
+from offline.profiles.encoder_config import EncoderConfig
 from offline.progress import Silent
 from offline.teachers import tuned_encoder
 from offline.teachers._events import Events
