@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 
 from offline.commands._opening import open_tables
-from offline.ctr.run import compare, means, read_file
+from offline.ctr.run import compare, read_file
 from offline.ctr.train import Outcome
+from offline.evaluation.interval import interval
 from offline.recipe import parse_override
 from offline.terminal import TerminalProgress
 from shared.settings import Settings
@@ -20,14 +21,25 @@ def compare_ctr(reference: str, data: Path | None, out: Path, overrides: list[st
     where = data.absolute() if data else None
     with TerminalProgress() as progress:
         outcomes = compare(recipe, config, where, engine, progress, out)
-    Console().print(table_of(means(outcomes), len(config.seeds)))
+    Console().print(table_of(outcomes))
 
 
-def table_of(rows: list[Outcome], n_seeds: int) -> Table:
-    """Each arm beside its model's base."""
+def table_of(outcomes: list[Outcome]) -> Table:
+    """Each arm beside its model's base, paired by seed; ± is the 95 % interval over seeds."""
+    rows: dict[tuple[str, str], list[Outcome]] = {}
+    for one in outcomes:
+        rows.setdefault((one.model, one.arm), []).append(one)
+    n_seeds = len({one.seed for one in outcomes})
     table = Table("model", "arm", "AUC", "to base", "log loss", "parameters", title=f"test, mean of {n_seeds} seeds")
-    base = {row.model: row.auc for row in rows if row.arm == "base"}
-    for row in rows:
-        gain = f"{row.auc - base[row.model]:+.4f}" if row.model in base else "–"
-        table.add_row(row.model, row.arm, f"{row.auc:.4f}", gain, f"{row.log_loss:.4f}", f"{row.n_parameters:,}")
+    for (model, arm), mine in rows.items():
+        base = {one.seed: one.auc for one in rows.get((model, "base"), [])}
+        gains = [one.auc - base[one.seed] for one in mine if one.seed in base]
+        log_loss, _ = interval([one.log_loss for one in mine])
+        cells = (_told([one.auc for one in mine]), _told(gains, "+") if gains else "–", f"{log_loss:.4f}")
+        table.add_row(model, arm, *cells, f"{mine[0].n_parameters:,}")
     return table
+
+
+def _told(values: list[float], sign: str = "") -> str:
+    mean, half = interval(values)
+    return f"{mean:{sign}.4f}" if half is None else f"{mean:{sign}.4f} ± {half:.4f}"

@@ -4,11 +4,10 @@ The file is a recipe with a section [ctr]: its data, profiles and encoder, read 
 """
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 from sqlalchemy import Engine
 
 from offline.config import parse_section
@@ -93,13 +92,3 @@ def _data(line: Line[Context], config: CtrConfig) -> CtrData:
         read_vectors(line.path("teacher") / VECTORS_FILE),
         config.positive_from,
     )
-
-
-def means(outcomes: list[Outcome]) -> list[Outcome]:
-    """One line a model and arm: its seeds' means."""
-    rows = []
-    for model, arm in dict.fromkeys((one.model, one.arm) for one in outcomes):
-        same = [one for one in outcomes if (one.model, one.arm) == (model, arm)]
-        auc, loss = float(np.mean([one.auc for one in same])), float(np.mean([one.log_loss for one in same]))
-        rows.append(replace(same[0], auc=auc, log_loss=loss))
-    return rows

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from offline.evaluation.interval import interval
 from offline.experiments.pictures import draw_differences
-from offline.experiments.results import METRICS, Differences, Found, differences_of, interval, slice_rows
+from offline.experiments.results import METRICS, Differences, Found, differences_of, slice_rows
 from offline.experiments.tables import accuracy_table, cost_table, headline_table, slice_table
 from offline.experiments.verdicts import verdicts
 from shared.errors import RetortError

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import polars as pl
-from scipy.stats import t as students_t
 
 from offline.evaluation.compare import Comparison, compare
 from offline.experiments.bench import Record, Todo
@@ -89,15 +87,6 @@ def find_results(bench: Bench) -> Found:
         best = max(trials, key=lambda record: record["validation_ndcg"], default=None)
         rows.append(Row(name, student, bench.plan.arms.get(name), records, ranks, best))
     return Found(bench, tuple(rows), tuple(missing))
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and half of the 95 % interval by Student's t; no interval for one seed."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, None
-    spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
-    return mean, float(students_t.ppf(0.975, len(values) - 1) * spread)
 
 
 def against(a: Sequence[pl.DataFrame], b: Sequence[pl.DataFrame], *, whole: bool = True) -> Comparison:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from offline.experiments.results import METRICS, Differences, Found, Row, interval, share_of_gain
+from offline.evaluation.interval import interval
+from offline.experiments.results import METRICS, Differences, Found, Row, share_of_gain
 from offline.experiments.verdicts import p_value, percent, share_cell
 
 _HEADLINE = ("hr@10", "ndcg@10")

@@ -12,7 +12,7 @@ from offline.ctr._parts import Fields
 from offline.ctr.config import CtrConfig
 from offline.ctr.data import CtrData, make_data
 from offline.ctr.kar import HybridExperts
-from offline.ctr.run import compare, means, read_file
+from offline.ctr.run import compare, read_file
 from offline.ctr.train import Lesson, Outcome, fit
 from offline.data.interactions import Interactions, Items
 from offline.data.split import Split, SplitConfig, make_split
@@ -237,14 +237,18 @@ def test_the_table_has_a_line_an_arm_beside_its_base() -> None:
         for arm, aucs in (("base", (0.5, 0.6)), ("kar", (0.7, 0.6)))
         for seed, auc in enumerate(aucs)
     ]
-    rows = means(made)  # type: ignore[arg-type]
-    assert [row.auc for row in rows] == pytest.approx([0.55, 0.65])
-    table = table_of(rows, 2)
-    assert list(table.columns[3].cells) == ["+0.0000", "+0.1000"]
+    table = table_of(made)  # type: ignore[arg-type]
+    assert list(table.columns[2].cells) == ["0.5500 ± 0.6353", "0.6500 ± 0.6353"]
+    # paired by seed: +.2 and 0
+    assert list(table.columns[3].cells) == ["+0.0000 ± 0.0000", "+0.1000 ± 1.2706"]
+    one = table_of([made[0]])  # type: ignore[list-item]
+    assert list(one.columns[2].cells) == ["0.5000"]
 
 
 def test_the_shipped_comparison_is_read_and_a_plain_recipe_is_refused() -> None:
     recipe, config = read_file("ml1m", {"ctr.epochs": 2})
     assert (recipe.data.min_weight, recipe.split.train_share, config.epochs) == (0.0, 0.7, 2)
+    small, _ = read_file("ml100k", {})
+    assert (small.data.source, small.data.min_weight, small.split.train_share) == ("recbole", 0.0, 0.7)
     with pytest.raises(RecipeError, match="no objective"):
         read_file("ml1m_sasrec_plain", {})

@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 
 from offline.commands.experiment import report_experiments
+from offline.evaluation.interval import interval
 from offline.experiments import results
 from offline.experiments.bench import Record, do_in_process, here, kept_bench, run_bench
 from offline.experiments.part import Part
 from offline.experiments.plan import parse_plan
 from offline.experiments.report import write_report
-from offline.experiments.results import differences_of, find_results, interval
+from offline.experiments.results import differences_of, find_results
 from offline.experiments.tables import headline_table
 from offline.experiments.unit import Unit
 from offline.experiments.verdicts import percent, verdicts
