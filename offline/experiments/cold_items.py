@@ -147,6 +147,7 @@ def ask(bundle: Bundle, vectors: Vectors, world: World, split: Split, config: Ev
     said = {"cases": float(len(cases)), "fit": new.fit}
     for what, one in (("all", of_all), ("new", of_new), ("known", of_known)):
         said |= {f"{name} of {what}": value for name, value in means(one.ranks_U, (10,)).items()}
+    said[f"{METRIC} of known, alone"] = float(bundle.manifest.metrics["test"][METRIC])
     said["places"] = float((of_known.items_UK[:, :10] > n_known).mean())
     return Asked(said, pl.DataFrame({USER_ID: [split.user_ids[user] for user in cases.users], "rank": of_new.ranks_U}))
 

@@ -94,6 +94,7 @@ def test_texts_find_new_items_and_the_controls_do_not(shop: Path, recipe: Recipe
             assert by[taught]["ndcg@10 of new"] > 1.5 * by[control]["ndcg@10 of new"]
             assert by[taught]["fit"] > by[control]["fit"]
     assert by[WORDS]["p"] is None
+    assert all(row["ndcg@10 of known"] <= row["ndcg@10 of known, alone"] for row in by.values())
     assert by["noise"]["ndcg@10 of new to word counts"] < 0
     assert by["noise"]["p"] < 0.05
     assert {row["seeds"] for row in by.values()} == {2}
