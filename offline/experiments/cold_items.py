@@ -42,7 +42,7 @@ WORDS, OTHERS = "word counts", "other items' texts"
 METRIC = "ndcg@10"
 _EVENTS, _ITEMS, _USERS = "interactions.parquet", "items.parquet", "users.parquet"
 _RESAMPLES = 2000
-_DIFFERENCE = (f"{METRIC} of new to {WORDS}", "low", "high", "p")
+_BASES = (WORDS, f"{OTHERS} + {WORDS}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def arms_of(vectors: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
     there = np.ones(len(first.ids), dtype=bool)
     others = Vectors(first.ids, first.vectors[traded(there, seed)])
     controls = {
-        f"{OTHERS} + {WORDS}": _beside(others, words),
+        _BASES[1]: _beside(others, words),
         OTHERS: others,
         "noise": Vectors(first.ids, gaussian(first.vectors, there, seed)),
     }
@@ -189,7 +189,9 @@ class Study:
     progress: Progress
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row an arm: means over seeds, and the difference to word counts among the new items."""
+        """One row an arm: means over seeds; among the new items, the differences to word counts alone, and to word counts
+        beside other items' texts, which are as wide as an encoder's vectors beside them.
+        """
         if not set(self.encoders) - {TFIDF}:
             raise RecipeError(f"{WORDS} are there in any case; name a text encoder to set beside them with --encoder.")
         world = hide_items(self.recipe, self.data, self.share, self.out, self.progress)
@@ -218,8 +220,15 @@ def _row(name: str, found: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
     asked = found[name]
     row: dict[str, Any] = {"new items by": name, "seeds": len(asked)}
     row |= {key: float(np.mean([one.metrics[key] for one in asked])) for key in asked[0].metrics}
-    if name == WORDS:
-        return row | dict.fromkeys(_DIFFERENCE)
-    told = compare([one.ranks for one in found[WORDS]], [one.ranks for one in asked], METRIC, resamples=_RESAMPLES)
-    below = told.a or float("nan")
-    return row | dict(zip(_DIFFERENCE, (told.relative, told.low / below, told.high / below, told.p), strict=True))
+    for base in _BASES:
+        row |= {f"to {base}, {key}": value for key, value in _difference(found[base], asked, base == name).items()}
+    return row
+
+
+def _difference(base: Sequence[Asked], asked: Sequence[Asked], alike: bool) -> dict[str, float | None]:
+    """Among the new items, as a share of the base, with the 95 % interval; nothing for a base beside itself."""
+    if alike:
+        return dict.fromkeys(("gain", "low", "high", "p"))
+    told = compare([one.ranks for one in base], [one.ranks for one in asked], METRIC, resamples=_RESAMPLES)
+    whole = told.a or float("nan")
+    return {"gain": told.relative, "low": told.low / whole, "high": told.high / whole, "p": told.p}

@@ -93,10 +93,13 @@ def test_texts_find_new_items_and_the_controls_do_not(shop: Path, recipe: Recipe
         for control in controls:
             assert by[taught]["ndcg@10 of new"] > 1.5 * by[control]["ndcg@10 of new"]
             assert by[taught]["fit"] > by[control]["fit"]
-    assert by[WORDS]["p"] is None
+    beside = f"to {OTHERS} + {WORDS}"
+    assert by[WORDS][f"to {WORDS}, p"] is None
+    assert by[f"{OTHERS} + {WORDS}"][f"{beside}, gain"] is None
+    assert by["noise"][f"{beside}, high"] < 0
     assert all(row["ndcg@10 of known"] <= row["ndcg@10 of known, alone"] for row in by.values())
-    assert by["noise"]["ndcg@10 of new to word counts"] < 0
-    assert by["noise"]["p"] < 0.05
+    assert by["noise"][f"to {WORDS}, gain"] < 0
+    assert by["noise"][f"to {WORDS}, p"] < 0.05
     assert {row["seeds"] for row in by.values()} == {2}
     bundles = [open_bundle(one) for one in (tmp_path / "runs" / "bundles").iterdir()]
     assert len(bundles) == 2
