@@ -189,8 +189,8 @@ class Study:
     progress: Progress
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row an arm: means over seeds; among the new items, the differences to word counts alone, and to word counts
-        beside other items' texts, which are as wide as an encoder's vectors beside them.
+        """One row an arm: means over seeds; among the new items, the differences to word counts alone, and to word
+        counts beside other items' texts, which are as wide as an encoder's vectors beside them.
         """
         if not set(self.encoders) - {TFIDF}:
             raise RecipeError(f"{WORDS} are there in any case; name a text encoder to set beside them with --encoder.")
