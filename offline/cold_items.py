@@ -194,16 +194,16 @@ def _lengthening(bundle: Bundle, rows_MD: FloatArray, share: float) -> tuple[flo
     histories = [np.array(index.indexes(request.history), dtype=np.int64) for request in bundle.golden]
     n_places = min(_PLACES, n_known)
     best_HK = scorer.top_k(histories, n_places, hidden=[np.concatenate([new, seen]) for seen in histories]).scores_BK
-    new_HM = scorer.top_k(histories, n_new, hidden=[known] * len(histories)).scores_BK
-    taken = np.array([_places_taken(best_HK, factor * new_HM) for factor in _LENGTHENINGS])
+    new_HK = scorer.top_k(histories, min(n_places, n_new), hidden=[known] * len(histories)).scores_BK
+    taken = np.array([_places_taken(best_HK, factor * new_HK) for factor in _LENGTHENINGS])
     within = np.flatnonzero(taken <= share)
     chosen = int(within[-1]) if len(within) else int(taken.argmin())
     return float(_LENGTHENINGS[chosen]), float(taken[chosen])
 
 
-def _places_taken(best_HK: FloatArray, new_HM: FloatArray) -> float:
+def _places_taken(best_HK: FloatArray, new_HK: FloatArray) -> float:
     """The share of places that go to new items, where each list keeps its best K."""
-    ranked = np.argsort(-np.concatenate([best_HK, new_HM], axis=1), axis=1, kind="stable")
+    ranked = np.argsort(-np.concatenate([best_HK, new_HK], axis=1), axis=1, kind="stable")
     return float((ranked[:, : best_HK.shape[1]] >= best_HK.shape[1]).mean())
 
 
