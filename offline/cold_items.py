@@ -108,10 +108,9 @@ def add_items(
             f"{_LEAST_KNOWN}; give the texts of the known items in the same file."
         )
     new = new_rows(bundle, vectors, known, share)
-    ids = [item_id for item_id, is_known in zip(vectors.ids, known, strict=True) if not is_known]
     n_new = int((~items.frame[ITEM_ID].is_in(list(bundle.item_index.ids))).sum())
-    sealed = _seal(bundle, items, ids, new.rows_MD, out)
-    return Added(sealed, len(ids), n_new - len(ids), int(known.sum()), new.fit, new.share)
+    sealed = _seal(bundle, items, new.ids, new.rows_MD, out)
+    return Added(sealed, len(new.ids), n_new - len(new.ids), int(known.sum()), new.fit, new.share)
 
 
 def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:
@@ -136,8 +135,9 @@ def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:
 
 @dataclass(frozen=True)
 class NewRows:
-    """Table rows (M, D) of new items; the map's leave-one-out R², and the share of places that the items take."""
+    """The new items and their table rows (M, D); the map's leave-one-out R², and the share of places that they take."""
 
+    ids: list[str]
     rows_MD: FloatArray
     fit: float
     share: float
@@ -158,7 +158,8 @@ def new_rows(bundle: Bundle, vectors: Vectors, known: Any, share: float | None =
     rows_MD = _evened(ridge.predict(vectors.vectors[~known]).astype(np.float32))
     wanted = len(rows_MD) / (len(rows_MD) + bundle.manifest.n_items) if share is None else share
     longer, taken = _lengthening(bundle, rows_MD, wanted)
-    return NewRows(rows_MD * np.float32(longer), _left_out_fit(ridge, own_KD, weights_K), taken)
+    ids = [item_id for item_id, is_known in zip(vectors.ids, known, strict=True) if not is_known]
+    return NewRows(ids, rows_MD * np.float32(longer), _left_out_fit(ridge, own_KD, weights_K), taken)
 
 
 def _evened(rows_MD: FloatArray) -> FloatArray:

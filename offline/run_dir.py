@@ -31,7 +31,7 @@ from shared.hashing import hash_file, hash_json
 _RECEIPT = "step.json"
 _PARTIAL = ".partial"
 _HASH_DIGITS = 12
-_WORK = ("steps", "bundles", "experiments")
+_WORK = ("steps", "bundles", "experiments", "cold_items")
 _LIVE = (".db", ".db-wal", ".db-shm", ".db-journal", ".log", ".lock", ".partial")
 
 

@@ -130,14 +130,10 @@ class Asked:
     ranks: pl.DataFrame
 
 
-def ask(bundle: Bundle, vectors: Vectors, world: World, split: Split, config: EvaluationConfig, say: Progress) -> Asked:
+def ask(bundle: Bundle, vectors: Vectors, cases: Cases, split: Split, config: EvaluationConfig, say: Progress) -> Asked:
     """Add the hidden items by their vectors, and ask for them among all items, and among the new ones."""
-    known = np.array([item_id in bundle.item_index for item_id in vectors.ids])
-    new = new_rows(bundle, vectors, known)
-    ids = [item_id for item_id, is_known in zip(vectors.ids, known, strict=True) if not is_known]
-    grown, n_known = ItemIndex([*bundle.item_index.ids, *ids]), bundle.manifest.n_items
-    scorer = grown_scorer(bundle, new.rows_MD)
-    cases = cold_cases(world, split, grown)
+    new = new_rows(bundle, vectors, np.array([item_id in bundle.item_index for item_id in vectors.ids]))
+    n_known, scorer = bundle.manifest.n_items, grown_scorer(bundle, new.rows_MD)
 
     def asked(ranker: Ranker, about: Cases, what: str) -> Any:
         return evaluate(ranker, about, config, say, what)
@@ -198,12 +194,15 @@ class Study:
         split = make_split(world.seen, self.recipe.split, self.recipe.protocol)
         vectors = {WORDS: self._encoded(world, TFIDF)}
         vectors |= {one: self._encoded(world, one) for one in self.encoders if one != TFIDF}
+        # every encoder reads the same items, in the same order: the index is that of each grown student
+        new = [item_id for item_id in vectors[WORDS].ids if item_id not in split.item_index]
+        cases = cold_cases(world, split, ItemIndex([*split.item_index.ids, *new]))
         found: dict[str, list[Asked]] = {}
         for seed in self.seeds:
             bundle = self._trained(world, seed)
             for name, one in arms_of(vectors, seed).items():
                 self.progress.say(f"── new items by {name}, seed {seed}")
-                found.setdefault(name, []).append(ask(bundle, one, world, split, self.recipe.evaluation, self.progress))
+                found.setdefault(name, []).append(ask(bundle, one, cases, split, self.recipe.evaluation, self.progress))
         return [_row(name, found) for name in found]
 
     def _encoded(self, world: World, model: str) -> Vectors:
