@@ -12,11 +12,11 @@ export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 help:            ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml deploy/offline.lock.txt
 	@$(PY) -c 'import sys; sys.exit("Retort needs Python 3.11 or later; name one: make PY=python3.12 ...") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PY) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c deploy/offline.lock.txt -e '.[dev]'
 	@touch $@
 
 install: $(STAMP)  ## make .venv with everything but vLLM

@@ -59,7 +59,10 @@ def _make(line: Line[Context], split_step: str, work: Path) -> None:
 
 
 def _in_turns(line: Line[Context], split: Split) -> Any:
-    """LLMD4Rec's loop; `item_head` alone is a plain student, read once, that hears nothing back."""
+    """LLMD4Rec's loop; `item_head` alone is a plain student, read once, that hears nothing back.
+
+    Its seed is the turns' own: they are one teacher, which all seeds of the student that is served share.
+    """
     import torch
 
     from offline.pipeline.train import new_student
@@ -82,9 +85,10 @@ def _in_turns(line: Line[Context], split: Split) -> Any:
         items = text_vectors(split, _known(line), teacher, progress)
         return TextEncoder(events, items.vectors, items.present, teacher.text_encoder.model_copy(update=kept))
 
-    return take_turns(
-        split, lambda: new_student(recipe, n_items).to(device), new_learner, recipe.training, config, progress
-    )
+    def new_partner() -> Any:
+        return new_student(recipe, n_items, config.seed).to(device)
+
+    return take_turns(split, new_partner, new_learner, recipe.training, config, progress)
 
 
 def _known(line: Line[Context]) -> Any:

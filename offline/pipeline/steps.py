@@ -1,6 +1,7 @@
 """Which steps a recipe needs, in what order, and all that shapes each."""
 
 from pathlib import Path
+from typing import Any
 
 from offline.line import Line, Step
 from offline.pipeline import deliver, lists, prepare, teach, train
@@ -116,7 +117,7 @@ def _lists(recipe: Recipe) -> list[Step[Context]]:
     shaped = {key: said["teacher"][key] for key in ("lists", "item_control", "seed", *config.list_teachers)}
     code: tuple[str, ...] = ("offline.teachers", *_TEXT_MODEL_CODE)
     if config.takes_turns:
-        shaped |= {"student": said["student"], "training": said["training"]}
+        shaped |= {"student": said["student"], "training": _partner_training(said["training"])}
         code = _TRAINING_CODE
     if "tuned_encoder" in config.list_teachers:
         shaped["encoder"] = said["encoder"]
@@ -129,6 +130,12 @@ def _lists(recipe: Recipe) -> list[Step[Context]]:
             Step("lists_refit", lists.lists_refit_step, ("split_refit", *needs), shaped, code, queue="gpu-train")
         )
     return steps
+
+
+def _partner_training(training: dict[str, Any]) -> dict[str, Any]:
+    """What shapes the student that takes turns; how long and by which seed, the turns say themselves."""
+    of_the_run = {"epochs", "seed", "patience", "evaluate_every", "refit_epochs"}
+    return {key: value for key, value in training.items() if key not in of_the_run}
 
 
 def _given_lists(recipe: Recipe, data_dir: Path | None) -> dict[str, str | None]:

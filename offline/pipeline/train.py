@@ -66,11 +66,11 @@ def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop
     return fitted
 
 
-def new_student(recipe: Recipe, n_items: int) -> Any:
-    """The recipe's student with its first weights."""
+def new_student(recipe: Recipe, n_items: int, seed: int | None = None) -> Any:
+    """The recipe's student with its first weights, those of `seed` or of the recipe's own."""
     import torch
 
-    torch.manual_seed(recipe.training.seed)
+    torch.manual_seed(recipe.training.seed if seed is None else seed)
     return load_plugin(STUDENTS, recipe.student_name).Model(recipe.student, n_items)
 
 

@@ -30,4 +30,4 @@ class MutualConfig(Section):
     temperature: float = Field(2.0, gt=0, description="of both sides' distributions")
     k: int = Field(50, ge=1, description="items kept of each distribution; the others are one tail")
     weigh_samples: bool = Field(True, description="the model that ranks the true item worse listens more")
-    seed: int = Field(0, ge=0, description="of the groups")
+    seed: int = Field(0, ge=0, description="of the groups, and of the models that take turns")

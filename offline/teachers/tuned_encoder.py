@@ -159,7 +159,7 @@ def _readable(events: Events, texts: Sequence[str], config: TunedEncoderConfig) 
 
 
 def _with_lora(encoder: EncoderConfig, config: TunedEncoderConfig) -> Any:
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
     model = load_encoder(encoder)
     model.max_seq_length = min(config.max_tokens, model.max_seq_length or config.max_tokens)
@@ -168,7 +168,8 @@ def _with_lora(encoder: EncoderConfig, config: TunedEncoderConfig) -> Any:
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=layers
     )
     try:
-        model.add_adapter(lora)
+        # PEFT's own call: that of transformers refuses the newest PEFT there is whenever it wants one to come
+        inject_adapter_in_model(lora, model)
     except ValueError as error:
         raise TeacherError(
             f"the encoder {encoder.model!r} has no layers {layers} for LoRA ({str(error).splitlines()[0]}); name its "

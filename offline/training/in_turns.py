@@ -112,7 +112,7 @@ class Turns:
                 name="mutual", weight=config.upward, mode=config.mode, weigh_samples=config.weigh_samples
             )
             objectives.append(mutual.Model(said, pair.student, teacher).to(pair.student.items.weight.device))
-        training = self.training.model_copy(update={"epochs": config.student_epochs})
+        training = self.training.model_copy(update={"epochs": config.student_epochs, "seed": config.seed})
         with TemporaryDirectory() as work:
             fit(pair.student, split, objectives, training, Silent(), Path(work), stop_after=config.student_epochs)
 

@@ -63,6 +63,35 @@ def test_turns_run_in_both_modes_and_leave_a_plain_student(out: Path, model: Pat
     assert ("items" in line.steps) == (teacher == "text_encoder")
 
 
+def test_turns_are_one_teacher_for_all_seeds_and_budgets_of_the_student(out: Path) -> None:
+    knobs = ("teacher.lists=mutual", "objectives=[{name='mutual', weight=0.3}]")
+    first = line_of(out, *QUICK, *knobs)
+    first.do("lists")
+    assert line_of(out, *QUICK, *knobs, "training.seed=7", "training.epochs=3").do("lists").skipped
+    for other in ("teacher.mutual.seed=7", "training.learning_rate=0.01", "student.embedding_dim=8"):
+        assert not line_of(out, *QUICK, *knobs, other).do("lists").skipped, other
+    told = [
+        pl.read_parquet(
+            line_of(out, *QUICK, *knobs, f"teacher.mutual.seed={seed}").path("lists") / "distributions.parquet"
+        )
+        for seed in (0, 7)
+    ]
+    assert not told[0].equals(told[1])
+
+
+def test_turns_hand_over_ranked_lists_too(out: Path) -> None:
+    """DLLM2Rec's parts and LLMD4Rec's beside each other: one teacher, three objectives."""
+    combined = (
+        "objectives=[{name='embedding', weight=0.15}, {name='ranking', weight=0.1}, {name='mutual', weight=0.3}]",
+        "teacher.lists=mutual",
+    )
+    line = line_of(out, *QUICK, *combined)
+    losses = trained(line)["log"][0]["objectives"]
+    assert losses["ranking"] > 0
+    assert losses["mutual"] > 0
+    assert line.do("lists").skipped
+
+
 def test_language_models_teach_by_ranked_lists(out: Path, model: Path) -> None:
     for lists in ("item_head", "grounding"):
         line = line_of(
