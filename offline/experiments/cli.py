@@ -40,7 +40,7 @@ def report(
         list[Path], typer.Argument(help="files or names of experiments, or their folders OUT/experiments/NAME")
     ],
     out: _Out = Path("runs"),
-    to: Annotated[Path | None, typer.Option("--to", help="one page of all of them instead: docs/results.md")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="into a page, beside what stands there")] = None,
 ) -> None:
     """Tables (Markdown, Parquet), pictures and verdicts of what is finished."""
     from offline.commands.experiment import report_experiments

@@ -1,6 +1,7 @@
 """The report of an experiment: Markdown, a Parquet table of all comparisons, pictures; and one page of several."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from shared.errors import RetortError
 REPORT = "report.md"
 TABLE = "results.parquet"
 _COST_NOTE = "Seconds and milliseconds were taken on a machine that may have had other work; one thread."
-_PAGE_HEAD = """# Results
+_SECTION = "## "
+_PAGE_TITLE = "# Results"
+_PAGE_HEAD = f"""{_PAGE_TITLE}
 
 Written by `retort experiment report`; do not edit. Each section says by which command and code its runs were made.
 
@@ -48,15 +51,31 @@ def write_report(found: Found) -> Path:
 
 
 def write_page(experiments: Sequence[Found], path: Path) -> Path:
-    """One page of several experiments, a section and a table each: `docs/results.md`."""
-    parts = [_PAGE_HEAD + _COST_NOTE]
+    """One page of experiments, a section and a table each: `docs/results.md`.
+
+    Sections of other experiments that stand there already stay, in their places: the runs behind them may be gone.
+    """
+    sections = _kept_sections(path)
     for found in experiments:
         _check(found)
         differences = differences_of(found)
         table = headline_table(found, differences)
-        parts += [f"## {_title(found)}", _head(found), table, _verdict_list(found, differences)]
+        parts = [f"{_SECTION}{_title(found)}", _head(found), table, _verdict_list(found, differences)]
+        sections[found.bench.command] = "\n\n".join(part for part in parts if part)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return _write(path, parts)
+    return _write(path, [_PAGE_HEAD + _COST_NOTE, *sections.values()])
+
+
+def _kept_sections(path: Path) -> dict[str, str]:
+    """The command that made it → a section of the page, in the page's order; nothing without a page."""
+    if not path.exists():
+        return {}
+    head, *sections = re.split(f"^{_SECTION}", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    commands = [re.search(r"^`(retort experiment run [^`]+)`", section, re.MULTILINE) for section in sections]
+    if not head.startswith(_PAGE_TITLE) or None in commands:
+        raise RetortError(f"{path} is no page of results; name another file by --to, or move it away.")
+    told = zip(commands, sections, strict=True)
+    return {found.group(1): _SECTION + section.strip() for found, section in told if found is not None}
 
 
 def _check(found: Found) -> None:

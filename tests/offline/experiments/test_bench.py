@@ -221,6 +221,39 @@ def test_one_page_holds_several_experiments(bench: Bench, tmp_path: Path) -> Non
     assert not list(done.parent.glob("*.new"))
 
 
+def test_a_page_keeps_the_sections_of_experiments_whose_runs_are_gone(bench: Bench, tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    second = Bench.open(
+        parse_plan("other", bench.plan.written | {"description": "Another"}, TINY.parent), None, tmp_path
+    )
+    run_bench(bench, Silent(), made_up({"text": 8, "noise": 1}, []), 1, Part(arms=["plain", "text"]))
+    report_experiments([bench.folder], tmp_path, page)
+    _, first = page.read_text(encoding="utf-8").split("\n\n## ")
+    run_bench(second, Silent(), made_up({"text": 8, "noise": 1}, []), 1, Part(arms=["plain", "text"]))
+    report_experiments([second.folder], tmp_path, page)
+    run_bench(bench, Silent(), made_up({"text": 8, "noise": 1}, []), 1, Part())
+    after = page.read_text(encoding="utf-8")
+    assert f"## {first}" in after
+    assert after.index(first) < after.index("## Another")
+    report_experiments([bench.folder], tmp_path, page)
+    anew = page.read_text(encoding="utf-8")
+    assert anew.count("\n## ") == 2
+    assert anew.index("noise (control)") < anew.index("## Another")
+    report_experiments([bench.folder, second.folder], tmp_path, tmp_path / "both.md")
+    report_experiments([second.folder, bench.folder], tmp_path, page)
+    assert (tmp_path / "both.md").read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("written", ["# Notes\n\nmine\n", "# Results\n\nhead\n\n## Mine\n\nwithout a command\n"])
+def test_a_page_that_is_somebody_elses_is_left_alone(bench: Bench, tmp_path: Path, written: str) -> None:
+    page = tmp_path / "notes.md"
+    page.write_text(written, encoding="utf-8")
+    run_bench(bench, Silent(), made_up({"text": 8}, []), 1, Part(arms=["plain", "text"]))
+    with pytest.raises(RetortError, match=r"notes\.md is no page of results; name another file"):
+        report_experiments([bench.folder], tmp_path, page)
+    assert page.read_text(encoding="utf-8") == written
+
+
 def test_a_folder_of_an_older_version_is_still_reported(bench: Bench) -> None:
     run_bench(bench, Silent(), made_up({"text": 8}, []), 1, Part(arms=["plain", "text"]))
     for path in (bench.folder / "records").iterdir():
