@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import redis
@@ -34,9 +35,10 @@ def redis_url(redis_server: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+def postgres_server() -> Iterator[postgres.Server]:
     """A real PostgreSQL of this session; skips with the reason where none can be started."""
-    with postgres.started(tmp_path_factory.mktemp("postgres")) as server:
+    # not below pytest's own folder: another pytest that starts meanwhile shuts it to all others, the server's user too
+    with TemporaryDirectory(prefix="retort-postgres-") as folder, postgres.started(Path(folder)) as server:
         yield server
 
 

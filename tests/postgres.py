@@ -18,7 +18,7 @@ import pytest
 from offline.child import start_child
 from offline.embedded import free_port
 
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 120.0  # initdb takes its time where other work has the cores
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _runs(bin_dir: Path, user: str | None) -> bool:
 
 
 def _hand_over(directory: Path, user: str | None) -> None:
-    """Let `user` into pytest's private folders and give it this one."""
+    """Let `user` into private folders above this one, and give it this one."""
     if user is None:
         return
     for parent in directory.parents:
