@@ -29,13 +29,21 @@ export class ApiError extends Error {
 
 // A tab's own, gone with the tab; where the browser keeps nothing at all, gone with the page.
 let key = "";
-try { key = sessionStorage.getItem(KEY) ?? ""; } catch { /* kept in memory */ }
+try {
+  key = sessionStorage.getItem(KEY) ?? "";
+} catch {
+  /* kept in memory */
+}
 
 export const readKey = () => key;
 
 export function keepKey(given) {
   key = given;
-  try { sessionStorage.setItem(KEY, given); } catch { /* kept in memory */ }
+  try {
+    sessionStorage.setItem(KEY, given);
+  } catch {
+    /* kept in memory */
+  }
 }
 
 /** The address of a route, relative to the page so that a proxy may put a prefix before both. */
@@ -58,7 +66,10 @@ export async function call(route, { places = {}, body, quiet = [] } = {}) {
   let response;
   try {
     response = await fetch(address(route, places), {
-      method: ROUTES[route][0], headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store",
+      method: ROUTES[route][0],
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store",
     });
   } catch {
     throw new ApiError(0, "The server does not answer.");
@@ -77,11 +88,28 @@ export function curlLine(route, body) {
   return `curl -s ${address(route, {})}${door} -H 'content-type: application/json' -d ${quoted}`;
 }
 
+/** A sentence of the API, with what stands between backticks as code. */
+const words = (sentence) =>
+  h(
+    "span",
+    sentence.split("`").map((part, at) => (at % 2 ? h("code", part) : part)),
+  );
+
 /** An error as a sentence with its status, and for a key that will not do, what would. */
 export function problem(error) {
   if (!(error instanceof ApiError)) throw error;
   const scope = error.status === 403 && /no (\w+) scope/.exec(error.message)?.[1];
-  const advice = error.status === 401 ? "Type a key at the top of the page and press Enter."
-    : scope ? `Use a key that has the ${scope} scope; keys are made by retort-serve key.` : null;
-  return h("p.problem", { role: "alert" }, error.status ? h("b", {}, String(error.status)) : null, error.message, advice && h("span", {}, advice));
+  const advice =
+    error.status === 401
+      ? "Type a key at the top of the page and press Enter."
+      : scope
+        ? `Use a key that has the ${scope} scope; keys are made by retort-serve key.`
+        : null;
+  return h(
+    "p.problem",
+    { role: "alert" },
+    error.status ? h("b", String(error.status)) : null,
+    words(error.message),
+    advice && h("span", advice),
+  );
 }

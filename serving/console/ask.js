@@ -15,7 +15,11 @@ export class FieldError extends Error {}
 export const subjectKind = () => field("who").value;
 export const subject = () => field("subject").value.trim();
 export const eventType = () => field("event_type").value.trim() || "click";
-export const ids = (text) => text.split(",").map((id) => id.trim()).filter(Boolean);
+export const ids = (text) =>
+  text
+    .split(",")
+    .map((id) => id.trim())
+    .filter(Boolean);
 
 /** Names, hints and the slider's number follow what was chosen. */
 export function dressForm() {

@@ -2,7 +2,7 @@
 import { ApiError, call } from "./api.js";
 import { h } from "./dom.js";
 
-const MOST_FIELDS = 50;  // in one request
+const MOST_FIELDS = 50; // in one request
 const MOST_TITLES = 100;
 const titles = new Map();
 let known = null;
@@ -23,15 +23,17 @@ export function forgetItems() {
   known = null;
 }
 
-/** Ask for recommendations with as many attributes as the bundle that answers has; `ms`: there and back. */
+/** Ask for recommendations with as many attributes as the bundle that answers has.
+ * The answer also has `ms`, there and back, and `asked`, the whole body. */
 export async function recommend(body) {
   const wanted = await fieldNames().catch(() => ["title"]);
   for (const fields of [wanted, ["title"], []]) {
     try {
+      const asked = fields.length ? { ...body, fields } : body;
       const started = performance.now();
-      const answer = await call("recommend", { body: fields.length ? { ...body, fields } : body });
+      const answer = await call("recommend", { body: asked });
       answer.items.forEach((item) => titles.set(item.item_id, titleOf(item)));
-      return { ...answer, ms: performance.now() - started };
+      return { ...answer, asked, ms: performance.now() - started };
     } catch (error) {
       // an experiment's bundle may know fewer attributes than the others
       const isField = error instanceof ApiError && error.status === 422 && error.message.startsWith("fields:");
@@ -50,14 +52,14 @@ export async function learnTitles(ids) {
   try {
     await recommend({ history: [], candidates: missing, k: missing.length, dry_run: true });
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;  // ids alone will do
+    if (!(error instanceof ApiError)) throw error; // ids alone will do
   }
 }
 
 /** An item's name with its id, where the two differ. */
 export function itemName(id) {
   const title = titles.get(id) ?? id;
-  return h("span.item-name", {}, title, title !== id && h("code", {}, id));
+  return h("span.item-name", title, title !== id && h("code", id));
 }
 
 export const titleById = (id) => titles.get(id) ?? id;

@@ -19,7 +19,8 @@ export function readMetrics(text) {
 /** Sums of a metric by one label's values, largest first. */
 export function sumBy(metrics, name, label) {
   const sums = new Map();
-  for (const { labels, value } of metrics.get(name) ?? []) sums.set(labels[label], (sums.get(labels[label]) ?? 0) + value);
+  for (const { labels, value } of metrics.get(name) ?? [])
+    sums.set(labels[label], (sums.get(labels[label]) ?? 0) + value);
   return [...sums].filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]);
 }
 
@@ -38,7 +39,8 @@ export function quantile(metrics, name, label, value, q) {
   if (!count) return null;
   let [lower, below] = [0, 0];
   for (const [bound, upTo] of sorted) {
-    if (upTo >= q * count) return bound === Infinity ? lower : lower + ((bound - lower) * (q * count - below)) / (upTo - below || 1);
+    if (upTo >= q * count)
+      return bound === Infinity ? lower : lower + ((bound - lower) * (q * count - below)) / (upTo - below || 1);
     [lower, below] = [bound, upTo];
   }
   return lower;

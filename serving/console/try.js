@@ -1,15 +1,26 @@
 // Ask, click, ask again: the recommender at work.
 import { answerHead, answerList, leftOut, movesBetween, sameByCurl } from "./answer.js";
 import { ApiError, call, problem } from "./api.js";
-import { FieldError, dressForm, eventType, fillForm, formAddress, ids, readForm, setSubject, subject, subjectKind } from "./ask.js";
+import {
+  FieldError,
+  dressForm,
+  eventType,
+  fillForm,
+  formAddress,
+  ids,
+  readForm,
+  setSubject,
+  subject,
+  subjectKind,
+} from "./ask.js";
 import { byId, h, show, when } from "./dom.js";
 import { fieldNames, itemName, learnTitles, recommend } from "./items.js";
 
 const NEWEST = 50;
 const place = byId("answer");
-let asked = 0;         // a slow answer must not overwrite a later one
-let last = null;       // {who, items, body} of the list on screen
-let clicks = [];       // of a session, whose stored history no route shows
+let asked = 0; // a slow answer must not overwrite a later one
+let last = null; // {who, items, body} of the list on screen
+let clicks = []; // of a session, whose stored history no route shows
 
 /** Open the view; an address that names somebody is asked at once. */
 export function openTry(parameters) {
@@ -19,11 +30,20 @@ export function openTry(parameters) {
 }
 
 function welcome() {
-  show(place, h("div.card.empty", {}, h("h2", {}, "Ask for somebody"),
-    h("p", {}, "Type a user's id on the left. Click an item of the answer: the event is stored, the question is asked again, "
-      + "and the new list says what moved."),
-    h("p", {}, "No id at hand? Begin as a stranger, and click your way to a history of your own; it is stored nowhere.")));
-  show(byId("history"), h("p.hint", {}, "Whose history it is shows here."));
+  show(
+    place,
+    h(
+      "div.card.empty",
+      h("h2", "Ask for somebody"),
+      h(
+        "p",
+        "Type a user's id on the left. Click an item of the answer: the event is stored, the question asked again, " +
+          "and the new list says what moved.",
+      ),
+      h("p", "No id at hand? Begin as a stranger, and click your way to a history of your own; it is stored nowhere."),
+    ),
+  );
+  show(byId("history"), h("p.hint", "Whose history it is shows here."));
 }
 
 async function hintAttributes() {
@@ -55,10 +75,38 @@ async function ask({ isAgain = false } = {}) {
 }
 
 function showAnswer(answer, before) {
+  const tops = rowTops();
   const moves = before && movesBetween(before, last.items);
-  const list = answerList(last.items, { moves, onclick: click, verb: subjectKind() === "history" ? "Add to the history:" : `Send ${eventType()}:` });
-  show(place, answerHead(answer), last.items.length ? list : h("p.card.empty", {}, "The list is empty."),
-    before && leftOut(before, last.items), answer.next && moreButton(answer.next, list), sameByCurl(last.body));
+  const list = answerList(last.items, {
+    moves,
+    onclick: click,
+    verb: subjectKind() === "history" ? "Add to the history:" : `Send ${eventType()}:`,
+  });
+  show(
+    place,
+    answerHead(answer),
+    last.items.length ? list : h("p.card.empty", "The list is empty."),
+    before && leftOut(before, last.items),
+    answer.next && moreButton(answer.next, list),
+    sameByCurl(answer.asked),
+  );
+  byId("told").textContent = `${last.items.length} items, answered by ${answer.source}.`;
+  if (!before) return;
+  slide(list, tops);
+  list.querySelector("button")?.focus({ preventScroll: true }); // the one that was pressed is gone
+}
+
+const rowTops = () =>
+  new Map([...place.querySelectorAll("[data-item]")].map((row) => [row.dataset.item, row.offsetTop]));
+
+/** Rows glide from where they stood, so that the eye can follow who moved. */
+function slide(list, tops) {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  for (const row of list.children) {
+    const from = tops.get(row.dataset.item);
+    const start = from === undefined ? { opacity: 0 } : { transform: `translateY(${from - row.offsetTop}px)` };
+    row.animate([start, {}], { duration: 350, easing: "ease-out" });
+  }
 }
 
 function moreButton(token, list) {
@@ -70,7 +118,7 @@ function moreButton(token, list) {
       const items = answer.items.map((item) => ({ ...item, impression: answer.impression }));
       last.items.push(...items);
       list.append(...answerList(items, { onclick: click, verb: "Choose" }).children);
-      button.replaceWith(answer.next ? moreButton(answer.next, list) : h("p.hint", {}, "That is all."));
+      button.replaceWith(answer.next ? moreButton(answer.next, list) : h("p.hint", "That is all."));
     } catch (error) {
       button.replaceWith(problem(error));
     }
@@ -85,7 +133,7 @@ async function click(item) {
     return ask({ isAgain: true });
   }
   const event = { [`${kind}_id`]: subject(), item_id: item.item_id, event_type: eventType() };
-  if (!last.body.dry_run) event.impression = item.impression;  // a list that was not shown cannot be clicked
+  if (!last.body.dry_run) event.impression = item.impression; // a list that was not shown cannot be clicked
   try {
     await call("event", { body: event });
   } catch (error) {
@@ -106,11 +154,24 @@ async function showHistory(mine) {
     const newest = events.slice(-NEWEST).reverse();
     await learnTitles(newest.map((event) => event.item_id));
     if (mine !== asked) return;
-    show(panel,
-      h("p.hint", {}, { user: `${events.length} stored, newest first.`, history: "Stored nowhere; newest first.",
-        session: "The API shows no session's history; these are the clicks of this page." }[kind]),
-      h("ol.events", {}, newest.map((event) => h("li", { title: when(event.time_ms) }, itemName(event.item_id)))),
-      kind === "history" && events.length ? h("button.quiet", { type: "button", onclick: stranger }, "Start over") : null);
+    show(
+      panel,
+      h(
+        "p.hint",
+        {
+          user: `${events.length} stored, newest first.`,
+          history: "Stored nowhere; newest first.",
+          session: "The API shows no session's history; these are the clicks of this page.",
+        }[kind],
+      ),
+      h(
+        "ol.events",
+        newest.map((event) => h("li", { title: when(event.time_ms) }, itemName(event.item_id))),
+      ),
+      kind === "history" && events.length
+        ? h("button.quiet", { type: "button", onclick: stranger }, "Start over")
+        : null,
+    );
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     show(panel, problem(error));
@@ -122,6 +183,9 @@ function stranger() {
   ask();
 }
 
-byId("ask").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
+byId("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask();
+});
 byId("ask").addEventListener("input", dressForm);
 byId("stranger").addEventListener("click", stranger);

@@ -3,9 +3,11 @@
 Its files hold no data and need no key. Whatever it shows it asks of the public API, with the key that the person typed.
 """
 
+import gzip
 from pathlib import Path
+from typing import NamedTuple
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from serving.problems import not_found
 
@@ -27,27 +29,43 @@ _HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "vary": "accept-encoding",
 }
+
+
+class _File(NamedTuple):
+    """A file as it is sent, to those who read gzip and to the others."""
+
+    packed: bytes
+    plain: bytes
+    media_type: str
 
 
 def router() -> APIRouter:
     """`/console` and the files beside the page, read now."""
-    files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in FILES.iterdir() if path.suffix in _TYPES}
+    files = {path.name: _read(path) for path in FILES.iterdir() if path.suffix in _TYPES}
     index = files.pop(_PAGE)  # at one address only: its links are relative to it
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/console")
-    async def page() -> Response:
-        return _response(*index)
+    async def page(request: Request) -> Response:
+        return _response(request, index)
 
     @routes.get("/console/{name}")
-    async def file(name: str) -> Response:
+    async def file(request: Request, name: str) -> Response:
         if name not in files:
             raise not_found("The console has no such file.")
-        return _response(*files[name])
+        return _response(request, files[name])
 
     return routes
 
 
-def _response(content: bytes, media_type: str) -> Response:
-    return Response(content, headers=_HEADERS, media_type=media_type)
+def _read(path: Path) -> _File:
+    plain = path.read_bytes()
+    return _File(gzip.compress(plain, mtime=0), plain, _TYPES[path.suffix])
+
+
+def _response(request: Request, file: _File) -> Response:
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Response(file.plain, headers=_HEADERS, media_type=file.media_type)
+    return Response(file.packed, headers={**_HEADERS, "content-encoding": "gzip"}, media_type=file.media_type)

@@ -109,7 +109,15 @@ def test_every_element_that_a_script_takes_is_on_the_page() -> None:
     assert wanted <= set(re.findall(r'\bid="([^"]+)"', PAGE))
 
 
-def test_it_stays_small() -> None:
-    sizes = {path.name: path.stat().st_size for path in FILES.iterdir()}
-    assert sum(sizes.values()) < 64_000, sizes
+def test_it_stays_small(make_client: MakeClient) -> None:
+    client = make_client()
+    sizes = {}
+    for address in addresses():
+        packed, plain = (client.get(address, headers={"accept-encoding": one}) for one in ("gzip", "identity"))
+        assert packed.content == plain.content
+        assert packed.headers["content-encoding"] == "gzip"
+        assert "content-encoding" not in plain.headers
+        sizes[address] = int(packed.headers["content-length"])
+    assert sum(sizes.values()) < 28_000, sizes
+    assert sum(path.stat().st_size for path in FILES.iterdir()) < 68_000
     assert all(text.count("\n") <= 250 for text in (*SCRIPTS.values(), SHEET, PAGE))
