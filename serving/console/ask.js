@@ -35,19 +35,19 @@ export function setSubject(kind, text) {
   dressForm();
 }
 
-/** Fill the form from an address such as #try?user=u1&k=5; true where it names somebody. */
+/** Fill the form from an address such as #try?user=u1&k=5, the rest with defaults; false where it names nobody. */
 export function fillForm(parameters) {
-  for (const kind of Object.keys(SUBJECTS)) {
-    if (parameters.has(kind)) setSubject(kind, parameters.get(kind));
-  }
+  const kind = Object.keys(SUBJECTS).find((one) => parameters.has(one));
+  if (!kind) return false;
+  form.reset();
   for (const name of ["k", "diversity", "filter", "event_type"]) {
     if (parameters.has(name)) field(name).value = parameters.get(name);
   }
   for (const name of ["explain", "dry_run"]) {
     if (parameters.has(name)) field(name).checked = ["1", "true"].includes(parameters.get(name));
   }
-  dressForm();
-  return Object.keys(SUBJECTS).some((kind) => parameters.has(kind));
+  setSubject(kind, parameters.get(kind));
+  return true;
 }
 
 /** The request that the form describes. */

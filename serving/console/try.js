@@ -68,6 +68,7 @@ async function ask({ isAgain = false } = {}) {
     showHistory(mine);
   } catch (error) {
     if (mine !== asked) return;
+    show(byId("history"));
     show(place, error instanceof FieldError ? h("p.problem", { role: "alert" }, error.message) : problem(error));
   } finally {
     if (mine === asked) place.removeAttribute("aria-busy");

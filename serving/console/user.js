@@ -150,6 +150,9 @@ function eraseCard(id) {
         button.disabled = true;
         const { answer, error } = await asked("erase", { user_id: id });
         show(outcome, error ? problem(error) : erasure(answer, id, outcome));
+        if (error) return;
+        // what stood there is no longer so
+        for (const card of place.querySelectorAll("article")) if (!card.contains(outcome)) card.remove();
       },
     },
     h("label", { for: "erase-id" }, h("span", "Type the user's id to confirm")),

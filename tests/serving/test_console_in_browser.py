@@ -60,6 +60,7 @@ def test_a_link_asks_and_a_click_is_an_event_that_moves_the_list(page: Page, bun
 def test_every_view_opens_and_says_what_is_not_there(page: Page, bundle_path: Path, tmp_path: Path) -> None:
     with serving_process(tmp_path, retort_bundle=bundle_path) as server:
         server.ready()
+        httpx.post(f"{server.url}/events", json={"user_id": "u1", "item_id": "i1"})
         page.open(f"{server.url}/console#models?history=i1,i2")
         page.wait_for("document.querySelector('#compare:not([hidden])')")
         page.run("document.querySelector('#compare button').click()")
@@ -71,11 +72,29 @@ def test_every_view_opens_and_says_what_is_not_there(page: Page, bundle_path: Pa
             "health": "Latency by stage",
             "try?user=u&filter={": "The filter is no JSON",
             'try?user=u&filter={"nope": 1}': "422filter.nope: items have no such attribute",
+            "try?user=u": "Answered by popular items because nothing is known of this user.",
         }.items():
             page.run(f"location.hash = {json.dumps('#' + view)}")
             page.wait_for(
                 f"document.querySelector('section:not([hidden])').textContent.includes({json.dumps(sentence)})"
             )
+
+
+def test_nobody_is_erased_by_half_a_name(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        httpx.post(f"{server.url}/events", json={"user_id": "ann", "item_id": "i1"})
+        page.open(f"{server.url}/console#user?id=ann")
+        page.wait_for("document.querySelector('#erase-id')")
+        for typed in ("an", "ann"):
+            page.run(f"document.querySelector('#erase-id').value = {json.dumps(typed)}")
+            page.run("document.querySelector('#erase-id').dispatchEvent(new Event('input'))")
+            assert page.run("document.querySelector('.danger').disabled") == (typed == "an")
+            assert len(httpx.get(f"{server.url}/users/ann/history").json()["events"]) == 1
+        page.run("document.querySelector('.danger').click()")
+        page.wait_for("document.querySelector('#person').textContent.includes('is gone')")
+        assert "i1" not in page.run("document.querySelector('#person').textContent")
+        assert httpx.get(f"{server.url}/users/ann/history").json()["events"] == []
 
 
 def test_the_key_is_asked_for_sent_and_shown_nowhere(page: Page, bundle_path: Path, tmp_path: Path) -> None:
