@@ -19,7 +19,7 @@ import { fieldNames, itemName, learnTitles, recommend } from "./items.js";
 const NEWEST = 50;
 const place = byId("answer");
 let asked = 0; // a slow answer must not overwrite a later one
-let last = null; // {who, items, body} of the list on screen
+let last = null; // {kind, id, items, body} of the list on screen
 let clicks = []; // of a session, whose stored history no route shows
 
 /** Open the view; an address that names somebody is asked at once. */
@@ -57,13 +57,14 @@ async function ask({ isAgain = false } = {}) {
   try {
     const body = readForm();
     history.replaceState(null, "", formAddress());
-    const who = `${subjectKind()} ${subjectKind() === "history" ? "" : subject()}`;
-    if (who !== last?.who) clicks = [];
+    const [kind, id] = [subjectKind(), subject()];
+    const isSame = last?.kind === kind && (kind === "history" || last.id === id);
+    if (!isSame) clicks = [];
     const answer = await recommend(body);
     await learnTitles(answer.items.flatMap((item) => (item.reason?.because ?? []).map((one) => one.item_id)));
     if (mine !== asked) return;
-    const before = isAgain && last?.who === who ? last.items : null;
-    last = { who, body, items: answer.items.map((item) => ({ ...item, impression: answer.impression })) };
+    const before = isAgain && isSame ? last.items : null;
+    last = { kind, id, body, items: shownBy(answer) };
     showAnswer(answer, before);
     showHistory(mine);
   } catch (error) {
@@ -75,19 +76,20 @@ async function ask({ isAgain = false } = {}) {
   }
 }
 
+/** Each item remembers its list: events about it hand the list's impression back. */
+const shownBy = (answer) => answer.items.map((item) => ({ ...item, impression: answer.impression }));
+
+const verb = () => (last.kind === "history" ? "Add to the history:" : `Send ${eventType()}:`);
+
 function showAnswer(answer, before) {
   const tops = rowTops();
   const moves = before && movesBetween(before, last.items);
-  const list = answerList(last.items, {
-    moves,
-    onclick: click,
-    verb: subjectKind() === "history" ? "Add to the history:" : `Send ${eventType()}:`,
-  });
+  const list = answerList(last.items, { moves, onclick: click, verb: verb() });
   show(
     place,
     answerHead(answer),
     last.items.length ? list : h("p.card.empty", "The list is empty."),
-    before && leftOut(before, last.items),
+    before && leftOut(before.slice(0, last.body.k), last.items),
     answer.next && moreButton(answer.next, list),
     sameByCurl(answer.asked),
   );
@@ -114,11 +116,13 @@ function moreButton(token, list) {
   const button = h("button.more", { type: "button" }, "More");
   button.addEventListener("click", async () => {
     button.disabled = true;
+    const mine = asked;
     try {
       const answer = await recommend({ ...last.body, next: token });
-      const items = answer.items.map((item) => ({ ...item, impression: answer.impression }));
+      if (mine !== asked) return;
+      const items = shownBy(answer);
       last.items.push(...items);
-      list.append(...answerList(items, { onclick: click, verb: "Choose" }).children);
+      list.append(...answerList(items, { onclick: click, verb: verb() }).children);
       button.replaceWith(answer.next ? moreButton(answer.next, list) : h("p.hint", "That is all."));
     } catch (error) {
       button.replaceWith(problem(error));
@@ -127,22 +131,33 @@ function moreButton(token, list) {
   return button;
 }
 
+/** An event of whoever the list was made for, whatever has been typed since. */
 async function click(item) {
-  const kind = subjectKind();
+  if (place.hasAttribute("aria-busy")) return; // a double click is one
+  const { kind, id } = last;
   if (kind === "history") {
-    setSubject(kind, [...ids(subject()), item.item_id].join(", "));
-    return ask({ isAgain: true });
+    setSubject(kind, [...last.body.history, item.item_id].join(", "));
+  } else {
+    place.setAttribute("aria-busy", "true");
+    setSubject(kind, id);
+    try {
+      await call("event", { body: eventOf(item) });
+    } catch (error) {
+      place.prepend(problem(error));
+      place.removeAttribute("aria-busy");
+      return;
+    }
+    clicks.push({ item_id: item.item_id, time_ms: Date.now() });
   }
-  const event = { [`${kind}_id`]: subject(), item_id: item.item_id, event_type: eventType() };
-  if (!last.body.dry_run) event.impression = item.impression; // a list that was not shown cannot be clicked
-  try {
-    await call("event", { body: event });
-  } catch (error) {
-    place.prepend(problem(error));
-    return undefined;
-  }
-  clicks.push({ item_id: item.item_id, time_ms: Date.now() });
-  return ask({ isAgain: true });
+  ask({ isAgain: true });
+}
+
+function eventOf(item) {
+  // named, so that a browser which sends it twice is counted once
+  const event_id = `console-${Date.now()}-${Math.random().toString(36).slice(2)}`;
+  const event = { event_id, [`${last.kind}_id`]: last.id, item_id: item.item_id, event_type: eventType() };
+  // a list that was not shown cannot be clicked
+  return last.body.dry_run ? event : { ...event, impression: item.impression };
 }
 
 async function showHistory(mine) {

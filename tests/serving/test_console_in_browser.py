@@ -41,13 +41,17 @@ def test_a_link_asks_and_a_click_is_an_event_that_moves_the_list(page: Page, bun
         page.wait_for(f"document.querySelector('#history').textContent.includes({json.dumps(STRANGE)})")
         assert page.run("document.images.length") == 1, "an id is text, whatever it says"
 
-        page.run("document.querySelectorAll('#answer .title')[2].click()")
+        # typed and not yet asked for: the list, and so the click, is still u1's
+        page.run("document.querySelector('#ask').elements.subject.value = 'somebody-else'")
+        page.run("document.querySelectorAll('#answer .title')[2].dispatchEvent(new Event('click'))")
+        page.run("document.querySelectorAll('#answer .title')[2].dispatchEvent(new Event('click'))")
         page.wait_for("document.querySelector('#answer .move')")
         chosen = own["items"][2]["item_id"]
         assert chosen not in page.run(IDS)
         assert chosen in page.run("document.querySelector('.gone').textContent")
         events = httpx.get(f"{server.url}/users/u1/history").json()["events"]
-        assert events[-1]["item_id"] == chosen
+        assert [event["item_id"] for event in events[3:]] == [chosen], "a double click is one event"
+        assert httpx.get(f"{server.url}/users/somebody-else/history").json()["events"] == []
         assert (
             'retort_exposed_events_total{experiment="none",source="student"' in httpx.get(f"{server.url}/metrics").text
         )
