@@ -195,7 +195,7 @@ def _show_next(console: Console, url: str, user_id: str, item_id: str) -> None:
     event = orjson.dumps({"user_id": user_id, "item_id": item_id}).decode()
     question = orjson.dumps({"history": [item_id], "k": 5}).decode()
     for line in (
-        f"API: {url} (documentation at {url}/docs)",
+        f"API: {url} (documentation at {url}/docs, a console at {url}/console)",
         f"  curl '{url}/recommend?user_id={user_id}&k=5'",
         f"  {post}/events -d '{event}'",
         f"  {post}/recommend -d '{question}'",

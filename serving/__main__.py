@@ -172,8 +172,9 @@ def _announce(listener: socket.socket, settings: Settings, serving: ServingSetti
     histories = "Redis" if settings.histories_url else "this process's memory (REDIS_URL is not set)"
     origin = Path(serving.bundle).name if serving.bundle else f"alias {serving.alias}"
     doors = "API keys" if serving.keys_file else "no API keys, loopback only"
+    pages = "console at /console, docs at /docs" if serving.console else "docs at /docs"
     print(
-        f"Retort serves {origin} at http://{shown}:{port} (docs at /docs; histories in {histories}; {doors})",
+        f"Retort serves {origin} at http://{shown}:{port} ({pages}; histories in {histories}; {doors})",
         flush=True,
     )
 

@@ -29,7 +29,7 @@ def _page(document: dict[str, Any]) -> str:
         "# The API",
         "",
         "Made by `make api-docs` from the application; [openapi.json](openapi.json) has every field, limit and",
-        "example, and a running server shows it at `/docs`.",
+        "example, and a running server shows it at `/docs`; `/console` is a page that asks it.",
         "",
         " ".join(document["info"]["description"].split()),
         "",

@@ -14,7 +14,7 @@ from serving.http import Scope as AsgiScope
 from serving.leaving import closing
 from serving.models import Models, open_models
 from serving.problems import CONTENT_TYPE, Problem, invalid
-from serving.routes import batch, events, health, kserve, profiles, recommend, refreshes, similar, users
+from serving.routes import batch, console, events, health, kserve, profiles, recommend, refreshes, similar, users
 from serving.services import Services, build_services
 from serving.settings import ServingSettings
 from shared.history import HistoryStore
@@ -54,6 +54,8 @@ def create_app(
     app.include_router(events.router(lane))
     for group in (batch, similar, profiles, refreshes, users, health, kserve):
         app.include_router(group.router(services))
+    if serving.console:
+        app.include_router(console.router())
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)

@@ -56,6 +56,7 @@ class ServingSettings(BaseSettings):
         (), description="the last resort, where not even a bundle is there; JSON list"
     )
 
+    console: bool = Field(True, description="a page at /console; it holds no data and asks the API like anybody else")
     traces: bool = Field(False, description="OpenTelemetry traces of requests; needs the extra otel, see OTEL_…")
     metrics_dir: Path | None = Field(None, description="shared by workers for /metrics; set by the entry point")
     leave_s: float = Field(

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from serving.auth import Scope
 from serving.bundles import Slot
@@ -43,6 +43,7 @@ class SlotDocument(BaseModel):
     version: str | None = None
     student: str | None = None
     n_items: int | None = None
+    fields: list[str] | None = Field(None, description="attributes of its items, as `fields` of a request takes them")
     max_length: int | None = None
     metrics: dict[str, Any] | None = None
     loaded_at: str | None = None
@@ -99,6 +100,7 @@ def _document(tenant: str, alias: str, slot: Slot) -> SlotDocument:
         version=live.version,
         student=manifest.student,
         n_items=manifest.n_items,
+        fields=live.catalogue.field_names,
         max_length=manifest.max_length,
         metrics=manifest.metrics,
         loaded_at=live.loaded_at.isoformat(),

@@ -1,0 +1,157 @@
+// One answer as people read it: who gave it, the list, why each item is there, and what has moved since the last one.
+import { curlLine } from "./api.js";
+import { badge, bar, copyButton, h } from "./dom.js";
+import { itemName, titleById, titleOf } from "./items.js";
+
+const SOURCES = {
+  student: "the student, over the whole history",
+  partial_history: "the student, over what is remembered of the history",
+  session: "the student, over the session",
+  similar_items: "items like those of the history, without the student",
+  popular_in_segment: "popular in the segment",
+  popular: "popular items",
+  static: "the list from the settings",
+  none: "nothing passed the filter",
+};
+const REASONS = {
+  unknown_user: "nothing is known of this user",
+  empty_history: "the history is empty",
+  no_known_items: "the model knows none of the history's items",
+  history_unavailable: "the store of histories did not answer",
+  deadline: "the student was late",
+  student_failed: "the student failed",
+  no_bundle: "no bundle is loaded",
+  filter_matches_nothing: "nothing passes the filter",
+  not_enough_items: "there are fewer items than asked for",
+  no_vectors: "the bundle has no item vectors",
+  holdout: "this user is in the experiment's holdout",
+};
+const BY_STUDENT = ["student", "session"];
+const LONG = 60;
+
+/** Who answered, by what, how fast. */
+export function answerHead(answer) {
+  const { model, experiment, source, ms, fallback_reason: reason } = answer;
+  return h(
+    "div.card.head",
+    h(
+      "p.verdict",
+      badge(BY_STUDENT.includes(source) && !reason ? "good" : "warn", source, SOURCES[source]),
+      reason && badge("warn", reason, REASONS[reason]),
+      h("span", `Answered by ${SOURCES[source] ?? source}`, reason && ` because ${REASONS[reason] ?? reason}`, "."),
+    ),
+    h(
+      "p.meta",
+      model &&
+        h("span", "model ", h("b", model.name), " ", h("code", { title: model.version }, model.version.slice(0, 8))),
+      experiment && h("span", "experiment ", h("b", experiment.name), " · ", experiment.variant),
+      h("span", { title: "there and back, as this browser measured it" }, h("b", ms.toFixed(0)), " ms"),
+      h("span", "request ", h("code", answer.request_id)),
+    ),
+  );
+}
+
+/** The list. moves: Map of item id → how many places up; null stands for new; no map: nothing to compare with. */
+export function answerList(items, { moves, onclick, verb }) {
+  const scores = items.map((item) => item.score).filter((score) => score !== null);
+  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+  const share = (score) => (high > low ? 0.08 + (0.92 * (score - low)) / (high - low) : 1);
+  return h(
+    "ol.items",
+    items.map((item) =>
+      h(
+        "li.item",
+        { "data-item": item.item_id },
+        h("span.rank", item.rank, moves && movement(moves.get(item.item_id))),
+        h(
+          "div.what",
+          h(
+            "button.title",
+            { type: "button", onclick: () => onclick(item), "aria-label": `${verb} ${titleOf(item)}` },
+            titleOf(item),
+          ),
+          h("p.fields", h("code", item.item_id), otherFields(item)),
+          item.reason && h("p.why", reasonWords(item.reason)),
+        ),
+        h(
+          "div.score",
+          item.score === null ? badge("plain", "pinned") : [h("span", item.score.toFixed(3)), bar(share(item.score))],
+        ),
+      ),
+    ),
+  );
+}
+
+function movement(places) {
+  if (places === undefined || places === 0) return null;
+  if (places === null) return h("span.move.new", "new");
+  return places > 0
+    ? h("span.move.up", { "aria-label": `up ${places}` }, `▲${places}`)
+    : h("span.move.down", { "aria-label": `down ${-places}` }, `▼${-places}`);
+}
+
+/** Words say what they are; numbers, truths and long texts need their attribute's name. Long texts come last. */
+function otherFields(item) {
+  const shown = Object.entries(item.fields ?? {})
+    .filter(([name, value]) => name !== "title" && value !== null && value !== item.item_id)
+    .map(([name, value]) => [name, fieldWords(value), typeof value]);
+  const isLong = ([, words]) => words.length > LONG;
+  return [...shown.filter((one) => !isLong(one)), ...shown.filter(isLong)].map((one) => {
+    const [name, words, type] = one;
+    const isNamed = type === "number" || type === "boolean" || isLong(one);
+    return h(
+      isLong(one) ? "span.field.long" : "span.field",
+      { title: `${name}: ${words}` },
+      isNamed && h("i", `${name} `),
+      words,
+    );
+  });
+}
+
+const fieldWords = (value) =>
+  Array.isArray(value)
+    ? value.join(", ")
+    : typeof value === "object"
+      ? JSON.stringify(value)
+      : String(value).replace(/T00:00:00(\+00:00|Z)?$/, ""); // a day is a day
+
+function reasonWords(reason) {
+  const themes = reason.themes?.length ? [" · profile: ", reason.themes.map((theme) => h("span.theme", theme))] : null;
+  const because = (reason.because ?? []).map((one, place) => [
+    place ? ", " : "",
+    h("span", { title: `likeness ${one.likeness}` }, titleById(one.item_id)),
+    h("small", ` ${one.likeness.toFixed(2)}`),
+  ]);
+  const words = {
+    like_your_history: ["near ", because],
+    fits_your_sequence: "fits the sequence",
+    popular: "popular",
+    pinned: "pinned to its place",
+  };
+  return [words[reason.kind] ?? reason.kind, themes];
+}
+
+/** Places gained by each item since the list before; null for who was not in it. */
+export function movesBetween(before, items) {
+  const ranks = new Map(before.map((item) => [item.item_id, item.rank]));
+  return new Map(items.map(({ item_id: id, rank }) => [id, ranks.has(id) ? ranks.get(id) - rank : null]));
+}
+
+/** Who was in the list before and is no more. */
+export function leftOut(before, items) {
+  const here = new Set(items.map((item) => item.item_id));
+  const gone = before.filter((item) => !here.has(item.item_id));
+  return gone.length
+    ? h(
+        "p.gone",
+        "No longer in the list: ",
+        gone.map((item, place) => [place ? ", " : "", itemName(item.item_id)]),
+      )
+    : null;
+}
+
+/** The same question for a shell. */
+export function sameByCurl(body) {
+  const line = curlLine("recommend", body);
+  return h("details.card.curl", h("summary", "The same by curl"), h("pre", { tabindex: "0" }, line), copyButton(line));
+}

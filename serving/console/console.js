@@ -1,0 +1,33 @@
+// The page: which view stands open, by the address after the #, and the key.
+import { keepKey, readKey } from "./api.js";
+import { byId, show } from "./dom.js";
+import { openHealth, stateBadge } from "./health.js";
+import { forgetItems } from "./items.js";
+import { openModels } from "./models.js";
+import { openRefreshes } from "./refreshes.js";
+import { openTry } from "./try.js";
+import { openUser } from "./user.js";
+
+const VIEWS = { try: openTry, user: openUser, models: openModels, refreshes: openRefreshes, health: openHealth };
+
+function open() {
+  const [, named, query] = /^#?([a-z]*)\??(.*)$/s.exec(location.hash) ?? [];
+  const view = named in VIEWS ? named : "try";
+  for (const name of Object.keys(VIEWS)) byId(`view-${name}`).hidden = name !== view;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  VIEWS[view](new URLSearchParams(query));
+}
+
+byId("key").value = readKey();
+byId("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keepKey(byId("key").value.trim());
+  forgetItems();
+  open();
+});
+addEventListener("hashchange", open);
+open();
+show(byId("state"), await stateBadge());

@@ -1,0 +1,127 @@
+// Is it well, and how does it answer: a few numbers since the server started.
+import { ApiError, call, problem } from "./api.js";
+import { badge, bar, byId, h, show, table } from "./dom.js";
+import { quantile, readMetrics, sumBy, total } from "./prometheus.js";
+
+const EVERY_MS = 5000;
+const percent = (share) => `${(100 * share).toFixed(share && share < 0.1 ? 1 : 0)} %`;
+const ms = (seconds) => (seconds === null ? null : (1000 * seconds).toFixed(seconds < 0.01 ? 2 : 1));
+
+export function openHealth() {
+  look();
+}
+
+/** One badge: ready, degraded by what, or why not. */
+export async function stateBadge() {
+  try {
+    const { degraded } = await call("ready");
+    return degraded.length ? badge("warn", `degraded: ${degraded.join(", ")}`) : badge("good", "ready");
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return badge("bad", error.status ? "not ready" : "no answer", error.message);
+  }
+}
+
+async function look() {
+  const [state, text] = await Promise.all([ready(), call("metrics").catch((error) => error)]);
+  show(byId("state"), await stateBadge());
+  if (typeof text === "string") return show(byId("health"), state, numbers(readMetrics(text)));
+  const hidden = text.status === 404 && h("p.hint", "A proxy may keep /metrics for Prometheus; ask the server itself.");
+  return show(byId("health"), state, problem(text), hidden);
+}
+
+async function ready() {
+  try {
+    const { degraded } = await call("ready");
+    return h(
+      "p.card.verdict",
+      degraded.length
+        ? [badge("warn", "degraded"), h("span", `Away: ${degraded.join(", ")}. Answers go on and carry their reason.`)]
+        : [badge("good", "ready"), h("span", "A bundle answers, and nothing is away.")],
+    );
+  } catch (error) {
+    return problem(error);
+  }
+}
+
+function numbers(metrics) {
+  const answers = total(metrics, "retort_answers_total");
+  const student = sumBy(metrics, "retort_answers_total", "source").find(([source]) => source === "student")?.[1] ?? 0;
+  const failed = sumBy(metrics, "retort_requests_total", "status")
+    .filter(([status]) => status >= "500")
+    .reduce((sum, [, value]) => sum + value, 0);
+  return [
+    h(
+      "div.tiles",
+      tile("lists given", answers.toLocaleString()),
+      tile("by a fallback", answers ? percent(1 - student / answers) : "–", answers > 0 && student / answers < 0.5),
+      tile(
+        "turned away",
+        total(metrics, "retort_refused_requests_total").toLocaleString(),
+        total(metrics, "retort_refused_requests_total") > 0,
+      ),
+      tile("answers 5xx", failed.toLocaleString(), failed > 0),
+      tile("in the house now", total(metrics, "retort_requests_in_flight").toLocaleString()),
+      tile(
+        "store failures",
+        total(metrics, "retort_store_failures_total").toLocaleString(),
+        total(metrics, "retort_store_failures_total") > 0,
+      ),
+    ),
+    h(
+      "div.cards",
+      shares("Answers by source", sumBy(metrics, "retort_answers_total", "source")),
+      shares(
+        "Why not the student",
+        sumBy(metrics, "retort_answers_total", "reason").filter(([reason]) => reason !== "none"),
+      ),
+      shares("Requests by status", sumBy(metrics, "retort_requests_total", "status")),
+      shares("Events by type", sumBy(metrics, "retort_events_total", "type")),
+    ),
+    h(
+      "div.cards.wide",
+      latencies(metrics, "Latency by route, ms", "retort_request_seconds", "route"),
+      latencies(metrics, "Latency by stage, ms", "retort_stage_seconds", "stage"),
+    ),
+    h(
+      "p.hint",
+      "Since the server started, over all its workers, this page's own questions among them. ",
+      "Quantiles are read from the histograms' buckets.",
+    ),
+  ];
+}
+
+const tile = (name, value, isOdd) => h(isOdd ? "div.tile.odd" : "div.tile", {}, h("b", value), h("span", name));
+
+function shares(name, sums) {
+  const all = sums.reduce((sum, [, value]) => sum + value, 0);
+  return h(
+    "article.card",
+    h("h2", name),
+    sums.length ? null : h("p.hint", "None so far."),
+    h(
+      "ul.shares",
+      sums.map(([label, value]) => h("li", h("span", label), bar(value / all), h("b", value.toLocaleString()))),
+    ),
+  );
+}
+
+function latencies(metrics, name, metric, label) {
+  const rows = sumBy(metrics, `${metric}_count`, label)
+    .slice(0, 10)
+    .map(([value, count]) => [
+      value,
+      count.toLocaleString(),
+      ...[0.5, 0.95, 0.99].map((q) => ms(quantile(metrics, metric, label, value, q))),
+    ]);
+  return h(
+    "article.card",
+    h("h2", name),
+    rows.length ? table([label, "count", "p50", "p95", "p99"], rows) : h("p.hint", "None so far."),
+  );
+}
+
+byId("health-again").addEventListener("click", look);
+setInterval(() => {
+  if (byId("health-watch").checked && !byId("view-health").hidden && !document.hidden) look();
+}, EVERY_MS);

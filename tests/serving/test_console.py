@@ -1,0 +1,123 @@
+"""The console: plain files under a strict policy, which ask the public API and nobody else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from serving.auth import Scope, new_key
+from serving.routes.console import FILES
+from tests.serving.conftest import MakeClient
+from tests.serving.test_auth import write
+
+PAGE = (FILES / "index.html").read_text(encoding="utf-8")
+SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(FILES.glob("*.js"))}
+SHEET = (FILES / "console.css").read_text(encoding="utf-8")
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", "console": "text/html"}
+ROUTE = re.compile(r'\w+: \["([A-Z]+)", "([^"]+)"\]')
+
+
+def addresses() -> list[str]:
+    return ["/console", *(f"/console/{path.name}" for path in sorted(FILES.iterdir()) if path.suffix != ".html")]
+
+
+@pytest.mark.parametrize("address", addresses())
+def test_every_file_has_its_type_and_the_policy(make_client: MakeClient, address: str) -> None:
+    answer = make_client().get(address)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].split(";")[0] == TYPES[Path(address).suffix or "console"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["form-action"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+
+
+@pytest.mark.parametrize(
+    "path", ["nope.js", "index.html", "..", "%2e%2e/settings.py", "..%2fsettings.py", "%2e%2e%2f%2e%2e%2f.env", ""]
+)
+def test_nothing_else_can_be_read(make_client: MakeClient, path: str) -> None:
+    answer = make_client().get(f"/console/{path}", follow_redirects=False)
+    assert answer.status_code == (404 if path else 307), "without a name the page itself is named"
+    assert "settings" not in answer.text
+
+
+def test_it_can_be_left_out(make_client: MakeClient) -> None:
+    client = make_client(console=False)
+    assert {client.get(address).status_code for address in addresses()} == {404}
+
+
+def test_the_page_needs_no_key_and_what_it_asks_does(make_client: MakeClient, tmp_path: Path) -> None:
+    write(tmp_path / "keys.json", [new_key("shop", frozenset({Scope.READ}))[1]])
+    client = make_client(keys_file=tmp_path / "keys.json")
+    assert client.get("/console").status_code == 200
+    assert client.get("/console/console.js").status_code == 200
+    assert client.get("/models").status_code == client.post("/recommend", json={"user_id": "u"}).status_code == 401
+
+
+def test_metrics_hold_the_pattern_and_not_the_path(make_client: MakeClient) -> None:
+    client = make_client()
+    client.get("/console/console.js")
+    client.get("/console/my-secret")
+    text = client.get("/metrics").text
+    assert 'route="/console/{name}"' in text
+    assert "my-secret" not in text
+
+
+def test_every_route_that_the_scripts_ask_is_in_the_api(make_client: MakeClient) -> None:
+    paths = make_client().get("/openapi.json").json()["paths"]
+    asked = ROUTE.findall(SCRIPTS["api.js"])
+    assert len(asked) > 10
+    assert [f"{method} {path}" for method, path in asked if method.lower() not in paths.get(path, {})] == []
+    assert [name for name, text in SCRIPTS.items() if "fetch(" in text] == ["api.js"], "one door to the API"
+    named = set(re.findall(r"^  (\w+): \[", SCRIPTS["api.js"], re.MULTILINE))
+    called = {name for text in SCRIPTS.values() for name in re.findall(r'\b(?:call|asked)\("(\w+)"', text)}
+    assert called == named
+
+
+def test_models_say_which_attributes_items_have(make_client: MakeClient) -> None:
+    client = make_client()
+    fields = client.get("/models").json()["models"][0]["fields"]
+    assert "title" in fields
+    assert client.post("/recommend", json={"history": [], "fields": fields}).status_code == 200
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, "index.html", "console.css"])
+def test_no_text_becomes_code_and_nothing_comes_from_elsewhere(name: str) -> None:
+    text = (FILES / name).read_text(encoding="utf-8")
+    for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "new Function", "localStorage"):
+        assert word not in text, word
+    assert not re.findall(r"(?:https?:)?//[a-z0-9-]+\.", text), "an address outside"
+    assert not re.findall(r"@import|\burl\(", text)
+
+
+def test_the_page_holds_no_code_and_no_style() -> None:
+    assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:", PAGE)
+    assert re.findall(r"<script[^>]*>([^<]*)</script>", PAGE) == [""]
+
+
+def test_every_field_of_the_page_has_a_label() -> None:
+    outside = re.sub(r'<label(?: class="check")?>.*?</label>', "", PAGE, flags=re.DOTALL)
+    for field in re.findall(r"<(?:input|select|textarea)[^>]*>", outside):
+        found = re.search(r'\bid="([^"]+)"', field)
+        assert found, field
+        assert f'for="{found[1]}"' in PAGE, field
+
+
+def test_every_element_that_a_script_takes_is_on_the_page() -> None:
+    wanted = {one for text in SCRIPTS.values() for one in re.findall(r'byId\("([^"]+)"\)', text)}
+    assert wanted <= set(re.findall(r'\bid="([^"]+)"', PAGE))
+
+
+def test_it_stays_small(make_client: MakeClient) -> None:
+    client = make_client()
+    sizes = {}
+    for address in addresses():
+        packed, plain = (client.get(address, headers={"accept-encoding": one}) for one in ("gzip", "identity"))
+        assert packed.content == plain.content
+        assert packed.headers["content-encoding"] == "gzip"
+        assert "content-encoding" not in plain.headers
+        sizes[address] = int(packed.headers["content-length"])
+    assert sum(sizes.values()) < 28_000, sizes
+    assert sum(path.stat().st_size for path in FILES.iterdir()) < 68_000
+    assert all(text.count("\n") <= 250 for text in (*SCRIPTS.values(), SHEET, PAGE))

@@ -1,0 +1,118 @@
+"""The console in a real browser, over a real server."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.auth import Scope, new_key
+from tests.serving._browser import CHROMIUM, Page, browser_page
+from tests.serving._process import serving_process
+from tests.serving.test_auth import write
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH"),
+]
+IDS = "[...document.querySelectorAll('#answer [data-item]')].map((row) => row.dataset.item)"
+STRANGE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    with browser_page(tmp_path / "profile") as page:
+        yield page
+        refused = [one for one in page.complaints if "Security Policy" in one or "exceptionDetails" in one]
+        assert refused == [], "nothing threw, and the policy refused nothing of ours"
+
+
+def test_a_link_asks_and_a_click_is_an_event_that_moves_the_list(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        for item_id in ("i1", "i2", STRANGE):
+            httpx.post(f"{server.url}/events", json={"user_id": "u1", "item_id": item_id})
+        own = httpx.post(f"{server.url}/recommend", json={"user_id": "u1", "k": 5, "dry_run": True}).json()
+        page.open(f"{server.url}/console#try?user=u1&k=5")
+        page.wait_for(f"{IDS}.length === 5")
+        assert page.run(IDS) == [item["item_id"] for item in own["items"]]
+        assert page.run("document.querySelector('#answer .title').textContent").startswith("Title ")
+        page.wait_for(f"document.querySelector('#history').textContent.includes({json.dumps(STRANGE)})")
+        assert page.run("document.images.length") == 1, "an id is text, whatever it says"
+
+        # typed and not yet asked for: the list, and so the click, is still u1's
+        page.run("document.querySelector('#ask').elements.subject.value = 'somebody-else'")
+        page.run("document.querySelectorAll('#answer .title')[2].dispatchEvent(new Event('click'))")
+        page.run("document.querySelectorAll('#answer .title')[2].dispatchEvent(new Event('click'))")
+        page.wait_for("document.querySelector('#answer .move')")
+        chosen = own["items"][2]["item_id"]
+        assert chosen not in page.run(IDS)
+        assert chosen in page.run("document.querySelector('.gone').textContent")
+        events = httpx.get(f"{server.url}/users/u1/history").json()["events"]
+        assert [event["item_id"] for event in events[3:]] == [chosen], "a double click is one event"
+        assert httpx.get(f"{server.url}/users/somebody-else/history").json()["events"] == []
+        assert (
+            'retort_exposed_events_total{experiment="none",source="student"' in httpx.get(f"{server.url}/metrics").text
+        )
+
+        page.run("document.querySelector('#answer .more').click()")
+        page.wait_for(f"{IDS}.length === 10")
+        assert len(set(page.run(IDS))) == 10
+
+
+def test_every_view_opens_and_says_what_is_not_there(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        httpx.post(f"{server.url}/events", json={"user_id": "u1", "item_id": "i1"})
+        page.open(f"{server.url}/console#models?history=i1,i2")
+        page.wait_for("document.querySelector('#compare:not([hidden])')")
+        page.run("document.querySelector('#compare button').click()")
+        page.wait_for("document.querySelectorAll('#compared [data-item]').length === 20")
+        for view, sentence in {
+            "refreshes": "503There is no database yet",
+            "user?id=nobody": "No event is stored.",
+            "user?id=..": "No address can hold the id",
+            "health": "Latency by stage",
+            "try?user=u&filter={": "The filter is no JSON",
+            'try?user=u&filter={"nope": 1}': "422filter.nope: items have no such attribute",
+            "try?user=u": "Answered by popular items because nothing is known of this user.",
+        }.items():
+            page.run(f"location.hash = {json.dumps('#' + view)}")
+            page.wait_for(
+                f"document.querySelector('section:not([hidden])').textContent.includes({json.dumps(sentence)})"
+            )
+
+
+def test_nobody_is_erased_by_half_a_name(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        httpx.post(f"{server.url}/events", json={"user_id": "ann", "item_id": "i1"})
+        page.open(f"{server.url}/console#user?id=ann")
+        page.wait_for("document.querySelector('#erase-id')")
+        for typed in ("an", "ann"):
+            page.run(f"document.querySelector('#erase-id').value = {json.dumps(typed)}")
+            page.run("document.querySelector('#erase-id').dispatchEvent(new Event('input'))")
+            assert page.run("document.querySelector('.danger').disabled") == (typed == "an")
+            assert len(httpx.get(f"{server.url}/users/ann/history").json()["events"]) == 1
+        page.run("document.querySelector('.danger').click()")
+        page.wait_for("document.querySelector('#person').textContent.includes('is gone')")
+        assert "i1" not in page.run("document.querySelector('#person').textContent")
+        assert httpx.get(f"{server.url}/users/ann/history").json()["events"] == []
+
+
+def test_the_key_is_asked_for_sent_and_shown_nowhere(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    key, entry = new_key("shop", frozenset({Scope.READ}))
+    write(tmp_path / "keys.json", [entry])
+    with serving_process(tmp_path, retort_bundle=bundle_path, retort_keys_file=tmp_path / "keys.json") as server:
+        server.ready()
+        page.open(f"{server.url}/console#try?user=u1")
+        page.wait_for("document.querySelector('#answer').textContent.includes('401An API key is needed')")
+        page.run(f"document.querySelector('#key').value = {json.dumps(key)}")
+        page.run("document.querySelector('#key-form').requestSubmit()")
+        page.wait_for(f"{IDS}.length === 10")
+        assert "$RETORT_API_KEY" in page.run("document.querySelector('.curl pre').textContent")
+        assert key not in page.run("document.documentElement.outerHTML + location.href + document.cookie")
+        assert page.run("localStorage.length") == 0
+        page.run("location.hash = '#user?id=u1'")
+        page.wait_for("document.querySelector('#person').textContent.includes('Use a key that has the admin scope')")
