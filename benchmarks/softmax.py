@@ -77,15 +77,17 @@ def divergence(items: int, histories: int = 512, width: int = 192, k: int = 50) 
     table_ND = functional.normalize(torch.randn(items + 1, width)).requires_grad_()
     items_MK = torch.randint(1, items + 1, (histories, k))
     shares_MK, weights_M = torch.rand(histories, k + 1).softmax(1)[:, :k], torch.rand(histories) * 2
-    fused, plain, products = side_by_side(
+    fused, half, plain, products = side_by_side(
         [
             lambda: tail_divergence(states_MD, table_ND, items_MK, shares_MK, weights_M, 2.0),
+            lambda: tail_divergence(states_MD, table_ND, items_MK, shares_MK, weights_M, 2.0, bf16=True),
             lambda: divergence_written_out(states_MD, table_ND, items_MK, shares_MK, weights_M, 2.0),
             lambda: (states_MD @ table_ND.T).sum(),
         ]
     )
-    print("divergence with a tail: fused, ms   written out, ms   ratio   products alone, ms")
-    print(f"{fused:33.1f} {plain:17.1f} {plain / fused:7.2f} {products:20.1f}")
+    print("divergence with a tail: fused, ms   in bfloat16, ms   written out, ms   ratio of each   products alone, ms")
+    ratios = f"{plain / fused:.2f}, {plain / half:.2f}"
+    print(f"{fused:33.1f} {half:17.1f} {plain:17.1f} {ratios:>15} {products:20.1f}")
 
 
 def main() -> None:

@@ -54,6 +54,7 @@ class StudentOutput:
     states: (B, T, D) a block, oldest block first. items_BT: what the student read. users_B: user_index of each row.
     targets_BT: the item asked for at each position, PAD where none is. events_BT: where that item stands in
     `split.train.values`, −1 where none is asked for. table_ND: the vectors that the last state is scored against.
+    bf16: large products may be taken in bfloat16, as the student's own are.
     """
 
     states: list[Tensor]
@@ -62,6 +63,7 @@ class StudentOutput:
     targets_BT: Tensor
     events_BT: Tensor
     table_ND: Tensor
+    bf16: bool = False
 
 
 class Objective(nn.Module):

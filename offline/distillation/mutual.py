@@ -66,7 +66,9 @@ class Model(Objective):
             return nothing(output)
         items_MK, shares_MK = self.items_RK[here.rows_M], self.shares_RK[here.rows_M]
         listening = self._listening(here)
-        divergence = tail_divergence(here.states_MD, output.table_ND, items_MK, shares_MK, listening, self.temperature)
+        divergence = tail_divergence(
+            here.states_MD, output.table_ND, items_MK, shares_MK, listening, self.temperature, bf16=output.bf16
+        )
         return self.temperature**2 * divergence
 
     def _listening(self, here: Asked) -> Tensor | Weigh:

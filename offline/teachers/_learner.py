@@ -41,12 +41,14 @@ class StudentSaid:
 
     current_ranks: the learner's rank of the true item is taken while it learns (the paper's way); else it is the
     distributions' `listener_ranks`, and where these are not known yet, both models listen alike.
+    bf16: products with the catalogue are taken in bfloat16, as the student's own are.
     """
 
     distributions: Distributions
     weight: float
     weigh_samples: bool
     current_ranks: bool
+    bf16: bool = False
 
     def loss(self, states_RD: Tensor, table_ND: Tensor, events: IntArray, targets_R: Tensor) -> Tensor:
         """weight · T² · mean over events of listening · KL(student ‖ learner); events without a row do not count.
@@ -59,7 +61,9 @@ class StudentSaid:
         listening = self._listening(rows, targets_R[told], device)
         items_MK = torch.from_numpy(stored.items[rows]).to(device)
         shares_MK = torch.from_numpy(stored.probabilities[rows]).to(device)
-        divergence = tail_divergence(states_MD, table_ND, items_MK, shares_MK, listening, stored.temperature)
+        divergence = tail_divergence(
+            states_MD, table_ND, items_MK, shares_MK, listening, stored.temperature, bf16=self.bf16
+        )
         return self.weight * stored.temperature**2 * divergence
 
     def _listening(self, rows: IntArray, targets_M: Tensor, device: torch.device) -> Tensor | Weigh:

@@ -47,14 +47,16 @@ def tail_divergence(
     shares_MK: Tensor,
     weights: Tensor | Weigh,
     temperature: float,
+    *,
+    bf16: bool = False,
 ) -> Tensor:
     """Mean over M of weight · KL( listed ‖ softmax of the listener's scores / temperature ); 0 where no row is.
 
     Of the listed distribution K items are known (PAD where fewer), see `kl_with_tail`. weights: (M,), or found from the
-    scores. The (M, N) scores are never held; no gradient reaches shares and weights.
+    scores. The (M, N) scores are never held; no gradient reaches shares and weights. bf16: the products, not the sums.
     """
     taken: Callable[..., Tensor] = _TailDivergence.apply
-    return taken(states_MD / temperature, table_ND, items_MK, shares_MK, weights)
+    return taken(states_MD / temperature, table_ND, items_MK, shares_MK, weights, bf16)
 
 
 def kl_with_tail(shares_MK: Tensor, logs_MK: Tensor, real_MK: Tensor) -> Tensor:
@@ -76,8 +78,16 @@ class _TailDivergence(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states_MD: Tensor, table_ND: Tensor, items_MK: Tensor, shares_MK: Tensor, weights: Tensor | Weigh
+        ctx: Any,
+        states_MD: Tensor,
+        table_ND: Tensor,
+        items_MK: Tensor,
+        shares_MK: Tensor,
+        weights: Tensor | Weigh,
+        bf16: bool,
     ) -> Tensor:
+        kind = torch.bfloat16 if bf16 else states_MD.dtype
+        inputs_MD, catalogue_ND = states_MD.to(kind), table_ND[PAD + 1 :].to(kind)
         states_grad, table_grad = torch.empty_like(states_MD), torch.zeros_like(table_ND)
         total = states_MD.new_zeros(())
         size = max(1, _CHUNK_ELEMENTS // len(table_ND))
@@ -85,7 +95,7 @@ class _TailDivergence(Function):
             part = slice(first, first + size)
             real = items_MK[part] != PAD
             columns = (items_MK[part] - PAD - 1).clamp(min=0)
-            scores = states_MD[part] @ table_ND[PAD + 1 :].T
+            scores = (inputs_MD[part] @ catalogue_ND.T).to(states_MD.dtype)
             weight = weights[part] if isinstance(weights, Tensor) else weights(part, scores)
             scores -= scores.amax(1, keepdim=True)
             named = scores.gather(1, columns)
@@ -98,8 +108,9 @@ class _TailDivergence(Function):
             # by the scores: a log's slope is 1 at its own item, less every item's share
             scores *= slopes.sum(1, keepdim=True) / -mass
             scores.scatter_add_(1, columns, slopes)
-            states_grad[part] = scores @ table_ND[PAD + 1 :]
-            table_grad[PAD + 1 :].addmm_(scores.T, states_MD[part])
+            slope = scores.to(kind)
+            states_grad[part] = slope @ catalogue_ND
+            table_grad[PAD + 1 :] += slope.T @ inputs_MD[part]
         ctx.save_for_backward(states_grad, table_grad)
         ctx.count = max(1, len(states_MD))
         return total / ctx.count
@@ -108,4 +119,4 @@ class _TailDivergence(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         states_grad, table_grad = ctx.saved_tensors
         scale = grad / ctx.count
-        return states_grad * scale, table_grad * scale, None, None, None
+        return states_grad * scale, table_grad * scale, *(None,) * 4

@@ -119,7 +119,8 @@ class Turns:
     def _learners_turn(self, pairs: Sequence[_Pair], asked: IntArray, heard: Distributions, loop: int) -> Told:
         config = self.config
         lists = Lists(len(self.events), asked, config.k, config.temperature)
-        said = StudentSaid(heard, config.downward, config.weigh_samples, config.mode == "faithful")
+        by_present_ranks = config.mode == "faithful"
+        said = StudentSaid(heard, config.downward, config.weigh_samples, by_present_ranks, self.training.bf16)
         for number, pair in enumerate(pairs):
             self.progress.update(f"loop {loop}: teachers", number, len(pairs))
             pair.learner.take_items(pair.student.item_table().detach().cpu())

@@ -197,7 +197,9 @@ class _Run:
         events_BT = batch.events_BT[:, -targets_BT.shape[1] :].to(self.device)
         asked_events_BT = events_BT.masked_fill(targets_BT == PAD, -1)
         users_B = batch.users_B.to(self.device)
-        return StudentOutput(states, examples.items_BT, users_B, targets_BT, asked_events_BT, table_ND)
+        return StudentOutput(
+            states, examples.items_BT, users_B, targets_BT, asked_events_BT, table_ND, self.config.bf16
+        )
 
     def _set_rate(self, step: int) -> None:
         total = self.steps_per_epoch * self.config.epochs

@@ -1,6 +1,7 @@
 """The divergence with a tail, taken chunk by chunk, says and teaches what the plain formula does."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -98,6 +99,15 @@ def test_weights_by_current_ranks_move_no_gradient(monkeypatch: pytest.MonkeyPat
         value_and_gradients(tail_divergence, states, table, items, shares, weigh),
         value_and_gradients(tail_divergence, states, table, items, shares, known),
     )
+
+
+def test_products_in_bfloat16_say_nearly_the_same() -> None:
+    given = [one.float() if one.is_floating_point() else one for one in example()]
+    half = value_and_gradients(partial(tail_divergence, bf16=True), *given)  # type: ignore[arg-type]
+    exact = value_and_gradients(tail_divergence, *given)  # type: ignore[arg-type]
+    assert half[0] != exact[0]
+    for near, there in zip(half, exact, strict=True):
+        assert (near - there).norm() < 0.02 * there.norm()
 
 
 def test_ties_count_against_the_true_item() -> None:
