@@ -104,7 +104,7 @@ def _cap(name: str, limit: int, catalogue: Catalogue) -> Cap:
 def _pins(
     request: RecommendRequest, catalogue: Catalogue, hidden: IntArray, bias: FloatArray | None
 ) -> tuple[tuple[int, int], ...]:
-    """Pins that may be shown: exclusion and filters win over a pin, and so does having seen it."""
+    """Pins that may be shown, at most `k`: exclusion and filters win over a pin, and so does having seen it."""
     if not request.pins:
         return ()
     closed = set(hidden.tolist())
@@ -116,4 +116,4 @@ def _pins(
         if bias is None or not np.isneginf(bias[0, item]):
             pins.append((pin.position - 1, item))
             closed.add(item)
-    return tuple(pins)
+    return tuple(pins[: request.k])  # several may name one place

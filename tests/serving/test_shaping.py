@@ -94,6 +94,13 @@ def test_pins_stand_where_they_were_put(client: TestClient, ranking: list[str]) 
     assert answer["items"][0]["reason"] == {"kind": "pinned"}
 
 
+def test_more_pins_than_places_are_no_longer_list(client: TestClient) -> None:
+    answer = ask(client, k=3, pins=[{"item_id": f"i{n}", "position": 1} for n in range(10, 20)])
+    assert len(ids(answer)) == 3
+    assert set(ids(answer)) <= {f"i{n}" for n in range(10, 20)}
+    assert answer["next"] is not None
+
+
 def test_policy_wins_over_pins(client: TestClient, ranking: list[str]) -> None:
     pinned = [{"item_id": item, "position": 1} for item in ("i1", "strange", ranking[9])]
     assert ids(ask(client, k=3, pins=pinned, exclude=[ranking[9]])) == ranking[:3]
@@ -209,6 +216,7 @@ filters = st.one_of(
     diversity=st.sampled_from([0.0, 0.3]),
     caps=st.sampled_from([{}, {"genre": 3}]),
     pinned=item_ids,
+    apart=st.booleans(),
 )
 def test_the_promises_hold_whatever_is_asked(
     client: TestClient,
@@ -220,6 +228,7 @@ def test_the_promises_hold_whatever_is_asked(
     diversity: float,
     caps: dict[str, int],
     pinned: list[str],
+    apart: bool,
 ) -> None:
     request = {
         "history": history,
@@ -230,7 +239,7 @@ def test_the_promises_hold_whatever_is_asked(
         "k": k,
         "diversity": diversity,
         "caps": caps,
-        "pins": [{"item_id": item, "position": place} for place, item in enumerate(pinned, 1)],
+        "pins": [{"item_id": item, "position": place if apart else 1} for place, item in enumerate(pinned, 1)],
     }
     answer = ask(client, **request)
     got = ids(answer)
