@@ -10,6 +10,7 @@ Several keys in one object must all hold. An item without the attribute fails ev
 `ne` and `not_in`.
 """
 
+import math
 import operator
 import time
 from collections import OrderedDict
@@ -49,7 +50,10 @@ class Filters:
 
     def mask(self, filter: Mapping[str, Any]) -> Mask:
         """(n_items + 1,) True where an item passes; PAD never does. A wrong filter is a 422."""
-        key = orjson.dumps(filter, option=orjson.OPT_SORT_KEYS)
+        try:
+            key = orjson.dumps(filter, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:
+            raise _wrong("filter", "integers have at most 64 bits") from None
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
@@ -145,6 +149,8 @@ class _Reading:
             return self._time(value, where)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _wrong(where, f"this attribute is a {attribute.kind}")
+        if not math.isfinite(value):  # nor can it be told from null where masks are kept
+            raise _wrong(where, "write a finite number")
         return float(value)
 
     def _time(self, value: str, where: str) -> float:
