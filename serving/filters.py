@@ -48,18 +48,18 @@ class Filters:
         self._clock = clock
         self._kept: OrderedDict[bytes, Mask] = OrderedDict()
 
-    def mask(self, filter: Mapping[str, Any]) -> Mask:
-        """(n_items + 1,) True where an item passes; PAD never does. A wrong filter is a 422."""
+    def mask(self, filter: Mapping[str, Any], where: str = "filter") -> Mask:
+        """(n_items + 1,) True where an item passes; PAD never does. A wrong filter is a 422, which says `where`."""
         try:
             key = orjson.dumps(filter, option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError:
-            raise _wrong("filter", "integers have at most 64 bits") from None
+            raise _wrong(where, "integers have at most 64 bits") from None
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
             return kept
         reading = _Reading(self._attributes, self._clock())
-        mask = reading.node(filter, 1, "filter")
+        mask = reading.node(filter, 1, where)
         mask[0] = False
         mask.setflags(write=False)
         if not reading.depends_on_time:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from serving import fallback
 from serving.answers import Answer, Reason, Source
@@ -141,7 +140,7 @@ class Recommender:
         source, plan = Source.POPULAR, case.plan
         catalogue = case.live.catalogue
         if case.request.segment is not None:
-            segment = case.with_plan(_within_segment(case))
+            segment = case.with_plan(make_plan(case.request, catalogue, case.seen, segmented=True))
             chosen = await segment.choose(
                 lambda depth: fallback.popular(catalogue, segment.plan.hidden, depth, segment.plan.bias)
             )
@@ -238,13 +237,3 @@ def _why_nothing(evidence: Evidence) -> Reason:
     if evidence.item_ids and evidence.reason is not Reason.HISTORY_UNAVAILABLE:
         return Reason.NO_KNOWN_ITEMS
     return evidence.reason or Reason.EMPTY_HISTORY
-
-
-def _within_segment(case: _Case) -> Plan:
-    """The plan with the segment as one more condition."""
-    segment = case.request.segment
-    assert segment is not None
-    own = case.request.filter
-    both = segment if own is None else {"all": [own, segment]}
-    plan = make_plan(case.request.model_copy(update={"filter": both}), case.live.catalogue, case.seen)
-    return replace(plan, shown=case.plan.shown)

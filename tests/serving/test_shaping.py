@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from serving.filters import MAX_CONDITIONS, MAX_DEPTH
 from shared.bundle import open_bundle
 from tests.serving._graphs import item_table, make_bundle
 from tests.serving.conftest import MakeClient
@@ -74,6 +75,23 @@ def test_a_segment_is_used_where_nothing_is_known(client: TestClient) -> None:
     assert all("t3" in ROWS[item]["tags"] and ROWS[item]["genre"] == "drama" for item in ids(both))
     assert ask(client, history=[], segment={"genre": "none"})["source"] == "popular"
     assert ask(client, segment={"tags": "t3"})["source"] == "student"
+
+
+def test_a_segment_takes_nothing_from_what_a_filter_may_say(client: TestClient) -> None:
+    filter: dict[str, Any] = {"genre": "drama"}
+    for _ in range(MAX_DEPTH - 1):
+        filter = {"all": [filter]}
+    many = {"any": [{"tags": "t3"}] * MAX_CONDITIONS}
+    for history in (HISTORY, []):
+        answer = ask(client, history=history, filter=filter, segment=many, k=2)
+        assert all(ROWS[item]["genre"] == "drama" for item in ids(answer))
+
+
+@pytest.mark.parametrize("history", [HISTORY, []])
+def test_a_wrong_segment_is_told_whoever_asks(client: TestClient, history: list[str]) -> None:
+    response = client.post("/recommend", json={"history": history, "segment": {"colour": "red"}})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["where"] == "segment.colour"
 
 
 def test_boosts_and_buries_move_items(client: TestClient, ranking: list[str]) -> None:
