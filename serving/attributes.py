@@ -122,7 +122,7 @@ def _numbers(column: "pa.Array") -> NumberAttribute:
         column = column.cast(pa.int8())
     elif _is_time(column.type):
         kind, scale = "time", 1e-3
-        column = column.cast(pa.timestamp("ms")).cast(pa.int64())
+        column = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())  # what is finer than a ms goes
     numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return NumberAttribute(kind, np.concatenate([[np.nan], numbers * scale]))
 
