@@ -249,6 +249,15 @@ def test_what_cannot_be_similar(client: TestClient, path: str, status: int) -> N
     assert response.headers["content-type"] == "application/problem+json"
 
 
+def test_no_route_gives_more_than_the_server_may(make_client: MakeClient) -> None:
+    client = make_client(max_k=5)
+    for k, status in ((5, 200), (6, 422)):
+        assert client.get("/similar/i1", params={"k": k}).status_code == status
+        assert client.get("/recommend", params={"history": "i1", "k": k}).status_code == status
+        body = {"inputs": [{"name": "history", "datatype": "BYTES", "shape": [1], "data": ["i1"]}]}
+        assert client.post("/v2/models/tiny/infer", json=body | {"parameters": {"k": k}}).status_code == status
+
+
 def test_a_failure_names_no_user_in_the_metrics(make_client: MakeClient) -> None:
     class Broken(MemoryHistory):
         async def entries(self, owner: Owner) -> list[Entry]:
