@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 
 from serving.metrics import Metrics
 from serving.problems import CONTENT_TYPE, Problem, overloaded
@@ -33,7 +33,7 @@ REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 # Probes and scrapes must be heard when the house is full.
 ALWAYS_OPEN = ("/health/", "/metrics", "/v2/health/")
 # Whose body the framework would read, and judge, before the route sees the key.
-_GUARDED = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/")
+_GUARDED = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/", "/refreshes")
 
 
 @dataclass(slots=True)
@@ -215,7 +215,8 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > limit:
-            raise too_large(limit)
+            # the framework, which reads the bodies here, lets this one pass and makes a 400 of any other
+            raise HTTPException(413, too_large(limit).detail)
         return message
 
     return counted

@@ -130,9 +130,11 @@ def test_a_wrong_query_is_refused(client: TestClient, query: str) -> None:
 
 def test_a_large_body_is_refused_on_every_route(make_client: MakeClient) -> None:
     client = make_client(max_body_bytes=1024)
-    for path in ("/recommend", "/events"):
-        response = client.post(path, content=b"x" * 1025)
-        assert response.status_code == 413
+    hot, batch = ("/recommend", "/events"), ("/recommend/batch",)
+    for path in (*hot, *batch, "/users/ann/merge", "/v2/models/tiny/infer", "/refreshes", "/users/ann/profile"):
+        method = "PUT" if path.endswith("profile") else "POST"
+        response = client.request(method, path, content=b"x" * 1025, headers={"content-type": "application/json"})
+        assert response.status_code == 413, path
         assert response.json()["status"] == 413
 
 
