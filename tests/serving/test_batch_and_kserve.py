@@ -65,3 +65,13 @@ def test_kserve_answers_like_recommend(client: TestClient) -> None:
 @pytest.mark.parametrize("path", ["/v2/models/none", "/v2/models/tiny/versions/none", "/v2/models/none/ready"])
 def test_kserve_knows_only_what_serves(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_both_protocols_say_when_a_server_is_not_to_be_asked(make_client: MakeClient) -> None:
+    ready = ("/health/ready", "/v2/health/ready")
+    assert [make_client(bundle=None).get(path).status_code for path in ready] == [503, 503]
+    client = make_client()
+    assert [client.get(path).status_code for path in ready] == [200, 200]
+    app: Any = client.app
+    app.services.leaving.under_way = True
+    assert [client.get(path).status_code for path in ready] == [503, 503]
