@@ -56,11 +56,6 @@ class TextAttribute:
         mask[self._rows[wanted[self.codes]]] = True
         return mask
 
-    def first(self, item_index: int) -> int:
-        """The code of the item's first word; −1 where it has none."""
-        start, end = self.starts[item_index : item_index + 2]
-        return int(self.codes[start]) if end > start else -1
-
 
 Attribute = NumberAttribute | TextAttribute
 
