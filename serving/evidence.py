@@ -93,6 +93,8 @@ class HistoryReader:
         self._metrics.history_events.observe(len(item_ids))
         if item_ids:
             self.memory.keep(owner, item_ids)
+        else:  # perhaps another worker has erased or merged it
+            self.memory.drop(owner)
         return item_ids, True
 
     async def ask(self, command: Command) -> Any:

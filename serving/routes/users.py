@@ -81,9 +81,11 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
     )
     async def erase(request: Request, response: Response, user_id: UserId) -> ErasureDocument:
         owner = await _owner(services, request, user_id, Scope.ADMIN)
-        services.reader.memory.drop(owner)
-        with _store():
-            note = await people.erase(owner, request.state.request_id)
+        try:
+            with _store():
+                note = await people.erase(owner, request.state.request_id)
+        finally:
+            services.reader.memory.drop(owner)  # last: a question in between would be remembered
         return _document(request, note)
 
 

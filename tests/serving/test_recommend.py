@@ -174,6 +174,20 @@ def test_an_absent_store_is_answered_labelled_and_never_lied_about(make_client: 
     assert 'retort_answers_total{reason="history_unavailable",source="popular"} 1.0' in metrics
 
 
+def test_what_another_worker_has_erased_is_not_remembered(make_client: MakeClient) -> None:
+    store = AwayHistory()
+    one, other = make_client(store), make_client(store)
+    one.post("/events", json={"user_id": "ann", "item_id": "i7"})
+    for client in (one, other):
+        assert client.post("/recommend", json={"user_id": "ann"}).json()["source"] == "student"
+    assert one.delete("/users/ann").status_code == 202
+    assert other.post("/recommend", json={"user_id": "ann"}).json()["source"] == "popular"
+    store.away = True
+    for client in (one, other):
+        answer = client.post("/recommend", json={"user_id": "ann"}).json()
+        assert (answer["source"], answer["fallback_reason"]) == ("popular", "history_unavailable")
+
+
 def test_a_slow_store_costs_no_more_than_its_timeout(make_client: MakeClient) -> None:
     import asyncio
 
