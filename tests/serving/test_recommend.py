@@ -1,5 +1,6 @@
 """The first promises: personal answers, honest labels, clear refusals."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_an_event_counts_once(client: TestClient) -> None:
         "accepted": 1,
         "new": 0,
     }
+
+
+def test_an_event_of_a_clock_that_runs_ahead_counts_once_too(client: TestClient) -> None:
+    event = {"user_id": "ann", "item_id": "i7", "timestamp": "2200-01-01T00:00:00Z"}
+    told = []
+    for _ in range(2):
+        told.append(client.post("/events", json=event).json()["new"])
+        time.sleep(0.005)
+    assert told == [1, 0]
 
 
 def test_late_events_find_their_place(client: TestClient) -> None:
