@@ -33,7 +33,8 @@ UserId = Annotated[Id, Path(description="the user's id")]
 class Edit(Body):
     """The person's own words."""
 
-    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")
+    # something to be read, and nothing that PostgreSQL cannot hold
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"^[^\x00]*[^\s\x00-\x1f][^\x00]*$")
 
 
 class Written(BaseModel):
