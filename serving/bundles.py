@@ -30,7 +30,7 @@ WARM_UP_ROUNDS = 20
 INLINE_LIMIT_MS = 4.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LiveBundle:
     """A bundle that has passed every gate. Whoever answers a request keeps the one it started with."""
 
