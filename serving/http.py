@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi import HTTPException, Request, Response
 
+from serving.id_paths import routed_path
 from serving.metrics import Metrics
 from serving.problems import CONTENT_TYPE, Problem, overloaded
 from shared import logging as logs
@@ -140,6 +141,7 @@ class Front:
     async def _through_framework(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         status = 500
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        scope["path"] = routed_path(scope)
 
         async def marked(message: Message) -> None:
             nonlocal status

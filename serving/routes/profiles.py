@@ -10,8 +10,9 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from serving.auth import Caller
+from serving.id_paths import PathId
 from serving.problems import not_found
-from serving.requests import Body, Id
+from serving.requests import Body
 from serving.routes.admin import Admin
 from serving.routes.documents import problems
 from serving.services import Services
@@ -27,7 +28,7 @@ from shared.profile_choices import (
     view_profile,
 )
 
-UserId = Annotated[Id, Path(description="the user's id")]
+UserId = Annotated[PathId, Path(description="the user's id")]
 
 
 class Edit(Body):

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Path, Request, Response
 
 from serving.auth import Scope
 from serving.erasure import Erasure
+from serving.id_paths import PathId
 from serving.problems import Problem, not_found
-from serving.requests import Id
 from serving.routes.documents import problems
 from serving.routes.user_documents import ErasureDocument, History, HistoryEntry, Known, Merged, MergeRequest
 from serving.services import Services
 from shared.errors import StoreError
 from shared.history import Entry, Owner
 
-UserId = Annotated[Id, Path(description="the user's id")]
+UserId = Annotated[PathId, Path(description="the user's id")]
 
 
 def router(services: Services) -> APIRouter:
