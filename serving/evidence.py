@@ -156,6 +156,15 @@ async def gather(reader: HistoryReader, request: RecommendRequest, tenant: str) 
     return replace(evidence, themes=themes)
 
 
+def remembered(reader: HistoryReader, request: RecommendRequest, tenant: str) -> Evidence:
+    """What is known without the store, for when there was no time to ask it."""
+    if request.history is not None:
+        return Evidence(request.history, request.history)
+    user = reader.memory.recall(Owner(request.user_id, tenant)) if request.user_id is not None else None
+    session = reader.memory.recall(Owner(request.session_id, tenant, "session")) if request.session_id else None
+    return Evidence(user or session or (), [*(user or ()), *(session or ())])
+
+
 async def _gather_history(reader: HistoryReader, request: RecommendRequest, tenant: str) -> Evidence:
     """Its own, the user's, the session's."""
     if request.history is not None:

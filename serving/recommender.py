@@ -8,7 +8,7 @@ from collections.abc import Callable
 from serving import fallback
 from serving.answers import Answer, Reason, Source
 from serving.bundles import LiveBundle
-from serving.evidence import Evidence, HistoryReader, gather
+from serving.evidence import Evidence, HistoryReader, gather, remembered
 from serving.explain import explain
 from serving.models import Models
 from serving.paging import write_token
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 # Asked together with the history, awaited before the student runs; None: no limit.
 Admitted = asyncio.Future[None] | None
-
-_NOTHING_KNOWN = Evidence((), ())
 
 
 class Recommender:
@@ -75,7 +73,7 @@ class Recommender:
         admitted: Admitted = None,
     ) -> Answer:
         """The same over one bundle."""
-        evidence = _NOTHING_KNOWN
+        evidence = None
         try:
             async with asyncio.timeout(deadline_s or self._deadline_s):
                 evidence = await gather(self.reader, request, tenant)
@@ -83,6 +81,7 @@ class Recommender:
                 return await self._personal(_Case(live, request, evidence))
         except TimeoutError:
             await _let_in(admitted)
+            evidence = evidence or remembered(self.reader, request, tenant)
             return await self._without_student(_Case(live, request, evidence), Reason.DEADLINE)
 
     async def popular(

@@ -1,5 +1,6 @@
 """The first promises: personal answers, honest labels, clear refusals."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from serving.evidence import HistoryReader
 from shared.bundle import open_bundle
 from shared.errors import StoreError
 from shared.history import MemoryHistory
@@ -199,8 +201,6 @@ def test_what_another_worker_has_erased_is_not_remembered(make_client: MakeClien
 
 
 def test_a_slow_store_costs_no_more_than_its_timeout(make_client: MakeClient) -> None:
-    import asyncio
-
     class Slow(MemoryHistory):
         async def recent(self, owners: Any, limit: int) -> list[list[str]]:
             await asyncio.sleep(30)
@@ -212,6 +212,43 @@ def test_a_slow_store_costs_no_more_than_its_timeout(make_client: MakeClient) ->
     client = make_client(Slow(), deadline_s=0.05)
     answer = client.post("/recommend", json={"user_id": "ann"}).json()
     assert (answer["source"], answer["fallback_reason"]) == ("popular", "deadline")
+
+
+@pytest.mark.parametrize(
+    "who", [{"user_id": "ann"}, {"session_id": "ann"}, {"user_id": "stranger", "session_id": "ann"}]
+)
+def test_at_the_deadline_what_is_known_without_the_store_stays_hidden(
+    make_client: MakeClient, who: dict[str, Any]
+) -> None:
+    class Late(MemoryHistory):
+        late = False
+
+        async def recent(self, owners: Any, limit: int) -> list[list[str]]:
+            await asyncio.sleep(30 if self.late else 0)
+            return await super().recent(owners, limit)
+
+    store = Late()
+    client = make_client(store, deadline_s=0.1, history_timeout_s=20)
+    client.post("/events", json=[{"user_id": "ann", "item_id": "i1"}, {"session_id": "ann", "item_id": "i1"}])
+    assert client.post("/recommend", json=who).json()["source"] in ("student", "session")
+    store.late = True
+    answer = client.post("/recommend", json=who).json()
+    assert (answer["source"], answer["fallback_reason"]) == ("similar_items", "deadline")
+    assert "i1" not in ids(answer)
+
+
+def test_a_history_that_was_handed_over_outlives_late_themes(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: Any) -> tuple[()]:
+        await asyncio.sleep(30)
+        return ()
+
+    monkeypatch.setattr(HistoryReader, "themes", late)
+    who = {"user_id": "ann", "history": ["i1"], "explain": True}
+    answer = make_client(deadline_s=0.1).post("/recommend", json=who).json()
+    assert (answer["source"], answer["fallback_reason"]) == ("similar_items", "deadline")
+    assert "i1" not in ids(answer)
 
 
 def test_without_a_bundle_the_static_list_answers_or_503(make_client: MakeClient) -> None:
@@ -255,8 +292,6 @@ def test_the_description_names_every_path(client: TestClient) -> None:
 
 
 def test_many_at_once_get_each_their_own_answer(bundle_path: Path, make_client: MakeClient) -> None:
-    import asyncio
-
     app = make_client(max_batch=8).app
     alone = make_client()
 
