@@ -16,7 +16,7 @@ from fastapi import HTTPException, Request, Response
 
 from serving.id_paths import routed_path
 from serving.metrics import Metrics
-from serving.problems import CONTENT_TYPE, Problem, overloaded
+from serving.problems import CONTENT_TYPE, Problem, failure, overloaded
 from shared import logging as logs
 
 logger = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class Front:
             return 499
         except Exception:  # the last line of defence: the caller gets a document, the log the trace
             logger.exception("request failed", extra={"request_id": request_id})
-            outgoing = _problem(Problem(500, "The server failed; the request id finds it in the log."), request_id)
+            outgoing = _problem(failure(), request_id)
         await _send(send, outgoing, request_id)
         return outgoing.status
 

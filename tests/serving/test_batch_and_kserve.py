@@ -6,6 +6,7 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from shared.history import MemoryHistory
 from tests.serving.conftest import MakeClient
 
 
@@ -37,6 +38,21 @@ def test_a_wrong_line_is_answered_where_it_stands(client: TestClient) -> None:
     lines = [orjson.loads(line) for line in client.post("/recommend/batch", content=body).content.splitlines()]
     assert [line.get("status", 200) for line in lines] == [200, 422, 422, 200]
     assert lines[1]["request_id"].endswith("-1")
+
+
+def test_a_line_that_fails_leaves_the_others_their_answers(make_client: MakeClient) -> None:
+    class Broken(MemoryHistory):
+        async def recent(self, owners: Any, limit: int) -> list[list[str]]:
+            if any(owner.id == "bob" for owner in owners):
+                raise RuntimeError("a fault of ours")
+            return await super().recent(owners, limit)
+
+    lines = [{"history": ["i1"]}, {"user_id": "bob"}, {"history": ["i2"]}]
+    answer = make_client(Broken()).post("/recommend/batch", content=b"\n".join(map(orjson.dumps, lines)))
+    assert answer.status_code == 200
+    first, failed, last = map(orjson.loads, answer.content.splitlines())
+    assert first["source"] == last["source"] == "student"
+    assert (failed["status"], failed["request_id"]) == (500, f"{answer.headers['x-request-id']}-1")
 
 
 @pytest.mark.parametrize("body", [b"", b"\n\n", b"{}\n" * 4])
