@@ -56,7 +56,7 @@ class Answering:
 
         `admitted` is awaited once the history has been read, in whose trip to Redis it was asked: 429 comes from there.
         """
-        self._check(request)
+        self.check_k(request.k)
         started = time.perf_counter()
         place = None
         if self._experiment is not None:
@@ -73,7 +73,7 @@ class Answering:
 
     async def answer_over(self, live: LiveBundle, request: RecommendRequest, tenant: str, request_id: str) -> Answer:
         """The same by the bundle that the caller named: no experiment and no shadow has a say."""
-        self._check(request)
+        self.check_k(request.k)
         started = time.perf_counter()
         answer = await self._recommender.recommend_over(live, request, tenant)
         self.shown(request, tenant, request_id, answer, time.perf_counter() - started)
@@ -136,8 +136,9 @@ class Answering:
             await self._shadow.finish()
         await self._log.finish()
 
-    def _check(self, request: RecommendRequest) -> None:
-        if request.k > self._max_k:
+    def check_k(self, k: int) -> None:
+        """422 for more items than this server gives."""
+        if k > self._max_k:
             raise Problem(422, f"k: this server gives at most {self._max_k} items.")
 
     def _compare(self, request: RecommendRequest, tenant: str, place: Assignment | None, answer: Answer) -> None:

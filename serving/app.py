@@ -13,7 +13,7 @@ from serving.http import Front, Receive, Send
 from serving.http import Scope as AsgiScope
 from serving.leaving import closing
 from serving.models import Models, open_models
-from serving.problems import CONTENT_TYPE, Problem, invalid
+from serving.problems import CONTENT_TYPE, Problem, failure, invalid
 from serving.routes import batch, console, events, health, kserve, profiles, recommend, refreshes, similar, users
 from serving.services import Services, build_services
 from serving.settings import ServingSettings
@@ -118,4 +118,4 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 async def _answer_failure(request: Request, error: Exception) -> Response:
     request_id = request.scope.get("state", {}).get("request_id", "")
     logger.error("request failed", exc_info=error, extra={"request_id": request_id})
-    return _document(request, Problem(500, "The server failed; the request id finds it in the log."))
+    return _document(request, failure())

@@ -56,11 +56,6 @@ class TextAttribute:
         mask[self._rows[wanted[self.codes]]] = True
         return mask
 
-    def first(self, item_index: int) -> int:
-        """The code of the item's first word; −1 where it has none."""
-        start, end = self.starts[item_index : item_index + 2]
-        return int(self.codes[start]) if end > start else -1
-
 
 Attribute = NumberAttribute | TextAttribute
 
@@ -122,7 +117,7 @@ def _numbers(column: "pa.Array") -> NumberAttribute:
         column = column.cast(pa.int8())
     elif _is_time(column.type):
         kind, scale = "time", 1e-3
-        column = column.cast(pa.timestamp("ms")).cast(pa.int64())
+        column = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())  # what is finer than a ms goes
     numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return NumberAttribute(kind, np.concatenate([[np.nan], numbers * scale]))
 

@@ -19,7 +19,7 @@ import numpy as np
 from serving.catalogue import Catalogue
 from serving.graph_check import check_graph
 from shared.bundle import Bundle, GoldenRequest, open_bundle
-from shared.errors import BundleError, RetortError
+from shared.errors import BundleError
 from shared.scoring import Scorer
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ WARM_UP_ROUNDS = 20
 INLINE_LIMIT_MS = 4.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LiveBundle:
     """A bundle that has passed every gate. Whoever answers a request keeps the one it started with."""
 
@@ -81,11 +81,7 @@ class Slot:
 
     def swap(self, path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> LiveBundle:
         """Load `path` aside and, when it passes, let it answer from now on. Blocking: call it in a thread."""
-        try:
-            fresh = load(path, threads=threads, latency_gate_ms=latency_gate_ms)
-        except RetortError as error:
-            self.refuse(str(path), str(error))
-            raise
+        fresh = load(path, threads=threads, latency_gate_ms=latency_gate_ms)
         self.current = fresh
         logger.info("bundle serves", extra={"model": fresh.name, "version": fresh.version})
         return fresh

@@ -5,6 +5,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import uuid4
 
 from serving.evidence import HistoryReader
@@ -56,8 +57,7 @@ class EventIntake:
         """Store the events; 422 for an unknown type, 503 where the store does not answer."""
         self._refuse_strange_types(events)
         now_ms = int(self._clock() * 1000)
-        timed = [(event, _time_ms(event, now_ms)) for event in events]
-        named = [(event, time_ms, _event_id(event, time_ms)) for event, time_ms in timed]
+        named = [(event, _time_ms(event, now_ms), _event_id(event)) for event in events]
         # Types that weigh nothing (impressions) are accepted and are no history.
         entries = [
             HistoryEvent(_owner(event, tenant), event.item_id, time_ms, event_id)
@@ -161,10 +161,15 @@ def _owner(event: Event, tenant: str) -> Owner:
 
 def _time_ms(event: Event, now_ms: int) -> int:
     """The event's own time; a clock that runs ahead must not put its events in front of all that are to come."""
-    return now_ms if event.timestamp is None else min(int(event.timestamp.timestamp() * 1000), now_ms)
+    return now_ms if event.timestamp is None else min(_ms(event.timestamp), now_ms)
 
 
-def _event_id(event: Event, time_ms: int) -> str:
+def _event_id(event: Event) -> str:
+    """The sender's, else one of the time that was sent: what a clock ahead of ours sends again is the same event."""
     if event.event_id is not None:
         return event.event_id
-    return uuid4().hex if event.timestamp is None else derived_event_id(event.item_id, time_ms)
+    return uuid4().hex if event.timestamp is None else derived_event_id(event.item_id, _ms(event.timestamp))
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

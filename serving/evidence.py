@@ -93,6 +93,8 @@ class HistoryReader:
         self._metrics.history_events.observe(len(item_ids))
         if item_ids:
             self.memory.keep(owner, item_ids)
+        else:  # perhaps another worker has erased or merged it
+            self.memory.drop(owner)
         return item_ids, True
 
     async def ask(self, command: Command) -> Any:
@@ -152,6 +154,15 @@ async def gather(reader: HistoryReader, request: RecommendRequest, tenant: str) 
         _gather_history(reader, request, tenant), reader.themes(Owner(request.user_id, tenant))
     )
     return replace(evidence, themes=themes)
+
+
+def remembered(reader: HistoryReader, request: RecommendRequest, tenant: str) -> Evidence:
+    """What is known without the store, for when there was no time to ask it."""
+    if request.history is not None:
+        return Evidence(request.history, request.history)
+    user = reader.memory.recall(Owner(request.user_id, tenant)) if request.user_id is not None else None
+    session = reader.memory.recall(Owner(request.session_id, tenant, "session")) if request.session_id else None
+    return Evidence(user or session or (), [*(user or ()), *(session or ())])
 
 
 async def _gather_history(reader: HistoryReader, request: RecommendRequest, tenant: str) -> Evidence:

@@ -10,6 +10,7 @@ Several keys in one object must all hold. An item without the attribute fails ev
 `ne` and `not_in`.
 """
 
+import math
 import operator
 import time
 from collections import OrderedDict
@@ -47,15 +48,18 @@ class Filters:
         self._clock = clock
         self._kept: OrderedDict[bytes, Mask] = OrderedDict()
 
-    def mask(self, filter: Mapping[str, Any]) -> Mask:
-        """(n_items + 1,) True where an item passes; PAD never does. A wrong filter is a 422."""
-        key = orjson.dumps(filter, option=orjson.OPT_SORT_KEYS)
+    def mask(self, filter: Mapping[str, Any], where: str = "filter") -> Mask:
+        """(n_items + 1,) True where an item passes; PAD never does. A wrong filter is a 422, which says `where`."""
+        try:
+            key = orjson.dumps(filter, option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONEncodeError:
+            raise _wrong(where, "integers have at most 64 bits") from None
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
             return kept
         reading = _Reading(self._attributes, self._clock())
-        mask = reading.node(filter, 1, "filter")
+        mask = reading.node(filter, 1, where)
         mask[0] = False
         mask.setflags(write=False)
         if not reading.depends_on_time:
@@ -145,6 +149,8 @@ class _Reading:
             return self._time(value, where)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _wrong(where, f"this attribute is a {attribute.kind}")
+        if not math.isfinite(value):  # nor can it be told from null where masks are kept
+            raise _wrong(where, "write a finite number")
         return float(value)
 
     def _time(self, value: str, where: str) -> float:

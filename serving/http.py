@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 
+from serving.id_paths import routed_path
 from serving.metrics import Metrics
-from serving.problems import CONTENT_TYPE, Problem, overloaded
+from serving.problems import CONTENT_TYPE, Problem, failure, overloaded
 from shared import logging as logs
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 # Probes and scrapes must be heard when the house is full.
 ALWAYS_OPEN = ("/health/", "/metrics", "/v2/health/")
 # Whose body the framework would read, and judge, before the route sees the key.
-_GUARDED = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/")
+_GUARDED = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/", "/refreshes")
 
 
 @dataclass(slots=True)
@@ -133,13 +134,14 @@ class Front:
             return 499
         except Exception:  # the last line of defence: the caller gets a document, the log the trace
             logger.exception("request failed", extra={"request_id": request_id})
-            outgoing = _problem(Problem(500, "The server failed; the request id finds it in the log."), request_id)
+            outgoing = _problem(failure(), request_id)
         await _send(send, outgoing, request_id)
         return outgoing.status
 
     async def _through_framework(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         status = 500
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        scope["path"] = routed_path(scope)
 
         async def marked(message: Message) -> None:
             nonlocal status
@@ -215,7 +217,8 @@ def _limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > limit:
-            raise too_large(limit)
+            # the framework, which reads the bodies here, lets this one pass and makes a 400 of any other
+            raise HTTPException(413, too_large(limit).detail)
         return message
 
     return counted

@@ -32,10 +32,13 @@ class Plan:
     shown: Hashes = field(default_factory=lambda: _NONE_SHOWN)
 
 
-def make_plan(request: RecommendRequest, catalogue: Catalogue, seen: IntArray, *, filtered: bool = True) -> Plan:
-    """The plan; a filter, cap or field that the bundle's items do not know is a 422.
+def make_plan(
+    request: RecommendRequest, catalogue: Catalogue, seen: IntArray, *, filtered: bool = True, segmented: bool = False
+) -> Plan:
+    """The plan; a filter, segment, cap or field that the bundle's items do not know is a 422.
 
-    `filtered=False` leaves the request's filter out, for when nothing passes it and the caller is not strict.
+    `filtered=False` leaves the request's filter out, for when nothing passes it and the caller is not strict;
+    `segmented=True` lets in only the request's segment, for when nothing is known.
     """
     index = catalogue.index
     parts = [seen]
@@ -51,12 +54,11 @@ def make_plan(request: RecommendRequest, catalogue: Catalogue, seen: IntArray, *
     if len(shown):
         parts.append(catalogue.hash_table.items_of(shown))
     hidden = np.concatenate(parts)
-    bias = _bias(request, catalogue, filtered)
+    bias = _bias(request, catalogue, _allowed(request, catalogue, filtered, segmented))
     return Plan(request.k, hidden, bias, _rules(request, catalogue, hidden, bias), shown)
 
 
-def _bias(request: RecommendRequest, catalogue: Catalogue, filtered: bool) -> FloatArray | None:
-    allowed = _allowed(request, catalogue, filtered)
+def _bias(request: RecommendRequest, catalogue: Catalogue, allowed: Mask | None) -> FloatArray | None:
     if allowed is None and not request.boost and not request.bury:
         return None
     bias = np.zeros(catalogue.n_items + 1, dtype=np.float32)
@@ -69,17 +71,19 @@ def _bias(request: RecommendRequest, catalogue: Catalogue, filtered: bool) -> Fl
     return bias[None]
 
 
-def _allowed(request: RecommendRequest, catalogue: Catalogue, filtered: bool) -> Mask | None:
+def _allowed(request: RecommendRequest, catalogue: Catalogue, filtered: bool, segmented: bool) -> Mask | None:
     """Who may come back at all; None: everybody."""
-    allowed: Mask | None = None
-    if request.filter is not None:
-        mask = catalogue.filters.mask(request.filter)  # read even when left out: a wrong filter is always told
-        allowed = mask if filtered else None
+    allowed: list[Mask] = []
+    # Both are read even when left out: what is wrong is told whoever asks.
+    for where, conditions, holds in (("filter", request.filter, filtered), ("segment", request.segment, segmented)):
+        if conditions is not None:
+            mask = catalogue.filters.mask(conditions, where)
+            allowed += [mask] if holds else []
     if request.candidates is not None:
         candidates = np.zeros(catalogue.n_items + 1, dtype=bool)
         candidates[catalogue.index.indexes(request.candidates)] = True
-        allowed = candidates if allowed is None else allowed & candidates
-    return allowed
+        allowed.append(candidates)
+    return np.logical_and.reduce(allowed) if allowed else None
 
 
 def _rules(request: RecommendRequest, catalogue: Catalogue, hidden: IntArray, bias: FloatArray | None) -> Rules:
@@ -104,7 +108,7 @@ def _cap(name: str, limit: int, catalogue: Catalogue) -> Cap:
 def _pins(
     request: RecommendRequest, catalogue: Catalogue, hidden: IntArray, bias: FloatArray | None
 ) -> tuple[tuple[int, int], ...]:
-    """Pins that may be shown: exclusion and filters win over a pin, and so does having seen it."""
+    """Pins that may be shown, at most `k`: exclusion and filters win over a pin, and so does having seen it."""
     if not request.pins:
         return ()
     closed = set(hidden.tolist())
@@ -116,4 +120,4 @@ def _pins(
         if bias is None or not np.isneginf(bias[0, item]):
             pins.append((pin.position - 1, item))
             closed.add(item)
-    return tuple(pins)
+    return tuple(pins[: request.k])  # several may name one place

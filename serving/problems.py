@@ -45,6 +45,11 @@ def overloaded(retry_after_s: int = 1) -> Problem:
     return Problem(503, "The server is at its limit; try again shortly.", headers={"retry-after": str(retry_after_s)})
 
 
+def failure() -> Problem:
+    """500: a fault of ours."""
+    return Problem(500, "The server failed; the request id finds it in the log.")
+
+
 def not_found(what: str) -> Problem:
     """404 with what was looked for."""
     return Problem(404, what)

@@ -1,11 +1,11 @@
-"""The student's run: questions that wait together are scored together."""
+"""The student's run: questions that wait together for one bundle are scored together."""
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,25 +32,31 @@ class Question:
 
 
 class StudentRanker:
-    """Runs the graph for whoever waits."""
+    """Runs the graph for whoever waits, in a row for each bundle: one that is slow or fails harms no other's."""
 
     def __init__(self, metrics: Metrics, *, max_batch: int) -> None:
-        sizes = metrics.batch_sizes.labels("student")
+        self._max_batch = max_batch
+        self._sizes = metrics.batch_sizes.labels("student")
         self._seconds = metrics.stage_seconds.labels("student")
         self._queued = metrics.stage_seconds.labels("queue")
-        self._batcher: Batcher[Question, Ranking] = Batcher(self._answer, max_batch=max_batch, observe=sizes.observe)
+        # A bundle that has been swapped out goes with its last question.
+        self._batchers: WeakKeyDictionary[LiveBundle, Batcher[Question, Ranking]] = WeakKeyDictionary()
 
     def rank(self, question: Question) -> Awaitable[Ranking]:
         """The best `depth` items; fewer where no more are left."""
-        return self._batcher.ask(question)
+        batcher = self._batchers.get(question.live)
+        if batcher is None:
+            batcher = Batcher(self._answer, max_batch=self._max_batch, observe=self._sizes.observe)
+            self._batchers[question.live] = batcher
+        return batcher.ask(question)
 
     def _answer(self, questions: list[Question]) -> list[Ranking] | Coroutine[Any, Any, list[Ranking]]:
-        """At once where all graphs are quick, else in a thread."""
+        """At once where the graph is quick, else in a thread. The questions are all for one bundle."""
         started = time.perf_counter()
         for question in questions:
             if question.asked_s:
                 self._queued.observe(started - question.asked_s)
-        if not all(question.live.runs_inline for question in questions):
+        if not questions[0].live.runs_inline:
             return self._in_a_thread(questions, started)
         rankings = run(questions)
         self._seconds.observe(time.perf_counter() - started)
@@ -63,16 +69,17 @@ class StudentRanker:
 
 
 def run(questions: list[Question]) -> list[Ranking]:
-    """Rank all questions: one run of the graph for those without a bias, one each for the others.
+    """Rank questions of one bundle: one run of the graph for those without a bias, one each for the others.
 
     A bias is as wide as the catalogue; stacking them would copy more than a run costs.
     """
     rankings: list[Ranking | None] = [None] * len(questions)
-    together: dict[int, list[int]] = defaultdict(list)
+    plain = [place for place, question in enumerate(questions) if question.bias is None]
+    if plain:
+        _run_group(questions, plain, rankings)
     for place, question in enumerate(questions):
-        together[id(question.live) if question.bias is None else -place - 1].append(place)
-    for places in together.values():
-        _run_group(questions, places, rankings)
+        if question.bias is not None:
+            _run_group(questions, [place], rankings)
     return [ranking for ranking in rankings if ranking is not None]
 
 

@@ -4,12 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from serving import fallback
 from serving.answers import Answer, Reason, Source
 from serving.bundles import LiveBundle
-from serving.evidence import Evidence, HistoryReader, gather
+from serving.evidence import Evidence, HistoryReader, gather, remembered
 from serving.explain import explain
 from serving.models import Models
 from serving.paging import write_token
@@ -25,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 # Asked together with the history, awaited before the student runs; None: no limit.
 Admitted = asyncio.Future[None] | None
-
-_NOTHING_KNOWN = Evidence((), ())
 
 
 class Recommender:
@@ -76,7 +73,7 @@ class Recommender:
         admitted: Admitted = None,
     ) -> Answer:
         """The same over one bundle."""
-        evidence = _NOTHING_KNOWN
+        evidence = None
         try:
             async with asyncio.timeout(deadline_s or self._deadline_s):
                 evidence = await gather(self.reader, request, tenant)
@@ -84,6 +81,7 @@ class Recommender:
                 return await self._personal(_Case(live, request, evidence))
         except TimeoutError:
             await _let_in(admitted)
+            evidence = evidence or remembered(self.reader, request, tenant)
             return await self._without_student(_Case(live, request, evidence), Reason.DEADLINE)
 
     async def popular(
@@ -141,7 +139,7 @@ class Recommender:
         source, plan = Source.POPULAR, case.plan
         catalogue = case.live.catalogue
         if case.request.segment is not None:
-            segment = case.with_plan(_within_segment(case))
+            segment = case.with_plan(make_plan(case.request, catalogue, case.seen, segmented=True))
             chosen = await segment.choose(
                 lambda depth: fallback.popular(catalogue, segment.plan.hidden, depth, segment.plan.bias)
             )
@@ -238,13 +236,3 @@ def _why_nothing(evidence: Evidence) -> Reason:
     if evidence.item_ids and evidence.reason is not Reason.HISTORY_UNAVAILABLE:
         return Reason.NO_KNOWN_ITEMS
     return evidence.reason or Reason.EMPTY_HISTORY
-
-
-def _within_segment(case: _Case) -> Plan:
-    """The plan with the segment as one more condition."""
-    segment = case.request.segment
-    assert segment is not None
-    own = case.request.filter
-    both = segment if own is None else {"all": [own, segment]}
-    plan = make_plan(case.request.model_copy(update={"filter": both}), case.live.catalogue, case.seen)
-    return replace(plan, shown=case.plan.shown)

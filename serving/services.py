@@ -1,7 +1,6 @@
 """Everything an application holds while it runs, built once and handed to the routes."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from serving.answering import Answering
 from serving.auth import Door, read_keys
@@ -17,6 +16,7 @@ from serving.leaving import Leaving
 from serving.limits import Limits
 from serving.metrics import Metrics
 from serving.models import Models
+from serving.problems import Problem
 from serving.ranking import StudentRanker
 from serving.recommender import Recommender
 from serving.settings import ServingSettings
@@ -47,7 +47,13 @@ class Services:
     follower: Follower
     people: People
     leaving: Leaving
-    started_at: datetime
+
+    def check_ready(self) -> None:
+        """503 while the server leaves, or has no bundle for one of its tenants."""
+        if self.leaving.under_way:
+            raise Problem(503, "The server is stopping; ask another one.")
+        if any(self.models.current(tenant) is None for tenant in self.serving.tenants):
+            raise Problem(503, "No bundle has been loaded yet; /models says why.", headers={"retry-after": "5"})
 
 
 def build_services(
@@ -77,7 +83,6 @@ def build_services(
         follower=Follower(models, metrics, settings, serving),
         people=People(histories, _notes(histories), settings.database, clock),
         leaving=Leaving(serving.leave_s),
-        started_at=datetime.now(UTC),
     )
 
 

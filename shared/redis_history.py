@@ -1,7 +1,7 @@
 """Histories in Redis: one sorted set a user (`shared/keys.py`), scored by the event's own time.
 
-Every call is one round trip: what belongs together goes into one pipeline, without MULTI, so that a cluster proxy and
-a plain server behave alike.
+Every call but a merge is one round trip: what belongs together goes into one pipeline, without MULTI, so that a cluster
+proxy and a plain server behave alike.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -126,9 +126,10 @@ class RedisHistory:
             moved = {name.decode(): score for name, score in rows}
             pipeline = self._client.pipeline(transaction=False)
             self._add(pipeline, target.key, moved)
-            # Only what was read is taken away: an event that arrives in between stays for the next merge.
-            pipeline.zrem(source.key, *moved)
             answers = await pipeline.execute()
+            # Not in the same trip: full memory refuses the writing and would still take away. Only what was read goes:
+            # an event that arrives in between stays for the next merge.
+            await self._client.zrem(source.key, *moved)
         return int(answers[0])
 
     async def ping(self) -> None:

@@ -3,7 +3,7 @@
 All are safe to repeat: events carry their ids, and a call keeps its request id over its attempts.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -31,8 +31,8 @@ def recommend(
     session_id: str | None = None,
     history: Sequence[str] | None = None,
     k: int = 10,
-    exclude: Sequence[str] | None = None,
-    candidates: Sequence[str] | None = None,
+    exclude: Collection[str] | None = None,
+    candidates: Collection[str] | None = None,
     filter: Filter | None = None,
     strict_filter: bool | None = None,
     boost: Sequence[Weighting] | None = None,
@@ -74,7 +74,7 @@ def recommend(
 def similar(item_id: str, k: int = 10, exclude: Sequence[str] = (), fields: Sequence[str] = ()) -> Call[Recommendation]:
     """Items like this one."""
     query = {"k": k, "exclude": list(exclude), "fields": list(fields)}
-    return Call("GET", f"/similar/{quote(item_id, safe='')}", Recommendation.read, query=query)
+    return Call("GET", f"/similar/{_part(item_id)}", Recommendation.read, query=query)
 
 
 def send(events: Iterable[Event]) -> Call[Accepted]:
@@ -110,9 +110,14 @@ def erasure(user_id: str) -> Call[Erasure]:
 
 
 def _user(user_id: str, tail: str = "") -> str:
-    return f"/users/{quote(user_id, safe='')}{tail}"
+    return f"/users/{_part(user_id)}{tail}"
+
+
+def _part(id: str) -> str:
+    """An id as one part of a path; its dots too, for httpx takes the parts `.` and `..` out."""
+    return quote(id, safe="").replace(".", "%2E")
 
 
 def _plain(value: Any) -> Any:
     """JSON knows lists, not tuples or sets."""
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    return list(value) if isinstance(value, Collection) and not isinstance(value, (str, Mapping)) else value

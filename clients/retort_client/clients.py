@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ def _read(call: Call[R], response: httpx.Response) -> R:
         return call.read(response.json())
     try:
         document = response.json()
-    except json.JSONDecodeError:  # a proxy's own page
+    except ValueError:  # a proxy's own page, in whatever encoding
         document = {}
     after = response.headers.get("retry-after", "")
     seconds = float(after) if after.isdecimal() else None

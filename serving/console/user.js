@@ -6,6 +6,7 @@ import { itemName, learnTitles } from "./items.js";
 const NEWEST = 100;
 const place = byId("person");
 const input = byId("look-up-id");
+let asks = 0; // a slow answer must not overwrite a later one
 
 export function openUser(parameters) {
   if (!parameters.has("id")) return;
@@ -14,6 +15,7 @@ export function openUser(parameters) {
 }
 
 async function lookUp() {
+  const mine = ++asks;
   const id = input.value.trim();
   const places = { user_id: id };
   place.setAttribute("aria-busy", "true");
@@ -26,7 +28,7 @@ async function lookUp() {
   ]);
   const entries = (events.answer ?? known.answer)?.events ?? [];
   await learnTitles(entries.slice(-NEWEST).map((event) => event.item_id));
-  if (input.value.trim() !== id) return;
+  if (mine !== asks) return;
   show(
     place,
     h(

@@ -1,6 +1,7 @@
 """`POST /recommend/batch`: JSON lines in, JSON lines out, the same answers as one by one."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import orjson
@@ -8,10 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from serving.auth import Scope
-from serving.problems import Problem
+from serving.problems import Problem, failure
 from serving.requests import RecommendRequest, parse_recommend
 from serving.routes.documents import problems
 from serving.services import Services
+
+logger = logging.getLogger(__name__)
 
 JSON_LINES = "application/x-ndjson"
 # So many at once: a batch fills the student's batches and still leaves room for single callers.
@@ -64,4 +67,7 @@ async def _line(services: Services, line: bytes, tenant: str, request_id: str) -
         )
     except Problem as problem:
         return problem.body(request_id) + b"\n"
+    except Exception:  # the status is sent already: the others' answers must not be cut off
+        logger.exception("a line failed", extra={"request_id": request_id})
+        return failure().body(request_id) + b"\n"
     return orjson.dumps(answer.document(request_id), default=str) + b"\n"

@@ -51,6 +51,11 @@ def router() -> APIRouter:
     async def page(request: Request) -> Response:
         return _response(request, index)
 
+    @routes.get("/console/")
+    async def folder() -> Response:
+        # relative, as the page's own links: a proxy may have another port, a prefix, or TLS before it
+        return Response(status_code=307, headers={"location": "../console"})
+
     @routes.get("/console/{name}")
     async def file(request: Request, name: str) -> Response:
         if name not in files:

@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field
 
 from serving.auth import Scope
 from serving.bundles import Slot
-from serving.problems import Problem
 from serving.routes.documents import problems
 from serving.services import Services
 
@@ -67,11 +66,7 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/health/ready", summary="Can it answer?", responses=problems(503))
     async def ready() -> Ready:
-        if services.leaving.under_way:
-            raise Problem(503, "The server is stopping; ask another one.")
-        missing = [tenant for tenant in services.serving.tenants if services.models.current(tenant) is None]
-        if missing:
-            raise Problem(503, "No bundle has been loaded yet; /models says why.", headers={"retry-after": "5"})
+        services.check_ready()
         return Ready(degraded=["redis"] if services.reader.breaker.tripped else [])
 
     @routes.get("/metrics", summary="Prometheus' text format", response_class=Response)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serving.auth import Scope
 from serving.bundles import LiveBundle
-from serving.problems import Problem, not_found
+from serving.problems import not_found
 from serving.requests import MAX_HISTORY, Id, RecommendRequest
 from serving.routes.documents import problems
 from serving.services import Services
@@ -110,8 +110,7 @@ def _add_health(routes: APIRouter, services: Services) -> None:
 
     @routes.get("/health/ready", responses=problems(503), summary="Can it answer?")
     async def ready() -> dict[str, bool]:
-        if any(services.models.current(tenant) is None for tenant in services.serving.tenants):
-            raise Problem(503, "No bundle has been loaded yet.", headers={"retry-after": "5"})
+        services.check_ready()
         return {"ready": True}
 
 

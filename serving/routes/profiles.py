@@ -10,8 +10,9 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from serving.auth import Caller
+from serving.id_paths import PathId
 from serving.problems import not_found
-from serving.requests import Body, Id
+from serving.requests import Body
 from serving.routes.admin import Admin
 from serving.routes.documents import problems
 from serving.services import Services
@@ -27,13 +28,14 @@ from shared.profile_choices import (
     view_profile,
 )
 
-UserId = Annotated[Id, Path(description="the user's id")]
+UserId = Annotated[PathId, Path(description="the user's id")]
 
 
 class Edit(Body):
     """The person's own words."""
 
-    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"\S")
+    # something to be read, and nothing that PostgreSQL cannot hold
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"^[^\x00]*[^\s\x00-\x1f][^\x00]*$")
 
 
 class Written(BaseModel):

@@ -32,7 +32,9 @@ RefreshId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="a refres
 class Rules(Body):
     """Keys of the policies; what is left out is the policy's own default."""
 
-    max_age_days: float | None = Field(None, gt=0, description="schedule: older profiles are written anew")
+    max_age_days: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="schedule: older profiles are written anew"
+    )
     min_new_events: int | None = Field(None, ge=1, description="events: this many since the profile")
     min_drift: float | None = Field(None, ge=0, le=1, description="drift: 1 - cosine of categories then and now")
     max_tokens: int | None = Field(None, ge=1, description="budgeted: what this refresh may use")
@@ -42,11 +44,16 @@ class Rules(Body):
 class RefreshRequest(Body):
     """One more refresh like the latest of this name: the same recipe, data and model."""
 
-    name: str = Field(min_length=1, max_length=128, description="of a refresh that was once started by a command")
+    name: str = Field(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="of a refresh that was once started by a command",
+    )
     policy: Literal["all", "schedule", "events", "drift", "budgeted"] = "all"
     rules: Rules = Field(default_factory=Rules)
     user_ids: list[Id] | None = Field(None, min_length=1, max_length=MAX_USERS, description="null: everybody")
-    budget_tokens: int | None = Field(None, ge=1)
+    budget_tokens: int | None = Field(None, ge=1, le=10**15)
     budget_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 

@@ -36,6 +36,7 @@ def router(services: Services) -> APIRouter:
         fields: Annotated[list[str] | None, Query(), Field(max_length=50)] = None,
     ) -> Response:
         caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
+        services.answering.check_k(k)
         started = time.perf_counter()
         live = services.models.current(caller.tenant)
         if live is None:

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Path, Request, Response
 
 from serving.auth import Scope
 from serving.erasure import Erasure
+from serving.id_paths import PathId
 from serving.problems import Problem, not_found
-from serving.requests import Id
 from serving.routes.documents import problems
 from serving.routes.user_documents import ErasureDocument, History, HistoryEntry, Known, Merged, MergeRequest
 from serving.services import Services
 from shared.errors import StoreError
 from shared.history import Entry, Owner
 
-UserId = Annotated[Id, Path(description="the user's id")]
+UserId = Annotated[PathId, Path(description="the user's id")]
 
 
 def router(services: Services) -> APIRouter:
@@ -81,9 +81,11 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
     )
     async def erase(request: Request, response: Response, user_id: UserId) -> ErasureDocument:
         owner = await _owner(services, request, user_id, Scope.ADMIN)
-        services.reader.memory.drop(owner)
-        with _store():
-            note = await people.erase(owner, request.state.request_id)
+        try:
+            with _store():
+                note = await people.erase(owner, request.state.request_id)
+        finally:
+            services.reader.memory.drop(owner)  # last: a question in between would be remembered
         return _document(request, note)
 
 

@@ -84,6 +84,23 @@ def test_the_whole_story_over_the_real_application(bundle: Path, tmp_path: Path)
     assert caught.value.request_id
 
 
+@pytest.mark.parametrize("user", [".", "..", "a.b", "../history", "%2E"])
+def test_ids_that_look_like_paths_reach_their_user(bundle: Path, tmp_path: Path, user: str) -> None:
+    serving = ServingSettings(_env_file=None, bundle=bundle)
+    app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, histories=MemoryHistory())
+    ask = asynchronous(httpx.ASGITransport(app=app))
+    ask("send", [Event("i7", user_id=user)])
+    assert [entry.item_id for entry in ask("history", user)] == ["i7"]
+    assert ask("erase", user).history == 1
+
+
+def test_what_is_excluded_may_be_a_set(bundle: Path, tmp_path: Path) -> None:
+    serving = ServingSettings(_env_file=None, bundle=bundle)
+    app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, histories=MemoryHistory())
+    answer = asynchronous(httpx.ASGITransport(app=app))("recommend", "ann", exclude={"i1", "i3"}, k=2)
+    assert [item.item_id for item in answer.items] == ["i2", "i4"]
+
+
 @pytest.mark.parametrize("kind", [synchronous, asynchronous])
 def test_a_bad_moment_is_waited_out_and_the_key_is_sent(kind: Callable[..., Ask]) -> None:
     seen: list[httpx.Request] = []
@@ -109,6 +126,7 @@ def test_a_bad_moment_is_waited_out_and_the_key_is_sent(kind: Callable[..., Ask]
         (httpx.Response(422, json={"detail": "wrong"}), 1),
         (httpx.Response(503, headers={"retry-after": "60"}, json={"detail": "later"}), 1),
         (httpx.Response(502, text="<html>"), 3),
+        (httpx.Response(502, content="<p>Passerelle erronée</p>".encode("latin-1")), 3),
     ],
 )
 def test_what_is_hopeless_is_told_at_once(kind: Callable[..., Ask], response: httpx.Response, attempts: int) -> None:

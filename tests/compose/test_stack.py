@@ -147,6 +147,10 @@ def test_without_its_histories_it_answers_and_says_so(stack: Stack) -> None:
     _settled(stack)
 
 
+def test_a_redirect_leads_back_through_nginx(stack: Stack) -> None:
+    assert httpx.get(f"{stack.url}/models/").headers["location"] == f"{stack.url}/models"
+
+
 def test_nginx_is_the_one_door_and_comes_back(stack: Stack) -> None:
     victim = stack.containers("nginx")[0]
     stack.docker("kill", victim)

@@ -63,16 +63,18 @@ def test_every_route_asks_for_its_scope(
         assert status != 401
 
 
-@pytest.mark.parametrize("path", ["/users/ann/merge", "/v2/models/tiny/infer", "/recommend", "/events"])
+@pytest.mark.parametrize("path", ["/users/ann/merge", "/v2/models/tiny/infer", "/recommend", "/events", "/refreshes"])
 def test_the_key_is_looked_at_before_the_body(
     make_client: MakeClient, keys: dict[str, str], tmp_path: Path, path: str
 ) -> None:
     client = make_client(keys_file=tmp_path / "keys.json")
+    client.headers["content-type"] = "application/json"
     for headers in ({}, {"x-api-key": "wrong"}):
         refused = client.post(path, content=b"{no json", headers=headers)
         assert refused.status_code == 401
         assert refused.headers["content-type"] == "application/problem+json"
-    with_key = {"x-api-key": keys["write" if path in ("/users/ann/merge", "/events") else "read"]}
+    scopes = {"/users/ann/merge": "write", "/events": "write", "/refreshes": "admin"}
+    with_key = {"x-api-key": keys[scopes.get(path, "read")]}
     assert client.post(path, content=b"{no json", headers=with_key).status_code == 422
 
 

@@ -6,6 +6,7 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from shared.history import MemoryHistory
 from tests.serving.conftest import MakeClient
 
 
@@ -39,6 +40,21 @@ def test_a_wrong_line_is_answered_where_it_stands(client: TestClient) -> None:
     assert lines[1]["request_id"].endswith("-1")
 
 
+def test_a_line_that_fails_leaves_the_others_their_answers(make_client: MakeClient) -> None:
+    class Broken(MemoryHistory):
+        async def recent(self, owners: Any, limit: int) -> list[list[str]]:
+            if any(owner.id == "bob" for owner in owners):
+                raise RuntimeError("a fault of ours")
+            return await super().recent(owners, limit)
+
+    lines = [{"history": ["i1"]}, {"user_id": "bob"}, {"history": ["i2"]}]
+    answer = make_client(Broken()).post("/recommend/batch", content=b"\n".join(map(orjson.dumps, lines)))
+    assert answer.status_code == 200
+    first, failed, last = map(orjson.loads, answer.content.splitlines())
+    assert first["source"] == last["source"] == "student"
+    assert (failed["status"], failed["request_id"]) == (500, f"{answer.headers['x-request-id']}-1")
+
+
 @pytest.mark.parametrize("body", [b"", b"\n\n", b"{}\n" * 4])
 def test_too_few_and_too_many_lines_are_refused(make_client: MakeClient, body: bytes) -> None:
     assert make_client(max_lines=3).post("/recommend/batch", content=body).status_code == 422
@@ -65,3 +81,13 @@ def test_kserve_answers_like_recommend(client: TestClient) -> None:
 @pytest.mark.parametrize("path", ["/v2/models/none", "/v2/models/tiny/versions/none", "/v2/models/none/ready"])
 def test_kserve_knows_only_what_serves(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+def test_both_protocols_say_when_a_server_is_not_to_be_asked(make_client: MakeClient) -> None:
+    ready = ("/health/ready", "/v2/health/ready")
+    assert [make_client(bundle=None).get(path).status_code for path in ready] == [503, 503]
+    client = make_client()
+    assert [client.get(path).status_code for path in ready] == [200, 200]
+    app: Any = client.app
+    app.services.leaving.under_way = True
+    assert [client.get(path).status_code for path in ready] == [503, 503]

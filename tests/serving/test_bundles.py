@@ -77,12 +77,13 @@ def test_another_format_closes_the_gate(copy: Path) -> None:
         load(copy)
 
 
-def test_a_refused_bundle_leaves_the_old_one_and_is_remembered(bundle_path: Path, copy: Path) -> None:
+def test_a_refused_bundle_leaves_the_old_one_and_is_remembered_once(bundle_path: Path, copy: Path) -> None:
     slot = Slot()
     first = slot.swap(bundle_path)
     (copy / MODEL).write_bytes(b"")
     for _ in range(2):
-        with pytest.raises(BundleError):
+        with pytest.raises(BundleError) as caught:
             slot.swap(copy)
+        slot.refuse("s3://bundles/b", str(caught.value))
     assert slot.current is first
-    assert [refusal.where for refusal in slot.refusals] == [str(copy)]
+    assert [refusal.where for refusal in slot.refusals] == ["s3://bundles/b"]

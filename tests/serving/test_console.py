@@ -42,6 +42,13 @@ def test_nothing_else_can_be_read(make_client: MakeClient, path: str) -> None:
     assert "settings" not in answer.text
 
 
+def test_with_a_slash_it_is_found_behind_any_proxy(make_client: MakeClient) -> None:
+    answer = make_client().get("/console/", follow_redirects=False)
+    # not absolute: the server knows neither the port nor the prefix nor the scheme that the caller used
+    assert (answer.status_code, answer.headers["location"]) == (307, "../console")
+    assert str(answer.url.join(answer.headers["location"])) == "http://testserver/console"
+
+
 def test_it_can_be_left_out(make_client: MakeClient) -> None:
     client = make_client(console=False)
     assert {client.get(address).status_code for address in addresses()} == {404}

@@ -101,6 +101,20 @@ def test_nobody_is_erased_by_half_a_name(page: Page, bundle_path: Path, tmp_path
         assert httpx.get(f"{server.url}/users/ann/history").json()["events"] == []
 
 
+def test_typing_on_leaves_no_look_up_unanswered(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        page.open(f"{server.url}/console#user")
+        page.wait_for("document.querySelector('#view-user:not([hidden])')")
+        page.run(
+            "document.querySelector('#look-up-id').value = 'u1';"
+            "document.querySelector('#look-up').requestSubmit();"
+            "document.querySelector('#look-up-id').value = 'u12'"
+        )
+        page.wait_for("document.querySelector('#person a[href=\"#try?user=u1\"]')")
+        page.wait_for("!document.querySelector('#person').hasAttribute('aria-busy')")
+
+
 def test_the_key_is_asked_for_sent_and_shown_nowhere(page: Page, bundle_path: Path, tmp_path: Path) -> None:
     key, entry = new_key("shop", frozenset({Scope.READ}))
     write(tmp_path / "keys.json", [entry])

@@ -80,6 +80,10 @@ def test_a_filter_means_what_it_says(filter: dict[str, Any], test: Callable[[dic
         ({"expires_at": {"gt": "tomorrow"}}, "filter.expires_at.gt"),
         ({"expires_at": {"gt": "2026-01-01T00:00:00"}}, "filter.expires_at.gt"),
         ({"tags": {"exists": 1}}, "filter.tags.exists"),
+        ({"year": 10**30}, "filter"),
+        ({"year": {"lt": float("inf")}}, "filter.year.lt"),
+        ({"year": {"lt": None}}, "filter.year.lt"),
+        ({"year": [2000, float("nan")]}, "filter.year"),
         ({"all": []}, "filter.all"),
         ({"any": {"genre": "drama"}}, "filter.any"),
         ({"any": [1]}, "filter.any.0"),
@@ -120,17 +124,19 @@ def test_columns_of_every_kind_are_read_and_others_left_alone() -> None:
             "large": pa.array([["p", None], None, ["q"]], pa.large_list(pa.large_string())),
             "day": pa.array([datetime(2020, 1, 1), None, datetime(2021, 1, 1)], pa.date32()),
             "small": pa.array([1, None, 3], pa.int8()),
+            "fine": pa.array([datetime(2020, 1, 1, 0, 0, 0, 1), None, datetime(2021, 1, 1)], pa.timestamp("us")),
             "structure": pa.array([{"a": 1}] * 3),
         }
     )
     attributes = Attributes(table)
-    assert attributes.names == ["dictionary", "large", "day", "small"]
+    assert attributes.names == ["dictionary", "large", "day", "small", "fine"]
     filters = Filters(attributes)
     for filter, mask in (
         ({"dictionary": "x"}, [True, False, False]),
         ({"large": "p"}, [True, False, False]),
         ({"large": {"exists": True}}, [True, False, True]),
         ({"day": {"gte": "2020-06-01T00:00:00Z"}}, [False, False, True]),
+        ({"fine": {"gte": "2020-01-01T00:00:00Z"}}, [True, False, True]),
         ({"small": {"gte": 1}}, [True, False, True]),
         ({"small": {"ne": 1}}, [False, True, True]),
     ):

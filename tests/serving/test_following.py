@@ -40,8 +40,8 @@ class World:
         settings = self.settings.model_copy(update=changed)
         self.follower = Follower(self.models, self.metrics, settings, ServingSettings(_env_file=None))
 
-    def promote(self, path: Path) -> str:
-        published = registry.publish(self.engine, read_manifest(path), str(path))
+    def promote(self, path: Path, scheme: str = "") -> str:
+        published = registry.publish(self.engine, read_manifest(path), f"{scheme}{path}")
         registry.promote(self.engine, published.bundle_id)
         return published.bundle_id
 
@@ -79,6 +79,15 @@ def test_a_damaged_bundle_is_refused_once_and_the_old_one_goes_on(world: World) 
         assert world.follow() == first
     assert len(world.slot.refusals) == 1
     assert 'outcome="refused",tenant="default"} 1.0' in world.metrics.render().decode()
+
+
+def test_a_bundle_from_elsewhere_is_refused_once_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.following.RETRY_REFUSED_S", 0.0)
+    world.promote(world.bundles[0], scheme="file://")
+    (world.bundles[0] / MODEL).write_bytes(b"cut")
+    for _ in range(3):
+        assert world.follow() is None
+    assert [refusal.where for refusal in world.slot.refusals] == [f"file://{world.bundles[0]}"]
 
 
 @pytest.mark.parametrize("away", ["postgresql://u:p@127.0.0.1:1/none", "sqlite:///{home}/not-there.db"])

@@ -81,8 +81,24 @@ def test_a_pin_keeps_the_text_and_an_erasure_leaves_none(client: TestClient, eng
 def test_what_cannot_be_done_is_told(client: TestClient, engine: Engine) -> None:
     assert client.post("/users/stranger/profile/pin").status_code == 404
     assert client.put("/users/ann/profile", json={"text": "  "}).status_code == 422
-    assert client.put("/users/ann/profile", json={"text": "x" * 12_001}).status_code == 422
+    for text in ("x" * 12_001, "\x1c\n", "tea\0", "\0"):
+        assert client.put("/users/ann/profile", json={"text": text}).status_code == 422, text
+    assert client.put("/users/ann/profile", json={"text": "\n tea\nor coffee\n"}).json()["text"] == "tea\nor coffee"
     assert client.get("/users/stranger/profile").json()["versions"] == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b'{"name": "shop\\u0000"}',
+        b'{"name": ""}',
+        b'{"name": "shop", "budget_tokens": 1000000000000000000000}',
+        b'{"name": "shop", "rules": {"max_age_days": Infinity}}',
+    ],
+)
+def test_what_no_table_can_hold_is_refused(client: TestClient, engine: Engine, asked: bytes) -> None:
+    response = client.post("/refreshes", content=asked, headers={"content-type": "application/json"})
+    assert response.status_code == 422
 
 
 def test_without_a_database_it_is_unavailable(client: TestClient) -> None:

@@ -1,5 +1,7 @@
 """The first promises: personal answers, honest labels, clear refusals."""
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from serving.evidence import HistoryReader
 from shared.bundle import open_bundle
 from shared.errors import StoreError
 from shared.history import MemoryHistory
@@ -51,6 +54,15 @@ def test_an_event_counts_once(client: TestClient) -> None:
         "accepted": 1,
         "new": 0,
     }
+
+
+def test_an_event_of_a_clock_that_runs_ahead_counts_once_too(client: TestClient) -> None:
+    event = {"user_id": "ann", "item_id": "i7", "timestamp": "2200-01-01T00:00:00Z"}
+    told = []
+    for _ in range(2):
+        told.append(client.post("/events", json=event).json()["new"])
+        time.sleep(0.005)
+    assert told == [1, 0]
 
 
 def test_late_events_find_their_place(client: TestClient) -> None:
@@ -130,9 +142,11 @@ def test_a_wrong_query_is_refused(client: TestClient, query: str) -> None:
 
 def test_a_large_body_is_refused_on_every_route(make_client: MakeClient) -> None:
     client = make_client(max_body_bytes=1024)
-    for path in ("/recommend", "/events"):
-        response = client.post(path, content=b"x" * 1025)
-        assert response.status_code == 413
+    hot, batch = ("/recommend", "/events"), ("/recommend/batch",)
+    for path in (*hot, *batch, "/users/ann/merge", "/v2/models/tiny/infer", "/refreshes", "/users/ann/profile"):
+        method = "PUT" if path.endswith("profile") else "POST"
+        response = client.request(method, path, content=b"x" * 1025, headers={"content-type": "application/json"})
+        assert response.status_code == 413, path
         assert response.json()["status"] == 413
 
 
@@ -172,9 +186,21 @@ def test_an_absent_store_is_answered_labelled_and_never_lied_about(make_client: 
     assert 'retort_answers_total{reason="history_unavailable",source="popular"} 1.0' in metrics
 
 
-def test_a_slow_store_costs_no_more_than_its_timeout(make_client: MakeClient) -> None:
-    import asyncio
+def test_what_another_worker_has_erased_is_not_remembered(make_client: MakeClient) -> None:
+    store = AwayHistory()
+    one, other = make_client(store), make_client(store)
+    one.post("/events", json={"user_id": "ann", "item_id": "i7"})
+    for client in (one, other):
+        assert client.post("/recommend", json={"user_id": "ann"}).json()["source"] == "student"
+    assert one.delete("/users/ann").status_code == 202
+    assert other.post("/recommend", json={"user_id": "ann"}).json()["source"] == "popular"
+    store.away = True
+    for client in (one, other):
+        answer = client.post("/recommend", json={"user_id": "ann"}).json()
+        assert (answer["source"], answer["fallback_reason"]) == ("popular", "history_unavailable")
 
+
+def test_a_slow_store_costs_no_more_than_its_timeout(make_client: MakeClient) -> None:
     class Slow(MemoryHistory):
         async def recent(self, owners: Any, limit: int) -> list[list[str]]:
             await asyncio.sleep(30)
@@ -186,6 +212,43 @@ def test_a_slow_store_costs_no_more_than_its_timeout(make_client: MakeClient) ->
     client = make_client(Slow(), deadline_s=0.05)
     answer = client.post("/recommend", json={"user_id": "ann"}).json()
     assert (answer["source"], answer["fallback_reason"]) == ("popular", "deadline")
+
+
+@pytest.mark.parametrize(
+    "who", [{"user_id": "ann"}, {"session_id": "ann"}, {"user_id": "stranger", "session_id": "ann"}]
+)
+def test_at_the_deadline_what_is_known_without_the_store_stays_hidden(
+    make_client: MakeClient, who: dict[str, Any]
+) -> None:
+    class Late(MemoryHistory):
+        late = False
+
+        async def recent(self, owners: Any, limit: int) -> list[list[str]]:
+            await asyncio.sleep(30 if self.late else 0)
+            return await super().recent(owners, limit)
+
+    store = Late()
+    client = make_client(store, deadline_s=0.1, history_timeout_s=20)
+    client.post("/events", json=[{"user_id": "ann", "item_id": "i1"}, {"session_id": "ann", "item_id": "i1"}])
+    assert client.post("/recommend", json=who).json()["source"] in ("student", "session")
+    store.late = True
+    answer = client.post("/recommend", json=who).json()
+    assert (answer["source"], answer["fallback_reason"]) == ("similar_items", "deadline")
+    assert "i1" not in ids(answer)
+
+
+def test_a_history_that_was_handed_over_outlives_late_themes(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: Any) -> tuple[()]:
+        await asyncio.sleep(30)
+        return ()
+
+    monkeypatch.setattr(HistoryReader, "themes", late)
+    who = {"user_id": "ann", "history": ["i1"], "explain": True}
+    answer = make_client(deadline_s=0.1).post("/recommend", json=who).json()
+    assert (answer["source"], answer["fallback_reason"]) == ("similar_items", "deadline")
+    assert "i1" not in ids(answer)
 
 
 def test_without_a_bundle_the_static_list_answers_or_503(make_client: MakeClient) -> None:
@@ -229,8 +292,6 @@ def test_the_description_names_every_path(client: TestClient) -> None:
 
 
 def test_many_at_once_get_each_their_own_answer(bundle_path: Path, make_client: MakeClient) -> None:
-    import asyncio
-
     app = make_client(max_batch=8).app
     alone = make_client()
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from serving.filters import MAX_CONDITIONS, MAX_DEPTH
 from shared.bundle import open_bundle
 from tests.serving._graphs import item_table, make_bundle
 from tests.serving.conftest import MakeClient
@@ -76,6 +77,23 @@ def test_a_segment_is_used_where_nothing_is_known(client: TestClient) -> None:
     assert ask(client, segment={"tags": "t3"})["source"] == "student"
 
 
+def test_a_segment_takes_nothing_from_what_a_filter_may_say(client: TestClient) -> None:
+    filter: dict[str, Any] = {"genre": "drama"}
+    for _ in range(MAX_DEPTH - 1):
+        filter = {"all": [filter]}
+    many = {"any": [{"tags": "t3"}] * MAX_CONDITIONS}
+    for history in (HISTORY, []):
+        answer = ask(client, history=history, filter=filter, segment=many, k=2)
+        assert all(ROWS[item]["genre"] == "drama" for item in ids(answer))
+
+
+@pytest.mark.parametrize("history", [HISTORY, []])
+def test_a_wrong_segment_is_told_whoever_asks(client: TestClient, history: list[str]) -> None:
+    response = client.post("/recommend", json={"history": history, "segment": {"colour": "red"}})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["where"] == "segment.colour"
+
+
 def test_boosts_and_buries_move_items(client: TestClient, ranking: list[str]) -> None:
     drama = {"genre": "drama"}
     boosted = ids(ask(client, k=60, boost=[{"filter": drama, "by": 1000}]))
@@ -92,6 +110,13 @@ def test_pins_stand_where_they_were_put(client: TestClient, ranking: list[str]) 
     assert ids(answer) == [last, ranking[0], second_last, ranking[1], ranking[2]]
     assert [item["score"] is None for item in answer["items"]] == [True, False, True, False, False]
     assert answer["items"][0]["reason"] == {"kind": "pinned"}
+
+
+def test_more_pins_than_places_are_no_longer_list(client: TestClient) -> None:
+    answer = ask(client, k=3, pins=[{"item_id": f"i{n}", "position": 1} for n in range(10, 20)])
+    assert len(ids(answer)) == 3
+    assert set(ids(answer)) <= {f"i{n}" for n in range(10, 20)}
+    assert answer["next"] is not None
 
 
 def test_policy_wins_over_pins(client: TestClient, ranking: list[str]) -> None:
@@ -209,6 +234,7 @@ filters = st.one_of(
     diversity=st.sampled_from([0.0, 0.3]),
     caps=st.sampled_from([{}, {"genre": 3}]),
     pinned=item_ids,
+    apart=st.booleans(),
 )
 def test_the_promises_hold_whatever_is_asked(
     client: TestClient,
@@ -220,6 +246,7 @@ def test_the_promises_hold_whatever_is_asked(
     diversity: float,
     caps: dict[str, int],
     pinned: list[str],
+    apart: bool,
 ) -> None:
     request = {
         "history": history,
@@ -230,7 +257,7 @@ def test_the_promises_hold_whatever_is_asked(
         "k": k,
         "diversity": diversity,
         "caps": caps,
-        "pins": [{"item_id": item, "position": place} for place, item in enumerate(pinned, 1)],
+        "pins": [{"item_id": item, "position": place if apart else 1} for place, item in enumerate(pinned, 1)],
     }
     answer = ask(client, **request)
     got = ids(answer)

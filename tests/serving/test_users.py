@@ -4,6 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
@@ -62,6 +63,31 @@ def test_history_is_shown_and_merged_once(client: TestClient) -> None:
     known = client.get("/users/a%2Fb c").json()
     assert [event["item_id"] for event in known["events"]] == ["i1", "i2"]
     assert client.post("/recommend", json={"session_id": "s"}).json()["source"] == "popular"
+
+
+@pytest.mark.parametrize("tail", ["history", "profile", "profile/choice", "erasure", "merge"])
+def test_a_user_whose_id_ends_like_a_route_is_nobody_else(client: TestClient, tmp_path: Path, tail: str) -> None:
+    url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(url)
+    user = f"a/{tail}"
+    for user_id in ("a", user):
+        add_event(client, "i1", user_id=user_id)
+        add_profile(url, user_id)
+    address = f"/users/{quote(user, safe='')}"
+    known = client.get(address).json()
+    assert [len(known["events"]), len(known["profiles"])] == [1, 1]
+    assert len(client.get(f"{address}/history").json()["events"]) == 1
+    gone = client.delete(address).json()
+    assert (gone["history"], gone["profiles"]) == (1, 1)
+    assert client.get(f"{address}/erasure").json()["status"] == "done"
+    left = client.get("/users/a").json()
+    assert [len(left["events"]), len(left["profiles"])] == [1, 1]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("path", ["/users/%2F/", "/users%2F/", "/users/%00%2f", "/users/a%1Fb", "/users/%2f/profile/"])
+def test_no_slash_in_a_path_is_a_failure_of_the_servers(client: TestClient, path: str, method: str) -> None:
+    assert client.request(method, path, follow_redirects=False).status_code < 500
 
 
 @pytest.mark.parametrize("body", [{}, {"session_id": "s", "user_id": "u"}, {"guest": "s"}])
@@ -247,6 +273,15 @@ def test_what_cannot_be_similar(client: TestClient, path: str, status: int) -> N
     response = client.get(path)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_no_route_gives_more_than_the_server_may(make_client: MakeClient) -> None:
+    client = make_client(max_k=5)
+    for k, status in ((5, 200), (6, 422)):
+        assert client.get("/similar/i1", params={"k": k}).status_code == status
+        assert client.get("/recommend", params={"history": "i1", "k": k}).status_code == status
+        body = {"inputs": [{"name": "history", "datatype": "BYTES", "shape": [1], "data": ["i1"]}]}
+        assert client.post("/v2/models/tiny/infer", json=body | {"parameters": {"k": k}}).status_code == status
 
 
 def test_a_failure_names_no_user_in_the_metrics(make_client: MakeClient) -> None:

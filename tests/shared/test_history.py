@@ -150,6 +150,25 @@ def test_a_session_merges_into_a_user_once(make_store: MakeStore) -> None:
     using(make_store(), story)
 
 
+def test_a_merge_into_a_full_redis_loses_nothing(redis_url: str) -> None:
+    session = Owner("s-1", kind="session")
+    store = RedisHistory.from_url(redis_url)
+
+    async def story(_: HistoryStore) -> None:
+        await store.append([event("s", 2, owner=session)])
+        await store.client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(StoreError):
+                await store.merge(session, ANN)
+            assert await store.recent([ANN, session], 10) == [[], ["s"]]
+        finally:
+            await store.client.config_set("maxmemory", 0)
+        assert await store.merge(session, ANN) == 1
+        assert await store.recent([ANN, session], 10) == [["s"], []]
+
+    using(store, story)
+
+
 def test_tenants_and_kinds_never_meet(make_store: MakeStore) -> None:
     owners = [Owner("u"), Owner("u", "other"), Owner("u", kind="session"), Owner("other:u")]
 
