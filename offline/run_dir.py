@@ -72,12 +72,13 @@ class RunDir:
         receipt = _read_receipt(path)
         return Finished(name, path, receipt["output"], skipped=True) if receipt else None
 
-    def finished(self, name: str, config: Mapping[str, Any]) -> list[Path]:
-        """Work of a step that was done with this config, on whatever inputs; the newest first."""
+    def finished(self, name: str, fingerprint: Mapping[str, Any]) -> list[Path]:
+        """Work of a step that was done with the same config by the same code, on whatever inputs; the newest first."""
+        alike = {key: value for key, value in fingerprint.items() if key != "inputs"}
         found = []
         for path in (self.root / "steps").glob(f"{name}-*"):
             receipt = None if path.name.endswith(_PARTIAL) or not path.is_dir() else _read_receipt(path)
-            if receipt and receipt["step"] == name and receipt["fingerprint"].get("config") == dict(config):
+            if receipt and receipt["step"] == name and alike.items() <= receipt["fingerprint"].items():
                 found.append((receipt["finished_at"], path))
         return [path for _, path in sorted(found, reverse=True)]
 
