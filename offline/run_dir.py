@@ -217,7 +217,13 @@ def _bytes_of(path: Path, size: int, changed_ns: int) -> str:
 
 def _data_files(root: Path) -> Iterator[Path]:
     """All but a run directory's work, databases and logs. (To open a live SQLite file here would drop its locks.)"""
-    for folder, folders, files in os.walk(root):
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()  # which of two links to one folder is followed must not depend on the disk
         if "steps" in folders:
             folders[:] = [name for name in folders if name not in _WORK]
         yield from (Path(folder, name) for name in files if not name.endswith(_LIVE))
