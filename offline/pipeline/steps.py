@@ -73,6 +73,8 @@ def steps_of(
 def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     said, code = recipe.as_json(), _SPLITTING_CODE
     read = {"data": said["data"], "files": prepare.files_hash(data_dir)}
+    outside = prepare.files_outside(recipe.data.options, data_dir)
+    read |= {"files_outside": outside} if outside else {}
     steps = [
         Step("data", prepare.data_step, config=read, code=("offline.data",)),
         Step("split", prepare.split_step, ("data",), {"split": said["split"]}, code),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from offline.pipeline import steps_of
-from offline.recipe import load_recipe
+from offline.recipe import load_recipe, parse_recipe
 from shared.settings import LanguageModelSettings
 
 TINY = str(Path(__file__).parents[2] / "tiny.toml")
@@ -125,3 +125,21 @@ def test_a_training_that_weighs_profiles_reads_them() -> None:
 
     assert "profiles" not in needs()
     assert "profiles" in needs("teacher.weights.by=grounding")
+
+
+@pytest.mark.parametrize("named", ["../elsewhere/events.csv", "{root}/elsewhere/events.csv"])
+def test_a_file_outside_of_the_data_directory_is_known_by_its_content(tmp_path: Path, named: str) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    data.mkdir()
+    elsewhere.mkdir()
+    recipe = parse_recipe(
+        "shop", {"data": {"source": "table", "options": {"interactions": named.format(root=tmp_path)}}}
+    )
+
+    def state() -> object:
+        return next(step.config for step in steps_of(recipe, data, NOBODY) if step.name == "data")
+
+    (elsewhere / "events.csv").write_text("user_id,item_id\nu,a\n")
+    before = state()
+    (elsewhere / "events.csv").write_text("user_id,item_id\nu,b\n")
+    assert state() != before

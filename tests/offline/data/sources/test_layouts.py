@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from offline.data.load import DataConfig, Loaded, load
+from offline.data.sources._files import find
 from offline.data.sources.movielens import GENRES_100K
 from offline.progress import Silent
 from shared.errors import DataError
@@ -172,3 +173,11 @@ def test_recbole_users_take_flags_from_another_table(tmp_path: Path) -> None:
         {"user_id": "ben", "age": 30, "clean": None},
     ]
     assert one.report.users_without_history == 1
+
+
+def test_a_whole_path_is_found_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "reviews.jsonl").write_text("{}")
+    whole = str(tmp_path / "reviews.jsonl")
+    assert find(tmp_path / ".", whole) == Path(whole)
+    with pytest.raises(DataError, match=r"none of: .*other\.jsonl"):
+        find(tmp_path, str(tmp_path / "other.jsonl"))
