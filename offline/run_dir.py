@@ -72,12 +72,13 @@ class RunDir:
         receipt = _read_receipt(path)
         return Finished(name, path, receipt["output"], skipped=True) if receipt else None
 
-    def finished(self, name: str, config: Mapping[str, Any]) -> list[Path]:
-        """Work of a step that was done with this config, on whatever inputs; the newest first."""
+    def finished(self, name: str, fingerprint: Mapping[str, Any]) -> list[Path]:
+        """Work of a step that was done with the same config by the same code, on whatever inputs; the newest first."""
+        alike = {key: value for key, value in fingerprint.items() if key != "inputs"}
         found = []
         for path in (self.root / "steps").glob(f"{name}-*"):
             receipt = None if path.name.endswith(_PARTIAL) or not path.is_dir() else _read_receipt(path)
-            if receipt and receipt["step"] == name and receipt["fingerprint"].get("config") == dict(config):
+            if receipt and receipt["step"] == name and alike.items() <= receipt["fingerprint"].items():
                 found.append((receipt["finished_at"], path))
         return [path for _, path in sorted(found, reverse=True)]
 
@@ -216,7 +217,13 @@ def _bytes_of(path: Path, size: int, changed_ns: int) -> str:
 
 def _data_files(root: Path) -> Iterator[Path]:
     """All but a run directory's work, databases and logs. (To open a live SQLite file here would drop its locks.)"""
-    for folder, folders, files in os.walk(root):
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()  # which of two links to one folder is followed must not depend on the disk
         if "steps" in folders:
             folders[:] = [name for name in folders if name not in _WORK]
         yield from (Path(folder, name) for name in files if not name.endswith(_LIVE))

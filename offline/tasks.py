@@ -8,7 +8,7 @@ or finds another process at it and looks again later.
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,10 @@ def do_step(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: BundleO
         status.release_step(engine, run_id, name)
         raise
     except StoreError:
-        raise  # the task is tried again: stores come back
+        # the task is tried again: stores come back
+        with suppress(StoreError):  # the database itself may be away
+            status.release_step(engine, run_id, name)
+        raise
     except Exception as error:  # noqa: BLE001 - recorded, with its traceback in the log
         _record_failure(engine, run_id, name, error)
         return

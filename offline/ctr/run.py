@@ -18,7 +18,7 @@ from offline.data.split_store import load_split
 from offline.line import Line, Step
 from offline.pipeline import Context, teach
 from offline.pipeline.context import VECTORS_FILE, tables_of
-from offline.pipeline.steps import ENCODING_CODE, steps_of
+from offline.pipeline.steps import ENCODING_CODE, encoder_of, steps_of
 from offline.profiles.tfidf import TFIDF
 from offline.profiles.vectors import read_vectors
 from offline.progress import Progress
@@ -53,10 +53,9 @@ def compare(
 ) -> list[Outcome]:
     """Every model × arm × seed; finished work in `out` is reused."""
     context = Context(recipe, data, engine, LanguageModelSettings(), progress)
-    said = recipe.as_json()
     steps = steps_of(recipe, data, context.language_model, choices=choices_hash(engine))
     items: Step[Context] = Step(
-        "items", teach.items_step, ("data",), {"encoder": said["encoder"]}, ENCODING_CODE, "gpu-train", resumes=True
+        "items", teach.items_step, ("data",), encoder_of(recipe), ENCODING_CODE, "gpu-train", resumes=True
     )
     needs = ("data", "split", "vectors", "teacher", "items")
     last: Step[Context] = Step(

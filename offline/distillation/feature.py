@@ -7,7 +7,7 @@ module that a student's file lists; what has no positions is taken as it is.
 Shapes: B batch, T sequence, H width of the layer, P width of the teacher's vectors.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from offline.distillation._asked import info_nce
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from offline.distillation._listening import Side, listen
 from offline.distillation._pooling import Pool, Pooling
 from offline.distillation._user_targets import standardised, user_targets
 from offline.students._base import Student, real_positions
@@ -33,7 +34,7 @@ class Config(ObjectiveConfig):
         "repaired", description="faithful: no projector, the target must have the layer's width; repaired: a linear map"
     )
     layer: str = Field("", description="name of a module of the student; empty: its last")
-    side: Literal["input", "output"] = Field("output", description="what the layer reads, or what it says")
+    side: Side = Field("output", description="what the layer reads, or what it says")
     loss: Literal["rmse", "mse", "cosine", "infonce"] = Field("rmse", description="distance of the two")
     pooling: Pooling = Field("mean", description="how positions become one vector")
     gamma: float = Field(0.1, description="of exponential pooling")
@@ -76,7 +77,7 @@ class Model(Objective):
         self._handle: RemovableHandle | None = None
 
     def attach(self, student: Student) -> None:
-        self._handle = _listen(_module(student, self.layer), self.config.side, self._heard)
+        self._handle = listen(_module(student, self.layer), self.config.side, self._heard)
 
     def detach(self, student: Student) -> None:
         if self._handle is not None:
@@ -145,21 +146,10 @@ def _module(student: Student, name: str) -> nn.Module:
     return modules[name]
 
 
-def _listen(module: nn.Module, side: str, heard: list[Tensor]) -> RemovableHandle:
-    """Keep the newest tensor that went in or came out; `heard` never holds more than one."""
-
-    def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        found = inputs if side == "input" else outputs
-        if module.training:  # an evaluation in between is not what this step's loss is about
-            heard[:] = [found[0] if isinstance(found, tuple) else found]
-
-    return module.register_forward_hook(hook)
-
-
-def _heard_width(module: nn.Module, student: Student, side: str) -> int:
+def _heard_width(module: nn.Module, student: Student, side: Side) -> int:
     """How wide the layer is, by letting the student read two sequences of three items."""
     heard: list[Tensor] = []
-    handle = _listen(module, side, heard)
+    handle = listen(module, side, heard)
     was_training = student.training
     student.train()
     with torch.no_grad():

@@ -3,7 +3,8 @@
 mode "faithful" projects the profile onto the student with a learnt map, as published: the target can then collapse to
 a constant, which costs nothing and teaches nothing. mode "repaired" (default) keeps the target fixed, centred and of
 unit length, and projects the student's side instead. In both, padding and users without a profile do not count; the
-published code pools padding too, and keeps such users in the denominator.
+published code pools padding too, and keeps such users in the denominator. A block named by its number is, faithful,
+what that block says: the published last one is read before the norm that scores are read from, and −1 is behind it.
 
 With `[teacher.weights]` each user counts as far as the profile is believed, which the paper does not do.
 
@@ -17,8 +18,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from offline.distillation._listening import listen
 from offline.distillation._pooling import Pool, Pooling
 from offline.distillation._profiles_of_user import Gather, Gathering, apart, standardised_apart
 from offline.distillation._user_targets import user_targets
@@ -37,7 +40,7 @@ class Config(ObjectiveConfig):
     pooling: Pooling = Field("mean", description="how positions become one vector")
     gamma: float = Field(0.1, description="weight_scale of exponential pooling")
     loss: Literal["mse", "rmse", "cosine"] = Field("cosine", description="distance of the two")
-    block: int = Field(-1, description="counts from 0; −1 is the last")
+    block: int = Field(-1, description="counts from 0; −1: the last, behind its norm; faithful: by number before it")
     aspects: Gathering = Field("mean", description="several profiles a user: their mean, or learnt weights")
     down_scale: bool = Field(True, description="faithful: map the profile to the student's width; false: it has it")
     up_scale: bool = Field(False, description="faithful: map the student's side too, within its width")
@@ -63,19 +66,36 @@ class Model(Objective):
         self.register_buffer("targets_UKW", targets_UKW, persistent=False)
         self.register_buffer("known_U", targets.known_U, persistent=False)
         self.register_buffer("weights_U", targets.weights_U, persistent=False)
+        self._heard: list[Tensor] | None = None
+        self._handle: RemovableHandle | None = None
         self.pool = Pool(config.pooling, dim, config.gamma)
         self.of_profile, self.of_student = _maps(config, dim, width)
         self.gather = Gather(config.aspects, n_profiles, dim if config.mode == "faithful" else width)
+
+    def attach(self, student: Student) -> None:
+        norm = dict(student.named_children()).get("norm")
+        if norm is not None and self.config.mode == "faithful" and self.config.block == student.n_blocks - 1:
+            self._heard = []
+            self._handle = listen(norm, "input", self._heard)
+
+    def detach(self, student: Student) -> None:
+        if self._handle is not None:
+            self._handle.remove()
 
     def forward(self, output: StudentOutput) -> Tensor:
         known_B = self.known_U[output.users_B] & real_positions(output.items_BT).any(-1)
         if not known_B.any():
             return nothing(output)
-        states_BTD = output.states[self.config.block][known_B]
-        pooled_BD = self.pool(states_BTD, real_positions(output.items_BT[known_B]))
+        pooled_BD = self.pool(self._states(output)[known_B], real_positions(output.items_BT[known_B]))
         users_B = output.users_B[known_B]
         target_BW = self.gather(self.of_profile(self.targets_UKW[users_B]))
         return self._distance(self.of_student(pooled_BD), target_BW, self.weights_U[users_B])
+
+    def _states(self, output: StudentOutput) -> Tensor:
+        """(B, T, D) of the block."""
+        if self._heard is None:
+            return output.states[self.config.block]
+        return self._heard[0].float()  # a block speaks bfloat16 under autocast
 
     def _distance(self, said_BW: Tensor, target_BW: Tensor, weights_B: Tensor) -> Tensor:
         if self.config.loss == "cosine":

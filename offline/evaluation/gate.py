@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from offline.config import parse_section
 from offline.data.split_store import load_split
 from offline.evaluation.compare import compare
 from offline.evaluation.evaluate import EvaluationConfig, evaluate, per_user
@@ -43,7 +44,7 @@ def weigh(
     metric = metric or declared_metric(challenger)
     if split_dir is not None:
         before, after = (_asked(bundle, split_dir, metric, progress) for bundle in (champion, challenger))
-    elif (difference := _different_tests(champion, challenger)) is not None:
+    elif (difference := _different_tests(champion, challenger, metric)) is not None:
         return Verdict(False, difference)
     else:
         before, after = _sealed_ranks(champion), _sealed_ranks(challenger)
@@ -53,23 +54,37 @@ def weigh(
 
 def declared_metric(bundle: Bundle) -> str:
     """NDCG at the first k of the recipe's `[evaluation]`."""
-    first, *_ = bundle.manifest.recipe.get("evaluation", {}).get("k") or EvaluationConfig().k
-    return f"ndcg@{first}"
+    return f"ndcg@{_evaluation(bundle).k[0]}"
 
 
-def _different_tests(champion: Bundle, challenger: Bundle) -> str | None:
+def _evaluation(bundle: Bundle) -> EvaluationConfig:
+    """How long the lists of the bundle's test were and what was read for them; unsaid, the default."""
+    said = bundle.manifest.recipe.get("evaluation", {})
+    known = {key: said[key] for key in ("k", "last_items") if said.get(key)}
+    return parse_section(EvaluationConfig, known, "evaluation")
+
+
+def _different_tests(champion: Bundle, challenger: Bundle, metric: str) -> str | None:
     """Why the sealed ranks cannot be paired, or None."""
-    one, other = champion.manifest, challenger.manifest
     for bundle in (champion, challenger):
         if USERS_TEST not in bundle.manifest.files:
             return f"bundle {bundle.bundle_id} holds no ranks of its test users; name a run's split with --cases."
-    asked = [
-        (manifest.data_hash, manifest.protocol, manifest.recipe.get("split"), manifest.metrics.get("seen_hidden"))
-        for manifest in (one, other)
-    ]
-    if asked[0] != asked[1]:
+        # beyond its end a list knows no rank, and what the other found there would count for it alone
+        k, places = metric.rpartition("@")[2], max(_evaluation(bundle).k)
+        if k.isdigit() and int(k) > places:
+            return (
+                f"the test lists of {bundle.bundle_id} have {places} places, too few for {metric}; name a run's split "
+                "with --cases, or a smaller metric."
+            )
+    if _question(champion) != _question(challenger):
         return "the two were measured on different tests (data, split or protocol); name a run's split with --cases."
     return None
+
+
+def _question(bundle: Bundle) -> tuple[object, ...]:
+    said = bundle.manifest
+    asked = (said.data_hash, said.protocol, said.recipe.get("split"), said.metrics.get("seen_hidden"))
+    return (*asked, _evaluation(bundle).last_items)
 
 
 def _sealed_ranks(bundle: Bundle) -> pl.DataFrame:

@@ -18,7 +18,15 @@ from offline.experiments.plan import Plan, ViewConfig
 from offline.experiments.unit import Records, Unit
 from offline.line import Line
 from offline.pipeline import Context, asked_split, open_line, outcome_of, run_line
-from offline.pipeline.context import METRICS_FILE, STUDENT_FILE, TRAINING_FILE, USERS_FILE, tables_of, trained
+from offline.pipeline.context import (
+    METRICS_FILE,
+    STUDENT_FILE,
+    TRAINING_FILE,
+    USERS_FILE,
+    tables_of,
+    trained,
+    validated,
+)
 from offline.pipeline.deliver import subsets_of
 from offline.pipeline.prepare import files_hash
 from offline.progress import Progress
@@ -112,7 +120,7 @@ def _trial(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:
     """Validation only: the exported graph is never made, the test never asked."""
     said = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())
     best = max((entry["ndcg"] for entry in said["log"] if entry["ndcg"] is not None), default=0.0)
-    return {"best_epoch": said["best_epoch"], "validation_ndcg": best, "validation": said["validation"]}
+    return {"best_epoch": said["best_epoch"], "validation_ndcg": best, "validation": validated(line)}
 
 
 def _run(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ PROFILES_FILE = "profiles.parquet"
 VECTORS_FILE = "vectors.parquet"
 STUDENT_FILE = "student.safetensors"
 TRAINING_FILE = "training.json"
+VALIDATION_FILE = "validation_ranks.npy"
 METRICS_FILE = "metrics.json"
 USERS_FILE = "users.parquet"
 BUNDLE_FILE = "bundle.json"
@@ -41,6 +42,19 @@ def tables_of(line: Line[Context]) -> Loaded:
 def asked_split(line: Line[Context]) -> str:
     """The step that left the split whose test is asked."""
     return "split_refit" if "split_refit" in line.steps else "split"
+
+
+def validated(line: Line[Context]) -> dict[str, float]:
+    """What the held training found, at the places that the recipe asks for now; nothing where a refit was told its
+    epochs."""
+    import numpy as np
+
+    from offline.evaluation.evaluate import means
+
+    if "train" not in line.steps:
+        return {}
+    ranks = np.load(line.path("train") / VALIDATION_FILE, allow_pickle=False)
+    return means(ranks, line.context.recipe.evaluation.k)
 
 
 def trained(line: Line[Context]) -> str:

@@ -14,12 +14,12 @@ from offline.pipeline.context import (
     BUNDLE_FILE,
     METRICS_FILE,
     STUDENT_FILE,
-    TRAINING_FILE,
     USERS_FILE,
     Context,
     asked_split,
     tables_of,
     trained,
+    validated,
 )
 from offline.pipeline.train import new_student
 from shared.errors import DataError
@@ -68,19 +68,11 @@ def evaluate_step(line: Line[Context], work: Path) -> None:
         "cold_targets": _cold(split.test),
         "test": summarise(test, config, n_items),
         "slices": slices(test, split.test, split, config, subsets),
-        "validation": _validation(line),
+        "validation": validated(line),
         "baselines": {"popularity": summarise(popular, config, n_items)},
     }
     (work / METRICS_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
     per_user(test, split.test, split, subsets).write_parquet(work / USERS_FILE)
-
-
-def _validation(line: Line[Context]) -> dict[str, float]:
-    """What the held training found; nothing where a refit was told its epochs."""
-    if "train" not in line.steps:
-        return {}
-    said: dict[str, float] = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["validation"]
-    return said
 
 
 def _cold(cases: Cases) -> int:

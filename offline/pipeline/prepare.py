@@ -1,6 +1,9 @@
 """Raw data → checked tables → splits."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from offline.data.load import load, save_loaded
 from offline.data.root import existing_directory
@@ -9,11 +12,25 @@ from offline.data.split_store import save_split
 from offline.line import Line
 from offline.pipeline.context import Context, tables_of
 from offline.run_dir import hash_directory
+from shared.hashing import hash_file
 
 
 def files_hash(data_dir: Path | None) -> str | None:
     """The state of the raw data; None where a source needs none. DataError where it lies in no directory."""
     return None if data_dir is None else hash_directory(existing_directory(data_dir))
+
+
+def files_outside(options: Mapping[str, Any], data_dir: Path | None) -> dict[str, str]:
+    """State of the files that a source's options name by a path that leads out of the data directory."""
+    if data_dir is None:
+        return {}
+    inside = os.path.normpath(data_dir)
+    named = {key: os.path.normpath(data_dir / said) for key, said in options.items() if isinstance(said, str)}
+    return {
+        key: hash_file(Path(path))
+        for key, path in named.items()
+        if not Path(path).is_relative_to(inside) and Path(path).is_file()
+    }
 
 
 def data_step(line: Line[Context], work: Path) -> None:

@@ -1,7 +1,8 @@
 """Vectors and map of more users than fit in memory: `[encoder] shards`.
 
-One shard of wide vectors is in memory at a time. Who was encoded in an earlier run of the same encoder, and whose text
-is the same, is not encoded again. The narrow vectors become one file, which the training reads whole.
+One shard of wide vectors is in memory at a time. Who was encoded in an earlier run of the same encoder and its
+code, and whose text is the same, is not encoded again. The narrow vectors become one file, which the training reads
+whole.
 """
 
 import os
@@ -68,6 +69,6 @@ def _start_from_earlier(line: Line[Context], work: Path) -> None:
     """Begin with the shards of the latest run of this encoder; links will do: a shard is replaced, never changed."""
     if any(work.glob("wide-*.parquet")):
         return
-    for earlier in line.run_dir.finished("vectors", line.steps["vectors"].config)[:1]:
+    for earlier in line.run_dir.finished("vectors", line.fingerprint(line.steps["vectors"]))[:1]:
         for shard in earlier.glob("wide-*.parquet"):
             os.link(shard, work / shard.name)

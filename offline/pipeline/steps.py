@@ -1,20 +1,41 @@
 """Which steps a recipe needs, in what order, and all that shapes each."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from offline.line import Line, Step
 from offline.pipeline import deliver, lists, prepare, teach, train
 from offline.pipeline.context import Context
+from offline.profiles.encoder_config import PACKAGED
+from offline.profiles.tfidf import TFIDF
 from offline.recipe import Recipe
 from offline.run_dir import RunDir, hash_directory
 from shared.profile_choices import choices_hash
 from shared.settings import LanguageModelSettings
 
-_TEXT_MODEL_CODE = ("offline.profiles.encoder_config", "offline.profiles.text_model")
-ENCODING_CODE = (*_TEXT_MODEL_CODE, "offline.profiles.encoder", "offline.profiles.windows", "offline.profiles.tfidf")
-_MAPPING_CODE = ("offline.profiles.reducer", "offline.profiles.shards")
-_TRAINING_CODE = ("offline.students", "offline.distillation", "offline.training", "offline.teachers", "offline.softmax")
+_SPLITTING_CODE = ("offline.data.split", "offline.data.split_store", "offline.data.event_arrays", "offline.data.ragged")
+_TEXT_MODEL_CODE = (
+    "offline.profiles.encoder_config",
+    "offline.profiles.text_model",
+    "offline.profiles.windows",
+    "offline.profiles.tfidf",
+    "offline.profiles.vectors",
+)
+ENCODING_CODE = (*_TEXT_MODEL_CODE, "offline.profiles.encoder")
+_MAPPING_CODE = ("offline.profiles.reducer", "offline.profiles.shards", "offline.profiles.vectors")
+# validation chooses the epoch, so how it ranks shapes the weights
+_VALIDATING_CODE = ("offline.evaluation.validate", "offline.evaluation.evaluate", "offline.evaluation.metrics")
+_TRAINING_CODE = (
+    "offline.pipeline.train",
+    "offline.students",
+    "offline.distillation",
+    "offline.training",
+    "offline.teachers",
+    "offline.softmax",
+    "shared.sequences",
+    *_VALIDATING_CODE,
+)
 
 
 def open_line(context: Context, out_dir: Path) -> Line[Context]:
@@ -50,8 +71,10 @@ def steps_of(
 
 
 def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
-    said, code = recipe.as_json(), ("offline.data.split",)
+    said, code = recipe.as_json(), _SPLITTING_CODE
     read = {"data": said["data"], "files": prepare.files_hash(data_dir)}
+    outside = prepare.files_outside(recipe.data.options, data_dir)
+    read |= {"files_outside": outside} if outside else {}
     steps = [
         Step("data", prepare.data_step, config=read, code=("offline.data",)),
         Step("split", prepare.split_step, ("data",), {"split": said["split"]}, code),
@@ -65,13 +88,13 @@ def _teach(
     recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings, choices: str | None
 ) -> list[Step[Context]]:
     said, knowledge = recipe.as_json(), recipe.knowledge()
-    encoder = {"encoder": said["encoder"]}
+    encoder = encoder_of(recipe)
     reducer = {"reducer": said["reducer"], "shards": said["encoder"]["shards"]}
     steps: list[Step[Context]] = []
     if "users" in knowledge:
         asked = {"profiles": said["profiles"], **teach.written_by(recipe.profiles, data_dir, language_model)}
         asked |= {"choices": choices} if choices else {}
-        written = ("offline.profiles",)
+        written = ("offline.profiles", "offline.data.split")
         steps += [
             Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu-llm", resumes=True),
             Step("vectors", teach.vectors_step, ("profiles",), encoder, ENCODING_CODE, queue="gpu-train", resumes=True),
@@ -92,15 +115,27 @@ def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
         shaped = {"items": teacher.items, "items_files": files}
         return [Step("items", lists.given_items_step, ("data",), shaped, ("offline.teachers.published",))]
     if teacher.items == "encoded" or ("lists" in knowledge and teacher.lists_read_vectors):
-        encoder = {"encoder": said["encoder"]}
+        encoder = encoder_of(recipe)
         steps.append(
             Step("items", teach.items_step, ("data",), encoder, ENCODING_CODE, queue="gpu-train", resumes=True)
         )
     if teacher.items == "tuned":
-        shaped = {"encoder": said["encoder"], "tuned_encoder": said["teacher"]["tuned_encoder"]}
+        shaped = encoder_of(recipe) | {"tuned_encoder": said["teacher"]["tuned_encoder"]}
         code, needs = ("offline.teachers", *_TEXT_MODEL_CODE), ("data", "split")
         steps.append(Step("tuned_items", lists.tuned_items_step, needs, shaped, code, queue="gpu-train"))
     return steps
+
+
+def encoder_of(recipe: Recipe) -> dict[str, Any]:
+    """What reads texts."""
+    return {"encoder": recipe.as_json()["encoder"], **_in_folders("encoder_files", recipe.encoder.models)}
+
+
+def _in_folders(key: str, models: Iterable[str | None]) -> dict[str, dict[str, str]]:
+    """State of models that are folders, by their names; nothing where there is none, so that earlier work is found."""
+    folders = {model: Path(model).expanduser() for model in models if model and model not in (PACKAGED, TFIDF)}
+    states = {model: hash_directory(folder) for model, folder in folders.items() if folder.is_dir()}
+    return {key: states} if states else {}
 
 
 def _given(path: Path | None) -> str | None:
@@ -115,12 +150,14 @@ def _lists(recipe: Recipe) -> list[Step[Context]]:
         return []
     said = recipe.as_json()
     shaped = {key: said["teacher"][key] for key in ("lists", "item_control", "seed", *config.list_teachers)}
-    code: tuple[str, ...] = ("offline.teachers", *_TEXT_MODEL_CODE)
+    code: tuple[str, ...] = ("offline.pipeline.lists", "offline.teachers", *_TEXT_MODEL_CODE)
+    models = [getattr(getattr(config, section), "model", None) for section in config.list_teachers]
+    shaped |= _in_folders("model_files", models)
     if config.takes_turns:
         shaped |= {"student": said["student"], "training": _partner_training(said["training"])}
-        code = _TRAINING_CODE
+        code = ("offline.pipeline.lists", *_TRAINING_CODE)
     if "tuned_encoder" in config.list_teachers:
-        shaped["encoder"] = said["encoder"]
+        shaped |= encoder_of(recipe)
     needs = ("data", *(("items",) if config.lists_read_vectors else ()))
     steps = []
     if recipe.finds_epochs:
@@ -168,7 +205,10 @@ def _taught(recipe: Recipe) -> tuple[str, ...]:
     """The steps that leave what the teacher knows."""
     knowledge = recipe.knowledge()
     items = "tuned_items" if recipe.teacher.items == "tuned" else "items"
-    return tuple(step for step, part in (("teacher", "users"), (items, "items")) if part in knowledge)
+    steps = tuple(step for step, part in (("teacher", "users"), (items, "items")) if part in knowledge)
+    # the same texts, and so the same vectors, may be believed otherwise
+    weighed = "users" in knowledge and recipe.teacher.weights.by != "none"
+    return (*steps, "profiles") if weighed else steps
 
 
 def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[Context]]:
@@ -177,9 +217,10 @@ def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[Context]]:
     weights, asked = ("refit", "split_refit") if refit else ("train", "split")
     splits = tuple(dict.fromkeys(("split", asked)))
     found = ("train",) if recipe.finds_epochs else ()
-    exporting = ("offline.export", "offline.students")
-    measuring = ("offline.evaluation", "shared.scoring")
-    sealing = ("offline.seal", "shared.bundle")
+    acting = ("offline.pipeline.deliver",)
+    exporting = (*acting, "offline.export", "offline.score_graph", "offline.students")
+    measuring = (*acting, "offline.evaluation", "shared.scoring", "shared.sequences")
+    sealing = (*acting, "offline.seal", "shared.bundle", "shared.sealed_files", "shared.scoring", "shared.sequences")
     steps = [
         Step("export", deliver.export_step, (weights, asked), {"student": said["student"]}, exporting),
         Step(

@@ -9,13 +9,16 @@ from offline.data.split_store import load_split
 from offline.line import Line
 from offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context, tables_of
 from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name
-from shared.hashing import hash_file
+from shared.hashing import hash_file, hash_json
 from shared.settings import LanguageModelSettings
 
 
 def written_by(config: ProfilesConfig, data_dir: Path | None, language_model: LanguageModelSettings) -> dict[str, Any]:
     """Who writes, here and now: the backend that "auto" means, or the file of ready profiles and its state."""
     backend = backend_name(config, language_model)
+    if backend == "openai" and not config.options.get("model") and language_model.openai_base_url:
+        # the server's only model is asked, and another server has another
+        return {"backend": backend, "server": hash_json([language_model.openai_base_url])}
     if backend != IMPORTED:
         return {"backend": backend}
     path = Path(str(_beside_data(config, data_dir).options.get("path", "")))

@@ -8,20 +8,26 @@ import orjson
 
 from offline.data.split_store import load_split
 from offline.line import Line
-from offline.pipeline.context import PROFILES_FILE, STUDENT_FILE, TRAINING_FILE, VECTORS_FILE, Context
+from offline.pipeline.context import (
+    PROFILES_FILE,
+    STUDENT_FILE,
+    TRAINING_FILE,
+    VALIDATION_FILE,
+    VECTORS_FILE,
+    Context,
+)
 from offline.pipeline.lists import beside_data
 from offline.plugins import load_plugin
 from offline.recipe import OBJECTIVES, STUDENTS, Recipe
 
 
 def train_step(line: Line[Context], work: Path) -> None:
-    from offline.evaluation.evaluate import means
+    import numpy as np
 
-    recipe = line.context.recipe
     fitted = _fit(line, "split", "lists", work, None)
-    ranks = fitted.validation_ranks
-    validation = means(ranks, recipe.evaluation.k) if ranks is not None else {}
-    _write_training(work, fitted, validation)
+    # ranks, not means: at which places they are looked at is no part of the training
+    np.save(work / VALIDATION_FILE, fitted.validation_ranks, allow_pickle=False)
+    _write_training(work, fitted)
 
 
 def refit_step(line: Line[Context], work: Path) -> None:
@@ -29,7 +35,7 @@ def refit_step(line: Line[Context], work: Path) -> None:
     if epochs is None:
         epochs = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["best_epoch"]
     fitted = _fit(line, "split_refit", "lists_refit", work, epochs)
-    _write_training(work, fitted, {})
+    _write_training(work, fitted)
 
 
 def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop_after: int | None) -> Any:
@@ -74,10 +80,6 @@ def new_student(recipe: Recipe, n_items: int, seed: int | None = None) -> Any:
     return load_plugin(STUDENTS, recipe.student_name).Model(recipe.student, n_items)
 
 
-def _write_training(work: Path, fitted: Any, validation: dict[str, float]) -> None:
-    said = {
-        "best_epoch": fitted.best_epoch,
-        "validation": validation,
-        "log": [asdict(entry) for entry in fitted.log],
-    }
+def _write_training(work: Path, fitted: Any) -> None:
+    said = {"best_epoch": fitted.best_epoch, "log": [asdict(entry) for entry in fitted.log]}
     (work / TRAINING_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))

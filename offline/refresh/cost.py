@@ -12,7 +12,7 @@ from pydantic import Field
 from offline.config import Section
 from offline.profiles.backends._base import Message
 from offline.profiles.backends._tokens import TokenCounter, estimated_tokens
-from offline.profiles.config import ProfilesConfig, writers
+from offline.profiles.config import ProfilesConfig, combiner, writers
 from offline.profiles.history import Catalogue, UserHistory
 
 _BYTES_PER_ROW = 420  # of one profile in the database beside its text: keys, hashes, index entries
@@ -22,12 +22,21 @@ _SAMPLE = 200
 
 @dataclass(frozen=True)
 class TokenModel:
-    """prompt tokens = base + per_event × events that are read; an update reads the old profile besides."""
+    """prompt tokens = base + per_event × events that are read; an update reads the old profile besides.
+
+    combined: one more text is made of all aspects' texts, by a prompt that reads them in place of events.
+    """
 
     base: float
     per_event: float
     profile: float
     aspects: int = 1
+    combined: bool = False
+
+    @property
+    def texts(self) -> int:
+        """That are written of one user."""
+        return self.aspects + self.combined
 
     def __call__(self, n_events: int, update: bool) -> float:
         """Prompt and answer of one user."""
@@ -35,11 +44,12 @@ class TokenModel:
 
     def prompt(self, n_events: int, update: bool) -> float:
         """What is read."""
-        return self.aspects * (self.base + self.per_event * n_events + (self.profile if update else 0.0))
+        of_aspects = self.aspects * (self.base + self.per_event * n_events + (self.profile if update else 0.0))
+        return of_aspects + self.combined * (self.base + self.aspects * self.profile)
 
     def answer(self) -> float:
         """What is written."""
-        return self.aspects * self.profile
+        return self.texts * self.profile
 
 
 def calibrate(
@@ -51,18 +61,19 @@ def calibrate(
 ) -> TokenModel:
     """Fit the line on real prompts of some users. answer_tokens: mean length of a profile, measured or assumed."""
     all_writers = writers(config)
+    kinds = len(all_writers), combiner(config) is not None
     rows = []
     for history in sample[:_SAMPLE]:
         events, _ = catalogue.events(history, config.max_history)
         if events:
             rows.append((len(events), _prompt_tokens(all_writers[0].write(events).messages, count)))
     if not rows:
-        return TokenModel(float(config.max_output_tokens), 0.0, answer_tokens, len(all_writers))
+        return TokenModel(float(config.max_output_tokens), 0.0, answer_tokens, *kinds)
     n_events, tokens = np.array(rows, dtype=np.float64).T
     if len(set(n_events)) == 1:
-        return TokenModel(0.0, float(tokens.mean() / n_events[0]), answer_tokens, len(all_writers))
+        return TokenModel(0.0, float(tokens.mean() / n_events[0]), answer_tokens, *kinds)
     per_event, base = np.polyfit(n_events, tokens, 1)
-    return TokenModel(max(0.0, float(base)), max(0.0, float(per_event)), answer_tokens, len(all_writers))
+    return TokenModel(max(0.0, float(base)), max(0.0, float(per_event)), answer_tokens, *kinds)
 
 
 def _prompt_tokens(messages: Sequence[Message], count: TokenCounter) -> int:

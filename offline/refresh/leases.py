@@ -72,7 +72,9 @@ def lease_chunk(engine: Engine, owner: str, rules: LeaseRules, job_id: str | Non
             if row.attempts >= rules.max_attempts:
                 _bury(session, row, f"its worker died {row.attempts} times (last: {row.owner}); see that worker's log")
                 continue
-            return _take(session, row, owner, at)
+            lease = _take(session, row, owner, at)
+            if lease is not None:
+                return lease
 
 
 def next_try_s(engine: Engine) -> float | None:
@@ -106,14 +108,18 @@ def _takeable(at: datetime, rules: LeaseRules, job_id: str | None) -> sa.Select[
     return query if job_id is None else query.where(RefreshChunk.job_id == job_id)
 
 
-def _take(session: Session, row: RefreshChunk, owner: str, at: datetime) -> Lease:
+def _take(session: Session, row: RefreshChunk, owner: str, at: datetime) -> Lease | None:
+    """None: the job was called off meanwhile; nothing is changed then."""
+    started = sa.func.coalesce(RefreshJob.started_at, at)
+    alive = sa.update(RefreshJob).where(RefreshJob.id == row.job_id, RefreshJob.status.in_(ALIVE))
+    running = session.execute(alive.values(status=RUNNING, started_at=started))
+    if not running.rowcount:  # type: ignore[attr-defined]
+        return None
     row.status, row.owner, row.lease = RUNNING, owner, uuid.uuid4().hex
     row.attempts += 1
     row.heartbeat_at = row.started_at = at
     row.ended_at = row.not_before = row.error = None
     row.done = row.written = row.reused = row.failed = 0
-    started = sa.func.coalesce(RefreshJob.started_at, at)
-    session.execute(sa.update(RefreshJob).filter_by(id=row.job_id).values(status=RUNNING, started_at=started))
     spent = (row.prompt_tokens, row.completion_tokens, row.cost_usd)
     return Lease(row.job_id, row.position, row.lease, row.attempts, row.n_users, *spent)
 

@@ -26,6 +26,7 @@ _DAYS = 365
 _TEXT_BYTES_PER_TOKEN = 4.5
 _CHUNKS = 10_000  # the latest ones are what the factory does now
 _WIDTH = 130
+_WHOLE = 10**9  # events that no history has
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ class Measured:
     models: tuple[str, ...] = ()
 
 
-def measure(engine: Engine, model: str | None = None) -> Measured:
+def measure(engine: Engine, model: str | None = None, max_history: int | None = None) -> Measured:
     """From stored profiles and finished chunks, of one model or of all that count their tokens. The rates are of one
-    worker, reading and writing at once."""
+    worker, reading and writing at once. max_history: events of a history that a prompt reads."""
     counted = [Profile.status == DONE, Profile.completion_tokens > 0]
     if model is not None:
         counted.append(Profile.model == model)
-    columns = (Profile.completion_tokens, Profile.prompt_tokens, Profile.n_events)
+    longest = max_history or _WHOLE
+    n_read = sa.case((Profile.n_events > longest, longest), else_=Profile.n_events)
+    columns = (Profile.completion_tokens, Profile.prompt_tokens, n_read)
     with reading(engine) as session:
         means = session.execute(sa.select(*(sa.func.avg(one) for one in columns)).where(*counted)).one()
         models = tuple(session.scalars(sa.select(Profile.model).where(*counted).distinct().order_by(Profile.model)))
@@ -91,7 +94,8 @@ def show_plan(
     with TerminalProgress() as progress:
         line = line_of(reference, data, out, overrides, progress)
         loaded, split = load_saved(line.path("data")), load_split(line.path("split"))
-    config, measured = line.context.recipe.profiles, measure(line.context.engine, model)
+    config = line.context.recipe.profiles
+    measured = measure(line.context.engine, model, config.max_history)
     if model is not None and not measured.models:
         raise RecipeError(
             f"no stored profile was written by {model!r} with its tokens counted; refresh some users with it first "
@@ -106,7 +110,7 @@ def show_plan(
             "answer_tokens_per_s": prices.answer_tokens_per_s or measured.answer_tokens_per_s,
         }
     )
-    lengths = np.minimum(split.train.lengths[split.train.lengths > 0], config.max_history or 10**9)
+    lengths = np.minimum(split.train.lengths[split.train.lengths > 0], config.max_history or _WHOLE)
     events = float(lengths.mean())
     plans = plans_of(users, events, new_events_a_day, tokens, prices)
     # in a file or a pipe nothing says how wide a line may be; policies that are cut short name nothing
@@ -122,7 +126,7 @@ def calibrated(tokens: TokenModel, measured: Measured) -> TokenModel:
     """The line through estimated prompts, moved to what the model itself counted for histories of that length."""
     if not measured.prompt_tokens or not measured.n_events:
         return tokens
-    share = measured.prompt_tokens / (tokens.prompt(round(measured.n_events), update=False) / tokens.aspects)
+    share = measured.prompt_tokens / (tokens.prompt(round(measured.n_events), update=False) / tokens.texts)
     return replace(tokens, base=tokens.base * share, per_event=tokens.per_event * share)
 
 

@@ -27,7 +27,7 @@ from offline.teachers.teacher import (
     align_users,
 )
 from offline.teachers.text_encoder_config import TextEncoderConfig
-from offline.teachers.weights import WeightsConfig, user_weights
+from offline.teachers.weights import WeightsConfig, of_mean_one, user_weights
 from shared.errors import TeacherError
 
 
@@ -132,18 +132,18 @@ def build_teacher(
         distributions,
         # a control arm from the history has one vector a user
         1 if stored is None or config.control.startswith("history") else stored.parts,
-        None if arm is None else _weights(split, profiles_path, config.weights),
+        None if arm is None else _weights(split, profiles_path, config.weights, arm.present),
     )
     return select(teacher, split, config.selection)
 
 
-def _weights(split: Split, profiles_path: Path | None, config: WeightsConfig) -> FloatArray | None:
-    """How far each user's profile is to be believed, where the recipe wants to know."""
+def _weights(split: Split, profiles_path: Path | None, config: WeightsConfig, present: BoolArray) -> FloatArray | None:
+    """How far the profile of each user who is taught is to be believed, where the recipe wants to know."""
     if config.by == "none":
         return None
     if profiles_path is None:
         raise TeacherError('[teacher.weights] by = "grounding" needs the profiles themselves; add [profiles].')
-    return user_weights(split.user_ids, pl.read_parquet(profiles_path), config)
+    return of_mean_one(user_weights(split.user_ids, pl.read_parquet(profiles_path), config), present)
 
 
 def _users(split: Split, stored: Vectors | None) -> Aligned | None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from offline.config import Section
 from offline.data.split import Split
 from offline.teachers.teacher import BoolArray, Distributions, FloatArray, IntArray, Rankings, Teacher
+from offline.teachers.weights import of_mean_one
 from shared.errors import TeacherError
 
 L = TypeVar("L", Rankings, Distributions)
@@ -36,9 +37,10 @@ def select(teacher: Teacher, split: Split, config: SelectionConfig) -> Teacher:
     users_E = np.repeat(np.arange(len(split.train)), split.train.lengths)
     kept_U = _kept(_mean_log_ranks(stored, _ranks(stored, config), users_E, len(split.train)), config)
     has_user = None if teacher.has_user is None else teacher.has_user & kept_U
-    vectors = teacher.user_vectors
+    vectors, weights = teacher.user_vectors, teacher.user_weights
     return replace(
         teacher,
+        user_weights=None if weights is None or has_user is None else of_mean_one(weights, has_user),
         user_vectors=None if vectors is None or has_user is None else vectors * has_user[:, None],
         has_user=has_user,
         rankings=None if teacher.rankings is None else _only(teacher.rankings, kept_U[users_E]),

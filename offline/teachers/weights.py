@@ -5,10 +5,11 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from offline.config import Section
-from offline.teachers.teacher import FloatArray
+from offline.teachers.teacher import BoolArray, FloatArray
 from shared.errors import TeacherError
 
 
@@ -33,9 +34,13 @@ def user_weights(user_ids: Sequence[str], profiles: pl.DataFrame, config: Weight
     present = np.isfinite(weights)
     if not present.any():
         raise TeacherError("none of these profiles is of a user of this split; give the profiles made from this data.")
-    raised = np.ones(present.sum()) if config.by == "none" else weights[present] ** config.power
-    if raised.sum() == 0:
+    raised = np.ones(len(weights)) if config.by == "none" else weights**config.power
+    return of_mean_one(raised, present)
+
+
+def of_mean_one(weights: NDArray[np.floating], present: BoolArray) -> FloatArray:
+    """The weights of those who are present scaled to mean 1, 0 for the others; TeacherError where all are 0."""
+    mean = weights[present].mean() if present.any() else 0.0
+    if mean == 0:
         raise TeacherError("no profile is carried by its history: every weight is 0; see why before you train on them.")
-    out = np.zeros(len(weights), dtype=np.float32)
-    out[present] = raised / raised.mean()
-    return out
+    return np.where(present, weights / mean, 0.0).astype(np.float32)

@@ -28,6 +28,7 @@ from offline.training.checkpoint import load_checkpoint, save_checkpoint
 from offline.training.config import TrainingConfig as TrainingConfig
 from offline.training.own_loss import OwnLoss
 from offline.training.schedule import learning_rate_factor
+from shared.errors import DataError
 from shared.schema import PAD
 
 
@@ -104,6 +105,11 @@ class _Run:
         self.config = config
         self.split = split
         self.windows: Windows = cut_windows(split.train, student.config.max_length, every=config.every_window)
+        if not len(self.windows):
+            raise DataError(
+                "there is nothing to learn: no user has two train events; give longer histories, or raise "
+                "[split] train_share or quantile."
+            )
         self.own_loss = OwnLoss(split, config)
         self.device = student.items.weight.device
         self.optimizer = torch.optim.AdamW(

@@ -39,7 +39,7 @@ def gbce(
 
     With uniform shared negatives. calibration t: 0 is plain BCE, 1 is fully calibrated.
     """
-    alpha = len(negatives_K) / (n_items - 1)
+    alpha = len(negatives_K) / max(1, n_items - 1)
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
     own_M = (states_MD * table_ND[targets_M]).sum(-1)
     others_MK = states_MD @ table_ND[negatives_K].T

@@ -122,6 +122,19 @@ def test_a_changed_file_is_seen_and_a_touched_one_is_the_same(tmp_path: Path) ->
     assert hash_directory(tmp_path) != before
 
 
+def test_data_behind_a_link_are_data(tmp_path: Path) -> None:
+    """A folder that is linked into the data directory is read by the sources; a link that leads back ends nowhere."""
+    elsewhere, data = tmp_path / "elsewhere", tmp_path / "data"
+    elsewhere.mkdir()
+    data.mkdir()
+    (elsewhere / "ratings.csv").write_text("1")
+    (data / "ml").symlink_to(elsewhere)
+    (data / "round").symlink_to(data)
+    before = hash_directory(data)
+    (elsewhere / "ratings.csv").write_text("2")
+    assert hash_directory(data) != before
+
+
 def test_work_beside_the_data_is_no_data(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1")
     before = hash_directory(tmp_path)

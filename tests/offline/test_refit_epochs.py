@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from offline.pipeline import steps_of
+from offline.pipeline import Context, open_line, run_line, steps_of
+from offline.progress import Silent
 from offline.recipe import load_recipe
+from shared.db.migrate import upgrade
+from shared.db.session import open_database
 from shared.errors import RecipeError
 from shared.settings import LanguageModelSettings
 
@@ -36,3 +39,18 @@ def test_only_another_question_finds_its_epochs_anew() -> None:
 def test_epochs_for_a_refit_that_is_none_are_refused() -> None:
     with pytest.raises(RecipeError, match="refit_epochs"):
         load_recipe(TINY, ["protocol=held", "training.refit_epochs=3"])
+
+
+def test_validation_is_told_at_the_places_that_are_asked_for(tmp_path: Path) -> None:
+    """Another list length trains nothing anew, and must not leave the former one's numbers in the bundle."""
+    url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(url)
+    engine = open_database(url)
+    told = {}
+    for k in (10, 3):
+        recipe = load_recipe(TINY, ["objectives=[]", "training.epochs=1", f"evaluation.k=[{k}]"])
+        told[k] = run_line(open_line(Context(recipe, None, engine, NOBODY, Silent()), tmp_path / "runs")).validation
+    engine.dispose()
+    assert set(told[10]) == {"hr@10", "ndcg@10", "mrr@10"}
+    assert set(told[3]) == {"hr@3", "ndcg@3", "mrr@3"}
+    assert len(list((tmp_path / "runs" / "steps").glob("train-*.lock"))) == 1

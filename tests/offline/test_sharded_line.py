@@ -86,6 +86,24 @@ def test_a_later_run_encodes_only_whose_text_is_new(engine: Engine, out: Path, m
     assert before.keys() == after.keys()
 
 
+def test_vectors_of_another_encoding_code_are_not_carried_on(
+    engine: Engine, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = line_of(engine, out, "encoder.shards=3")
+    before = by_user(first.path("teacher") / VECTORS_FILE)
+    asked: list[str] = []
+    encode = sharded.encode_texts
+
+    def watched(texts: list[str], *rest: Any) -> Any:
+        asked.extend(texts)
+        return encode(texts, *rest)
+
+    monkeypatch.setattr(sharded, "encode_texts", watched)
+    monkeypatch.setattr("offline.line.hash_code", lambda modules: f"another version of {list(modules)}")
+    line_of(engine, out, "encoder.shards=3").path("vectors")
+    assert len(asked) >= len(before) - 1
+
+
 def test_grounding_reaches_the_training(engine: Engine, out: Path) -> None:
     def loss(*knobs: str) -> float:
         said = orjson.loads((line_of(engine, out, *knobs).path("train") / TRAINING_FILE).read_bytes())

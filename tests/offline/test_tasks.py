@@ -8,13 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from sqlalchemy import Engine
 
 from offline import status
 from offline.child import Child, start_child
-from offline.progress import Silent
+from offline.line import Line, Step
+from offline.progress import Progress, Silent
+from offline.run_dir import RunDir
 from offline.status import RunStatus
-from offline.tasks import make_app, send_step
+from offline.tasks import do_step, make_app, send_step
 from shared.db import migrate
 from shared.db.session import open_database, transaction
 from shared.errors import StoreError
@@ -105,6 +108,24 @@ def test_a_failure_is_told_and_stops_the_run(
         run = wait_for(engine, run_id, lambda run: run.status == "failed", worker)
     assert run.error == sentence
     assert [step.status for step in run.steps] == ["done", "failed", "pending"]
+
+
+def test_a_store_that_is_away_is_waited_for_as_often_as_it_takes(engine: Engine, tmp_path: Path) -> None:
+    """Attempts count workers that died; a worker that gave its step back did not."""
+
+    def away(line: Line[list[str]], work: Path) -> None:
+        raise StoreError("the database does not answer.")
+
+    def open_line(run: RunStatus, progress: Progress) -> Line[list[str]]:
+        return Line([Step("a", away)], [], RunDir(tmp_path / "out"), progress)
+
+    run_id = new_run(engine, tmp_path)
+    for _ in range(8):
+        assert status.lease_step(engine, run_id, "a")
+        with pytest.raises(StoreError):
+            do_step(Celery(), engine, open_line, lambda line: tmp_path, run_id, "a")
+    step = status.read_run(engine, run_id).step("a")
+    assert (step.status, step.attempts) == ("pending", 0)
 
 
 def test_only_one_living_process_has_a_step(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,8 +106,9 @@ def make_bundle(
     with_vectors: bool = True,
     ranks: dict[str, int] | None = None,
     data_hash: str = "d" * 64,
+    evaluation: dict[str, object] | None = None,
 ) -> Path:
-    """Seal a bundle and return its directory. ranks: user (as a hash) → rank in the test."""
+    """Seal a bundle and return its directory. ranks: user (as a hash) → its test rank; evaluation: how it was asked."""
     vectors = item_vectors(n_items, seed=seed)
     graph = graph_bytes(vectors)
     table = item_table(n_items, seed)
@@ -130,7 +131,7 @@ def make_bundle(
         n_items=n_items,
         created_at="2026-11-21T00:00:00Z",
         git_commit="0" * 40,
-        recipe={"seed": seed},
+        recipe={"seed": seed} | ({"evaluation": evaluation} if evaluation else {}),
         data_hash=data_hash,
         protocol="held",
         metrics={"validation": {"ndcg@10": 0.1}, "test": {"hr@10": 0.2, "ndcg@10": 0.1}},

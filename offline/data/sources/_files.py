@@ -32,7 +32,8 @@ def find(root: Path | None, *names: str) -> Path:
 def find_optional(root: Path | None, *names: str) -> Path | None:
     """Like `find`, for files that may be missing. A name may be a pattern; of several matches the first by name."""
     for name in names:
-        matches = sorted(given(root).glob(name))
+        whole = Path(name)
+        matches = [whole] * whole.exists() if whole.is_absolute() else sorted(given(root).glob(name))
         if matches:
             return matches[0]
     return None

@@ -104,8 +104,12 @@ def _stacked(frames: list[pl.DataFrame]) -> pl.DataFrame:
         for name, kind in frame.schema.items():
             kinds.setdefault(name, set()).add(kind)
     mixed = [name for name, seen in kinds.items() if len(seen - {pl.Null()}) > 1]
-    numeric = {name for name in mixed if all(kind.is_numeric() or kind == pl.Null() for kind in kinds[name])}
-    casts = {name: pl.Float64() if name in numeric else pl.String() for name in mixed}
+    casts: dict[str, pl.DataType] = {}
+    for name in mixed:
+        numeric = all(kind.is_numeric() or kind == pl.Null() for kind in kinds[name])
+        # whole numbers of unlike width are ids as a rule, and a float would make one of two neighbours
+        whole = all(kind.is_integer() or kind == pl.Null() for kind in kinds[name])
+        casts[name] = pl.Float64() if numeric and not whole else pl.String()
     return pl.concat([_cast(frame, casts) for frame in frames], how="diagonal_relaxed")
 
 

@@ -79,6 +79,24 @@ def test_different_tests_are_no_pair_but_a_split_is_asked(tmp_path: Path) -> Non
         promote_bundle(good.name, "champion", cases=split)
 
 
+def test_lists_that_end_before_the_metric_does_are_no_pair(tmp_path: Path) -> None:
+    """Ranks below a list's end are not known: they would count as misses of the one and hits of the other."""
+    short = make_bundle(tmp_path, seed=1, ranks=ranks(0), evaluation={"k": [5]})
+    long = make_bundle(tmp_path, seed=2, ranks=ranks(9), evaluation={"k": [10]})
+    publish_bundle(short, None)
+    with pytest.raises(RegistryError, match=r"5 places.*ndcg@10.*--cases"):
+        publish_bundle(long, "champion")
+    assert "ndcg@5" in promote_bundle(long.name, "champion", metric="ndcg@5")
+
+
+def test_students_that_read_other_histories_are_no_pair(tmp_path: Path) -> None:
+    whole = make_bundle(tmp_path, seed=1, ranks=ranks(2))
+    cut = make_bundle(tmp_path, seed=2, ranks=ranks(1), evaluation={"k": [10, 5, 20], "last_items": 3})
+    publish_bundle(whole, None)
+    with pytest.raises(RegistryError, match="different tests"):
+        publish_bundle(cut, "champion")
+
+
 def split_that_suits(bundle: Path, directory: Path) -> Path:
     """A split whose test items are what this bundle ranks first; its index is in an order of its own."""
     opened = open_bundle(bundle)

@@ -141,3 +141,24 @@ def test_who_is_believed_more_counts_more(loss: str) -> None:
     alone = [value([3.0 if at == one else 0.0 for at in range(3)]) for one in range(3)]
     assert value([1.0, 1.0, 1.0]) == pytest.approx(value(None))
     assert value([2.0, 0.5, 0.5]) == pytest.approx((2 * alone[0] + 0.5 * alone[1] + 0.5 * alone[2]) / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("mode", "block", "before"), [("faithful", 1, True), ("faithful", -1, False), ("repaired", 1, False)]
+)
+def test_a_faithful_last_block_by_its_number_is_read_before_the_norm(mode: str, block: int, before: bool) -> None:
+    """The published code counts blocks from 0 and reads what they say; its −1 alone is behind the norm."""
+    model = student().train()
+    config = profile.Config(name="profile", mode=mode, loss="mse", block=block)  # type: ignore[arg-type]
+    objective = profile.Model(config, model, teacher_of(SPLIT, width=16))
+    said: list[torch.Tensor] = []
+    model.norm.register_forward_pre_hook(lambda _, inputs: said.append(inputs[0]))
+    objective.attach(model)
+    out = output(model)
+    real_BT = out.items_BT != 0
+    pooled = objective.pool(said[0] if before else out.states[-1], real_BT)
+    target = objective.of_profile(objective.targets_UKW[out.users_B, 0])
+    expected = (objective.of_student(pooled) - target).square().mean()
+    torch.testing.assert_close(objective(out), expected)
+    objective.detach(model)
+    assert not model.norm._forward_hooks

@@ -41,6 +41,7 @@ def test_a_model_that_counts_tokens_gives_rates_and_the_template_none(tmp_path: 
         with RefreshWorker(engine, settings, QUICK) as someone:
             assert someone.work_on() == 2
     after, same, other = measure(engine), measure(engine, "fake-model"), measure(engine, "another-model")
+    cut = measure(engine, max_history=3)
     engine.dispose()
     assert same == after
     assert (other.models, other.answer_tokens, other.prompt_tokens_per_s) == ((), None, None)
@@ -50,6 +51,8 @@ def test_a_model_that_counts_tokens_gives_rates_and_the_template_none(tmp_path: 
     assert moved.prompt(4, update=False) == pytest.approx(11.0)
     assert moved.per_event / moved.base == pytest.approx(0.3)
     assert calibrated(moved, before) == moved
+    # a prompt reads the latest events alone, so a longer history says nothing of a longer prompt
+    assert cut.n_events == 3.0
     assert after.answer_tokens == pytest.approx(7.0)
     assert after.prompt_tokens_per_s
     assert after.answer_tokens_per_s

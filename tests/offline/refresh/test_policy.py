@@ -190,3 +190,19 @@ def test_a_plan_multiplies_what_was_measured() -> None:
     storage = plan_storage(1e8, 800, 128, 200)
     assert storage.vectors == 1e8 * 128 * 4
     assert storage.database > 8e10
+
+
+def test_a_combination_of_aspects_is_a_prompt_more() -> None:
+    """It reads every aspect's profile and writes one of its own."""
+    known, sample = Catalogue(catalogue()), [*histories(2, 3), *histories(2, 5)]
+    told = {
+        combine: calibrate(
+            sample, known, ProfilesConfig(domain="movies", family="aspects", combine=combine), answer_tokens=80
+        )
+        for combine in (False, True)
+    }
+    apart, whole = told[False], told[True]
+    assert apart.texts > 1
+    assert whole.texts == apart.texts + 1
+    assert whole.answer() - apart.answer() == 80
+    assert whole.prompt(5, update=False) - apart.prompt(5, update=False) == pytest.approx(apart.base + apart.texts * 80)

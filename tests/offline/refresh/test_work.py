@@ -276,3 +276,22 @@ def test_a_snapshot_reads_any_chunk_alone(tmp_path: Path) -> None:
     assert [wish.history.user_id for wish in made.chunk(256)] == ["user-512", "user-513"]
     with pytest.raises(ProfileError, match="300 chunks"):
         made.chunk(300)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_refresh_called_off_while_a_chunk_is_taken_stays_called_off(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite lets nobody write in between; PostgreSQL does."""
+    job_id = job(engine, tmp_path)
+    take = leases._take
+
+    def late(*what: object) -> object:
+        monkeypatch.setattr(leases, "_take", take)
+        cancel_job(engine, job_id)
+        return take(*what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(leases, "_take", late)
+    assert lease_chunk(engine, "worker", QUICK) is None
+    status = read_job(engine, job_id)
+    assert (status.status, status.chunks) == ("cancelled", {"pending": 4})

@@ -52,6 +52,17 @@ def test_without_a_gate_nothing_changes_and_with_an_open_one_all_known_users_are
     assert taught(select(whole, SPLIT, SelectionConfig(by="hard", share=1.0))) == set(range(2, len(SPLIT.train)))
 
 
+def test_weights_of_those_who_are_taught_have_mean_one() -> None:
+    """Else the gate would change how loud the objective is, not only whom it speaks of."""
+    n_users = len(SPLIT.train)
+    weighed = replace(teacher(), user_weights=np.linspace(0.1, 1.9, n_users, dtype=np.float32))
+    gated = select(weighed, SPLIT, SelectionConfig(by="hard", share=0.1))
+    assert gated.user_weights is not None
+    assert gated.has_user is not None
+    np.testing.assert_allclose(gated.user_weights[gated.has_user].mean(), 1.0, rtol=1e-6)
+    assert not gated.user_weights[~gated.has_user].any()
+
+
 def test_every_objective_passes_over_who_is_not_taught() -> None:
     model = student()
     gated = select(teacher(), SPLIT, SelectionConfig(by="hard", share=0.1))

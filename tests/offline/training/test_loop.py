@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from offline.data.ragged import Ragged
 from offline.distillation import profile
 from offline.evaluation.evaluate import EvaluationConfig
 from offline.evaluation.metrics import ndcg
@@ -15,6 +16,7 @@ from offline.students import sasrec
 from offline.training.loop import TrainingConfig, fit
 from offline.training.negatives import Negatives
 from offline.training.schedule import learning_rate_factor
+from shared.errors import DataError
 from tests.offline._worlds import ring, teacher_of
 
 SPLIT = ring()
@@ -51,6 +53,12 @@ def test_every_loss_teaches(loss: str, tmp_path: Path) -> None:
     assert last.ndcg is not None
     assert first.ndcg is not None
     assert last.ndcg > first.ndcg
+
+
+def test_histories_of_single_events_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    alone = replace(SPLIT, train=Ragged.of([[1], [2], []]))
+    with pytest.raises(DataError, match="two train events"):
+        fit(student(), alone, [], TrainingConfig(epochs=1), Silent(), tmp_path)
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def naive_scores(states: torch.Tensor, table: torch.Tensor) -> list[list[torch.T
     return [[(state * row).sum() for row in table] for state in states]
 
 
+def test_gbce_of_a_catalogue_of_one_item_is_finite() -> None:
+    states, table = torch.ones(2, 3), torch.ones(2, 3)
+    got = losses.gbce(states, table, torch.tensor([1, 1]), torch.tensor([1]), n_items=1, calibration=0.75)
+    assert torch.isfinite(got)
+
+
 @pytest.mark.parametrize("calibration", [0.0, 0.4, 1.0])
 def test_gbce_is_what_the_formula_says(calibration: float) -> None:
     """Calibration 0 is BCE with many negatives; 1 weighs the positive by the sampling rate."""

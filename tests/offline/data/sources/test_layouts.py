@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from offline.data.load import DataConfig, Loaded, load
+from offline.data.sources import _json_lines
+from offline.data.sources._files import find
 from offline.data.sources.movielens import GENRES_100K
 from offline.progress import Silent
 from shared.errors import DataError
@@ -172,3 +174,21 @@ def test_recbole_users_take_flags_from_another_table(tmp_path: Path) -> None:
         {"user_id": "ben", "age": 30, "clean": None},
     ]
     assert one.report.users_without_history == 1
+
+
+def test_a_whole_path_is_found_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "reviews.jsonl").write_text("{}")
+    whole = str(tmp_path / "reviews.jsonl")
+    assert find(tmp_path / ".", whole) == Path(whole)
+    with pytest.raises(DataError, match=r"none of: .*other\.jsonl"):
+        find(tmp_path, str(tmp_path / "other.jsonl"))
+
+
+def test_ids_of_64_bits_stay_apart_across_chunks_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later chunk with an id beyond 2^63 must not make floats of all: those count whole numbers to 2^53 only."""
+    monkeypatch.setattr(_json_lines, "LINES_PER_FRAME", 2)
+    ids = [2**60 + 1, 2**60 + 2, 2**63 + 1, 2**63 + 3]
+    rows = [json.dumps({"user_id": one, "item_id": "a", "t": 1_600_000_000}) for one in ids]
+    lines(tmp_path / "events.jsonl", *rows)
+    one = loaded("table", tmp_path, interactions="events.jsonl", timestamp="t")
+    assert sorted(one.interactions.frame["user_id"]) == sorted(map(str, ids))

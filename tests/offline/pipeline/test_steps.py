@@ -1,0 +1,145 @@
+"""What names a step: all that shapes its files, and nothing else, so that no stale work is taken for done."""
+
+import ast
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from offline.pipeline import steps_of
+from offline.recipe import load_recipe, parse_recipe
+from shared.settings import LanguageModelSettings
+
+TINY = str(Path(__file__).parents[2] / "tiny.toml")
+
+NOBODY = LanguageModelSettings(_env_file=None, openai_base_url=None, openai_api_key=None)  # type: ignore[call-arg]
+# They check, name, count, keep or tell; no number in a step's files comes from them.
+_SHAPES_NOTHING = [
+    *(f"offline.{name}" for name in ("config", "plugins", "progress", "data.interactions", "data.sources")),
+    *(f"offline.profiles.{name}" for name in ("batches", "embedding_cache", "map_quality", "space")),
+    *(f"shared.{name}" for name in ("bundle", "db", "errors", "hashing", "item_index", "keys", "profile_choices")),
+    *(f"shared.{name}" for name in ("redis_clients", "schema", "sealed_files", "settings", "themes")),
+]
+
+
+def files_of(module: str) -> list[Path]:
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    origin = Path(spec.origin)
+    return sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+
+
+def imported_by(file: Path) -> set[str]:
+    """Modules of the house that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("offline", "shared")):
+            modules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {one for one in modules if _is_module(one)} or {node.module}
+    return found
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is no package: it is a name in a module
+        return False
+
+
+def within(module: str, packages: Sequence[str]) -> bool:
+    return any(module == one or module.startswith(f"{one}.") for one in packages)
+
+
+LISTS = ("objectives.0.name=mutual", "teacher.lists=mutual")
+TUNED = ("objectives.0.name=text_start", "teacher.items=tuned")
+
+
+@pytest.mark.parametrize("knobs", [(), LISTS, TUNED, ("encoder.shards=3",)])
+def test_a_step_is_named_by_all_the_code_that_shapes_its_files(knobs: tuple[str, ...]) -> None:
+    steps = {step.name: step for step in steps_of(load_recipe(TINY, knobs), None, NOBODY)}
+
+    def made_by(name: str) -> set[str]:
+        """The code of a step and of those that it reads from: what their files hold has their name."""
+        return {*steps[name].code, *(one for need in steps[name].needs for one in made_by(need))}
+
+    missed = {
+        (name, module)
+        for name, step in steps.items()
+        for part in step.code
+        if not part.startswith("offline.pipeline.")  # one file acts for several steps
+        for file in files_of(part)
+        for module in imported_by(file)
+        if not within(module, [*made_by(name), *_SHAPES_NOTHING])
+    }
+    # what trains and validates has the scorer's types alone: the graph is asked by another step
+    assert {(name, module) for name, module in missed if module != "shared.scoring"} == set()
+    assert within("offline.data.ragged", steps["split"].code)
+    assert within("offline.data.event_arrays", steps["split"].code)
+
+
+def configs(*knobs: str, language_model: LanguageModelSettings = NOBODY) -> dict[str, object]:
+    return {step.name: step.config for step in steps_of(load_recipe(TINY, knobs), None, language_model)}
+
+
+def test_an_encoder_in_a_folder_is_known_by_what_lies_there(tmp_path: Path) -> None:
+    """A model that was trained on and saved in the same place is another one."""
+    knobs = (f"encoder.model={tmp_path} + packaged-minilm", "objectives.0.name=soft_items")
+    (tmp_path / "model.safetensors").write_text("one")
+    before = configs(*knobs)
+    assert configs(*knobs) == before
+    (tmp_path / "model.safetensors").write_text("other")
+    after = configs(*knobs)
+    changed = {name for name, config in before.items() if config != after[name]}
+    assert changed == {"vectors", "items"}
+
+
+@pytest.mark.parametrize(
+    ("lists", "section"), [("grounding", "grounding"), ("item_head", "item_head"), ("mutual", "item_head")]
+)
+def test_a_language_model_in_a_folder_is_known_by_what_lies_there(tmp_path: Path, lists: str, section: str) -> None:
+    knobs = ("objectives.0.name=mutual", f"teacher.lists={lists}", f"teacher.{section}.model={tmp_path}")
+    knobs += ("teacher.mutual.teacher=item_head",) if lists == "mutual" else ()
+    (tmp_path / "config.json").write_text("one")
+    before = configs(*knobs)
+    (tmp_path / "config.json").write_text("other")
+    after = configs(*knobs)
+    assert {name for name, config in before.items() if config != after[name]} == {"lists", "lists_refit"}
+
+
+def test_a_server_that_chooses_the_model_is_part_of_what_profiles_are() -> None:
+    def asked(url: str, *knobs: str) -> object:
+        there = LanguageModelSettings(_env_file=None, openai_base_url=url, openai_api_key=None)  # type: ignore[call-arg]
+        return configs("profiles.backend=openai", *knobs, language_model=there)["profiles"]
+
+    assert asked("http://one/v1") != asked("http://other/v1")
+    named = "profiles.options.model=some-model"
+    assert asked("http://one/v1", named) == asked("http://other/v1", named)
+
+
+def test_a_training_that_weighs_profiles_reads_them() -> None:
+    def needs(*knobs: str) -> tuple[str, ...]:
+        recipe = load_recipe(TINY, ("objectives.0.name=profile", *knobs))
+        return next(step.needs for step in steps_of(recipe, None, NOBODY) if step.name == "train")
+
+    assert "profiles" not in needs()
+    assert "profiles" in needs("teacher.weights.by=grounding")
+
+
+@pytest.mark.parametrize("named", ["../elsewhere/events.csv", "{root}/elsewhere/events.csv"])
+def test_a_file_outside_of_the_data_directory_is_known_by_its_content(tmp_path: Path, named: str) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    data.mkdir()
+    elsewhere.mkdir()
+    recipe = parse_recipe(
+        "shop", {"data": {"source": "table", "options": {"interactions": named.format(root=tmp_path)}}}
+    )
+
+    def state() -> object:
+        return next(step.config for step in steps_of(recipe, data, NOBODY) if step.name == "data")
+
+    (elsewhere / "events.csv").write_text("user_id,item_id\nu,a\n")
+    before = state()
+    (elsewhere / "events.csv").write_text("user_id,item_id\nu,b\n")
+    assert state() != before
