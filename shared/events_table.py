@@ -15,6 +15,7 @@ from shared.event_stream import Merge, StreamedEvent
 from shared.exposures_table import merge_exposures
 from shared.history import SEPARATOR
 from shared.keys import DEFAULT_TENANT
+from shared.session_rows import forget_sessions
 
 T = TypeVar("T")
 
@@ -62,6 +63,10 @@ class EventsTable:
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         """Delete what was accepted of the user until then."""
         return forget_events(self._engine, tenant, user_id, until_ms=until_ms)
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        """Delete what was accepted in the session without a name, and what was shown there, until then."""
+        return sum(forget_sessions(self._engine, tenant, [session_id], until_ms))
 
     def merge(self, merge: Merge) -> None:
         """Give the guest's earlier events, and what they were shown, to the user."""

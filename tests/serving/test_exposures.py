@@ -36,6 +36,9 @@ class Kept:
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         return 0
 
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        return 0
+
 
 class Writer(ExposureWriter):
     """Writes to a list; fails while it is told to."""
