@@ -92,6 +92,9 @@ class Metrics:
         self.variant_events = self._counter(
             "retort_variant_events_total", "Events by variant.", "experiment", "variant", "type"
         )
+        self.variants_refused = self._counter(
+            "retort_variants_refused_total", "Variants that their bundle cannot serve.", "experiment", "variant"
+        )
         self.shadows = self._counter("retort_shadows_total", "Shadow answers by outcome.", "outcome")
         self.shadow_overlap = self._histogram(
             "retort_shadow_overlap", "Share of the shown items that the shadow shows too.", buckets=_SHARES
