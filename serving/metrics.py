@@ -105,6 +105,11 @@ class Metrics:
         self._count(self.requests, route, str(status))
         self._observe(self.seconds, seconds, route)
 
+    def count_refusal(self, why: str, status: int) -> None:
+        """A request that was turned away at the door. It took no time, and would make those look good that did."""
+        self._count(self.refused, why)
+        self._count(self.requests, "refused", str(status))
+
     def count_answer(self, source: str, reason: str | None) -> None:
         """One recommendation, by label."""
         self._count(self.answers, source, reason or "none")
