@@ -103,6 +103,9 @@ P_contra = TypeVar("P_contra", bound=Personal, contravariant=True)
 class Drained(Protocol[P_contra]):
     """Where a stream goes. All may be called twice with the same."""
 
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        """The sessions in which the user was named, of those that are kept."""
+
     def keep(self, rows: Sequence[P_contra], /) -> None:
         """Keep what was drained; an error leaves it on the stream."""
 
@@ -139,6 +142,9 @@ class _InOrder:
             self._store.merge(row)
         if waiting:
             self._store.keep(waiting)
+
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        return self._store.sessions_of(tenant, user_id)
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         return self._store.forget(tenant, user_id, until_ms)
@@ -200,18 +206,20 @@ def _hand_over(client: Redis, store: Drained[P], rows: list[P]) -> int:
         store.keep(kept)
     # An erasure that was asked for in between has perhaps looked at the table before these rows were in it.
     since = find_erased(client, kept)
-    for owner, until_ms in since.items():
-        if erased.get(owner) == until_ms and owner not in moved:
-            continue
-        if owner.kind == "user":
-            store.forget(owner.tenant, owner.id, until_ms)
-        else:
-            store.forget_session(owner.tenant, owner.id, until_ms)
-    # Nobody else knows of these sessions: the rows that name them were never in the table.
-    for session, until_ms in sessions_of_erased(rows, erased | since).items():
+    late = {one: until for one, until in since.items() if erased.get(one) != until or one in moved}
+    # Nobody else knows of these sessions: the rows that name them were not the erased's, or not in the table.
+    sessions = sessions_of_erased(rows, erased | since)
+    for owner, until_ms in late.items():
+        named = [owner.id] if owner.kind == "session" else store.sessions_of(owner.tenant, owner.id)
+        for session in (Owner(one, owner.tenant, "session") for one in named):
+            sessions[session] = max(until_ms, sessions.get(session, -1))
+    for session, until_ms in sessions.items():
         note_sessions(client, session.tenant, [session.id], until_ms)
         client.zremrangebyscore(session.key, "-inf", f"({until_ms + 1}")
         store.forget_session(session.tenant, session.id, until_ms)
+    for owner, until_ms in late.items():
+        if owner.kind == "user":
+            store.forget(owner.tenant, owner.id, until_ms)
     return len(kept) - len(merges)
 
 

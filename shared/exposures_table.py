@@ -14,7 +14,7 @@ from shared.event_stream import Merge
 from shared.exposures import Exposure
 from shared.history import SEPARATOR
 from shared.keys import DEFAULT_TENANT
-from shared.session_rows import forget_sessions
+from shared.session_rows import forget_sessions, sessions_of
 
 _ROWS_AT_ONCE = 10_000
 
@@ -33,6 +33,10 @@ class ExposuresTable:
         statement = insert(models.Exposure).on_conflict_do_nothing(index_elements=["tenant", "exposure_key"])
         with transaction(self._engine) as session:
             session.execute(statement, [_row(exposure) for exposure in rows])
+
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        """The sessions in which the user was named."""
+        return sessions_of(self._engine, tenant, user_id)
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         """Delete what was shown to the user until then."""

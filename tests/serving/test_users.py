@@ -177,6 +177,25 @@ def test_erasing_takes_the_sessions_and_what_waits_on_the_streams(
     engine.dispose()
 
 
+def test_what_a_waiting_merge_brings_to_the_erased_goes_whole(
+    make_client: MakeClient, redis_url: str, database: str
+) -> None:
+    client = make_client(RedisHistory.from_url(redis_url))
+    engine = open_database(database)
+    add_event(client, "i1", session_id="theirs")
+    add_event(client, "i2", user_id="guest", session_id="theirs")
+    drain(redis_url, EventsTable(engine), worker="w")
+    ExposuresTable(engine).keep([Exposure("r1", "default", 5, "popular", ("i4",), user_id="guest")])
+    client.post("/users/ann/merge", json={"user_id": "guest"})
+    time.sleep(0.005)
+    assert client.delete("/users/ann").json()["status"] == "done"
+    drain(redis_url, EventsTable(engine), worker="w")
+    assert [chunk for chunk in read_events(engine) if chunk] == []
+    assert [chunk for chunk in read_exposures(engine) if chunk] == []
+    assert entries_of(redis_url, Owner("theirs", kind="session")) == []
+    engine.dispose()
+
+
 def test_sessions_go_from_this_process_memory_too(client: TestClient, database: str) -> None:
     engine = open_database(database)
     store_events(engine, [StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, "ann", "hers")])

@@ -52,6 +52,9 @@ class Kept:
         self.forgotten.append((tenant, user_id, until_ms))
         return 1
 
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        return []
+
     def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
         self.sessions.append((tenant, session_id, until_ms))
         return 1
