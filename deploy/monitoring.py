@@ -71,7 +71,11 @@ ALERTS = (
     Alert("RetortDown", 'up{job="retort-api"} == 0', "1m", "page", "An API container does not answer Prometheus."),
     Alert("RetortAbsent", 'absent(up{job="retort-api"})', "2m", "page", "No API container is known."),
     Alert(
-        "RetortErrors", f"{_share(_FAILED, _REQUESTS)} > 0.01", "5m", "page", "More than 1 % of requests end with 5xx."
+        "RetortErrors",
+        f"{_share(_FAILED, _REQUESTS)} > 0.01",
+        "5m",
+        "page",
+        "More than 1 % of requests end with 5xx, those turned away included.",
     ),
     Alert(
         "RetortSlow",

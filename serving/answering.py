@@ -14,6 +14,7 @@ from serving.problems import Problem
 from serving.recommender import Admitted, Recommender
 from serving.requests import RecommendRequest
 from serving.shadow import ShadowRunner
+from serving.variants import Variants
 from shared.exposures import Exposure
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Answering:
         metrics: Metrics,
         log: ExposureLog,
         experiment: Experiment | None = None,
+        variants: Variants | None = None,
         max_k: int = 500,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -38,6 +40,7 @@ class Answering:
         self._metrics = metrics
         self._log = log
         self._experiment = experiment
+        self._variants = variants
         self._max_k = max_k
         self._clock = clock
         shadow = experiment.shadow if experiment is not None else None
@@ -58,9 +61,7 @@ class Answering:
         """
         self.check_k(request.k)
         started = time.perf_counter()
-        place = None
-        if self._experiment is not None:
-            place = assign(self._experiment, tenant, request.user_id, request.session_id)
+        place = self._place(tenant, request.user_id, request.session_id)
         if place is not None and place.variant is not None:
             request = with_defaults(request, place.variant)
         answer = await self._by_variant(request, tenant, place, deadline_s, admitted)
@@ -111,10 +112,7 @@ class Answering:
 
     def count_event(self, tenant: str, user_id: str | None, session_id: str | None, event_type: str) -> None:
         """An event belongs to the variant that its user is in: the hash finds it again without a join."""
-        if self._experiment is None:
-            return
-        place = assign(self._experiment, tenant, user_id, session_id)
-        if place is not None:
+        if (place := self._place(tenant, user_id, session_id)) is not None:
             self._metrics.variant_events.labels(place.experiment, place.label, event_type).inc()
 
     def count_return(self, tenant: str, impression: Impression, event_type: str) -> None:
@@ -140,6 +138,15 @@ class Answering:
         """422 for more items than this server gives."""
         if k > self._max_k:
             raise Problem(422, f"k: this server gives at most {self._max_k} items.")
+
+    def _place(self, tenant: str, user_id: str | None, session_id: str | None) -> Assignment | None:
+        """The caller's place in the experiment; None also where the bundle cannot serve the variant."""
+        if self._experiment is None:
+            return None
+        place = assign(self._experiment, tenant, user_id, session_id)
+        if place is None or place.variant is None or self._variants is None:
+            return place
+        return place if self._variants.can_serve(place.variant) else None
 
     def _compare(self, request: RecommendRequest, tenant: str, place: Assignment | None, answer: Answer) -> None:
         if self._shadow is None or self._experiment is None:

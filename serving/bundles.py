@@ -9,6 +9,7 @@ import math
 import statistics
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -65,7 +66,7 @@ class LiveBundle:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A bundle that was not let in, and why."""
+    """A bundle, or a variant over one, that was not let in, and why."""
 
     where: str
     reason: str
@@ -78,20 +79,24 @@ class Slot:
 
     current: LiveBundle | None = None
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=10))
+    # Who looks at a bundle before its first answer; they let it in whatever they find.
+    watchers: list[Callable[[LiveBundle], object]] = field(default_factory=list)
 
     def swap(self, path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> LiveBundle:
         """Load `path` aside and, when it passes, let it answer from now on. Blocking: call it in a thread."""
         fresh = load(path, threads=threads, latency_gate_ms=latency_gate_ms)
+        for watch in self.watchers:
+            watch(fresh)
         self.current = fresh
         logger.info("bundle serves", extra={"model": fresh.name, "version": fresh.version})
         return fresh
 
-    def refuse(self, where: str, reason: str) -> None:
-        """Remember and tell that a bundle was not let in; the same refusal is told once."""
+    def refuse(self, where: str, reason: str, what: str = "bundle") -> None:
+        """Remember and tell that a bundle, or a variant over it, was not let in; the same refusal is told once."""
         if self.refusals and self.refusals[-1].where == where and self.refusals[-1].reason == reason:
             return
         self.refusals.append(Refusal(where, reason, datetime.now(UTC)))
-        logger.error("bundle refused", extra={"where": where, "reason": reason})
+        logger.error("%s refused", what, extra={"where": where, "reason": reason})
 
 
 def load(path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> LiveBundle:

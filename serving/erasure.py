@@ -7,7 +7,7 @@ between goes on when it is back.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -19,8 +19,10 @@ from serving.database import database_exists
 from serving.stored_user import Deleted, delete_stored, read_stored
 from shared import keys
 from shared.db.session import open_database
+from shared.erasures import note_sessions
 from shared.errors import RetortError, StoreError
 from shared.history import SEPARATOR, HistoryStore, Owner
+from shared.session_rows import sessions_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,9 @@ class Notes(Protocol):
     async def drop_themes(self, owner: Owner) -> None:
         """Forget the words that explanations are made with."""
 
+    async def name_sessions(self, tenant: str, session_ids: Sequence[str], until_ms: int) -> None:
+        """Tell the drain whose nameless events, accepted until then, it is to drop."""
+
 
 class MemoryNotes:
     """Notes of one process."""
@@ -78,6 +83,9 @@ class MemoryNotes:
 
     async def drop_themes(self, owner: Owner) -> None:
         """There are none without Redis."""
+
+    async def name_sessions(self, tenant: str, session_ids: Sequence[str], until_ms: int) -> None:
+        """There is no stream without Redis."""
 
 
 class RedisNotes:
@@ -116,6 +124,12 @@ class RedisNotes:
             await self._client.unlink(keys.themes(owner.tenant, owner.id))
         except (RedisError, OSError) as error:
             raise StoreError(f"themes could not be dropped ({type(error).__name__}); is Redis up?") from error
+
+    async def name_sessions(self, tenant: str, session_ids: Sequence[str], until_ms: int) -> None:
+        try:
+            await note_sessions(self._client, tenant, session_ids, until_ms)
+        except (RedisError, OSError) as error:
+            raise StoreError(f"sessions could not be noted ({type(error).__name__}); is Redis up?") from error
 
 
 class People:
@@ -181,18 +195,35 @@ class People:
             note = replace(note, history=note.history + forgotten)
             await self.notes.write(owner, note)
         try:
-            deleted = await asyncio.to_thread(self._delete_rows, owner, note.requested_ms)
+            sessions = await asyncio.to_thread(self._sessions, owner)
+            note = await self._forget_sessions(owner.tenant, sessions, note)
+            deleted = await asyncio.to_thread(self._delete_rows, owner, sessions, note.requested_ms)
         except RetortError as error:
-            logger.warning("an erasure waits for the database", extra={"reason": str(error)})
+            logger.warning("an erasure waits for a store", extra={"reason": str(error)})
             return note
         done = replace(note, status="done", finished_ms=self._now_ms(), **asdict(deleted))
         await self.notes.write(owner, done)
         return done
 
-    def _delete_rows(self, owner: Owner, requested_ms: int) -> Deleted:
+    async def _forget_sessions(self, tenant: str, session_ids: list[str], note: Erasure) -> Erasure:
+        """Before the rows that name the sessions go: nothing else knows of them."""
+        if not session_ids:
+            return note
+        forgotten = 0
+        for session_id in session_ids:
+            forgotten += await self._histories.forget(Owner(session_id, tenant, "session"), note.requested_ms)
+        await self.notes.name_sessions(tenant, session_ids, note.requested_ms)
+        return replace(note, history=note.history + forgotten)
+
+    def _sessions(self, owner: Owner) -> list[str]:
+        if not database_exists(self._database_url):
+            return []
+        return sessions_of(self._database(), owner.tenant, owner.id)
+
+    def _delete_rows(self, owner: Owner, session_ids: list[str], requested_ms: int) -> Deleted:
         if not database_exists(self._database_url):
             return Deleted(0, 0, 0)
-        return delete_stored(self._database(), owner, requested_ms)
+        return delete_stored(self._database(), owner, session_ids, requested_ms)
 
     def _database(self) -> Engine:
         if self._engine is None:

@@ -183,7 +183,7 @@ async def _gather_history(reader: HistoryReader, request: RecommendRequest, tena
     (history, fresh), (clicks, clicks_fresh) = await asyncio.gather(reader.read(user), reader.read(session))
     if history:
         # What was seen in the session stays hidden, though the student reads the user's own history.
-        evidence = _of_user(history, fresh)
+        evidence = _of_user(history, fresh and clicks_fresh)
         return Evidence(evidence.item_ids, [*history, *(clicks or ())], evidence.source, evidence.reason)
     return _of_session(clicks, fresh and clicks_fresh, history or ())
 

@@ -30,7 +30,10 @@ Mask = NDArray[np.bool_]
 MAX_DEPTH = 5
 MAX_CONDITIONS = 100
 MAX_VALUES = 1000
-_KEPT_MASKS = 256
+# Of each bundle in each worker: 32 masks at a million items.
+KEPT_BYTES = 32 * 1024 * 1024
+# What keeping costs beside the mask's own bytes and its key's.
+_ENTRY_BYTES = 512
 _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "gt": operator.gt,
     "gte": operator.ge,
@@ -47,6 +50,7 @@ class Filters:
         self._attributes = attributes
         self._clock = clock
         self._kept: OrderedDict[bytes, Mask] = OrderedDict()
+        self.kept_bytes = 0
 
     def mask(self, filter: Mapping[str, Any], where: str = "filter") -> Mask:
         """(n_items + 1,) True where an item passes; PAD never does. A wrong filter is a 422, which says `where`."""
@@ -63,10 +67,19 @@ class Filters:
         mask[0] = False
         mask.setflags(write=False)
         if not reading.depends_on_time:
-            self._kept[key] = mask
-            if len(self._kept) > _KEPT_MASKS:
-                self._kept.popitem(last=False)
+            self._keep(key, mask)
         return mask
+
+    def _keep(self, key: bytes, mask: Mask) -> None:
+        """The newest masks, as many as there is room for."""
+        self._kept[key] = mask
+        self.kept_bytes += _size(key, mask)
+        while self.kept_bytes > KEPT_BYTES:
+            self.kept_bytes -= _size(*self._kept.popitem(last=False))
+
+
+def _size(key: bytes, mask: Mask) -> int:
+    return len(key) + mask.nbytes + _ENTRY_BYTES
 
 
 class _Reading:

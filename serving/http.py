@@ -95,7 +95,7 @@ class Front:
         # Nor do they take a place in it.
         places = 0 if path.startswith(ALWAYS_OPEN) else 1
         if places and self._in_flight >= self._max_waiting:
-            self._metrics.refused.labels("overload").inc()
+            self._metrics.count_refusal("overload", 503)
             await _send(send, _problem(overloaded(), request_id), request_id)
             return
         self._in_flight += places

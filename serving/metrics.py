@@ -92,6 +92,9 @@ class Metrics:
         self.variant_events = self._counter(
             "retort_variant_events_total", "Events by variant.", "experiment", "variant", "type"
         )
+        self.variants_refused = self._counter(
+            "retort_variants_refused_total", "Variants that their bundle cannot serve.", "experiment", "variant"
+        )
         self.shadows = self._counter("retort_shadows_total", "Shadow answers by outcome.", "outcome")
         self.shadow_overlap = self._histogram(
             "retort_shadow_overlap", "Share of the shown items that the shadow shows too.", buckets=_SHARES
@@ -101,6 +104,11 @@ class Metrics:
         """One finished request."""
         self._count(self.requests, route, str(status))
         self._observe(self.seconds, seconds, route)
+
+    def count_refusal(self, why: str, status: int) -> None:
+        """A request that was turned away at the door. It took no time, and would make those look good that did."""
+        self._count(self.refused, why)
+        self._count(self.requests, "refused", str(status))
 
     def count_answer(self, source: str, reason: str | None) -> None:
         """One recommendation, by label."""

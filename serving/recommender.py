@@ -193,8 +193,11 @@ class _Case:
 
     @property
     def may_drop_filter(self) -> bool:
-        """Not on later pages: there the list has come to its end."""
-        return self.request.filter is not None and not len(self.plan.shown)
+        """Where none of the pages before was the filter's own, whose list would have come to its end."""
+        if self.request.filter is None:
+            return False
+        shown = self.live.catalogue.hash_table.items_of(self.plan.shown)
+        return not self.live.catalogue.filters.mask(self.request.filter)[shown].any()
 
     def with_plan(self, plan: Plan) -> "_Case":
         return _Case(self.live, self.request, self.evidence, plan)

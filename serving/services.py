@@ -20,6 +20,7 @@ from serving.problems import Problem
 from serving.ranking import StudentRanker
 from serving.recommender import Recommender
 from serving.settings import ServingSettings
+from serving.variants import Variants
 from shared.event_stream import EventWriter
 from shared.exposures import ExposureWriter
 from shared.history import HistoryStore, MemoryHistory
@@ -67,7 +68,8 @@ def build_services(
     recommender = _recommender(models, reader, metrics, serving)
     exposures = ExposureLog(_exposure_writer(histories, serving.exposures_kept), metrics)
     experiment = _experiment(serving, models)
-    answering = Answering(recommender, metrics, exposures, experiment, serving.max_k, clock)
+    variants = None if experiment is None else Variants(experiment, models, metrics)
+    answering = Answering(recommender, metrics, exposures, experiment, variants, serving.max_k, clock)
     return Services(
         settings=settings,
         serving=serving,

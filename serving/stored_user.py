@@ -1,5 +1,6 @@
 """What the database holds of one user: read for whoever may see it, deleted when they go; never on the hot routes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from shared.events_table import forget_events
 from shared.exposures_table import forget_exposures
 from shared.history import Owner
 from shared.profile_choices import erase_profile, find_choices
+from shared.session_rows import forget_sessions
 
 Row = TypeVar("Row", Event, Exposure)
 
@@ -37,12 +39,14 @@ def read_stored(engine: Engine, owner: Owner) -> dict[str, Any]:
     }
 
 
-def delete_stored(engine: Engine, owner: Owner, until_ms: int) -> Deleted:
-    """Delete what there was at that moment, and note that no profile may be written again."""
+def delete_stored(engine: Engine, owner: Owner, session_ids: Sequence[str], until_ms: int) -> Deleted:
+    """Delete what there was at that moment, also in these sessions, and note that no profile may be written again."""
+    # The sessions first: the rows that name them are the only ones that know of them, should this be cut short.
+    events, exposures = forget_sessions(engine, owner.tenant, session_ids, until_ms)
     return Deleted(
         profiles=erase_profile(engine, owner.id, tenant=owner.tenant),
-        events=forget_events(engine, owner.tenant, owner.id, until_ms=until_ms),
-        exposures=forget_exposures(engine, owner.tenant, owner.id, until_ms=until_ms),
+        events=events + forget_events(engine, owner.tenant, owner.id, until_ms=until_ms),
+        exposures=exposures + forget_exposures(engine, owner.tenant, owner.id, until_ms=until_ms),
     )
 
 

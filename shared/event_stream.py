@@ -5,7 +5,7 @@ takes them off the stream: nothing is lost while the database is away, and an ev
 died in between) carries its `event_id`, so that the database keeps it once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -14,8 +14,10 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from shared import keys
+from shared.erasures import Personal, find_erased, note_sessions, sessions_of_erased, whose
 from shared.errors import StoreError
 from shared.exposures import Exposure, read_exposures
+from shared.history import Owner
 from shared.redis_clients import open_client
 
 GROUP = "database"
@@ -59,6 +61,11 @@ class Merge:
     def accepted_ms(self) -> int:
         return self.merged_ms
 
+    @property
+    def session_id(self) -> str | None:
+        """The session that the user was named in by it."""
+        return self.guest_session_id
+
 
 class EventWriter:
     """Serving's side, over redis-py's asyncio client."""
@@ -89,31 +96,24 @@ class EventWriter:
             ) from error
 
 
-class Personal(Protocol):
-    """Anything on a stream that ends with its user's erasure."""
-
-    @property
-    def tenant(self) -> str: ...
-
-    @property
-    def user_id(self) -> str | None: ...
-
-    @property
-    def accepted_ms(self) -> int: ...
-
-
 P = TypeVar("P", bound=Personal)
 P_contra = TypeVar("P_contra", bound=Personal, contravariant=True)
 
 
 class Drained(Protocol[P_contra]):
-    """Where a stream goes. Both may be called twice with the same."""
+    """Where a stream goes. All may be called twice with the same."""
+
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        """The sessions in which the user was named, of those that are kept."""
 
     def keep(self, rows: Sequence[P_contra], /) -> None:
         """Keep what was drained; an error leaves it on the stream."""
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         """Drop what was accepted of a user up to a moment; how many that were."""
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        """The same for what a session holds without a name: of what was accepted, and of what was shown."""
 
 
 class EventStore(Drained[StreamedEvent], Protocol):
@@ -143,8 +143,14 @@ class _InOrder:
         if waiting:
             self._store.keep(waiting)
 
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        return self._store.sessions_of(tenant, user_id)
+
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         return self._store.forget(tenant, user_id, until_ms)
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        return self._store.forget_session(tenant, session_id, until_ms)
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,8 @@ def drain(redis_url: str, store: EventStore, *, worker: str, batch: int = 1000) 
     """Hand every event on the stream to `store`, batch by batch; returns how many events were handed over.
 
     An error of `store` ends the draining and leaves its batch on the stream. Events of users who have been erased since
-    are dropped. `worker` names who drains; two at a time need two names.
+    are dropped, and so are those of sessions in which they were named. `worker` names who drains; two at a time need
+    two names.
     """
     return _drain(redis_url, _Stream(keys.event_stream(), _read_event), _InOrder(store), worker, batch)
 
@@ -190,21 +197,35 @@ def _drain(redis_url: str, stream: _Stream[P], store: Drained[P], worker: str, b
 
 
 def _hand_over(client: Redis, store: Drained[P], rows: list[P]) -> int:
-    erased = _erased(client, rows)
+    erased = find_erased(client, rows)
     # A merge is carried out even for the erased: what it moves to them is theirs, and goes with them.
     merges = [row for row in rows if isinstance(row, Merge)]
-    moved = {(merge.tenant, merge.user_id) for merge in merges}
-    kept = [
-        row for row in rows if isinstance(row, Merge) or row.accepted_ms > erased.get((row.tenant, row.user_id), -1)
-    ]
+    moved = {whose(merge) for merge in merges}
+    kept = [row for row in rows if isinstance(row, Merge) or not _is_gone(row, erased)]
     if kept:
         store.keep(kept)
     # An erasure that was asked for in between has perhaps looked at the table before these rows were in it.
-    for (tenant, user_id), requested_ms in _erased(client, kept).items():
-        asked_since = erased.get((tenant, user_id)) != requested_ms
-        if user_id is not None and (asked_since or (tenant, user_id) in moved):
-            store.forget(tenant, user_id, requested_ms)
+    since = find_erased(client, kept)
+    late = {one: until for one, until in since.items() if erased.get(one) != until or one in moved}
+    # Nobody else knows of these sessions: the rows that name them were not the erased's, or not in the table.
+    sessions = sessions_of_erased(rows, erased | since)
+    for owner, until_ms in late.items():
+        named = [owner.id] if owner.kind == "session" else store.sessions_of(owner.tenant, owner.id)
+        for session in (Owner(one, owner.tenant, "session") for one in named):
+            sessions[session] = max(until_ms, sessions.get(session, -1))
+    for session, until_ms in sessions.items():
+        note_sessions(client, session.tenant, [session.id], until_ms)
+        client.zremrangebyscore(session.key, "-inf", f"({until_ms + 1}")
+        store.forget_session(session.tenant, session.id, until_ms)
+    for owner, until_ms in late.items():
+        if owner.kind == "user":
+            store.forget(owner.tenant, owner.id, until_ms)
     return len(kept) - len(merges)
+
+
+def _is_gone(row: Personal, erased: Mapping[Owner, int]) -> bool:
+    owner = whose(row)
+    return owner is not None and row.accepted_ms <= erased.get(owner, -1)
 
 
 def waiting(redis_url: str) -> int:
@@ -261,16 +282,3 @@ def _read_event(raw: dict[bytes, bytes]) -> list[StreamedEvent | Merge]:
         return [Merge(**orjson.loads(raw[_MERGE.encode()]))]
     fields = orjson.loads(raw[_FIELD.encode()])
     return [StreamedEvent(**{**fields, "impressions": tuple(fields["impressions"])})]
-
-
-def _erased(client: Redis, rows: Sequence[Personal]) -> dict[tuple[str, str | None], int]:
-    """(tenant, user_id) → when their erasure was asked for, in ms; only users with one."""
-    users = sorted({(row.tenant, row.user_id) for row in rows if row.user_id is not None})
-    if not users:
-        return {}
-    # not MGET: in a cluster the notes lie on several nodes
-    pipeline = client.pipeline(transaction=False)
-    for tenant, user in users:
-        pipeline.get(keys.erasure(tenant, user))
-    notes = cast(list[bytes | None], pipeline.execute())
-    return {user: orjson.loads(note)["requested_ms"] for user, note in zip(users, notes, strict=True) if note}

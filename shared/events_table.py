@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from shared.db.models import Event
 from shared.db.session import reading, transaction
 from shared.event_stream import Merge, StreamedEvent
-from shared.exposures_table import merge_exposures
+from shared.exposures_table import forget_exposures, merge_exposures
 from shared.history import SEPARATOR
 from shared.keys import DEFAULT_TENANT
+from shared.session_rows import forget_sessions, sessions_of
 
 T = TypeVar("T")
 
@@ -59,9 +60,18 @@ class EventsTable:
         """Store them."""
         store_events(self._engine, events)
 
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        """The sessions in which the user was named."""
+        return sessions_of(self._engine, tenant, user_id)
+
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
-        """Delete what was accepted of the user until then."""
-        return forget_events(self._engine, tenant, user_id, until_ms=until_ms)
+        """Delete what was accepted of the user until then, and what they were shown: a merge brings both."""
+        shown = forget_exposures(self._engine, tenant, user_id, until_ms=until_ms)
+        return shown + forget_events(self._engine, tenant, user_id, until_ms=until_ms)
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        """Delete what was accepted in the session without a name, and what was shown there, until then."""
+        return sum(forget_sessions(self._engine, tenant, [session_id], until_ms))
 
     def merge(self, merge: Merge) -> None:
         """Give the guest's earlier events, and what they were shown, to the user."""

@@ -14,6 +14,7 @@ from shared.event_stream import Merge
 from shared.exposures import Exposure
 from shared.history import SEPARATOR
 from shared.keys import DEFAULT_TENANT
+from shared.session_rows import forget_sessions, sessions_of
 
 _ROWS_AT_ONCE = 10_000
 
@@ -33,9 +34,17 @@ class ExposuresTable:
         with transaction(self._engine) as session:
             session.execute(statement, [_row(exposure) for exposure in rows])
 
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        """The sessions in which the user was named."""
+        return sessions_of(self._engine, tenant, user_id)
+
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         """Delete what was shown to the user until then."""
         return forget_exposures(self._engine, tenant, user_id, until_ms=until_ms)
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        """Delete what was shown in the session without a name, and what was accepted there, until then."""
+        return sum(forget_sessions(self._engine, tenant, [session_id], until_ms))
 
 
 def read_exposures(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> Iterator[list[models.Exposure]]:

@@ -56,3 +56,8 @@ def erasure(tenant: str, user_id: str) -> str:
 def erasures_pending() -> str:
     """Set: `tenant` 0x1f `user_id` of erasures that are not finished."""
     return f"{PREFIX}:erasures"
+
+
+def erased_sessions() -> str:
+    """Sorted set: `tenant` 0x1f `session_id` of sessions that went with an erased user, score = until when in ms."""
+    return f"{PREFIX}:erased-sessions"

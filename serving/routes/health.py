@@ -26,7 +26,7 @@ class Ready(BaseModel):
 
 
 class RefusalDocument(BaseModel):
-    """A bundle that was not let in."""
+    """A bundle, or an experiment's variant over it, that was not let in."""
 
     where: str
     reason: str

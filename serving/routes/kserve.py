@@ -4,10 +4,10 @@ https://github.com/kserve/open-inference-protocol, REST. A model is a bundle; it
 (BYTES, one row), with `k` as a parameter; its outputs are `item_ids` (BYTES) and `scores` (FP32).
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.auth import Scope
 from serving.bundles import LiveBundle
@@ -34,6 +34,13 @@ class InputTensor(BaseModel):
     datatype: Literal["BYTES"]
     shape: list[Annotated[int, Field(ge=0, le=MAX_HISTORY)]] = Field(min_length=1, max_length=2)
     data: list[Id] = Field(max_length=MAX_HISTORY)
+
+    @model_validator(mode="after")
+    def _one_row(self) -> Self:
+        count = len(self.data)
+        if self.shape not in ([count], [1, count]):
+            raise ValueError(f"the shape of {count} items in one row is [{count}] or [1, {count}], not {self.shape}")
+        return self
 
 
 class InferParameters(BaseModel):

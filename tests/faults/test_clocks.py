@@ -147,3 +147,9 @@ class Kept:
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         raise AssertionError("nobody was erased")
+
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        return []
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        raise AssertionError("nobody was erased")

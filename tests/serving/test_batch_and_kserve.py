@@ -78,6 +78,17 @@ def test_kserve_answers_like_recommend(client: TestClient) -> None:
     assert answer["outputs"][1]["data"] == pytest.approx([item["score"] for item in single["items"]], rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("shape", "status"), [([2], 200), ([1, 2], 200), ([3], 422), ([0], 422), ([2, 1], 422), ([2, 2], 422), ([1], 422)]
+)
+def test_a_shape_is_the_shape_of_its_data(client: TestClient, shape: list[int], status: int) -> None:
+    body = {"inputs": [{"name": "history", "datatype": "BYTES", "shape": shape, "data": ["i1", "i2"]}]}
+    response = client.post("/v2/models/tiny/infer", json=body)
+    assert response.status_code == status
+    if status == 422:
+        assert "[2] or [1, 2]" in response.json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["/v2/models/none", "/v2/models/tiny/versions/none", "/v2/models/none/ready"])
 def test_kserve_knows_only_what_serves(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404

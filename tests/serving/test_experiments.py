@@ -160,3 +160,47 @@ def test_a_shadow_is_asked_what_the_caller_was_answered(bundle_path: Path, tmp_p
         assert 0 < compared < 20
     outcomes = [line for line in app.services.metrics.render().decode().splitlines() if "retort_shadows_total{" in line]
     assert outcomes == [f'retort_shadows_total{{outcome="same"}} {float(compared)}'], "the holdout says nothing of it"
+
+
+def test_a_variant_that_the_bundle_cannot_serve_is_refused_and_its_callers_are_answered(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    wrong = {"odd caps": {"caps": {"colour": 1}}, "odd filter": {"filter": {"colour": "red"}}}
+    for number, defaults in enumerate(wrong.values()):
+        variants = [{"name": "plain", "share": 0.5}, {"name": "odd", "share": 0.5, "defaults": defaults}]
+        client = make_client(experiment=write(tmp_path / f"{number}.json", variants=variants))
+        (slot,) = client.get("/models").json()["models"]
+        assert [refusal["where"] for refusal in slot["refusals"]] == ["experiment trial, variant odd"]
+        assert "colour" in slot["refusals"][0]["reason"]
+        seen: Counter[str | None] = Counter()
+        for n in range(20):
+            client.post("/events", json={"user_id": f"u{n}", "item_id": "i7"})
+            response = client.post("/recommend", json={"user_id": f"u{n}"})
+            assert (response.status_code, response.json()["source"]) == (200, "student")
+            experiment = response.json()["experiment"]
+            seen[experiment and experiment["variant"]] += 1
+        assert set(seen) == {"plain", None}, "who got no variant is no variant's user"
+        metrics = client.get("/metrics").text
+        assert 'retort_variants_refused_total{experiment="trial",variant="odd"} 1.0' in metrics
+        assert 'type="click",variant="odd"' not in metrics
+
+
+def test_a_variants_own_bundle_is_looked_at_before_it_answers(bundle_path: Path, tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "e.json",
+        variants=[
+            {"name": "old", "share": 0.5},
+            {"name": "new", "share": 0.5, "alias": "challenger", "defaults": {"caps": {"colour": 1}}},
+        ],
+    )
+    serving = ServingSettings(_env_file=None, bundle=bundle_path, experiment=file)
+    models = open_models(serving)
+    app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, models=models, histories=MemoryHistory())
+    slot = models.slot("default", "challenger")
+    assert not slot.refusals
+    slot.swap(make_bundle(tmp_path, seed=5, name="other"))
+    assert [refusal.where for refusal in slot.refusals] == ["experiment trial, variant new"]
+    with TestClient(app) as client:
+        answers = [client.post("/recommend", json={"user_id": f"u{n}"}).json() for n in range(20)]
+    assert {answer["model"]["name"] for answer in answers} == {"tiny"}
+    assert {answer["experiment"] and answer["experiment"]["variant"] for answer in answers} == {"old", None}

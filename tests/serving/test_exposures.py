@@ -36,6 +36,12 @@ class Kept:
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         return 0
 
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        return []
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        return 0
+
 
 class Writer(ExposureWriter):
     """Writes to a list; fails while it is told to."""

@@ -116,6 +116,18 @@ def test_now_is_never_remembered() -> None:
     assert len(passing({"expires_at": {"gt": "now"}}, filters)) > len(alive)
 
 
+def test_kept_masks_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.filters.KEPT_BYTES", 3 * (len(ROWS) + 550))
+    filters = Filters(Attributes(TABLE))
+    masks = {year: filters.mask({"year": year}) for year in range(9)}
+    assert 1 <= filters.kept_bytes <= 3 * (len(ROWS) + 550)
+    assert filters.mask({"year": 8}) is masks[8], "the last ones are kept"
+    assert filters.mask({"year": 0}) is not masks[0]
+    monkeypatch.setattr("serving.filters.KEPT_BYTES", 0)
+    filters.mask({"year": 99})
+    assert filters.kept_bytes == 0
+
+
 def test_columns_of_every_kind_are_read_and_others_left_alone() -> None:
     table = pa.table(
         {

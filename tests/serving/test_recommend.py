@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from serving.evidence import HistoryReader
 from shared.bundle import open_bundle
 from shared.errors import StoreError
-from shared.history import MemoryHistory
+from shared.history import MemoryHistory, Owner
 from tests.serving.conftest import MakeClient
 
 
@@ -184,6 +184,24 @@ def test_an_absent_store_is_answered_labelled_and_never_lied_about(make_client: 
     metrics = client.get("/metrics").text
     assert 'retort_store_failures_total{call="recent"} 2.0' in metrics
     assert 'retort_answers_total{reason="history_unavailable",source="popular"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("away", ["user", "session"])
+def test_an_answer_without_the_sessions_clicks_says_so(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    client = make_client()
+    who = {"user_id": "ann", "session_id": "s"}
+    client.post("/events", json=[{"user_id": "ann", "item_id": "i7"}, {"session_id": "s", "item_id": "i8"}])
+    assert client.post("/recommend", json=who).json()["source"] == "student"
+    read = HistoryReader.read
+
+    async def half(self: HistoryReader, owner: Owner) -> tuple[list[str] | None, bool]:
+        return (None, False) if owner.kind == away else await read(self, owner)
+
+    monkeypatch.setattr(HistoryReader, "read", half)
+    answer = client.post("/recommend", json=who).json()
+    assert (answer["source"], answer["fallback_reason"]) == ("partial_history", "history_unavailable")
 
 
 def test_what_another_worker_has_erased_is_not_remembered(make_client: MakeClient) -> None:

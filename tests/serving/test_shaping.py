@@ -61,6 +61,24 @@ def test_what_an_empty_filter_gives_is_the_callers_choice(client: TestClient) ->
         assert not set(ids(kind)) & set(history)
 
 
+@pytest.mark.parametrize("history", [HISTORY, []])
+def test_what_stands_in_for_an_empty_filter_goes_on_where_it_stopped(client: TestClient, history: list[str]) -> None:
+    asked: dict[str, Any] = {"history": history, "filter": {"genre": "none"}}
+    first = ask(client, k=3, **asked)
+    second = ask(client, k=3, next=first["next"], **asked)
+    assert (second["source"], second["fallback_reason"]) == ("popular", "filter_matches_nothing")
+    assert ids(first) + ids(second) == ids(ask(client, k=6, **asked))
+    assert second["items"][0]["rank"] == 4
+
+
+@pytest.mark.parametrize("history", [HISTORY, []])
+def test_a_filters_own_list_ends_where_nothing_more_passes(client: TestClient, history: list[str]) -> None:
+    asked: dict[str, Any] = {"history": history, "filter": {"genre": "drama"}}
+    everything = ids(ask(client, k=60, **asked))
+    first = ask(client, k=len(everything), **asked)
+    assert ids(ask(client, k=3, next=first["next"], **asked)) == []
+
+
 def test_the_fallback_respects_the_filter_too(client: TestClient) -> None:
     answer = ask(client, history=[], filter={"genre": "horror"}, k=4)
     assert answer["source"] == "popular"

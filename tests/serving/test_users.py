@@ -14,10 +14,10 @@ from shared.db.migrate import upgrade
 from shared.db.models import Profile
 from shared.db.session import open_database, transaction
 from shared.errors import StoreError
-from shared.event_stream import StreamedEvent, drain
+from shared.event_stream import StreamedEvent, drain, drain_exposures
 from shared.events_table import EventsTable, read_events, store_events
-from shared.exposures import Exposure
-from shared.exposures_table import ExposuresTable
+from shared.exposures import Exposure, ExposureWriter
+from shared.exposures_table import ExposuresTable, read_exposures
 from shared.history import Entry, HistoryEvent, MemoryHistory, Owner
 from shared.redis_history import RedisHistory
 from tests.serving.conftest import MakeClient
@@ -51,6 +51,33 @@ def add_row(database_url: str, user_id: str) -> None:
     store_events(engine, [StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, user_id)])
     ExposuresTable(engine).keep([Exposure("r1", "default", 5, "student", ("i2", "i3"), user_id=user_id)])
     engine.dispose()
+
+
+def add_lists(redis_url: str, shown: list[Exposure]) -> None:
+    async def story() -> None:
+        store = RedisHistory.from_url(redis_url)
+        await ExposureWriter(store.client, 100).add([shown])
+        await store.close()
+
+    asyncio.run(story())
+
+
+def entries_of(redis_url: str, owner: Owner) -> list[str]:
+    async def story() -> list[str]:
+        store = RedisHistory.from_url(redis_url)
+        (item_ids,) = await store.recent([owner], 9)
+        await store.close()
+        return item_ids
+
+    return asyncio.run(story())
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """The server's own, with its tables."""
+    url = f"sqlite:///{(tmp_path / 'retort.db').absolute()}"
+    upgrade(url)
+    return url
 
 
 def test_history_is_shown_and_merged_once(client: TestClient) -> None:
@@ -118,6 +145,65 @@ def test_erasing_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
     assert (stored["n_events"], stored["n_exposures"], stored["choice"]["kind"]) == (0, 0, "erased")
     assert client.post("/recommend", json={"user_id": "ann"}).json()["fallback_reason"] == "unknown_user"
     assert len(client.get("/users/bob").json()["profiles"]) == 1
+
+
+@pytest.mark.parametrize("drained", [True, False], ids=["the table names the session", "the stream names it"])
+def test_erasing_takes_the_sessions_and_what_waits_on_the_streams(
+    make_client: MakeClient, redis_url: str, database: str, drained: bool
+) -> None:
+    client = make_client(RedisHistory.from_url(redis_url))
+    engine = open_database(database)
+    events, lists = EventsTable(engine), ExposuresTable(engine)
+    for session in ("hers", "strange"):
+        add_event(client, "i1", session_id=session)
+    add_event(client, "i2", user_id="ann", session_id="hers")
+    if drained:
+        drain(redis_url, events, worker="w")
+        add_event(client, "i3", session_id="hers")  # still on the stream when she goes
+    lists.keep([Exposure("r1", "default", 5, "popular", ("i4",), session_id="hers")])
+    time.sleep(0.005)
+    erased = client.delete("/users/ann").json()
+    assert erased["status"] == "done"
+    add_lists(redis_url, [Exposure("r2", "default", 5, "popular", ("i4",), session_id="hers")])
+    time.sleep(0.005)
+    add_event(client, "i5", session_id="hers")
+    drain(redis_url, events, worker="w")
+    drain_exposures(redis_url, lists, worker="w")
+    rows = [row for chunk in read_events(engine) for row in chunk]
+    assert sorted((row.session_id, row.item_id) for row in rows) == [("hers", "i5"), ("strange", "i1")]
+    assert [chunk for chunk in read_exposures(engine) if chunk] == []
+    left = {session: entries_of(redis_url, Owner(session, kind="session")) for session in ("hers", "strange")}
+    assert left == {"hers": ["i5"], "strange": ["i1"]}
+    engine.dispose()
+
+
+def test_what_a_waiting_merge_brings_to_the_erased_goes_whole(
+    make_client: MakeClient, redis_url: str, database: str
+) -> None:
+    client = make_client(RedisHistory.from_url(redis_url))
+    engine = open_database(database)
+    add_event(client, "i1", session_id="theirs")
+    add_event(client, "i2", user_id="guest", session_id="theirs")
+    drain(redis_url, EventsTable(engine), worker="w")
+    ExposuresTable(engine).keep([Exposure("r1", "default", 5, "popular", ("i4",), user_id="guest")])
+    client.post("/users/ann/merge", json={"user_id": "guest"})
+    time.sleep(0.005)
+    assert client.delete("/users/ann").json()["status"] == "done"
+    drain(redis_url, EventsTable(engine), worker="w")
+    assert [chunk for chunk in read_events(engine) if chunk] == []
+    assert [chunk for chunk in read_exposures(engine) if chunk] == []
+    assert entries_of(redis_url, Owner("theirs", kind="session")) == []
+    engine.dispose()
+
+
+def test_sessions_go_from_this_process_memory_too(client: TestClient, database: str) -> None:
+    engine = open_database(database)
+    store_events(engine, [StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, "ann", "hers")])
+    engine.dispose()
+    add_event(client, "i2", session_id="hers")
+    time.sleep(0.005)
+    assert client.delete("/users/ann").json()["history"] == 1
+    assert client.post("/recommend", json={"session_id": "hers"}).json()["source"] == "popular"
 
 
 def test_a_store_that_is_away_is_a_503_with_when_to_return(make_client: MakeClient) -> None:

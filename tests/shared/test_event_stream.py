@@ -8,12 +8,13 @@ import pytest
 import redis
 
 from shared import keys
+from shared.erasures import KEPT_MS, note_sessions
 from shared.errors import StoreError
 from shared.event_stream import EventWriter, Merge, StreamedEvent, drain, waiting
 from shared.redis_history import RedisHistory
 
 
-def event(n: int, user_id: str | None = "ann", accepted_ms: int = 1000) -> StreamedEvent:
+def event(n: int, user_id: str | None = "ann", accepted_ms: int = 1000, session_id: str | None = None) -> StreamedEvent:
     return StreamedEvent(
         event_id=f"e{n}",
         tenant="default",
@@ -23,6 +24,7 @@ def event(n: int, user_id: str | None = "ann", accepted_ms: int = 1000) -> Strea
         time_ms=n,
         accepted_ms=accepted_ms,
         user_id=user_id,
+        session_id=session_id,
         impressions=("i1", "i2"),
     )
 
@@ -34,6 +36,7 @@ class Kept:
         self.events: list[StreamedEvent] = []
         self.sizes: list[int] = []
         self.forgotten: list[tuple[str, str, int]] = []
+        self.sessions: list[tuple[str, str, int]] = []
         self.merged: list[tuple[Merge, int]] = []  # with how many events stood before it
         self._on_keep = on_keep
 
@@ -47,6 +50,13 @@ class Kept:
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         self.forgotten.append((tenant, user_id, until_ms))
+        return 1
+
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        return []
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        self.sessions.append((tenant, session_id, until_ms))
         return 1
 
 
@@ -120,6 +130,45 @@ def test_an_erasure_in_the_middle_of_a_drain_reaches_the_table(redis_url: str) -
     store = Kept(erase_now)
     assert drain(redis_url, store, worker="w") == 2
     assert store.forgotten == [("default", "ann", 2000)]
+
+
+def test_a_session_goes_with_the_user_whom_only_the_stream_named_in_it(redis_url: str) -> None:
+    nameless = [event(0, None, session_id="s"), event(2, None, session_id="s"), event(3, None, 3000, "s")]
+    add(redis_url, [nameless[0], event(1, "ann", session_id="s"), *nameless[1:], event(4, "ann", 3000, "t")])
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.erasure("default", "ann"), orjson.dumps({"requested_ms": 2000}))
+        client.zadd(keys.session("default", "s"), {"i0\x1fx": 1000, "i3\x1fx": 3000})
+        store = Kept()
+        drain(redis_url, store, worker="w", batch=2)
+        assert client.zrange(keys.session("default", "s"), 0, -1) == [b"i3\x1fx"]
+    assert [one.event_id for one in store.events] == ["e0", "e3", "e4"]
+    assert store.sessions == [("default", "s", 2000)], "what stood before her name is taken out of the table"
+
+
+def test_an_erasure_of_a_session_in_the_middle_of_a_drain_reaches_the_table(redis_url: str) -> None:
+    add(redis_url, [event(0, None, session_id="s"), event(1, "ann", session_id="t")])
+
+    def erase_now(batch: list[StreamedEvent]) -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            note_sessions(client, "default", ["s"], 2000)
+            client.set(keys.erasure("default", "ann"), orjson.dumps({"requested_ms": 2000}))
+
+    store = Kept(erase_now)
+    drain(redis_url, store, worker="w")
+    assert store.forgotten == [("default", "ann", 2000)]
+    assert sorted(store.sessions) == [("default", "s", 2000), ("default", "t", 2000)]
+
+
+def test_a_later_erasure_of_a_session_stands_and_old_ones_are_dropped(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        for until_ms in (KEPT_MS, 1, 3):
+            note_sessions(client, "default", ["s"], until_ms)
+        note_sessions(client, "default", ["t"], KEPT_MS - 5)
+        note_sessions(client, "default", ["u"], 2 * KEPT_MS - 2)
+        held = {
+            name.decode(): int(score) for name, score in client.zrange(keys.erased_sessions(), 0, -1, withscores=True)
+        }
+    assert held == {"default\x1fs": KEPT_MS, "default\x1fu": 2 * KEPT_MS - 2}
 
 
 def test_a_merge_keeps_its_place_and_reaches_the_erased_too(redis_url: str) -> None:

@@ -12,6 +12,9 @@ from shared.db.session import open_database
 from shared.errors import StoreOutdatedError
 from shared.event_stream import Merge, StreamedEvent
 from shared.events_table import forget_events, merge_events, read_events, store_events
+from shared.exposures import Exposure
+from shared.exposures_table import ExposuresTable
+from shared.session_rows import forget_sessions, sessions_of
 
 EVENT = StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, "ann", "s1", 2.5, "r1", ("i1", "i2"))
 
@@ -70,6 +73,19 @@ def test_forgetting_takes_the_user_and_the_sessions_without_a_name(engine: sa.En
     }
     assert forget_events(engine, "default", "ann") == 1
     assert len(rows(engine, "shop")) == 1
+
+
+def test_a_session_is_known_by_either_table_and_its_nameless_rows_go_from_both(engine: sa.Engine) -> None:
+    shown = Exposure("r1", "default", 10, "popular", ("i1",), session_id="s2")
+    lists = [shown, replace(shown, user_id="ann"), replace(shown, shown_ms=50), replace(shown, session_id="s3")]
+    guest = replace(EVENT, user_id=None, session_id="s2")
+    events = [EVENT, guest, replace(guest, event_id="e2", accepted_ms=50), replace(guest, tenant="shop")]
+    ExposuresTable(engine).keep(lists)
+    store_events(engine, events)
+    assert sorted(sessions_of(engine, "default", "ann")) == ["s1", "s2"]
+    assert forget_sessions(engine, "default", ["s1", "s2"], 20) == (1, 1)
+    assert [(row.user_id, row.event_id) for row in rows(engine)] == [("ann", "e1"), (None, "e2")]
+    assert forget_sessions(engine, "default", [], 20) == (0, 0)
 
 
 def test_a_merge_makes_one_user_and_doubles_nothing(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,12 @@ class _Kept:
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
         return 0
 
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        return []
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        return 0
+
 
 def test_a_users_keys_live_on_one_node(cluster_url: str) -> None:
     with open_client(cluster_url, timeout_s=20) as client:
