@@ -66,9 +66,8 @@ def test_shards_hold_the_same_vectors_and_the_map_keeps_the_same_neighbours(engi
     assert not list(parts.path("teacher").glob("narrow-*"))
 
 
-def test_a_later_run_encodes_only_whose_text_is_new(engine: Engine, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = line_of(engine, out, "encoder.shards=3")
-    user = sorted(by_user(first.path("teacher") / VECTORS_FILE))[0]
+def watched_encoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that is encoded from now on."""
     asked: list[str] = []
     encode = sharded.encode_texts
 
@@ -77,6 +76,13 @@ def test_a_later_run_encodes_only_whose_text_is_new(engine: Engine, out: Path, m
         return encode(texts, *rest)
 
     monkeypatch.setattr(sharded, "encode_texts", watched)
+    return asked
+
+
+def test_a_later_run_encodes_only_whose_text_is_new(engine: Engine, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = line_of(engine, out, "encoder.shards=3")
+    user = sorted(by_user(first.path("teacher") / VECTORS_FILE))[0]
+    asked = watched_encoding(monkeypatch)
     edit_profile(engine, user, "Only books about boats, please.")
     # a choice is part of what the profiles are: the line writes them anew, and nobody else's vector
     second = line_of(engine, out, "encoder.shards=3")
@@ -91,14 +97,7 @@ def test_vectors_of_another_encoding_code_are_not_carried_on(
 ) -> None:
     first = line_of(engine, out, "encoder.shards=3")
     before = by_user(first.path("teacher") / VECTORS_FILE)
-    asked: list[str] = []
-    encode = sharded.encode_texts
-
-    def watched(texts: list[str], *rest: Any) -> Any:
-        asked.extend(texts)
-        return encode(texts, *rest)
-
-    monkeypatch.setattr(sharded, "encode_texts", watched)
+    asked = watched_encoding(monkeypatch)
     monkeypatch.setattr("offline.line.hash_code", lambda modules: f"another version of {list(modules)}")
     line_of(engine, out, "encoder.shards=3").path("vectors")
     assert len(asked) >= len(before) - 1
