@@ -63,10 +63,10 @@ check: $(STAMP)    ## lint, format, types, import contracts
 	$(BIN)/lint-imports
 
 api-docs: $(STAMP)  ## docs/api from the application
-	$(BIN)/python -m serving.api_docs docs/api
+	$(BIN)/python -m retort.serving.api.api_docs docs/api
 
 recipe-docs: $(STAMP)  ## docs/recipes.md from the classes that read recipes
-	$(BIN)/python -m offline.recipe_docs docs/recipes.md
+	$(BIN)/python -m retort.offline.cli.recipe_docs docs/recipes.md
 
 venv-vllm:       ## .venv-vllm: vLLM for the CPU beside a worker's needs, in an environment of its own
 	test -x .venv-vllm/bin/python || $(PY) -m venv .venv-vllm

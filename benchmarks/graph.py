@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import world
-from shared.bundle import open_bundle
+from retort.shared.model.bundle import open_bundle
 
 K = 10
 BATCHES = (1, 4, 16)

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from shared.bundle import open_bundle
+from retort.shared.model.bundle import open_bundle
 
 
 class Request(BaseModel):

@@ -18,23 +18,23 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from offline.child import start_child
-from offline.data.load import load
-from offline.data.split import make_split
-from offline.embedded import private_redis
-from offline.profiles.config import ProfilesConfig
-from offline.profiles.history import user_histories
-from offline.progress import Silent
-from offline.recipe import load_recipe
-from offline.refresh.jobs import create_job
-from offline.refresh.messages import send_look
-from offline.refresh.snapshot import Wish, write_snapshot
-from offline.tasks import make_app
-from shared.db.migrate import upgrade
-from shared.db.models import Profile
-from shared.db.session import open_database, reading
-from shared.errors import StoreError
-from shared.refreshes import read_job
+from retort.offline.common.progress import Silent
+from retort.offline.data.load import load
+from retort.offline.data.split import make_split
+from retort.offline.jobs.tasks import make_app
+from retort.offline.local.local_redis import private_redis
+from retort.offline.local.subprocesses import start_child
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.history import user_histories
+from retort.offline.recipes.recipe import load_recipe
+from retort.offline.refresh.jobs import create_job
+from retort.offline.refresh.messages import send_look
+from retort.offline.refresh.snapshot import Wish, write_snapshot
+from retort.shared.base.errors import StoreError
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.models import Profile
+from retort.shared.db.session import open_database, reading
+from retort.shared.profiles.refreshes import read_job
 from tests import postgres
 from tests.offline.profiles._fakes import GOOD
 from tests.offline.profiles._server import Answer, completion, serving

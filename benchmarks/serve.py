@@ -25,9 +25,9 @@ import orjson
 
 from benchmarks import world
 from benchmarks.load import Report, Run, post
-from offline.embedded import free_port, private_redis
-from shared.bundle import Bundle, open_bundle
-from shared.redis_history import load_histories
+from retort.offline.local.local_redis import free_port, private_redis
+from retort.shared.history.redis_history import load_histories
+from retort.shared.model.bundle import Bundle, open_bundle
 
 SERVER_CORE, OTHER_CORE = 0, 1
 K = 10
@@ -130,7 +130,7 @@ def _server(name: str, bundle: Path, redis_url: str, core: int | None) -> Iterat
     port = free_port()
     environment = {**os.environ, "REDIS_URL": redis_url, "OMP_NUM_THREADS": "1", "LOG_LEVEL": "WARNING"}
     if name == "retort":
-        command = [sys.executable, "-m", "serving"]
+        command = [sys.executable, "-m", "retort.serving"]
         environment |= {"RETORT_BUNDLE": str(bundle), "RETORT_PORT": str(port)}
     else:
         command = [sys.executable, "-m", "benchmarks.plain_endpoint", str(bundle), str(port)]

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from offline.softmax import Competitors, Own, softmax_cross_entropy
-from offline.teachers.agreement import kl_with_tail, tail_divergence
-from shared.schema import PAD
+from retort.offline.losses.softmax import Competitors, Own, softmax_cross_entropy
+from retort.offline.losses.truncated_kl import kl_with_tail, tail_divergence
+from retort.shared.base.schema import PAD
 
 _TURNS = 30
 

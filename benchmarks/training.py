@@ -22,17 +22,17 @@ import polars as pl
 import torch
 from sqlalchemy import create_engine
 
-from offline.data.split import Split
-from offline.data.split_store import load_split
-from offline.export import export_student
-from offline.pipeline import Context, open_line
-from offline.pipeline.train import new_student
-from offline.progress import Silent
-from offline.recipe import Recipe, load_recipe
-from offline.training.in_turns import only
-from offline.training.loop import fit
-from shared.scoring import Scorer
-from shared.settings import LanguageModelSettings
+from retort.offline.common.progress import Silent
+from retort.offline.data.split import Split
+from retort.offline.data.split_store import load_split
+from retort.offline.export.onnx import export_student
+from retort.offline.pipeline import Context, open_line
+from retort.offline.pipeline.train import new_student
+from retort.offline.recipes.recipe import Recipe, load_recipe
+from retort.offline.training.loop import fit
+from retort.offline.training.mutual_distillation import only
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.model.scoring import Scorer
 
 _ASKED = 50
 _PEER = Path(__file__).with_name("rectools_peer.py")

@@ -10,9 +10,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, Manifest, export_scorer, seal_bundle
-from shared.item_index import ItemIndex
-from shared.scoring import Scorer
+from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, Manifest, export_scorer, seal_bundle
+from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.scoring import Scorer
 
 HISTORY = 50
 
@@ -53,8 +53,8 @@ def histories(n_users: int, n_items: int, length: int = HISTORY) -> Iterator[tup
 def _exported(n_items: int, max_length: int, dim: int) -> tuple[bytes, np.ndarray]:
     import torch
 
-    from offline.export import export_student, item_vectors
-    from offline.students import sasrec
+    from retort.offline.export.onnx import export_student, item_vectors
+    from retort.offline.students import sasrec
 
     torch.manual_seed(0)
     student = sasrec.Model(sasrec.Config(max_length=max_length, embedding_dim=dim, n_blocks=2, n_heads=2), n_items)

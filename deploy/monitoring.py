@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offline.exporter import families
-from serving.metrics import Metrics
+from retort.offline.monitoring import families
+from retort.serving.runtime.metrics import Metrics
 
 HERE = Path(__file__).parent
 RULES = HERE / "prometheus" / "rules.yml"

@@ -9,6 +9,7 @@ RUN python -m pip --python /venv/bin/python install --no-cache-dir --no-deps --r
 COPY deploy/offline.lock.txt ./
 RUN python -m pip --python /venv/bin/python install --no-cache-dir -r offline.lock.txt
 COPY pyproject.toml README.md ./
+COPY retort retort
 COPY shared shared
 COPY serving/__init__.py serving/__init__.py
 COPY offline offline

@@ -7,6 +7,7 @@ RUN python -m pip --python /venv/bin/python install --no-cache-dir -r serving.lo
   # what onnxruntime and pyarrow bring for compilers and tests
   && find /venv -depth \( -type d \( -name tests -o -name include \) -o -name '*.pyi' -o -name '*.a' \) -exec rm -rf {} +
 COPY pyproject.toml README.md ./
+COPY retort retort
 COPY shared shared
 COPY serving serving
 COPY offline/__init__.py offline/__init__.py

@@ -18,6 +18,7 @@ ARG VLLM=0.12.0
 RUN /venv/bin/pip install --no-cache-dir "vllm==$VLLM"
 # Third parties' versions are pinned by what is in the layer above; ours only names what it needs.
 COPY pyproject.toml README.md ./
+COPY retort retort
 COPY shared shared
 COPY serving/__init__.py serving/__init__.py
 COPY offline offline

@@ -18,21 +18,21 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from serving.app import Application, create_app
-from serving.auth import Scope, new_key, read_keys
-from serving.http import AsgiApp
-from serving.models import open_models
-from serving.settings import ServingSettings
-from serving.tracing import traced
-from serving.workers import Workers
-from shared.bundle import read_manifest
-from shared.db.session import database_address
-from shared.errors import RetortError
-from shared.keys import DEFAULT_TENANT
-from shared.logging import configure_logging
-from shared.settings import Settings
+from retort.serving.api.app import Application, create_app
+from retort.serving.api.asgi import AsgiApp
+from retort.serving.api.auth import Scope, new_key, read_keys
+from retort.serving.api.tracing import traced
+from retort.serving.models.model_slots import open_models
+from retort.serving.runtime.settings import ServingSettings
+from retort.serving.runtime.workers import Workers
+from retort.shared.base.errors import RetortError
+from retort.shared.base.logging import configure_logging
+from retort.shared.base.settings import Settings
+from retort.shared.db.session import database_address
+from retort.shared.history.keys import DEFAULT_TENANT
+from retort.shared.model.bundle import read_manifest
 
-logger = logging.getLogger("serving")
+logger = logging.getLogger("retort.serving")
 
 _BACKLOG = 2048
 # Longer than the 60 s after which proxies (nginx, AWS and GCP balancers) let a connection go: whoever closes first must
@@ -60,7 +60,7 @@ def main() -> None:
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         name = f"RETORT_{field.group(1).upper()}" if field else str(error)
-        sys.exit(_told(f"the setting {name} cannot be used: it must be JSON, as serving/settings.py says."))
+        sys.exit(_told(f"the setting {name} cannot be used: it must be JSON, as serving/runtime/settings.py says."))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_told(f"{where}{error.strerror or error}; correct the path or its rights."))
@@ -86,7 +86,9 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["RETORT_METRICS_DIR"] = metrics_dir
         listener = _bind(serving)
         _announce(listener, settings, serving)
-        config = uvicorn.Config("serving.__main__:worker", factory=True, workers=serving.workers, **_options(serving))
+        config = uvicorn.Config(
+            "retort.serving.__main__:worker", factory=True, workers=serving.workers, **_options(serving)
+        )
         Workers(config, [listener], Path(metrics_dir)).run()
 
 

@@ -9,9 +9,9 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from offline.embedded import private_redis, redis_binary
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
+from retort.offline.local.local_redis import private_redis, redis_binary
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
 from tests import postgres
 
 # Tests run side by side, one a core: torch's own threads would wait for each other.

@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from offline.child import start_child
-from offline.embedded import free_port
+from retort.offline.local.local_redis import free_port
+from retort.offline.local.subprocesses import start_child
 
 _START_TIMEOUT_S = 120.0  # initdb takes its time where other work has the cores
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from offline.ctr.data import CtrData
-from offline.ctr.kar import HybridExperts
+from retort.offline.ctr.data import CtrData
+from retort.offline.ctr.kar import HybridExperts
 
 
 class Fields(nn.Module):

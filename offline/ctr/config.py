@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from offline.config import Section
+from retort.offline.common.section import Section
 
 ModelName = Literal["deepfm", "dcn_v2"]
 # base: ids and attributes. kar: the knowledge as input. taught: the knowledge as a target while training (LLM-KT);

@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from offline.data.interactions import Interactions, Items
-from offline.data.split import Split
-from offline.profiles.vectors import Vectors
-from offline.teachers import controls
-from offline.teachers.teacher import Aligned, align_users
-from shared.errors import DataError, TeacherError
+from retort.offline.data.interactions import Interactions, Items
+from retort.offline.data.split import Split
+from retort.offline.embeddings.vectors import Vectors
+from retort.offline.teachers import controls
+from retort.offline.teachers.teacher import Aligned, align_users
+from retort.shared.base.errors import DataError, TeacherError
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]

@@ -4,8 +4,8 @@
 
 from torch import Tensor, nn
 
-from offline.ctr._parts import Fields, deep
-from offline.ctr.config import CtrConfig
+from retort.offline.ctr._parts import Fields, deep
+from retort.offline.ctr.config import CtrConfig
 
 
 class Model(nn.Module):

@@ -9,8 +9,8 @@ one more field of the model. Unlike LLM-KT's teaching, the vectors must be there
 import torch
 from torch import Tensor, nn
 
-from offline.ctr.data import CtrData
-from offline.teachers.teacher import Aligned
+from retort.offline.ctr.data import CtrData
+from retort.offline.teachers.teacher import Aligned
 
 
 class HybridExperts(nn.Module):

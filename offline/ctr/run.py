@@ -10,23 +10,23 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from offline.config import parse_section
-from offline.ctr.config import CtrConfig
-from offline.ctr.data import CtrData, make_data
-from offline.ctr.train import Outcome, fit
-from offline.data.split_store import load_split
-from offline.line import Line, Step
-from offline.pipeline import Context, teach
-from offline.pipeline.context import VECTORS_FILE, tables_of
-from offline.pipeline.steps import ENCODING_CODE, encoder_of, steps_of
-from offline.profiles.tfidf import TFIDF
-from offline.profiles.vectors import read_vectors
-from offline.progress import Progress
-from offline.recipe import Recipe, parse_recipe, read_recipe, with_keys
-from offline.run_dir import RunDir
-from shared.errors import RecipeError
-from shared.profile_choices import choices_hash
-from shared.settings import LanguageModelSettings
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import parse_section
+from retort.offline.ctr.config import CtrConfig
+from retort.offline.ctr.data import CtrData, make_data
+from retort.offline.ctr.train import Outcome, fit
+from retort.offline.data.split_store import load_split
+from retort.offline.embeddings.tfidf import TFIDF
+from retort.offline.embeddings.vectors import read_vectors
+from retort.offline.pipeline import Context, teach
+from retort.offline.pipeline.artifact_store import RunDir
+from retort.offline.pipeline.context import VECTORS_FILE, tables_of
+from retort.offline.pipeline.dag import Line, Step
+from retort.offline.pipeline.steps import ENCODING_CODE, encoder_of, steps_of
+from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe, with_keys
+from retort.shared.base.errors import RecipeError
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.profiles.profile_choices import choices_hash
 
 OUTCOMES_FILE = "outcomes.json"
 _READ_STEPS = ("data", "split", "profiles", "vectors", "teacher")
@@ -34,7 +34,7 @@ _READ_STEPS = ("data", "split", "profiles", "vectors", "teacher")
 
 def read_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe, CtrConfig]:
     """A shipped comparison's name, or a .toml file. RecipeError where it cannot be compared by AUC."""
-    shipped = Path(str(files("recipes"))) / "ctr" / f"{reference}.toml"
+    shipped = Path(str(files("retort.recipes"))) / "ctr" / f"{reference}.toml"
     name, raw = read_recipe(str(shipped) if shipped.is_file() else reference, Path.cwd())
     raw = with_keys(raw, overrides)
     config = parse_section(CtrConfig, raw.pop("ctr", {}), "ctr")
@@ -59,7 +59,11 @@ def compare(
     )
     needs = ("data", "split", "vectors", "teacher", "items")
     last: Step[Context] = Step(
-        "ctr", lambda line, work: _measure(line, work, config), needs, config.model_dump(mode="json"), ("offline.ctr",)
+        "ctr",
+        lambda line, work: _measure(line, work, config),
+        needs,
+        config.model_dump(mode="json"),
+        ("retort.offline.ctr",),
     )
     line = Line([*(step for step in steps if step.name in _READ_STEPS), items, last], context, RunDir(out), progress)
     told = json.loads((line.path("ctr") / OUTCOMES_FILE).read_text(encoding="utf-8"))

@@ -10,12 +10,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.ctr._parts import Fields
-from offline.ctr.config import Arm, CtrConfig, ModelName
-from offline.ctr.data import CtrData, FloatArray, Rows
-from offline.ctr.kar import HybridExperts
-from offline.plugins import load_plugin
-from shared.errors import TeacherError
+from retort.offline.common.plugins import load_plugin
+from retort.offline.ctr._parts import Fields
+from retort.offline.ctr.config import Arm, CtrConfig, ModelName
+from retort.offline.ctr.data import CtrData, FloatArray, Rows
+from retort.offline.ctr.kar import HybridExperts
+from retort.shared.base.errors import TeacherError
 
 _ROWS_AT_ONCE = 8192
 
@@ -41,7 +41,9 @@ def fit(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig) 
     experts = None
     if arm.startswith("kar"):
         experts = HybridExperts(data, config.embedding_dim, config.n_shared, config.n_own)
-    model: nn.Module = load_plugin("offline.ctr", name).Model(config, Fields(data, config.embedding_dim, experts))
+    model: nn.Module = load_plugin("retort.offline.ctr", name).Model(
+        config, Fields(data, config.embedding_dim, experts)
+    )
     lesson = Lesson(data, config, faithful=arm == "taught_faithful") if arm.startswith("taught") else None
     modules = [model] if lesson is None else [model, lesson]
     optimizer = torch.optim.AdamW(

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from offline.data.attributes import typed
-from offline.data.events import id_problem, identifier, refuse_nested, split_off_bad
-from offline.data.interactions import Items
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable
-from offline.data.text import item_text
-from shared.errors import DataError
+from retort.offline.data.attributes import typed
+from retort.offline.data.events import id_problem, identifier, refuse_nested, split_off_bad
+from retort.offline.data.interactions import Items
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable
+from retort.offline.data.text import item_text
+from retort.shared.base.errors import DataError
 
 
 @dataclass(frozen=True)

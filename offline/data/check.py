@@ -7,13 +7,13 @@ from typing import Literal
 
 import polars as pl
 
-from offline.data.catalogue import Entities, clean_entities, make_items, make_users
-from offline.data.events import clean_events
-from offline.data.filters import Removed, filter_events
-from offline.data.load import DataConfig, all_rows, read_tables
-from offline.data.rejects import Rejects
-from offline.progress import Progress, Silent
-from shared.errors import RetortError
+from retort.offline.common.progress import Progress, Silent
+from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
+from retort.offline.data.events import clean_events
+from retort.offline.data.filters import Removed, filter_events
+from retort.offline.data.load import DataConfig, all_rows, read_tables
+from retort.offline.data.rejects import Rejects
+from retort.shared.base.errors import RetortError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from offline.data.interactions import Interactions, Items
+from retort.offline.data.interactions import Interactions, Items
 
 VERSION = b"retort-data-1"
 

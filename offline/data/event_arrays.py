@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from offline.data.ragged import IntArray
+from retort.offline.data.ragged import IntArray
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.db.models import Event, Exposure
+from retort.shared.db.models import Event, Exposure
 
 EVENTS_FILE = "events.parquet"
 EXPOSURES_FILE = "exposures.parquet"

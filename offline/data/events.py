@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from offline.data import times
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables
-from shared.errors import DataError
-from shared.schema import MAX_ID_LENGTH
+from retort.offline.data import times
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables
+from retort.shared.base.errors import DataError
+from retort.shared.base.schema import MAX_ID_LENGTH
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import httpx
 
-from offline.progress import Progress
-from shared.errors import DataError
-from shared.hashing import hash_file
+from retort.offline.common.progress import Progress
+from retort.shared.base.errors import DataError
+from retort.shared.base.hashing import hash_file
 
 ATTEMPTS = 6
 PAUSE_S = 1.0  # before the second attempt; doubled each time

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from offline.data.ragged import IntArray
-from shared.errors import DataError
+from retort.offline.data.ragged import IntArray
+from retort.shared.base.errors import DataError
 
 Repeats = Literal["exact", "first", "last", "keep"]
 

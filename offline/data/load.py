@@ -8,19 +8,19 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
-from offline.config import Section, parse_section
-from offline.data.catalogue import Entities, clean_entities, make_items, make_users
-from offline.data.events import Events, clean_events
-from offline.data.filters import Repeats, filter_events
-from offline.data.interactions import Interactions, Items
-from offline.data.rejects import SCHEMA, Rejects
-from offline.data.report import DataReport, make_report
-from offline.data.sources import RawTables
-from offline.plugins import load_plugin
-from offline.progress import Progress
-from shared.errors import DataError
+from retort.offline.common.plugins import load_plugin
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import Section, parse_section
+from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
+from retort.offline.data.events import Events, clean_events
+from retort.offline.data.filters import Repeats, filter_events
+from retort.offline.data.interactions import Interactions, Items
+from retort.offline.data.rejects import SCHEMA, Rejects
+from retort.offline.data.report import DataReport, make_report
+from retort.offline.data.sources import RawTables
+from retort.shared.base.errors import DataError
 
-SOURCES = "offline.data.sources"
+SOURCES = "retort.offline.data.sources"
 
 
 class DataConfig(Section):

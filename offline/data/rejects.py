@@ -4,7 +4,7 @@ from collections import Counter
 
 import polars as pl
 
-from shared.errors import DataError
+from retort.shared.base.errors import DataError
 
 # row: the record's number in its file as an editor or viewer counts it (a CSV's header is row 1).
 SCHEMA = {"file": pl.String, "row": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from offline.data.content_hash import data_hash
-from offline.data.filters import Removed
-from offline.data.interactions import Clock, Interactions, Items
+from retort.offline.data.content_hash import data_hash
+from retort.offline.data.filters import Removed
+from retort.offline.data.interactions import Clock, Interactions, Items
 
 
 @dataclass(frozen=True)

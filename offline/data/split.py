@@ -13,12 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.event_arrays import EventArrays, event_arrays
-from offline.data.interactions import Interactions
-from offline.data.ragged import IntArray, Ragged
-from shared.errors import DataError
-from shared.item_index import ItemIndex
+from retort.offline.common.section import Section
+from retort.offline.data.event_arrays import EventArrays, event_arrays
+from retort.offline.data.interactions import Interactions
+from retort.offline.data.ragged import IntArray, Ragged
+from retort.shared.base.errors import DataError
+from retort.shared.model.item_index import ItemIndex
 
 # held: validation items stay out of training. refit: they are folded in, and only the test is asked.
 Protocol = Literal["held", "refit"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from offline.data.ragged import IntArray, Ragged
-from offline.data.split import Cases, Split
-from shared.errors import DataError
-from shared.item_index import ItemIndex
+from retort.offline.data.ragged import IntArray, Ragged
+from retort.offline.data.split import Cases, Split
+from retort.shared.base.errors import DataError
+from retort.shared.model.item_index import ItemIndex
 
 FORMAT = 1
 

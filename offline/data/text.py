@@ -5,7 +5,7 @@ from string import Formatter
 
 import polars as pl
 
-from shared.errors import RecipeError
+from retort.shared.base.errors import RecipeError
 
 
 def item_text(frame: pl.DataFrame, columns: Sequence[str] | None, template: str | None) -> pl.Series:

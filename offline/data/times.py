@@ -5,8 +5,8 @@ Units are told apart by magnitude: between 1973 and 5138, seconds, milli-, micro
 
 import polars as pl
 
-from offline.data.sources import TimeUnit
-from shared.errors import DataError
+from retort.offline.data.sources import TimeUnit
+from retort.shared.base.errors import DataError
 
 # |value| below the limit → unit. Under the first limit lie years, days and positions: no clock that we know.
 LIMITS = (("small", 1e8), ("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", float("inf")))

@@ -9,10 +9,10 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from offline.config import Section
-from offline.students._base import Student
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.common.section import Section
+from retort.offline.students._base import Student
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 
 
 class ObjectiveConfig(Section):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 
 
 @dataclass(frozen=True)

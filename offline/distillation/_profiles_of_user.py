@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.distillation._user_targets import UserTargets
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.distillation._user_targets import UserTargets
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 
 Gathering = Literal["mean", "attention"]
 

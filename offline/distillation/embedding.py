@@ -13,10 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from offline.distillation._item_vectors import ItemTargets, item_targets, whitened
-from offline.students._base import Student
-from offline.teachers.teacher import Teacher
+from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._item_vectors import ItemTargets, item_targets, whitened
+from retort.offline.students._base import Student
+from retort.offline.teachers.teacher import Teacher
 
 
 class Config(ObjectiveConfig):

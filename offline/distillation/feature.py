@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from offline.distillation._asked import info_nce
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from offline.distillation._listening import Side, listen
-from offline.distillation._pooling import Pool, Pooling
-from offline.distillation._user_targets import standardised, user_targets
-from offline.students._base import Student, real_positions
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.distillation._activation_capture import Side, listen
+from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._teacher_positions import info_nce
+from retort.offline.distillation._user_targets import standardised, user_targets
+from retort.offline.students._base import Student, real_positions
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 
 
 class Config(ObjectiveConfig):

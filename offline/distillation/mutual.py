@@ -15,12 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from offline.distillation._asked import Asked, Positions, asked
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from offline.students._base import Student
-from offline.teachers.agreement import Weigh, by_current_ranks, rank_weights, tail_divergence
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._teacher_positions import Asked, Positions, asked
+from retort.offline.losses.truncated_kl import Weigh, by_current_ranks, rank_weights, tail_divergence
+from retort.offline.students._base import Student
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 
 
 class Config(ObjectiveConfig):

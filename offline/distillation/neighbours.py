@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from offline.distillation._pooling import Pool, Pooling
-from offline.distillation._user_targets import UserTargets, standardised, user_targets
-from offline.students._base import Student, real_positions
-from offline.teachers.teacher import Teacher
+from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._user_targets import UserTargets, standardised, user_targets
+from retort.offline.students._base import Student, real_positions
+from retort.offline.teachers.teacher import Teacher
 
 _USERS_AT_ONCE = 1024
 _POOL_SEED = 0

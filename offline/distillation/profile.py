@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from offline.distillation._listening import listen
-from offline.distillation._pooling import Pool, Pooling
-from offline.distillation._profiles_of_user import Gather, Gathering, apart, standardised_apart
-from offline.distillation._user_targets import user_targets
-from offline.students._base import Student, real_positions
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.distillation._activation_capture import listen
+from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._profiles_of_user import Gather, Gathering, apart, standardised_apart
+from retort.offline.distillation._user_targets import user_targets
+from retort.offline.students._base import Student, real_positions
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 
 
 class Config(ObjectiveConfig):

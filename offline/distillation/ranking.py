@@ -18,12 +18,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from offline.distillation._asked import Positions, asked, candidate_scores, listed_cross_entropy
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from offline.students._base import Student
-from offline.teachers.teacher import Rankings, Teacher
-from shared.errors import TeacherError
-from shared.schema import PAD
+from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._teacher_positions import Positions, asked, candidate_scores, listed_cross_entropy
+from retort.offline.students._base import Student
+from retort.offline.teachers.teacher import Rankings, Teacher
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
 
 
 class Config(ObjectiveConfig):

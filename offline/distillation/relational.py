@@ -12,13 +12,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from offline.distillation._item_vectors import item_targets
-from offline.distillation._pooling import Pool, Pooling
-from offline.distillation._user_targets import user_targets
-from offline.students._base import Student, real_positions
-from offline.teachers.teacher import Teacher
-from shared.schema import PAD
+from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._item_vectors import item_targets
+from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._user_targets import user_targets
+from retort.offline.students._base import Student, real_positions
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.schema import PAD
 
 
 class Config(ObjectiveConfig):

@@ -11,15 +11,15 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from offline.distillation._asked import listed_cross_entropy
-from offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from offline.distillation._item_vectors import item_targets
-from offline.distillation._nearest import nearest, unit_items
-from offline.distillation._user_targets import standardised, user_targets
-from offline.students._base import Student
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
-from shared.schema import PAD
+from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._item_vectors import item_targets
+from retort.offline.distillation._nearest_items import nearest, unit_items
+from retort.offline.distillation._teacher_positions import listed_cross_entropy
+from retort.offline.distillation._user_targets import standardised, user_targets
+from retort.offline.students._base import Student
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
 
 
 class Config(ObjectiveConfig):

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from offline.evaluation.metrics import hit_rate, mrr, ndcg
-from shared.errors import DataError
+from retort.offline.evaluation.metrics import hit_rate, mrr, ndcg
+from retort.shared.base.errors import DataError
 
 _METRICS = {"hr": hit_rate, "ndcg": ndcg, "mrr": mrr}
 

@@ -16,13 +16,13 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.split import Cases, Split, train_popularity
-from offline.evaluation import metrics
-from offline.progress import Progress, track
-from shared.schema import PAD
-from shared.scoring import Ranked, Scorer
-from shared.sequences import IntArray
+from retort.offline.common.progress import Progress, track
+from retort.offline.common.section import Section
+from retort.offline.data.split import Cases, Split, train_popularity
+from retort.offline.evaluation import metrics
+from retort.shared.base.schema import PAD
+from retort.shared.model.scoring import Ranked, Scorer
+from retort.shared.model.sequences import IntArray
 
 _CASES_PER_BATCH = 256
 _LENGTH_EDGES = (5, 10, 30, 100)

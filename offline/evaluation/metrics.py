@@ -6,7 +6,7 @@ Shapes: U cases; ranks_U: place of the target counted from 1, 0 where it is not 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.schema import PAD
+from retort.shared.base.schema import PAD
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

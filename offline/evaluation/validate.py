@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from offline.data.split import Cases
-from offline.evaluation.evaluate import EvaluationConfig
-from offline.students._base import Student
-from shared.schema import PAD
-from shared.sequences import left_pad, right_fill
+from retort.offline.data.split import Cases
+from retort.offline.evaluation.evaluate import EvaluationConfig
+from retort.offline.students._base import Student
+from retort.shared.base.schema import PAD
+from retort.shared.model.sequences import left_pad, right_fill
 
 _CASES_PER_BATCH = 512
 ASKS = EvaluationConfig()

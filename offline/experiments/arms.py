@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from offline.commands._opening import context_of, open_tables
-from offline.evaluation.compare import compare
-from offline.pipeline import Outcome, open_line, run_line
-from offline.progress import Progress
-from offline.recipe import Recipe, load_recipe
-from shared.errors import RecipeError
-from shared.settings import Settings
+from retort.offline.common.progress import Progress
+from retort.offline.evaluation.compare import compare
+from retort.offline.pipeline import Outcome, open_line, run_line
+from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.recipes.recipe import Recipe, load_recipe
+from retort.shared.base.errors import RecipeError
+from retort.shared.base.settings import Settings
 
 METRIC = "ndcg@10"
 _RESAMPLES = 2000

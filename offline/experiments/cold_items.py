@@ -16,27 +16,27 @@ import numpy as np
 import polars as pl
 from sqlalchemy import Engine
 
-from offline.cold_items import grown_scorer, new_rows
-from offline.commands._opening import context_of
-from offline.data.interactions import Interactions
-from offline.data.load import Loaded, load
-from offline.data.ragged import Ragged
-from offline.data.split import Cases, Split, make_split
-from offline.evaluation.compare import compare
-from offline.evaluation.evaluate import EvaluationConfig, GraphRanker, Ranker, evaluate, means
-from offline.pipeline import open_line, run_line
-from offline.profiles.encoder import encode_items, side_by_side
-from offline.profiles.tfidf import TFIDF
-from offline.profiles.vectors import Vectors
-from offline.progress import Progress
-from offline.recipe import Recipe, parse_recipe
-from offline.teachers.controls import gaussian, traded
-from shared.bundle import Bundle, open_bundle
-from shared.errors import DataError, RecipeError
-from shared.item_index import ItemIndex
-from shared.schema import ITEM_ID, USER_ID
-from shared.scoring import Scorer
-from shared.sequences import IntArray
+from retort.offline.common.progress import Progress
+from retort.offline.data.interactions import Interactions
+from retort.offline.data.load import Loaded, load
+from retort.offline.data.ragged import Ragged
+from retort.offline.data.split import Cases, Split, make_split
+from retort.offline.embeddings.encoder import encode_items, side_by_side
+from retort.offline.embeddings.tfidf import TFIDF
+from retort.offline.embeddings.vectors import Vectors
+from retort.offline.evaluation.compare import compare
+from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, Ranker, evaluate, means
+from retort.offline.export.cold_items import grown_scorer, new_rows
+from retort.offline.pipeline import open_line, run_line
+from retort.offline.pipeline.opening import context_of
+from retort.offline.recipes.recipe import Recipe, parse_recipe
+from retort.offline.teachers.controls import gaussian, traded
+from retort.shared.base.errors import DataError, RecipeError
+from retort.shared.base.schema import ITEM_ID, USER_ID
+from retort.shared.model.bundle import Bundle, open_bundle
+from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.scoring import Scorer
+from retort.shared.model.sequences import IntArray
 
 WORDS, OTHERS = "word counts", "other items' texts"
 METRIC = "ndcg@10"

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from offline.experiments.unit import Unit
-from shared.errors import RetortError
-from shared.settings import FromEnvironment
+from retort.offline.experiments.unit import Unit
+from retort.shared.base.errors import RetortError
+from retort.shared.base.settings import FromEnvironment
 
 Finished = Callable[[Unit, dict[str, Any]], None]
 
@@ -24,7 +24,7 @@ def logged_to(uri: str | None, experiment: str) -> Finished:
         from mlflow import MlflowClient
     except ImportError:
         raise RetortError(
-            "MLFLOW_TRACKING_URI is set, but MLflow is not installed: pip install 'retort[mlflow]', or unset it."
+            "MLFLOW_TRACKING_URI is set, but MLflow is not installed: pip install 'retort-recsys[mlflow]', or unset it."
         ) from None
     client = MlflowClient(tracking_uri=uri)
     known = client.get_experiment_by_name(experiment)

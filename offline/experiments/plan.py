@@ -39,10 +39,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from offline.config import Section, parse_section
-from offline.plugins import load_plugin
-from offline.recipe import STUDENTS, Recipe, parse_override, parse_recipe, read_recipe, with_keys
-from shared.errors import RecipeError
+from retort.offline.common.plugins import load_plugin
+from retort.offline.common.section import Section, parse_section
+from retort.offline.recipes.recipe import STUDENTS, Recipe, parse_override, parse_recipe, read_recipe, with_keys
+from retort.shared.base.errors import RecipeError
 
 Keys = dict[str, Any]
 FLOORS = ("popularity", "item_knn", "ease")
@@ -164,7 +164,7 @@ def _section_of(student: str, raw: dict[str, Any]) -> dict[str, Any]:
 
 def shipped_plans() -> dict[str, Path]:
     """name → file of the experiments that come with the product."""
-    folder = Path(str(files("recipes"))) / "experiments"
+    folder = Path(str(files("retort.recipes"))) / "experiments"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from offline.experiments.arms import Arm, Arms, against, keep
+from retort.offline.experiments.arms import Arm, Arms, against, keep
 
 SHARES = (1.0, 0.9, 0.75, 0.5, 0.25)
 DAMAGED = (0.25, 0.5, 1.0)

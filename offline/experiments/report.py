@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from offline.evaluation.interval import interval
-from offline.experiments.pictures import draw_differences
-from offline.experiments.results import METRICS, Differences, Found, differences_of, slice_rows
-from offline.experiments.tables import accuracy_table, cost_table, headline_table, slice_table
-from offline.experiments.verdicts import verdicts
-from shared.errors import RetortError
+from retort.offline.evaluation.interval import interval
+from retort.offline.experiments.pictures import draw_differences
+from retort.offline.experiments.results import METRICS, Differences, Found, differences_of, slice_rows
+from retort.offline.experiments.tables import accuracy_table, cost_table, headline_table, slice_table
+from retort.offline.experiments.verdicts import verdicts
+from retort.shared.base.errors import RetortError
 
 REPORT = "report.md"
 TABLE = "results.parquet"

@@ -10,10 +10,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from offline.pipeline import Context, open_line, run_line
-from offline.plugins import load_plugin
-from offline.recipe import OBJECTIVES, Recipe, parse_override, parse_recipe, read_recipe, shipped_recipes, with_keys
-from shared.errors import RecipeError
+from retort.offline.common.plugins import load_plugin
+from retort.offline.pipeline import Context, open_line, run_line
+from retort.offline.recipes.recipe import (
+    OBJECTIVES,
+    Recipe,
+    parse_override,
+    parse_recipe,
+    read_recipe,
+    shipped_recipes,
+    with_keys,
+)
+from retort.shared.base.errors import RecipeError
 
 Mode = Literal["plain", "faithful", "repaired"]
 MODES: tuple[Mode, ...] = ("plain", "faithful", "repaired")
@@ -112,4 +120,4 @@ def reproduce(row: Row, context: Context, out: Path) -> Reproduced:
 
 
 def _published() -> Path:
-    return Path(str(files("recipes"))) / "published"
+    return Path(str(files("retort.recipes"))) / "published"

@@ -10,11 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from offline.evaluation.compare import Comparison, compare
-from offline.experiments.bench import Record, Todo
-from offline.experiments.part import Part
-from offline.experiments.plan import ArmConfig
-from offline.experiments.work import Bench
+from retort.offline.evaluation.compare import Comparison, compare
+from retort.offline.experiments.plan import ArmConfig
+from retort.offline.experiments.run_unit import Bench
+from retort.offline.experiments.scheduler import Record, Todo
+from retort.offline.experiments.selection import Part
 
 METRIC = "ndcg@10"
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20")

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from offline.evaluation.interval import interval
-from offline.experiments.results import METRICS, Differences, Found, Row, share_of_gain
-from offline.experiments.verdicts import p_value, percent, share_cell
+from retort.offline.evaluation.interval import interval
+from retort.offline.experiments.results import METRICS, Differences, Found, Row, share_of_gain
+from retort.offline.experiments.verdicts import p_value, percent, share_cell
 
 _HEADLINE = ("hr@10", "ndcg@10")
 _COST = {

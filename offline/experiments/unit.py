@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import orjson
 
-from shared.errors import RetortError
-from shared.hashing import hash_json
+from retort.shared.base.errors import RetortError
+from retort.shared.base.hashing import hash_json
 
 Kind = Literal["trial", "run", "floor"]
 

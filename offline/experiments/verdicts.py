@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from offline.experiments.results import METRIC, Differences, Found, Row, against, share_of_gain
+from retort.offline.experiments.results import METRIC, Differences, Found, Row, against, share_of_gain
 
 
 def verdicts(found: Found, differences: Differences) -> list[str]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from offline.data.load import Loaded, load_saved
-from offline.line import Line
-from offline.progress import Progress
-from offline.recipe import Recipe
-from shared.settings import LanguageModelSettings
+from retort.offline.common.progress import Progress
+from retort.offline.data.load import Loaded, load_saved
+from retort.offline.pipeline.dag import Line
+from retort.offline.recipes.recipe import Recipe
+from retort.shared.base.settings import LanguageModelSettings
 
 PROFILES_FILE = "profiles.parquet"
 VECTORS_FILE = "vectors.parquet"
@@ -49,7 +49,7 @@ def validated(line: Line[Context]) -> dict[str, float]:
     epochs."""
     import numpy as np
 
-    from offline.evaluation.evaluate import means
+    from retort.offline.evaluation.evaluate import means
 
     if "train" not in line.steps:
         return {}

@@ -6,11 +6,10 @@ from typing import Any
 import orjson
 import polars as pl
 
-from offline.data.load import Loaded
-from offline.data.split import Cases, Split, train_popularity
-from offline.data.split_store import load_split
-from offline.line import Line
-from offline.pipeline.context import (
+from retort.offline.data.load import Loaded
+from retort.offline.data.split import Cases, Split, train_popularity
+from retort.offline.data.split_store import load_split
+from retort.offline.pipeline.context import (
     BUNDLE_FILE,
     METRICS_FILE,
     STUDENT_FILE,
@@ -21,16 +20,17 @@ from offline.pipeline.context import (
     trained,
     validated,
 )
-from offline.pipeline.train import new_student
-from shared.errors import DataError
+from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.train import new_student
+from retort.shared.base.errors import DataError
 
 
 def export_step(line: Line[Context], work: Path) -> None:
     import numpy as np
     from safetensors.torch import load_file
 
-    from offline.export import export_student, item_vectors
-    from shared.bundle import ITEM_VECTORS, MODEL
+    from retort.offline.export.onnx import export_student, item_vectors
+    from retort.shared.model.bundle import ITEM_VECTORS, MODEL
 
     split = load_split(line.path(asked_split(line)))
     student = new_student(line.context.recipe, len(split.item_index))
@@ -40,15 +40,8 @@ def export_step(line: Line[Context], work: Path) -> None:
 
 
 def evaluate_step(line: Line[Context], work: Path) -> None:
-    from offline.evaluation.evaluate import (
-        GraphRanker,
-        PopularityRanker,
-        evaluate,
-        per_user,
-        slices,
-        summarise,
-    )
-    from shared.bundle import export_scorer
+    from retort.offline.evaluation.evaluate import GraphRanker, PopularityRanker, evaluate, per_user, slices, summarise
+    from retort.shared.model.bundle import export_scorer
 
     context = line.context
     recipe, config = context.recipe, context.recipe.evaluation
@@ -95,7 +88,7 @@ def subsets_of(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str
 
 
 def seal_step(line: Line[Context], work: Path) -> None:
-    from offline.seal import seal
+    from retort.offline.export.bundle_builder import seal
 
     recipe = line.context.recipe
     bundle_id = seal(
@@ -112,7 +105,7 @@ def seal_step(line: Line[Context], work: Path) -> None:
 
 def publish_step(line: Line[Context], work: Path) -> None:
     """Hand the bundle to serving. What serves changes by decision: only the very first bundle becomes champion."""
-    from offline.publish import publish_to
+    from retort.offline.export.publish import publish_to
 
     context = line.context
     if context.bundles_dir is None:

@@ -7,11 +7,11 @@ that takes turns with a student (LLMD4Rec's loop, or E4SRec, which is its first 
 from pathlib import Path
 from typing import Any
 
-from offline.data.split import Split
-from offline.data.split_store import load_split
-from offline.line import Line
-from offline.pipeline.context import VECTORS_FILE, Context, tables_of
-from offline.teachers.build import TeacherConfig
+from retort.offline.data.split import Split
+from retort.offline.data.split_store import load_split
+from retort.offline.pipeline.context import VECTORS_FILE, Context, tables_of
+from retort.offline.pipeline.dag import Line
+from retort.offline.teachers.build import TeacherConfig
 
 
 def lists_step(line: Line[Context], work: Path) -> None:
@@ -24,8 +24,8 @@ def lists_refit_step(line: Line[Context], work: Path) -> None:
 
 def tuned_items_step(line: Line[Context], work: Path) -> None:
     """Item vectors of the tuned encoder; from the held split under both protocols, as profiles are."""
-    from offline.profiles.vectors import write_vectors
-    from offline.teachers.making import tuned_items
+    from retort.offline.embeddings.vectors import write_vectors
+    from retort.offline.teachers.list_builders import tuned_items
 
     context = line.context
     split = load_split(line.path("split"))
@@ -35,9 +35,9 @@ def tuned_items_step(line: Line[Context], work: Path) -> None:
 
 def given_items_step(line: Line[Context], work: Path) -> None:
     """Item vectors from a file or a published folder, by id."""
-    from offline.profiles.vectors import read_vectors, write_vectors
-    from offline.teachers.published import read_published_items
-    from shared.errors import TeacherError
+    from retort.offline.embeddings.vectors import read_vectors, write_vectors
+    from retort.offline.teachers.published import read_published_items
+    from retort.shared.base.errors import TeacherError
 
     config = beside_data(line.context.recipe.teacher, line.context.data_dir)
     if config.items_path is None:
@@ -48,8 +48,8 @@ def given_items_step(line: Line[Context], work: Path) -> None:
 
 
 def _make(line: Line[Context], split_step: str, work: Path) -> None:
-    from offline.teachers.lists import DISTRIBUTIONS, RANKINGS, write_distributions, write_rankings
-    from offline.teachers.making import make_lists
+    from retort.offline.teachers.list_builders import make_lists
+    from retort.offline.teachers.ranked_lists import DISTRIBUTIONS, RANKINGS, write_distributions, write_rankings
 
     context = line.context
     split, config = load_split(line.path(split_step)), context.recipe.teacher
@@ -65,11 +65,11 @@ def _in_turns(line: Line[Context], split: Split) -> Any:
     """
     import torch
 
-    from offline.pipeline.train import new_student
-    from offline.teachers.item_head import ItemHead
-    from offline.teachers.making import text_vectors
-    from offline.teachers.text_encoder import TextEncoder
-    from offline.training.in_turns import take_turns
+    from retort.offline.pipeline.train import new_student
+    from retort.offline.teachers.item_head import ItemHead
+    from retort.offline.teachers.list_builders import text_vectors
+    from retort.offline.teachers.text_encoder import TextEncoder
+    from retort.offline.training.mutual_distillation import take_turns
 
     recipe, progress = line.context.recipe, line.context.progress
     teacher, n_items = recipe.teacher, len(split.item_index)
@@ -92,7 +92,7 @@ def _in_turns(line: Line[Context], split: Split) -> Any:
 
 
 def _known(line: Line[Context]) -> Any:
-    from offline.teachers.making import Known
+    from retort.offline.teachers.list_builders import Known
 
     vectors = line.path("items") / VECTORS_FILE if "items" in line.steps else None
     return Known(tables_of(line).items, vectors, line.context.recipe.encoder)

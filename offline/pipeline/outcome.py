@@ -5,9 +5,9 @@ from pathlib import Path
 
 import orjson
 
-from offline.line import Line
-from offline.pipeline.context import METRICS_FILE, USERS_FILE, Context
-from offline.pipeline.deliver import bundle_of
+from retort.offline.pipeline.context import METRICS_FILE, USERS_FILE, Context
+from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.deliver import bundle_of
 
 
 @dataclass(frozen=True)

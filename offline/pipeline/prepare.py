@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offline.data.load import load, save_loaded
-from offline.data.root import existing_directory
-from offline.data.split import make_split
-from offline.data.split_store import save_split
-from offline.line import Line
-from offline.pipeline.context import Context, tables_of
-from offline.run_dir import hash_directory
-from shared.hashing import hash_file
+from retort.offline.data.data_directory import existing_directory
+from retort.offline.data.load import load, save_loaded
+from retort.offline.data.split import make_split
+from retort.offline.data.split_store import save_split
+from retort.offline.pipeline.artifact_store import hash_directory
+from retort.offline.pipeline.context import Context, tables_of
+from retort.offline.pipeline.dag import Line
+from retort.shared.base.hashing import hash_file
 
 
 def files_hash(data_dir: Path | None) -> str | None:

@@ -13,13 +13,13 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from offline.line import Line
-from offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context
-from offline.profiles.encoder import encode_texts
-from offline.profiles.shards import fit_map, map_shards, narrow_vectors, renew_vectors, split_texts
-from offline.profiles.vectors import FloatArray, join_vectors
-from offline.progress import Silent
-from shared.errors import ProfileError
+from retort.offline.common.progress import Silent
+from retort.offline.embeddings.encoder import encode_texts
+from retort.offline.embeddings.shards import fit_map, map_shards, narrow_vectors, renew_vectors, split_texts
+from retort.offline.embeddings.vectors import FloatArray, join_vectors
+from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context
+from retort.offline.pipeline.dag import Line
+from retort.shared.base.errors import ProfileError
 
 _ROWS_AT_ONCE = 10_000
 _TEXTS = "texts"

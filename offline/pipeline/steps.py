@@ -4,36 +4,49 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from offline.line import Line, Step
-from offline.pipeline import deliver, lists, prepare, teach, train
-from offline.pipeline.context import Context
-from offline.profiles.encoder_config import PACKAGED
-from offline.profiles.tfidf import TFIDF
-from offline.recipe import Recipe
-from offline.run_dir import RunDir, hash_directory
-from shared.profile_choices import choices_hash
-from shared.settings import LanguageModelSettings
+from retort.offline.embeddings.encoder_config import PACKAGED
+from retort.offline.embeddings.tfidf import TFIDF
+from retort.offline.pipeline import deliver, lists, prepare, teach, train
+from retort.offline.pipeline.artifact_store import RunDir, hash_directory
+from retort.offline.pipeline.context import Context
+from retort.offline.pipeline.dag import Line, Step
+from retort.offline.recipes.recipe import Recipe
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.profiles.profile_choices import choices_hash
 
-_SPLITTING_CODE = ("offline.data.split", "offline.data.split_store", "offline.data.event_arrays", "offline.data.ragged")
-_TEXT_MODEL_CODE = (
-    "offline.profiles.encoder_config",
-    "offline.profiles.text_model",
-    "offline.profiles.windows",
-    "offline.profiles.tfidf",
-    "offline.profiles.vectors",
+_SPLITTING_CODE = (
+    "retort.offline.data.split",
+    "retort.offline.data.split_store",
+    "retort.offline.data.event_arrays",
+    "retort.offline.data.ragged",
 )
-ENCODING_CODE = (*_TEXT_MODEL_CODE, "offline.profiles.encoder")
-_MAPPING_CODE = ("offline.profiles.reducer", "offline.profiles.shards", "offline.profiles.vectors")
+_TEXT_MODEL_CODE = (
+    "retort.offline.embeddings.encoder_config",
+    "retort.offline.embeddings.text_model",
+    "retort.offline.embeddings.windows",
+    "retort.offline.embeddings.tfidf",
+    "retort.offline.embeddings.vectors",
+)
+ENCODING_CODE = (*_TEXT_MODEL_CODE, "retort.offline.embeddings.encoder")
+_MAPPING_CODE = (
+    "retort.offline.embeddings.reducer",
+    "retort.offline.embeddings.shards",
+    "retort.offline.embeddings.vectors",
+)
 # validation chooses the epoch, so how it ranks shapes the weights
-_VALIDATING_CODE = ("offline.evaluation.validate", "offline.evaluation.evaluate", "offline.evaluation.metrics")
+_VALIDATING_CODE = (
+    "retort.offline.evaluation.validate",
+    "retort.offline.evaluation.evaluate",
+    "retort.offline.evaluation.metrics",
+)
 _TRAINING_CODE = (
-    "offline.pipeline.train",
-    "offline.students",
-    "offline.distillation",
-    "offline.training",
-    "offline.teachers",
-    "offline.softmax",
-    "shared.sequences",
+    "retort.offline.pipeline.train",
+    "retort.offline.students",
+    "retort.offline.distillation",
+    "retort.offline.training",
+    "retort.offline.teachers",
+    "retort.offline.losses",
+    "retort.shared.model.sequences",
     *_VALIDATING_CODE,
 )
 
@@ -76,7 +89,7 @@ def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     outside = prepare.files_outside(recipe.data.options, data_dir)
     read |= {"files_outside": outside} if outside else {}
     steps = [
-        Step("data", prepare.data_step, config=read, code=("offline.data",)),
+        Step("data", prepare.data_step, config=read, code=("retort.offline.data",)),
         Step("split", prepare.split_step, ("data",), {"split": said["split"]}, code),
     ]
     if recipe.protocol == "refit":
@@ -94,7 +107,7 @@ def _teach(
     if "users" in knowledge:
         asked = {"profiles": said["profiles"], **teach.written_by(recipe.profiles, data_dir, language_model)}
         asked |= {"choices": choices} if choices else {}
-        written = ("offline.profiles", "offline.data.split")
+        written = ("retort.offline.profiles", "retort.offline.data.split")
         steps += [
             Step("profiles", teach.profiles_step, ("data", "split"), asked, written, queue="gpu-llm", resumes=True),
             Step("vectors", teach.vectors_step, ("profiles",), encoder, ENCODING_CODE, queue="gpu-train", resumes=True),
@@ -113,7 +126,7 @@ def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
     if teacher.items in ("file", "published"):
         files = _given(lists.beside_data(teacher, data_dir).items_path)
         shaped = {"items": teacher.items, "items_files": files}
-        return [Step("items", lists.given_items_step, ("data",), shaped, ("offline.teachers.published",))]
+        return [Step("items", lists.given_items_step, ("data",), shaped, ("retort.offline.teachers.published",))]
     if teacher.items == "encoded" or ("lists" in knowledge and teacher.lists_read_vectors):
         encoder = encoder_of(recipe)
         steps.append(
@@ -121,7 +134,7 @@ def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
         )
     if teacher.items == "tuned":
         shaped = encoder_of(recipe) | {"tuned_encoder": said["teacher"]["tuned_encoder"]}
-        code, needs = ("offline.teachers", *_TEXT_MODEL_CODE), ("data", "split")
+        code, needs = ("retort.offline.teachers", "retort.offline.losses", *_TEXT_MODEL_CODE), ("data", "split")
         steps.append(Step("tuned_items", lists.tuned_items_step, needs, shaped, code, queue="gpu-train"))
     return steps
 
@@ -150,12 +163,17 @@ def _lists(recipe: Recipe) -> list[Step[Context]]:
         return []
     said = recipe.as_json()
     shaped = {key: said["teacher"][key] for key in ("lists", "item_control", "seed", *config.list_teachers)}
-    code: tuple[str, ...] = ("offline.pipeline.lists", "offline.teachers", *_TEXT_MODEL_CODE)
+    code: tuple[str, ...] = (
+        "retort.offline.pipeline.lists",
+        "retort.offline.teachers",
+        "retort.offline.losses",
+        *_TEXT_MODEL_CODE,
+    )
     models = [getattr(getattr(config, section), "model", None) for section in config.list_teachers]
     shaped |= _in_folders("model_files", models)
     if config.takes_turns:
         shaped |= {"student": said["student"], "training": _partner_training(said["training"])}
-        code = ("offline.pipeline.lists", *_TRAINING_CODE)
+        code = ("retort.offline.pipeline.lists", *_TRAINING_CODE)
     if "tuned_encoder" in config.list_teachers:
         shaped |= encoder_of(recipe)
     needs = ("data", *(("items",) if config.lists_read_vectors else ()))
@@ -217,10 +235,17 @@ def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[Context]]:
     weights, asked = ("refit", "split_refit") if refit else ("train", "split")
     splits = tuple(dict.fromkeys(("split", asked)))
     found = ("train",) if recipe.finds_epochs else ()
-    acting = ("offline.pipeline.deliver",)
-    exporting = (*acting, "offline.export", "offline.score_graph", "offline.students")
-    measuring = (*acting, "offline.evaluation", "shared.scoring", "shared.sequences")
-    sealing = (*acting, "offline.seal", "shared.bundle", "shared.sealed_files", "shared.scoring", "shared.sequences")
+    acting = ("retort.offline.pipeline.deliver",)
+    exporting = (*acting, "retort.offline.export.onnx", "retort.offline.export.topk_graph", "retort.offline.students")
+    measuring = (*acting, "retort.offline.evaluation", "retort.shared.model.scoring", "retort.shared.model.sequences")
+    sealing = (
+        *acting,
+        "retort.offline.export.bundle_builder",
+        "retort.shared.model.bundle",
+        "retort.shared.model.sealed_files",
+        "retort.shared.model.scoring",
+        "retort.shared.model.sequences",
+    )
     steps = [
         Step("export", deliver.export_step, (weights, asked), {"student": said["student"]}, exporting),
         Step(

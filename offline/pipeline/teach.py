@@ -5,12 +5,12 @@ from typing import Any
 
 import polars as pl
 
-from offline.data.split_store import load_split
-from offline.line import Line
-from offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context, tables_of
-from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name
-from shared.hashing import hash_file, hash_json
-from shared.settings import LanguageModelSettings
+from retort.offline.data.split_store import load_split
+from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context, tables_of
+from retort.offline.pipeline.dag import Line
+from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name
+from retort.shared.base.hashing import hash_file, hash_json
+from retort.shared.base.settings import LanguageModelSettings
 
 
 def written_by(config: ProfilesConfig, data_dir: Path | None, language_model: LanguageModelSettings) -> dict[str, Any]:
@@ -35,9 +35,9 @@ def _beside_data(config: ProfilesConfig, data_dir: Path | None) -> ProfilesConfi
 
 def profiles_step(line: Line[Context], work: Path) -> None:
     # From the held split under both protocols: what is written must not know the validation events either.
-    from offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
-    from offline.profiles.history import user_histories
-    from offline.profiles.store import ProfileStore
+    from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
+    from retort.offline.profiles.history import user_histories
+    from retort.offline.profiles.store import ProfileStore
 
     context = line.context
     tables, split = tables_of(line), load_split(line.path("split"))
@@ -53,9 +53,9 @@ def profiles_step(line: Line[Context], work: Path) -> None:
 
 
 def vectors_step(line: Line[Context], work: Path) -> None:
-    from offline.pipeline.sharded import encode_shards
-    from offline.profiles.encoder import encode_profiles
-    from offline.profiles.vectors import write_vectors
+    from retort.offline.embeddings.encoder import encode_profiles
+    from retort.offline.embeddings.vectors import write_vectors
+    from retort.offline.pipeline.sharded import encode_shards
 
     context = line.context
     if (n_shards := context.recipe.encoder.shards) is not None:
@@ -68,8 +68,8 @@ def vectors_step(line: Line[Context], work: Path) -> None:
 
 
 def items_step(line: Line[Context], work: Path) -> None:
-    from offline.profiles.encoder import encode_items
-    from offline.profiles.vectors import write_vectors
+    from retort.offline.embeddings.encoder import encode_items
+    from retort.offline.embeddings.vectors import write_vectors
 
     context = line.context
     vectors = encode_items(
@@ -86,9 +86,9 @@ def _forget_cache(work: Path) -> None:
 
 
 def teacher_step(line: Line[Context], work: Path) -> None:
-    from offline.pipeline.sharded import map_users
-    from offline.profiles.reducer import fit_reducer
-    from offline.profiles.vectors import read_vectors, write_vectors
+    from retort.offline.embeddings.reducer import fit_reducer
+    from retort.offline.embeddings.vectors import read_vectors, write_vectors
+    from retort.offline.pipeline.sharded import map_users
 
     if (n_shards := line.context.recipe.encoder.shards) is not None:
         map_users(line, work, n_shards)

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from offline.data.split_store import load_split
-from offline.line import Line
-from offline.pipeline.context import (
+from retort.offline.common.plugins import load_plugin
+from retort.offline.data.split_store import load_split
+from retort.offline.pipeline.context import (
     PROFILES_FILE,
     STUDENT_FILE,
     TRAINING_FILE,
@@ -16,9 +16,9 @@ from offline.pipeline.context import (
     VECTORS_FILE,
     Context,
 )
-from offline.pipeline.lists import beside_data
-from offline.plugins import load_plugin
-from offline.recipe import OBJECTIVES, STUDENTS, Recipe
+from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.lists import beside_data
+from retort.offline.recipes.recipe import OBJECTIVES, STUDENTS, Recipe
 
 
 def train_step(line: Line[Context], work: Path) -> None:
@@ -42,9 +42,9 @@ def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop
     import torch
     from safetensors.torch import save_file
 
-    from offline.teachers.build import build_teacher
-    from offline.training.checkpoint import CHECKPOINT
-    from offline.training.loop import fit
+    from retort.offline.teachers.build import build_teacher
+    from retort.offline.training.checkpoint import CHECKPOINT
+    from retort.offline.training.loop import fit
 
     recipe, progress = line.context.recipe, line.context.progress
     split = load_split(line.path(split_step))

@@ -12,20 +12,20 @@ from typing import Any
 
 import orjson
 
-from offline.data.interactions import Items
-from offline.profiles.backends._base import WAITING, Arrived, Message, Prompt, Reply, Sampling
-from offline.profiles.backends._http import Unanswered, read_body, request_body
-from offline.profiles.backends._tokens import TokenCounter, estimated_tokens
-from offline.profiles.batches import batches
-from offline.profiles.config import ProfilesConfig
-from offline.profiles.grounding import Grounder
-from offline.profiles.history import Catalogue, UserHistory
-from offline.profiles.report import ProfilesReport
-from offline.profiles.store import ProfileStore
-from offline.profiles.writing import Writing
-from offline.progress import Progress
-from shared.errors import ProfileError
-from shared.hashing import hash_json
+from retort.offline.common.chunking import batches
+from retort.offline.common.progress import Progress
+from retort.offline.data.interactions import Items
+from retort.offline.profiles.backends._base import WAITING, Arrived, Message, Prompt, Reply, Sampling
+from retort.offline.profiles.backends._http import Unanswered, read_body, request_body
+from retort.offline.profiles.backends._tokens import TokenCounter, estimated_tokens
+from retort.offline.profiles.batch_writer import Writing
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.report import ProfilesReport
+from retort.offline.profiles.store import ProfileStore
+from retort.shared.base.errors import ProfileError
+from retort.shared.base.hashing import hash_json
 
 URL = "/v1/chat/completions"
 MAX_LINES = 50_000  # what hosted services take in one file

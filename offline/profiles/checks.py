@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from offline.config import Section
+from retort.offline.common.section import Section
 
 Language = Literal["any", "en", "ru"]
 

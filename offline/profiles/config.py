@@ -4,20 +4,20 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from offline.config import Section, parse_section
-from offline.plugins import load_plugin, plugin_names
-from offline.profiles.backends._base import ProfileBackend, Sampling, ServedModelError
-from offline.profiles.canary import prove_schema_binds
-from offline.profiles.checks import CheckRules
-from offline.profiles.damage import Damage
-from offline.profiles.grounding import TrustConfig
-from offline.profiles.planning import Mode
-from offline.profiles.prompt import COMBINED, Family, PromptWriter, aspect_names
-from offline.profiles.spending import Spending
-from shared.errors import ProfileError, RecipeError
-from shared.settings import LanguageModelSettings
+from retort.offline.common.plugins import load_plugin, plugin_names
+from retort.offline.common.section import Section, parse_section
+from retort.offline.profiles.backends._base import ProfileBackend, Sampling, ServedModelError
+from retort.offline.profiles.checks import CheckRules
+from retort.offline.profiles.corruption import Damage
+from retort.offline.profiles.faithfulness import TrustConfig
+from retort.offline.profiles.prompt import COMBINED, Family, PromptWriter, aspect_names
+from retort.offline.profiles.prompt_plan import Mode
+from retort.offline.profiles.schema_probe import prove_schema_binds
+from retort.offline.profiles.token_budget import Spending
+from retort.shared.base.errors import ProfileError, RecipeError
+from retort.shared.base.settings import LanguageModelSettings
 
-BACKENDS = "offline.profiles.backends"
+BACKENDS = "retort.offline.profiles.backends"
 AUTO, IMPORTED, TEMPLATE = "auto", "imported", "template"
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from offline.profiles.facts import Facts
+from retort.offline.profiles.item_facts import Facts
 
 Facet = tuple[str, str]  # (attribute, value)
 

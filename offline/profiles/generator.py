@@ -8,22 +8,22 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from offline.data.interactions import Items
-from offline.profiles.batches import batches
-from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, open_backend, writers
-from offline.profiles.damage import damage_profiles
-from offline.profiles.grounding import Grounder
-from offline.profiles.history import Catalogue, UserHistory
-from offline.profiles.imported import import_profiles
-from offline.profiles.report import ProfilesReport
-from offline.profiles.store import ProfileStore, Question
-from offline.profiles.wanted import Wanted, begun, combinable, wanted_of
-from offline.profiles.writing import Writing
-from offline.progress import Progress
-from shared.errors import RecipeError
-from shared.hashing import hash_json
-from shared.profile_choices import Choice
-from shared.settings import LanguageModelSettings
+from retort.offline.common.chunking import batches
+from retort.offline.common.progress import Progress
+from retort.offline.data.interactions import Items
+from retort.offline.profiles.batch_writer import Writing
+from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, open_backend, writers
+from retort.offline.profiles.corruption import damage_profiles
+from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.imported import import_profiles
+from retort.offline.profiles.profile_requests import Wanted, begun, combinable, wanted_of
+from retort.offline.profiles.report import ProfilesReport
+from retort.offline.profiles.store import ProfileStore, Question
+from retort.shared.base.errors import RecipeError
+from retort.shared.base.hashing import hash_json
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.profiles.profile_choices import Choice
 
 _READ_AT_ONCE = 4096  # users whose texts are read in one go
 _SCHEMA = {"user_id": pl.String, "aspect": pl.String, "text": pl.String, "grounding": pl.Float64}

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from offline.data.interactions import Interactions, Items
-from offline.data.split import Split, profile_histories, train_interactions
-from offline.profiles.facts import Facts
-from offline.profiles.vocabulary import Vocabulary, read_vocabulary
-from shared.errors import RecipeError
+from retort.offline.data.interactions import Interactions, Items
+from retort.offline.data.split import Split, profile_histories, train_interactions
+from retort.offline.profiles.item_facts import Facts
+from retort.offline.profiles.vocabulary import Vocabulary, read_vocabulary
+from retort.shared.base.errors import RecipeError
 
 
 class UserHistory(NamedTuple):

@@ -9,18 +9,18 @@ from typing import Any
 import orjson
 from pydantic import Field
 
-from offline.config import Section, parse_section
-from offline.data.interactions import Items
-from offline.profiles.checks import find_problem
-from offline.profiles.config import IMPORTED, ProfilesConfig
-from offline.profiles.grounding import Grounder
-from offline.profiles.history import Catalogue, Event, UserHistory
-from offline.profiles.prompt import WHOLE
-from offline.profiles.report import ProfilesReport
-from offline.profiles.store import ProfileStore, Question, Record
-from shared.errors import ProfileError
-from shared.hashing import hash_file
-from shared.schema import MAX_ID_LENGTH
+from retort.offline.common.section import Section, parse_section
+from retort.offline.data.interactions import Items
+from retort.offline.profiles.checks import find_problem
+from retort.offline.profiles.config import IMPORTED, ProfilesConfig
+from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.history import Catalogue, Event, UserHistory
+from retort.offline.profiles.prompt import WHOLE
+from retort.offline.profiles.report import ProfilesReport
+from retort.offline.profiles.store import ProfileStore, Question, Record
+from retort.shared.base.errors import ProfileError
+from retort.shared.base.hashing import hash_file
+from retort.shared.base.schema import MAX_ID_LENGTH
 
 VERSION = "imported"
 

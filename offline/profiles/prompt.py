@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import orjson
 
-from offline.profiles.backends._base import Message, Prompt
-from offline.profiles.checks import StructuredProfile
-from offline.profiles.history import Event
-from shared.errors import RecipeError
-from shared.hashing import hash_json
+from retort.offline.profiles.backends._base import Message, Prompt
+from retort.offline.profiles.checks import StructuredProfile
+from retort.offline.profiles.history import Event
+from retort.shared.base.errors import RecipeError
+from retort.shared.base.hashing import hash_json
 
 TEMPLATES = Path(__file__).parent / "templates"
 Family = Literal["long", "short", "json", "aspects"]

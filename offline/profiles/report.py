@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from offline.profiles.store import Question
-from shared.errors import ProfileError
+from retort.offline.profiles.store import Question
+from retort.shared.base.errors import ProfileError
 
 _ENOUGH_TO_JUDGE = 20  # conversations after which a share of failures means something
 

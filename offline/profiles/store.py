@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from offline.profiles.batches import batches
-from offline.profiles.patience import patiently
-from shared.db.models import DONE, FAILED, NO_PARAMETERS, Profile, now
-from shared.db.session import reading, transaction
-from shared.keys import DEFAULT_TENANT
-from shared.profile_choices import Choice, find_choices
+from retort.offline.common.chunking import batches
+from retort.offline.common.retry import patiently
+from retort.shared.db.models import DONE, FAILED, NO_PARAMETERS, Profile, now
+from retort.shared.db.session import reading, transaction
+from retort.shared.history.keys import DEFAULT_TENANT
+from retort.shared.profiles.profile_choices import Choice, find_choices
 
 _ROWS_AT_ONCE = 500  # both databases limit the values of one statement
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
-from offline.profiles.facets import PERIOD
-from offline.profiles.grounding import Grounder
-from offline.profiles.history import Catalogue, UserHistory
-from offline.profiles.store import ProfileStore
-from shared.themes import MAX_THEMES, Theme
+from retort.offline.profiles.facets import PERIOD
+from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.store import ProfileStore
+from retort.shared.history.themes import MAX_THEMES, Theme
 
 _USERS_AT_ONCE = 500
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from offline.profiles.facets import PERIOD, Facet, facets
-from offline.profiles.facts import Facts
+from retort.offline.profiles.facets import PERIOD, Facet, facets
+from retort.offline.profiles.item_facts import Facts
 
 # What English says for the commonest categories of films, books and games.
 _ALIASES = {

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from offline.config import Section
-from offline.profiles.backends._base import Message
-from offline.profiles.backends._tokens import TokenCounter, estimated_tokens
-from offline.profiles.config import ProfilesConfig, combiner, writers
-from offline.profiles.history import Catalogue, UserHistory
+from retort.offline.common.section import Section
+from retort.offline.profiles.backends._base import Message
+from retort.offline.profiles.backends._tokens import TokenCounter, estimated_tokens
+from retort.offline.profiles.config import ProfilesConfig, combiner, writers
+from retort.offline.profiles.history import Catalogue, UserHistory
 
 _BYTES_PER_ROW = 420  # of one profile in the database beside its text: keys, hashes, index entries
 _REDIS_BYTES_PER_EVENT = 40

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from offline.profiles.config import ProfilesConfig
-from offline.refresh.leases import close_if_done
-from offline.refresh.snapshot import Snapshot, open_snapshot
-from shared.db.models import DONE, FAILED, PENDING, RefreshChunk, RefreshJob
-from shared.db.session import reading, transaction
-from shared.keys import DEFAULT_TENANT
-from shared.refreshes import ASKED, UNFINISHED, RefreshError, find_job
-from shared.tracing import carried
+from retort.offline.jobs.leases import close_if_done
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.refresh.snapshot import Snapshot, open_snapshot
+from retort.shared.base.tracing import carried
+from retort.shared.db.models import DONE, FAILED, PENDING, RefreshChunk, RefreshJob
+from retort.shared.db.session import reading, transaction
+from retort.shared.history.keys import DEFAULT_TENANT
+from retort.shared.profiles.refreshes import ASKED, UNFINISHED, RefreshError, find_job
 
 _ROWS_AT_ONCE = 1000
 

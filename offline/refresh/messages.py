@@ -17,7 +17,7 @@ from celery import Celery
 from celery.signals import worker_shutting_down
 from kombu.exceptions import OperationalError
 
-from offline.refresh.work import RefreshWorker
+from retort.offline.refresh.worker import RefreshWorker
 
 QUEUE = "gpu-llm"
 LOOK_TASK = "offline.refresh.look"

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from offline.config import Section
-from offline.refresh.age import Age
-from offline.refresh.snapshot import Wish
+from retort.offline.common.section import Section
+from retort.offline.refresh.snapshot import Wish
+from retort.offline.refresh.staleness import Age
 
 PolicyName = Literal["all", "schedule", "events", "drift", "budgeted"]
 # From a user's events that are read, and whether a profile is carried on: tokens of the prompt and the answer.

@@ -20,10 +20,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offline.data.interactions import Items
-from offline.profiles.batches import batches
-from offline.profiles.history import UserHistory
-from shared.errors import ProfileError
+from retort.offline.common.chunking import batches
+from retort.offline.data.interactions import Items
+from retort.offline.profiles.history import UserHistory
+from retort.shared.base.errors import ProfileError
 
 FORMAT = 1
 _HEAD, _ITEMS = "snapshot.json", "items.parquet"

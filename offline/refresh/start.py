@@ -8,22 +8,22 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from offline.data.interactions import Items
-from offline.profiles.backends._tokens import TokenCounter, estimated_tokens
-from offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
-from offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, writers
-from offline.profiles.history import Catalogue, UserHistory
-from offline.profiles.store import ProfileStore, Question
-from offline.refresh.age import Age, ages
-from offline.refresh.cost import TokenModel, calibrate
-from offline.refresh.jobs import create_job
-from offline.refresh.policy import RefreshPolicy, choose
-from offline.refresh.snapshot import Snapshot, write_snapshot
-from shared.db.models import now
-from shared.errors import ProfileError
-from shared.hashing import hash_json
-from shared.refreshes import UNFINISHED, RefreshBusyError, read_jobs
-from shared.settings import LanguageModelSettings
+from retort.offline.data.interactions import Items
+from retort.offline.profiles.backends._tokens import TokenCounter, estimated_tokens
+from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
+from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, writers
+from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.store import ProfileStore, Question
+from retort.offline.refresh.cost import TokenModel, calibrate
+from retort.offline.refresh.jobs import create_job
+from retort.offline.refresh.policy import RefreshPolicy, choose
+from retort.offline.refresh.snapshot import Snapshot, write_snapshot
+from retort.offline.refresh.staleness import Age, ages
+from retort.shared.base.errors import ProfileError
+from retort.shared.base.hashing import hash_json
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.models import now
+from retort.shared.profiles.refreshes import UNFINISHED, RefreshBusyError, read_jobs
 
 _SAMPLE = 200
 

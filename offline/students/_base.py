@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from offline.config import Section
-from shared.schema import PAD
+from retort.offline.common.section import Section
+from retort.shared.base.schema import PAD
 
 
 class StudentConfig(Section):

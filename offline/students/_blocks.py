@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.schema import PAD
+from retort.shared.base.schema import PAD
 
 _POOL_SIZE = 1 << 22  # floats; a few times the largest activation, so that offsets rarely repeat
 

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from offline.students._base import Student, StudentConfig
-from offline.students._blocks import PooledDropout, causal_mask
-from shared.schema import PAD
+from retort.offline.students._base import Student, StudentConfig
+from retort.offline.students._blocks import PooledDropout, causal_mask
+from retort.shared.base.schema import PAD
 
 
 class StackConfig(StudentConfig):

@@ -13,10 +13,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.students._base import Examples
-from offline.students._blocks import TransformerBlock
-from offline.students._stack import StackConfig, StackStudent
-from shared.schema import PAD
+from retort.offline.students._base import Examples
+from retort.offline.students._blocks import TransformerBlock
+from retort.offline.students._stack import StackConfig, StackStudent
+from retort.shared.base.schema import PAD
 
 
 class Config(StackConfig):

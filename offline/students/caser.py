@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.students._base import Student, StudentConfig, real_positions
-from offline.students._blocks import PooledDropout
+from retort.offline.students._base import Student, StudentConfig, real_positions
+from retort.offline.students._blocks import PooledDropout
 
 
 class Config(StudentConfig):

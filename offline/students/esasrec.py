@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.students._blocks import PooledDropout, SelfAttention
-from offline.students._stack import StackConfig, StackStudent
+from retort.offline.students._blocks import PooledDropout, SelfAttention
+from retort.offline.students._stack import StackConfig, StackStudent
 
 
 class Config(StackConfig):

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from offline.students._base import Student, StudentConfig
-from offline.students._blocks import PooledDropout
-from shared.schema import PAD
+from retort.offline.students._base import Student, StudentConfig
+from retort.offline.students._blocks import PooledDropout
+from retort.shared.base.schema import PAD
 
 
 class Config(StudentConfig):

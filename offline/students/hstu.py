@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.students._blocks import PooledDropout
-from offline.students._stack import StackConfig, StackStudent
+from retort.offline.students._blocks import PooledDropout
+from retort.offline.students._stack import StackConfig, StackStudent
 
 
 class Config(StackConfig):

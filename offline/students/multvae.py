@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.students._base import Examples, Student, StudentConfig, real_positions
-from shared.schema import PAD
+from retort.offline.students._base import Examples, Student, StudentConfig, real_positions
+from retort.shared.base.schema import PAD
 
 
 class Config(StudentConfig):

@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from offline.students._base import Student, StudentConfig, real_positions
-from offline.students._blocks import PooledDropout
-from shared.errors import RecipeError
+from retort.offline.students._base import Student, StudentConfig, real_positions
+from retort.offline.students._blocks import PooledDropout
+from retort.shared.base.errors import RecipeError
 
 # Floats of the widest layer over the pairs that are held at once: while training, and for one question to the graph.
 _PAIRS_FLOATS = 1 << 23

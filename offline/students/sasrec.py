@@ -3,8 +3,8 @@
 from pydantic import Field
 from torch import nn
 
-from offline.students._blocks import TransformerBlock
-from offline.students._stack import StackConfig, StackStudent
+from retort.offline.students._blocks import TransformerBlock
+from retort.offline.students._stack import StackConfig, StackStudent
 
 
 class Config(StackConfig):

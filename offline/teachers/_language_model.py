@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from offline.teachers._events import Events, parts
-from offline.teachers.language_model_config import TunedModelConfig, TuningConfig
-from offline.teachers.teacher import IntArray
-from shared.errors import TeacherError
+from retort.offline.teachers._queries import Events, parts
+from retort.offline.teachers.language_model_config import TunedModelConfig, TuningConfig
+from retort.offline.teachers.teacher import IntArray
+from retort.shared.base.errors import TeacherError
 
 _CLIP_NORM = 1.0
 
@@ -102,7 +102,7 @@ def asked_events(events: Events, askable: IntArray, config: TuningConfig) -> Int
 
 def template(name: str) -> str:
     """One of the prompts in `templates/`."""
-    return (files("offline.teachers") / "templates" / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+    return (files("retort.offline.teachers") / "templates" / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
 
 
 def _loaded(kind: Any, config: TunedModelConfig, **more: Any) -> Any:

@@ -6,17 +6,18 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.split import Split
-from offline.profiles.vectors import Vectors, read_vectors
-from offline.progress import Progress, Silent
-from offline.teachers import controls
-from offline.teachers.language_model_config import GroundingConfig, ItemHeadConfig, TunedEncoderConfig
-from offline.teachers.lists import DISTRIBUTIONS, RANKINGS, read_distributions, read_rankings
-from offline.teachers.mutual_config import MutualConfig
-from offline.teachers.published import read_published_rankings
-from offline.teachers.selection import SelectionConfig, select
-from offline.teachers.teacher import (
+from retort.offline.common.progress import Progress, Silent
+from retort.offline.common.section import Section
+from retort.offline.data.split import Split
+from retort.offline.embeddings.vectors import Vectors, read_vectors
+from retort.offline.teachers import controls
+from retort.offline.teachers.faithfulness_weights import WeightsConfig, of_mean_one, user_weights
+from retort.offline.teachers.language_model_config import GroundingConfig, ItemHeadConfig, TunedEncoderConfig
+from retort.offline.teachers.mutual_config import MutualConfig
+from retort.offline.teachers.published import read_published_rankings
+from retort.offline.teachers.ranked_lists import DISTRIBUTIONS, RANKINGS, read_distributions, read_rankings
+from retort.offline.teachers.selection import SelectionConfig, select
+from retort.offline.teachers.teacher import (
     Aligned,
     BoolArray,
     Distributions,
@@ -26,9 +27,8 @@ from offline.teachers.teacher import (
     align_items,
     align_users,
 )
-from offline.teachers.text_encoder_config import TextEncoderConfig
-from offline.teachers.weights import WeightsConfig, of_mean_one, user_weights
-from shared.errors import TeacherError
+from retort.offline.teachers.text_encoder_config import TextEncoderConfig
+from retort.shared.base.errors import TeacherError
 
 
 class TeacherConfig(Section):
@@ -109,8 +109,8 @@ def build_teacher(
     """Join vectors and lists to the split by id. Users without a train history have no teacher, whatever the file says.
 
     made_lists: the folder of lists that were made for this split, where `[teacher] lists` names a teacher that makes
-    them (`offline/teachers/making.py`). profiles_path: the table of the texts, whose grounding `[teacher.weights]` may
-    ask for. A control arm keeps the mask of the real teacher where one is given, so that
+    them (`offline/teachers/list_builders.py`). profiles_path: the table of the texts, whose grounding
+    `[teacher.weights]` may ask for. A control arm keeps the mask of the real teacher where one is given, so that
     both arms teach the same users.
     """
     config, progress = config or TeacherConfig(), progress or Silent()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.data.ragged import Ragged
-from offline.teachers.teacher import BoolArray, FloatArray, IntArray
-from shared.errors import TeacherError
+from retort.offline.data.ragged import Ragged
+from retort.offline.teachers.teacher import BoolArray, FloatArray, IntArray
+from retort.shared.base.errors import TeacherError
 
 
 def traded(present: BoolArray, seed: int) -> IntArray:

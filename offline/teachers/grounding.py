@@ -15,11 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offline.data.split import Split
-from offline.progress import Progress
-from offline.teachers._answers import Answers, Lists, Told, hide_pad
-from offline.teachers._events import Events, parts, user_folds
-from offline.teachers._language_model import (
+from retort.offline.common.progress import Progress
+from retort.offline.data.split import Split
+from retort.offline.teachers._language_model import (
     askable_events,
     asked_events,
     device_of,
@@ -28,10 +26,12 @@ from offline.teachers._language_model import (
     template,
     tune,
 )
-from offline.teachers.language_model_config import GroundingConfig
-from offline.teachers.teacher import IntArray
-from shared.errors import TeacherError
-from shared.schema import PAD
+from retort.offline.teachers._list_collector import Answers, Lists, Told, hide_pad
+from retort.offline.teachers._queries import Events, parts, user_folds
+from retort.offline.teachers.language_model_config import GroundingConfig
+from retort.offline.teachers.teacher import IntArray
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
 
 _NO_LOSS = -100  # what transformers leaves out of the loss
 _FEW = 1024  # a stream of its own: which events are learnt must not decide in which order

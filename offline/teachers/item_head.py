@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.teachers._answers import Answers, answers_of_logits, hide_pad
-from offline.teachers._events import Events
-from offline.teachers._language_model import (
+from retort.offline.teachers._language_model import (
     askable_events,
     asked_events,
     device_of,
@@ -22,11 +20,13 @@ from offline.teachers._language_model import (
     template,
     tune,
 )
-from offline.teachers._learner import StudentSaid
-from offline.teachers.language_model_config import ItemHeadConfig
-from offline.teachers.teacher import IntArray
-from shared.errors import TeacherError
-from shared.schema import PAD
+from retort.offline.teachers._list_collector import Answers, answers_of_logits, hide_pad
+from retort.offline.teachers._queries import Events
+from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers.language_model_config import ItemHeadConfig
+from retort.offline.teachers.teacher import IntArray
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
 
 
 class ItemHead:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from offline.config import Section
+from retort.offline.common.section import Section
 
 
 class MutualConfig(Section):

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from offline.data.split import Split
-from offline.profiles.vectors import Vectors
-from offline.teachers.lists import join_lists
-from offline.teachers.teacher import FloatArray, IntArray, Rankings
-from shared.errors import TeacherError
+from retort.offline.data.split import Split
+from retort.offline.embeddings.vectors import Vectors
+from retort.offline.teachers.ranked_lists import join_lists
+from retort.offline.teachers.teacher import FloatArray, IntArray, Rankings
+from retort.shared.base.errors import TeacherError
 
 EMBEDDINGS, RANKS, CONFIDENCE = "all_embeddings.pt", "myrank_train.txt", "confidence_train.txt"
 INSTANCES, ITEMS = "instances.csv", "items.csv"

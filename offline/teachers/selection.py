@@ -11,11 +11,11 @@ from typing import Literal, TypeVar
 import numpy as np
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.split import Split
-from offline.teachers.teacher import BoolArray, Distributions, FloatArray, IntArray, Rankings, Teacher
-from offline.teachers.weights import of_mean_one
-from shared.errors import TeacherError
+from retort.offline.common.section import Section
+from retort.offline.data.split import Split
+from retort.offline.teachers.faithfulness_weights import of_mean_one
+from retort.offline.teachers.teacher import BoolArray, Distributions, FloatArray, IntArray, Rankings, Teacher
+from retort.shared.base.errors import TeacherError
 
 L = TypeVar("L", Rankings, Distributions)
 

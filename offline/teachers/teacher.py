@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import TeacherError
-from shared.item_index import ItemIndex
-from shared.schema import PAD
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
+from retort.shared.model.item_index import ItemIndex
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from offline.data.split import Split
-from offline.progress import Progress
-from offline.teachers._answers import Answers, Lists, Told, answers_of_cosines
-from offline.teachers._events import Events, parts, user_folds
-from offline.teachers._learner import StudentSaid
-from offline.teachers.teacher import BoolArray, FloatArray, IntArray
-from offline.teachers.text_encoder_config import TextEncoderConfig
-from shared.errors import TeacherError
+from retort.offline.common.progress import Progress
+from retort.offline.data.split import Split
+from retort.offline.teachers._list_collector import Answers, Lists, Told, answers_of_cosines
+from retort.offline.teachers._queries import Events, parts, user_folds
+from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers.teacher import BoolArray, FloatArray, IntArray
+from retort.offline.teachers.text_encoder_config import TextEncoderConfig
+from retort.shared.base.errors import TeacherError
 
 _EVENTS_AT_ONCE = 2048
 

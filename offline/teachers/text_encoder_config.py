@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from offline.config import Section
+from retort.offline.common.section import Section
 
 
 class TextEncoderConfig(Section):

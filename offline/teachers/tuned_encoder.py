@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from offline.data.split import Split
-from offline.profiles.encoder_config import EncoderConfig, prefix_for
-from offline.profiles.text_model import load_encoder
-from offline.progress import Progress
-from offline.teachers._answers import Answers, Lists, Told, answers_of_cosines
-from offline.teachers._events import Events, parts, user_folds
-from offline.teachers._language_model import askable_events, asked_events, tune
-from offline.teachers.language_model_config import TunedEncoderConfig
-from offline.teachers.teacher import FloatArray, IntArray
-from shared.errors import TeacherError
-from shared.schema import PAD
+from retort.offline.common.progress import Progress
+from retort.offline.data.split import Split
+from retort.offline.embeddings.encoder_config import EncoderConfig, prefix_for
+from retort.offline.embeddings.text_model import load_encoder
+from retort.offline.teachers._language_model import askable_events, asked_events, tune
+from retort.offline.teachers._list_collector import Answers, Lists, Told, answers_of_cosines
+from retort.offline.teachers._queries import Events, parts, user_folds
+from retort.offline.teachers.language_model_config import TunedEncoderConfig
+from retort.offline.teachers.teacher import FloatArray, IntArray
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
 
 _EVENTS_AT_ONCE = 512
 # one encoder reads both sides: without a mark of its own, a history of one item would be that item

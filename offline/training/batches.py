@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from offline.data.ragged import Ragged
-from shared.schema import PAD
+from retort.offline.data.ragged import Ragged
+from retort.shared.base.schema import PAD
 
 # Lengths are sorted within this many batches at a time: sorted enough to save work, random enough to learn.
 _BATCHES_PER_POOL = 16

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from offline.config import Section
-from offline.training.schedule import LearningRate
+from retort.offline.common.section import Section
+from retort.offline.training.schedule import LearningRate
 
 LossName = Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr", "ccl", "dros"]
 

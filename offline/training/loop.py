@@ -16,20 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from offline.data.split import Split
-from offline.distillation._base import Objective, StudentOutput
-from offline.evaluation.evaluate import EvaluationConfig
-from offline.evaluation.metrics import hit_rate, ndcg
-from offline.evaluation.validate import ASKS, validation_ranks
-from offline.progress import Progress
-from offline.students._base import Examples, Student
-from offline.training.batches import Batch, Windows, batches, cut_windows
-from offline.training.checkpoint import load_checkpoint, save_checkpoint
-from offline.training.config import TrainingConfig as TrainingConfig
-from offline.training.own_loss import OwnLoss
-from offline.training.schedule import learning_rate_factor
-from shared.errors import DataError
-from shared.schema import PAD
+from retort.offline.common.progress import Progress
+from retort.offline.data.split import Split
+from retort.offline.distillation._base import Objective, StudentOutput
+from retort.offline.evaluation.evaluate import EvaluationConfig
+from retort.offline.evaluation.metrics import hit_rate, ndcg
+from retort.offline.evaluation.validate import ASKS, validation_ranks
+from retort.offline.students._base import Examples, Student
+from retort.offline.training.batches import Batch, Windows, batches, cut_windows
+from retort.offline.training.checkpoint import load_checkpoint, save_checkpoint
+from retort.offline.training.config import TrainingConfig as TrainingConfig
+from retort.offline.training.schedule import learning_rate_factor
+from retort.offline.training.sequence_loss import OwnLoss
+from retort.shared.base.errors import DataError
+from retort.shared.base.schema import PAD
 
 
 @dataclass

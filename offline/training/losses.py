@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from offline.softmax import Competitors, Own, softmax_cross_entropy
-from shared.schema import PAD
+from retort.offline.losses.softmax import Competitors, Own, softmax_cross_entropy
+from retort.shared.base.schema import PAD
 
 # Rows of scores that are made, used and thrown away together: K of them stay in a core's cache.
 _CHUNK_ELEMENTS = 1 << 20

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from offline.data.split import Split
+from retort.offline.data.split import Split
 
 
 class Negatives:

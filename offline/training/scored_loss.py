@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from offline.students._base import Student
-from offline.training.config import TrainingConfig
-from offline.training.negatives import Negatives
-from shared.errors import RecipeError
-from shared.schema import PAD
+from retort.offline.students._base import Student
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.negatives import Negatives
+from retort.shared.base.errors import RecipeError
+from retort.shared.base.schema import PAD
 
 
 def scored_loss(

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from shared.db.session import open_database, transaction
+from retort.shared.db.session import open_database, transaction
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number that no other program on the same PostgreSQL uses for its own lock.

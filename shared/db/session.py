@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from shared.errors import StoreError, StoreOutdatedError
+from retort.shared.base.errors import StoreError, StoreOutdatedError
 
 _BUSY_TIMEOUT_MS = 30_000
 _BEGIN = "sqlite_begin"

@@ -12,11 +12,11 @@ import pytest
 from mypy import api
 
 from clients.retort_client import AsyncRetortClient, Event, Pin, RetortClient, RetortProblem, Weighting
-from serving.app import create_app
-from serving.requests import RecommendRequest
-from serving.settings import ServingSettings
-from shared.history import MemoryHistory
-from shared.settings import Settings
+from retort.serving.api.app import create_app
+from retort.serving.runtime.settings import ServingSettings
+from retort.serving.schemas.requests import RecommendRequest
+from retort.shared.base.settings import Settings
+from retort.shared.history.store import MemoryHistory
 from tests.serving._graphs import make_bundle
 
 Ask = Callable[..., Any]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from offline.embedded import free_port
+from retort.offline.local.local_redis import free_port
 from tests.compose._stack import BUILD_PATIENCE_S, Stack, engine_missing, wait
 
 APIS = 3

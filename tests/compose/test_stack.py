@@ -181,8 +181,8 @@ def test_an_older_schema_is_brought_up_with_its_data(stack: Stack) -> None:
     head = stack.sql("select version_num from alembic_version")
     stack.compose("stop", "drain", "worker-cpu", "beat")
     step_back = (
-        "from alembic.script import ScriptDirectory as S; from shared.db import migrate as m; "
-        "from shared.settings import Settings; s = S(str(m._MIGRATIONS)); "
+        "from alembic.script import ScriptDirectory as S; from retort.shared.db import migrate as m; "
+        "from retort.shared.base.settings import Settings; s = S(str(m._MIGRATIONS)); "
         "m.downgrade(Settings().database, s.get_revision(s.get_current_head()).down_revision)"
     )
     stack.compose("run", "--rm", "--no-deps", "-T", "migrate", "python", "-c", step_back)

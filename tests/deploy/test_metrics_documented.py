@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from offline.exporter.families import NAMES
-from serving.metrics import Metrics
+from retort.offline.monitoring.families import NAMES
+from retort.serving.runtime.metrics import Metrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 

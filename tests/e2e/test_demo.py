@@ -15,7 +15,7 @@ def _demo(home: Path) -> str:
     bare = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
     environment = {**bare, "PYTHONPATH": str(_REPOSITORY), "RETORT_HOME": str(home / ".retort"), "COLUMNS": "120"}
     done = subprocess.run(
-        [sys.executable, "-m", "offline.cli", "demo", "--exit"],
+        [sys.executable, "-m", "retort.offline.cli", "demo", "--exit"],
         capture_output=True,
         text=True,
         cwd=home,

@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 import redis
 
-from offline.child import Child, start_child
-from offline.embedded import free_port
-from shared.bundle import open_bundle
+from retort.offline.local.local_redis import free_port
+from retort.offline.local.subprocesses import Child, start_child
+from retort.shared.model.bundle import open_bundle
 
 _RECIPE = str(Path(__file__).parent.parent / "tiny.toml")
 _READY_S = 60.0
@@ -34,7 +34,7 @@ class World:
 
     def retort(self, *args: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "offline.cli", *args],
+            [sys.executable, "-m", "retort.offline.cli", *args],
             capture_output=True,
             text=True,
             cwd=self.root,
@@ -77,7 +77,7 @@ def published(world: World, ran: dict[str, Any]) -> str:
 def server(world: World, published: str) -> Iterator[tuple[str, Child]]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    args = [sys.executable, "-m", "serving"]
+    args = [sys.executable, "-m", "retort.serving"]
     environment = {**world.environment, "RETORT_PORT": str(port)}
     with start_child(args, "server", log=world.root / "server.log", env=environment) as child:
         end = time.monotonic() + _READY_S

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis
 
-from offline.embedded import free_port, redis_binary
+from retort.offline.local.local_redis import free_port, redis_binary
 
 
 class HurtableRedis:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from offline.child import Child, start_child
+from retort.offline.local.subprocesses import Child, start_child
 from tests.serving._process import REPOSITORY
 
 
@@ -17,5 +17,7 @@ def retort(home: Path, *words: str, **environment: str) -> Iterator[Child]:
     own |= {"RETORT_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     own |= {name.upper(): value for name, value in environment.items()}
     log = home / f"{'-'.join(words)}.log"
-    with start_child([sys.executable, "-m", "offline.cli", *words], words[0], log=log, env=own, grace_s=15) as child:
+    with start_child(
+        [sys.executable, "-m", "retort.offline.cli", *words], words[0], log=log, env=own, grace_s=15
+    ) as child:
         yield child

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from shared import registry
-from shared.bundle import read_manifest
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.model import registry
+from retort.shared.model.bundle import read_manifest
 from tests.serving._graphs import make_bundle
 
 

@@ -15,23 +15,24 @@ from typing import Any
 import sentence_transformers  # noqa: F401 - paid for once, before the forks
 import torch
 
-import offline.evaluation.evaluate
-import offline.export
-import offline.profiles.encoder
-import offline.profiles.generator
-import offline.profiles.reducer
-import offline.seal
-import offline.teachers.build
-import offline.training.loop  # noqa: F401
-from offline import pipeline, run_dir
-from offline.line import Line
-from offline.pipeline import Context
-from offline.recipe import load_recipe
-from shared.bundle import MODEL
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.hashing import hash_file
-from shared.settings import LanguageModelSettings
+import retort.offline.embeddings.encoder
+import retort.offline.embeddings.reducer
+import retort.offline.evaluation.evaluate
+import retort.offline.export.bundle_builder
+import retort.offline.export.onnx
+import retort.offline.profiles.generator
+import retort.offline.teachers.build
+import retort.offline.training.loop  # noqa: F401
+from retort.offline import pipeline
+from retort.offline.pipeline import Context
+from retort.offline.pipeline import artifact_store as run_dir
+from retort.offline.pipeline.dag import Line
+from retort.offline.recipes.recipe import load_recipe
+from retort.shared.base.hashing import hash_file
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.model.bundle import MODEL
 
 _RECIPE = Path(__file__).parent.parent / "tiny.toml"
 

@@ -7,8 +7,8 @@ import httpx
 import orjson
 import pytest
 
-from serving.bundles import load
-from shared.bundle import MANIFEST, MODEL
+from retort.serving.models.bundles import load
+from retort.shared.model.bundle import MANIFEST, MODEL
 from tests.faults._watch import Load, metric, soon
 from tests.faults.conftest import Registry
 from tests.serving._graphs import make_bundle

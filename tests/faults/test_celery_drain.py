@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.event_stream import EventWriter, StreamedEvent, waiting
-from shared.events_table import read_events
-from shared.redis_history import RedisHistory
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.events.event_stream import EventWriter, StreamedEvent, waiting
+from retort.shared.events.events_table import read_events
+from retort.shared.history.redis_history import RedisHistory
 from tests.faults._redis import HurtableRedis
 from tests.faults._retort import retort
 from tests.faults._watch import soon

@@ -10,8 +10,8 @@ import httpx
 import orjson
 import pytest
 
-from serving.auth import Scope, new_key
-from shared.event_stream import StreamedEvent, drain
+from retort.serving.api.auth import Scope, new_key
+from retort.shared.events.event_stream import StreamedEvent, drain
 from tests.faults._clock import MovableClock
 from tests.faults._redis import HurtableRedis
 from tests.faults._watch import metric, soon

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
-from shared.event_stream import waiting
-from shared.events_table import read_events
+from retort.shared.events.event_stream import waiting
+from retort.shared.events.events_table import read_events
 from tests import postgres
 from tests.faults._redis import Proxy
 from tests.faults._retort import retort

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from offline.recipe import load_recipe
+from retort.offline.recipes.recipe import load_recipe
 
 _TIMEOUT_S = 240
 

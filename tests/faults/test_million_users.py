@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from benchmarks.world import histories
-from shared import keys
-from shared.redis_history import load_histories
+from retort.shared.history import keys
+from retort.shared.history.redis_history import load_histories
 from tests.faults._redis import HurtableRedis
 from tests.faults._watch import metric
 from tests.serving._process import Server, serving_process

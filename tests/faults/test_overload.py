@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from benchmarks.load import Report, Run, post
-from serving.auth import Scope, new_key
+from retort.serving.api.auth import Scope, new_key
 from tests.faults._watch import Load, metric, soon
 from tests.serving._process import Server, serving_process
 
@@ -25,7 +25,7 @@ A_MINUTE_S = 60.0
 def slow_graph(run_s: float, when: Path) -> str:
     """Python that makes every run of the graph last at least so long while the file `when` is there."""
     return (
-        "import os, time, shared.scoring as s\nold = s.Scorer.top_k\ndef top_k(self, *a, **k):\n"
+        "import os, time, retort.shared.model.scoring as s\nold = s.Scorer.top_k\ndef top_k(self, *a, **k):\n"
         f"    time.sleep({run_s} if os.path.exists({str(when)!r}) else 0.005)\n"
         "    return old(self, *a, **k)\ns.Scorer.top_k = top_k\n"
     )

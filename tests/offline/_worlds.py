@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from offline.data.ragged import Ragged
-from offline.data.split import Cases, Split
-from offline.teachers.teacher import Distributions, Rankings, Teacher
-from shared.item_index import ItemIndex
+from retort.offline.data.ragged import Ragged
+from retort.offline.data.split import Cases, Split
+from retort.offline.teachers.teacher import Distributions, Rankings, Teacher
+from retort.shared.model.item_index import ItemIndex
 
 
 def ring(n_items: int = 12, n_users: int = 120, length: int = 8, seed: int = 0) -> Split:

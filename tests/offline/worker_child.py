@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from offline.line import Line, Step
-from offline.progress import Progress
-from offline.run_dir import RunDir
-from offline.status import RunStatus
-from offline.tasks import make_app, register
-from offline.worker import run_worker
-from shared.db.session import open_database
-from shared.errors import DataError
+from retort.offline.common.progress import Progress
+from retort.offline.jobs.status import RunStatus
+from retort.offline.jobs.tasks import make_app, register
+from retort.offline.jobs.worker import run_worker
+from retort.offline.pipeline.artifact_store import RunDir
+from retort.offline.pipeline.dag import Line, Step
+from retort.shared.base.errors import DataError
+from retort.shared.db.session import open_database
 
 VISIBILITY_S = 1
 

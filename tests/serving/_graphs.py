@@ -1,4 +1,4 @@
-"""A tiny real bundle: a graph with the contract of `shared/scoring.py`, sealed with golden requests.
+"""A tiny real bundle: a graph with the contract of `shared/model/scoring.py`, sealed with golden requests.
 
 The student adds up the vectors of the history and counts the last item three times, so answers follow events.
 """
@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from shared.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS_TEST, Manifest, seal_bundle
-from shared.item_index import ItemIndex
-from shared.schema import PAD
-from shared.scoring import Scorer
+from retort.shared.base.schema import PAD
+from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS_TEST, Manifest, seal_bundle
+from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.scoring import Scorer
 
 GENRES = ("drama", "comedy", "horror")
 MAX_LENGTH = 10

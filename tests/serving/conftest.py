@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from serving.app import create_app
-from serving.settings import ServingSettings
-from shared.history import HistoryStore, MemoryHistory
-from shared.settings import Settings
+from retort.serving.api.app import create_app
+from retort.serving.runtime.settings import ServingSettings
+from retort.shared.base.settings import Settings
+from retort.shared.history.store import HistoryStore, MemoryHistory
 from tests.serving._graphs import make_bundle
 
 MakeClient = Callable[..., TestClient]

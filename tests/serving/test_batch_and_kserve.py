@@ -6,7 +6,7 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
-from shared.history import MemoryHistory
+from retort.shared.history.store import MemoryHistory
 from tests.serving.conftest import MakeClient
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.auth import Scope, new_key
-from serving.routes.console import FILES
+from retort.serving.api.auth import Scope, new_key
+from retort.serving.api.routes.console import FILES
+from tests.serving.api.test_auth import write
 from tests.serving.conftest import MakeClient
-from tests.serving.test_auth import write
 
 PAGE = (FILES / "index.html").read_text(encoding="utf-8")
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(FILES.glob("*.js"))}

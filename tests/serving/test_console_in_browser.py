@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.auth import Scope, new_key
+from retort.serving.api.auth import Scope, new_key
 from tests.serving._browser import CHROMIUM, Page, browser_page
 from tests.serving._process import serving_process
-from tests.serving.test_auth import write
+from tests.serving.api.test_auth import write
 
 pytestmark = [
     pytest.mark.long,

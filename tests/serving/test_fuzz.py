@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 
-from serving.app import create_app
-from serving.settings import ServingSettings
-from shared.db import migrate
-from shared.history import MemoryHistory
-from shared.settings import Settings
+from retort.serving.api.app import create_app
+from retort.serving.runtime.settings import ServingSettings
+from retort.shared.base.settings import Settings
+from retort.shared.db import migrate
+from retort.shared.history.store import MemoryHistory
 
 
 @schemathesis.serializer("application/x-ndjson")

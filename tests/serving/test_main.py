@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.__main__ import add_key, check_binding, main
-from serving.auth import Door, Scope, read_keys
-from serving.settings import ServingSettings
-from shared.errors import RetortError
+from retort.serving.__main__ import add_key, check_binding, main
+from retort.serving.api.auth import Door, Scope, read_keys
+from retort.serving.runtime.settings import ServingSettings
+from retort.shared.base.errors import RetortError
 from tests.serving._process import serving_process
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "umap", "vllm", "celery", "pandas", "polars")
@@ -77,7 +77,7 @@ def test_a_wrong_setting_ends_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["retort-serve"])
     # The real entry point in this process; logging stays as pytest has set it.
-    monkeypatch.setattr("serving.__main__.configure_logging", lambda *_, **__: None)
+    monkeypatch.setattr("retort.serving.__main__.configure_logging", lambda *_, **__: None)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended:

@@ -7,18 +7,18 @@ import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
-from offline.refresh.asked import prepare_asked
-from offline.refresh.commands import start_from_recipe
-from offline.refresh.work import RefreshWorker
-from serving.auth import Scope, new_key
-from shared.db.migrate import upgrade
-from shared.db.models import CANCELLED, DONE, Profile
-from shared.db.session import open_database, transaction
-from shared.profile_choices import find_choices
-from shared.refreshes import cancel_job, read_job
-from shared.settings import LanguageModelSettings
+from retort.offline.cli.refresh_commands import start_from_recipe
+from retort.offline.refresh.requests import prepare_asked
+from retort.offline.refresh.worker import RefreshWorker
+from retort.serving.api.auth import Scope, new_key
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.models import CANCELLED, DONE, Profile
+from retort.shared.db.session import open_database, transaction
+from retort.shared.profiles.profile_choices import find_choices
+from retort.shared.profiles.refreshes import cancel_job, read_job
+from tests.serving.api.test_auth import write
 from tests.serving.conftest import MakeClient
-from tests.serving.test_auth import write
 
 NAME = "demo"
 OVERRIDES = ["profiles.backend=template", "data.options.users=30", "data.options.items=40"]
@@ -172,7 +172,7 @@ def test_a_worker_that_freezes_too_late_leaves_nothing(
 ) -> None:
     asked = client.post("/refreshes", json={"name": NAME}).json()
     before = sorted((tmp_path / "runs" / "refresh").iterdir())
-    from offline.refresh import asked as module
+    from retort.offline.refresh import requests as module
 
     frozen = module._frozen
 

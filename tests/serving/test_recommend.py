@@ -9,10 +9,10 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from serving.evidence import HistoryReader
-from shared.bundle import open_bundle
-from shared.errors import StoreError
-from shared.history import MemoryHistory, Owner
+from retort.serving.recommend.user_context import HistoryReader
+from retort.shared.base.errors import StoreError
+from retort.shared.history.store import MemoryHistory, Owner
+from retort.shared.model.bundle import open_bundle
 from tests.serving.conftest import MakeClient
 
 
@@ -297,7 +297,7 @@ def test_no_id_is_in_logs_or_metrics(client: TestClient, caplog: pytest.LogCaptu
     client.post("/events", json={"user_id": "secret-user", "item_id": "secret-item"})
     client.get("/recommend", params={"user_id": "secret-user"})
     client.get("/users/secret-user/history")
-    told = "".join(str(vars(record)) for record in caplog.records if record.name.startswith(("serving", "shared")))
+    told = "".join(str(vars(record)) for record in caplog.records if record.name.startswith("retort."))
     assert "degraded" in told
     assert "secret" not in told + client.get("/metrics").text
 

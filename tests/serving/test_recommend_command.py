@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from offline.commands.recommend import recommend_users
-from shared.errors import DataError
-from shared.redis_history import RedisHistory, load_histories
+from retort.offline.cli.recommend import recommend_users
+from retort.shared.base.errors import DataError
+from retort.shared.history.redis_history import RedisHistory, load_histories
 from tests.serving.conftest import MakeClient
 
 USERS = [f"u{n}" for n in range(300)] + ["stranger", "outsider"]

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from serving.filters import MAX_CONDITIONS, MAX_DEPTH
-from shared.bundle import open_bundle
+from retort.serving.catalogue.filters import MAX_CONDITIONS, MAX_DEPTH
+from retort.shared.model.bundle import open_bundle
 from tests.serving._graphs import item_table, make_bundle
 from tests.serving.conftest import MakeClient
 

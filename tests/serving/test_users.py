@@ -9,17 +9,17 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
-from serving.erasure import Erasure, MemoryNotes, Notes, People, RedisNotes
-from shared.db.migrate import upgrade
-from shared.db.models import Profile
-from shared.db.session import open_database, transaction
-from shared.errors import StoreError
-from shared.event_stream import StreamedEvent, drain, drain_exposures
-from shared.events_table import EventsTable, read_events, store_events
-from shared.exposures import Exposure, ExposureWriter
-from shared.exposures_table import ExposuresTable, read_exposures
-from shared.history import Entry, HistoryEvent, MemoryHistory, Owner
-from shared.redis_history import RedisHistory
+from retort.serving.users.erasure import Erasure, MemoryNotes, Notes, People, RedisNotes
+from retort.shared.base.errors import StoreError
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.models import Profile
+from retort.shared.db.session import open_database, transaction
+from retort.shared.events.event_stream import StreamedEvent, drain, drain_exposures
+from retort.shared.events.events_table import EventsTable, read_events, store_events
+from retort.shared.events.exposures import Exposure, ExposureWriter
+from retort.shared.events.exposures_table import ExposuresTable, read_exposures
+from retort.shared.history.redis_history import RedisHistory
+from retort.shared.history.store import Entry, HistoryEvent, MemoryHistory, Owner
 from tests.serving.conftest import MakeClient
 
 ANN = Owner("ann")
@@ -288,7 +288,7 @@ def test_what_comes_while_an_erasure_is_pending_stays(backend: str | None, tmp_p
 
 
 def test_a_note_that_cannot_be_read_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.erasure.RETRY_EVERY_S", 0.001)
+    monkeypatch.setattr("retort.serving.users.erasure.RETRY_EVERY_S", 0.001)
 
     class Torn(MemoryNotes):
         async def read(self, owner: Owner) -> Erasure | None:
@@ -340,7 +340,7 @@ def test_a_merge_reaches_the_next_training(make_client: MakeClient, redis_url: s
 def test_similar_items_are_the_nearest(client: TestClient, bundle_path: Path) -> None:
     import numpy as np
 
-    from shared.bundle import open_bundle
+    from retort.shared.model.bundle import open_bundle
 
     bundle = open_bundle(bundle_path)
     vectors = np.asarray(bundle.item_vectors)[1:]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.redis_clients import open_client
+from retort.shared.history.redis_clients import open_client
 from tests.shared import redis_cluster
 
 

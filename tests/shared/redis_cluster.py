@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from offline.embedded import free_port, redis_binary
+from retort.offline.local.local_redis import free_port, redis_binary
 
 NODES = 6
 _MASTERS = 3

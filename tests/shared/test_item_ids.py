@@ -1,8 +1,8 @@
 """Stored members, taken apart together, give what each gives alone."""
 
-from shared.history import SEPARATOR, member
-from shared.item_index import ItemIndex
-from shared.redis_history import _item_ids
+from retort.shared.history.redis_history import _item_ids
+from retort.shared.history.store import SEPARATOR, member
+from retort.shared.model.item_index import ItemIndex
 
 
 def test_ids_come_back_as_they_went_in() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import redis
 
-from shared import keys
-from shared.event_stream import EventWriter, Merge, StreamedEvent, drain
-from shared.history import HistoryEvent, Owner
-from shared.redis_clients import open_client
-from shared.redis_history import RedisHistory, load_histories
+from retort.shared.events.event_stream import EventWriter, Merge, StreamedEvent, drain
+from retort.shared.history import keys
+from retort.shared.history.redis_clients import open_client
+from retort.shared.history.redis_history import RedisHistory, load_histories
+from retort.shared.history.store import HistoryEvent, Owner
 
 USERS = [f"user {number}" for number in range(60)]
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import polars as pl
 
-from offline.data.interactions import Clock
+from retort.offline.data.interactions import Clock
 
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 

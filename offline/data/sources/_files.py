@@ -11,12 +11,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from offline.data.rejects import Rejects
-from offline.data.root import existing_directory
-from offline.data.sources import RawTable
-from offline.data.sources._json_lines import open_bytes, read_json_lines, refuse_empty
-from offline.progress import Progress
-from shared.errors import DataError
+from retort.offline.common.progress import Progress
+from retort.offline.data.data_directory import existing_directory
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable
+from retort.offline.data.sources._json_lines import open_bytes, read_json_lines, refuse_empty
+from retort.shared.base.errors import DataError
 
 UNIT_SEPARATOR = "\x1f"  # stands in for separators of several characters
 

@@ -9,9 +9,9 @@ from typing import IO, Any, cast
 import orjson
 import polars as pl
 
-from offline.data.rejects import Rejects
-from offline.progress import Progress
-from shared.errors import DataError
+from retort.offline.common.progress import Progress
+from retort.offline.data.rejects import Rejects
+from retort.shared.base.errors import DataError
 
 LINES_PER_FRAME = 200_000
 Record = dict[str, Any]

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables
-from offline.data.sources._files import find, find_optional, given
-from offline.data.sources._json_lines import Record, as_text, first_record, read_json_lines
-from offline.progress import Progress
-from shared.errors import DataError
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import Section
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables
+from retort.offline.data.sources._files import find, find_optional, given
+from retort.offline.data.sources._json_lines import Record, as_text, first_record, read_json_lines
+from retort.shared.base.errors import DataError
 
 # our name → theirs; 2014 and 2018 write reviews alike
 REVIEW_KEYS = {"user_id": "reviewerID", "item_id": "asin", "weight": "overall", "timestamp": "unixReviewTime"}

@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables
-from offline.data.sources._files import find, find_optional, read_delimited, table
-from offline.progress import Progress
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import Section
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables
+from retort.offline.data.sources._files import find, find_optional, read_delimited, table
 
 SESSIONS = ("sessions_train.csv", "*/sessions_train.csv")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.event_export import EVENTS_FILE
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables
-from offline.data.sources._files import find, read_any, table
-from offline.progress import Progress
-from shared.errors import DataError
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import Section
+from retort.offline.data.event_export import EVENTS_FILE
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables
+from retort.offline.data.sources._files import find, read_any, table
+from retort.shared.base.errors import DataError
 
 _SESSION = "session:"
 

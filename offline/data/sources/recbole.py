@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables, TimeUnit
-from offline.data.sources._files import find, find_optional, read_any, read_delimited, table
-from offline.progress import Progress
-from shared.errors import DataError
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import Section
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables, TimeUnit
+from retort.offline.data.sources._files import find, find_optional, read_any, read_delimited, table
+from retort.shared.base.errors import DataError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 

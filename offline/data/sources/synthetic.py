@@ -8,12 +8,12 @@ import polars as pl
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from offline.config import Section
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables
-from offline.data.sources._library import describe_items
-from offline.data.sources._world import Events, World, make_world, simulate
-from offline.progress import Progress
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import Section
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables
+from retort.offline.data.sources._synthetic_catalogue import describe_items
+from retort.offline.data.sources._synthetic_world import Events, World, make_world, simulate
 
 MAX_CHUNK_USERS = 8192
 MAX_SEEN_CELLS = 48_000_000  # users × items of the seen table of one chunk

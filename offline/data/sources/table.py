@@ -5,12 +5,12 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field, model_validator
 
-from offline.config import Section
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables, TimeUnit
-from offline.data.sources._files import given, read_any, table
-from offline.progress import Progress
-from shared.errors import DataError
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import Section
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables, TimeUnit
+from retort.offline.data.sources._files import given, read_any, table
+from retort.shared.base.errors import DataError
 
 
 class Config(Section):

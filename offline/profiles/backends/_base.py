@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypedDict
 
-from offline.profiles.history import Event
-from shared.errors import ProfileError
+from retort.offline.profiles.history import Event
+from retort.shared.base.errors import ProfileError
 
 
 class Message(TypedDict):

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from offline.profiles.backends._base import Prompt, Reply, Sampling
+from retort.offline.profiles.backends._base import Prompt, Reply, Sampling
 
 
 class Unanswered(Exception):  # noqa: N818  it is an answer that has not come yet

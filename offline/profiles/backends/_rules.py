@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 
-from offline.profiles.facets import Facet, facets
-from offline.profiles.history import Event
+from retort.offline.profiles.facets import Facet, facets
+from retort.offline.profiles.history import Event
 
 _MIN_DRIFT = 0.12  # change of share between early and late events that is worth a remark
 _MIN_EVENTS_FOR_DRIFT = 6

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from offline.profiles.backends._base import Message, without_system
-from shared.errors import ProfileError
+from retort.offline.profiles.backends._base import Message, without_system
+from retort.shared.base.errors import ProfileError
 
 TokenCounter = Callable[[Sequence[Message]], int]
 

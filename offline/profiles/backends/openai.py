@@ -12,13 +12,20 @@ from typing import Literal
 import httpx
 from pydantic import Field
 
-from offline.config import Section
-from offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling
-from offline.profiles.backends._http import Refused, Unanswered, error_text, read_answer, request_body, retry_after_s
-from offline.profiles.backends._pace import Pace
-from offline.profiles.backends._tokens import TokenCounter, estimated_tokens, hub_counter
-from shared.errors import ProfileError
-from shared.settings import LanguageModelSettings
+from retort.offline.common.section import Section
+from retort.offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling
+from retort.offline.profiles.backends._http import (
+    Refused,
+    Unanswered,
+    error_text,
+    read_answer,
+    request_body,
+    retry_after_s,
+)
+from retort.offline.profiles.backends._pace import Pace
+from retort.offline.profiles.backends._tokens import TokenCounter, estimated_tokens, hub_counter
+from retort.shared.base.errors import ProfileError
+from retort.shared.base.settings import LanguageModelSettings
 
 SERVED = True
 DEFAULT_URL = "https://api.openai.com/v1"

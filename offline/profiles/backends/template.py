@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
-from offline.config import Section
-from offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling
-from offline.profiles.backends._rules import Phrases, describe
-from offline.profiles.checks import StructuredProfile
-from shared.settings import LanguageModelSettings
+from retort.offline.common.section import Section
+from retort.offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling
+from retort.offline.profiles.backends._rules import Phrases, describe
+from retort.offline.profiles.checks import StructuredProfile
+from retort.shared.base.settings import LanguageModelSettings
 
 MODEL = "template-rules-2 (no language model was called)"
 

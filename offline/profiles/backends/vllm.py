@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from offline.config import Section
-from offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling, without_system
-from offline.profiles.backends._tokens import accepts_system, template_counter
-from offline.profiles.batches import batches
-from shared.errors import ProfileError
-from shared.settings import LanguageModelSettings
+from retort.offline.common.chunking import batches
+from retort.offline.common.section import Section
+from retort.offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling, without_system
+from retort.offline.profiles.backends._tokens import accepts_system, template_counter
+from retort.shared.base.errors import ProfileError
+from retort.shared.base.settings import LanguageModelSettings
 
 
 class Config(Section):
@@ -38,7 +38,7 @@ def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSett
     """Loads the model; needs no settings, for nothing leaves the process."""
     if find_spec("vllm") is None:
         raise ProfileError(
-            "the vllm backend needs vLLM: `pip install 'retort[vllm]'` in an environment of its own, "
+            "the vllm backend needs vLLM: `pip install 'retort-recsys[vllm]'` in an environment of its own, "
             "or choose [profiles] backend = 'openai' with a server."
         )
     import vllm

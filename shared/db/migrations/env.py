@@ -1,8 +1,8 @@
-"""Alembic's entry: runs the migrations inside the transaction that `shared.db.migrate` opened."""
+"""Alembic's entry: runs the migrations inside the transaction that `retort.shared.db.migrate` opened."""
 
 from alembic import context
 
-from shared.db.models import Base
+from retort.shared.db.models import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

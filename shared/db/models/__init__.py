@@ -1,6 +1,6 @@
 """The tables: profiles and their refreshes, runs and their steps, bundles and their aliases, what users did."""
 
-from shared.db.models.base import (
+from retort.shared.db.models.base import (
     CANCELLED,
     DONE,
     EDITED,
@@ -15,10 +15,10 @@ from shared.db.models.base import (
     UtcTime,
     now,
 )
-from shared.db.models.bundles import Alias, AliasChange, BundleVersion
-from shared.db.models.events import Event, Exposure
-from shared.db.models.profiles import Profile, ProfileChoice, RefreshChunk, RefreshJob
-from shared.db.models.runs import Run, Step
+from retort.shared.db.models.bundles import Alias, AliasChange, BundleVersion
+from retort.shared.db.models.events import Event, Exposure
+from retort.shared.db.models.profiles import Profile, ProfileChoice, RefreshChunk, RefreshJob
+from retort.shared.db.models.runs import Run, Step
 
 __all__ = [
     "CANCELLED",

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from sqlalchemy import DateTime, Dialect, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
 
-from shared.hashing import hash_json
-from shared.schema import MAX_ID_LENGTH
+from retort.shared.base.hashing import hash_json
+from retort.shared.base.schema import MAX_ID_LENGTH
 
 TENANT_LENGTH = 64
 NAME_LENGTH = 128

@@ -3,8 +3,8 @@
 from sqlalchemy import JSON, BigInteger, Double, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.models.base import EVENT_ID_LENGTH, HASH_LENGTH, NAME_LENGTH, TENANT_LENGTH, Base
-from shared.schema import MAX_ID_LENGTH
+from retort.shared.base.schema import MAX_ID_LENGTH
+from retort.shared.db.models.base import EVENT_ID_LENGTH, HASH_LENGTH, NAME_LENGTH, TENANT_LENGTH, Base
 
 
 class Event(Base, kw_only=True):

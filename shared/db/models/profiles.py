@@ -6,9 +6,18 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.models.base import HASH_LENGTH, NAME_LENGTH, NO_PARAMETERS, PENDING, TENANT_LENGTH, Base, UtcTime, now
-from shared.keys import DEFAULT_TENANT
-from shared.schema import MAX_ID_LENGTH
+from retort.shared.base.schema import MAX_ID_LENGTH
+from retort.shared.db.models.base import (
+    HASH_LENGTH,
+    NAME_LENGTH,
+    NO_PARAMETERS,
+    PENDING,
+    TENANT_LENGTH,
+    Base,
+    UtcTime,
+    now,
+)
+from retort.shared.history.keys import DEFAULT_TENANT
 
 
 class Profile(Base, kw_only=True):

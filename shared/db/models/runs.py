@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db.models.base import NAME_LENGTH, PENDING, TENANT_LENGTH, Base, UtcTime, now
-from shared.keys import DEFAULT_TENANT
-from shared.schema import MAX_ID_LENGTH
+from retort.shared.base.schema import MAX_ID_LENGTH
+from retort.shared.db.models.base import NAME_LENGTH, PENDING, TENANT_LENGTH, Base, UtcTime, now
+from retort.shared.history.keys import DEFAULT_TENANT
 
 
 class Run(Base, kw_only=True):

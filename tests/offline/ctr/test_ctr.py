@@ -7,21 +7,21 @@ import polars as pl
 import pytest
 import torch
 
-from offline.commands.ctr import table_of
-from offline.ctr._parts import Fields
-from offline.ctr.config import CtrConfig
-from offline.ctr.data import CtrData, make_data
-from offline.ctr.kar import HybridExperts
-from offline.ctr.run import compare, read_file
-from offline.ctr.train import Lesson, Outcome, fit
-from offline.data.interactions import Interactions, Items
-from offline.data.split import Split, SplitConfig, make_split
-from offline.plugins import load_plugin
-from offline.profiles.vectors import Vectors
-from offline.progress import Silent
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.errors import DataError, RecipeError, TeacherError
+from retort.offline.cli.ctr import table_of
+from retort.offline.common.plugins import load_plugin
+from retort.offline.common.progress import Silent
+from retort.offline.ctr._parts import Fields
+from retort.offline.ctr.config import CtrConfig
+from retort.offline.ctr.data import CtrData, make_data
+from retort.offline.ctr.kar import HybridExperts
+from retort.offline.ctr.run import compare, read_file
+from retort.offline.ctr.train import Lesson, Outcome, fit
+from retort.offline.data.interactions import Interactions, Items
+from retort.offline.data.split import Split, SplitConfig, make_split
+from retort.offline.embeddings.vectors import Vectors
+from retort.shared.base.errors import DataError, RecipeError, TeacherError
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
 
 N_USERS, N_ITEMS, N_EVENTS, WIDTH = 500, 300, 8, 8
 CONFIG = CtrConfig(epochs=12, batch_size=128, learning_rate=3e-3, embedding_dim=8, layers=(32, 16), dropout=0.0)
@@ -71,7 +71,7 @@ def test_a_lesson_is_learnt_and_is_no_part_of_what_predicts(data: CtrData) -> No
     assert base.n_parameters == taught.n_parameters
     assert base.auc != taught.auc
     torch.manual_seed(0)
-    model = load_plugin("offline.ctr", "deepfm").Model(CONFIG, Fields(data, CONFIG.embedding_dim, None))
+    model = load_plugin("retort.offline.ctr", "deepfm").Model(CONFIG, Fields(data, CONFIG.embedding_dim, None))
     lesson = Lesson(data, CONFIG)
     optimizer = torch.optim.Adam([*model.parameters(), *lesson.parameters()], lr=1e-2)
     users_B, items_B = torch.from_numpy(data.train.users[:256]), torch.from_numpy(data.train.items[:256])
@@ -118,7 +118,9 @@ def test_a_lesson_is_given_in_the_first_half_of_the_epochs(data: CtrData, monkey
 
 def test_deepfm_multiplies_every_pair_of_fields(data: CtrData) -> None:
     torch.manual_seed(0)
-    model = load_plugin("offline.ctr", "deepfm").Model(CONFIG, Fields(data, 8, HybridExperts(data, 8, 1, 1))).eval()
+    model = (
+        load_plugin("retort.offline.ctr", "deepfm").Model(CONFIG, Fields(data, 8, HybridExperts(data, 8, 1, 1))).eval()
+    )
     users_B, items_B = torch.tensor([1, 2]), torch.tensor([3, 4])
     x_BFD = model.fields(users_B, items_B)
     assert x_BFD.shape[1] == 5  # user, item, genres, and what is known of both
@@ -129,7 +131,7 @@ def test_deepfm_multiplies_every_pair_of_fields(data: CtrData) -> None:
 
 def test_dcn_v2_crosses_the_start_with_what_came_of_it(data: CtrData) -> None:
     torch.manual_seed(0)
-    model = load_plugin("offline.ctr", "dcn_v2").Model(CONFIG, Fields(data, 8, None)).eval()
+    model = load_plugin("retort.offline.ctr", "dcn_v2").Model(CONFIG, Fields(data, 8, None)).eval()
     users_B, items_B = torch.tensor([1, 2]), torch.tensor([3, 4])
     start_BW = crossed_BW = model.fields(users_B, items_B).flatten(1)
     for layer in model.cross:
@@ -226,7 +228,7 @@ def test_a_file_is_compared_end_to_end_and_not_twice(tmp_path: Path, monkeypatch
     assert [(one.model, one.arm, one.seed) for one in outcomes] == [
         ("deepfm", arm, seed) for arm in ("base", "kar") for seed in (0, 1)
     ]
-    monkeypatch.setattr("offline.ctr.run.fit", None)  # a finished comparison is read, not made again
+    monkeypatch.setattr("retort.offline.ctr.run.fit", None)  # a finished comparison is read, not made again
     assert compare(recipe, config, tmp_path, engine, Silent(), tmp_path / "runs") == outcomes
     engine.dispose()
 

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from offline.data.attributes import typed_column
+from retort.offline.data.attributes import typed_column
 
 
 @pytest.mark.parametrize(

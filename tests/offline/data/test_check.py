@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from offline.data.check import check
-from offline.data.load import DataConfig
+from retort.offline.data.check import check
+from retort.offline.data.load import DataConfig
 from tests.offline.data.test_load import EVENTS, ITEMS, OPTIONS, write
 
 

@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from offline.data.events import clean_events
-from offline.data.interactions import Clock
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables, TimeUnit
-from shared.errors import DataError
+from retort.offline.data.events import clean_events
+from retort.offline.data.interactions import Clock
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables, TimeUnit
+from retort.shared.base.errors import DataError
 
 
 def clean(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from offline.data.fetch import BY_HAND, CATALOGUE, Download, fetch, unpack
-from offline.progress import Silent
-from shared.errors import DataError
+from retort.offline.common.progress import Silent
+from retort.offline.data.fetch import BY_HAND, CATALOGUE, Download, fetch, unpack
+from retort.shared.base.errors import DataError
 
 
 class Files(ThreadingHTTPServer):
@@ -171,7 +171,7 @@ def test_links_bombs_and_rubbish_are_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DataError, match="outside its directory"):
         unpack(path, tmp_path)
     path.write_bytes(archive("fine"))
-    monkeypatch.setattr("offline.data.fetch.MAX_UNPACKED_BYTES", 3)
+    monkeypatch.setattr("retort.offline.data.fetch.MAX_UNPACKED_BYTES", 3)
     with pytest.raises(DataError, match="would unpack"):
         unpack(path, tmp_path)
     path.write_bytes(b"rubbish")

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from offline.data.load import DataConfig, Loaded, load, load_saved, save_loaded
-from offline.progress import Silent
-from shared.errors import DataError, RecipeError
+from retort.offline.common.progress import Silent
+from retort.offline.data.load import DataConfig, Loaded, load, load_saved, save_loaded
+from retort.shared.base.errors import DataError, RecipeError
 
 EVENTS = ["u,a,1,5", "u,b,2,3", "u,b,2,3", "v,a,1,1", "v,b,2,", "u,a,3,4"]
 ITEMS = ["a,Alpha,1999,x|y", "b,Beta,,", "z,Zeta,2001,y"]

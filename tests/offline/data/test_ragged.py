@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.data.ragged import Ragged
+from retort.offline.data.ragged import Ragged
 
 rows = st.lists(st.lists(st.integers(0, 50), max_size=5), max_size=8)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.data.interactions import Clock, Interactions
-from offline.data.split import (
+from retort.offline.data.interactions import Clock, Interactions
+from retort.offline.data.split import (
     Cases,
     Protocol,
     Split,
@@ -20,8 +20,8 @@ from offline.data.split import (
     train_interactions,
     train_popularity,
 )
-from offline.data.split_store import load_split, save_split
-from shared.errors import DataError
+from retort.offline.data.split_store import load_split, save_split
+from retort.shared.base.errors import DataError
 
 Row = tuple[str, str, int]
 

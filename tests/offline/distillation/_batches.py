@@ -2,10 +2,10 @@
 
 import torch
 
-from offline.distillation._base import StudentOutput
-from offline.students import sasrec
-from offline.students._base import Student
-from shared.schema import PAD
+from retort.offline.distillation._base import StudentOutput
+from retort.offline.students import sasrec
+from retort.offline.students._base import Student
+from retort.shared.base.schema import PAD
 from tests.offline._worlds import ring
 
 SPLIT = ring()

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-import offline.distillation
-from offline.distillation._base import Objective
-from offline.experiments.plan import parse_plan
-from offline.plugins import load_plugin
-from offline.progress import Silent
-from offline.recipe import OBJECTIVES
-from offline.students import sasrec
-from offline.training.config import TrainingConfig
-from offline.training.loop import fit
+import retort.offline.distillation
+from retort.offline.common.plugins import load_plugin
+from retort.offline.common.progress import Silent
+from retort.offline.distillation._base import Objective
+from retort.offline.experiments.plan import parse_plan
+from retort.offline.recipes.recipe import OBJECTIVES
+from retort.offline.students import sasrec
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.loop import fit
 from tests.offline._worlds import ring, teacher_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "adding_an_objective.md"
@@ -27,7 +27,7 @@ def block(kind: str, place: int) -> str:
 
 def test_the_one_file_trains_and_its_experiment_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text_pull.py").write_text(block("python", 0), encoding="utf-8")
-    monkeypatch.setattr(offline.distillation, "__path__", [*offline.distillation.__path__, str(tmp_path)])
+    monkeypatch.setattr(retort.offline.distillation, "__path__", [*retort.offline.distillation.__path__, str(tmp_path)])
     module = load_plugin(OBJECTIVES, "text_pull")
     split = ring()
     torch.manual_seed(0)

@@ -5,10 +5,10 @@ from contextlib import suppress
 import pytest
 import torch
 
-from offline.distillation import feature
-from offline.plugins import load_plugin, plugin_names
-from offline.students._base import Student
-from shared.errors import TeacherError
+from retort.offline.common.plugins import load_plugin, plugin_names
+from retort.offline.distillation import feature
+from retort.offline.students._base import Student
+from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import ITEMS_BT, SPLIT, output, student
 
@@ -20,10 +20,10 @@ def build(model: Student, width: int = 6, **knobs: object) -> feature.Model:
     return objective
 
 
-@pytest.mark.parametrize("name", plugin_names("offline.students"))
+@pytest.mark.parametrize("name", plugin_names("retort.offline.students"))
 @pytest.mark.parametrize("side", ["input", "output"])
 def test_hears_every_listed_module_of_every_student(name: str, side: str) -> None:
-    module = load_plugin("offline.students", name)
+    module = load_plugin("retort.offline.students", name)
     model = module.Model(module.Config(embedding_dim=16, max_length=6), len(SPLIT.item_index))
     reached = 0
     for layer, _ in model.named_children():
@@ -119,7 +119,7 @@ def test_the_first_columns_of_a_wider_layer_are_compared_and_no_other() -> None:
 
 
 def test_a_layer_without_positions_of_the_sequence_is_refused() -> None:
-    module = load_plugin("offline.students", "caser")
+    module = load_plugin("retort.offline.students", "caser")
     model = module.Model(module.Config(embedding_dim=16, max_length=6), len(SPLIT.item_index))
     with pytest.raises(TeacherError, match="hears no vectors"):
         build(model, layer="vertical")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from offline.distillation import embedding, feature, mutual, profile, ranking, relational, soft_items
-from offline.distillation._asked import asked
-from offline.distillation._base import StudentOutput
-from offline.distillation._pooling import Pool, Pooling
-from offline.training.loop import _joined
-from shared.schema import PAD
+from retort.offline.distillation import embedding, feature, mutual, profile, ranking, relational, soft_items
+from retort.offline.distillation._base import StudentOutput
+from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._teacher_positions import asked
+from retort.offline.training.loop import _joined
+from retort.shared.base.schema import PAD
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
 

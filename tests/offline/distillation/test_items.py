@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from offline.distillation import embedding, relational, text_start
-from offline.distillation._item_vectors import ItemTargets, item_targets, whitened
-from offline.export import export_student
-from offline.progress import Silent
-from offline.training.loop import TrainingConfig, fit
-from shared.errors import TeacherError
-from shared.schema import PAD
-from shared.scoring import Scorer
+from retort.offline.common.progress import Silent
+from retort.offline.distillation import embedding, relational, text_start
+from retort.offline.distillation._item_vectors import ItemTargets, item_targets, whitened
+from retort.offline.export.onnx import export_student
+from retort.offline.training.loop import TrainingConfig, fit
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
+from retort.shared.model.scoring import Scorer
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
 
@@ -108,8 +108,8 @@ def test_the_addition_is_folded_into_exactly_the_plain_student(mode: str, tmp_pa
 
 
 def test_what_validation_chose_is_what_is_folded(tmp_path: Path) -> None:
-    from offline.evaluation.metrics import ndcg
-    from offline.evaluation.validate import validation_ranks
+    from retort.offline.evaluation.metrics import ndcg
+    from retort.offline.evaluation.validate import validation_ranks
 
     model = student()
     objective = embedding.Model(embedding.Config(name="embedding", weight=1.0), model, TEACHER)

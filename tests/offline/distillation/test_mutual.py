@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offline.distillation import mutual
-from offline.distillation._asked import asked
-from offline.teachers import agreement
-from shared.errors import TeacherError
-from shared.schema import PAD
+from retort.offline.distillation import mutual
+from retort.offline.distillation._teacher_positions import asked
+from retort.offline.losses import truncated_kl as agreement
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from offline.distillation import near_items
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
-from shared.schema import PAD
+from retort.offline.distillation import near_items
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
 

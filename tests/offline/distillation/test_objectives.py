@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from offline.distillation._base import Objective
-from offline.distillation._pooling import Pool, Pooling
-from offline.plugins import load_plugin, plugin_names
-from offline.progress import Silent
-from offline.students._base import Student
-from offline.teachers.teacher import Teacher
-from offline.training.loop import TrainingConfig, fit
-from shared.errors import TeacherError
+from retort.offline.common.plugins import load_plugin, plugin_names
+from retort.offline.common.progress import Silent
+from retort.offline.distillation._base import Objective
+from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.students._base import Student
+from retort.offline.teachers.teacher import Teacher
+from retort.offline.training.loop import TrainingConfig, fit
+from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import ITEMS_BT, SPLIT, USERS_B, output, student
 
-PACKAGE = "offline.distillation"
+PACKAGE = "retort.offline.distillation"
 
 
 def build(name: str, student: Student, teacher: Teacher) -> Objective:

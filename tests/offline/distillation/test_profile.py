@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from offline.distillation import profile
-from shared.errors import TeacherError
+from retort.offline.distillation import profile
+from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
 

@@ -6,13 +6,13 @@ from typing import Any
 import orjson
 import pytest
 
-from offline.pipeline import Context, open_line
-from offline.pipeline.context import TRAINING_FILE
-from offline.progress import Silent
-from offline.recipe import Recipe, load_recipe, shipped_recipes
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.settings import LanguageModelSettings
+from retort.offline.common.progress import Silent
+from retort.offline.pipeline import Context, open_line
+from retort.offline.pipeline.context import TRAINING_FILE
+from retort.offline.recipes.recipe import Recipe, load_recipe, shipped_recipes
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
 from tests.offline.distillation._layouts import WRITERS
 
 NAMES = [name for name in shipped_recipes() if name.startswith(("ecir26_", "llmkt_"))]

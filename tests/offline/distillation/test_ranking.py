@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from offline.distillation import ranking
-from offline.distillation._asked import Asked, asked, listed_cross_entropy
-from offline.distillation._base import StudentOutput
-from offline.students._base import Student
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.distillation import ranking
+from retort.offline.distillation._base import StudentOutput
+from retort.offline.distillation._teacher_positions import Asked, asked, listed_cross_entropy
+from retort.offline.students._base import Student
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import ITEMS_BT, SPLIT, USERS_B, output, student
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from offline.distillation import mutual, profile, ranking
-from offline.distillation._base import Objective, StudentOutput
-from offline.students._base import Student
+from retort.offline.distillation import mutual, profile, ranking
+from retort.offline.distillation._base import Objective, StudentOutput
+from retort.offline.students._base import Student
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
 

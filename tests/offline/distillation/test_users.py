@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from offline.distillation import neighbours, soft_items
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.distillation import neighbours, soft_items
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
 

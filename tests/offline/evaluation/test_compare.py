@@ -2,8 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from offline.evaluation.compare import compare
-from shared.errors import DataError
+from retort.offline.evaluation.compare import compare
+from retort.shared.base.errors import DataError
 
 
 def run(ranks: np.ndarray) -> pl.DataFrame:

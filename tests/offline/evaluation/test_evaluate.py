@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from offline.evaluation.evaluate import (
+from retort.offline.common.progress import Silent
+from retort.offline.evaluation.evaluate import (
     EvaluationConfig,
     GraphRanker,
     PopularityRanker,
@@ -11,11 +12,10 @@ from offline.evaluation.evaluate import (
     slices,
     summarise,
 )
-from offline.evaluation.validate import validation_ranks
-from offline.export import export_student
-from offline.progress import Silent
-from offline.students import sasrec
-from shared.scoring import Scorer
+from retort.offline.evaluation.validate import validation_ranks
+from retort.offline.export.onnx import export_student
+from retort.offline.students import sasrec
+from retort.shared.model.scoring import Scorer
 from tests.offline._worlds import ring
 
 SPLIT = ring(n_items=30, n_users=80)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranx
 
-from offline.evaluation import metrics
+from retort.offline.evaluation import metrics
 
 RANDOM = np.random.default_rng(0)
 U, K, N = 60, 20, 40

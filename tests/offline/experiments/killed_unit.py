@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-import offline.training.loop  # noqa: F401 - paid for once, before the forks
-from offline.experiments.unit import Unit
-from offline.experiments.work import Bench, do_unit
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
+import retort.offline.training.loop  # noqa: F401 - paid for once, before the forks
+from retort.offline.experiments.run_unit import Bench, do_unit
+from retort.offline.experiments.unit import Unit
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
 from tests.offline.experiments.test_plan import plan
 
 TRIAL = Unit("trial", "plain", "sasrec", 0, {"training.seed": 1})

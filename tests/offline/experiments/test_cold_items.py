@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from offline.commands.cold_items import cold_items_table
-from offline.data.split import make_split
-from offline.experiments.cold_items import OTHERS, WORDS, World, cold_cases, hide_items
-from offline.progress import Silent
-from offline.recipe import Recipe, parse_recipe
-from shared.bundle import open_bundle
-from shared.errors import DataError, RecipeError
-from shared.item_index import ItemIndex
+from retort.offline.cli.cold_items import cold_items_table
+from retort.offline.common.progress import Silent
+from retort.offline.data.split import make_split
+from retort.offline.experiments.cold_items import OTHERS, WORDS, World, cold_cases, hide_items
+from retort.offline.recipes.recipe import Recipe, parse_recipe
+from retort.shared.base.errors import DataError, RecipeError
+from retort.shared.model.bundle import open_bundle
+from retort.shared.model.item_index import ItemIndex
 
 KINDS = ("garden", "kitchen", "music", "sport")
 N_ITEMS, N_USERS = 120, 240

@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from offline.experiments.arms import Arm, Arms, against
-from offline.experiments.cli import app
-from offline.experiments.profiles import EXPERIMENTS, coldstart, robustness, staleness
-from offline.pipeline import Outcome
-from offline.progress import Silent
-from shared.errors import RecipeError
+from retort.offline.cli.experiments_cli import app
+from retort.offline.common.progress import Silent
+from retort.offline.experiments.arms import Arm, Arms, against
+from retort.offline.experiments.profiles import EXPERIMENTS, coldstart, robustness, staleness
+from retort.offline.pipeline import Outcome
+from retort.shared.base.errors import RecipeError
 
 N_USERS = 400
 

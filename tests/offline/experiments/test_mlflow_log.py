@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from offline.experiments.bench import run_bench
-from offline.experiments.mlflow_log import MlflowSettings, logged_to
-from offline.experiments.part import Part
-from offline.experiments.unit import Unit
-from offline.experiments.work import Bench
-from offline.progress import Silent
-from shared.errors import RetortError
-from tests.offline.experiments.test_bench import made_up
+from retort.offline.common.progress import Silent
+from retort.offline.experiments.mlflow_log import MlflowSettings, logged_to
+from retort.offline.experiments.run_unit import Bench
+from retort.offline.experiments.scheduler import run_bench
+from retort.offline.experiments.selection import Part
+from retort.offline.experiments.unit import Unit
+from retort.shared.base.errors import RetortError
 from tests.offline.experiments.test_plan import plan
+from tests.offline.experiments.test_scheduler import made_up
 
 # the store of a directory is old, and the only one that needs no server and no database
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:mlflow.*", "ignore::DeprecationWarning:mlflow.*")
@@ -45,5 +45,5 @@ def test_mlflow_is_asked_for_only_with_a_uri(monkeypatch: pytest.MonkeyPatch) ->
     logged_to(None, "tiny")(Unit("floor", "ease", "floor"), {"commit": "abc"})
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert MlflowSettings().mlflow_tracking_uri == "http://127.0.0.1:1"
-    with pytest.raises(RetortError, match=r"retort\[mlflow\]"):
+    with pytest.raises(RetortError, match=r"retort-recsys\[mlflow\]"):
         logged_to("http://127.0.0.1:1", "tiny")

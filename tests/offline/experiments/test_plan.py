@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from offline.experiments.alike import check_alike
-from offline.experiments.plan import Plan, parse_plan, read_plan, shipped_plans
-from shared.errors import RecipeError
+from retort.offline.experiments.comparability import check_alike
+from retort.offline.experiments.plan import Plan, parse_plan, read_plan, shipped_plans
+from retort.shared.base.errors import RecipeError
 
 TINY = Path(__file__).parents[2] / "tiny.toml"
 

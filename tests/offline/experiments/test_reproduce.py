@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from offline.commands.reproduce import reproduce_paper
-from offline.distillation.profile import Config as Profile
-from offline.experiments.reproduce import Row, papers, recipe_in, rows_of
-from shared.errors import RecipeError
+from retort.offline.cli.reproduce import reproduce_paper
+from retort.offline.distillation.profile import Config as Profile
+from retort.offline.experiments.reproduce import Row, papers, recipe_in, rows_of
+from retort.shared.base.errors import RecipeError
 from tests.offline.distillation._layouts import WRITERS
 
 SMALL = [

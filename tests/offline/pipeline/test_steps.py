@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from offline.pipeline import steps_of
-from offline.recipe import load_recipe, parse_recipe
-from shared.settings import LanguageModelSettings
+from retort.offline.pipeline import steps_of
+from retort.offline.recipes.recipe import load_recipe, parse_recipe
+from retort.shared.base.settings import LanguageModelSettings
 
 TINY = str(Path(__file__).parents[2] / "tiny.toml")
 
 NOBODY = LanguageModelSettings(_env_file=None, openai_base_url=None, openai_api_key=None)  # type: ignore[call-arg]
 # They check, name, count, keep or tell; no number in a step's files comes from them.
 _SHAPES_NOTHING = [
-    *(f"offline.{name}" for name in ("config", "plugins", "progress", "data.interactions", "data.sources")),
-    *(f"offline.profiles.{name}" for name in ("batches", "embedding_cache", "map_quality", "space")),
-    *(f"shared.{name}" for name in ("bundle", "db", "errors", "hashing", "item_index", "keys", "profile_choices")),
-    *(f"shared.{name}" for name in ("redis_clients", "schema", "sealed_files", "settings", "themes")),
+    *(f"retort.offline.{name}" for name in ("common", "data.interactions", "data.sources")),
+    *(f"retort.offline.embeddings.{name}" for name in ("embedding_cache", "reduction_quality", "drift")),
+    *(f"retort.shared.{name}" for name in ("base", "db", "history", "profiles.profile_choices")),
+    *(f"retort.shared.model.{name}" for name in ("bundle", "item_index", "sealed_files")),
 ]
 
 
@@ -35,7 +35,7 @@ def imported_by(file: Path) -> set[str]:
     """Modules of the house that a file imports, wherever in it."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("offline", "shared")):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("retort."):
             modules = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {one for one in modules if _is_module(one)} or {node.module}
     return found
@@ -68,15 +68,15 @@ def test_a_step_is_named_by_all_the_code_that_shapes_its_files(knobs: tuple[str,
         (name, module)
         for name, step in steps.items()
         for part in step.code
-        if not part.startswith("offline.pipeline.")  # one file acts for several steps
+        if not part.startswith("retort.offline.pipeline.")  # one file acts for several steps
         for file in files_of(part)
         for module in imported_by(file)
         if not within(module, [*made_by(name), *_SHAPES_NOTHING])
     }
     # what trains and validates has the scorer's types alone: the graph is asked by another step
-    assert {(name, module) for name, module in missed if module != "shared.scoring"} == set()
-    assert within("offline.data.ragged", steps["split"].code)
-    assert within("offline.data.event_arrays", steps["split"].code)
+    assert {(name, module) for name, module in missed if module != "retort.shared.model.scoring"} == set()
+    assert within("retort.offline.data.ragged", steps["split"].code)
+    assert within("retort.offline.data.event_arrays", steps["split"].code)
 
 
 def configs(*knobs: str, language_model: LanguageModelSettings = NOBODY) -> dict[str, object]:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import polars as pl
 
-from offline.data.interactions import Items
-from offline.profiles.backends._base import Arrived, Message, Prompt, Reply
-from offline.profiles.history import Event, Facts, UserHistory
-from offline.profiles.store import ProfileStore
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.settings import LanguageModelSettings
+from retort.offline.data.interactions import Items
+from retort.offline.profiles.backends._base import Arrived, Message, Prompt, Reply
+from retort.offline.profiles.history import Event, Facts, UserHistory
+from retort.offline.profiles.store import ProfileStore
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
 
 GOOD = (
     "The user is drawn to warm and funny stories with a clear heart, and prefers comedies of the nineties to anything "

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from jinja2 import TemplateError
 
-from offline.config import Section
-from offline.plugins import load_plugin, plugin_names
-from offline.profiles.backends import template, vllm
-from offline.profiles.backends._base import Message, Prompt, Reply, Sampling, without_system
-from offline.profiles.checks import CheckRules, StructuredProfile, accept
-from offline.profiles.config import BACKENDS, ProfilesConfig, backend_name, open_backend
-from offline.profiles.history import Catalogue, Event, Facts, UserHistory
-from offline.profiles.prompt import PromptWriter, aspect_names
-from shared.errors import ProfileError, RecipeError
-from shared.settings import LanguageModelSettings
+from retort.offline.common.plugins import load_plugin, plugin_names
+from retort.offline.common.section import Section
+from retort.offline.profiles.backends import template, vllm
+from retort.offline.profiles.backends._base import Message, Prompt, Reply, Sampling, without_system
+from retort.offline.profiles.checks import CheckRules, StructuredProfile, accept
+from retort.offline.profiles.config import BACKENDS, ProfilesConfig, backend_name, open_backend
+from retort.offline.profiles.history import Catalogue, Event, Facts, UserHistory
+from retort.offline.profiles.prompt import PromptWriter, aspect_names
+from retort.shared.base.errors import ProfileError, RecipeError
+from retort.shared.base.settings import LanguageModelSettings
 from tests.offline.profiles._fakes import NO_SERVER, catalogue, events
 
 SAMPLING = Sampling(0.3, 64, 5)
@@ -219,5 +219,5 @@ def test_vllm_refuses_a_model_without_a_chat_template(fake_vllm: None, monkeypat
 
 def test_vllm_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm, "find_spec", lambda _: None)
-    with pytest.raises(ProfileError, match=r"retort\[vllm\]"):
+    with pytest.raises(ProfileError, match=r"retort-recsys\[vllm\]"):
         opened_vllm()

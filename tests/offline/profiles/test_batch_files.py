@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from offline.profiles import batch_files
-from offline.profiles.batch_files import Round, batch_round
-from offline.profiles.config import ProfilesConfig
-from offline.profiles.store import ProfileStore
-from offline.progress import Silent
-from shared.errors import ProfileError
+from retort.offline.common.progress import Silent
+from retort.offline.profiles import batch_files
+from retort.offline.profiles.batch_files import Round, batch_round
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.store import ProfileStore
+from retort.shared.base.errors import ProfileError
 from tests.offline.profiles._fakes import GOOD, catalogue, histories, sqlite_store
 
 

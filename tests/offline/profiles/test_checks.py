@@ -2,8 +2,8 @@
 
 import pytest
 
-from offline.profiles.checks import CheckRules, StructuredProfile, accept, find_problem
-from offline.profiles.prompt import PromptWriter
+from retort.offline.profiles.checks import CheckRules, StructuredProfile, accept, find_problem
+from retort.offline.profiles.prompt import PromptWriter
 from tests.offline.profiles._fakes import GOOD
 
 RULES = CheckRules()

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from offline.pipeline import Context, open_line
-from offline.profiles import generator
-from offline.profiles.config import ProfilesConfig
-from offline.profiles.generator import profiles_table, write_profiles
-from offline.profiles.spending import BudgetSpentError
-from offline.progress import Silent
-from offline.recipe import load_recipe
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.profile_choices import edit_profile, erase_profile, pin_profile, release_profile
+from retort.offline.common.progress import Silent
+from retort.offline.pipeline import Context, open_line
+from retort.offline.profiles import generator
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.generator import profiles_table, write_profiles
+from retort.offline.profiles.token_budget import BudgetSpentError
+from retort.offline.recipes.recipe import load_recipe
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.profiles.profile_choices import edit_profile, erase_profile, pin_profile, release_profile
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories, sqlite_store
 
 

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from offline.profiles import generator
-from offline.profiles.backends._base import Prompt, Reply
-from offline.profiles.config import ProfilesConfig
-from offline.profiles.generator import profiles_table, write_profiles
-from offline.profiles.history import UserHistory
-from offline.profiles.report import ProfilesReport
-from offline.profiles.store import ProfileStore
-from offline.progress import Silent
-from shared.db.migrate import upgrade
-from shared.db.models import FAILED
-from shared.db.session import open_database
-from shared.errors import ProfileError, RecipeError
-from shared.settings import LanguageModelSettings
+from retort.offline.common.progress import Silent
+from retort.offline.profiles import generator
+from retort.offline.profiles.backends._base import Prompt, Reply
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.generator import profiles_table, write_profiles
+from retort.offline.profiles.history import UserHistory
+from retort.offline.profiles.report import ProfilesReport
+from retort.offline.profiles.store import ProfileStore
+from retort.shared.base.errors import ProfileError, RecipeError
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.models import FAILED
+from retort.shared.db.session import open_database
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories, sqlite_store
 from tests.offline.profiles._server import completion, serving
 

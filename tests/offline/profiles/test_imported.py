@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from offline.profiles.config import ProfilesConfig
-from offline.profiles.generator import profiles_table, write_profiles
-from offline.profiles.history import UserHistory
-from offline.profiles.report import ProfilesReport
-from offline.profiles.store import ProfileStore
-from offline.progress import Silent
-from shared.errors import ProfileError, RecipeError
+from retort.offline.common.progress import Silent
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.generator import profiles_table, write_profiles
+from retort.offline.profiles.history import UserHistory
+from retort.offline.profiles.report import ProfilesReport
+from retort.offline.profiles.store import ProfileStore
+from retort.shared.base.errors import ProfileError, RecipeError
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, catalogue, sqlite_store
 
 # as in the MovieLens files: whole numbers for ids, a flag beside them

@@ -11,13 +11,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from offline.profiles.backends import openai
-from offline.profiles.backends._base import Prompt, Reply, Sampling
-from offline.profiles.backends._http import retry_after_s
-from offline.profiles.checks import StructuredProfile
-from offline.profiles.prompt import PromptWriter
-from shared.errors import ProfileError
-from shared.settings import LanguageModelSettings
+from retort.offline.profiles.backends import openai
+from retort.offline.profiles.backends._base import Prompt, Reply, Sampling
+from retort.offline.profiles.backends._http import retry_after_s
+from retort.offline.profiles.checks import StructuredProfile
+from retort.offline.profiles.prompt import PromptWriter
+from retort.shared.base.errors import ProfileError
+from retort.shared.base.settings import LanguageModelSettings
 from tests.offline.profiles._fakes import GOOD, events
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from offline.profiles.backends import openai
-from offline.profiles.backends._base import Sampling
-from offline.profiles.backends._pace import span_s
-from offline.profiles.prompt import PromptWriter
-from shared.settings import LanguageModelSettings
+from retort.offline.profiles.backends import openai
+from retort.offline.profiles.backends._base import Sampling
+from retort.offline.profiles.backends._pace import span_s
+from retort.offline.profiles.prompt import PromptWriter
+from retort.shared.base.settings import LanguageModelSettings
 from tests.offline.profiles._fakes import events
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 

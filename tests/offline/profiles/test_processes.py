@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from shared.db.migrate import upgrade
+from retort.shared.db.migrate import upgrade
 from tests.offline.profiles._fakes import sqlite_store
 from tests.offline.profiles._server import Answer, completion, serving
 
@@ -15,12 +15,12 @@ N_USERS, IN_FLIGHT = 40, 4
 
 WRITE = """
 import sys
-from offline.profiles.config import ProfilesConfig
-from offline.profiles.generator import write_profiles
-from offline.profiles.store import ProfileStore
-from offline.progress import Silent
-from shared.db.session import open_database
-from shared.settings import LanguageModelSettings
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.generator import write_profiles
+from retort.offline.profiles.store import ProfileStore
+from retort.offline.common.progress import Silent
+from retort.shared.db.session import open_database
+from retort.shared.base.settings import LanguageModelSettings
 from tests.offline.profiles._fakes import catalogue, histories
 
 url, database, n_users, concurrency = sys.argv[1:]
@@ -59,7 +59,8 @@ def test_sigkill_loses_at_most_the_requests_in_flight(tmp_path: Path) -> None:
 def test_heavy_libraries_are_imported_only_where_they_work() -> None:
     heavy = "torch", "transformers", "sentence_transformers", "umap", "sklearn", "vllm"
     code = (
-        "import sys; from offline.profiles import encoder, generator, reducer; from offline.teachers import build; "
+        "import sys; from retort.offline.embeddings import encoder, reducer; "
+        "from retort.offline.profiles import generator; from retort.offline.teachers import build; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run(

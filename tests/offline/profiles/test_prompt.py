@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from offline.profiles.history import Catalogue, Event, Facts, UserHistory
-from offline.profiles.prompt import COMBINED, PromptWriter, aspect_names, domains, history_hash
-from shared.errors import RecipeError
+from retort.offline.profiles.history import Catalogue, Event, Facts, UserHistory
+from retort.offline.profiles.prompt import COMBINED, PromptWriter, aspect_names, domains, history_hash
+from retort.shared.base.errors import RecipeError
 from tests.offline.profiles._fakes import catalogue, events, histories
 
 FAMILIES = ("long", "short", "json", "aspects")

@@ -6,19 +6,19 @@ import polars as pl
 import pytest
 import redis
 
-from offline.data.load import load_saved
-from offline.pipeline.context import PROFILES_FILE
-from offline.profiles.history import Catalogue, UserHistory
-from offline.profiles.store import ProfileStore
-from offline.profiles.themes import texts_by_user, themes_of
-from offline.progress import Silent
-from offline.refresh import profile_commands
-from shared import keys
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.profile_choices import edit_profile, erase_profile
-from shared.themes import MAX_THEMES, Theme, read_themes
-from tests.offline.profiles.test_grounding import films
+from retort.offline.cli import profile_commands
+from retort.offline.common.progress import Silent
+from retort.offline.data.load import load_saved
+from retort.offline.pipeline.context import PROFILES_FILE
+from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.store import ProfileStore
+from retort.offline.profiles.themes import texts_by_user, themes_of
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.history import keys
+from retort.shared.history.themes import MAX_THEMES, Theme, read_themes
+from retort.shared.profiles.profile_choices import edit_profile, erase_profile
+from tests.offline.profiles.test_faithfulness import films
 
 TINY = str(Path(__file__).parents[2] / "tiny.toml")
 

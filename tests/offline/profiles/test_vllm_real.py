@@ -15,11 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from offline.child import start_child
-from offline.embedded import free_port
-from offline.profiles.config import ProfilesConfig, open_backend
-from offline.profiles.prompt import PromptWriter
-from shared.settings import LanguageModelSettings
+from retort.offline.local.local_redis import free_port
+from retort.offline.local.subprocesses import start_child
+from retort.offline.profiles.config import ProfilesConfig, open_backend
+from retort.offline.profiles.prompt import PromptWriter
+from retort.shared.base.settings import LanguageModelSettings
 from tests.offline.profiles._fakes import events
 
 ROOT = Path(__file__).parents[3]

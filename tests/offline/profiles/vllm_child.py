@@ -3,10 +3,10 @@
 import json
 import sys
 
-from offline.profiles.backends._base import Reply
-from offline.profiles.config import ProfilesConfig, open_backend
-from offline.profiles.prompt import PromptWriter
-from shared.settings import LanguageModelSettings
+from retort.offline.profiles.backends._base import Reply
+from retort.offline.profiles.config import ProfilesConfig, open_backend
+from retort.offline.profiles.prompt import PromptWriter
+from retort.shared.base.settings import LanguageModelSettings
 from tests.offline.profiles._fakes import events
 
 

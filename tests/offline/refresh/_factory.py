@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from offline.profiles.backends._base import Prompt, Reply
-from offline.profiles.config import ProfilesConfig
-from offline.refresh.jobs import create_job
-from offline.refresh.leases import LeaseRules
-from offline.refresh.snapshot import Snapshot, Wish, write_snapshot
-from offline.refresh.work import RefreshWorker
+from retort.offline.jobs.leases import LeaseRules
+from retort.offline.profiles.backends._base import Prompt, Reply
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.refresh.jobs import create_job
+from retort.offline.refresh.snapshot import Snapshot, Wish, write_snapshot
+from retort.offline.refresh.worker import RefreshWorker
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories
 
 QUICK = LeaseRules(lease_s=30.0, beat_s=0.05, max_attempts=3, backoff_s=0.0)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from offline.child import Child, start_child
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.refreshes import read_jobs
+from retort.offline.local.subprocesses import Child, start_child
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.profiles.refreshes import read_jobs
 
 PATIENCE_S = 120.0
 TINY = ["--set", "profiles.backend=template", "--set", "data.options.users=20", "--set", "data.options.items=30"]
@@ -26,7 +26,7 @@ def start(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Child]]:
     with ExitStack() as stack:
 
         def retort(name: str, *words: str) -> Child:
-            args = [sys.executable, "-c", "from offline.cli import main; main()", *words]
+            args = [sys.executable, "-c", "from retort.offline.cli.main import main; main()", *words]
             log = tmp_path / f"{name}.log"
             return stack.enter_context(start_child(args, name, log=log, env={**os.environ, **home}))
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from offline.profiles.config import ProfilesConfig
-from offline.refresh.cost import TokenModel
-from offline.refresh.jobs import create_job
-from offline.refresh.planning_commands import calibrated, measure
-from offline.refresh.work import RefreshWorker
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.settings import LanguageModelSettings
+from retort.offline.cli.cost_commands import calibrated, measure
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.refresh.cost import TokenModel
+from retort.offline.refresh.jobs import create_job
+from retort.offline.refresh.worker import RefreshWorker
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
 from tests.offline.profiles._server import Answer, completion, serving
 from tests.offline.refresh._factory import QUICK, job, snapshot
 

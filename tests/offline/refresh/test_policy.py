@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from offline.profiles.backends._base import Prompt
-from offline.profiles.config import ProfilesConfig, writers
-from offline.profiles.history import Catalogue, UserHistory
-from offline.profiles.store import Latest, ProfileStore, Question, Record
-from offline.profiles.writing import Writing
-from offline.refresh.age import Age, ages, drift
-from offline.refresh.cost import Prices, TokenModel, calibrate, plan_policy, plan_storage
-from offline.refresh.policy import RefreshPolicy, choose, tokens_of
-from offline.refresh.start import Refresh, latest_question, start_refresh
-from shared.db.migrate import upgrade
-from shared.db.models import now
-from shared.db.session import open_database
-from shared.errors import ProfileError
-from shared.profile_choices import edit_profile
-from shared.refreshes import RefreshError
+from retort.offline.profiles.backends._base import Prompt
+from retort.offline.profiles.batch_writer import Writing
+from retort.offline.profiles.config import ProfilesConfig, writers
+from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.store import Latest, ProfileStore, Question, Record
+from retort.offline.refresh.cost import Prices, TokenModel, calibrate, plan_policy, plan_storage
+from retort.offline.refresh.policy import RefreshPolicy, choose, tokens_of
+from retort.offline.refresh.staleness import Age, ages, drift
+from retort.offline.refresh.start import Refresh, latest_question, start_refresh
+from retort.shared.base.errors import ProfileError
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.models import now
+from retort.shared.db.session import open_database
+from retort.shared.profiles.profile_choices import edit_profile
+from retort.shared.profiles.refreshes import RefreshError
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, catalogue, histories
 from tests.offline.refresh._factory import worker
 
@@ -128,10 +128,10 @@ def test_a_refresh_is_started_once_at_a_time(engine: Engine, tmp_path: Path) -> 
 
 
 def test_updates_ask_with_the_old_profile(tmp_path: Path) -> None:
-    from offline.profiles.grounding import Grounder
-    from offline.profiles.report import ProfilesReport
-    from offline.profiles.wanted import Prior
-    from offline.progress import Silent
+    from retort.offline.common.progress import Silent
+    from retort.offline.profiles.faithfulness import Grounder
+    from retort.offline.profiles.profile_requests import Prior
+    from retort.offline.profiles.report import ProfilesReport
     from tests.offline.profiles._fakes import ScriptedBackend, sqlite_store
 
     asked: list[Prompt] = []
@@ -168,7 +168,7 @@ def test_tokens_are_fitted_on_real_prompts() -> None:
     sample = [UserHistory(f"u{n}", [f"i{at % 12}" for at in range(n + 1)]) for n in range(30)]
     model = calibrate(sample, known, CONFIG, answer_tokens=80)
     (writer,) = writers(CONFIG)
-    from offline.profiles.backends._tokens import estimated_tokens
+    from retort.offline.profiles.backends._tokens import estimated_tokens
 
     for history in sample[::7]:
         events, _ = known.events(history, None)

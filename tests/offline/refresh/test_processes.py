@@ -13,14 +13,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from offline.child import Child, start_child
-from offline.profiles.config import ProfilesConfig
-from offline.refresh.jobs import create_job
-from offline.refresh.messages import send_look
-from offline.tasks import make_app
-from shared.db.models import Profile
-from shared.db.session import reading
-from shared.refreshes import JobStatus, read_job
+from retort.offline.jobs.tasks import make_app
+from retort.offline.local.subprocesses import Child, start_child
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.refresh.jobs import create_job
+from retort.offline.refresh.messages import send_look
+from retort.shared.db.models import Profile
+from retort.shared.db.session import reading
+from retort.shared.profiles.refreshes import JobStatus, read_job
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 from tests.offline.refresh._factory import snapshot
 from tests.postgres import Server

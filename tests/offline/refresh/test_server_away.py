@@ -9,16 +9,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from offline.profiles.backends._base import Prompt, Reply
-from offline.profiles.config import ProfilesConfig
-from offline.refresh.commands import _until_done, retry, show_dead, show_status
-from offline.refresh.jobs import create_job, dead_letters
-from offline.refresh.leases import LeaseRules, next_try_s
-from offline.refresh.work import RefreshWorker
-from shared.db.migrate import upgrade
-from shared.db.session import open_database
-from shared.refreshes import RefreshError, read_job
-from shared.settings import LanguageModelSettings
+from retort.offline.cli.refresh_commands import _until_done, retry, show_dead, show_status
+from retort.offline.jobs.leases import LeaseRules, next_try_s
+from retort.offline.profiles.backends._base import Prompt, Reply
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.refresh.jobs import create_job, dead_letters
+from retort.offline.refresh.worker import RefreshWorker
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.profiles.refreshes import RefreshError, read_job
 from tests.offline.profiles._fakes import GOOD
 from tests.offline.profiles._server import Answer, completion, serving
 from tests.offline.refresh._factory import QUICK, job, snapshot, worker

@@ -8,10 +8,10 @@ import signal
 import sys
 import threading
 
-from offline.refresh.leases import LeaseRules
-from offline.refresh.work import RefreshWorker
-from shared.db.session import open_database
-from shared.settings import LanguageModelSettings
+from retort.offline.jobs.leases import LeaseRules
+from retort.offline.refresh.worker import RefreshWorker
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.session import open_database
 
 RULES = LeaseRules(lease_s=4.0, beat_s=0.5, max_attempts=5, backoff_s=0.2)
 
@@ -23,9 +23,9 @@ def main() -> None:
     engine = open_database(database_url)
     with RefreshWorker(engine, settings, RULES, patience_s=30.0) as worker:
         if rest:
-            from offline.refresh.messages import register_refreshes, serve_refreshes
-            from offline.tasks import make_app
-            from offline.worker import run_worker
+            from retort.offline.jobs.tasks import make_app
+            from retort.offline.jobs.worker import run_worker
+            from retort.offline.refresh.messages import register_refreshes, serve_refreshes
 
             app = make_app(rest[0])
             with serve_refreshes(worker, poll_s=float(rest[1])) as wake:

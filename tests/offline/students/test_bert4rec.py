@@ -2,8 +2,8 @@
 
 import torch
 
-from offline.students import bert4rec
-from shared.schema import PAD
+from retort.offline.students import bert4rec
+from retort.shared.base.schema import PAD
 
 N_ITEMS = 9
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from offline.export import export_student
-from offline.progress import Silent
-from offline.students import gru4rec
-from offline.training.loop import TrainingConfig, fit
-from shared.scoring import Scorer
+from retort.offline.common.progress import Silent
+from retort.offline.export.onnx import export_student
+from retort.offline.students import gru4rec
+from retort.offline.training.loop import TrainingConfig, fit
+from retort.shared.model.scoring import Scorer
 from tests.offline._worlds import ring
 
 N_ITEMS, MAX_LENGTH = 12, 6

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from offline.students import multvae
-from offline.training import losses
-from shared.schema import PAD
+from retort.offline.students import multvae
+from retort.offline.training import losses
+from retort.shared.base.schema import PAD
 
 N_ITEMS = 9
 

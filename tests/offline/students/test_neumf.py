@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from offline.distillation import feature, ranking
-from offline.export import export_student
-from offline.score_graph import grow_table
-from offline.students import neumf
-from offline.training import losses
-from offline.training.config import TrainingConfig
-from offline.training.negatives import Negatives
-from offline.training.own_loss import OwnLoss
-from shared.errors import BundleError, RecipeError, TeacherError
-from shared.scoring import Scorer
+from retort.offline.distillation import feature, ranking
+from retort.offline.export.onnx import export_student
+from retort.offline.export.topk_graph import grow_table
+from retort.offline.students import neumf
+from retort.offline.training import losses
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.negatives import Negatives
+from retort.offline.training.sequence_loss import OwnLoss
+from retort.shared.base.errors import BundleError, RecipeError, TeacherError
+from retort.shared.model.scoring import Scorer
 from tests.offline._worlds import ring, teacher_of
 
 N_ITEMS = 12

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from offline.distillation import profile
-from offline.evaluation.metrics import hit_rate
-from offline.evaluation.validate import validation_ranks
-from offline.export import export_student
-from offline.plugins import load_plugin, plugin_names
-from offline.progress import Silent
-from offline.students._base import Student
-from offline.training.loop import TrainingConfig, fit
-from shared.schema import PAD
-from shared.scoring import Scorer
-from shared.sequences import left_pad, right_fill
+from retort.offline.common.plugins import load_plugin, plugin_names
+from retort.offline.common.progress import Silent
+from retort.offline.distillation import profile
+from retort.offline.evaluation.metrics import hit_rate
+from retort.offline.evaluation.validate import validation_ranks
+from retort.offline.export.onnx import export_student
+from retort.offline.students._base import Student
+from retort.offline.training.loop import TrainingConfig, fit
+from retort.shared.base.schema import PAD
+from retort.shared.model.scoring import Scorer
+from retort.shared.model.sequences import left_pad, right_fill
 from tests.offline._worlds import ring, teacher_of
 
 N_ITEMS, MAX_LENGTH, DIM = 12, 6, 16
-PACKAGE = "offline.students"
+PACKAGE = "retort.offline.students"
 
 
 def build(name: str, seed: int = 0) -> Student:

@@ -7,15 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from offline.data.ragged import Ragged
-from offline.data.split import Cases, Split
-from offline.profiles.vectors import FloatArray, write_vectors
-from offline.progress import Silent
-from offline.teachers.build import TeacherConfig, build_teacher
-from offline.teachers.teacher import Teacher
-from offline.teachers.weights import WeightsConfig
-from shared.errors import TeacherError
-from shared.item_index import ItemIndex
+from retort.offline.common.progress import Silent
+from retort.offline.data.ragged import Ragged
+from retort.offline.data.split import Cases, Split
+from retort.offline.embeddings.vectors import FloatArray, write_vectors
+from retort.offline.teachers.build import TeacherConfig, build_teacher
+from retort.offline.teachers.faithfulness_weights import WeightsConfig
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
+from retort.shared.model.item_index import ItemIndex
 
 N_USERS, N_ITEMS, WIDTH = 40, 12, 6
 RNG = np.random.default_rng(0)
@@ -147,7 +147,7 @@ def test_what_is_missing_is_told(split: Split, users: Path, tmp_path: Path) -> N
 
 
 def test_control_arms_change_no_input() -> None:
-    from offline.teachers import controls
+    from retort.offline.teachers import controls
 
     before, present = USER_VECTORS.copy(), np.ones(N_USERS, bool)
     controls.shuffled(USER_VECTORS, present, 1)

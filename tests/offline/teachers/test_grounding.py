@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from offline.data.ragged import Ragged
-from offline.progress import Silent
-from offline.teachers import grounding
-from offline.teachers._events import Events
-from offline.teachers._language_model import template
-from offline.teachers.grounding import Writer, grounding_lists
-from offline.teachers.language_model_config import GroundingConfig
-from offline.teachers.teacher import IntArray
-from shared.errors import TeacherError
+from retort.offline.common.progress import Silent
+from retort.offline.data.ragged import Ragged
+from retort.offline.teachers import grounding
+from retort.offline.teachers._language_model import template
+from retort.offline.teachers._queries import Events
+from retort.offline.teachers.grounding import Writer, grounding_lists
+from retort.offline.teachers.language_model_config import GroundingConfig
+from retort.offline.teachers.teacher import IntArray
+from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import ring
 from tests.offline.teachers._tiny_llama import make_tiny_llama
 

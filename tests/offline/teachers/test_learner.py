@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from offline.teachers._learner import StudentSaid
-from offline.teachers.teacher import Distributions
-from shared.schema import PAD
+from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers.teacher import Distributions
+from retort.shared.base.schema import PAD
 from tests.offline._worlds import ring, teacher_of
 
 SPLIT = ring()

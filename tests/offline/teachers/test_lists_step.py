@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 from sqlalchemy import create_engine
 
-from offline.pipeline import Context, open_line
-from offline.pipeline.context import TRAINING_FILE
-from offline.progress import Silent
-from offline.recipe import load_recipe
-from shared.errors import TeacherError
-from shared.settings import LanguageModelSettings
+from retort.offline.common.progress import Silent
+from retort.offline.pipeline import Context, open_line
+from retort.offline.pipeline.context import TRAINING_FILE
+from retort.offline.recipes.recipe import load_recipe
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.settings import LanguageModelSettings
 
 TINY = str(Path(__file__).parents[2] / "tiny.toml")
 TAUGHT = (

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from offline.distillation import mutual, profile
-from offline.teachers.selection import SelectionConfig, select
-from offline.teachers.teacher import Teacher
-from shared.errors import TeacherError
+from retort.offline.distillation import mutual, profile
+from retort.offline.teachers.selection import SelectionConfig, select
+from retort.offline.teachers.teacher import Teacher
+from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, USERS_B, output, student
 

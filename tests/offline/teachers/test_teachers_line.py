@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from offline.data.split_store import load_split
-from offline.pipeline.context import STUDENT_FILE, TRAINING_FILE, VECTORS_FILE
-from offline.profiles.vectors import read_vectors
-from offline.recipe import load_recipe, shipped_recipes
-from offline.teachers._language_model import template
-from shared.errors import TeacherError
+from retort.offline.data.split_store import load_split
+from retort.offline.embeddings.vectors import read_vectors
+from retort.offline.pipeline.context import STUDENT_FILE, TRAINING_FILE, VECTORS_FILE
+from retort.offline.recipes.recipe import load_recipe, shipped_recipes
+from retort.offline.teachers._language_model import template
+from retort.shared.base.errors import TeacherError
 from tests.offline.teachers._tiny_llama import make_tiny_llama
 from tests.offline.teachers.test_lists_step import line_of
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from offline.data.ragged import Ragged
-from offline.data.split import Split
-from offline.progress import Silent
-from offline.teachers._answers import Told
-from offline.teachers.teacher import FloatArray
-from offline.teachers.text_encoder import text_encoder_lists
-from offline.teachers.text_encoder_config import TextEncoderConfig
-from shared.errors import TeacherError
-from shared.schema import PAD
+from retort.offline.common.progress import Silent
+from retort.offline.data.ragged import Ragged
+from retort.offline.data.split import Split
+from retort.offline.teachers._list_collector import Told
+from retort.offline.teachers.teacher import FloatArray
+from retort.offline.teachers.text_encoder import text_encoder_lists
+from retort.offline.teachers.text_encoder_config import TextEncoderConfig
+from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
 from tests.offline._worlds import ring
 
 N_ITEMS = 12

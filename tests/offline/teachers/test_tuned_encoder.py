@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from offline.data.ragged import Ragged
-from offline.profiles.encoder_config import EncoderConfig
-from offline.progress import Silent
-from offline.teachers import tuned_encoder
-from offline.teachers._events import Events
-from offline.teachers.language_model_config import TunedEncoderConfig
-from offline.teachers.teacher import IntArray
-from offline.teachers.tuned_encoder import TunedEncoder, tuned_encoder_lists, tuned_item_vectors
-from shared.errors import TeacherError
+from retort.offline.common.progress import Silent
+from retort.offline.data.ragged import Ragged
+from retort.offline.embeddings.encoder_config import EncoderConfig
+from retort.offline.teachers import tuned_encoder
+from retort.offline.teachers._queries import Events
+from retort.offline.teachers.language_model_config import TunedEncoderConfig
+from retort.offline.teachers.teacher import IntArray
+from retort.offline.teachers.tuned_encoder import TunedEncoder, tuned_encoder_lists, tuned_item_vectors
+from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import ring
 
 N_ITEMS = 6

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.data.ragged import Ragged
-from offline.training.batches import batches, cut_windows
+from retort.offline.data.ragged import Ragged
+from retort.offline.training.batches import batches, cut_windows
 
 TRAIN = Ragged.of([[1, 2, 3, 4, 5, 6, 7], [], [8], [9, 10], list(range(11, 15))])
 

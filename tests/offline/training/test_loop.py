@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from offline.data.ragged import Ragged
-from offline.distillation import profile
-from offline.evaluation.evaluate import EvaluationConfig
-from offline.evaluation.metrics import ndcg
-from offline.evaluation.validate import validation_ranks
-from offline.progress import Silent
-from offline.students import sasrec
-from offline.training.loop import TrainingConfig, fit
-from offline.training.negatives import Negatives
-from offline.training.schedule import learning_rate_factor
-from shared.errors import DataError
+from retort.offline.common.progress import Silent
+from retort.offline.data.ragged import Ragged
+from retort.offline.distillation import profile
+from retort.offline.evaluation.evaluate import EvaluationConfig
+from retort.offline.evaluation.metrics import ndcg
+from retort.offline.evaluation.validate import validation_ranks
+from retort.offline.students import sasrec
+from retort.offline.training.loop import TrainingConfig, fit
+from retort.offline.training.negatives import Negatives
+from retort.offline.training.schedule import learning_rate_factor
+from retort.shared.base.errors import DataError
 from tests.offline._worlds import ring, teacher_of
 
 SPLIT = ring()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from offline.training import losses
+from retort.offline.training import losses
 
 M, N, D = 9, 15, 4
 

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from shared.db import migrate
-from shared.db.models import Base, Profile
-from shared.db.session import open_database, reading
-from shared.errors import StoreError
+from retort.shared.base.errors import StoreError
+from retort.shared.db import migrate
+from retort.shared.db.models import Base, Profile
+from retort.shared.db.session import open_database, reading
 
 
 def tables(url: str) -> set[str]:

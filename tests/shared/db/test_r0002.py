@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from shared.db import migrate
-from shared.db.session import open_database, transaction
-from shared.hashing import hash_json
+from retort.shared.base.hashing import hash_json
+from retort.shared.db import migrate
+from retort.shared.db.session import open_database, transaction
 
 INSERT = sa.text(
     "INSERT INTO profiles (tenant, user_id, aspect, history_hash, prompt_version, model, parameters, created_at,"

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from shared.db import migrate
-from shared.db.models import Profile
-from shared.db.session import open_database, reading, transaction
-from shared.errors import StoreError
+from retort.shared.base.errors import StoreError
+from retort.shared.db import migrate
+from retort.shared.db.models import Profile
+from retort.shared.db.session import open_database, reading, transaction
 
 
 def profile(user_id: str, **given: object) -> Profile:

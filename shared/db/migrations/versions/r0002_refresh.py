@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from shared.hashing import hash_json
+from retort.shared.base.hashing import hash_json
 
 revision = "r0002"
 down_revision = "r0001"

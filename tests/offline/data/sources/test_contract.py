@@ -6,13 +6,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from offline.config import Section
-from offline.data.load import SOURCES, DataConfig, load
-from offline.data.rejects import Rejects
-from offline.data.sources import RawTable, RawTables
-from offline.plugins import load_plugin, plugin_names
-from offline.progress import Silent
-from shared.errors import DataError, RecipeError
+from retort.offline.common.plugins import load_plugin, plugin_names
+from retort.offline.common.progress import Silent
+from retort.offline.common.section import Section
+from retort.offline.data.load import SOURCES, DataConfig, load
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable, RawTables
+from retort.shared.base.errors import DataError, RecipeError
 from tests.offline.data.sources import _samples
 
 NAMES = plugin_names(SOURCES)

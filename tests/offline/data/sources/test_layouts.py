@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from offline.data.load import DataConfig, Loaded, load
-from offline.data.sources import _json_lines
-from offline.data.sources._files import find
-from offline.data.sources.movielens import GENRES_100K
-from offline.progress import Silent
-from shared.errors import DataError
+from retort.offline.common.progress import Silent
+from retort.offline.data.load import DataConfig, Loaded, load
+from retort.offline.data.sources import _json_lines
+from retort.offline.data.sources._files import find
+from retort.offline.data.sources.movielens import GENRES_100K
+from retort.shared.base.errors import DataError
 from tests.offline.data.sources._samples import json_lines, lines, write_recbole
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from offline.data.load import DataConfig, Loaded, load
-from offline.data.sources.synthetic import Config, write_world
-from offline.data.split import Split, SplitConfig, make_split, train_popularity
-from offline.progress import Silent
+from retort.offline.common.progress import Silent
+from retort.offline.data.load import DataConfig, Loaded, load
+from retort.offline.data.sources.synthetic import Config, write_world
+from retort.offline.data.split import Split, SplitConfig, make_split, train_popularity
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_same_seed_same_world_other_seed_other_world(tmp_path: Path) -> None:
 
 def test_streamed_files_hold_the_same_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # several chunks, so that the seams are tested too
-    monkeypatch.setattr("offline.data.sources.synthetic.MAX_CHUNK_USERS", 40)
+    monkeypatch.setattr("retort.offline.data.sources.synthetic.MAX_CHUNK_USERS", 40)
     config = Config(users=150, items=60, mean_length=9, seed=5)
     n_events = write_world(config, tmp_path, Silent())
     options = {

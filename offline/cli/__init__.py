@@ -1,0 +1,1 @@
+"""What the commands of `offline/cli/main.py` do."""

@@ -1,0 +1,213 @@
+"""`retort demo`: the whole line on made-up data, by a real worker and a real server, on a bare machine.
+
+Profiles → vectors → UMAP → a plain and a distilled student → ONNX → sealed bundles → published → histories in Redis →
+the API answers, an event is posted, the answer changes. Everything made lies under RETORT_HOME; a second run reuses it.
+It publishes without the promotion gate: at a first start no champion is there to be weighed against, and what the demo
+shows must be the bundle that it has just made.
+"""
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy import Engine
+
+from retort.offline.cli.data import load_frame
+from retort.offline.cli.demo_client import Conversation
+from retort.offline.common.progress import Silent
+from retort.offline.data.load import load_saved
+from retort.offline.export.publish import publish_to
+from retort.offline.jobs import status
+from retort.offline.jobs.status import RunStatus
+from retort.offline.jobs.tasks import make_app, send_step
+from retort.offline.local.local_redis import free_port, redis_service
+from retort.offline.local.subprocesses import Child, start_child
+from retort.offline.pipeline import open_line, steps_of
+from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.profiles.config import backend_name
+from retort.offline.recipes.recipe import Recipe, load_recipe
+from retort.shared.base.errors import RetortError
+from retort.shared.base.settings import LanguageModelSettings, Settings
+from retort.shared.db.models import DONE, FAILED, RUNNING
+from retort.shared.model.bundle import read_manifest
+from retort.shared.model.registry import CHAMPION
+
+_RECIPE = "demo"
+_USUAL_PORT = 8000
+_LOOK_EVERY_S = 0.2
+_READY_S = 60.0
+
+
+def run_demo(*, leave: bool) -> None:
+    """Show the product. `leave`: end after the answers, else serve until Ctrl-C. RetortError if anything fails."""
+    started = time.perf_counter()
+    console, settings = Console(), Settings()
+    out = settings.retort_home.absolute() / "demo"
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_service(settings.redis_url, settings.retort_home))
+        engine = open_tables(settings)
+        stack.callback(engine.dispose)
+        environment = {"REDIS_URL": redis.url, "DATABASE_URL": settings.database}
+        recipe = load_recipe(_RECIPE)
+        _introduce(console, redis.story, engine, recipe)
+        arms = {"plain": load_recipe(_RECIPE, ["objectives=[]"]), "distilled": recipe}
+        with ExitStack() as workers:
+            started_workers = [workers.enter_context(_worker(name, environment, out)) for name in arms]
+            runs = _train(console, engine, redis.url, arms, out, started_workers)
+        bundles = {name: Path(str(run.bundle)) for name, run in runs.items()}
+        published = publish_to(engine, bundles["distilled"], settings.bundles_dir, CHAMPION)
+        console.print(f"published {published.name}@{published.version} as {CHAMPION}: {published.uri}", highlight=False)
+        line = open_line(context_of(recipe, None, engine, Silent()), out)
+        histories = load_saved(line.path("data")).interactions.frame
+        console.print(f"{load_frame(redis.url, histories, settings):,} histories are in Redis", highlight=False)
+        url, server = stack.enter_context(_server(environment, out))
+        with Conversation(url) as conversation:
+            conversation.hold(console, user_id=str(histories["user_id"][0]))
+        _show_results(console, {name: read_manifest(path).metrics for name, path in bundles.items()})
+        console.print(f"The whole took {time.perf_counter() - started:.0f} s.", highlight=False)
+        _show_next(console, url, str(histories["user_id"][0]), str(histories["item_id"][0]))
+        if not leave:
+            _serve_on(console, server)
+
+
+def _introduce(console: Console, redis_story: str, engine: Engine, recipe: Recipe) -> None:
+    """Name what is used in place of what a production machine would have."""
+    backend = backend_name(recipe.profiles, LanguageModelSettings())
+    model = "none is called; profiles are written from item metadata by rule" if backend == "template" else backend
+    for line in (
+        redis_story,
+        f"Database: {engine.url.render_as_string(hide_password=True)}",
+        f"Language model: {model}",
+        f"Text encoder: {recipe.encoder.model}",
+    ):
+        console.print(line, markup=False, highlight=False)
+
+
+def _train(
+    console: Console, engine: Engine, redis_url: str, arms: dict[str, Recipe], out: Path, workers: list[Child]
+) -> dict[str, RunStatus]:
+    """Submit all arms to the workers and watch them; the finished runs by arm."""
+    app = make_app(redis_url)
+    run_ids = {}
+    for name, recipe in arms.items():
+        steps = steps_of(recipe, None, LanguageModelSettings())
+        run_ids[name] = status.create_run(engine, f"{_RECIPE}_{name}", recipe.raw, out, out, steps)
+        send_step(app, run_ids[name], steps[0].name, steps[0].queue)
+    with _bars(console) as bars:
+        tasks = {name: bars.add_task(name, total=None, what="waiting for a worker") for name in arms}
+        told: set[tuple[str, str]] = set()
+        while True:
+            for worker in workers:
+                worker.check("it ended before its work was done")
+            runs = {name: status.read_run(engine, run_id) for name, run_id in run_ids.items()}
+            for name, run in runs.items():
+                _show_progress(bars, tasks[name], name, run, told)
+                if run.status == FAILED:
+                    raise RetortError(f"the {name} run failed in {run.error} Read {out}/worker-*.log.")
+            if all(run.status == DONE for run in runs.values()):
+                return runs
+            time.sleep(_LOOK_EVERY_S)
+
+
+def _worker(name: str, environment: dict[str, str], out: Path) -> AbstractContextManager[Child]:
+    """A worker for one arm. Threads that spin while they wait would keep the other worker from the cores."""
+    environment = {**environment, "OMP_WAIT_POLICY": "passive"}
+    args = [sys.executable, "-m", "retort.offline.cli", "worker"]
+    return start_child(args, f"worker {name}", log=out / f"worker-{name}.log", env=environment)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[what]}"),
+        console=console,
+    )
+
+
+def _show_progress(bars: Progress, task: TaskID, name: str, run: RunStatus, told: set[tuple[str, str]]) -> None:
+    """Move the run's bar, and leave one line for each step that has ended."""
+    working = next((step for step in run.steps if step.status == RUNNING), None)
+    done = sum(step.status == DONE for step in run.steps)
+    what = "done" if done == len(run.steps) else "waiting"
+    if working:
+        count = f" {working.done:,}/{working.total or 0:,}" if working.what else ""
+        what = f"{working.name}: {working.what or 'at work'}{count}"
+    bars.update(task, completed=done, total=len(run.steps), what=what)
+    for step in run.steps:
+        if step.status == DONE and (name, step.name) not in told and step.started_at and step.ended_at:
+            told.add((name, step.name))
+            seconds = (step.ended_at - step.started_at).total_seconds()
+            bars.console.print(f"{name:>10}  {step.name:<9} {seconds:6.1f} s", highlight=False)
+
+
+@contextmanager
+def _server(environment: dict[str, str], out: Path) -> Iterator[tuple[str, Child]]:
+    """The API as a child process, ready to answer."""
+    port = _port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {**environment, "RETORT_HOST": "127.0.0.1", "RETORT_PORT": str(port), "RETORT_ALIAS": CHAMPION}
+    with start_child([sys.executable, "-m", "retort.serving"], "API", log=out / "api.log", env=environment) as child:
+        with Conversation(url) as conversation:
+            end = time.monotonic() + _READY_S
+            while not conversation.ready():
+                child.check("it ended while starting")
+                if time.monotonic() > end:
+                    raise RetortError(f"the API was not ready within {_READY_S:.0f} s; read {child.log}.")
+                time.sleep(_LOOK_EVERY_S)
+        yield url, child
+
+
+def _port() -> int:
+    """The usual port if nobody has it."""
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", _USUAL_PORT))
+        except OSError:
+            return free_port()
+    return _USUAL_PORT
+
+
+def _show_results(console: Console, metrics: dict[str, dict[str, Any]]) -> None:
+    table = Table(title="test, every item ranked, seen items hidden")
+    for column in ("", "HR@10", "NDCG@10"):
+        table.add_column(column, justify="right" if column else "left")
+    rows = {"popularity": metrics["plain"]["baselines"]["popularity"]}
+    rows |= {name: measured["test"] for name, measured in metrics.items()}
+    for name, test in rows.items():
+        table.add_row(name, f"{test['hr@10']:.4f}", f"{test['ndcg@10']:.4f}")
+    console.print(table)
+
+
+def _show_next(console: Console, url: str, user_id: str, item_id: str) -> None:
+    """What to try now."""
+    post = f"curl -X POST -H 'content-type: application/json' {url}"
+    event = orjson.dumps({"user_id": user_id, "item_id": item_id}).decode()
+    question = orjson.dumps({"history": [item_id], "k": 5}).decode()
+    for line in (
+        f"API: {url} (documentation at {url}/docs, a console at {url}/console)",
+        f"  curl '{url}/recommend?user_id={user_id}&k=5'",
+        f"  {post}/events -d '{event}'",
+        f"  {post}/recommend -d '{question}'",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _serve_on(console: Console, server: Child) -> None:
+    console.print("Serving until Ctrl-C.")
+    try:
+        while True:
+            server.check("it ended by itself")
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("Stopped; `retort demo` goes on from what is done.")

@@ -1,0 +1,165 @@
+"""`retort recommend`: a file of users in, a file of ranked items out; the same answers as online.
+
+Scorer, histories and the list for strangers are those of `shared`, which serving uses too.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from retort.offline.common.progress import Progress
+from retort.offline.common.terminal import TerminalProgress
+from retort.offline.local.local_redis import running_redis
+from retort.offline.pipeline.opening import open_tables
+from retort.shared.base.errors import DataError, StoreError
+from retort.shared.base.schema import MAX_K
+from retort.shared.base.settings import Settings
+from retort.shared.history.redis_history import RedisHistory
+from retort.shared.history.store import Owner
+from retort.shared.model import registry
+from retort.shared.model.bundle import Bundle, open_bundle
+from retort.shared.model.popularity import by_popularity, most_popular, popularity_scores
+from retort.shared.model.sequences import IntArray
+
+_USERS_AT_ONCE = 256
+_SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("item_id", pa.string()),
+        ("score", pa.float32()),
+        ("rank", pa.int32()),
+        ("source", pa.string()),
+    ]
+)
+
+# User ids → their item ids, oldest first; empty for strangers.
+Recent = Callable[[list[str]], list[list[str]]]
+Ranked = tuple[IntArray, NDArray[np.float32]]
+
+
+class BundleAnswers:
+    """Lists from one bundle: the student's where a history is known, the popular items for the others."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._scorer = bundle.scorer()
+        self._order = by_popularity(bundle.popularity)
+        self._scores = popularity_scores(bundle.popularity)
+
+    def table(self, user_ids: list[str], histories: list[list[str]], k: int) -> pa.Table:
+        """user_id, item_id, score, rank (from 1), source; users in the given order."""
+        known = [self._bundle.item_index.indexes(history) for history in histories]
+        asked = [place for place, history in enumerate(known) if len(history)]
+        lists: list[Ranked | None] = [None] * len(known)
+        if asked:
+            ranked = self._scorer.top_k([known[place] for place in asked], k)
+            for row, place in enumerate(asked):
+                lists[place] = ranked.row(row)
+        parts = [self._rows(*pair, k) for pair in zip(user_ids, lists, strict=True)]
+        return pa.concat_tables(parts)
+
+    def _rows(self, user_id: str, student: Ranked | None, k: int) -> pa.Table:
+        items, scores = student if student is not None else self._popular(k)
+        n_items, source = len(items), "popular" if student is None else "student"
+        item_ids = [self._bundle.item_index.id(item) for item in items.tolist()]
+        ranks = np.arange(1, n_items + 1, dtype=np.int32)
+        return pa.table([[user_id] * n_items, item_ids, scores, ranks, [source] * n_items], schema=_SCHEMA)
+
+    def _popular(self, k: int) -> Ranked:
+        items = most_popular(self._order, np.zeros(0, dtype=np.int64), k)
+        return items, self._scores[items]
+
+
+def recommend_users(users: Path, out: Path, reference: str, histories: Path | None, k: int, tenant: str) -> str:
+    """Write the answers; one sentence about them."""
+    if not 1 <= k <= MAX_K:
+        raise DataError(f"--k {k} is outside 1 … {MAX_K}; choose a k that the server would answer too.")
+    if out.is_dir():
+        raise DataError(f"--out {out} is a directory; name the Parquet file to write.")
+    settings = Settings()
+    user_ids = _user_ids(users)
+    bundle = open_bundle(_bundle_path(reference, settings, tenant))
+    recent = _from_redis(settings, tenant) if histories is None else _from_file(histories, settings.history_length)
+    with TerminalProgress() as progress:
+        write_answers(BundleAnswers(bundle), recent, user_ids, k, out, progress)
+    return f"{len(user_ids)} users are answered in {out} by {bundle.manifest.name} {bundle.bundle_id}"
+
+
+def write_answers(
+    answers: BundleAnswers, recent: Recent, user_ids: list[str], k: int, out: Path, progress: Progress
+) -> None:
+    """Answer so many users at a time; the file is there when it is whole."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with pq.ParquetWriter(partial, _SCHEMA) as writer:
+            for start in range(0, len(user_ids), _USERS_AT_ONCE):
+                some = user_ids[start : start + _USERS_AT_ONCE]
+                writer.write_table(answers.table(some, recent(some), k))
+                progress.update("answering users", start + len(some), len(user_ids))
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _bundle_path(reference: str, settings: Settings, tenant: str) -> Path:
+    if Path(reference).is_dir():
+        return Path(reference)
+    uri = registry.resolve(open_tables(settings), reference, tenant=tenant).uri
+    if "://" in uri.removeprefix("file://"):
+        raise DataError(f"bundle {reference} lies at {uri}; copy it here and name its directory with --bundle.")
+    return Path(uri.removeprefix("file://"))
+
+
+def _user_ids(path: Path) -> list[str]:
+    """In the file's order, each once."""
+    frame = _read(path, ("user_id",))
+    if frame["user_id"].null_count():
+        row = int(frame["user_id"].is_null().arg_true()[0]) + 1
+        raise DataError(f"{path}, row {row}: user_id is missing; fill it in or drop the row.")
+    return frame["user_id"].unique(maintain_order=True).to_list()
+
+
+def _from_file(path: Path, newest: int) -> Recent:
+    """The newest events by time; equal times in the file's order, as when they are loaded into Redis."""
+    frame = _read(path, ("user_id", "item_id", "timestamp")).sort("timestamp", maintain_order=True)
+    grouped = frame.group_by("user_id").agg(pl.col("item_id").tail(newest))
+    items = dict(grouped.iter_rows())
+    return lambda user_ids: [items.get(user_id, []) for user_id in user_ids]
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
+    """The named columns, ids as text."""
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; give a Parquet file with {', '.join(columns)}.")
+    try:
+        frame = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path} is no readable Parquet file: {error}.") from error
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}; its columns are: {', '.join(frame.columns)}.")
+    return frame.select(pl.col(name).cast(pl.String) if name.endswith("_id") else pl.col(name) for name in columns)
+
+
+def _from_redis(settings: Settings, tenant: str) -> Recent:
+    """One round trip for each part of the file; a connection of its own, for each runs its own loop."""
+    redis_url = settings.histories_url or running_redis(settings.retort_home)
+    if redis_url is None:
+        raise StoreError("histories live in serving's Redis: set REDIS_URL, or name a file with --histories.")
+
+    async def ask(user_ids: list[str]) -> list[list[str]]:
+        store = RedisHistory.from_url(redis_url, timeout_s=30.0)
+        try:
+            return await store.recent([Owner(user_id, tenant) for user_id in user_ids], settings.history_length)
+        finally:
+            await store.close()
+
+    return lambda user_ids: asyncio.run(ask(user_ids))

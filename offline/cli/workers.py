@@ -1,0 +1,65 @@
+"""`retort worker` and `retort refresh work`: one process that knows every task and takes those of its queues.
+
+A worker that does not know a task would drop its message, so each knows all of them, whatever its queues. One of the
+queue `gpu-llm` also does refreshes, in a thread; it does one thing at a time: a run's step waits for the chunk in hand.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+
+from celery import Celery
+from rich.console import Console
+from sqlalchemy import Engine
+
+from retort.offline.cli.events import drain_once
+from retort.offline.cli.refresh_commands import start_by_beat
+from retort.offline.jobs import status
+from retort.offline.jobs.experiment_units import register_units
+from retort.offline.jobs.status import RunStatus
+from retort.offline.jobs.tasks import make_app, register, register_drain
+from retort.offline.jobs.worker import run_worker
+from retort.offline.local.local_redis import redis_service
+from retort.offline.pipeline import bundle_of, open_line
+from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.recipes.recipe import parse_recipe
+from retort.offline.refresh.messages import POLL_S, QUEUE, register_refreshes, serve_refreshes
+from retort.offline.refresh.requests import prepare_asked
+from retort.offline.refresh.worker import RefreshWorker
+from retort.shared.base.settings import LanguageModelSettings, Settings
+
+
+def work(queues: list[str], poll_s: float = POLL_S) -> None:
+    """Be a worker until told to stop; without REDIS_URL it brings its own Redis, or finds the one that is there."""
+    settings = Settings()
+    engine = open_tables(settings)
+    with redis_service(settings.redis_url, settings.retort_home) as service, ExitStack() as stack:
+        Console(stderr=True).print(service.story, markup=False, highlight=False)
+        app = make_app(service.url)
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext
+        if QUEUE in queues:
+            writer = stack.enter_context(
+                RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine))
+            )
+            wake = stack.enter_context(serve_refreshes(writer, poll_s))
+            turn = writer.aside
+        else:
+            wake = None
+        register_refreshes(app, wake, start_by_beat)
+        register_steps(app, engine, settings, turn)
+        register_units(app, turn)
+        register_drain(app, lambda: drain_once(settings.histories_url or service.url, engine))
+        run_worker(app, queues, log_level=settings.log_level)
+
+
+def register_steps(
+    app: Celery, engine: Engine, settings: Settings, turn: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Teach an application the steps of submitted runs. turn: held while a step is done."""
+
+    def open_submitted(run: RunStatus, progress: status.StepProgress) -> object:
+        recipe = parse_recipe(run.recipe_name, run.recipe)
+        data = None if run.data_dir == run.out_dir else run.data_dir
+        bundles = settings.bundles_dir if any(step.name == "publish" for step in run.steps) else None
+        return open_line(context_of(recipe, data, engine, progress, bundles), run.out_dir)
+
+    register(app, engine, open_submitted, bundle_of, turn)  # type: ignore[arg-type]

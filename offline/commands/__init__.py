@@ -1,1 +1,0 @@
-"""What the commands of `offline/cli.py` do."""

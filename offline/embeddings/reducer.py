@@ -1,0 +1,227 @@
+"""Wide text vectors to narrow teacher vectors: UMAP (https://arxiv.org/abs/1802.03426), PCA, or none.
+
+Fitted once, kept on disk and applied to new users; every argument goes by keyword.
+"""
+
+import json
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+from pydantic import Field, ValidationError
+
+from retort.offline.common.progress import Progress
+from retort.offline.common.section import Section
+from retort.offline.embeddings.reduction_quality import MapQuality, map_quality
+from retort.offline.embeddings.vectors import FloatArray
+from retort.shared.base.errors import ProfileError
+
+_FORMAT = 1
+_HEAD, _UMAP, _ARRAYS = "reducer.json", "umap.joblib", "arrays.npz"
+_LIBRARIES = ("umap-learn", "scikit-learn", "numpy", "numba")
+
+
+class ReducerConfig(Section):
+    """`[reducer]`: how text vectors become teacher vectors."""
+
+    method: Literal["umap", "pca", "none"] = Field(
+        "umap", description="how vectors are made narrow; none: they stay as they are"
+    )
+    n_components: int = Field(128, ge=1, description="width of the teacher's vectors; none: the encoder's")
+    seed: int = Field(42, ge=0, description="of the map and of fit_sample")
+    fit_sample: int | None = Field(100_000, ge=10, description="vectors that the map is fitted on; a huge number: all")
+    n_neighbors: int = Field(15, ge=2, description="umap")
+    min_dist: float = Field(0.1, ge=0, le=1, description="umap")
+    metric: Literal["cosine", "euclidean"] = Field("cosine", description="umap")
+    n_epochs: int | None = Field(None, ge=1, description="umap; unset: by the number of vectors")
+    init: Literal["spectral", "pca", "random"] = Field("spectral", description="umap")
+    whiten: bool = Field(False, description="pca: every component of variance 1")
+    normalize: Literal["none", "standardize", "l2"] = Field("none", description="what is done to the narrow vectors")
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """A fitted map: (N, E) → (N, P). The same vectors always land on the same place."""
+
+    config: ReducerConfig
+    in_width: int
+    out_width: int
+    arrays: dict[str, FloatArray]
+    umap: Any = None
+
+    def transform(self, vectors: FloatArray) -> FloatArray:
+        """Map new vectors without fitting anew."""
+        if vectors.ndim != 2 or vectors.shape[1] != self.in_width:
+            raise ProfileError(
+                f"vectors of shape {vectors.shape} do not fit a reducer for width {self.in_width}; "
+                "use the encoder that it was fitted with."
+            )
+        if not len(vectors):
+            return np.empty((0, self.out_width), np.float32)
+        return self.finish(self.project(vectors))
+
+    def project(self, vectors: FloatArray) -> FloatArray:
+        """The bare map, before `normalize`."""
+        if self.config.method == "none":
+            return vectors.astype(np.float32)
+        if self.config.method == "pca":
+            return ((vectors - self.arrays["mean"]) @ self.arrays["components"].T).astype(np.float32)
+        return _quietly(lambda: self.umap.transform(vectors))
+
+    def finish(self, mapped: FloatArray) -> FloatArray:
+        """`normalize`, with the numbers of the fit."""
+        if mapped.shape[1] != self.out_width:
+            raise ProfileError(f"the reducer gave {mapped.shape[1]} components instead of {self.out_width}.")
+        if self.config.normalize == "standardize":
+            mapped = (mapped - self.arrays["shift"]) / self.arrays["scale"]
+        elif self.config.normalize == "l2":
+            mapped = mapped / np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-12)
+        return mapped.astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the map, its config and the versions of the libraries that made it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.umap is not None:
+            joblib.dump(self.umap, folder / _UMAP)
+        np.savez(folder / _ARRAYS, allow_pickle=False, **self.arrays)
+        head = {
+            "format": _FORMAT,
+            "config": self.config.model_dump(mode="json"),
+            "in_width": self.in_width,
+            "out_width": self.out_width,
+            "libraries": _versions(),
+        }
+        # last: a folder with a head is complete
+        (folder / _HEAD).write_text(json.dumps(head, indent=2), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A map, the vectors it was fitted on after mapping (N, P), and how well it keeps neighbours."""
+
+    reducer: Reducer
+    vectors: FloatArray
+    quality: MapQuality | None
+
+
+def fit_reducer(vectors: FloatArray, config: ReducerConfig, progress: Progress) -> Reduced:
+    """Fit on a seeded sample and map all. Raises ProfileError where n_components asks for too much."""
+    n, in_width = vectors.shape
+    rng = np.random.default_rng(config.seed)
+    n_fit = min(n, config.fit_sample or n)
+    rows = np.arange(n) if n_fit == n else np.sort(rng.choice(n, n_fit, replace=False))
+    _check_size(config, n_fit, in_width)
+    progress.say(f"reducing {n} vectors of width {in_width} by {config.method}, fitted on {n_fit}")
+    bare, fitted = _fit(vectors[rows], config)
+    mapped = np.empty((n, bare.out_width), np.float32)
+    mapped[rows] = fitted
+    if n_fit < n:
+        rest = np.setdiff1d(np.arange(n), rows)
+        mapped[rest] = bare.project(vectors[rest])
+    if not np.isfinite(mapped).all():
+        raise ProfileError("the reduced vectors hold NaN or infinity; try [reducer] init = 'pca' or method = 'pca'.")
+    spread = np.where((scale := fitted.std(axis=0)) > 0, scale, 1.0).astype(np.float32)
+    arrays = {**bare.arrays, "shift": fitted.mean(axis=0).astype(np.float32), "scale": spread}
+    reducer = Reducer(config, in_width, bare.out_width, arrays, bare.umap)
+    reduced = reducer.finish(mapped)
+    quality = None if config.method == "none" else map_quality(vectors, reduced, config.seed)
+    if quality is not None:
+        progress.say(quality.line())
+    return Reduced(reducer, reduced, quality)
+
+
+def load_reducer(folder: Path) -> Reducer:
+    """Open a kept map. Raises ProfileError if it is incomplete, or its UMAP was made by another version."""
+    try:
+        head = json.loads((folder / _HEAD).read_text(encoding="utf-8"))
+        config = ReducerConfig.model_validate(head["config"])
+        with np.load(folder / _ARRAYS, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        libraries, widths = head["libraries"], (int(head["in_width"]), int(head["out_width"]))
+        known = head["format"] == _FORMAT
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise ProfileError(f"{folder} holds no reducer of this version ({error}); fit it again.") from None
+    if not known:
+        raise ProfileError(f"{folder} holds a reducer of format {head['format']}, this is {_FORMAT}; fit it again.")
+    if config.method != "umap":
+        return Reducer(config, *widths, arrays)
+    for name, made_with in libraries.items():
+        # a pickled UMAP promises nothing to other versions
+        if made_with != version(name):
+            raise ProfileError(f"{folder} was made with {name} {made_with}, here is {version(name)}; fit it again.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # as in `_fit_umap`
+        return Reducer(config, *widths, arrays, joblib.load(folder / _UMAP))
+
+
+def _check_size(config: ReducerConfig, n_fit: int, in_width: int) -> None:
+    if config.method == "none":
+        return
+    if config.n_components > in_width:
+        raise ProfileError(
+            f"[reducer] n_components = {config.n_components} exceeds the encoder's width {in_width}; lower it."
+        )
+    # UMAP's spectral start needs more points than dimensions
+    most = n_fit - 2 if config.method == "umap" else n_fit
+    if config.n_components > most:
+        raise ProfileError(
+            f"[reducer] n_components = {config.n_components} is too much for {n_fit} vectors: {config.method} can give "
+            f"at most {max(most, 0)}; lower it, raise fit_sample, or use method = 'none'."
+        )
+
+
+def _fit(vectors: FloatArray, config: ReducerConfig) -> tuple[Reducer, FloatArray]:
+    in_width = vectors.shape[1]
+    if config.method == "none":
+        return Reducer(config, in_width, in_width, {}), vectors.astype(np.float32)
+    if config.method == "pca":
+        reducer = Reducer(config, in_width, config.n_components, _pca_arrays(vectors, config))
+        return reducer, reducer.project(vectors)
+    fitted, umap = _fit_umap(vectors, config)
+    return Reducer(config, in_width, config.n_components, {}, umap), fitted
+
+
+def _pca_arrays(vectors: FloatArray, config: ReducerConfig) -> dict[str, FloatArray]:
+    """Mean (E,) and components (P, E); whitening is folded into the components."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(n_components=config.n_components, random_state=config.seed).fit(vectors)
+    components = pca.components_
+    if config.whiten:
+        components = components / np.sqrt(np.maximum(pca.explained_variance_, 1e-12))[:, None]
+    return {"mean": pca.mean_.astype(np.float32), "components": components.astype(np.float32)}
+
+
+def _fit_umap(vectors: FloatArray, config: ReducerConfig) -> tuple[FloatArray, Any]:
+    with warnings.catch_warnings():
+        # it regrets aloud that TensorFlow, which we do not use, is not there
+        warnings.simplefilter("ignore", ImportWarning)
+        from umap import UMAP
+
+    umap = UMAP(
+        n_components=config.n_components,
+        n_neighbors=min(config.n_neighbors, len(vectors) - 1),
+        min_dist=config.min_dist,
+        metric=config.metric,
+        n_epochs=config.n_epochs,
+        init=config.init,
+        random_state=config.seed,
+        transform_seed=config.seed,
+        n_jobs=1,  # what a seed means anyway; said aloud it warns nobody
+    )
+    return _quietly(lambda: umap.fit_transform(vectors)), umap
+
+
+def _quietly(act: Any) -> FloatArray:
+    """UMAP warns of its own fallbacks (a graph in pieces, a spectral start that did not converge): no fault of ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(act(), dtype=np.float32)
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}

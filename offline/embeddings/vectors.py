@@ -1,0 +1,96 @@
+"""Vectors on disk: Parquet with the id and a fixed-size list of float32."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from retort.shared.base.errors import ProfileError
+
+FloatArray = NDArray[np.float32]
+IdColumn = Literal["user_id", "item_id"]
+_VECTOR = "vector"
+_PARTS = "parts"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """ids[i] has vectors[i]; vectors is (N, E) float32, E = parts · width where several vectors stand side by side."""
+
+    ids: list[str]
+    vectors: FloatArray
+    parts: int = 1
+
+
+def of_length_one(vectors: FloatArray) -> FloatArray:
+    """Each row of the same direction and of length 1."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: FloatArray = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return unit
+
+
+def write_vectors(
+    path: Path, ids: Sequence[str], vectors: FloatArray, id_column: IdColumn = "user_id", parts: int = 1
+) -> None:
+    """Write (N, E) vectors, each of `parts` vectors side by side; the file appears whole or not at all."""
+    if vectors.ndim != 2 or len(ids) != len(vectors) or vectors.shape[1] % parts:
+        raise ProfileError(
+            f"{len(ids)} ids do not fit vectors of shape {vectors.shape}; nothing was written to {path}."
+        )
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise ProfileError(
+            f"the vector of {id_column} {ids[row]!r} holds NaN or infinity; nothing was written to {path}."
+        )
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    table = pa.table({id_column: pa.array(list(ids), pa.string()), _VECTOR: column})
+    table = table.replace_schema_metadata({_PARTS: str(parts)} if parts > 1 else None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    pq.write_table(table, partial, compression="zstd")
+    partial.replace(path)
+
+
+def join_vectors(path: Path, parts: Iterable[Vectors]) -> int:
+    """Write the users of several files to one, a part in memory at a time; how many users."""
+    n_users, partial = 0, path.with_name(f"{path.name}.partial")
+    writer: pq.ParquetWriter | None = None
+    try:
+        for part in parts:
+            flat = pa.array(np.ascontiguousarray(part.vectors, dtype=np.float32).reshape(-1))
+            column = pa.FixedSizeListArray.from_arrays(flat, part.vectors.shape[1])
+            table = pa.table({"user_id": pa.array(part.ids, pa.string()), _VECTOR: column})
+            writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
+            writer.write_table(table)
+            n_users += len(part.ids)
+    finally:
+        if writer is not None:
+            writer.close()
+    if not n_users:
+        raise ProfileError(f"there is no vector to write to {path}; encode first.")
+    partial.replace(path)
+    return n_users
+
+
+def read_vectors(path: Path, id_column: IdColumn = "user_id") -> Vectors:
+    """Read what `write_vectors` wrote. Raises ProfileError for another file."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise ProfileError(f"there are no vectors at {path}; run the vectors step first.") from None
+    except pa.ArrowInvalid as error:
+        raise ProfileError(f"{path} is no Parquet file ({error}); write the vectors again.") from None
+    if id_column not in table.column_names or _VECTOR not in table.column_names:
+        raise ProfileError(f"{path} has the columns {table.column_names}, but {id_column} and {_VECTOR} are wanted.")
+    column = table.column(_VECTOR).combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
+        raise ProfileError(f"{path}: {_VECTOR} is {column.type}, not a fixed-size list of float32; write it again.")
+    vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    parts = int((table.schema.metadata or {}).get(_PARTS.encode(), 1))
+    return Vectors(table.column(id_column).to_pylist(), np.array(vectors, dtype=np.float32), parts)

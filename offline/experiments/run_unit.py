@@ -1,0 +1,218 @@
+"""Does one unit of an experiment: the steps of `offline/pipeline/`, and the record of what they left."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+from sqlalchemy import Engine
+
+from retort.offline.common.progress import Progress
+from retort.offline.evaluation.baselines import floor
+from retort.offline.evaluation.evaluate import evaluate, per_user, summarise
+from retort.offline.experiments.plan import Plan, ViewConfig
+from retort.offline.experiments.unit import Records, Unit
+from retort.offline.export.bundle_builder import git_commit
+from retort.offline.pipeline import Context, asked_split, open_line, outcome_of, run_line
+from retort.offline.pipeline.context import (
+    METRICS_FILE,
+    STUDENT_FILE,
+    TRAINING_FILE,
+    USERS_FILE,
+    tables_of,
+    trained,
+    validated,
+)
+from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.deliver import subsets_of
+from retort.offline.pipeline.opening import context_of
+from retort.offline.pipeline.prepare import files_hash
+from retort.offline.recipes.recipe import Recipe
+
+EXPERIMENTS = "experiments"
+RANKS = "ranks"
+_NOT_TEACHING = ("data", "split", "split_refit", "train", "refit", "export", "evaluate", "seal", "publish")
+_LATENCY_REQUESTS = 200
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An experiment at a place: raw data in, run directory out, records under OUT/experiments/NAME."""
+
+    plan: Plan
+    data: Path | None
+    out: Path
+    files: str | None  # state of the raw data when the bench was opened
+    # kept by a version that named records otherwise: they are found by what they say they are, for reports
+    older: bool = False
+
+    @classmethod
+    def open(cls, plan: Plan, data: Path | None, out: Path) -> "Bench":
+        """For raw data as it lies there now."""
+        return cls(plan, data, out, files_hash(data))
+
+    @property
+    def folder(self) -> Path:
+        return self.out / EXPERIMENTS / self.plan.name
+
+    @property
+    def records(self) -> Records:
+        return Records(self.folder)
+
+    @property
+    def command(self) -> str:
+        """What makes the same again, wherever the data lie."""
+        return f"retort experiment run {self.plan.asked}{' --data DIR' if self.data else ''}"
+
+    def recipe(self, unit: Unit) -> Recipe:
+        """What the unit runs. A floor is asked what the baseline is asked."""
+        config = self.plan.config
+        if unit.kind == "floor":
+            return self.plan.recipe(config.baseline, self.plan.students[0], {})
+        held = {"protocol": "held"} if unit.kind == "trial" else {}
+        return self.plan.recipe(unit.arm, unit.student, {**unit.keys, **held})
+
+    def record_of(self, unit: Unit) -> Path:
+        """Where the unit's record lies, done or not."""
+        # as written: a key that the code learns meanwhile, with its default, must not throw away a night's work
+        recipe = self.recipe(unit).raw
+        views = [view.model_dump() for view in self.plan.config.views] if unit.kind != "trial" else []
+        return self.records.path(unit, {"recipe": recipe, "views": views, "files": self.files})
+
+
+def find_record(bench: Bench, unit: Unit) -> dict[str, Any] | None:
+    """The unit's finished record, or None."""
+    found = bench.records.find(bench.record_of(unit))
+    return bench.records.newest(unit) if found is None and bench.older else found
+
+
+def read_data(bench: Bench, engine: Engine, progress: Progress) -> None:
+    """The step that all units begin with; a wrong `--data` is told here, once, and not by every unit."""
+    config = bench.plan.config
+    _line(bench, bench.plan.recipe(config.baseline, bench.plan.students[0], {}), engine, progress).do("data")
+
+
+def do_unit(bench: Bench, unit: Unit, engine: Engine, progress: Progress) -> dict[str, Any]:
+    """Do it, keep its record, return the record. Interrupted, it goes on where its steps stopped."""
+    started_s = time.perf_counter()
+    line = _line(bench, bench.recipe(unit), engine, progress)
+    make = {"trial": _trial, "run": _run, "floor": _floor}[unit.kind]
+    record = {
+        "unit": unit.as_json(),
+        "protocol": bench.plan.recipe(bench.plan.config.baseline, bench.plan.students[0], {}).protocol,
+        "commit": git_commit(),
+        **make(bench, unit, line),
+        "seconds": round(time.perf_counter() - started_s, 2),
+    }
+    bench.records.keep(bench.record_of(unit), record)
+    return record
+
+
+def _line(bench: Bench, recipe: Recipe, engine: Engine, progress: Progress) -> Line[Context]:
+    return open_line(context_of(recipe, bench.data, engine, progress), bench.out)
+
+
+def _trial(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:
+    """Validation only: the exported graph is never made, the test never asked."""
+    said = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())
+    best = max((entry["ndcg"] for entry in said["log"] if entry["ndcg"] is not None), default=0.0)
+    return {"best_epoch": said["best_epoch"], "validation_ndcg": best, "validation": validated(line)}
+
+
+def _run(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:
+    run_line(line)
+    outcome = outcome_of(line)
+    said = orjson.loads((line.path("evaluate") / METRICS_FILE).read_bytes())
+    return {
+        "recipe": line.context.recipe.as_json(),
+        "bundle": outcome.bundle.name,
+        "test": outcome.test,
+        "cases": said["cases"],
+        "cold_targets": said["cold_targets"],
+        "seen_hidden": said["seen_hidden"],
+        "ranks": _kept_ranks(bench, unit, "", pl.read_parquet(outcome.per_user)),
+        "views": {view.name: _view(bench, unit, line, view) for view in bench.plan.config.views},
+        "cost": cost_of(line),
+    }
+
+
+def _view(bench: Bench, unit: Unit, line: Line[Context], view: ViewConfig) -> dict[str, Any]:
+    """The same weights asked otherwise: only the evaluate step is another."""
+    context = line.context
+    recipe = bench.plan.recipe(unit.arm, unit.student, {**unit.keys, **view.set})
+    other = _line(bench, recipe, context.engine, context.progress)
+    # a view that shows seen items would choose other epochs: the weights are the run's
+    other.steps |= {name: step for name, step in line.steps.items() if name != "evaluate"}
+    said = orjson.loads((other.path("evaluate") / METRICS_FILE).read_bytes())
+    ranks = pl.read_parquet(other.path("evaluate") / USERS_FILE)
+    return {"test": said["test"], "ranks": _kept_ranks(bench, unit, view.name, ranks)}
+
+
+def _floor(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:
+    from retort.offline.data.split_store import load_split
+
+    context, split = line.context, load_split(line.path(asked_split(line)))
+    progress = context.progress
+    ranker = floor(unit.arm, split)
+    looks: dict[str, dict[str, Any]] = {}
+    for name, keys in {"": {}, **{view.name: view.set for view in bench.plan.config.views}}.items():
+        config = bench.plan.recipe(bench.plan.config.baseline, bench.plan.students[0], keys).evaluation
+        found = evaluate(ranker, split.test, config, progress, f"scoring {unit.arm}")
+        subsets = subsets_of(tables_of(line), split, config.subsets)
+        ranks = _kept_ranks(bench, unit, name, per_user(found, split.test, split, subsets))
+        looks[name] = {"test": summarise(found, config, len(split.item_index)), "ranks": ranks}
+    return {**looks.pop(""), "views": looks, "cases": len(split.test), "cost": {}}
+
+
+def _kept_ranks(bench: Bench, unit: Unit, view: str, ranks: pl.DataFrame) -> str:
+    """Copy of the ranks beside the records, by name; relative, so that the folder may be moved."""
+    stem = bench.record_of(unit).stem + (f"-{view}".replace(" ", "_").replace("/", "_") if view else "")
+    path = bench.folder / RANKS / f"{stem}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    ranks.write_parquet(partial)
+    partial.replace(path)
+    return str(path.relative_to(bench.folder))
+
+
+def cost_of(line: Line[Context]) -> dict[str, float]:
+    """What the run cost and what serving it costs: seconds, parameters, bytes, milliseconds."""
+    said: Mapping[str, Any] = orjson.loads((line.path(trained(line)) / TRAINING_FILE).read_bytes())
+    epochs = [entry["seconds"] for entry in said["log"]]
+    bundle = outcome_of(line).bundle
+    return {
+        "epochs": len(epochs),
+        "epoch_s": float(np.median(epochs)),
+        "training_s": line.do(trained(line)).seconds,
+        "teacher_s": sum(line.do(name).seconds for name in line.steps if name not in _NOT_TEACHING),
+        "parameters": _parameters(line.path(trained(line)) / STUDENT_FILE),
+        "bundle_bytes": sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()),
+        "latency_ms": _latency_ms(line),
+    }
+
+
+def _parameters(weights: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="numpy") as stored:
+        return sum(int(np.prod(stored.get_slice(name).get_shape())) for name in stored.keys())  # noqa: SIM118
+
+
+def _latency_ms(line: Line[Context]) -> float:
+    """Median of single requests to the exported graph, one thread; other work on the machine shows in it."""
+    from retort.offline.data.split_store import load_split
+    from retort.shared.model.bundle import open_bundle
+
+    split = load_split(line.path(asked_split(line)))
+    scorer = open_bundle(outcome_of(line).bundle).scorer(threads=1)
+    histories = [split.test.histories[row] for row in range(min(_LATENCY_REQUESTS, len(split.test)))]
+    taken_s = []
+    for history in histories:
+        started_s = time.perf_counter()
+        scorer.top_k([history], 10, hidden=[history])
+        taken_s.append(time.perf_counter() - started_s)
+    return float(np.median(taken_s)) * 1000

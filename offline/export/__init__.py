@@ -1,0 +1,1 @@
+"""A trained student to a sealed bundle: ONNX graph, golden requests, registry, cold items."""

@@ -1,0 +1,150 @@
+"""Puts a bundle together: graph, items, golden requests, card, manifest."""
+
+import shutil
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+
+from retort.offline.data.load import Loaded
+from retort.offline.data.split import Split, train_popularity
+from retort.shared.base.schema import ITEM_ID, POPULARITY, TITLE
+from retort.shared.model.bundle import (
+    CARD,
+    GOLDEN,
+    ITEM_VECTORS,
+    ITEMS,
+    MODEL,
+    USERS_TEST,
+    GoldenRequest,
+    Manifest,
+    export_scorer,
+    seal_bundle,
+)
+from retort.shared.model.scoring import Scorer
+
+# New items are measured on them too (`cold_items.py`), and sixteen users' tastes are too few for that.
+_GOLDEN_REQUESTS = 64
+_GOLDEN_K = 10
+
+
+def seal(
+    bundles: Path,
+    *,
+    recipe: dict[str, Any],
+    loaded: Loaded,
+    split: Split,
+    exported: Path,
+    metrics: dict[str, Any],
+    ranks: pl.DataFrame | None = None,
+) -> str:
+    """Write a bundle into `bundles`; its id. `exported` holds the graph and the item vectors.
+
+    ranks: `evaluate.per_user`'s; with them the bundle can be weighed against another one when it is promoted.
+    """
+    bundles.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".sealing-", dir=bundles))
+    try:
+        shutil.copy(exported / MODEL, work / MODEL)
+        shutil.copy(exported / ITEM_VECTORS, work / ITEM_VECTORS)
+        item_table(loaded, split).write_parquet(work / ITEMS)
+        if ranks is not None:
+            nameless(ranks).write_parquet(work / USERS_TEST)
+        max_length = int(recipe["student"]["max_length"])
+        scorer = export_scorer(work, n_items=len(split.item_index), max_length=max_length)
+        golden = [request.model_dump_json() for request in golden_requests(scorer, split)]
+        (work / GOLDEN).write_text("\n".join(golden) + "\n", encoding="utf-8")
+        manifest = Manifest(
+            name=recipe["name"],
+            student=recipe["student"]["name"],
+            max_length=max_length,
+            n_items=len(split.item_index),
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            git_commit=git_commit(),
+            recipe=recipe,
+            data_hash=loaded.report.data_hash,
+            protocol=split.protocol,
+            metrics=metrics,
+        )
+        (work / CARD).write_text(card(manifest), encoding="utf-8")
+        work.chmod(0o755)  # mkdtemp's 0700 would shut out a server that runs as another user
+        return seal_bundle(work, bundles, manifest).name
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def item_table(loaded: Loaded, split: Split) -> pl.DataFrame:
+    """One row an item in the order of the index: item_id, popularity, title, attributes."""
+    order = pl.DataFrame({ITEM_ID: list(split.item_index.ids), POPULARITY: train_popularity(split)[1:]})
+    known = loaded.items.frame.select(ITEM_ID, TITLE, *loaded.items.attributes)
+    return order.join(known, on=ITEM_ID, how="left", maintain_order="left")
+
+
+def nameless(ranks: pl.DataFrame) -> pl.DataFrame:
+    """user, rank: users as hashes, so that two bundles can be paired and no list of names travels with them."""
+    names = [blake2b(user_id.encode(), digest_size=12).hexdigest() for user_id in ranks["user_id"]]
+    return pl.DataFrame({"user": names, "rank": ranks["rank"]}).sort("user", maintain_order=True)
+
+
+def golden_requests(scorer: Scorer, split: Split) -> list[GoldenRequest]:
+    """Real test histories of all lengths, with what the graph answers; serving replays them before it swaps."""
+    by_length = np.argsort(split.test.histories.lengths, kind="stable")
+    places = np.unique(np.linspace(0, len(by_length) - 1, num=min(_GOLDEN_REQUESTS, len(by_length))).astype(int))
+    return [_golden(scorer, split, split.test.histories[int(by_length[place])]) for place in places]
+
+
+def _golden(scorer: Scorer, split: Split, history: NDArray[np.int64]) -> GoldenRequest:
+    items, scores = scorer.top_k([history], _GOLDEN_K).row(0)
+    return GoldenRequest(
+        history=[split.item_index.id(int(item)) for item in history],
+        k=_GOLDEN_K,
+        items=[split.item_index.id(int(item)) for item in items],
+        scores=[float(score) for score in scores],
+    )
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, with `+changes` if files were edited; `unknown` outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}+changes" if changed else head
+
+
+def _git(here: Path, *args: str) -> str:
+    done = subprocess.run(["git", "-C", str(here), *args], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def card(manifest: Manifest) -> str:
+    """The bundle's README."""
+    test = manifest.metrics["test"]
+    seen = "hidden" if manifest.metrics["seen_hidden"] else "shown"
+    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in test.items())
+    return f"""# {manifest.name}
+
+A {manifest.student} student over {manifest.n_items:,} items, sealed {manifest.created_at}.
+
+Test, protocol "{manifest.protocol}", full ranking, seen items {seen},
+{manifest.metrics["cases"]:,} cases ({manifest.metrics["cold_targets"]} of them ask for items that train never saw):
+
+| metric | value |
+|---|---|
+{rows}
+
+Code `{manifest.git_commit}`, data `{manifest.data_hash}`. The whole recipe stands in `manifest.json`:
+
+```json
+{orjson.dumps(manifest.recipe["student"], option=orjson.OPT_INDENT_2).decode()}
+```
+"""

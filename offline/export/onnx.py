@@ -1,0 +1,138 @@
+"""A trained student as one ONNX file with the top k inside; `shared/model/scoring.py` states its inputs and outputs.
+
+Torch writes the part that differs from student to student (sequences → state). The part that is the same for all
+(state → scores → hide → top k) is built by `offline/export/topk_graph.py`, so that its inputs may have any size.
+Objectives stay behind: a distilled student exports exactly what the plain one does.
+"""
+
+# Shapes: B batch, T sequence, D embedding_dim, N n_items + 1, P rows of the stored table
+
+import logging
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from retort.offline.export.topk_graph import CONSTANT_LIMIT_BYTES, append_own_scores, append_ranking, stored_table
+from retort.offline.students._base import Student
+from retort.shared.base.schema import PAD
+
+OPSET = 18
+IR_VERSION = 10
+
+
+class _LastState(nn.Module):
+    """What torch traces: sequences in, (B, D) out."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, items: Tensor) -> Tensor:
+        return self.student.last_state(items)
+
+
+class _ScoresOfOne(nn.Module):
+    """What torch traces of a student with scores of its own: one state (D,) in, the catalogue's scores (N,) out."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.student = student
+        self.register_buffer("table_ND", student.item_table().detach().float())
+
+    def forward(self, state: Tensor) -> Tensor:
+        return self.student.scores(state[None], self.get_buffer("table_ND"))[0]
+
+
+def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> bytes:
+    """The bytes of one ONNX model; with an item table above the limit it is fed from `item_vectors`' file."""
+    student = student.eval().cpu()
+    model = _trace(student)
+    body = None if student.inner_product else _trace_scores(student)
+    return _with_ranking(model, _item_table(student), limit_bytes, body).SerializeToString()
+
+
+def item_vectors(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> NDArray[np.float32]:
+    """(P, D): the table that the graph scores against, as a bundle stores it; P may exceed n_items + 1."""
+    return stored_table(_item_table(student), limit_bytes)
+
+
+def _item_table(student: Student) -> NDArray[np.float32]:
+    with torch.no_grad():
+        table_ND: NDArray[np.float32] = student.item_table().detach().float().cpu().numpy()
+    return np.ascontiguousarray(table_ND)
+
+
+def _trace(student: Student) -> onnx.ModelProto:
+    items_BT = torch.randint(1, student.n_items + 1, (2, min(3, student.config.max_length)))
+    items_BT[0, 0] = PAD
+    dynamic = {"items": {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}}
+    return _traced(_LastState(student), items_BT, "items", "state", dynamic)
+
+
+def _trace_scores(student: Student) -> onnx.ModelProto:
+    return _traced(_ScoresOfOne(student), torch.zeros(student.config.embedding_dim), "state", "scores", None)
+
+
+def _traced(module: nn.Module, example: Tensor, takes: str, gives: str, dynamic: Any) -> onnx.ModelProto:
+    for name in ("onnxscript", "torch.onnx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[takes],
+            output_names=[gives],
+            dynamic_shapes=dynamic,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("the ONNX exporter returned nothing")
+    model = program.model_proto
+    _forget_where(model)
+    return model
+
+
+def _forget_where(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes (stack traces with this machine's paths): equal students give equal bytes."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
+        del part.metadata_props[:]
+
+
+def _with_ranking(
+    model: onnx.ModelProto, table_ND: NDArray[np.float32], limit_bytes: int, body: onnx.ModelProto | None
+) -> onnx.ModelProto:
+    if len(table_ND) < 2:
+        raise ValueError("a student without items cannot be exported")
+    graph = model.graph
+    if body is None:
+        append_ranking(model, table_ND, limit_bytes)
+    else:
+        append_own_scores(model, body, len(table_ND))
+    value = helper.make_tensor_value_info
+    graph.input.extend(
+        [
+            value("hidden", TensorProto.INT64, ["batch", "hidden"]),
+            value("bias", TensorProto.FLOAT, ["bias_rows", "bias_columns"]),
+            value("k", TensorProto.INT64, [1]),
+        ]
+    )
+    del graph.output[:]
+    graph.output.extend(
+        [
+            value("top_items", TensorProto.INT64, ["batch", "found"]),
+            value("top_scores", TensorProto.FLOAT, ["batch", "found"]),
+        ]
+    )
+    del graph.value_info[:]
+    onnx.checker.check_model(model)
+    return model

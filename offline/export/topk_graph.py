@@ -1,0 +1,241 @@
+"""The part of a graph that all students share: state → scores → hide → the best k. Built node by node.
+
+The item table is held once. Where it stands depends on its size, because ONNX Runtime keeps a second, packed copy of
+a constant that something is multiplied by:
+
+- A small table is a constant of the graph. The packed copy costs little and makes batches of all sizes fast.
+- A large one is an input of the graph, `table`, fed from the bundle's item vectors, with rows of zeros up to a multiple
+  of `CHUNK`. One question reads it row by row; several are multiplied from its other side, which needs no packing. The
+  best k are looked for in two stages that give exactly what sorting would: the k chunks of items with the greatest
+  maxima hold the best k items, for each chunk left out is beaten by k items of others.
+
+What each of this brought: docs/experiments.md, "Exact top k at a million items".
+"""
+
+# Shapes: B batch, D embedding_dim, N n_items + 1, P rows of the stored table (N, or more with zeros), K asked for,
+#         C items of a chunk, Q chunks, H hidden
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from retort.shared.base.errors import BundleError
+from retort.shared.base.schema import PAD
+from retort.shared.model.scoring import TABLE
+
+CHUNK = 128
+# The table and its packed copy then stay in a processor's caches.
+CONSTANT_LIMIT_BYTES = 8 * 2**20
+TOP = ("top_items", "top_scores")
+
+
+class _Nodes:
+    """Nodes of one graph or branch: calling it appends one and returns its first output's name."""
+
+    def __init__(self, prefix: str) -> None:
+        self.all: list[onnx.NodeProto] = []
+        self._prefix = prefix
+
+    def __call__(self, operator: str, *inputs: str, to: Sequence[str] = (), **attributes: Any) -> str:
+        outputs = to or [f"{self._prefix}_{len(self.all)}"]
+        self.all.append(helper.make_node(operator, inputs, outputs, **attributes))
+        return outputs[0]
+
+    def top(self, values: str, k: str, **attributes: Any) -> tuple[str, str]:
+        """(values, positions) of the k greatest along axis 1; `largest=0` for the smallest."""
+        names = [f"{self._prefix}_{len(self.all)}_{part}" for part in ("values", "places")]
+        self("TopK", values, k, to=names, axis=1, **attributes)
+        return names[0], names[1]
+
+    def branch(self) -> onnx.GraphProto:
+        """These nodes as one side of an `If`, whose outputs are the best items and their scores."""
+        kinds = (TensorProto.INT64, TensorProto.FLOAT)
+        outputs = [
+            helper.make_tensor_value_info(f"{self._prefix}_{name}", kind, None)
+            for name, kind in zip(TOP, kinds, strict=True)
+        ]
+        return helper.make_graph(self.all, self._prefix, [], outputs)
+
+    def outputs(self) -> list[str]:
+        """The names under which `branch` looks for its outputs."""
+        return [f"{self._prefix}_{name}" for name in TOP]
+
+
+def stored_table(table_ND: NDArray[np.float32], limit_bytes: int = CONSTANT_LIMIT_BYTES) -> NDArray[np.float32]:
+    """(P, D): the table as a bundle stores it and a graph is fed with it."""
+    missing = -len(table_ND) % CHUNK if table_ND.nbytes > limit_bytes else 0
+    return np.pad(table_ND, ((0, missing), (0, 0)))
+
+
+def append_ranking(
+    model: onnx.ModelProto, table_ND: NDArray[np.float32], limit_bytes: int = CONSTANT_LIMIT_BYTES
+) -> None:
+    """Append to a model that gives `state` (B, D) what turns it into the contract of `shared/model/scoring.py`."""
+    graph = model.graph
+    table_PD = stored_table(table_ND, limit_bytes)
+    large = table_ND.nbytes > limit_bytes
+    _take_out(graph, table_ND)
+    nodes = _Nodes("score")
+    if large:
+        graph.input.append(helper.make_tensor_value_info(TABLE, TensorProto.FLOAT, table_PD.shape))
+        _rank_by_case(nodes)
+    else:
+        graph.initializer.append(numpy_helper.from_array(table_ND, TABLE))
+        _rank_plainly(nodes, _hidden(nodes), TOP)
+    graph.node.extend(nodes.all)
+    graph.initializer.extend(_constants(len(table_ND), len(table_PD)))
+
+
+def append_own_scores(model: onnx.ModelProto, body: onnx.ModelProto, n_rows: int) -> None:
+    """The same for a student whose scores are no inner product; `body`: one state (D,) → scores (N,).
+
+    Rows of a batch are scored one after the other: what its layers hold is then one row's, whatever the batch.
+    """
+    inner = onnx.compose.add_prefix(body, "each_").graph
+    nodes = _Nodes("score")
+    scores_BN = nodes("Scan", "state", body=inner, num_scan_inputs=1)
+    _rank_plainly(nodes, _hidden(nodes), TOP, scores=scores_BN)
+    model.graph.node.extend(nodes.all)
+    model.graph.initializer.extend(_constants(n_rows, n_rows))
+
+
+def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put another table, of more items, in the place of a finished graph's; what a bundle stores of it (P, D).
+
+    BundleError for a graph whose student reads its items from a table of its own: new rows would not reach it; and for
+    one that gives the index behind its last item a meaning of its own, as BERT4Rec's mask once had.
+    """
+    graph = model.graph
+    held = next((one for one in graph.initializer if one.name == TABLE), None)
+    fed = next((one for one in graph.input if one.name == TABLE), None)
+    reads = any(node.op_type == "Gather" and node.input[0] == TABLE for node in graph.node)
+    if not reads or (held is None and fed is None):
+        raise BundleError(
+            "this graph does not read its items from the table that scores them, so no item can be added to it; "
+            "train a student that does (sasrec, gru4rec), or train anew with the items."
+        )
+    if _compares_with(graph, _rows_of(graph)):
+        raise BundleError(
+            "this graph takes the index behind its last item for a mark, so no item can have it; export the student "
+            "again with this version."
+        )
+    table_PD = stored_table(table_ND, limit_bytes=0 if fed is not None else table_ND.nbytes)
+    if fed is not None:
+        fed.type.tensor_type.shape.dim[0].dim_value = len(table_PD)
+    if held is not None:
+        held.CopyFrom(numpy_helper.from_array(table_PD, TABLE))
+    fresh = {tensor.name: tensor for tensor in _constants(len(table_ND), len(table_PD))}
+    for tensor in graph.initializer:
+        if tensor.name in fresh:
+            tensor.CopyFrom(fresh[tensor.name])
+    onnx.checker.check_model(model)
+    return table_PD
+
+
+def _rows_of(graph: onnx.GraphProto) -> int:
+    """n_items + 1 of a finished graph."""
+    return int(next(numpy_helper.to_array(one).item() for one in graph.initializer if one.name == "score_rows"))
+
+
+def _compares_with(graph: onnx.GraphProto, index: int) -> bool:
+    """Whether the student asks if something equals the index."""
+    same = {one.name for one in graph.initializer if not one.dims and numpy_helper.to_array(one).item() == index}
+    return any(node.op_type == "Equal" and same & set(node.input) for node in graph.node)
+
+
+def _take_out(graph: onnx.GraphProto, table_ND: NDArray[np.float32]) -> None:
+    """Where the student reads its items from the very table that scores them, let it read `table` too."""
+    for held in graph.initializer:
+        if tuple(held.dims) == table_ND.shape and np.array_equal(numpy_helper.to_array(held), table_ND):
+            for node in graph.node:
+                node.input[:] = [TABLE if name == held.name else name for name in node.input]
+            graph.initializer.remove(held)
+            return
+
+
+def _constants(n_rows: int, n_stored: int) -> list[onnx.TensorProto]:
+    integers: dict[str, Any] = {
+        "never": [[PAD, *range(n_rows, n_stored)]],  # what no answer may hold: PAD and the rows of zeros
+        "zero": 0,
+        "one": 1,
+        "ones": [1],
+        "twos": [2],
+        "rows": [n_rows],
+        "first": [0],
+        "flat": [-1],
+        "column": [n_stored, -1],
+        "by_chunk": [n_stored // CHUNK, CHUNK, -1],
+        "n_chunks": [n_stored // CHUNK],
+        "chunk": CHUNK,
+        "in_chunk": np.arange(CHUNK).reshape(1, 1, CHUNK),
+        "keep_flat": [0, -1],
+    }
+    tensors = [numpy_helper.from_array(np.array(value, np.int64), f"score_{name}") for name, value in integers.items()]
+    return [*tensors, numpy_helper.from_array(np.array(-np.inf, np.float32), "score_minus_infinity")]
+
+
+def _hidden(nodes: _Nodes) -> tuple[str, str]:
+    """(B, H) with what is never shown beside what the caller hides, and a −∞ for each."""
+    batch = nodes("Shape", "hidden", start=0, end=1)
+    never_BX = nodes("Expand", "score_never", nodes("Concat", batch, "score_ones", axis=0))
+    hidden_BH = nodes("Concat", "hidden", never_BX, axis=1)
+    return hidden_BH, nodes("Expand", "score_minus_infinity", nodes("Shape", hidden_BH))
+
+
+def _rank_plainly(
+    nodes: _Nodes, hidden: tuple[str, str], outputs: Sequence[str], *, cut: bool = False, scores: str = ""
+) -> None:
+    """One pass after the other over (B, N) scores: the product with the table, or those that are given.
+
+    `cut`: the table has rows of zeros, a bias has none for them.
+    """
+    # Hiding comes first: it may then write into the product, while a sum is written anew in any case.
+    product_BP = scores or nodes("Gemm", "state", TABLE, transB=1)
+    scores_BP = nodes("ScatterElements", product_BP, *hidden, axis=1)
+    if cut:
+        scores_BP = nodes("Slice", scores_BP, "score_first", "score_rows", "score_ones")
+    scores_BN = nodes("Add", scores_BP, "bias")
+    top_items, top_scores = outputs
+    nodes("TopK", scores_BN, "k", to=[top_scores, top_items], axis=1, largest=1, sorted=1)
+
+
+def _rank_by_case(nodes: _Nodes) -> None:
+    """A bias for each item: the plain way. Without one: two stages, for one question or for several."""
+    hidden = _hidden(nodes)
+    batch = nodes("Squeeze", nodes("Shape", "state", start=0, end=1))
+    is_single = nodes("Equal", batch, "score_one")
+    is_even = nodes("Equal", nodes("Squeeze", nodes("Shape", "bias", start=1, end=2)), "score_one")
+
+    plain, even = _Nodes("plain"), _Nodes("even")
+    _rank_plainly(plain, hidden, plain.outputs(), cut=True)
+    single, several = _Nodes("single"), _Nodes("several")
+    scores_1P = single("ScatterElements", single("Gemm", "state", TABLE, transB=1), *hidden, axis=1)
+    _rank_in_two_stages(single, single("Reshape", scores_1P, "score_column"), batch)
+    scores_PB = several("MatMul", TABLE, several("Transpose", "state", perm=[1, 0]))
+    turned = [several("Transpose", part, perm=[1, 0]) for part in hidden]
+    _rank_in_two_stages(several, several("ScatterElements", scores_PB, *turned, axis=0), batch)
+
+    even("If", is_single, to=even.outputs(), then_branch=single.branch(), else_branch=several.branch())
+    nodes("If", is_even, to=TOP, then_branch=even.branch(), else_branch=plain.branch())
+
+
+def _rank_in_two_stages(nodes: _Nodes, scores_PB: str, batch: str) -> None:
+    """The best chunks by their maxima, then the best items among theirs."""
+    best_QB = nodes("ReduceMax", nodes("Reshape", scores_PB, "score_by_chunk"), "score_ones", keepdims=0)
+    n_kept = nodes("Min", "k", "score_n_chunks")
+    _, chunks_BK = nodes.top(nodes("Transpose", best_QB, perm=[1, 0]), n_kept, largest=1, sorted=0)
+    # In the order of their items, so that equal scores stay in the order of their index.
+    chunks_BK, _ = nodes.top(chunks_BK, n_kept, largest=0, sorted=1)
+    starts_BK1 = nodes("Mul", nodes("Unsqueeze", chunks_BK, "score_twos"), "score_chunk")
+    items_BX = nodes("Reshape", nodes("Add", starts_BK1, "score_in_chunk"), "score_keep_flat")
+    rows_B1 = nodes("Unsqueeze", nodes("Range", "score_zero", batch, "score_one"), "score_ones")
+    places_BX = nodes("Add", nodes("Mul", items_BX, batch), rows_B1)
+    scores_BX = nodes("Gather", nodes("Reshape", scores_PB, "score_flat"), places_BX, axis=0)
+    top_BK, places_BK = nodes.top(scores_BX, "k", largest=1, sorted=1)
+    items, scores = nodes.outputs()
+    nodes("GatherElements", items_BX, places_BK, to=[items], axis=1)
+    nodes("Add", top_BK, "bias", to=[scores])

@@ -1,0 +1,1 @@
+"""Local stand-ins for servers: a private Redis, child processes."""

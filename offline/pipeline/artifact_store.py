@@ -1,0 +1,229 @@
+"""Where finished work lies: one directory a step, named by the hash of everything that shaped it.
+
+    OUT/steps/split-1f0c9a3b7d52/           finished, complete, never changed again; step.json says what made it
+    OUT/steps/train-77ab….partial/          in work, or left by an interruption: the rerun goes on or starts over
+    OUT/bundles/<bundle_id>/                sealed bundles
+
+A step works in `.partial` and is renamed when it is done, so what has its final name is whole. The same fingerprint
+is the same work: it is found and skipped, whichever run made it.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from retort.offline.common.progress import Progress
+from retort.shared.base.errors import RetortError
+from retort.shared.base.hashing import hash_file, hash_json
+
+_RECEIPT = "step.json"
+_PARTIAL = ".partial"
+_HASH_DIGITS = 12
+_WORK = ("steps", "bundles", "experiments", "cold_items")
+_LIVE = (".db", ".db-wal", ".db-shm", ".db-journal", ".log", ".lock", ".partial")
+
+
+class RunDirError(RetortError):
+    """The place where work is kept cannot be used."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished step. `output` is the hash of the files it left; the steps that read them are named by it."""
+
+    name: str
+    path: Path
+    output: str
+    skipped: bool
+
+    @property
+    def seconds(self) -> float:
+        """How long it took when it was done, as its receipt says."""
+        receipt = _read_receipt(self.path)
+        return float(receipt["seconds"]) if receipt else 0.0
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """OUT: the steps' directories and the sealed bundles."""
+
+    root: Path
+
+    @property
+    def bundles(self) -> Path:
+        """Where bundles are sealed to."""
+        return self.root / "bundles"
+
+    def find(self, name: str, fingerprint: Mapping[str, Any]) -> Finished | None:
+        """The step's finished work, if it was done before."""
+        path = self._path(name, fingerprint)
+        receipt = _read_receipt(path)
+        return Finished(name, path, receipt["output"], skipped=True) if receipt else None
+
+    def finished(self, name: str, fingerprint: Mapping[str, Any]) -> list[Path]:
+        """Work of a step that was done with the same config by the same code, on whatever inputs; the newest first."""
+        alike = {key: value for key, value in fingerprint.items() if key != "inputs"}
+        found = []
+        for path in (self.root / "steps").glob(f"{name}-*"):
+            receipt = None if path.name.endswith(_PARTIAL) or not path.is_dir() else _read_receipt(path)
+            if receipt and receipt["step"] == name and alike.items() <= receipt["fingerprint"].items():
+                found.append((receipt["finished_at"], path))
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def perform(
+        self,
+        name: str,
+        fingerprint: Mapping[str, Any],
+        work: Callable[[Path], None],
+        *,
+        resumes: bool,
+        progress: Progress,
+    ) -> Finished:
+        """Do a step unless it is done. `resumes`: the step can go on from what an interruption left."""
+        path = self._path(name, fingerprint)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path, progress):
+            found = self.find(name, fingerprint)
+            if found:
+                return found
+            partial = path.with_name(path.name + _PARTIAL)
+            if partial.exists() and not resumes:
+                shutil.rmtree(partial)
+            partial.mkdir(exist_ok=True)
+            started = time.perf_counter()
+            with _disk_full_told(partial):
+                work(partial)
+                output = _seal(partial, name, fingerprint, time.perf_counter() - started)
+                os.replace(partial, path)
+            return Finished(name, path, output, skipped=False)
+
+    def partial(self, name: str, fingerprint: Mapping[str, Any]) -> Path:
+        """Where a step works until it is done."""
+        path = self._path(name, fingerprint)
+        return path.with_name(path.name + _PARTIAL)
+
+    def _path(self, name: str, fingerprint: Mapping[str, Any]) -> Path:
+        return self.root / "steps" / f"{name}-{hash_json(dict(fingerprint))[:_HASH_DIGITS]}"
+
+
+def _read_receipt(path: Path) -> dict[str, Any] | None:
+    try:
+        receipt: dict[str, Any] = orjson.loads((path / _RECEIPT).read_bytes())
+    except FileNotFoundError:
+        return None
+    return receipt
+
+
+def _seal(partial: Path, name: str, fingerprint: Mapping[str, Any], seconds: float) -> str:
+    files = {str(file.relative_to(partial)): hash_file(file) for file in _files(partial) if file.name != _RECEIPT}
+    output = hash_json(files)
+    receipt = {
+        "step": name,
+        "output": output,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "fingerprint": fingerprint,
+        "files": files,
+    }
+    target = partial / _RECEIPT
+    with target.open("wb") as file:
+        file.write(orjson.dumps(receipt, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+        file.flush()
+        # a power cut must not leave a final name on an empty receipt
+        os.fsync(file.fileno())
+    return output
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    return (path for path in sorted(directory.rglob("*")) if path.is_file())
+
+
+@contextmanager
+def _alone(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold the step's lock: a task delivered twice, or two runs into one OUT, must not work on one directory."""
+    lock = path.with_name(path.name + ".lock")
+    with _disk_full_told(path), lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say(f"another process is at work on {path.name}; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _disk_full_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunDirError(
+                f"the disk that holds {path.parent} is full; make room and run the same command again: "
+                "what is finished is kept."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS) and str(path.parent) in str(error.filename):
+            raise RunDirError(
+                f"{error.filename} cannot be written; choose another --out or change its rights."
+            ) from error
+        raise
+
+
+def hash_code(modules: Iterable[str]) -> str:
+    """Hash of the source of modules and packages: a step whose code changed is done again."""
+    digests: dict[str, str] = {}
+    for module in modules:
+        spec = find_spec(module)
+        if spec is None or spec.origin is None:
+            raise RunDirError(f"the module {module} is missing from this installation; install Retort again.")
+        origin = Path(spec.origin)
+        sources = origin.parent.rglob("*") if spec.submodule_search_locations else [origin]
+        for source in sources:
+            if source.suffix in (".py", ".txt"):
+                digests[f"{module}/{source.relative_to(origin.parent)}"] = hash_file(source)
+    return hash_json(digests)
+
+
+def hash_directory(root: Path) -> str:
+    """What lies in a data directory, or beside a data file: names and bytes, about two seconds for a gigabyte.
+
+    Not the times of change: a copied, mounted or touched directory holds the same data. What runs leave there, where
+    somebody works in the data directory itself, is no data.
+    """
+    if root.is_file():
+        root = root.parent
+    stats = {path: path.stat() for path in _data_files(root)}
+    return hash_json(
+        {str(path.relative_to(root)): _bytes_of(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+    )
+
+
+@lru_cache(maxsize=4096)
+def _bytes_of(path: Path, size: int, changed_ns: int) -> str:
+    """Hash of a file, read once in a process for as long as it stays as it is: every unit and task asks for it."""
+    return hash_file(path)
+
+
+def _data_files(root: Path) -> Iterator[Path]:
+    """All but a run directory's work, databases and logs. (To open a live SQLite file here would drop its locks.)"""
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()  # which of two links to one folder is followed must not depend on the disk
+        if "steps" in folders:
+            folders[:] = [name for name in folders if name not in _WORK]
+        yield from (Path(folder, name) for name in files if not name.endswith(_LIVE))

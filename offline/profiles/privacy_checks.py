@@ -1,0 +1,49 @@
+"""What a profile must never contain: addresses, the user's id, private matters, an item's text word for word."""
+
+import re
+from collections.abc import Sequence
+
+from retort.offline.profiles.history import Event
+
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}")
+_WEB = re.compile(r"\b(?:https?://|www\.)\S+|\bjavascript:|<\s*(?:script|img|iframe|a)\b|\]\(\S+\)", re.IGNORECASE)
+_PHONE = re.compile(r"(?<![\w.])\+?\d[\d ()./-]{8,}\d(?![\w%])")
+_PRIVATE = re.compile(
+    r"\b(?:the (?:user|person)|they|he|she) (?:is|are|was|appears? to be|seems? to be|might be|may be)(?: likely)?"
+    r"(?: an?)? (?:(?:young|old|older|elderly|middle-aged|adult|teenage|single|married|divorced|widowed) )?"
+    r"(?:\d{1,2}[- ]years?[- ]old|male|female|man|woman|boy|girl|teenager|mother|father|parent|gay|lesbian|bisexual"
+    r"|christian|muslim|jewish|hindu|buddhist|atheist|pregnant|disabled|depressed|democrat|republican|immigrant)\b",
+    re.IGNORECASE,
+)
+_COPIED_WORDS = 10  # in a row; a reply that repeats so much of an item lets the item speak for us
+_WORD = re.compile(r"[^\W_]+")
+
+
+def find_leak(text: str, user_id: str, events: Sequence[Event]) -> str | None:
+    """Why a text may not be stored, or None. The user's id never enters a prompt; here it is proved not to come out."""
+    if _EMAIL.search(text):
+        return "contains an e-mail address"
+    if _WEB.search(text):
+        return "contains a link"
+    if _PHONE.search(text):
+        return "contains a phone number"
+    if _is_telling(user_id) and re.search(rf"(?<!\w){re.escape(user_id)}(?!\w)", text):
+        return "contains the user's id"
+    if _PRIVATE.search(text):
+        return "says something private of the person"
+    return "copies an item's text" if _copies(text, events) else None
+
+
+def _is_telling(user_id: str) -> bool:
+    """Short numbers and plain words stand in texts by chance."""
+    return len(user_id) >= 5 and any(sign.isdigit() or not sign.isalnum() for sign in user_id)
+
+
+def _copies(text: str, events: Sequence[Event]) -> bool:
+    said = _runs(text)
+    return any(not said.isdisjoint(_runs(part)) for event in events for part in (event.facts.title, event.facts.text))
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = _WORD.findall(text.lower())
+    return {tuple(words[at : at + _COPIED_WORDS]) for at in range(len(words) - _COPIED_WORDS + 1)}

@@ -1,0 +1,107 @@
+"""How one profile comes about when its history may not fit: a conversation of prompts and replies.
+
+Each function is a generator: it yields the prompts it needs answered next and is sent their texts; its return value is
+the profile. Who answers, and how many users at once, is the generator module's business.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Literal
+
+from retort.offline.profiles.backends._base import Prompt
+from retort.offline.profiles.history import Event
+from retort.offline.profiles.prompt import PromptWriter
+from retort.shared.base.errors import ProfileError
+
+Mode = Literal["agg_after", "agg_with"]
+Steps = Generator[list[Prompt], list[str], str]
+Fits = Callable[[Prompt], bool]
+
+
+def profile_steps(writer: PromptWriter, events: Sequence[Event], mode: Mode, fits: Fits) -> Steps:
+    """One profile of one aspect; raises ProfileError where even one event does not fit."""
+    if mode == "agg_with":
+        return (yield from _carried(writer, events, fits))
+    return (yield from _merged_after(writer, events, fits))
+
+
+def update_steps(
+    writer: PromptWriter, prior: str, events: Sequence[Event], n_new: int, mode: Mode, fits: Fits
+) -> Steps:
+    """The profile so far, carried on with the last n_new events; read anew where both do not fit together."""
+    prompt = writer.update(prior, events[-n_new:])
+    if not fits(prompt):
+        return (yield from profile_steps(writer, events, mode, fits))
+    (text,) = yield [prompt]
+    return text
+
+
+def combine_steps(writer: PromptWriter, parts: dict[str, str], events: Sequence[Event], fits: Fits) -> Steps:
+    """One profile of several aspects' profiles."""
+    prompt = writer.combine(parts, events)
+    if not fits(prompt):
+        raise ProfileError(
+            f"the profiles of {len(parts)} aspects do not fit into the model's context together; "
+            "name fewer in [profiles] aspects or lower max_output_tokens."
+        )
+    (text,) = yield [prompt]
+    return text
+
+
+def _merged_after(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> Steps:
+    """Halve until each part fits, profile the parts side by side, merge in time order."""
+    chunks = _chunks(writer, list(events), fits)
+    texts = yield [writer.write(chunk) for chunk in chunks]
+    return (yield from _merge(writer, list(zip(texts, chunks, strict=True)), fits))
+
+
+def _chunks(writer: PromptWriter, events: list[Event], fits: Fits) -> list[list[Event]]:
+    if fits(writer.write(events)):
+        return [events]
+    first, second = _halves(events)
+    return _chunks(writer, first, fits) + _chunks(writer, second, fits)
+
+
+def _merge(writer: PromptWriter, parts: list[tuple[str, list[Event]]], fits: Fits) -> Steps:
+    """The merging prompt is measured too: what is too long is merged half by half."""
+    if len(parts) == 1:
+        return parts[0][0]
+    events = [event for _, of_part in parts for event in of_part]
+    prompt = writer.merge([text for text, _ in parts], events)
+    if fits(prompt):
+        (text,) = yield [prompt]
+        return text
+    if len(parts) == 2:
+        raise ProfileError(
+            "two profiles do not fit into the model's context together; lower [profiles] max_output_tokens."
+        )
+    middle = len(parts) // 2
+    merged = []
+    for half in (parts[:middle], parts[middle:]):
+        text = yield from _merge(writer, half, fits)
+        merged.append((text, [event for _, of_part in half for event in of_part]))
+    return (yield from _merge(writer, merged, fits))
+
+
+def _carried(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> Steps:
+    """Read the history in order, the profile so far beside each next part; a part that does not fit is halved."""
+    profile: str | None = None
+    waiting = [list(events)]
+    while waiting:
+        part = waiting.pop(0)
+        prompt = writer.write(part) if profile is None else writer.update(profile, part)
+        if fits(prompt):
+            (profile,) = yield [prompt]
+        else:
+            waiting = [*_halves(part), *waiting]
+    assert profile is not None
+    return profile
+
+
+def _halves(events: list[Event]) -> tuple[list[Event], list[Event]]:
+    if len(events) == 1:
+        raise ProfileError(
+            "a prompt with a single event does not fit into the model's context; lower [profiles] item_text_chars or "
+            "max_output_tokens, name fewer attributes, or take a model with a longer context."
+        )
+    middle = len(events) // 2
+    return events[:middle], events[middle:]

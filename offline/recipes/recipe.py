@@ -1,0 +1,282 @@
+"""A recipe is a whole run in one TOML file: what is read, taught, trained and measured, and nothing about *where*.
+
+    extends = "beauty_sasrec_plain"      another recipe to start from (its name, or a path beside this file);
+                                         a [data] that names its source takes no options from there
+    protocol = "held" | "refit"
+    [data] [split] [profiles] [encoder] [reducer] [teacher] [student] [training] [[objectives]] [evaluation]
+
+Each section is validated by the class that uses it; unknown sections and keys are refused. A recipe without objectives
+is a plain run: it needs no profiles, no encoder and no teacher.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from retort.offline.common.plugins import load_plugin
+from retort.offline.common.section import Section, parse_section
+from retort.offline.data.load import DataConfig
+from retort.offline.data.split import Protocol, SplitConfig
+from retort.offline.distillation._base import ObjectiveConfig
+from retort.offline.embeddings.encoder_config import EncoderConfig
+from retort.offline.embeddings.reducer import ReducerConfig
+from retort.offline.embeddings.tfidf import TFIDF
+from retort.offline.evaluation.evaluate import EvaluationConfig
+from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.students._base import StudentConfig
+from retort.offline.teachers.build import TeacherConfig
+from retort.offline.training.config import TrainingConfig
+from retort.shared.base.errors import RecipeError
+
+STUDENTS = "retort.offline.students"
+OBJECTIVES = "retort.offline.distillation"
+SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "split": SplitConfig,
+    "profiles": ProfilesConfig,
+    "encoder": EncoderConfig,
+    "reducer": ReducerConfig,
+    "teacher": TeacherConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+}
+_PLAIN_KEYS = ("description", "protocol", "extends", "student", "objectives")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A validated recipe. `raw` is what was written, after `extends` and `--set`."""
+
+    name: str
+    raw: dict[str, Any]
+    protocol: Protocol
+    data: DataConfig
+    split: SplitConfig
+    profiles: ProfilesConfig
+    encoder: EncoderConfig
+    reducer: ReducerConfig
+    teacher: TeacherConfig
+    student_name: str
+    student: StudentConfig
+    training: TrainingConfig
+    objectives: tuple[ObjectiveConfig, ...]
+    evaluation: EvaluationConfig
+
+    @property
+    def finds_epochs(self) -> bool:
+        """Whether a held training is part of the run: it is the run, or it finds the refit's epochs."""
+        return self.protocol == "held" or self.training.refit_epochs is None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but the interactions teaches the student."""
+        return not self.objectives
+
+    def plain(self) -> "Recipe":
+        """The same run without a teacher: what a distilled run is measured against."""
+        return replace(self, objectives=(), name=f"{self.name} (plain)")
+
+    def knowledge(self) -> frozenset[str]:
+        """Which parts of the teacher its objectives use: "users", "items", "lists"."""
+        needs: set[str] = set()
+        for objective in self.objectives:
+            needs |= objective.needs
+        if needs and self.teacher.control == "history_mean":
+            needs.add("items")
+        if needs and self.teacher.selection.by != "none":
+            needs.add("lists")
+        if "lists" in needs and self.teacher.lists_read_vectors:
+            needs.add("items")
+        return frozenset(needs)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, defaults included: what a bundle records."""
+        sections = {name: getattr(self, name).model_dump(mode="json") for name in SECTIONS}
+        return {
+            "name": self.name,
+            "protocol": self.protocol,
+            **sections,
+            "student": {"name": self.student_name, **self.student.model_dump(mode="json")},
+            "objectives": [objective.model_dump(mode="json") for objective in self.objectives],
+        }
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """name → file of the recipes that come with the product."""
+    folder = Path(str(files("retort.recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(reference: str, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe by its shipped name or its path, with `key.path=value` overrides."""
+    name, raw = read_recipe(reference, Path.cwd())
+    for override in overrides:
+        raw = _overridden(raw, override)
+    return parse_recipe(name, raw)
+
+
+def read_recipe(reference: str, beside: Path) -> tuple[str, dict[str, Any]]:
+    """A recipe's name and what is written in it, after `extends`; a relative path starts at `beside`."""
+    path = _find(reference, beside)
+    return path.stem, _read(path, ())
+
+
+def with_keys(raw: dict[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with values set by dotted keys, such as `student.dropout` or `objectives.0.weight`."""
+    for key, value in keys.items():
+        raw = _with(raw, key.split("."), value, f"{key}={value}")
+    return raw
+
+
+def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
+    """Validate what was written."""
+    known = (*SECTIONS, *_PLAIN_KEYS)
+    if unknown := [key for key in raw if key not in known]:
+        raise RecipeError(f"recipe {name}: there is no {unknown[0]!r}; it may have: {', '.join(sorted(known))}.")
+    sections: dict[str, Any] = {
+        section: parse_section(kind, _table(raw, section), section) for section, kind in SECTIONS.items()
+    }
+    student_name, student = _student(_table(raw, "student"))
+    protocol = _protocol(raw.get("protocol", "held"))
+    if protocol == "held" and sections["training"].refit_epochs is not None:
+        raise RecipeError('[training] refit_epochs is for protocol = "refit" alone; remove it, or change the protocol.')
+    objectives = _objectives(raw.get("objectives", []))
+    # a plain recipe, such as an experiment's baseline, reads nothing of its teacher
+    if objectives and sections["teacher"].weights.by != "none" and not any(one.WEIGHS_USERS for one in objectives):
+        raise RecipeError("[teacher.weights] is heard by the objective 'profile' alone; add it, or take by out.")
+    if sections["encoder"].counts_words:
+        _check_one_space(objectives)
+    return Recipe(
+        name=name,
+        raw=raw,
+        protocol=protocol,
+        student_name=student_name,
+        student=student,
+        objectives=objectives,
+        **sections,
+    )
+
+
+def _check_one_space(objectives: tuple[ObjectiveConfig, ...]) -> None:
+    """Word counts of profiles and of items are two spaces: what compares the one with the other would compare noise."""
+    if odd := [one.name for one in objectives if {"users", "items"} <= one.needs]:
+        raise RecipeError(
+            f"[encoder] model = {TFIDF!r} gives users and items spaces of their own, and objective {odd[0]!r} compares "
+            "the two; choose another encoder or another objective."
+        )
+
+
+def _table(raw: dict[str, Any], section: str) -> dict[str, Any]:
+    value = raw.get(section, {})
+    if not isinstance(value, dict):
+        raise RecipeError(f"{section} = {value!r} is no section; write [{section}] and its keys below.")
+    return value
+
+
+def _protocol(value: Any) -> Protocol:
+    choices: dict[str, Literal["held", "refit"]] = {"held": "held", "refit": "refit"}
+    if value not in choices:
+        raise RecipeError(f'protocol = {value!r}; write "held" or "refit".')
+    return choices[value]
+
+
+def _student(raw: dict[str, Any]) -> tuple[str, StudentConfig]:
+    name = str(raw.get("name", "sasrec"))
+    module = load_plugin(STUDENTS, name)
+    config = parse_section(module.Config, {key: value for key, value in raw.items() if key != "name"}, "student")
+    return name, config
+
+
+def _objectives(raw: Any) -> tuple[ObjectiveConfig, ...]:
+    if not isinstance(raw, list) or not all(isinstance(one, dict) and "name" in one for one in raw):
+        raise RecipeError('objectives are written as [[objectives]], each with a name, such as name = "profile".')
+    return tuple(
+        parse_section(load_plugin(OBJECTIVES, str(one["name"])).Config, one, f"objectives.{place}")
+        for place, one in enumerate(raw)
+    )
+
+
+def _find(reference: str, beside: Path) -> Path:
+    path = beside / reference
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    if reference and "/" not in reference and path.with_suffix(".toml").is_file():
+        return path.with_suffix(".toml")
+    shipped = shipped_recipes()
+    if reference in shipped:
+        return shipped[reference]
+    near = get_close_matches(Path(reference).stem, shipped, n=3)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise RecipeError(
+        f"there is no recipe {reference!r}; give a .toml file that is there, or a name that `retort recipes` "
+        f"lists.{meant}"
+    )
+
+
+def _read(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
+    if path in before:
+        raise RecipeError(f"{path.name} extends itself; remove an `extends` from {' → '.join(p.name for p in before)}.")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: {error}; it must be TOML.") from None
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    return _merged(_without_options(_read(_find(str(base), path.parent), (*before, path)), raw), raw)
+
+
+def _without_options(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Options belong to a source: where `over` names one, those of the base's would be read as its own."""
+    data, own = base.get("data"), over.get("data")
+    if not isinstance(data, dict) or not isinstance(own, dict) or "source" not in own:
+        return base
+    return {**base, "data": {key: value for key, value in data.items() if key != "options"}}
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Tables merge key by key; anything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """`section.key=value` as a dotted key and its value."""
+    path, separator, text = override.partition("=")
+    if not separator or not all(path.strip().split(".")):
+        raise RecipeError(f"--set {override!r}: write it as section.key=value.")
+    return path.strip(), _value(text.strip())
+
+
+def _overridden(raw: dict[str, Any], override: str) -> dict[str, Any]:
+    path, value = parse_override(override)
+    return _with(raw, path.split("."), value, override)
+
+
+def _with(node: Any, keys: list[str], value: Any, override: str) -> Any:
+    if not keys:
+        return value
+    key, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        if not key.isdigit() or int(key) >= len(node):
+            raise RecipeError(f"--set {override!r}: there are {len(node)} entries, counted from 0; {key!r} is none.")
+        place = int(key)
+        return [*node[:place], _with(node[place], rest, value, override), *node[place + 1 :]]
+    if not isinstance(node, dict):
+        raise RecipeError(f"--set {override!r}: {key!r} stands below a value, not a section.")
+    return {**node, key: _with(node.get(key, {}), rest, value, override)}
+
+
+def _value(text: str) -> Any:
+    """A TOML value; what is none is taken as text, so that quotes may be left out on a command line."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,113 @@
+"""What a teacher says at asked events, gathered part by part into lists.
+
+Shapes: R asked events, K list length, N n_items + 1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retort.offline.teachers._queries import Events
+from retort.offline.teachers.teacher import Distributions, IntArray, Rankings
+from retort.shared.base.schema import PAD
+
+
+@dataclass(frozen=True)
+class Answers:
+    """items_RK best first (PAD where fewer), distances_RK, shares_RK, ranks_R and d_star_R of the true item."""
+
+    items_RK: Tensor
+    distances_RK: Tensor
+    shares_RK: Tensor
+    ranks_R: Tensor
+    d_star_R: Tensor
+
+
+@dataclass(frozen=True)
+class Told:
+    """Answers for every asked event, and how good they are: the share of true items among the first ten."""
+
+    rankings: Rankings
+    distributions: Distributions
+    hit_rate: float
+
+
+class Lists:
+    """Answers to `asked` (R,) events out of `n_events`, put together from parts."""
+
+    def __init__(self, n_events: int, asked: IntArray, k: int, temperature: float) -> None:
+        self.temperature = temperature
+        self.rows_E = np.full(n_events, -1, dtype=np.int64)
+        self.rows_E[asked] = np.arange(len(asked))
+        self.items = np.full((len(asked), k), PAD, dtype=np.int64)
+        self.distances = np.full((len(asked), k), np.inf, dtype=np.float32)
+        self.shares = np.zeros((len(asked), k), dtype=np.float32)
+        self.ranks = np.zeros(len(asked), dtype=np.int64)
+        self.d_star = np.zeros(len(asked), dtype=np.float32)
+
+    def fill(self, events: IntArray, said: Answers) -> None:
+        """Keep the answers to some of the asked events."""
+        rows, k = self.rows_E[events], said.items_RK.shape[1]
+        self.items[rows, :k] = said.items_RK.cpu()
+        self.distances[rows, :k] = said.distances_RK.cpu()
+        self.shares[rows, :k] = said.shares_RK.cpu()
+        self.ranks[rows], self.d_star[rows] = said.ranks_R.cpu(), said.d_star_R.cpu()
+
+    def told(self) -> Told:
+        rankings = Rankings(self.rows_E, self.items, self.distances, self.d_star)
+        distributions = Distributions(self.rows_E, self.items, self.shares, self.ranks, self.temperature)
+        return Told(rankings, distributions, float((self.ranks <= 10).mean()))
+
+
+def answers_of_logits(logits_RN: Tensor, targets_R: Tensor, k: int, temperature: float) -> Answers:
+    """From scores whose softmax is meant; −inf: not to be said. A distance is −log of the share at temperature 1.
+
+    The true item's rank counts ties against it. Writes over `logits_RN`.
+    """
+    log_mass_R1 = logits_RN.logsumexp(-1, keepdim=True)
+    own_R1 = logits_RN.gather(1, targets_R[:, None])
+    ranks_R = (logits_RN >= own_R1).sum(1)
+    best = logits_RN.topk(min(k, logits_RN.shape[1]), dim=1)
+    none_RK = best.values.isneginf()
+    warm_mass_R1 = logits_RN.div_(temperature).logsumexp(-1, keepdim=True)
+    return Answers(
+        items_RK=best.indices.masked_fill(none_RK, PAD),
+        distances_RK=log_mass_R1 - best.values,
+        shares_RK=(best.values / temperature - warm_mass_R1).exp(),
+        ranks_R=ranks_R,
+        d_star_R=(log_mass_R1 - own_R1)[:, 0],
+    )
+
+
+def answers_of_cosines(
+    cosines_RN: Tensor,
+    questions: Events,
+    events: IntArray,
+    known_N: Tensor,
+    k: int,
+    sharpness: float | Tensor,
+    *,
+    hide_seen: bool,
+) -> Answers:
+    """From nearness; shares are a softmax of cosines times `sharpness`, over the items that have a text.
+
+    A distance is 1 − cosine, and 2, the farthest there is, to a true item without a text. Writes over `cosines_RN`.
+    """
+    true_R1 = questions.values[torch.from_numpy(events)][:, None]
+    d_star_R = torch.where(known_N[true_R1[:, 0]], 1 - cosines_RN.gather(1, true_R1)[:, 0], 2.0)
+    cosines_RN[:, ~known_N] = -torch.inf
+    if hide_seen:
+        questions.hide_seen(cosines_RN, events)
+    hide_pad(cosines_RN)
+    ranks_R = (cosines_RN >= cosines_RN.gather(1, true_R1)).sum(1)
+    best = cosines_RN.topk(min(k, cosines_RN.shape[1]), dim=1)
+    items_RK = best.indices.masked_fill(best.values.isneginf(), PAD)
+    log_mass_R1 = cosines_RN.mul_(sharpness).logsumexp(-1, keepdim=True)
+    return Answers(items_RK, 1 - best.values, (best.values * sharpness - log_mass_R1).exp(), ranks_R, d_star_R)
+
+
+def hide_pad(scores_RN: Tensor) -> None:
+    """PAD is nobody's answer."""
+    scores_RN[:, PAD] = -torch.inf

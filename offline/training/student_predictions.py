@@ -1,0 +1,60 @@
+"""A trained student asked at train events, as a teacher is: what it would have recommended there.
+
+Shapes: E train events, B batch, T sequence, M asked cells, D embedding_dim, N n_items + 1.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retort.offline.data.ragged import Ragged
+from retort.offline.students._base import Student
+from retort.offline.teachers._list_collector import Lists, answers_of_logits, hide_pad
+from retort.offline.teachers._queries import Events, parts
+from retort.offline.teachers.teacher import IntArray
+from retort.offline.training.batches import Windows, batches, cut_windows
+
+_SEQUENCES_AT_ONCE = 256
+_SCORED_AT_ONCE = 1024
+
+
+@torch.no_grad()
+def student_says(student: Student, train: Ragged, asked: IntArray, lists: Lists, *, hide_seen: bool) -> None:
+    """Fill the student's answers to `asked` events into `lists`; the student is left in evaluation mode."""
+    student.eval()
+    events, table_ND = Events(train), student.item_table()
+    states = _in_windows(student, train, events, asked) if student.causal else _one_by_one(student, events, asked)
+    for found, states_MD in states:
+        for behind, part in parts(found, _SCORED_AT_ONCE):
+            logits_MN = student.scores(states_MD[behind - len(part) : behind], table_ND).float().cpu()
+            hide_pad(logits_MN)
+            if hide_seen:
+                events.hide_seen(logits_MN, part)
+            targets_M = events.values[torch.from_numpy(part)]
+            lists.fill(part, answers_of_logits(logits_MN, targets_M, lists.items.shape[1], lists.temperature))
+
+
+def _in_windows(student: Student, train: Ragged, events: Events, asked: IntArray) -> Iterator[tuple[IntArray, Tensor]]:
+    """One reading of a window answers for all its events."""
+    wanted_E = np.zeros(len(events), dtype=bool)
+    wanted_E[asked] = True
+    cut = cut_windows(train, student.config.max_length)
+    some = np.isin(cut.users, events.users[asked])
+    windows = Windows(cut.values, cut.users[some], cut.starts[some], cut.ends[some])
+    device = student.items.weight.device
+    for batch in batches(windows, _SEQUENCES_AT_ONCE, seed=0, epoch=0):
+        states_BTD = student.hidden_states(batch.sequences_BT[:, :-1].to(device))[-1]
+        events_BT = batch.events_BT[:, 1:].numpy()
+        real_BT = batch.events_BT[:, :-1].numpy() >= 0  # the first event of a history follows nothing
+        cells_BT = real_BT & wanted_E[np.maximum(events_BT, 0)]
+        yield events_BT[cells_BT], states_BTD[torch.from_numpy(cells_BT).to(device)]
+
+
+def _one_by_one(student: Student, events: Events, asked: IntArray) -> Iterator[tuple[IntArray, Tensor]]:
+    """A student that sees what comes later is asked anew for each event; like lengths together."""
+    device = student.items.weight.device
+    by_length = asked[np.argsort(events.nth.numpy()[asked], kind="stable")]
+    for _, part in parts(by_length, _SEQUENCES_AT_ONCE):
+        yield part, student.last_state(events.histories(part, student.config.max_length).to(device))

@@ -1,0 +1,1 @@
+"""Online A/B tests: assignment, variants, shadow traffic."""

@@ -1,0 +1,104 @@
+"""Probes, metrics and what serves."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+
+from retort.serving.api.auth import Scope
+from retort.serving.api.routes.documents import problems
+from retort.serving.api.services import Services
+from retort.serving.models.bundles import Slot
+
+
+class Live(BaseModel):
+    """The process runs."""
+
+    status: str = "live"
+
+
+class Ready(BaseModel):
+    """A bundle answers. `degraded` names what is away; answers then carry their reason."""
+
+    status: str = "ready"
+    degraded: list[str] = []
+
+
+class RefusalDocument(BaseModel):
+    """A bundle, or an experiment's variant over it, that was not let in."""
+
+    where: str
+    reason: str
+    at: str
+
+
+class SlotDocument(BaseModel):
+    """One alias of one tenant."""
+
+    tenant: str
+    alias: str
+    name: str | None = None
+    version: str | None = None
+    student: str | None = None
+    n_items: int | None = None
+    fields: list[str] | None = Field(None, description="attributes of its items, as `fields` of a request takes them")
+    max_length: int | None = None
+    metrics: dict[str, Any] | None = None
+    loaded_at: str | None = None
+    latency_ms: float | None = None
+    refusals: list[RefusalDocument] = []
+
+
+class ModelsDocument(BaseModel):
+    """All slots that the caller may see."""
+
+    models: list[SlotDocument]
+
+
+def router(services: Services) -> APIRouter:
+    """`/health/live`, `/health/ready`, `/metrics`, `/models`."""
+    routes = APIRouter(tags=["operations"])
+
+    @routes.get("/health/live", summary="Is the process alive?")
+    async def live() -> Live:
+        return Live()
+
+    @routes.get("/health/ready", summary="Can it answer?", responses=problems(503))
+    async def ready() -> Ready:
+        services.check_ready()
+        return Ready(degraded=["redis"] if services.reader.breaker.tripped else [])
+
+    @routes.get("/metrics", summary="Prometheus' text format", response_class=Response)
+    async def metrics() -> Response:
+        return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    @routes.get("/models", summary="What serves, and what was refused", responses=problems(401, 403, 429))
+    async def models(request: Request) -> ModelsDocument:
+        caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
+        visible = [entry for entry in services.models.all() if entry[0] == caller.tenant]
+        return ModelsDocument(models=[_document(*entry) for entry in visible])
+
+    return routes
+
+
+def _document(tenant: str, alias: str, slot: Slot) -> SlotDocument:
+    refusals = [RefusalDocument(where=one.where, reason=one.reason, at=one.at.isoformat()) for one in slot.refusals]
+    live = slot.current
+    if live is None:
+        return SlotDocument(tenant=tenant, alias=alias, refusals=refusals)
+    manifest = live.bundle.manifest
+    return SlotDocument(
+        tenant=tenant,
+        alias=alias,
+        name=live.name,
+        version=live.version,
+        student=manifest.student,
+        n_items=manifest.n_items,
+        fields=live.catalogue.field_names,
+        max_length=manifest.max_length,
+        metrics=manifest.metrics,
+        loaded_at=live.loaded_at.isoformat(),
+        latency_ms=round(live.latency_ms, 3),
+        refusals=refusals,
+    )

@@ -1,0 +1,78 @@
+"""`GET /similar/{item_id}`: the items nearest to one item, by the student's own vectors."""
+
+import time
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
+
+from retort.serving.api.auth import Scope
+from retort.serving.api.routes.documents import problems
+from retort.serving.api.services import Services
+from retort.serving.recommend import fallback
+from retort.serving.recommend.query_plan import make_plan
+from retort.serving.schemas.problems import Problem, not_found
+from retort.serving.schemas.requests import Id, RecommendRequest
+from retort.serving.schemas.responses import Answer, Reason, RecommendAnswer, Source
+from retort.shared.base.schema import MAX_K
+
+
+def router(services: Services) -> APIRouter:
+    """One route."""
+    routes = APIRouter(tags=["recommend"])
+
+    @routes.get(
+        "/similar/{item_id:path}",
+        summary="Items like this one",
+        responses={200: {"model": RecommendAnswer}, **problems(401, 403, 404, 422, 429, 503)},
+        response_class=Response,
+    )
+    async def similar(
+        request: Request,
+        item_id: Annotated[Id, Path()],
+        k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+        exclude: Annotated[list[Id] | None, Query(), Field(max_length=1000)] = None,
+        fields: Annotated[list[str] | None, Query(), Field(max_length=50)] = None,
+    ) -> Response:
+        caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
+        services.answering.check_k(k)
+        started = time.perf_counter()
+        live = services.models.current(caller.tenant)
+        if live is None:
+            raise Problem(503, "No bundle is loaded.", headers={"retry-after": "5"})
+        catalogue = live.catalogue
+        anchor = catalogue.index.index(item_id)
+        if anchor is None:
+            raise not_found("This bundle knows no such item.")
+        wanted = _request(item_id, k, exclude or [], fields or [])
+        anchors = np.array([anchor], dtype=np.int64)
+        plan = make_plan(wanted, catalogue, anchors)
+        source = Source.SIMILAR
+        reason: Reason | None = None
+        if catalogue.unit_vectors is None:
+            items, scores = fallback.popular(catalogue, plan.hidden, k)
+            source, reason = Source.POPULAR, Reason.NO_VECTORS
+        else:
+            items, scores = fallback.similar(catalogue.unit_vectors, anchors, plan.hidden, k)
+            reason = None if len(items) == k else Reason.NOT_ENOUGH_ITEMS
+        answer = Answer(
+            [catalogue.ids[item] for item in items.tolist()],
+            scores.tolist(),
+            source,
+            reason,
+            live.document,
+            fields=[catalogue.fields(item, fields) for item in items.tolist()] if fields else None,
+        )
+        request_id = request.state.request_id
+        services.answering.shown(wanted, caller.tenant, request_id, answer, time.perf_counter() - started)
+        return Response(answer.body(request_id), media_type="application/json")
+
+    return routes
+
+
+def _request(item_id: str, k: int, exclude: list[str], fields: list[str]) -> RecommendRequest:
+    values: dict[str, Any] = {"history": [item_id], "k": k, "exclude": exclude}
+    if fields:
+        values["fields"] = fields
+    return RecommendRequest.model_construct(_fields_set=set(values), **values)

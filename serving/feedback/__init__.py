@@ -1,0 +1,1 @@
+"""Feedback from clients: events and exposures."""

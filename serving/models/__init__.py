@@ -1,0 +1,1 @@
+"""Bundles in memory: loading, checks, hot swap, registry watcher."""

@@ -1,0 +1,1 @@
+"""From a request to a ranked list, without HTTP."""

@@ -1,0 +1,1 @@
+"""The parts of a running server: settings, batching, circuit breaker, metrics, shutdown."""

@@ -1,0 +1,1 @@
+"""The data of one user: erasure and the stored profile."""

@@ -1,0 +1,1 @@
+"""Errors, settings, logging, hashing, and the names and limits that both processes use."""

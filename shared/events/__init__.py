@@ -1,0 +1,1 @@
+"""Events and exposures between serving and the database."""

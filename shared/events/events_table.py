@@ -1,0 +1,149 @@
+"""Events in the database: written by the drain, read for the next training, deleted with their user."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from retort.shared.db.models import Event
+from retort.shared.db.session import reading, transaction
+from retort.shared.events.event_stream import Merge, StreamedEvent
+from retort.shared.events.exposures_table import forget_exposures, merge_exposures
+from retort.shared.events.session_rows import forget_sessions, sessions_of
+from retort.shared.history.keys import DEFAULT_TENANT
+from retort.shared.history.store import SEPARATOR
+
+T = TypeVar("T")
+
+_ROWS_AT_ONCE = 10_000
+_VALUES_AT_ONCE = 500
+
+
+def event_key(event: StreamedEvent) -> str:
+    """What makes two events the same, as in the history: owner, item and event_id. 32 hex digits.
+
+    The event_id alone would not do: ids that are derived from an item and a time are the same for two users.
+    """
+    return _key(event.user_id, event.session_id, event.item_id, event.event_id)
+
+
+def _key(user_id: str | None, session_id: str | None, item_id: str, event_id: str) -> str:
+    kind, owner = ("user", user_id) if user_id is not None else ("session", session_id or "")
+    return blake2b(SEPARATOR.join((kind, str(owner), item_id, event_id)).encode(), digest_size=16).hexdigest()
+
+
+def store_events(engine: Engine, events: Sequence[StreamedEvent]) -> None:
+    """Keep the events, in one transaction; those that are there already stay as they are."""
+    rows = [_row(event) for event in events]
+    if not rows:
+        return
+    insert = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
+    with transaction(engine) as session:
+        session.execute(insert(Event).on_conflict_do_nothing(index_elements=["tenant", "event_key"]), rows)
+
+
+def _row(event: StreamedEvent) -> dict[str, Any]:
+    return {**asdict(event), "impressions": list(event.impressions), "event_key": event_key(event)}
+
+
+class EventsTable:
+    """The table as a place to drain to."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def keep(self, events: Sequence[StreamedEvent]) -> None:
+        """Store them."""
+        store_events(self._engine, events)
+
+    def sessions_of(self, tenant: str, user_id: str) -> list[str]:
+        """The sessions in which the user was named."""
+        return sessions_of(self._engine, tenant, user_id)
+
+    def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
+        """Delete what was accepted of the user until then, and what they were shown: a merge brings both."""
+        shown = forget_exposures(self._engine, tenant, user_id, until_ms=until_ms)
+        return shown + forget_events(self._engine, tenant, user_id, until_ms=until_ms)
+
+    def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
+        """Delete what was accepted in the session without a name, and what was shown there, until then."""
+        return sum(forget_sessions(self._engine, tenant, [session_id], until_ms))
+
+    def merge(self, merge: Merge) -> None:
+        """Give the guest's earlier events, and what they were shown, to the user."""
+        merge_events(self._engine, merge)
+        merge_exposures(self._engine, merge)
+
+
+def read_events(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> Iterator[list[Event]]:
+    """All of a tenant's events in the order of their arrival, so many rows at a time."""
+    last = 0
+    while True:
+        query = select(Event).filter_by(tenant=tenant).where(Event.id > last).order_by(Event.id).limit(_ROWS_AT_ONCE)
+        with reading(engine) as session:
+            rows = list(session.scalars(query))
+        if not rows:
+            return
+        yield rows
+        last = rows[-1].id
+
+
+def forget_events(engine: Engine, tenant: str, user_id: str, *, until_ms: int | None = None) -> int:
+    """Delete a user's events, and the nameless ones of sessions that the user was seen in; how many.
+
+    until_ms: only what was accepted by then. What the user does after an erasure was asked for counts again.
+    """
+    own = select(Event.session_id).where(
+        Event.tenant == tenant, Event.user_id == user_id, Event.session_id.is_not(None)
+    )
+    nameless = Event.user_id.is_(None) & Event.session_id.in_(own)
+    doomed = delete(Event).where(Event.tenant == tenant, or_(Event.user_id == user_id, nameless))
+    if until_ms is not None:
+        doomed = doomed.where(Event.accepted_ms <= until_ms)
+    with transaction(engine) as session:
+        result = session.execute(doomed.execution_options(synchronize_session=False))
+        return int(getattr(result, "rowcount", 0))
+
+
+def merge_events(engine: Engine, merge: Merge) -> int:
+    """Give a guest's events to the user; how many were new to the user. What the user has already is not doubled."""
+    guest = (
+        Event.user_id == merge.guest_user_id
+        if merge.guest_user_id is not None
+        else Event.user_id.is_(None) & (Event.session_id == merge.guest_session_id)
+    )
+    query = select(Event.id, Event.item_id, Event.event_id).where(
+        Event.tenant == merge.tenant, guest, Event.accepted_ms <= merge.merged_ms
+    )
+    with transaction(engine) as session:
+        rows = list(session.execute(query.order_by(Event.id)))
+        fresh: dict[str, int] = {}
+        for row_id, item_id, event_id in rows:
+            fresh.setdefault(_key(merge.user_id, None, item_id, event_id), row_id)
+        for held in _held(session, merge.tenant, list(fresh)):
+            del fresh[held]
+        moved = [{"id": row_id, "user_id": merge.user_id, "event_key": key} for key, row_id in fresh.items()]
+        if moved:
+            session.execute(update(Event), moved)
+        doubled = {row_id for row_id, _, _ in rows} - set(fresh.values())
+        for some in _in_parts(sorted(doubled)):
+            session.execute(delete(Event).where(Event.id.in_(some)).execution_options(synchronize_session=False))
+    return len(moved)
+
+
+def _held(session: Session, tenant: str, event_keys: list[str]) -> list[str]:
+    """Which of these events are in the table."""
+    found: list[str] = []
+    for some in _in_parts(event_keys):
+        found += session.scalars(select(Event.event_key).where(Event.tenant == tenant, Event.event_key.in_(some)))
+    return found
+
+
+def _in_parts(values: list[T]) -> Iterator[list[T]]:
+    """Both databases limit the values of one statement."""
+    for start in range(0, len(values), _VALUES_AT_ONCE):
+        yield values[start : start + _VALUES_AT_ONCE]

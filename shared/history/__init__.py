@@ -1,0 +1,1 @@
+"""Users' recent histories in Redis."""

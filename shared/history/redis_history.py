@@ -1,0 +1,213 @@
+"""Histories in Redis: one sorted set a user (`shared/history/keys.py`), scored by the event's own time.
+
+Every call but a merge is one round trip: what belongs together goes into one pipeline, without MULTI, so that a cluster
+proxy and a plain server behave alike.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+import redis.asyncio as redis_asyncio
+from redis.exceptions import RedisError
+
+from retort.shared.base.errors import StoreError
+from retort.shared.history import keys
+from retort.shared.history.redis_clients import open_async_client, open_client
+from retort.shared.history.store import (
+    EVENT_HASH_LENGTH,
+    SEPARATOR,
+    Entry,
+    HistoryEvent,
+    Owner,
+    by_owner,
+    derived_event_id,
+    scored_members,
+)
+
+T = TypeVar("T")
+
+_SEPARATOR = SEPARATOR.encode()
+# One command for Redis, by its words.
+Command = tuple[str | bytes | float, ...]
+
+
+class RedisHistory:
+    """`HistoryStore` over redis-py's asyncio client."""
+
+    def __init__(self, client: "redis_asyncio.Redis", *, max_events: int = 1000, ttl_s: int | None = None) -> None:
+        self._client = client
+        self._max_events = max_events
+        self._ttl_s = ttl_s
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        max_events: int = 1000,
+        ttl_s: int | None = None,
+        timeout_s: float = 1.0,
+        connections: int = 16,
+    ) -> "RedisHistory":
+        """A store with its own pool; nothing is dialled before the first call."""
+        client = open_async_client(url, timeout_s=timeout_s, connections=connections)
+        return cls(client, max_events=max_events, ttl_s=ttl_s)
+
+    @property
+    def client(self) -> "redis_asyncio.Redis":
+        """The connection pool, for what else lives in this Redis."""
+        return self._client
+
+    async def append(self, events: Sequence[HistoryEvent]) -> int:
+        if not events:
+            return 0
+        owners = by_owner(events)
+        with _as_store_error():
+            pipeline = self._client.pipeline(transaction=False)
+            for owner, scores in owners.items():
+                self._add(pipeline, owner.key, scores)
+            answers = await pipeline.execute()
+        each = len(answers) // len(owners)
+        return sum(answers[::each])
+
+    async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
+        if not owners:
+            return []
+        if len(owners) == 1:
+            # One alone needs no pipeline, whose own cost is as high as the question's.
+            with _as_store_error():
+                return [_item_ids(cast(list[bytes], await self._client.zrange(owners[0].key, -limit, -1)))]
+        rows, _ = await self.recent_beside(owners, limit, ())
+        return rows
+
+    async def recent_beside(
+        self, owners: Sequence[Owner], limit: int, commands: Sequence[Command]
+    ) -> tuple[list[list[str]], list[Any]]:
+        """`recent` and other commands in the same round trip; a command that fails answers its exception."""
+        with _as_store_error():
+            pipeline = self._client.pipeline(transaction=False)
+            for owner in owners:
+                pipeline.zrange(owner.key, -limit, -1)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers = await pipeline.execute(raise_on_error=False)
+            rows, beside = answers[: len(owners)], answers[len(owners) :]
+            for row in rows:
+                if isinstance(row, Exception):
+                    raise row
+        return [_item_ids(row) for row in rows], beside
+
+    async def entries(self, owner: Owner) -> list[Entry]:
+        with _as_store_error():
+            rows = await self._whole(owner)
+        return [Entry(name.rpartition(_SEPARATOR)[0].decode(), int(score // 1)) for name, score in rows]
+
+    async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
+        with _as_store_error():
+            if until_ms is not None:
+                # Equal times are set apart by fractions of a millisecond: the whole of the last one goes.
+                return int(await self._client.zremrangebyscore(owner.key, "-inf", f"({until_ms + 1}"))
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.zcard(owner.key)
+            # not .unlink(): the cluster client's splits its keys by node and cannot stand in a pipeline
+            pipeline.execute_command("UNLINK", owner.key)
+            held, _ = await pipeline.execute()
+        return int(held)
+
+    async def merge(self, source: Owner, target: Owner) -> int:
+        if source == target:
+            return 0
+        with _as_store_error():
+            rows = await self._whole(source)
+            if not rows:
+                return 0
+            moved = {name.decode(): score for name, score in rows}
+            pipeline = self._client.pipeline(transaction=False)
+            self._add(pipeline, target.key, moved)
+            answers = await pipeline.execute()
+            # Not in the same trip: full memory refuses the writing and would still take away. Only what was read goes:
+            # an event that arrives in between stays for the next merge.
+            await self._client.zrem(source.key, *moved)
+        return int(answers[0])
+
+    async def ping(self) -> None:
+        with _as_store_error():
+            await self._client.ping()
+
+    async def close(self) -> None:
+        # A server that no longer answers is left all the same.
+        with suppress(RedisError, OSError, TimeoutError):
+            await self._client.aclose()
+
+    async def _whole(self, owner: Owner) -> list[tuple[bytes, float]]:
+        rows = await self._client.zrange(owner.key, 0, -1, withscores=True)
+        return cast(list[tuple[bytes, float]], rows)
+
+    def _add(self, pipeline: Any, key: str, scores: dict[str, float]) -> None:
+        _add(pipeline, key, scores, self._max_events, self._ttl_s)
+
+
+def _item_ids(members: Sequence[bytes]) -> list[str]:
+    """The items of a stored history. All at once: to take each member apart would cost as much as reading them."""
+    parts = _SEPARATOR.join(members).decode().split(SEPARATOR)
+    if len(parts) == 2 * len(members) and set(map(len, parts[1::2])) == {EVENT_HASH_LENGTH}:
+        return parts[::2]
+    return [member.rpartition(_SEPARATOR)[0].decode() for member in members]  # none, or an id that holds a separator
+
+
+def load_histories(
+    redis_url: str,
+    histories: Iterable[tuple[str, Sequence[tuple[str, int]]]],
+    *,
+    tenant: str = keys.DEFAULT_TENANT,
+    max_events: int = 1000,
+    ttl_s: int | None = None,
+    users_per_trip: int = 500,
+    loaded: Callable[[int], None] | None = None,
+) -> int:
+    """Write whole histories, (user_id, [(item_id, time_ms), ...] in order), pipelined; returns the number of users.
+
+    Equal times keep the given order. Loading the same file twice changes nothing. `loaded` is told the users of each
+    round trip, for a progress bar.
+    """
+    total = 0
+    with _as_store_error(), open_client(redis_url, timeout_s=30) as client:
+        for chunk in _chunks(histories, users_per_trip):
+            pipeline = client.pipeline(transaction=False)
+            for user_id, events in chunk:
+                if events:
+                    last = events[-max_events:]
+                    scores = scored_members((item, ms, derived_event_id(item, ms)) for item, ms in last)
+                    _add(pipeline, keys.history(tenant, user_id), scores, max_events, ttl_s)
+            pipeline.execute()
+            total += len(chunk)
+            if loaded is not None:
+                loaded(len(chunk))
+    return total
+
+
+def _add(pipeline: Any, key: str, scores: dict[str, float], max_events: int, ttl_s: int | None) -> None:
+    """Queue one owner's write: the new members first, so that the first answer counts them."""
+    # NX: an event that is sent again with another clock reading keeps its first place.
+    pipeline.zadd(key, scores, nx=True)
+    pipeline.zremrangebyrank(key, 0, -(max_events + 1))
+    if ttl_s is not None:
+        pipeline.expire(key, ttl_s)
+
+
+def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+@contextmanager
+def _as_store_error() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreError(
+            f"Redis did not answer ({type(error).__name__}: {error}); check REDIS_URL and that the server is up."
+        ) from error

@@ -1,0 +1,170 @@
+"""What users did lately: the hot state of serving.
+
+One contract, two stores, one test suite over both: `RedisHistory` for production, `MemoryHistory` for one process
+without a server. Both are idempotent by `event_id`, keep events in the order of their own time whenever they arrive,
+and forget the oldest beyond `max_events`.
+"""
+
+import time
+from base64 import urlsafe_b64encode
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal, NamedTuple, Protocol
+
+from retort.shared.history import keys
+
+SEPARATOR = "\x1f"
+EVENT_HASH_LENGTH = 8  # characters after the separator
+# Events of one user at the same millisecond keep the order in which they were handed over: each is set a little later
+# than the one before. A double holds a time of today in ms with this fraction exactly.
+TIE_STEP_MS = 2.0**-11
+
+
+class Owner(NamedTuple):
+    """Whose history: a user, or a session that has no name yet."""
+
+    id: str
+    tenant: str = keys.DEFAULT_TENANT
+    kind: Literal["user", "session"] = "user"
+
+    @property
+    def key(self) -> str:
+        return (keys.history if self.kind == "user" else keys.session)(self.tenant, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """Somebody met an item. The same `event_id` and item is the same event, whenever it is sent again."""
+
+    owner: Owner
+    item_id: str
+    time_ms: int
+    event_id: str
+
+
+class Entry(NamedTuple):
+    """One line of a stored history."""
+
+    item_id: str
+    time_ms: int
+
+
+class HistoryStore(Protocol):
+    """The contract. Failures of the store itself raise `StoreError`."""
+
+    async def append(self, events: Sequence[HistoryEvent]) -> int:
+        """Store the events, in one round trip; returns how many were new."""
+
+    async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
+        """The last `limit` item ids of each owner, oldest first, in one round trip; empty for strangers."""
+
+    async def entries(self, owner: Owner) -> list[Entry]:
+        """Everything that is stored, oldest first."""
+
+    async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
+        """Drop the history, or what happened in it up to a moment; returns how many events that were."""
+
+    async def merge(self, source: Owner, target: Owner) -> int:
+        """Move the source's events into the target; returns how many were new there. Safe to repeat."""
+
+    async def ping(self) -> None:
+        """Answer, or raise `StoreError`."""
+
+    async def close(self) -> None:
+        """Give back connections."""
+
+
+def member(item_id: str, event_id: str) -> str:
+    """The stored form of an event: two events with the same id and item are one."""
+    digest = blake2b(event_id.encode(), digest_size=EVENT_HASH_LENGTH * 6 // 8).digest()
+    return f"{item_id}{SEPARATOR}{urlsafe_b64encode(digest).decode()}"
+
+
+def derived_event_id(item_id: str, time_ms: int) -> str:
+    """For events that came without an id: the same item at the same time is the same event."""
+    return f"{item_id}@{time_ms}"
+
+
+def scored_members(events: Iterable[tuple[str, int, str]]) -> dict[str, float]:
+    """(item_id, time_ms, event_id) of one owner → member to score; equal times stay in the given order."""
+    scores: dict[str, float] = {}
+    last_of_time: dict[int, float] = {}
+    for item_id, time_ms, event_id in events:
+        name = member(item_id, event_id)
+        if name in scores:
+            continue
+        score = last_of_time[time_ms] + TIE_STEP_MS if time_ms in last_of_time else float(time_ms)
+        scores[name] = last_of_time[time_ms] = score
+    return scores
+
+
+def by_owner(events: Sequence[HistoryEvent]) -> dict[Owner, dict[str, float]]:
+    """The events grouped for writing."""
+    grouped: dict[Owner, list[tuple[str, int, str]]] = defaultdict(list)
+    for event in events:
+        grouped[event.owner].append((event.item_id, event.time_ms, event.event_id))
+    return {owner: scored_members(own) for owner, own in grouped.items()}
+
+
+class MemoryHistory:
+    """Histories of this process alone; they go when it goes."""
+
+    def __init__(
+        self, max_events: int = 1000, ttl_s: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_events = max_events
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._scores: dict[Owner, dict[str, float]] = {}
+        self._expires_at: dict[Owner, float] = {}
+
+    async def append(self, events: Sequence[HistoryEvent]) -> int:
+        return sum(self._add(owner, scores) for owner, scores in by_owner(events).items())
+
+    async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
+        return [[name.rpartition(SEPARATOR)[0] for name, _ in self._alive(owner)[-limit:]] for owner in owners]
+
+    async def entries(self, owner: Owner) -> list[Entry]:
+        return [Entry(name.rpartition(SEPARATOR)[0], int(score // 1)) for name, score in self._alive(owner)]
+
+    async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
+        held = self._alive(owner)
+        if until_ms is not None:
+            later = {name: score for name, score in held if score >= until_ms + 1}
+            if later:
+                self._scores[owner] = later
+                return len(held) - len(later)
+        self._scores.pop(owner, None)
+        self._expires_at.pop(owner, None)
+        return len(held)
+
+    async def merge(self, source: Owner, target: Owner) -> int:
+        moved = dict(self._alive(source))
+        if source == target or not moved:
+            return 0
+        await self.forget(source)
+        return self._add(target, moved)
+
+    async def ping(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    def _add(self, owner: Owner, scores: dict[str, float]) -> int:
+        held = dict(self._alive(owner))
+        new = {name: score for name, score in scores.items() if name not in held}
+        kept = sorted((held | new).items(), key=lambda pair: (pair[1], pair[0]))[-self._max_events :]
+        self._scores[owner] = dict(kept)
+        if self._ttl_s is not None:
+            self._expires_at[owner] = self._clock() + self._ttl_s
+        return len(new)
+
+    def _alive(self, owner: Owner) -> list[tuple[str, float]]:
+        """The owner's members and scores, oldest first, if they have not expired."""
+        if self._expires_at.get(owner, float("inf")) <= self._clock():
+            self._scores.pop(owner, None)
+            self._expires_at.pop(owner, None)
+        return list(self._scores.get(owner, {}).items())

@@ -1,0 +1,1 @@
+"""Sealed bundles, their registry, and the scorer that runs them."""

@@ -1,0 +1,233 @@
+"""A sealed bundle: the directory in which offline hands a student to serving.
+
+    manifest.json      format, hashes of all other files, configuration, metrics, origin
+    model.onnx         the graph (`shared/model/scoring.py` states its inputs and outputs)
+    items.parquet      row i is item_index i + 1: item_id, popularity (train events), title, attributes
+    item_vectors.npy   float32 (P, D), the student's own item table, row 0 is PAD, rows after n_items are zeros; a
+                       graph of format 2 may be fed with it                                              [optional]
+    users_test.parquet user (a hash), rank: how each test user was served, for the promotion gate         [optional]
+    golden.jsonl       requests with the answers that the graph gave when it was sealed
+    README.md          the card: what it is, how it was measured
+
+A bundle never changes; its id is the hash of its manifest, which holds the hashes of everything else.
+Nothing in it is executable and nothing is pickled.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from retort.shared.base.errors import BundleError
+from retort.shared.base.hashing import hash_file, hash_json
+from retort.shared.base.schema import ITEM_ID, POPULARITY
+from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.scoring import Scorer
+from retort.shared.model.sealed_files import FileEntry, check_hash, check_place, is_stored, verified
+
+FORMAT_VERSION = 2
+# Version 1 is the same with the item table always inside the graph.
+READABLE_FORMATS = (1, 2)
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+ITEMS = "items.parquet"
+ITEM_VECTORS = "item_vectors.npy"
+GOLDEN = "golden.jsonl"
+USERS_TEST = "users_test.parquet"
+CARD = "README.md"
+_REQUIRED = (MODEL, ITEMS, GOLDEN)
+
+
+class Manifest(BaseModel):
+    """Everything that is true of a bundle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format_version: int = FORMAT_VERSION
+    name: str
+    student: str
+    max_length: int
+    n_items: int
+    created_at: str
+    git_commit: str
+    recipe: dict[str, Any]
+    data_hash: str
+    protocol: str
+    metrics: dict[str, Any]
+    files: dict[str, FileEntry] = {}
+
+    @property
+    def bundle_id(self) -> str:
+        """The bundle's name for ever: the hash of the manifest, its first 16 hex digits."""
+        return hash_json(self.model_dump(mode="json"))[:16]
+
+
+class GoldenRequest(BaseModel):
+    """A request and the answer that the sealed graph gave."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    history: list[str]
+    exclude: list[str] = []
+    k: int
+    items: list[str]
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, read from disk. Build one with `open_bundle`."""
+
+    path: Path
+    manifest: Manifest
+    graph: bytes
+    items: pa.Table
+    golden: tuple[GoldenRequest, ...]
+
+    @property
+    def bundle_id(self) -> str:
+        return self.manifest.bundle_id
+
+    @cached_property
+    def item_index(self) -> ItemIndex:
+        return ItemIndex(self.items.column(ITEM_ID).to_pylist())
+
+    @cached_property
+    def popularity(self) -> NDArray[np.int64]:
+        """Train events of each item, (n_items + 1,), 0 at PAD."""
+        counts = self.items.column(POPULARITY).to_numpy().astype(np.int64)
+        return np.concatenate([[0], counts])
+
+    @cached_property
+    def item_vectors(self) -> NDArray[np.float32] | None:
+        """The student's item table (n_items + 1, D); None where the student has none."""
+        stored_PD = self._stored_vectors
+        return None if stored_PD is None else stored_PD[: self.manifest.n_items + 1]
+
+    @cached_property
+    def _stored_vectors(self) -> NDArray[np.float32] | None:
+        """(P, D), read into memory: a file that is changed or cut short while it serves must harm nobody."""
+        entry = self.manifest.files.get(ITEM_VECTORS)
+        if entry is None:
+            return None
+        vectors = read_vectors(self.path)
+        if (
+            vectors is None
+            or len(vectors) < self.manifest.n_items + 1
+            or not is_stored(vectors, self.path / ITEM_VECTORS, entry)
+        ):
+            raise BundleError(f"{self.path}: {ITEM_VECTORS} does not fit the manifest; publish the bundle again.")
+        return vectors
+
+    def scorer(self, threads: int = 1) -> Scorer:
+        """A new session over the verified graph bytes; it shares the item vectors with this bundle."""
+        return Scorer(
+            self.graph,
+            n_items=self.manifest.n_items,
+            max_length=self.manifest.max_length,
+            threads=threads,
+            table=None if self.manifest.format_version == 1 else self._stored_vectors,
+        )
+
+
+def read_vectors(folder: Path) -> NDArray[np.float32] | None:
+    """The item vectors in a bundle's directory or an export's, as they are stored; None where there are none."""
+    try:
+        vectors: NDArray[np.float32] = np.load(folder / ITEM_VECTORS, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise BundleError(f"{folder}: {ITEM_VECTORS} is no array ({error}); publish the bundle again.") from None
+    return vectors
+
+
+def export_scorer(folder: Path, *, n_items: int, max_length: int) -> Scorer:
+    """The scorer of an export that has not been sealed yet."""
+    return Scorer((folder / MODEL).read_bytes(), n_items=n_items, max_length=max_length, table=read_vectors(folder))
+
+
+def seal_bundle(work: Path, target_dir: Path, manifest: Manifest) -> Path:
+    """Hash the files in `work`, write the manifest, and move the whole to `target_dir/<bundle_id>`.
+
+    The move is one rename: a reader sees all of it or nothing. Sealing the same content twice gives the same place.
+    """
+    missing = [name for name in _REQUIRED if not (work / name).is_file()]
+    if missing:
+        raise BundleError(f"{work} cannot be sealed: {', '.join(missing)} is missing; run the export step again.")
+    files = {
+        path.name: FileEntry(sha256=hash_file(path), bytes=path.stat().st_size)
+        for path in sorted(work.iterdir())
+        if path.is_file() and path.name != MANIFEST
+    }
+    sealed = manifest.model_copy(update={"files": files})
+    (work / MANIFEST).write_bytes(orjson.dumps(sealed.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+    target = target_dir / sealed.bundle_id
+    if target.exists():
+        shutil.rmtree(work)
+        return target
+    target_dir.mkdir(parents=True, exist_ok=True)
+    os.replace(work, target)
+    return target
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest alone, unverified; for listings."""
+    try:
+        raw = orjson.loads((path / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"{path} is not a bundle: it has no {MANIFEST}; name a directory that `retort run` sealed."
+        ) from None
+    except orjson.JSONDecodeError as error:
+        raise BundleError(
+            f"{path / MANIFEST} is not JSON ({error}); the bundle is damaged, publish it again."
+        ) from None
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if version not in READABLE_FORMATS:
+        raise BundleError(
+            f"{path} has bundle format {version!r} and this program reads formats "
+            f"{' and '.join(map(str, READABLE_FORMATS))}; export it again with this version."
+        )
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BundleError(
+            f"{path / MANIFEST}: {where}: {first['msg']}; the bundle is damaged, publish it again."
+        ) from None
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read and verify a bundle: every file named in the manifest must be there and have its hash."""
+    manifest = read_manifest(path)
+    for required in _REQUIRED:
+        if required not in manifest.files:
+            raise BundleError(
+                f"{path}: the manifest does not name {required}; the bundle is damaged, publish it again."
+            )
+    for name, entry in manifest.files.items():
+        check_place(path, name, entry)
+        if name not in _REQUIRED:
+            check_hash(path, name, entry)
+    # the bytes that are hashed are the bytes that are used
+    graph, table, lines = (verified(path, name, manifest.files[name]) for name in _REQUIRED)
+    items = pq.read_table(pa.BufferReader(table))
+    if items.num_rows != manifest.n_items:
+        raise BundleError(f"{path}: {ITEMS} has {items.num_rows} rows, the manifest says {manifest.n_items}.")
+    golden = tuple(_read_golden(lines.splitlines()))
+    return Bundle(path=path, manifest=manifest, graph=graph, items=items, golden=golden)
+
+
+def _read_golden(lines: Iterable[bytes]) -> Iterable[GoldenRequest]:
+    for line in lines:
+        if line.strip():
+            yield GoldenRequest.model_validate_json(line)

@@ -1,0 +1,1 @@
+"""Profile refreshes and the choices of users about their profiles."""

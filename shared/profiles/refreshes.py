@@ -1,0 +1,203 @@
+"""Refreshes as both sides see them: asked for over HTTP, read, called off. How one is done, only offline knows.
+
+What is asked for is a row of status `asked`; a worker freezes the histories and makes it a job with chunks. It names a
+refresh that was once started from the command line, so that no path and no recipe ever crosses HTTP.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from retort.shared.base.errors import RetortError
+from retort.shared.base.tracing import carried
+from retort.shared.db.models import CANCELLED, PENDING, RUNNING, RefreshChunk, RefreshJob, now
+from retort.shared.db.session import reading, transaction
+from retort.shared.history.keys import DEFAULT_TENANT
+
+ASKED = "asked"
+ALIVE = (PENDING, RUNNING)
+UNFINISHED = (ASKED, *ALIVE)
+_RATE_OVER = timedelta(minutes=10)
+# Columns of a job, and of its chunks, that a status takes as they are.
+_STATED = (
+    *("id", "name", "status", "n_users", "n_chunks", "budget_tokens", "budget_usd"),
+    *("created_at", "started_at", "ended_at", "error"),
+)
+_COUNTED = ("written", "reused", "failed", "prompt_tokens", "completion_tokens")
+
+
+class RefreshError(RetortError):
+    """A refresh that does not exist or cannot do what was asked."""
+
+
+class RefreshBusyError(RefreshError):
+    """Another refresh of the same name is not finished yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a refresh is. users_done: who have what was wanted, in finished chunks and in those at work; a user for
+    whom the model failed is none of them. Texts: written, reused, failed."""
+
+    id: str
+    name: str
+    status: str
+    users_done: int
+    written: int
+    reused: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    users_per_s: float
+    budget_tokens: int | None
+    budget_usd: float | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStatus(Progress):
+    """One refresh, as read, with what its workers need to know of each other."""
+
+    n_users: int
+    n_chunks: int
+    chunks: dict[str, int]
+    owners: tuple[str, ...]
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the latest rate; None where nothing can be said."""
+        if self.status not in ALIVE or not self.users_per_s:
+            return None
+        return max(0, self.n_users - self.users_done - self.failed) / self.users_per_s
+
+
+def read_job(engine: Engine, reference: str, tenant: str | None = None) -> JobStatus:
+    """One refresh by its id or the start of it; tenant: only theirs."""
+    with reading(engine) as session:
+        return _status(session, find_job(session, reference, tenant))
+
+
+def read_jobs(engine: Engine, *, limit: int = 20, tenant: str = DEFAULT_TENANT) -> list[JobStatus]:
+    """The latest refreshes, newest first."""
+    query = sa.select(RefreshJob).filter_by(tenant=tenant).order_by(RefreshJob.created_at.desc(), RefreshJob.id)
+    with reading(engine) as session:
+        return [_status(session, job) for job in session.scalars(query.limit(limit))]
+
+
+def ask_refresh(
+    engine: Engine,
+    name: str,
+    asked: Mapping[str, Any],
+    *,
+    budget_tokens: int | None = None,
+    budget_usd: float | None = None,
+    tenant: str = DEFAULT_TENANT,
+) -> str:
+    """Ask for one more refresh like the latest of this name; its id. asked: policy, rules, user_ids, asked_by.
+
+    Raises RefreshError where none of this name was ever started by `retort refresh start`, or one is not finished.
+    """
+    with transaction(engine) as session:
+        query = sa.select(RefreshJob).filter_by(tenant=tenant, name=name).order_by(RefreshJob.created_at.desc())
+        jobs = session.scalars(query).all()
+        for job in jobs:
+            if job.status in UNFINISHED:
+                raise RefreshBusyError(
+                    f"refresh {job.id[:8]} of {name} is still {job.status}; wait for it or cancel it."
+                )
+        origin = next((job.spec["origin"] for job in jobs if job.spec.get("origin")), None)
+        if origin is None:
+            raise RefreshError(f"no refresh named {name!r} is known; start the first by `retort refresh start RECIPE`.")
+        spec = {"origin": origin, "asked": dict(asked), "trace": carried()}
+        asked_for = RefreshJob(
+            id=uuid.uuid4().hex,
+            tenant=tenant,
+            name=name,
+            spec=spec,
+            status=ASKED,
+            n_users=0,
+            n_chunks=0,
+            budget_tokens=budget_tokens,
+            budget_usd=budget_usd,
+        )
+        session.add(asked_for)
+        return asked_for.id
+
+
+def cancel_job(engine: Engine, reference: str, tenant: str | None = None) -> str:
+    """Call a refresh off: workers stop at their next heartbeat and keep what they wrote. Its id."""
+    with transaction(engine) as session:
+        job = find_job(session, reference, tenant)
+        if job.status not in UNFINISHED:
+            raise RefreshError(f"refresh {job.id[:8]} is {job.status}; only one that waits or runs can be cancelled.")
+        job.status, job.ended_at = CANCELLED, now()
+        return job.id
+
+
+def user_problems(engine: Engine, reference: str) -> Counter[str]:
+    """Why single users have no profile, counted over the whole refresh."""
+    problems: Counter[str] = Counter()
+    with reading(engine) as session:
+        job = find_job(session, reference)
+        for (found,) in session.execute(sa.select(RefreshChunk.problems).filter_by(job_id=job.id)):
+            problems.update(found)
+    return problems
+
+
+def find_job(session: Session, reference: str, tenant: str | None = None) -> RefreshJob:
+    """The row behind an id or the start of one; tenant: only theirs."""
+    query = sa.select(RefreshJob).where(RefreshJob.id.startswith(reference, autoescape=True))
+    rows = session.scalars(query if tenant is None else query.filter_by(tenant=tenant)).all()
+    if len(rows) != 1:
+        raise RefreshError(f"{len(rows)} refreshes begin with {reference!r}; `retort refresh status` lists them.")
+    return rows[0]
+
+
+def _status(session: Session, job: RefreshJob) -> JobStatus:
+    names = ("done", *_COUNTED, "cost_usd")
+    sums = [sa.func.coalesce(sa.func.sum(getattr(RefreshChunk, name)), 0).label(name) for name in names]
+    totals = session.execute(sa.select(*sums).where(RefreshChunk.job_id == job.id)).one()._mapping
+    by_status = sa.select(RefreshChunk.status, sa.func.count()).filter_by(job_id=job.id).group_by(RefreshChunk.status)
+    owners = sa.select(RefreshChunk.owner).filter_by(job_id=job.id, status=RUNNING).distinct()
+    taken: dict[str, Any] = {name: getattr(job, name) for name in _STATED}
+    taken |= {name: int(totals[name]) for name in _COUNTED}
+    return JobStatus(
+        **taken,
+        users_done=int(totals["done"]),
+        cost_usd=float(totals["cost_usd"]),
+        users_per_s=_rate(session, job),
+        chunks=dict(session.execute(by_status).all()),
+        owners=tuple(sorted(owner for owner in session.scalars(owners) if owner)),
+    )
+
+
+def _rate(session: Session, job: RefreshJob) -> float:
+    """Users a second, of the last ten minutes in which anything ended."""
+    if job.started_at is None:
+        return 0.0
+    until = job.ended_at or moment(session)
+    since = max(job.started_at, until - _RATE_OVER)
+    recent = sa.select(sa.func.sum(RefreshChunk.done)).filter_by(job_id=job.id)
+    heard = sa.func.coalesce(RefreshChunk.ended_at, RefreshChunk.heartbeat_at) >= since
+    users = session.execute(recent.where(heard)).scalar_one() or 0
+    seconds = (until - since).total_seconds()
+    return int(users) / seconds if seconds > 0 else 0.0
+
+
+def moment(session: Session) -> datetime:
+    """The database's time; SQLite lives on this machine, and its own clock knows only seconds."""
+    if session.get_bind().dialect.name != "postgresql":
+        return now()
+    at: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return at

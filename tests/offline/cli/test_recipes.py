@@ -1,0 +1,64 @@
+"""docs/recipes.md is what the code reads; `retort recipes NAME` is a recipe again, and the same one."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from retort.offline.cli.recipe_docs import MARK, page
+from retort.offline.cli.recipes import list_recipes, recipe_as_toml, show_recipe
+from retort.offline.common.plugins import plugin_names
+from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS, load_recipe, parse_recipe, shipped_recipes
+
+PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
+
+
+def test_the_page_is_up_to_date() -> None:
+    written = PAGE.read_text(encoding="utf-8")
+    assert page(written) == written, "docs/recipes.md is old; run `make recipe-docs`."
+
+
+def test_the_page_has_every_section_and_plugin_and_says_what_every_key_means() -> None:
+    made = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
+    for section, kind in SECTIONS.items():
+        below = made.partition(f"\n## [{section}]\n")[2]
+        assert below, section
+        assert all(f"\n| `{key}` | " in below for key in kind.model_fields), section
+    assert all(f"### [student] `{name}`\n" in made for name in plugin_names(STUDENTS))
+    assert all(f"### [[objectives]] `{name}`\n" in made for name in plugin_names(OBJECTIVES))
+    assert not [line for line in made.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+
+
+def test_what_is_written_by_hand_is_kept_and_a_page_without_a_place_for_tables_is_refused() -> None:
+    assert page(f"# Mine\n\n{MARK}\nold").startswith(f"# Mine\n\n{MARK}\n\n## ")
+    with pytest.raises(ValueError, match="has no line"):
+        page("# Mine\n")
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_recipe_that_is_shown_is_the_same_recipe(name: str) -> None:
+    recipe = load_recipe(name)
+    again = parse_recipe(name, tomllib.loads(recipe_as_toml(recipe)))
+    assert again.as_json() == recipe.as_json()
+    assert again.raw.get("description") == recipe.raw["description"]
+
+
+def test_a_shown_recipe_keeps_odd_text_and_takes_what_is_set(tmp_path: Path) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text(
+        'extends = "demo"\n[data]\nsource = "table"\ntext_template = "{title}\\n\\"é\\u007f\\\\"\n'
+        '[data.options]\nlists = { "a b.c" = "|" }\n',
+        encoding="utf-8",
+    )
+    shown = tomllib.loads(show_recipe(str(file), ["student.dropout=0.35", "objectives.0.weight=0.25"]))
+    assert shown["data"]["text_template"] == '{title}\n"é\x7f\\'
+    assert shown["data"]["options"] == {"lists": {"a b.c": "|"}}
+    assert shown["student"]["dropout"] == 0.35
+    assert shown["objectives"][0]["weight"] == 0.25
+    assert "extends" not in shown
+
+
+def test_every_shipped_recipe_is_listed_with_a_line_about_it() -> None:
+    lines = list(list_recipes())
+    assert [line.split()[0] for line in lines] == list(shipped_recipes())
+    assert all(len(line.split()) > 2 for line in lines)

@@ -1,0 +1,114 @@
+"""Wide to narrow: the width that was asked for, the same every time, and new users without fitting anew."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retort.offline.common.progress import Silent
+from retort.offline.embeddings.reducer import Reduced, ReducerConfig, fit_reducer, load_reducer
+from retort.offline.embeddings.vectors import FloatArray
+from retort.shared.base.errors import ProfileError
+
+
+def clusters(n: int = 90, width: int = 24, seed: int = 0) -> FloatArray:
+    """Three groups around three corners, of length 1."""
+    rng = np.random.default_rng(seed)
+    vectors = np.eye(width)[np.arange(n) % 3] * 3 + rng.normal(0, 0.4, (n, width))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+UMAP = ReducerConfig(method="umap", n_components=5, fit_sample=70, n_neighbors=8, n_epochs=30)
+
+
+@pytest.fixture(scope="module")
+def mapped() -> Reduced:
+    """The one fit of a UMAP here: its compilation takes seconds."""
+    return fit_reducer(clusters(), UMAP, Silent())
+
+
+def test_umap_has_the_width_that_was_asked_for(mapped: Reduced) -> None:
+    assert (mapped.vectors.shape, mapped.vectors.dtype) == ((90, 5), np.float32)
+    assert np.isfinite(mapped.vectors).all()
+
+
+def test_umap_keeps_groups_together_and_says_how_well(mapped: Reduced) -> None:
+    centres = np.stack([mapped.vectors[group::3].mean(axis=0) for group in range(3)])
+    nearest = np.linalg.norm(mapped.vectors[:, None] - centres[None], axis=2).argmin(axis=1)
+    assert (nearest == np.arange(90) % 3).mean() > 0.95
+    assert mapped.quality is not None
+    assert mapped.quality.trustworthiness > 0.7
+    assert 0.2 < mapped.quality.neighbor_overlap <= 1
+
+
+def test_umap_is_kept_and_maps_new_users_the_same_way(mapped: Reduced, tmp_path: Path) -> None:
+    new = clusters(12, seed=1)
+    mapped.reducer.save(tmp_path / "reducer")
+    opened = load_reducer(tmp_path / "reducer")
+    first = mapped.reducer.transform(new)
+    assert first.shape == (12, 5)
+    np.testing.assert_array_equal(opened.transform(new), first)
+    np.testing.assert_array_equal(opened.transform(new), first)
+    head = json.loads((tmp_path / "reducer" / "reducer.json").read_text())
+    assert "umap-learn" in head["libraries"]
+    head["libraries"]["umap-learn"] = "0.1"
+    (tmp_path / "reducer" / "reducer.json").write_text(json.dumps(head))
+    with pytest.raises(ProfileError, match=r"made with umap-learn 0\.1"):
+        load_reducer(tmp_path / "reducer")
+
+
+def test_umap_is_seeded(mapped: Reduced) -> None:
+    np.testing.assert_array_equal(fit_reducer(clusters(), UMAP, Silent()).vectors, mapped.vectors)
+
+
+@pytest.mark.parametrize("normalize", ["none", "standardize", "l2"])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_pca_is_kept_and_normalised(tmp_path: Path, normalize: str, whiten: bool) -> None:
+    config = ReducerConfig(method="pca", n_components=4, normalize=normalize, whiten=whiten)  # type: ignore[arg-type]
+    reduced = fit_reducer(clusters(), config, Silent())
+    reduced.reducer.save(tmp_path)
+    np.testing.assert_allclose(load_reducer(tmp_path).transform(clusters()), reduced.vectors, atol=1e-6)
+    assert not list(tmp_path.glob("*.joblib"))
+    if normalize == "standardize":
+        np.testing.assert_allclose(reduced.vectors.std(axis=0), 1, atol=1e-3)
+    elif normalize == "l2":
+        np.testing.assert_allclose(np.linalg.norm(reduced.vectors, axis=1), 1, atol=1e-5)
+    elif whiten:
+        np.testing.assert_allclose(np.cov(reduced.vectors.T), np.eye(4), atol=1e-2)
+
+
+def test_none_changes_nothing(tmp_path: Path) -> None:
+    vectors = clusters()
+    reduced = fit_reducer(vectors, ReducerConfig(method="none"), Silent())
+    np.testing.assert_array_equal(reduced.vectors, vectors)
+    reduced.reducer.save(tmp_path)
+    assert load_reducer(tmp_path).out_width == 24
+
+
+def test_fitting_changes_no_input() -> None:
+    vectors = clusters()
+    fit_reducer(vectors, ReducerConfig(method="pca", n_components=2, normalize="l2"), Silent())
+    np.testing.assert_array_equal(vectors, clusters())
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (ReducerConfig(method="pca", n_components=25), "exceeds the encoder's width 24"),
+        (ReducerConfig(method="umap", n_components=20, fit_sample=20), "at most 18"),
+        (ReducerConfig(method="pca", n_components=20, fit_sample=10), "at most 10"),
+    ],
+)
+def test_too_many_components_are_told(config: ReducerConfig, told: str) -> None:
+    with pytest.raises(ProfileError, match=told):
+        fit_reducer(clusters(), config, Silent())
+
+
+def test_wrong_widths_and_folders_are_told(tmp_path: Path) -> None:
+    reducer = fit_reducer(clusters(), ReducerConfig(method="pca", n_components=2), Silent()).reducer
+    with pytest.raises(ProfileError, match="width 24"):
+        reducer.transform(np.zeros((3, 7), np.float32))
+    assert reducer.transform(np.zeros((0, 24), np.float32)).shape == (0, 2)
+    with pytest.raises(ProfileError, match="no reducer"):
+        load_reducer(tmp_path)

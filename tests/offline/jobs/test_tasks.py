@@ -1,0 +1,172 @@
+"""Real workers over a real Redis: a run goes from step to step, survives killed workers, and says what went wrong."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from sqlalchemy import Engine
+
+from retort.offline.common.progress import Progress, Silent
+from retort.offline.jobs import status
+from retort.offline.jobs.status import RunStatus
+from retort.offline.jobs.tasks import do_step, make_app, send_step
+from retort.offline.local.subprocesses import Child, start_child
+from retort.offline.pipeline.artifact_store import RunDir
+from retort.offline.pipeline.dag import Line, Step
+from retort.shared.base.errors import StoreError
+from retort.shared.db import migrate
+from retort.shared.db.session import open_database, transaction
+from tests.offline.worker_child import steps
+
+_PATIENCE_S = 40.0
+StartWorker = Callable[[str], AbstractContextManager[Child]]
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    migrate.upgrade(url)
+    return url
+
+
+@pytest.fixture
+def engine(sqlite_url: str) -> Iterator[Engine]:
+    engine = open_database(sqlite_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def start_worker(redis_url: str, sqlite_url: str, tmp_path: Path) -> StartWorker:
+    def start(mode: str) -> AbstractContextManager[Child]:
+        args = [sys.executable, "-m", "tests.offline.worker_child", redis_url, sqlite_url, mode]
+        return start_child(args, f"worker {mode}", log=tmp_path / "worker.log")
+
+    return start
+
+
+def new_run(engine: Engine, tmp_path: Path) -> str:
+    return status.create_run(engine, "tiny", {"name": "tiny"}, tmp_path, tmp_path / "out", steps("plain"))
+
+
+def submit(engine: Engine, redis_url: str, tmp_path: Path) -> str:
+    run_id = new_run(engine, tmp_path)
+    send_step(make_app(redis_url), run_id, "a", "cpu")
+    return run_id
+
+
+def wait_for(engine: Engine, run_id: str, wanted: Callable[[RunStatus], bool], child: Child) -> RunStatus:
+    end = time.monotonic() + _PATIENCE_S
+    while not wanted(run := status.read_run(engine, run_id)):
+        assert time.monotonic() < end, f"{run}\n{child.log.read_text()}"
+        time.sleep(0.1)
+    return run
+
+
+def test_a_run_goes_through_all_its_steps(
+    engine: Engine, redis_url: str, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    run_id = submit(engine, redis_url, tmp_path)
+    with start_worker("plain") as worker:
+        run = wait_for(engine, run_id, lambda run: run.status == "done", worker)
+    assert [(step.name, step.status, step.done, step.total) for step in run.steps] == [
+        (name, "done", 2, 2) for name in "abc"
+    ]
+    assert run.bundle
+    assert (Path(run.bundle) / "out").read_text() == "whole"
+
+
+def test_a_killed_worker_loses_nothing(
+    engine: Engine, redis_url: str, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    run_id = submit(engine, redis_url, tmp_path)
+    with start_worker("kill-b") as first:
+        first.process.wait(_PATIENCE_S)
+    assert status.read_run(engine, run_id).step("b").status == "running"
+    with start_worker("kill-b") as second:
+        run = wait_for(engine, run_id, lambda run: run.status == "done", second)
+    assert [step.attempts for step in run.steps] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "sentence"),
+    [
+        ("refuse-b", "b: events.csv row 3: no user_id; fill it in."),
+        ("break-b", "b: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_failure_is_told_and_stops_the_run(
+    mode: str, sentence: str, engine: Engine, redis_url: str, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    run_id = submit(engine, redis_url, tmp_path)
+    with start_worker(mode) as worker:
+        run = wait_for(engine, run_id, lambda run: run.status == "failed", worker)
+    assert run.error == sentence
+    assert [step.status for step in run.steps] == ["done", "failed", "pending"]
+
+
+def test_a_store_that_is_away_is_waited_for_as_often_as_it_takes(engine: Engine, tmp_path: Path) -> None:
+    """Attempts count workers that died; a worker that gave its step back did not."""
+
+    def away(line: Line[list[str]], work: Path) -> None:
+        raise StoreError("the database does not answer.")
+
+    def open_line(run: RunStatus, progress: Progress) -> Line[list[str]]:
+        return Line([Step("a", away)], [], RunDir(tmp_path / "out"), progress)
+
+    run_id = new_run(engine, tmp_path)
+    for _ in range(8):
+        assert status.lease_step(engine, run_id, "a")
+        with pytest.raises(StoreError):
+            do_step(Celery(), engine, open_line, lambda line: tmp_path, run_id, "a")
+    step = status.read_run(engine, run_id).step("a")
+    assert (step.status, step.attempts) == ("pending", 0)
+
+
+def test_only_one_living_process_has_a_step(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = new_run(engine, tmp_path)
+    assert status.lease_step(engine, run_id, "a")
+    monkeypatch.setattr(status, "_owner", lambda: "another:1")
+    assert not status.lease_step(engine, run_id, "a")
+    let_lease_run_out(engine, run_id, "a")
+    assert status.lease_step(engine, run_id, "a")
+
+
+def test_a_task_delivered_again_has_nothing_to_do(engine: Engine, tmp_path: Path) -> None:
+    run_id = new_run(engine, tmp_path)
+    status.lease_step(engine, run_id, "a")
+    assert not status.already_followed(engine, run_id, "a")
+    status.end_step(engine, run_id, "a")
+    # done, but the next one was never sent for: the copy must do that
+    assert not status.already_followed(engine, run_id, "a")
+    status.lease_step(engine, run_id, "b")
+    assert status.already_followed(engine, run_id, "a")
+
+
+def test_progress_reaches_the_database(engine: Engine, tmp_path: Path) -> None:
+    run_id = new_run(engine, tmp_path)
+    progress = status.StepProgress(engine, run_id, "a", Silent())
+    progress.update("profiles", 1, 100)
+    progress.update("profiles", 2, 100)
+    step = status.read_run(engine, run_id).step("a")
+    assert (step.what, step.done, step.total) == ("profiles", 1, 100), "within a second only the first is written"
+    progress.update("profiles", 100, 100)
+    assert status.read_run(engine, run_id).step("a").done == 100
+
+
+def test_redis_that_is_away_is_told() -> None:
+    with pytest.raises(StoreError, match="REDIS_URL"):
+        send_step(make_app("redis://127.0.0.1:1/0"), "run", "a", "cpu")
+
+
+def let_lease_run_out(engine: Engine, run_id: str, name: str) -> None:
+    with transaction(engine) as session:
+        row = session.get(status.Step, (run_id, name))
+        assert row is not None
+        assert row.heartbeat_at is not None
+        row.heartbeat_at -= status.LEASE + timedelta(seconds=1)

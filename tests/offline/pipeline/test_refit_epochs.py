@@ -1,0 +1,56 @@
+"""A refit that is told its epochs needs no held training, and says so."""
+
+from pathlib import Path
+
+import pytest
+
+from retort.offline.common.progress import Silent
+from retort.offline.pipeline import Context, open_line, run_line, steps_of
+from retort.offline.recipes.recipe import load_recipe
+from retort.shared.base.errors import RecipeError
+from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+
+TINY = str(Path(__file__).parents[2] / "tiny.toml")
+NOBODY = LanguageModelSettings(openai_base_url=None, openai_api_key=None)
+
+
+def test_told_epochs_leave_the_held_training_out() -> None:
+    names = [step.name for step in steps_of(load_recipe(TINY), None, NOBODY)]
+    told = steps_of(load_recipe(TINY, ["training.refit_epochs=3"]), None, NOBODY)
+    assert set(names) - {step.name for step in told} == {"train"}
+    for step in told:
+        assert "train" not in step.needs
+    assert load_recipe(TINY, ["training.refit_epochs=3"]).as_json()["training"]["refit_epochs"] == 3
+
+
+def test_only_another_question_finds_its_epochs_anew() -> None:
+    def shaped(*changes: str) -> dict[str, object]:
+        return {step.name: step.config for step in steps_of(load_recipe(TINY, list(changes)), None, NOBODY)}
+
+    usual, shown = shaped(), shaped("evaluation.hide_seen=false")
+    assert set(usual["train"]) <= {"student", "training", "objectives", "teacher"}, "as before: earlier work is found"
+    assert shown["train"] == {**usual["train"], "hide_seen": False}
+    assert {name for name in usual if usual[name] != shown[name]} == {"train", "evaluate", "seal"}
+    assert shaped("evaluation.last_items=3")["train"] == {**usual["train"], "last_items": 3}
+
+
+def test_epochs_for_a_refit_that_is_none_are_refused() -> None:
+    with pytest.raises(RecipeError, match="refit_epochs"):
+        load_recipe(TINY, ["protocol=held", "training.refit_epochs=3"])
+
+
+def test_validation_is_told_at_the_places_that_are_asked_for(tmp_path: Path) -> None:
+    """Another list length trains nothing anew, and must not leave the former one's numbers in the bundle."""
+    url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(url)
+    engine = open_database(url)
+    told = {}
+    for k in (10, 3):
+        recipe = load_recipe(TINY, ["objectives=[]", "training.epochs=1", f"evaluation.k=[{k}]"])
+        told[k] = run_line(open_line(Context(recipe, None, engine, NOBODY, Silent()), tmp_path / "runs")).validation
+    engine.dispose()
+    assert set(told[10]) == {"hr@10", "ndcg@10", "mrr@10"}
+    assert set(told[3]) == {"hr@3", "ndcg@3", "mrr@3"}
+    assert len(list((tmp_path / "runs" / "steps").glob("train-*.lock"))) == 1

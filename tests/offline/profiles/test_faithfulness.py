@@ -1,0 +1,161 @@
+"""What a profile claims is held against the history; planted inventions are found, and true texts are left in peace."""
+
+import itertools
+from collections.abc import Sequence
+
+import polars as pl
+import pytest
+
+from retort.offline.data.interactions import Items
+from retort.offline.profiles.backends import template
+from retort.offline.profiles.backends._base import Prompt, Sampling
+from retort.offline.profiles.faithfulness import Grounder, Grounding, TrustConfig
+from retort.offline.profiles.history import Catalogue, Event, UserHistory
+from tests.offline.profiles._fakes import NO_SERVER
+
+GENRES = ["Comedy", "Drama", "Action", "Horror", "Western", "Sci-Fi", "Romance", "Children's", "Film-Noir", "Musical"]
+DECADES = [1930, 1950, 1970, 1990]
+
+
+def films() -> Items:
+    """Four films of each genre and decade."""
+    rows = [
+        {
+            "item_id": f"{genre}-{year}-{n}",
+            "title": f"The {genre} Story {year + n}",
+            "text": f"Something happens in number {n}.",
+            "genres": [genre],
+            "year": year + n,
+        }
+        for genre, year, n in itertools.product(GENRES, DECADES, range(4))
+    ]
+    return Items(pl.DataFrame(rows))
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return Catalogue(films())
+
+
+@pytest.fixture(scope="module")
+def grounder(catalogue: Catalogue) -> Grounder:
+    return Grounder(catalogue.vocabulary)
+
+
+def history(catalogue: Catalogue, genres: Sequence[str], year: int, ratings: Sequence[float] = ()) -> list[Event]:
+    ids = [f"{genre}-{year}-{n}" for genre in genres for n in range(4)]
+    weights = [rating for rating in ratings for _ in range(4)] or None
+    return catalogue.events(UserHistory("u", ids, weights), None)[0]
+
+
+@pytest.fixture(scope="module")
+def events(catalogue: Catalogue) -> list[Event]:
+    """Half comedies, a quarter each of science fiction and musicals, all of the nineties; musicals are not liked."""
+    return history(catalogue, ["Comedy", "Comedy", "Sci-Fi", "Musical"], 1990, [5, 4, 5, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "verdict"),
+    [
+        ("The user enjoys comedies most of all.", "comedies", "supported"),
+        ("A love of science fiction runs through it.", "science fiction", "supported"),
+        ("The person is drawn to films of the 1990s.", "1990s", "supported"),
+        ("Mostly from the nineties.", "nineties", "supported"),
+        ("Comedy (50%) leads.", "Comedy", "supported"),
+        ("They avoid horror and westerns.", "horror", "supported"),
+        ("The user loves musicals.", "musicals", "contradicted"),
+        ("There are musicals among them.", "musicals", "supported"),
+        ("The user loves westerns.", "westerns", "unsupported"),
+        ("A taste for film noir shows.", "film noir", "unsupported"),
+        ("They prefer the 1950s.", "1950s", "unsupported"),
+        ("The user dislikes comedy.", "comedy", "contradicted"),
+        ("Sci-Fi (90%) is nearly everything.", "Sci-Fi", "contradicted"),
+        ('They often watch "The Western Story 1950".', "The Western Story 1950", "unsupported"),
+        ('They often watch "The Comedy Story 1991".', "The Comedy Story 1991", "supported"),
+    ],
+)
+def test_claims_are_judged(grounder: Grounder, events: list[Event], text: str, said: str, verdict: str) -> None:
+    assert (said, verdict) in list(grounder.ground(text, events).claims)
+
+
+def test_turning_clauses_turn_the_claim(grounder: Grounder, events: list[Event]) -> None:
+    claims = dict(grounder.ground("They do not care for westerns, but they love comedies.", events).claims)
+    assert claims == {"westerns": "supported", "comedies": "supported"}
+    claims = dict(grounder.ground("While not fond of horror, the user enjoys comedies.", events).claims)
+    assert claims["comedies"] == "supported"
+
+
+def test_filler_is_seen(grounder: Grounder, events: list[Event]) -> None:
+    empty = grounder.ground("The user appreciates good quality. They enjoy a wide range of interesting things.", events)
+    assert (empty.filler, empty.claims, empty.score) == (1.0, (), 0.0)
+    assert empty.problem(TrustConfig()) == "says nothing that the history could carry"
+    assert "filler" in (empty.problem(TrustConfig(max_filler=0.5)) or "")
+    full = grounder.ground("The user appreciates comedies of the nineties.", events)
+    assert (full.filler, full.score) == (0.0, 1.0)
+
+
+def test_a_catalogue_without_categories_judges_nothing(events: list[Event]) -> None:
+    bare = Catalogue(Items(pl.DataFrame({"item_id": ["a", "b"], "title": ["A", "B"], "text": ["", ""]})))
+    found = Grounder(bare.vocabulary).ground("Loves westerns.", bare.events(UserHistory("u", ["a"]), None)[0])
+    assert found == Grounding((), 0.0, None)
+    assert found.problem(TrustConfig()) is None
+
+
+def test_the_rule_written_profile_is_carried(grounder: Grounder, events: list[Event]) -> None:
+    backend = template.open_backend(template.Config(), Sampling(0, 64, 0), NO_SERVER)
+    (reply,) = backend.write([Prompt((), tuple(events))], lambda _: None)
+    score = grounder.ground(reply.text, events).score
+    assert score is not None
+    assert score > 0.8
+
+
+LIKES = "The user enjoys {} films. ", "A strong preference for {} stands out. ", "They keep coming back to {}. "
+DISLIKES = "They tend to avoid {}. ", "The user shows little interest in {}. "
+
+
+def planted(catalogue: Catalogue) -> list[tuple[str, list[Event], set[str]]]:
+    """Texts of true sentences with known inventions among them: (text, history, what was invented)."""
+    cases = []
+    for at, (first, second) in enumerate(itertools.permutations(GENRES, 2)):
+        seen = history(catalogue, [first, first, second], DECADES[at % 4])
+        absent = [genre for genre in GENRES if genre not in (first, second)]
+        lie, never = absent[at % len(absent)], absent[(at + 3) % len(absent)]
+        decade, wrong = DECADES[at % 4], DECADES[(at + 1) % 4]
+        text = LIKES[at % 3].format(first) + LIKES[(at + 1) % 3].format(second) + f"Most are from the {decade}s. "
+        text += DISLIKES[at % 2].format(never)
+        lies: set[str] = set()
+        if at % 2:
+            text, lies = text + LIKES[(at + 2) % 3].format(lie), {lie}
+        if at % 3 == 0:
+            text, lies = text + f"They are nostalgic for the {wrong}s. ", lies | {f"{wrong}s"}
+        if at % 5 == 0:
+            text, lies = text + f"They do not watch {first} at all. ", lies | {f"not {first}"}
+        cases.append((text, seen, lies))
+    return cases
+
+
+def test_planted_inventions_are_found(grounder: Grounder, catalogue: Catalogue) -> None:
+    found_right = found = lies_told = 0
+    told_apart = []
+    for text, seen, lies in planted(catalogue):
+        grounding = grounder.ground(text, seen)
+        named = set(grounding.of("unsupported")) | {f"not {said}" for said in grounding.of("contradicted")}
+        found, found_right, lies_told = found + len(named), found_right + len(named & lies), lies_told + len(lies)
+        told_apart.append((grounding.score or 0.0, bool(lies)))
+    precision, recall = found_right / found, found_right / lies_told
+    assert precision >= 0.95, precision
+    assert recall >= 0.95, recall
+    assert min(score for score, lied in told_apart if not lied) > max(score for score, lied in told_apart if lied)
+
+
+def test_somebody_elses_profile_scores_lower(grounder: Grounder, catalogue: Catalogue) -> None:
+    backend = template.open_backend(template.Config(), Sampling(0, 64, 0), NO_SERVER)
+    seen = [
+        history(catalogue, [first, second], DECADES[at % 4])
+        for at, (first, second) in enumerate(itertools.combinations(GENRES, 2))
+    ]
+    texts = [reply.text for reply in backend.write([Prompt((), tuple(one)) for one in seen], lambda _: None)]
+    own = [grounder.ground(text, one).score or 0.0 for text, one in zip(texts, seen, strict=True)]
+    others = [grounder.ground(text, seen[at - 7]).score or 0.0 for at, text in enumerate(texts)]
+    assert min(own) > 0.8
+    assert sum(others) / len(others) < 0.5

@@ -1,0 +1,47 @@
+"""A schema that does not bind is found out before anything is paid for."""
+
+import json
+from typing import Any
+
+import pytest
+
+from retort.offline.profiles.config import ProfilesConfig, open_backend
+from retort.shared.base.errors import ProfileError
+from retort.shared.base.settings import LanguageModelSettings
+from tests.offline.profiles._server import Answer, FakeServer, completion, serving
+
+
+def obeys(_number: int, body: dict[str, Any]) -> Answer:
+    schema = body["response_format"]["json_schema"]["schema"]
+    return completion(json.dumps({"answer": schema["properties"]["answer"]["enum"][0]}))
+
+
+def open_json(fake: FakeServer, **config: Any) -> None:
+    settings = LanguageModelSettings(_env_file=None, openai_base_url=fake.url)  # type: ignore[call-arg]
+    options = {"model": "m", "retries": 0}
+    open_backend(ProfilesConfig(backend="openai", family="json", options=options, **config), settings)
+
+
+def test_a_server_that_obeys_is_asked_once() -> None:
+    with serving(obeys) as fake:
+        open_json(fake)
+        assert len(fake.bodies) == 1
+        assert "canary" not in json.dumps(fake.bodies[0]["messages"])
+
+
+@pytest.mark.parametrize("text", ["In spring it rains.", '{"answer": "mild"}', '{"answer": "retort-canary-7"} Enjoy!'])
+def test_a_server_that_ignores_the_schema_is_refused(text: str) -> None:
+    with serving(lambda *_: completion(text)) as fake, pytest.raises(ProfileError, match="the schema does not bind"):
+        open_json(fake)
+
+
+def test_a_server_that_refuses_the_schema_says_why() -> None:
+    refusal: Answer = (400, {"error": {"message": "response_format is not supported"}}, {})
+    with serving(lambda *_: refusal) as fake, pytest.raises(ProfileError, match="response_format is not supported"):
+        open_json(fake)
+
+
+def test_the_canary_can_be_left_out() -> None:
+    with serving(obeys) as fake:
+        open_json(fake, canary=False)
+        assert fake.bodies == []

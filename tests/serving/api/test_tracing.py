@@ -1,0 +1,90 @@
+"""Traces are off by default, follow the caller's, and hold no user's id."""
+
+import http.server
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.testclient import TestClient
+
+from retort.serving.api.app import create_app
+from retort.serving.api.tracing import traced
+from retort.serving.runtime.settings import ServingSettings
+from retort.shared.base.errors import RetortError
+from retort.shared.base.settings import Settings
+from retort.shared.history.store import MemoryHistory
+from tests.serving._process import serving_process
+
+CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_a_span_knows_the_route_the_caller_and_no_user(bundle_path: Path, tmp_path: Path) -> None:
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    serving = ServingSettings(_env_file=None, bundle=bundle_path)
+    app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, histories=MemoryHistory())
+    with TestClient(traced(app, provider), raise_server_exceptions=False) as client:
+        headers = {"traceparent": CALLER, "x-request-id": "mine"}
+        client.post("/recommend", json={"user_id": "ann-secret"}, headers=headers)
+        client.get("/users/ann-secret/history?x=ann-secret")
+        client.get("/no/such/ann-secret")
+        client.get("/health/ready")
+    finished = spans.get_finished_spans()
+    assert [span.name for span in finished] == [
+        "POST /recommend",
+        "GET /users/{user_id:path}/history",
+        "GET other",
+    ]
+    first = finished[0]
+    assert f"{first.context.trace_id:032x}" == CALLER.split("-")[1]
+    assert first.parent is not None
+    assert dict(first.attributes or {}) == {
+        "http.request.method": "POST",
+        "http.route": "/recommend",
+        "http.response.status_code": 200,
+        "retort.request_id": "mine",
+    }
+    assert "ann-secret" not in "".join(span.to_json() for span in finished)
+
+
+def test_a_server_sends_its_spans_where_the_environment_says(bundle_path: Path, tmp_path: Path) -> None:
+    received: list[tuple[str, bytes]] = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{collector.server_address[1]}"
+        environment = {"retort_traces": "true", "otel_exporter_otlp_endpoint": address, "otel_service_name": "shop"}
+        with serving_process(tmp_path, retort_bundle=bundle_path, **environment) as server:
+            server.ready()
+            assert httpx.post(f"{server.url}/recommend", json={"history": ["i1"]}).status_code == 200
+        collector.shutdown()
+        thread.join()
+    assert {path for path, _ in received} == {"/v1/traces"}
+    sent = b"".join(body for _, body in received)
+    assert b"POST /recommend" in sent
+    assert b"shop" in sent
+
+
+def test_without_the_extra_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+
+    async def app(*_: object) -> None:
+        """Never called."""
+
+    with pytest.raises(RetortError, match=r"retort-recsys\[otel\]"):
+        traced(app)

@@ -1,0 +1,96 @@
+"""Bundles that live elsewhere are copied once, whole, and not for ever."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from retort.serving.models.bundle_cache import Target, fetch, prune
+from retort.shared.base.errors import BundleError
+from retort.shared.model.bundle import MANIFEST, MODEL, open_bundle, read_manifest
+
+
+def test_a_bundle_elsewhere_is_copied_once_and_checked(bundle_path: Path, tmp_path: Path) -> None:
+    path = bundle_path
+    store = fsspec.filesystem("memory")
+    store.put(str(path), "/bundles/one", recursive=True)
+    target = Target(path.name, "memory://bundles/one")
+    local = fetch(target, tmp_path / "cache")
+    assert read_manifest(local).bundle_id == path.name
+    store.rm("/bundles/one", recursive=True)
+    assert fetch(target, tmp_path / "cache") == local
+    with pytest.raises(BundleError, match="cannot be fetched"):
+        fetch(Target("0" * 16, "memory://bundles/none"), tmp_path / "cache")
+    with pytest.raises(BundleError, match="publish the bundle again"):
+        fetch(Target("0" * 16, str(path)), tmp_path / "cache")
+
+
+def test_two_workers_may_copy_a_bundle_at_once(
+    bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bundle_path
+    store = fsspec.filesystem("memory")
+    store.put(str(path), "/bundles/race", recursive=True)
+    place, copy = tmp_path / "cache" / path.name, type(store).get_file
+
+    def slower(*arguments: object, **named: object) -> None:
+        copy(*arguments, **named)
+        if not place.exists():
+            shutil.copytree(path, place)  # the other worker is done first
+
+    monkeypatch.setattr(type(store), "get_file", slower)
+    assert fetch(Target(path.name, "memory://bundles/race"), tmp_path / "cache") == place
+    assert [one.name for one in place.parent.iterdir()] == [place.name], "nothing is left over"
+
+
+@pytest.mark.parametrize("name", [MODEL, MANIFEST])
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_damaged_copy_is_fetched_again(bundle_path: Path, tmp_path: Path, name: str, cut: bool) -> None:
+    store, cache = fsspec.filesystem("memory"), tmp_path / "cache"
+    store.put(str(bundle_path), "/bundles/damaged", recursive=True)
+    target = Target(bundle_path.name, "memory://bundles/damaged")
+    file = fetch(target, cache) / name
+    content = file.read_bytes()
+    file.write_bytes(content[:-9] if cut else content[:50] + bytes([content[50] ^ 1]) + content[51:])
+    assert open_bundle(fetch(target, cache)).bundle_id == target.bundle_id
+    assert [one.name for one in cache.iterdir()] == [target.bundle_id], "nothing is left over"
+    file.unlink()
+    store.rm("/bundles/damaged", recursive=True)
+    with pytest.raises(BundleError, match="cannot be fetched"):
+        fetch(target, cache)
+
+
+def test_a_bundle_that_is_damaged_where_it_lives_is_fetched_anew_each_time(bundle_path: Path, tmp_path: Path) -> None:
+    store, cache = fsspec.filesystem("memory"), tmp_path / "cache"
+    store.put(str(bundle_path), "/bundles/bad", recursive=True)
+    store.pipe("/bundles/bad/" + MODEL, b"cut")
+    target = Target(bundle_path.name, "memory://bundles/bad")
+    with pytest.raises(BundleError, match="hash"):
+        open_bundle(fetch(target, cache))
+    store.put(str(bundle_path / MODEL), "/bundles/bad/" + MODEL)
+    assert open_bundle(fetch(target, cache)).bundle_id == target.bundle_id
+
+
+def test_the_last_copies_used_and_those_that_are_named_stay(tmp_path: Path) -> None:
+    prune(tmp_path / "none", set())
+    for number in range(6):
+        (tmp_path / f"b{number}").mkdir()
+        os.utime(tmp_path / f"b{number}", (number, number))
+    prune(tmp_path, {"b1"})
+    assert {place.name for place in tmp_path.iterdir()} == {"b1", "b3", "b4", "b5"}
+
+
+def test_what_a_killed_download_left_goes_and_one_under_way_stays(tmp_path: Path) -> None:
+    hours_ago_s = time.time() - 7 * 3600
+    for name in (".fetch-killed", ".fetch-killed-damaged", ".fetch-long", ".fetch-now"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").write_bytes(b"half")
+    for name in (".fetch-killed", ".fetch-killed-damaged", ".fetch-long"):
+        os.utime(tmp_path / name / "model.onnx", (hours_ago_s, hours_ago_s))
+        os.utime(tmp_path / name, (hours_ago_s, hours_ago_s))
+    (tmp_path / ".fetch-long" / "model.onnx").write_bytes(b"more of it")
+    prune(tmp_path, set())
+    assert {place.name for place in tmp_path.iterdir()} == {".fetch-long", ".fetch-now"}

@@ -1,0 +1,170 @@
+"""Serving follows the registry, and outlives it."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from retort.serving.models.model_slots import Models
+from retort.serving.models.registry_watcher import Follower
+from retort.serving.runtime.metrics import Metrics
+from retort.serving.runtime.settings import ServingSettings
+from retort.shared.base.settings import Settings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.model import registry
+from retort.shared.model.bundle import MODEL, read_manifest
+from tests.serving._graphs import make_bundle
+
+CHAMPION = ("default", "champion")
+
+
+class World:
+    """A database, two bundles and a follower."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.settings = Settings(_env_file=None, retort_home=home, database_url=f"sqlite:///{home / 'r.db'}")
+        upgrade(self.settings.database)
+        self.engine = open_database(self.settings.database)
+        self.bundles = [make_bundle(home / "bundles", seed=seed) for seed in (0, 1)]
+        self.restart()
+
+    def restart(self, **changed: object) -> None:
+        self.models = Models("champion")
+        self.slot = self.models.slot("default")
+        self.metrics = Metrics()
+        settings = self.settings.model_copy(update=changed)
+        self.follower = Follower(self.models, self.metrics, settings, ServingSettings(_env_file=None))
+
+    def promote(self, path: Path, scheme: str = "") -> str:
+        published = registry.publish(self.engine, read_manifest(path), f"{scheme}{path}")
+        registry.promote(self.engine, published.bundle_id)
+        return published.bundle_id
+
+    def follow(self) -> str | None:
+        self.follower.follow(*CHAMPION, self.slot)
+        return self.slot.current.version if self.slot.current else None
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_promotion_and_rollback_are_followed(world: World) -> None:
+    assert world.follow() is None
+    assert "champion" in world.follower.problems["default", "champion"]
+    first = world.promote(world.bundles[0])
+    assert world.follow() == first
+    second = world.promote(world.bundles[1])
+    assert world.follow() == second
+    registry.rollback(world.engine)
+    assert world.follow() == first
+    text = world.metrics.render().decode()
+    assert 'retort_bundle_swaps_total{alias="champion",outcome="taken",tenant="default"} 3.0' in text
+    assert f'name="tiny",tenant="default",version="{second}"}} 0.0' in text
+    assert f'name="tiny",tenant="default",version="{first}"}} 1.0' in text
+
+
+def test_a_damaged_bundle_is_refused_once_and_the_old_one_goes_on(world: World) -> None:
+    first = world.promote(world.bundles[0])
+    world.follow()
+    world.promote(world.bundles[1])
+    (world.bundles[1] / MODEL).write_bytes(b"cut")
+    for _ in range(3):
+        assert world.follow() == first
+    assert len(world.slot.refusals) == 1
+    assert 'outcome="refused",tenant="default"} 1.0' in world.metrics.render().decode()
+
+
+def test_a_bundle_from_elsewhere_is_refused_once_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retort.serving.models.registry_watcher.RETRY_REFUSED_S", 0.0)
+    world.promote(world.bundles[0], scheme="file://")
+    (world.bundles[0] / MODEL).write_bytes(b"cut")
+    for _ in range(3):
+        assert world.follow() is None
+    assert [refusal.where for refusal in world.slot.refusals] == [f"file://{world.bundles[0]}"]
+
+
+@pytest.mark.parametrize("away", ["postgresql://u:p@127.0.0.1:1/none", "sqlite:///{home}/not-there.db"])
+def test_without_the_database_the_last_known_bundle_starts(world: World, away: str) -> None:
+    first = world.promote(world.bundles[0])
+    world.follow()
+    world.restart(database_url=away.format(home=world.home))
+    assert world.follow() == first
+    assert world.follower.problems
+    assert not (world.home / "not-there.db").exists(), "looking creates nothing"
+
+
+def test_a_running_server_takes_a_promotion_without_a_request_waiting(
+    world: World, make_client: Callable[..., object]
+) -> None:
+    from starlette.testclient import TestClient
+
+    from retort.serving.api.app import create_app
+    from retort.shared.history.store import MemoryHistory
+
+    serving = ServingSettings(_env_file=None, follow_every_s=0.05)
+    app = create_app(world.settings, serving, histories=MemoryHistory())
+    with TestClient(app) as client:
+        assert client.get("/health/ready").status_code == 503
+        for path in (*world.bundles, world.bundles[0]):
+            version = world.promote(path)
+            until = time.monotonic() + 10
+            while time.monotonic() < until:
+                model = client.post("/recommend", json={"history": ["i1"]})
+                if model.status_code == 200 and model.json()["model"]["version"] == version:
+                    break
+                time.sleep(0.02)
+            else:
+                pytest.fail("the promotion was not followed")
+        assert client.get("/health/ready").status_code == 200
+
+
+def test_a_fixed_bundle_stays_while_an_experiments_alias_is_followed(world: World, tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from retort.serving.api.app import create_app
+    from retort.shared.history.store import MemoryHistory
+
+    own, other = world.bundles
+    file = tmp_path / "experiment.json"
+    file.write_text('{"name": "trial", "variants": [{"name": "new", "share": 1, "alias": "challenger"}]}')
+    serving = ServingSettings(_env_file=None, bundle=own, experiment=file, follow_every_s=0.05)
+    champion = world.promote(other)
+    registry.promote(world.engine, champion, "challenger")
+    app = create_app(world.settings, serving, histories=MemoryHistory())
+    with TestClient(app) as client:
+        client.post("/events", json={"user_id": "ann", "item_id": "i7"})
+        until = time.monotonic() + 10
+        while client.post("/recommend", json={"user_id": "ann"}).json()["model"]["version"] != champion:
+            assert time.monotonic() < until, "the experiment's alias was not followed"
+            time.sleep(0.02)
+        inline = client.post("/recommend", json={"history": ["i7"]}).json()
+        assert inline["model"]["version"] == own.name, "RETORT_BUNDLE answers whoever is in no variant"
+
+
+def test_an_alias_that_cannot_be_followed_is_told_once_each(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for alias in ("champion", "challenger") * 3:
+        world.follower.follow("default", alias, world.models.slot("default", alias))
+    told = [record for record in caplog.records if "cannot be followed" in record.message]
+    assert sorted(vars(record)["alias"] for record in told) == ["challenger", "champion"]
+
+
+def test_copies_that_no_alias_names_go(world: World) -> None:
+    copies = world.home / "serving" / "bundles"
+    for number, name in enumerate(("kept by a note", "gone", "third", "second")):
+        (copies / name).mkdir(parents=True)
+        os.utime(copies / name, (number, number))
+    (world.home / "serving" / "other.champion.json").write_text('{"bundle_id": "kept by a note", "uri": "s3://b/1"}')
+    store = fsspec.filesystem("memory")
+    store.put(str(world.bundles[0]), "/bundles/pruned", recursive=True)
+    published = registry.publish(world.engine, read_manifest(world.bundles[0]), "memory://bundles/pruned")
+    registry.promote(world.engine, published.bundle_id)
+    assert world.follow() == published.bundle_id
+    left = {place.name for place in copies.iterdir()}
+    assert left == {"kept by a note", "second", "third", published.bundle_id}

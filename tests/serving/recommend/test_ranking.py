@@ -1,0 +1,88 @@
+"""Questions for one bundle are run together, those for another never wait for it nor fail with it."""
+
+import asyncio
+import gc
+import time
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retort.serving.models.bundles import LiveBundle, load
+from retort.serving.recommend.ranking import Question, Ranking, StudentRanker
+from retort.serving.runtime.metrics import Metrics
+
+HISTORY = np.array([1], dtype=np.int64)
+
+
+class Slow:
+    """A graph that takes its time, and then answers or fails."""
+
+    def __init__(self, live: LiveBundle, error: Exception | None) -> None:
+        self._live, self._error = live, error
+
+    def top_k(self, *args: Any, **named: Any) -> Any:
+        time.sleep(0.3)
+        if self._error is not None:
+            raise self._error
+        return self._live.scorer.top_k(*args, **named)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("out of memory")])
+def test_a_slow_or_failing_bundle_harms_no_others_questions(bundle_path: Path, error: Exception | None) -> None:
+    live = load(bundle_path)
+    slow = replace(live, scorer=Slow(live, error), latency_ms=300.0)
+
+    async def story() -> None:
+        ranker = StudentRanker(Metrics(), max_batch=16)
+
+        async def ask(bundle: LiveBundle) -> tuple[float, Ranking]:
+            started = time.perf_counter()
+            ranking = await ranker.rank(Question(bundle, HISTORY, HISTORY, 3))
+            return time.perf_counter() - started, ranking
+
+        shadows = asyncio.create_task(ask(slow))
+        together = await ask(live)
+        await asyncio.sleep(0.05)
+        meanwhile = await ask(live)
+        for seconds, (items, _) in (together, meanwhile):
+            assert seconds < 0.2
+            assert len(items) == 3
+        if error is None:
+            assert len((await shadows)[1][0]) == 3
+        else:
+            with pytest.raises(RuntimeError):
+                await shadows
+
+    asyncio.run(story())
+
+
+def test_questions_with_and_without_a_bias_get_each_their_own_answer(bundle_path: Path) -> None:
+    live = load(bundle_path)
+    only = np.full((1, live.catalogue.n_items + 1), -np.inf, dtype=np.float32)
+    only[0, 7] = 0
+
+    async def story() -> list[Ranking]:
+        ranker = StudentRanker(Metrics(), max_batch=16)
+        asked = [Question(live, HISTORY, HISTORY, depth, bias) for depth, bias in ((2, None), (5, only), (4, None))]
+        return list(await asyncio.gather(*map(ranker.rank, asked)))
+
+    first, biased, last = (items.tolist() for items, _ in asyncio.run(story()))
+    assert (len(first), biased, len(last)) == (2, [7], 4)
+    assert last[:2] == first
+
+
+def test_a_bundle_that_was_swapped_out_is_not_kept(bundle_path: Path) -> None:
+    ranker = StudentRanker(Metrics(), max_batch=16)
+
+    async def story() -> "weakref.ref[LiveBundle]":
+        live = load(bundle_path)
+        await ranker.rank(Question(live, HISTORY, HISTORY, 3))
+        return weakref.ref(live)
+
+    left = asyncio.run(story())
+    gc.collect()
+    assert left() is None

@@ -1,0 +1,83 @@
+"""Questions that wait together are answered together, at once or later, and nobody is left without an answer."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from retort.serving.runtime.batching import Batcher
+
+
+class Doubler:
+    """Doubles numbers and remembers the batches; slow above 100, fails on 13."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def answer(self, numbers: list[int]) -> list[int] | Coroutine[Any, Any, list[int]]:
+        self.batches.append(numbers)
+        if any(number > 100 for number in numbers):
+            return self._later(numbers)
+        return self._doubled(numbers)
+
+    async def _later(self, numbers: list[int]) -> list[int]:
+        await asyncio.sleep(0.01)
+        return self._doubled(numbers)
+
+    def _doubled(self, numbers: list[int]) -> list[int]:
+        if any(number % 100 == 13 for number in numbers):
+            raise ValueError("thirteen")
+        return [2 * number for number in numbers]
+
+
+@pytest.mark.parametrize("start", [0, 200], ids=["at once", "later"])
+def test_each_gets_its_own_answer_in_batches_of_the_size(start: int) -> None:
+    doubler = Doubler()
+
+    async def ask() -> list[int]:
+        batcher = Batcher(doubler.answer, max_batch=4)
+        return await asyncio.gather(*(batcher.ask(start + n) for n in range(10)))
+
+    assert asyncio.run(ask()) == [2 * (start + n) for n in range(10)]
+    assert [len(batch) for batch in doubler.batches] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("start", [0, 200], ids=["at once", "later"])
+def test_a_failure_is_that_of_its_batch_alone(start: int) -> None:
+    async def ask() -> list[int | BaseException]:
+        batcher = Batcher(Doubler().answer, max_batch=2)
+        return await asyncio.gather(*(batcher.ask(start + n) for n in (12, 13, 14, 15)), return_exceptions=True)
+
+    first, second, third, fourth = asyncio.run(ask())
+    assert isinstance(first, ValueError)
+    assert isinstance(second, ValueError)
+    assert (third, fourth) == (2 * (start + 14), 2 * (start + 15))
+
+
+def test_answers_go_out_before_the_next_batch_is_run() -> None:
+    doubler = Doubler()
+    seen: list[int] = []
+
+    async def one(batcher: Batcher[int, int], number: int) -> None:
+        await batcher.ask(number)
+        seen.append(len(doubler.batches))
+
+    async def ask() -> None:
+        batcher = Batcher(doubler.answer, max_batch=1)
+        await asyncio.gather(*(one(batcher, n) for n in range(3)))
+
+    asyncio.run(ask())
+    assert seen == [1, 2, 3]
+
+
+def test_who_gave_up_is_not_asked_for() -> None:
+    doubler = Doubler()
+
+    async def ask() -> int:
+        batcher = Batcher(doubler.answer, max_batch=4)
+        batcher.ask(1).cancel()
+        return await batcher.ask(2)
+
+    assert asyncio.run(ask()) == 4
+    assert doubler.batches == [[2]]

@@ -1,0 +1,60 @@
+"""JSON logs are one object a line and name the request that they were written for."""
+
+import asyncio
+import io
+import logging
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from retort.shared.base import logging as logs
+
+logger = logging.getLogger("tests.logs")
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    # pytest's own handlers are taken out by `force`, not closed: they come back below.
+    monkeypatch.setattr(root, "handlers", [])
+    logs.configure_logging("INFO", as_json=True)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_each_line_carries_the_request_that_it_was_written_for(lines: io.StringIO) -> None:
+    async def request(name: str) -> None:
+        logs.request_id.set(name)
+        await asyncio.sleep(0.01)
+        logger.info("worked", extra={"stage": "queue"})
+
+    async def story() -> None:
+        await asyncio.gather(request("a"), request("b"))
+        logger.warning("nobody asked")
+        logger.info("told", extra={"request_id": "own"})
+
+    asyncio.run(story())
+    written = [orjson.loads(line) for line in lines.getvalue().splitlines()]
+    assert sorted(line.get("request_id", "-") for line in written) == ["-", "a", "b", "own"]
+    assert {line["stage"] for line in written if line["message"] == "worked"} == {"queue"}
+
+
+def test_a_failure_is_told_with_its_trace(lines: io.StringIO) -> None:
+    try:
+        raise KeyError("gone")
+    except KeyError:
+        logger.exception("failed")
+    (line,) = map(orjson.loads, lines.getvalue().splitlines())
+    assert (line["level"], line["logger"], line["message"]) == ("ERROR", "tests.logs", "failed")
+    assert "KeyError: 'gone'" in line["exception"]
+
+
+def test_a_line_for_people_says_what_it_was_told_beside_the_message() -> None:
+    told = {"msg": "degraded answer", "reason": "deadline", "request_id": "r1", "name": "serving", "levelname": "INFO"}
+    line = logs.TextFormatter().format(logging.makeLogRecord(told))
+    assert line.endswith("INFO serving: degraded answer reason=deadline request_id=r1")

@@ -1,0 +1,223 @@
+"""One contract for every history store."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retort.shared.base.errors import StoreError
+from retort.shared.history.redis_history import RedisHistory, load_histories
+from retort.shared.history.store import HistoryEvent, HistoryStore, MemoryHistory, Owner, scored_members
+
+ANN = Owner("ann")
+BOB = Owner("bob")
+MakeStore = Callable[..., HistoryStore]
+
+
+def event(item_id: str, time_ms: int, event_id: str | None = None, owner: Owner = ANN) -> HistoryEvent:
+    return HistoryEvent(owner, item_id, time_ms, event_id or f"{item_id}-{time_ms}")
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
+def make_store(request: pytest.FixtureRequest) -> MakeStore:
+    if request.param == "memory":
+        return MemoryHistory
+    url = request.getfixturevalue("redis_url" if request.param == "redis" else "cluster_url")
+    return lambda **options: RedisHistory.from_url(url, **options)
+
+
+def using(store: HistoryStore, story: Callable[[HistoryStore], Awaitable[None]]) -> None:
+    """Run the story in a loop of its own and close the store."""
+
+    async def whole() -> None:
+        try:
+            await story(store)
+        finally:
+            await store.close()
+
+    asyncio.run(whole())
+
+
+def test_forgetting_up_to_a_moment_leaves_what_came_after(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("a", 5), event("b", 10), event("c", 10), event("d", 11)])
+        assert await store.forget(ANN, 10) == 3
+        assert await store.recent([ANN], 9) == [["d"]]
+        assert await store.forget(ANN, 10) == 0
+        assert await store.forget(ANN, 11) == 1
+        assert await store.recent([ANN], 9) == [[]]
+
+    using(make_store(), story)
+
+
+def test_strangers_have_an_empty_history(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        assert await store.recent([ANN, BOB], 10) == [[], []]
+        assert await store.recent([], 10) == []
+        assert await store.entries(ANN) == []
+        assert await store.forget(ANN) == 0
+        assert await store.append([]) == 0
+
+    using(make_store(), story)
+
+
+def test_many_users_are_read_at_once_oldest_first(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        assert await store.append([event("a", 1), event("b", 2), event("x", 1, owner=BOB)]) == 3
+        assert await store.recent([BOB, Owner("nobody"), ANN], 10) == [["x"], [], ["a", "b"]]
+        assert await store.recent([ANN], 1) == [["b"]]
+
+    using(make_store(), story)
+
+
+def test_late_and_out_of_order_events_find_their_place(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("c", 30), event("a", 10)])
+        await store.append([event("b", 20)])
+        assert await store.recent([ANN], 10) == [["a", "b", "c"]]
+        assert [tuple(entry) for entry in await store.entries(ANN)] == [("a", 10), ("b", 20), ("c", 30)]
+
+    using(make_store(), story)
+
+
+def test_an_event_counts_once_even_with_another_clock_reading(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        assert await store.append([event("a", 10, "e1"), event("a", 10, "e1")]) == 1
+        assert await store.append([event("a", 99, "e1"), event("b", 50, "e2")]) == 1
+        assert await store.recent([ANN], 10) == [["a", "b"]]
+        assert await store.append([event("a", 60, "e3")]) == 1
+        assert await store.recent([ANN], 10) == [["a", "b", "a"]]
+
+    using(make_store(), story)
+
+
+def test_events_of_one_millisecond_keep_the_given_order(make_store: MakeStore) -> None:
+    names = ["z", "m", "a", "k", "b"]
+
+    async def story(store: HistoryStore) -> None:
+        now_ms = 1_790_000_000_000
+        await store.append([event(name, now_ms) for name in names])
+        assert await store.recent([ANN], 10) == [names]
+        assert {entry.time_ms for entry in await store.entries(ANN)} == {now_ms}
+
+    using(make_store(), story)
+
+
+def test_only_the_newest_are_kept(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        await store.append([event(str(n), n) for n in range(10)])
+        assert await store.recent([ANN], 100) == [["7", "8", "9"]]
+        await store.append([event("late", 1)])
+        assert await store.recent([ANN], 100) == [["7", "8", "9"]]
+
+    using(make_store(max_events=3), story)
+
+
+def test_a_quiet_history_expires_and_a_new_event_renews_it(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("a", 1)])
+        await asyncio.sleep(0.7)
+        await store.append([event("b", 2)])
+        await asyncio.sleep(0.7)
+        assert await store.recent([ANN], 10) == [["a", "b"]]
+        await asyncio.sleep(0.6)
+        assert await store.recent([ANN], 10) == [[]]
+
+    using(make_store(ttl_s=1), story)
+
+
+def test_forgetting_leaves_nothing_and_touches_nobody_else(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("a", 1), event("b", 2), event("x", 1, owner=BOB)])
+        assert await store.forget(ANN) == 2
+        assert await store.recent([ANN, BOB], 10) == [[], ["x"]]
+
+    using(make_store(), story)
+
+
+def test_a_session_merges_into_a_user_once(make_store: MakeStore) -> None:
+    session = Owner("s-1", kind="session")
+
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("a", 1), event("s", 2, owner=session), event("c", 3)])
+        assert await store.merge(session, ANN) == 1
+        assert await store.merge(session, ANN) == 0
+        assert await store.merge(ANN, ANN) == 0
+        assert await store.recent([ANN, session], 10) == [["a", "s", "c"], []]
+
+    using(make_store(), story)
+
+
+def test_a_merge_into_a_full_redis_loses_nothing(redis_url: str) -> None:
+    session = Owner("s-1", kind="session")
+    store = RedisHistory.from_url(redis_url)
+
+    async def story(_: HistoryStore) -> None:
+        await store.append([event("s", 2, owner=session)])
+        await store.client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(StoreError):
+                await store.merge(session, ANN)
+            assert await store.recent([ANN, session], 10) == [[], ["s"]]
+        finally:
+            await store.client.config_set("maxmemory", 0)
+        assert await store.merge(session, ANN) == 1
+        assert await store.recent([ANN, session], 10) == [["s"], []]
+
+    using(store, story)
+
+
+def test_tenants_and_kinds_never_meet(make_store: MakeStore) -> None:
+    owners = [Owner("u"), Owner("u", "other"), Owner("u", kind="session"), Owner("other:u")]
+
+    async def story(store: HistoryStore) -> None:
+        await store.append([event(str(n), 1, owner=owner) for n, owner in enumerate(owners)])
+        assert await store.recent(owners, 10) == [["0"], ["1"], ["2"], ["3"]]
+
+    using(make_store(), story)
+
+
+def test_any_id_survives_the_journey(make_store: MakeStore) -> None:
+    names = ["ключ", "a b", "{x}", "a\x1fb", "🎬", "-1"]
+
+    async def story(store: HistoryStore) -> None:
+        owner = Owner("имя {}:\n")
+        await store.append([event(name, n, owner=owner) for n, name in enumerate(names)])
+        assert await store.recent([owner], 10) == [names]
+
+    using(make_store(), story)
+
+
+def test_a_dead_redis_is_a_store_error() -> None:
+    async def story(store: HistoryStore) -> None:
+        for call in (store.ping(), store.recent([ANN], 1), store.append([event("a", 1)]), store.forget(ANN)):
+            with pytest.raises(StoreError, match="REDIS_URL"):
+                await call
+
+    using(RedisHistory.from_url("redis://127.0.0.1:1", timeout_s=0.2), story)
+
+
+def test_bulk_loading_keeps_order_and_repeats_safely(redis_url: str) -> None:
+    told: list[int] = []
+    histories = [("ann", [("z", 5), ("a", 5), ("b", 6)]), ("bob", []), ("cat", [(str(n), n) for n in range(9)])]
+    for _ in range(2):
+        assert load_histories(redis_url, histories, max_events=4, users_per_trip=2, loaded=told.append) == 3
+    assert told == [2, 1, 2, 1]
+
+    async def story(store: HistoryStore) -> None:
+        assert await store.recent([ANN, BOB, Owner("cat")], 10) == [["z", "a", "b"], [], ["5", "6", "7", "8"]]
+
+    using(RedisHistory.from_url(redis_url), story)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2**41)), max_size=30))
+def test_scores_sort_by_time_and_then_by_arrival(pairs: list[tuple[str, int]]) -> None:
+    events = [(item, ms, f"e{n}") for n, (item, ms) in enumerate(pairs)]
+    scores = scored_members(events)
+    assert len(scores) == len(events)
+    in_order = sorted(scores, key=lambda name: scores[name])
+    expected = [n for n, _ in sorted(enumerate(pairs), key=lambda pair: pair[1][1])]
+    position = {name: n for n, name in enumerate(scores)}
+    assert [position[name] for name in in_order] == expected

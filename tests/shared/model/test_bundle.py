@@ -1,0 +1,99 @@
+"""Bundles of both formats are read; anything else is refused by one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from retort.offline.export.topk_graph import stored_table
+from retort.shared.base.errors import BundleError
+from retort.shared.model.bundle import (
+    GOLDEN,
+    ITEM_VECTORS,
+    ITEMS,
+    MANIFEST,
+    MODEL,
+    Manifest,
+    export_scorer,
+    open_bundle,
+    seal_bundle,
+)
+from tests.offline.export.test_topk_graph import LARGE, SMALL, graph_of, table_of
+
+N_ITEMS = 300
+
+
+def sealed(place: Path, limit_bytes: int, format_version: int) -> Path:
+    """A bundle of one-item histories; above the limit its graph is fed with the item vectors."""
+    table = table_of(N_ITEMS)
+    work = place / ".work"
+    work.mkdir(parents=True)
+    (work / MODEL).write_bytes(graph_of(table, limit_bytes))
+    np.save(work / ITEM_VECTORS, stored_table(table, limit_bytes))
+    ids = [f"i{n}" for n in range(1, N_ITEMS + 1)]
+    pq.write_table(pa.table({"item_id": ids, "popularity": [1] * N_ITEMS}), work / ITEMS)
+    items, scores = export_scorer(work, n_items=N_ITEMS, max_length=1).top_k([np.array([7])], 5).row(0)
+    golden = {"history": ["i7"], "k": 5, "items": [f"i{item}" for item in items], "scores": scores.tolist()}
+    (work / GOLDEN).write_bytes(orjson.dumps(golden))
+    manifest = Manifest(
+        format_version=format_version,
+        name="one-item",
+        student="none",
+        max_length=1,
+        n_items=N_ITEMS,
+        created_at="2026-01-01T00:00:00Z",
+        git_commit="0" * 40,
+        recipe={},
+        data_hash="d" * 64,
+        protocol="held",
+        metrics={},
+    )
+    return seal_bundle(work, place, manifest)
+
+
+@pytest.mark.parametrize(("limit_bytes", "version"), [(SMALL, 1), (SMALL, 2), (LARGE, 2)])
+def test_both_formats_answer_alike(tmp_path: Path, limit_bytes: int, version: int) -> None:
+    bundle = open_bundle(sealed(tmp_path, limit_bytes, version))
+    table = table_of(N_ITEMS)
+    scores = table[7] @ table.T
+    scores[[0, 7]] = -np.inf
+    items, _ = bundle.scorer().top_k([np.array([7])], 20).row(0)
+    assert items.tolist() == np.argsort(-scores, kind="stable")[:20].tolist()
+    assert bundle.item_vectors is not None
+    np.testing.assert_array_equal(bundle.item_vectors, table)
+
+
+def test_a_fed_bundle_holds_its_table_once(tmp_path: Path) -> None:
+    path = sealed(tmp_path, LARGE, 2)
+    table_bytes = table_of(N_ITEMS).nbytes
+    assert table_bytes < (path / ITEM_VECTORS).stat().st_size < 1.5 * table_bytes
+    assert len((path / MODEL).read_bytes()) < 10_000
+
+
+def test_a_file_that_is_cut_short_while_it_serves_harms_nobody(tmp_path: Path) -> None:
+    path = sealed(tmp_path, LARGE, 2)
+    scorer = open_bundle(path).scorer()
+    before = scorer.top_k([np.array([7])], 5)
+    (path / ITEM_VECTORS).write_bytes(b"")
+    np.testing.assert_array_equal(scorer.top_k([np.array([7])], 5).items_BK, before.items_BK)
+
+
+def test_another_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = sealed(tmp_path, SMALL, 2)
+    manifest = orjson.loads((path / MANIFEST).read_bytes())
+    (path / MANIFEST).write_bytes(orjson.dumps({**manifest, "format_version": 3}))
+    with pytest.raises(BundleError, match=r"has bundle format 3 .* reads formats 1 and 2; export it again"):
+        open_bundle(path)
+
+
+def test_vectors_that_are_changed_before_they_are_read_are_not_used(tmp_path: Path) -> None:
+    path = sealed(tmp_path, LARGE, 2)
+    bundle = open_bundle(path)
+    raw = bytearray((path / ITEM_VECTORS).read_bytes())
+    raw[-1] ^= 1
+    (path / ITEM_VECTORS).write_bytes(raw)
+    with pytest.raises(BundleError, match="does not fit the manifest"):
+        bundle.scorer()
