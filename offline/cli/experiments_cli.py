@@ -28,10 +28,10 @@ def run(
     """Do a grid of arms, students and seeds; the same command goes on where it was interrupted."""
     from retort.offline.cli.experiment import run_experiment
     from retort.offline.experiments.plan import read_plan
-    from retort.offline.experiments.selection import Part
+    from retort.offline.experiments.selection import Selection
 
-    plan, part = read_plan(file, overrides or [], name), Part(only, student, seeds)
-    typer.echo(run_experiment(plan, data, out, None if submit else workers, part, again=again))
+    plan, selection = read_plan(file, overrides or [], name), Selection(only, student, seeds)
+    typer.echo(run_experiment(plan, data, out, None if submit else workers, selection, again=again))
 
 
 @app.command()

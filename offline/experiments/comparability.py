@@ -10,7 +10,7 @@ _ASKED = ("protocol", "split", "evaluation", "data")
 _OF_TEXTS = ("text_columns", "text_template")  # what is known of items, not what is asked
 
 
-def check_alike(plan: Plan) -> None:
+def check_comparability(plan: Plan) -> None:
     """RecipeError for an arm whose numbers would differ from the baseline's for another reason than what it knows."""
     baseline = plan.config.baseline
     for arm, student in plan.rows:

@@ -27,7 +27,7 @@
     set = { "evaluation.last_items" = 3 }
 
 Trials are trained held with the first seed, and validation alone chooses. Nothing here is chosen by the test. All arms
-are asked the same, and none may train longer than the baseline (`alike.py`).
+are asked the same, and none may train longer than the baseline (`comparability.py`).
 """
 
 import tomllib
@@ -248,6 +248,6 @@ def _check_budgets(plan: Plan) -> None:
 
 def _check_trial(recipe: Recipe, keys: Keys) -> None:
     if recipe.training.refit_epochs is not None:
-        raise RecipeError(f"{recipe.name}: the bench finds training.refit_epochs itself; remove it.")
+        raise RecipeError(f"{recipe.name}: an experiment sets training.refit_epochs itself; remove the key.")
     if odd := [key for key in keys if key.startswith(("evaluation", "split", "data", "protocol"))]:
         raise RecipeError(f"{recipe.name}: a trial sets {odd[0]!r}, which would change the question, not the answer.")

@@ -10,7 +10,7 @@ import polars as pl
 
 from retort.offline.evaluation.interval import interval
 from retort.offline.experiments.pictures import draw_differences
-from retort.offline.experiments.results import METRICS, Differences, Found, differences_of, slice_rows
+from retort.offline.experiments.results import METRICS, Differences, Results, differences_of, slice_rows
 from retort.offline.experiments.tables import accuracy_table, cost_table, headline_table, slice_table
 from retort.offline.experiments.verdicts import verdicts
 from retort.shared.base.errors import RetortError
@@ -30,10 +30,10 @@ rows. "Share of the gain" is a control's difference over that of its arm, told o
 control knows less on purpose. "Teacher" is all that the teaching needs beyond the student's own steps. """
 
 
-def write_report(found: Found) -> Path:
+def write_report(found: Results) -> Path:
     """Write report.md, results.parquet and the pictures into the experiment's folder; the path of report.md."""
     _check(found)
-    folder, differences = found.bench.folder, differences_of(found)
+    folder, differences = found.experiment.folder, differences_of(found)
     cut = [one for row in found.rows for one in slice_rows(found, row)]
     whole = [one for one in differences.values() if one is not None]
     pl.DataFrame([*_means(found), *whole, *cut], infer_schema_length=None).write_parquet(folder / TABLE)
@@ -50,7 +50,7 @@ def write_report(found: Found) -> Path:
     return _write(folder / REPORT, parts)
 
 
-def write_page(experiments: Sequence[Found], path: Path) -> Path:
+def write_page(experiments: Sequence[Results], path: Path) -> Path:
     """One page of experiments, a section and a table each: `docs/results.md`.
 
     Sections of other experiments that stand there already stay, in their places: the runs behind them may be gone.
@@ -61,7 +61,7 @@ def write_page(experiments: Sequence[Found], path: Path) -> Path:
         differences = differences_of(found)
         table = headline_table(found, differences)
         parts = [f"{_SECTION}{_title(found)}", _head(found), table, _verdict_list(found, differences)]
-        sections[found.bench.command] = "\n\n".join(part for part in parts if part)
+        sections[found.experiment.command] = "\n\n".join(part for part in parts if part)
     path.parent.mkdir(parents=True, exist_ok=True)
     return _write(path, [_PAGE_HEAD + _COST_NOTE, *sections.values()])
 
@@ -78,9 +78,9 @@ def _kept_sections(path: Path) -> dict[str, str]:
     return {found.group(1): _SECTION + section.strip() for found, section in told if found is not None}
 
 
-def _check(found: Found) -> None:
+def _check(found: Results) -> None:
     if not found.rows:
-        raise RetortError(f"experiment {found.bench.plan.name} has no finished run yet; run it first.")
+        raise RetortError(f"experiment {found.experiment.plan.name} has no finished run yet; run it first.")
 
 
 def _write(path: Path, parts: Sequence[str]) -> Path:
@@ -91,22 +91,22 @@ def _write(path: Path, parts: Sequence[str]) -> Path:
     return path
 
 
-def _title(found: Found) -> str:
-    return found.bench.plan.config.description or found.bench.plan.name
+def _title(found: Results) -> str:
+    return found.experiment.plan.config.description or found.experiment.plan.name
 
 
-def _verdict_list(found: Found, differences: Differences) -> str:
+def _verdict_list(found: Results, differences: Differences) -> str:
     return "\n".join(f"- {line}" if line.startswith("*") else line for line in verdicts(found, differences))
 
 
-def _head(found: Found) -> str:
-    plan, first = found.bench.plan, found.rows[0].records[0]
+def _head(found: Results) -> str:
+    plan, first = found.experiment.plan, found.rows[0].records[0]
     states = {str(record["commit"]) for row in found.rows for record in row.records}
     commits = sorted({state[:16] for state in states})
     seen = "hidden" if plan.recipe(plan.config.baseline, plan.students[0], {}).evaluation.hide_seen else "shown"
     search = len(plan.trials(plan.config.baseline))
     lines = [
-        f"`{found.bench.command}`, code {', '.join(commits)}.",
+        f"`{found.experiment.command}`, code {', '.join(commits)}.",
         f'Protocol "{first["protocol"]}", full ranking, seen items {seen}, {first["cases"]:,} test cases; '
         f"{search} setting(s) an arm, chosen by validation NDCG@10 with the first seed; test scored once a run, on the "
         f'exported graph. Baseline: "{plan.config.baseline}" with the same student.',
@@ -125,10 +125,10 @@ def _head(found: Found) -> str:
     return "\n\n".join(lines)
 
 
-def _means(found: Found) -> list[dict[str, Any]]:
+def _means(found: Results) -> list[dict[str, Any]]:
     """Every metric of every row and view, seeds averaged: rows of the Parquet table without a comparison."""
     rows: list[dict[str, Any]] = []
-    views = ["", *(view.name for view in found.bench.plan.config.views)]
+    views = ["", *(view.name for view in found.experiment.plan.config.views)]
     for row in found.rows:
         for view in views:
             for metric in METRICS:
@@ -149,11 +149,14 @@ def _means(found: Found) -> list[dict[str, Any]]:
     return rows
 
 
-def _draw(found: Found, whole: list[dict[str, Any]], cut: list[dict[str, Any]], folder: Path) -> list[str]:
+def _draw(found: Results, whole: list[dict[str, Any]], cut: list[dict[str, Any]], folder: Path) -> list[str]:
     drawn: list[str] = []
     if whole:
         draw_differences(
-            whole, [f"{one['arm']} · {one['student']}" for one in whole], found.bench.plan.name, folder / "arms.png"
+            whole,
+            [f"{one['arm']} · {one['student']}" for one in whole],
+            found.experiment.plan.name,
+            folder / "arms.png",
         )
         drawn.append("arms.png")
     real = {row.name for row in found.rows if row.arm and not row.arm.control}

@@ -12,9 +12,9 @@ import polars as pl
 
 from retort.offline.evaluation.compare import Comparison, compare
 from retort.offline.experiments.plan import ArmConfig
-from retort.offline.experiments.run_unit import Bench
-from retort.offline.experiments.scheduler import Record, Todo
-from retort.offline.experiments.selection import Part
+from retort.offline.experiments.run_unit import Experiment
+from retort.offline.experiments.scheduler import Record, Scheduler
+from retort.offline.experiments.selection import Selection
 
 METRIC = "ndcg@10"
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20")
@@ -44,16 +44,16 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Found:
+class Results:
     """All rows of an experiment that have a run, and what stands against what."""
 
-    bench: Bench
+    experiment: Experiment
     rows: tuple[Row, ...]
     missing: tuple[str, ...]
 
     def baseline(self, student: str) -> Row | None:
         """The row that others with this student are measured against."""
-        wanted = self.bench.plan.config.baseline
+        wanted = self.experiment.plan.config.baseline
         return next((row for row in self.rows if (row.name, row.student) == (wanted, student)), None)
 
     def controls(self, row: Row) -> list[Row]:
@@ -63,18 +63,20 @@ class Found:
     def view(self, row: Row, view: str) -> tuple[pl.DataFrame, ...]:
         """The ranks of each seed in another look at the same weights."""
         files = [record["views"][view]["ranks"] for record in row.records]
-        return tuple(pl.read_parquet(self.bench.folder / file) for file in files)
+        return tuple(pl.read_parquet(self.experiment.folder / file) for file in files)
 
 
-def find_results(bench: Bench) -> Found:
+def load_results(experiment: Experiment) -> Results:
     """Read all records that the experiment has so far; arms without a run are named in `missing`."""
-    todo = Todo(bench, Part(), again=False, say=lambda line: None)
-    todo.start()
+    scheduler = Scheduler(experiment, Selection(), again=False, say=lambda line: None)
+    scheduler.start()
     rows, missing = [], []
-    keys: list[tuple[str, str]] = [(name, "floor") for name in bench.plan.config.floors]
-    keys += bench.plan.rows
+    keys: list[tuple[str, str]] = [(name, "floor") for name in experiment.plan.config.floors]
+    keys += experiment.plan.rows
     for name, student in keys:
-        mine = {unit: record for unit, record in todo.records.items() if (unit.arm, unit.student) == (name, student)}
+        mine = {
+            unit: record for unit, record in scheduler.records.items() if (unit.arm, unit.student) == (name, student)
+        }
         runs = sorted(
             ((unit.number, record) for unit, record in mine.items() if unit.kind != "trial"), key=lambda x: x[0]
         )
@@ -82,11 +84,11 @@ def find_results(bench: Bench) -> Found:
             missing.append(f"{name} · {student}")
             continue
         records = tuple(record for _, record in runs)
-        ranks = tuple(pl.read_parquet(bench.folder / record["ranks"]) for record in records)
+        ranks = tuple(pl.read_parquet(experiment.folder / record["ranks"]) for record in records)
         trials = [record for unit, record in mine.items() if unit.kind == "trial"]
         best = max(trials, key=lambda record: record["validation_ndcg"], default=None)
-        rows.append(Row(name, student, bench.plan.arms.get(name), records, ranks, best))
-    return Found(bench, tuple(rows), tuple(missing))
+        rows.append(Row(name, student, experiment.plan.arms.get(name), records, ranks, best))
+    return Results(experiment, tuple(rows), tuple(missing))
 
 
 def against(a: Sequence[pl.DataFrame], b: Sequence[pl.DataFrame], *, whole: bool = True) -> Comparison:
@@ -129,7 +131,7 @@ def _flagged(column: str) -> Mask:
     return lambda frame: frame.filter(pl.col(column))
 
 
-def slice_rows(found: Found, row: Row) -> list[dict[str, Any]]:
+def slice_rows(found: Results, row: Row) -> list[dict[str, Any]]:
     """The row against its baseline in every slice and every view."""
     base = found.baseline(row.student)
     if base is None or base is row:
@@ -138,7 +140,7 @@ def slice_rows(found: Found, row: Row) -> list[dict[str, Any]]:
         _difference(row, name, "", [mask(one) for one in base.ranks], [mask(one) for one in row.ranks])
         for name, mask in slices_of(base.ranks[0]).items()
     ]
-    for view in found.bench.plan.config.views:
+    for view in found.experiment.plan.config.views:
         rows.append(_difference(row, "all", view.name, found.view(base, view.name), found.view(row, view.name)))
     return rows
 
@@ -168,7 +170,7 @@ def _difference(
 Differences = dict[tuple[str, str], dict[str, Any] | None]
 
 
-def differences_of(found: Found) -> Differences:
+def differences_of(found: Results) -> Differences:
     """(arm, student) → the row against its baseline; computed once, read by every part of a report."""
     return {(row.name, row.student): difference_row(found, row) for row in found.rows}
 
@@ -181,7 +183,7 @@ def share_of_gain(differences: Differences, control: Row, arm: str) -> float | N
     return float(shown["difference"] / gain["difference"])
 
 
-def difference_row(found: Found, row: Row) -> dict[str, Any] | None:
+def difference_row(found: Results, row: Row) -> dict[str, Any] | None:
     """The row against its baseline on all users; None for floors and for the baseline itself."""
     base = found.baseline(row.student)
     if base is None or base is row:

@@ -40,18 +40,18 @@ _LATENCY_REQUESTS = 200
 
 
 @dataclass(frozen=True)
-class Bench:
+class Experiment:
     """An experiment at a place: raw data in, run directory out, records under OUT/experiments/NAME."""
 
     plan: Plan
     data: Path | None
     out: Path
-    files: str | None  # state of the raw data when the bench was opened
+    files: str | None  # state of the raw data when the experiment was opened
     # kept by a version that named records otherwise: they are found by what they say they are, for reports
     older: bool = False
 
     @classmethod
-    def open(cls, plan: Plan, data: Path | None, out: Path) -> "Bench":
+    def open(cls, plan: Plan, data: Path | None, out: Path) -> "Experiment":
         """For raw data as it lies there now."""
         return cls(plan, data, out, files_hash(data))
 
@@ -84,46 +84,48 @@ class Bench:
         return self.records.path(unit, {"recipe": recipe, "views": views, "files": self.files})
 
 
-def find_record(bench: Bench, unit: Unit) -> dict[str, Any] | None:
+def find_record(experiment: Experiment, unit: Unit) -> dict[str, Any] | None:
     """The unit's finished record, or None."""
-    found = bench.records.find(bench.record_of(unit))
-    return bench.records.newest(unit) if found is None and bench.older else found
+    found = experiment.records.find(experiment.record_of(unit))
+    return experiment.records.newest(unit) if found is None and experiment.older else found
 
 
-def read_data(bench: Bench, engine: Engine, progress: Progress) -> None:
+def read_data(experiment: Experiment, engine: Engine, progress: Progress) -> None:
     """The step that all units begin with; a wrong `--data` is told here, once, and not by every unit."""
-    config = bench.plan.config
-    _line(bench, bench.plan.recipe(config.baseline, bench.plan.students[0], {}), engine, progress).do("data")
+    config = experiment.plan.config
+    _line(experiment, experiment.plan.recipe(config.baseline, experiment.plan.students[0], {}), engine, progress).do(
+        "data"
+    )
 
 
-def do_unit(bench: Bench, unit: Unit, engine: Engine, progress: Progress) -> dict[str, Any]:
+def run_unit(experiment: Experiment, unit: Unit, engine: Engine, progress: Progress) -> dict[str, Any]:
     """Do it, keep its record, return the record. Interrupted, it goes on where its steps stopped."""
     started_s = time.perf_counter()
-    line = _line(bench, bench.recipe(unit), engine, progress)
+    line = _line(experiment, experiment.recipe(unit), engine, progress)
     make = {"trial": _trial, "run": _run, "floor": _floor}[unit.kind]
     record = {
         "unit": unit.as_json(),
-        "protocol": bench.plan.recipe(bench.plan.config.baseline, bench.plan.students[0], {}).protocol,
+        "protocol": experiment.plan.recipe(experiment.plan.config.baseline, experiment.plan.students[0], {}).protocol,
         "commit": git_commit(),
-        **make(bench, unit, line),
+        **make(experiment, unit, line),
         "seconds": round(time.perf_counter() - started_s, 2),
     }
-    bench.records.keep(bench.record_of(unit), record)
+    experiment.records.keep(experiment.record_of(unit), record)
     return record
 
 
-def _line(bench: Bench, recipe: Recipe, engine: Engine, progress: Progress) -> Line[Context]:
-    return open_line(context_of(recipe, bench.data, engine, progress), bench.out)
+def _line(experiment: Experiment, recipe: Recipe, engine: Engine, progress: Progress) -> Line[Context]:
+    return open_line(context_of(recipe, experiment.data, engine, progress), experiment.out)
 
 
-def _trial(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:
+def _trial(experiment: Experiment, unit: Unit, line: Line[Context]) -> dict[str, Any]:
     """Validation only: the exported graph is never made, the test never asked."""
     said = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())
     best = max((entry["ndcg"] for entry in said["log"] if entry["ndcg"] is not None), default=0.0)
     return {"best_epoch": said["best_epoch"], "validation_ndcg": best, "validation": validated(line)}
 
 
-def _run(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:
+def _run(experiment: Experiment, unit: Unit, line: Line[Context]) -> dict[str, Any]:
     run_line(line)
     outcome = outcome_of(line)
     said = orjson.loads((line.path("evaluate") / METRICS_FILE).read_bytes())
@@ -134,49 +136,49 @@ def _run(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:
         "cases": said["cases"],
         "cold_targets": said["cold_targets"],
         "seen_hidden": said["seen_hidden"],
-        "ranks": _kept_ranks(bench, unit, "", pl.read_parquet(outcome.per_user)),
-        "views": {view.name: _view(bench, unit, line, view) for view in bench.plan.config.views},
+        "ranks": _kept_ranks(experiment, unit, "", pl.read_parquet(outcome.per_user)),
+        "views": {view.name: _view(experiment, unit, line, view) for view in experiment.plan.config.views},
         "cost": cost_of(line),
     }
 
 
-def _view(bench: Bench, unit: Unit, line: Line[Context], view: ViewConfig) -> dict[str, Any]:
+def _view(experiment: Experiment, unit: Unit, line: Line[Context], view: ViewConfig) -> dict[str, Any]:
     """The same weights asked otherwise: only the evaluate step is another."""
     context = line.context
-    recipe = bench.plan.recipe(unit.arm, unit.student, {**unit.keys, **view.set})
-    other = _line(bench, recipe, context.engine, context.progress)
+    recipe = experiment.plan.recipe(unit.arm, unit.student, {**unit.keys, **view.set})
+    other = _line(experiment, recipe, context.engine, context.progress)
     # a view that shows seen items would choose other epochs: the weights are the run's
     other.steps |= {name: step for name, step in line.steps.items() if name != "evaluate"}
     said = orjson.loads((other.path("evaluate") / METRICS_FILE).read_bytes())
     ranks = pl.read_parquet(other.path("evaluate") / USERS_FILE)
-    return {"test": said["test"], "ranks": _kept_ranks(bench, unit, view.name, ranks)}
+    return {"test": said["test"], "ranks": _kept_ranks(experiment, unit, view.name, ranks)}
 
 
-def _floor(bench: Bench, unit: Unit, line: Line[Context]) -> dict[str, Any]:
+def _floor(experiment: Experiment, unit: Unit, line: Line[Context]) -> dict[str, Any]:
     from retort.offline.data.split_store import load_split
 
     context, split = line.context, load_split(line.path(asked_split(line)))
     progress = context.progress
     ranker = floor(unit.arm, split)
     looks: dict[str, dict[str, Any]] = {}
-    for name, keys in {"": {}, **{view.name: view.set for view in bench.plan.config.views}}.items():
-        config = bench.plan.recipe(bench.plan.config.baseline, bench.plan.students[0], keys).evaluation
+    for name, keys in {"": {}, **{view.name: view.set for view in experiment.plan.config.views}}.items():
+        config = experiment.plan.recipe(experiment.plan.config.baseline, experiment.plan.students[0], keys).evaluation
         found = evaluate(ranker, split.test, config, progress, f"scoring {unit.arm}")
         subsets = subsets_of(tables_of(line), split, config.subsets)
-        ranks = _kept_ranks(bench, unit, name, per_user(found, split.test, split, subsets))
+        ranks = _kept_ranks(experiment, unit, name, per_user(found, split.test, split, subsets))
         looks[name] = {"test": summarise(found, config, len(split.item_index)), "ranks": ranks}
     return {**looks.pop(""), "views": looks, "cases": len(split.test), "cost": {}}
 
 
-def _kept_ranks(bench: Bench, unit: Unit, view: str, ranks: pl.DataFrame) -> str:
+def _kept_ranks(experiment: Experiment, unit: Unit, view: str, ranks: pl.DataFrame) -> str:
     """Copy of the ranks beside the records, by name; relative, so that the folder may be moved."""
-    stem = bench.record_of(unit).stem + (f"-{view}".replace(" ", "_").replace("/", "_") if view else "")
-    path = bench.folder / RANKS / f"{stem}.parquet"
+    stem = experiment.record_of(unit).stem + (f"-{view}".replace(" ", "_").replace("/", "_") if view else "")
+    path = experiment.folder / RANKS / f"{stem}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     ranks.write_parquet(partial)
     partial.replace(path)
-    return str(path.relative_to(bench.folder))
+    return str(path.relative_to(experiment.folder))
 
 
 def cost_of(line: Line[Context]) -> dict[str, float]:

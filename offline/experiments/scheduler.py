@@ -1,6 +1,7 @@
-"""Brings an experiment's units to their end: here, in processes of this machine, or wherever a `Hands` sends them.
+"""Scheduler of an experiment's units: inline, in processes of this machine, or through Celery workers.
 
-Trials first, then the runs of the setting that validation chose. What has a record is done; a killed bench goes on.
+Trials run first, then the runs of the setting that validation chose. A unit that has a record is done, so an
+interrupted experiment resumes where it stopped.
 """
 
 import multiprocessing
@@ -17,22 +18,22 @@ import orjson
 
 from retort.offline.common.progress import Progress
 from retort.offline.experiments.plan import parse_plan
-from retort.offline.experiments.run_unit import Bench, do_unit, find_record
-from retort.offline.experiments.selection import Part
+from retort.offline.experiments.run_unit import Experiment, find_record, run_unit
+from retort.offline.experiments.selection import Selection
 from retort.offline.experiments.unit import Unit
 from retort.shared.base.errors import RetortError
 
 PLAN_FILE = "plan.json"
 Record = dict[str, Any]
-Submit = Callable[[Bench, Unit], "Future[Record]"]
+Submit = Callable[[Experiment, Unit], "Future[Record]"]
 
 
 @dataclass
-class Todo:
+class Scheduler:
     """Which units are ready, which wait for a choice, and what is known so far."""
 
-    bench: Bench
-    part: Part
+    experiment: Experiment
+    selection: Selection
     again: bool
     say: Callable[[str], None]
     ready: list[Unit] = field(default_factory=list)
@@ -43,11 +44,11 @@ class Todo:
 
     def start(self) -> None:
         """Look for what is done; the rest is to do, floors and trials first."""
-        plan = self.bench.plan
+        plan = self.experiment.plan
         for name in plan.config.floors:
             self._want(Unit("floor", name, "floor"))
         seed = {"training.seed": plan.config.seeds[0]}
-        for arm, student in self.part.rows(plan):
+        for arm, student in self.selection.rows(plan):
             units = [
                 Unit("trial", arm, student, number, {**seed, **keys}) for number, keys in enumerate(plan.trials(arm))
             ]
@@ -72,11 +73,11 @@ class Todo:
         """Floors, then an arm's first run as soon as its trials are known, then trials, then further seeds."""
         if unit.kind != "run":
             return 0 if unit.kind == "floor" else 2
-        place = self.bench.plan.config.seeds.index(unit.number)
+        place = self.experiment.plan.config.seeds.index(unit.number)
         return 2 + place if place else 1
 
     def _want(self, unit: Unit) -> None:
-        found = None if self.again else find_record(self.bench, unit)
+        found = None if self.again else find_record(self.experiment, unit)
         if found is None:
             self.ready.append(unit)
         else:
@@ -89,7 +90,7 @@ class Todo:
         if len(found) < len(self.trials[pair]):
             return
         unit, record = max(found, key=lambda one: one[1]["validation_ndcg"])
-        plan = self.bench.plan
+        plan = self.experiment.plan
         protocol = plan.recipe(unit.arm, unit.student, unit.keys).protocol
         epochs = {"training.refit_epochs": record["best_epoch"]} if protocol == "refit" else {}
         number = f"trial {unit.number} of {len(found)}, " if len(found) > 1 else ""
@@ -97,52 +98,52 @@ class Todo:
             f"{unit.arm} · {unit.student}: {number}epoch {record['best_epoch']}, "
             f"validation NDCG@10 {record['validation_ndcg']:.4f}"
         )
-        for seed in self.part.seeds(plan):
+        for seed in self.selection.seeds(plan):
             self._want(Unit("run", unit.arm, unit.student, seed, {**unit.keys, "training.seed": seed, **epochs}))
 
 
-def run_bench(
-    bench: Bench,
+def run_units(
+    experiment: Experiment,
     progress: Progress,
     submit: Submit,
     at_once: int,
-    part: Part,
+    selection: Selection,
     *,
     again: bool = False,
     log: Callable[[Unit, Record], None] = lambda unit, record: None,
     before: Callable[[], None] = lambda: None,
-) -> Todo:
+) -> Scheduler:
     """Do all units; a unit that fails does not stop the others. RetortError at the end names those that failed.
 
     log: told of each unit that is done now. before: what all units need, done once if any is to be done; where it
     fails, none is begun.
     """
-    todo = Todo(bench, part, again, progress.say)
-    todo.start()
-    _told_of_found(todo, progress)
-    if todo.ready:
+    scheduler = Scheduler(experiment, selection, again, progress.say)
+    scheduler.start()
+    _report_found(scheduler, progress)
+    if scheduler.ready:
         before()
-    bench.folder.mkdir(parents=True, exist_ok=True)
-    keep_plan(bench)
+    experiment.folder.mkdir(parents=True, exist_ok=True)
+    save_plan(experiment)
     working: dict[Future[Record], Unit] = {}
-    while todo.ready or working:
-        while todo.ready and len(working) < at_once:
-            unit = todo.take()
-            working[submit(bench, unit)] = unit
+    while scheduler.ready or working:
+        while scheduler.ready and len(working) < at_once:
+            unit = scheduler.take()
+            working[submit(experiment, unit)] = unit
         finished, _ = wait(working, return_when=FIRST_COMPLETED)
         for future in finished:
             unit = working.pop(future)
-            if (record := _take(todo, unit, future, progress)) is not None:
+            if (record := _take(scheduler, unit, future, progress)) is not None:
                 log(unit, record)
-            n_known = len(todo.records) + len(todo.failed)
-            progress.update("experiment", n_known, n_known + len(todo.ready) + len(working) or None)
-    if todo.failed:
-        told = "; ".join(f"{unit.name}: {why}" for unit, why in todo.failed.items())
-        raise RetortError(f"{len(todo.failed)} unit(s) failed, the others are kept. {told}")
-    return todo
+            n_known = len(scheduler.records) + len(scheduler.failed)
+            progress.update("experiment", n_known, n_known + len(scheduler.ready) + len(working) or None)
+    if scheduler.failed:
+        told = "; ".join(f"{unit.name}: {why}" for unit, why in scheduler.failed.items())
+        raise RetortError(f"{len(scheduler.failed)} unit(s) failed, the others are kept. {told}")
+    return scheduler
 
 
-def _take(todo: Todo, unit: Unit, future: "Future[Record]", progress: Progress) -> Record | None:
+def _take(scheduler: Scheduler, unit: Unit, future: "Future[Record]", progress: Progress) -> Record | None:
     """The record of a unit that was done; None for one that failed."""
     try:
         record = future.result()
@@ -152,53 +153,55 @@ def _take(todo: Todo, unit: Unit, future: "Future[Record]", progress: Progress) 
             "what is finished is kept."
         ) from None
     except Exception as error:  # noqa: BLE001 - the other arms go on; all failures are told at the end
-        todo.failed[unit] = str(error) if isinstance(error, RetortError) else repr(error)
-        progress.say(f"{unit.name} failed: {todo.failed[unit]}")
+        scheduler.failed[unit] = str(error) if isinstance(error, RetortError) else repr(error)
+        progress.say(f"{unit.name} failed: {scheduler.failed[unit]}")
         return None
     test = record.get("test", {}).get("ndcg@10")
     shown = f"NDCG@10 {test:.4f}" if test is not None else f"validation {record.get('validation_ndcg', 0.0):.4f}"
     progress.say(f"{unit.name}: {shown}, {record['seconds']:.0f} s")
-    todo.done(unit, record)
+    scheduler.done(unit, record)
     return record
 
 
-def _told_of_found(todo: Todo, progress: Progress) -> None:
-    if todo.n_found:
-        commits = sorted({str(record["commit"])[:8] for record in todo.records.values()})
-        progress.say(f"{todo.n_found} unit(s) are done already, by code {', '.join(commits)}; --again does them anew")
+def _report_found(scheduler: Scheduler, progress: Progress) -> None:
+    if scheduler.n_found:
+        commits = sorted({str(record["commit"])[:8] for record in scheduler.records.values()})
+        progress.say(
+            f"{scheduler.n_found} unit(s) are done already, by code {', '.join(commits)}; --again does them anew"
+        )
 
 
-def keep_plan(bench: Bench) -> None:
+def save_plan(experiment: Experiment) -> None:
     """Write down what was asked, so that a report can be made from the folder alone."""
     said = {
-        "name": bench.plan.name,
-        "asked": bench.plan.asked,
-        "written": bench.plan.written,
-        "beside": str(bench.plan.beside.absolute()),
-        "data": str(bench.data.absolute()) if bench.data else None,
-        "files": bench.files,
+        "name": experiment.plan.name,
+        "asked": experiment.plan.asked,
+        "written": experiment.plan.written,
+        "beside": str(experiment.plan.beside.absolute()),
+        "data": str(experiment.data.absolute()) if experiment.data else None,
+        "files": experiment.files,
     }
-    (bench.folder / PLAN_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+    (experiment.folder / PLAN_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
 
 
-def kept_bench(folder: Path) -> Bench:
-    """The bench whose folder this is: OUT/experiments/NAME."""
+def load_experiment(folder: Path) -> Experiment:
+    """The experiment whose folder this is: OUT/experiments/NAME."""
     try:
         said = orjson.loads((folder / PLAN_FILE).read_bytes())
     except FileNotFoundError:
         raise RetortError(f"{folder} holds no experiment ({PLAN_FILE} is missing); run it first.") from None
     plan = parse_plan(said["name"], said["written"], Path(said["beside"]), said.get("asked", ""))
     data = Path(said["data"]) if said["data"] else None
-    return Bench(plan, data, folder.parent.parent, said.get("files"), older="files" not in said)
+    return Experiment(plan, data, folder.parent.parent, said.get("files"), older="files" not in said)
 
 
-def here(progress: Progress) -> Submit:
+def run_inline(progress: Progress) -> Submit:
     """One after the other, in this process."""
 
-    def submit(bench: Bench, unit: Unit) -> "Future[Record]":
+    def submit(experiment: Experiment, unit: Unit) -> "Future[Record]":
         future: Future[Record] = Future()
         try:
-            future.set_result(_in_process(bench, unit, progress))
+            future.set_result(_in_process(experiment, unit, progress))
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the result
             future.set_exception(error)
         return future
@@ -207,27 +210,27 @@ def here(progress: Progress) -> Submit:
 
 
 @contextmanager
-def processes(workers: int) -> Iterator[Submit]:
+def run_in_processes(workers: int) -> Iterator[Submit]:
     """In so many processes of this machine, each with one thread; a log file for each unit."""
     # read by the linear algebra libraries when they are loaded, so before a process starts
     os.environ["OMP_NUM_THREADS"] = "1"
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     try:
-        yield lambda bench, unit: pool.submit(do_in_process, str(bench.folder), unit.as_json())
+        yield lambda experiment, unit: pool.submit(run_unit_in_process, str(experiment.folder), unit.as_json())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def do_in_process(folder: str, unit: dict[str, Any]) -> Record:
+def run_unit_in_process(folder: str, unit: dict[str, Any]) -> Record:
     """What a worker does: everything it needs to know lies in the experiment's folder."""
-    bench, one = kept_bench(Path(folder)), Unit.from_json(unit)
-    log = bench.folder / "logs" / f"{one.name}.log"
+    experiment, one = load_experiment(Path(folder)), Unit.from_json(unit)
+    log = experiment.folder / "logs" / f"{one.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as file:
-        return _in_process(bench, one, _LogFile(file))
+        return _in_process(experiment, one, _LogFile(file))
 
 
-def _in_process(bench: Bench, unit: Unit, progress: Progress) -> Record:
+def _in_process(experiment: Experiment, unit: Unit, progress: Progress) -> Record:
     import torch
 
     from retort.offline.pipeline.opening import open_tables
@@ -236,7 +239,7 @@ def _in_process(bench: Bench, unit: Unit, progress: Progress) -> Record:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return do_unit(bench, unit, open_tables(Settings()), progress)
+        return run_unit(experiment, unit, open_tables(Settings()), progress)
     finally:
         torch.set_num_threads(threads)  # a Celery worker has other work too
 

@@ -8,7 +8,7 @@ from retort.shared.base.errors import RetortError
 
 
 @dataclass(frozen=True)
-class Part:
+class Selection:
     """Some arms, some students, the first so many seeds. None: all of them."""
 
     arms: Sequence[str] | None = None

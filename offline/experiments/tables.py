@@ -3,7 +3,7 @@
 from typing import Any
 
 from retort.offline.evaluation.interval import interval
-from retort.offline.experiments.results import METRICS, Differences, Found, Row, share_of_gain
+from retort.offline.experiments.results import METRICS, Differences, Results, Row, share_of_gain
 from retort.offline.experiments.verdicts import p_value, percent, share_cell
 
 _HEADLINE = ("hr@10", "ndcg@10")
@@ -18,7 +18,7 @@ _COST = {
 _HEADLINE_COST = ("epoch_s", "epochs", "teacher_s", "parameters", "latency_ms")
 
 
-def headline_table(found: Found, differences: Differences) -> str:
+def headline_table(found: Results, differences: Differences) -> str:
     """Method × student: accuracy, the paired difference, what controls show of a gain, and cost; a row each."""
     columns = ["method", "student", "seeds", *(metric.upper() for metric in _HEADLINE), "NDCG@10 to baseline", "p"]
     columns += ["share of the gain", *(_COST[key][0] for key in _HEADLINE_COST)]
@@ -35,7 +35,7 @@ def headline_table(found: Found, differences: Differences) -> str:
     return table(columns, rows)
 
 
-def accuracy_table(found: Found, differences: Differences) -> str:
+def accuracy_table(found: Results, differences: Differences) -> str:
     """Every metric of every row, and NDCG@10 against the baseline."""
     columns = ["arm", "student", "seeds", *(metric.upper() for metric in METRICS), "NDCG@10 to baseline", "p"]
     return table(columns, [_accuracy_cells(row, differences, METRICS) for row in found.rows])
@@ -73,7 +73,7 @@ def mean_cost(row: Row) -> dict[str, float]:
     return {key: sum(cost[key] for cost in costs) / len(costs) for key in costs[0]} if costs else {}
 
 
-def cost_table(found: Found) -> str:
+def cost_table(found: Results) -> str:
     """Seconds, parameters, bytes and milliseconds of every row that trains."""
     rows = [
         [row.name, row.student, *(shown.format(cost[key]) for key, (_, shown) in _COST.items())]

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from retort.offline.experiments.results import METRIC, Differences, Found, Row, against, share_of_gain
+from retort.offline.experiments.results import METRIC, Differences, Results, Row, against, share_of_gain
 
 
-def verdicts(found: Found, differences: Differences) -> list[str]:
+def verdicts(found: Results, differences: Differences) -> list[str]:
     """For each arm that is no control: one sentence on its gain, one on its controls, one on what that means."""
     sentences: list[str] = []
     for row in found.rows:

@@ -17,8 +17,8 @@ from celery import Celery, Task
 from celery.utils.log import get_task_logger
 from kombu.exceptions import OperationalError
 
-from retort.offline.experiments.run_unit import Bench
-from retort.offline.experiments.scheduler import Record, Submit, do_in_process, kept_bench
+from retort.offline.experiments.run_unit import Experiment
+from retort.offline.experiments.scheduler import Record, Submit, load_experiment, run_unit_in_process
 from retort.offline.experiments.unit import Unit
 from retort.offline.jobs.tasks import Turn
 from retort.shared.base.errors import RetortError, StoreError
@@ -33,7 +33,7 @@ _logger = get_task_logger(__name__)
 DoUnit = Callable[[str, dict[str, Any]], Record]
 
 
-def register_units(app: Celery, turn: Turn = nullcontext, do: DoUnit = do_in_process) -> None:
+def register_units(app: Celery, turn: Turn = nullcontext, do: DoUnit = run_unit_in_process) -> None:
     """Teach an application to do units of experiments. turn: held while one is done."""
 
     @app.task(name=UNIT_TASK, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
@@ -47,16 +47,16 @@ def register_units(app: Celery, turn: Turn = nullcontext, do: DoUnit = do_in_pro
         raise self.retry(countdown=_LOOK_AGAIN_S)
 
 
-def do_alone(folder: Path, said: dict[str, Any], do: DoUnit = do_in_process) -> bool:
+def do_alone(folder: Path, said: dict[str, Any], do: DoUnit = run_unit_in_process) -> bool:
     """Do a unit unless it is done; False while another process is at it. What went wrong is written down."""
     try:
-        bench, unit = kept_bench(folder), Unit.from_json(said)
+        experiment, unit = load_experiment(folder), Unit.from_json(said)
     except RetortError as error:
         raise StoreError(f"{error} Workers need the experiment's folder under the same path.") from None
-    with _lock(bench, unit) as begun:
+    with _lock(experiment, unit) as begun:
         if begun is None:
             return False
-        if bench.record_of(unit).exists():
+        if experiment.record_of(unit).exists():
             return True
         try:
             if begun > _MAX_ATTEMPTS:
@@ -67,14 +67,14 @@ def do_alone(folder: Path, said: dict[str, Any], do: DoUnit = do_in_process) -> 
         except Exception as error:
             known = isinstance(error, RetortError)
             _logger.error("%s failed: %s", unit.name, error, exc_info=None if known else error)
-            _write_failure(bench, unit, str(error) if known else repr(error))
+            _write_failure(experiment, unit, str(error) if known else repr(error))
     return True
 
 
 @contextmanager
-def _lock(bench: Bench, unit: Unit) -> Iterator[int | None]:
+def _lock(experiment: Experiment, unit: Unit) -> Iterator[int | None]:
     """Which attempt this is, None while another process has the lock; the lock's file counts those that never ended."""
-    path = bench.folder / "locks" / f"{bench.record_of(unit).stem}.lock"
+    path = experiment.folder / "locks" / f"{experiment.record_of(unit).stem}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab", buffering=0) as file:
         try:
@@ -92,17 +92,17 @@ def _lock(bench: Bench, unit: Unit) -> Iterator[int | None]:
 @contextmanager
 def by_workers(app: Celery, *, again: bool = False) -> Iterator[Submit]:
     """Send units to whoever works on the queue, and hear of their end. Ended early, what was sent is done anyway."""
-    waiting: dict[Future[Record], tuple[Bench, Unit]] = {}
+    waiting: dict[Future[Record], tuple[Experiment, Unit]] = {}
     ended = threading.Event()
     thread = threading.Thread(target=_hear, args=(waiting, ended), name="experiment", daemon=True)
 
-    def submit(bench: Bench, unit: Unit) -> "Future[Record]":
+    def submit(experiment: Experiment, unit: Unit) -> "Future[Record]":
         if again:
-            bench.record_of(unit).unlink(missing_ok=True)
-        _failure(bench, unit).unlink(missing_ok=True)
-        _send(app, bench, unit)
+            experiment.record_of(unit).unlink(missing_ok=True)
+        _failure(experiment, unit).unlink(missing_ok=True)
+        _send(app, experiment, unit)
         future: Future[Record] = Future()
-        waiting[future] = (bench, unit)
+        waiting[future] = (experiment, unit)
         return future
 
     thread.start()
@@ -113,19 +113,19 @@ def by_workers(app: Celery, *, again: bool = False) -> Iterator[Submit]:
         thread.join()
 
 
-def _send(app: Celery, bench: Bench, unit: Unit) -> None:
-    asked = {"folder": str(bench.folder.absolute()), "unit": unit.as_json()}
+def _send(app: Celery, experiment: Experiment, unit: Unit) -> None:
+    asked = {"folder": str(experiment.folder.absolute()), "unit": unit.as_json()}
     try:
         app.send_task(UNIT_TASK, kwargs=asked, queue=QUEUE, ignore_result=True)
     except OperationalError as error:
         raise StoreError(f"a unit could not be sent to Redis ({error}); is REDIS_URL right and Redis up?") from None
 
 
-def _hear(waiting: "dict[Future[Record], tuple[Bench, Unit]]", ended: threading.Event) -> None:
+def _hear(waiting: "dict[Future[Record], tuple[Experiment, Unit]]", ended: threading.Event) -> None:
     while not ended.wait(_LOOK_EVERY_S):
-        for future, (bench, unit) in list(waiting.items()):
+        for future, (experiment, unit) in list(waiting.items()):
             try:
-                record = _outcome(bench, unit)
+                record = _outcome(experiment, unit)
             except Exception as error:  # noqa: BLE001 - a thread that ended would leave all the others waiting for ever
                 del waiting[future]
                 future.set_exception(error)
@@ -135,11 +135,11 @@ def _hear(waiting: "dict[Future[Record], tuple[Bench, Unit]]", ended: threading.
                 future.set_result(record)
 
 
-def _outcome(bench: Bench, unit: Unit) -> Record | None:
+def _outcome(experiment: Experiment, unit: Unit) -> Record | None:
     """The unit's record, None while there is none; RetortError for a unit that failed or left nothing readable."""
-    if record := bench.records.find(bench.record_of(unit)):
+    if record := experiment.records.find(experiment.record_of(unit)):
         return record
-    why = _failure(bench, unit)
+    why = _failure(experiment, unit)
     if not why.exists():
         return None
     try:
@@ -149,12 +149,12 @@ def _outcome(bench: Bench, unit: Unit) -> Record | None:
     raise RetortError(said)
 
 
-def _failure(bench: Bench, unit: Unit) -> Path:
-    return bench.folder / "failed" / bench.record_of(unit).name
+def _failure(experiment: Experiment, unit: Unit) -> Path:
+    return experiment.folder / "failed" / experiment.record_of(unit).name
 
 
-def _write_failure(bench: Bench, unit: Unit, why: str) -> None:
-    path = _failure(bench, unit)
+def _write_failure(experiment: Experiment, unit: Unit, why: str) -> None:
+    path = _failure(experiment, unit)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
     beside.write_bytes(orjson.dumps({"unit": unit.as_json(), "why": why}))

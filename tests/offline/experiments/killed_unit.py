@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import retort.offline.training.loop  # noqa: F401 - paid for once, before the forks
-from retort.offline.experiments.run_unit import Bench, do_unit
+from retort.offline.experiments.run_unit import Experiment, run_unit
 from retort.offline.experiments.unit import Unit
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
@@ -38,9 +38,9 @@ class Killer:
         """Nobody reads it."""
 
 
-def bench_in(out: Path) -> Bench:
+def experiment_in(out: Path) -> Experiment:
     """The tiny experiment in a run directory."""
-    return Bench.open(plan(set={"training.epochs": 4, "encoder.model": "tfidf"}), None, out)
+    return Experiment.open(plan(set={"training.epochs": 4, "encoder.model": "tfidf"}), None, out)
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def _do(out: Path, at: int | None) -> dict[str, object]:
     url = f"sqlite:///{out / 'retort.db'}"
     upgrade(url)
     progress = Killer(at)
-    record = do_unit(bench_in(out), TRIAL, open_database(url), progress)
+    record = run_unit(experiment_in(out), TRIAL, open_database(url), progress)
     return {"epochs": progress.epochs, "record": record}
 
 

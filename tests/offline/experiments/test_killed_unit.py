@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.offline.experiments.killed_unit import TRIAL, bench_in
+from tests.offline.experiments.killed_unit import TRIAL, experiment_in
 
 _TIMEOUT_S = 240
 
@@ -21,5 +21,5 @@ def test_a_unit_killed_in_mid_training_goes_on(tmp_path: Path) -> None:
     assert resumed["epochs"] == [3, 4], "the second epoch was saved before the process died"
     for key in ("best_epoch", "validation_ndcg", "validation"):
         assert resumed["record"][key] == whole["record"][key]
-    bench = bench_in(tmp_path / "killed")
-    assert bench.records.find(bench.record_of(TRIAL)) == resumed["record"]
+    experiment = experiment_in(tmp_path / "killed")
+    assert experiment.records.find(experiment.record_of(TRIAL)) == resumed["record"]

@@ -7,9 +7,9 @@ import pytest
 
 from retort.offline.common.progress import Silent
 from retort.offline.experiments.mlflow_log import MlflowSettings, logged_to
-from retort.offline.experiments.run_unit import Bench
-from retort.offline.experiments.scheduler import run_bench
-from retort.offline.experiments.selection import Part
+from retort.offline.experiments.run_unit import Experiment
+from retort.offline.experiments.scheduler import run_units
+from retort.offline.experiments.selection import Selection
 from retort.offline.experiments.unit import Unit
 from retort.shared.base.errors import RetortError
 from tests.offline.experiments.test_plan import plan
@@ -24,9 +24,9 @@ def test_each_finished_unit_is_a_run_of_mlflow(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (tmp_path / "mlruns").as_uri()
-    bench = Bench.open(plan(), None, tmp_path)
+    experiment = Experiment.open(plan(), None, tmp_path)
     for _ in range(2):  # what was done before is not logged again
-        run_bench(bench, Silent(), made_up({"text": 8}, []), 1, Part(), log=logged_to(uri, "tiny"))
+        run_units(experiment, Silent(), made_up({"text": 8}, []), 1, Selection(), log=logged_to(uri, "tiny"))
     client = MlflowClient(tracking_uri=uri)
     known = client.get_experiment_by_name("tiny")
     assert known is not None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from retort.offline.experiments.comparability import check_alike
+from retort.offline.experiments.comparability import check_comparability
 from retort.offline.experiments.plan import Plan, parse_plan, read_plan, shipped_plans
 from retort.shared.base.errors import RecipeError
 
@@ -76,7 +76,7 @@ def test_every_arm_searches_equally_long() -> None:
         ),
         ({"views": [{"name": "longer", "set": {"training.epochs": 9}}]}, "a view looks at the same weights"),
         ({"search": {"trials": [{"evaluation.hide_seen": False}]}}, "change the question"),
-        ({"set": {"training.refit_epochs": 3}}, "the bench finds"),
+        ({"set": {"training.refit_epochs": 3}}, "an experiment sets"),
         ({"seedz": [1]}, "no key"),
         ({"search": {"trials": [{"training.epochz": 3}]}}, "no key"),
     ],
@@ -97,22 +97,22 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(changes: dict[s
 )
 def test_arms_are_asked_the_same_and_none_trains_longer(keys: dict[str, Any], sentence: str) -> None:
     arms = [{"name": "plain", "objectives": []}, {"name": "text", "objectives": [{"name": "text_start"}]}]
-    check_alike(plan(arms=arms))
-    check_alike(plan(arms=arms, set=keys))
+    check_comparability(plan(arms=arms))
+    check_comparability(plan(arms=arms, set=keys))
     with pytest.raises(RecipeError, match=sentence):
-        check_alike(plan(arms=[arms[0], {**arms[1], "set": keys}]))
+        check_comparability(plan(arms=[arms[0], {**arms[1], "set": keys}]))
 
 
 def test_an_arm_may_read_other_texts_and_train_less() -> None:
     arms = [{"name": "plain", "objectives": [], "trials": [{"training.epochs": 9}]}]
     arms += [{"name": "text", "set": {"data.text_template": "{title}", "training.epochs": 4}}]  # type: ignore[list-item]
-    check_alike(plan(arms=arms))
+    check_comparability(plan(arms=arms))
 
 
 @pytest.mark.parametrize("name", shipped_plans())
 def test_shipped_experiments_are_valid_and_have_controls(name: str) -> None:
     shipped = read_plan(Path(name))
-    check_alike(shipped)
+    check_comparability(shipped)
     assert shipped.config.description
     assert len(shipped.config.seeds) >= 5 or "smoke" in name
     for arm in shipped.config.arms:

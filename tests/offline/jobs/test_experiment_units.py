@@ -10,9 +10,9 @@ import pytest
 from celery import Celery
 
 from retort.offline.cli.experiment import run_experiment
-from retort.offline.experiments.run_unit import Bench
-from retort.offline.experiments.scheduler import Record, keep_plan
-from retort.offline.experiments.selection import Part
+from retort.offline.experiments.run_unit import Experiment
+from retort.offline.experiments.scheduler import Record, save_plan
+from retort.offline.experiments.selection import Selection
 from retort.offline.experiments.unit import Unit
 from retort.offline.jobs.experiment_units import by_workers, do_alone
 from retort.offline.local.subprocesses import start_child
@@ -23,10 +23,10 @@ FLOOR = Unit("floor", "popularity", "floor")
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    made = Bench.open(plan(), None, tmp_path)
+def experiment(tmp_path: Path) -> Experiment:
+    made = Experiment.open(plan(), None, tmp_path)
     made.folder.mkdir(parents=True)
-    keep_plan(made)
+    save_plan(made)
     return made
 
 
@@ -43,7 +43,7 @@ def test_a_submitted_experiment_tells_what_failed_and_keeps_the_rest(
     )
     args = [sys.executable, "-m", "retort.offline.cli", "worker", "--queues", "gpu-train"]
     with start_child(args, "worker", log=tmp_path / "worker.log"), pytest.raises(RetortError) as told:
-        run_experiment(asked, None, tmp_path / "runs", None, Part(), again=False)
+        run_experiment(asked, None, tmp_path / "runs", None, Selection(), again=False)
     assert "1 unit(s) failed, the others are kept. broken-sasrec-trial-0" in str(told.value)
     assert "none.jsonl" in str(told.value)
     records = [orjson.loads(path.read_bytes()) for path in (tmp_path / "runs").glob("experiments/tiny/records/*")]
@@ -54,56 +54,58 @@ def test_a_submitted_experiment_tells_what_failed_and_keeps_the_rest(
     }
 
 
-def test_a_unit_that_is_done_or_being_done_is_left_alone(bench: Bench) -> None:
+def test_a_unit_that_is_done_or_being_done_is_left_alone(experiment: Experiment) -> None:
     done: list[str] = []
 
     def do(folder: str, unit: dict[str, Any]) -> Record:
         done.append(unit["arm"])
-        bench.records.keep(bench.record_of(FLOOR), {"unit": unit})
+        experiment.records.keep(experiment.record_of(FLOOR), {"unit": unit})
         return {}
 
-    lock = bench.folder / "locks" / f"{bench.record_of(FLOOR).stem}.lock"
+    lock = experiment.folder / "locks" / f"{experiment.record_of(FLOOR).stem}.lock"
     lock.parent.mkdir()
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert not do_alone(bench.folder, FLOOR.as_json(), do)
+        assert not do_alone(experiment.folder, FLOOR.as_json(), do)
     assert done == []
     for _ in range(2):
-        assert do_alone(bench.folder, FLOOR.as_json(), do)
+        assert do_alone(experiment.folder, FLOOR.as_json(), do)
     assert done == ["popularity"]
 
 
-def test_a_unit_that_kills_its_workers_is_given_up(bench: Bench) -> None:
-    lock = bench.folder / "locks" / f"{bench.record_of(FLOOR).stem}.lock"
+def test_a_unit_that_kills_its_workers_is_given_up(experiment: Experiment) -> None:
+    lock = experiment.folder / "locks" / f"{experiment.record_of(FLOOR).stem}.lock"
     lock.parent.mkdir()
     lock.write_bytes(b"." * 5)
-    assert do_alone(bench.folder, FLOOR.as_json(), lambda folder, unit: pytest.fail("it must not be tried again"))
-    (failure,) = (bench.folder / "failed").iterdir()
+    assert do_alone(experiment.folder, FLOOR.as_json(), lambda folder, unit: pytest.fail("it must not be tried again"))
+    (failure,) = (experiment.folder / "failed").iterdir()
     assert "begun 5 times" in orjson.loads(failure.read_bytes())["why"]
 
 
-def test_a_store_that_is_away_and_a_folder_that_is_not_there_are_waited_for(bench: Bench, tmp_path: Path) -> None:
+def test_a_store_that_is_away_and_a_folder_that_is_not_there_are_waited_for(
+    experiment: Experiment, tmp_path: Path
+) -> None:
     def do(folder: str, unit: dict[str, Any]) -> Record:
         raise StoreError("the database is away.")
 
     with pytest.raises(StoreError, match="away"):
-        do_alone(bench.folder, FLOOR.as_json(), do)
-    assert not (bench.folder / "failed").exists()
+        do_alone(experiment.folder, FLOOR.as_json(), do)
+    assert not (experiment.folder / "failed").exists()
     with pytest.raises(StoreError, match="under the same path"):
         do_alone(tmp_path / "elsewhere", FLOOR.as_json(), do)
 
 
 @pytest.mark.parametrize("damage", [b"{cut", b"null", b"{}"])
 @pytest.mark.parametrize("where", ["records", "failed"])
-def test_a_unit_that_left_nothing_readable_fails_alone(bench: Bench, where: str, damage: bytes) -> None:
+def test_a_unit_that_left_nothing_readable_fails_alone(experiment: Experiment, where: str, damage: bytes) -> None:
     other = Unit("floor", "item_knn", "floor")
     app = Celery(broker="memory://")
     with by_workers(app) as submit:
-        damaged, kept = submit(bench, FLOOR), submit(bench, other)
-        path = bench.folder / where / bench.record_of(FLOOR).name
+        damaged, kept = submit(experiment, FLOOR), submit(experiment, other)
+        path = experiment.folder / where / experiment.record_of(FLOOR).name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(damage)
         with pytest.raises(RetortError, match=r"cannot be read .* delete it|read the worker's log"):
             damaged.result(timeout=30)
-        bench.records.keep(bench.record_of(other), {"unit": other.as_json()})
+        experiment.records.keep(experiment.record_of(other), {"unit": other.as_json()})
         assert kept.result(timeout=30) == {"unit": other.as_json()}
