@@ -21,12 +21,12 @@ from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.section import Section
 from retort.offline.ctr.config import CtrConfig
 from retort.offline.data.load import SOURCES
-from retort.offline.distillation._base import ObjectiveConfig
+from retort.offline.distillation.configs._base import ObjectiveConfig
 from retort.offline.experiments.plan import PlanConfig
 from retort.offline.profiles import imported
 from retort.offline.profiles.config import BACKENDS, IMPORTED
 from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS
-from retort.offline.students._base import StudentConfig
+from retort.offline.students.configs._base import StudentConfig
 
 MARK = "<!-- from here on made by `make recipe-docs`; edit the descriptions beside the code that reads them -->"
 _HEAD = ("| Key | Value | Default | Meaning |", "|---|---|---|---|")

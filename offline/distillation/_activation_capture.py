@@ -1,11 +1,11 @@
 """What passes one of a student's modules while it works, heard by a hook, so that no student knows of it."""
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-Side = Literal["input", "output"]
+from retort.offline.distillation.configs._base import Side
 
 
 def listen(module: nn.Module, side: Side, heard: list[Tensor]) -> RemovableHandle:

@@ -3,12 +3,10 @@
 Shapes: B batch, T sequence, D embedding_dim.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["mean", "exponential", "attention", "last", "max"]
+from retort.offline.distillation.configs._base import Pooling
 
 
 class Pool(nn.Module):

@@ -3,17 +3,14 @@
 Shapes: B batch, K profiles of a user, W width of each, U n_users.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from retort.offline.distillation._user_targets import UserTargets
+from retort.offline.distillation.configs._base import Gathering
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
-
-Gathering = Literal["mean", "attention"]
 
 
 def apart(targets: UserTargets, teacher: Teacher) -> Tensor:

@@ -5,17 +5,15 @@ Shapes: B batch, T sequence, M positions, D embedding_dim, N n_items + 1, K cand
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from retort.offline.distillation._base import StudentOutput
+from retort.offline.distillation.configs._base import Positions
 from retort.offline.losses.softmax import Competitors, Own, softmax_cross_entropy
 from retort.shared.base.schema import PAD
-
-Positions = Literal["all", "last"]
 
 
 @dataclass(frozen=True)

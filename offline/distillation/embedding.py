@@ -7,32 +7,16 @@ code adds it to the input only, and then needs z_i when serving.)
 Shapes: N n_items + 1, D embedding_dim, P width of z.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
 from retort.offline.distillation._item_vectors import ItemTargets, item_targets, whitened
+from retort.offline.distillation.configs.embedding import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
-
-
-class Config(ObjectiveConfig):
-    """weight is the paper's η. With the defaults W z starts with root mean square 1, so η is the addition's size."""
-
-    weight: float = Field(0.15, ge=0, description="η: size of what is added to an item's vector")
-    mode: Literal["repaired", "faithful"] = Field("repaired", description="faithful: z as the encoder gave it")
-    width: int | None = Field(None, ge=1, description="repaired: components of z that are kept; unset: embedding_dim")
-    whiten: float = Field(0.5, ge=0, le=1, description="repaired: 0: PCA as it is; 1: all directions equally loud")
-
-    def active(self, epoch: int) -> bool:
-        return False
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"items"})
 
 
 class Model(Objective):

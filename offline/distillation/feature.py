@@ -7,42 +7,21 @@ module that a student's file lists; what has no positions is taken as it is.
 Shapes: B batch, T sequence, H width of the layer, P width of the teacher's vectors.
 """
 
-from typing import ClassVar, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from retort.offline.distillation._activation_capture import Side, listen
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._activation_capture import listen
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._pooling import Pool
 from retort.offline.distillation._teacher_positions import info_nce
 from retort.offline.distillation._user_targets import standardised, user_targets
+from retort.offline.distillation.configs._base import Side
+from retort.offline.distillation.configs.feature import Config
 from retort.offline.students._base import Student, real_positions
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
-
-
-class Config(ObjectiveConfig):
-    """The paper runs it in the first half of the epochs: set last_epoch to N/2, share = true and weight to its α."""
-
-    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset({"first_columns"})
-
-    mode: Literal["repaired", "faithful"] = Field(
-        "repaired", description="faithful: no projector, the target must have the layer's width; repaired: a linear map"
-    )
-    layer: str = Field("", description="name of a module of the student; empty: its last")
-    side: Side = Field("output", description="what the layer reads, or what it says")
-    loss: Literal["rmse", "mse", "cosine", "infonce"] = Field("rmse", description="distance of the two")
-    pooling: Pooling = Field("mean", description="how positions become one vector")
-    gamma: float = Field(0.1, description="of exponential pooling")
-    temperature: float = Field(0.1, gt=0, description="of infonce")
-    first_columns: bool = Field(
-        False, description="faithful: of a layer wider than the target, its first columns are compared"
-    )
-    width: int | None = Field(None, ge=1, description="what the recipe expects of the target; another width is refused")
 
 
 class Model(Objective):

@@ -9,30 +9,18 @@ the lists know it (`[teacher] lists = "mutual"`, whose turns this objective ends
 Shapes: M asked positions, K kept items, R stored distributions, N n_items + 1, D embedding_dim.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from retort.offline.distillation._teacher_positions import Asked, Positions, asked
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._teacher_positions import Asked, asked
+from retort.offline.distillation.configs.mutual import Config
 from retort.offline.losses.truncated_kl import Weigh, by_current_ranks, rank_weights, tail_divergence
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
-
-
-class Config(ObjectiveConfig):
-    """The temperature is the one at which the teacher's distributions were stored."""
-
-    mode: Literal["repaired", "faithful"] = "repaired"
-    positions: Positions = Field("last", description="last: only the newest asked position of a sequence (cheaper)")
-    weigh_samples: bool = Field(True, description="by the ratio of the two ranks; false: all alike")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"lists"})
 
 
 class Model(Objective):

@@ -7,30 +7,17 @@ Shapes: N n_items + 1, E width of the text vectors, K nearest items, M asked pos
 
 from typing import ClassVar
 
-from pydantic import Field
 from torch import Tensor
 
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
 from retort.offline.distillation._item_vectors import item_targets
 from retort.offline.distillation._nearest_items import nearest, unit_items
 from retort.offline.distillation._teacher_positions import listed_cross_entropy
+from retort.offline.distillation.configs.near_items import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
-
-
-class Config(ObjectiveConfig):
-    """A low weight: what reads alike is a guess, what was taken is a fact."""
-
-    weight: float = Field(0.1, ge=0)
-    k: int = Field(10, ge=1, description="nearest items of each item, itself left out")
-    temperature: float = Field(0.1, gt=0, description="of the softmax over their cosines")
-    negatives: int = Field(512, ge=0, description="sampled competitors; 0: the catalogue")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"items"})
 
 
 class Model(Objective):

@@ -6,29 +6,18 @@ Shapes: U n_users, P width of the teacher's vectors, K neighbours, B batch, D em
 """
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._pooling import Pool
 from retort.offline.distillation._user_targets import UserTargets, standardised, user_targets
+from retort.offline.distillation.configs.neighbours import Config
 from retort.offline.students._base import Student, real_positions
 from retort.offline.teachers.teacher import Teacher
 
 _USERS_AT_ONCE = 1024
 _POOL_SEED = 0
-
-
-class Config(ObjectiveConfig):
-    """own_share 1 is plain profile reconstruction."""
-
-    k: int = Field(20, ge=1, description="neighbours, the user not counted")
-    own_share: float = Field(0.3, ge=0, le=1, description="of the user's own profile in the target")
-    pool: int = Field(20_000, ge=2, description="at most this many users are looked through for neighbours")
-    pooling: Pooling = Field("mean", description="how positions become one vector")
-    gamma: float = Field(0.1, description="of exponential pooling")
-    block: int = Field(-1, description="counts from 0; −1 is the last")
 
 
 class Model(Objective):

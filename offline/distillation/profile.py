@@ -13,37 +13,19 @@ Of several profiles of a user (`[encoder] aspects = "apart"`) each is mapped alo
 Shapes: B batch, T sequence, D embedding_dim, U n_users, K profiles of a user, W width of each.
 """
 
-from typing import ClassVar, Literal
-
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from retort.offline.distillation._activation_capture import listen
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from retort.offline.distillation._pooling import Pool, Pooling
-from retort.offline.distillation._profiles_of_user import Gather, Gathering, apart, standardised_apart
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._pooling import Pool
+from retort.offline.distillation._profiles_of_user import Gather, apart, standardised_apart
 from retort.offline.distillation._user_targets import user_targets
+from retort.offline.distillation.configs.profile import Config
 from retort.offline.students._base import Student, real_positions
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
-
-
-class Config(ObjectiveConfig):
-    """The paper's α is `weight` with share = true, its β is match_scale, its fine-tuning starts after last_epoch."""
-
-    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset({"down_scale", "up_scale", "loss", "scale_cap"})
-    WEIGHS_USERS: ClassVar[bool] = True
-
-    mode: Literal["repaired", "faithful"] = "repaired"
-    pooling: Pooling = Field("mean", description="how positions become one vector")
-    gamma: float = Field(0.1, description="weight_scale of exponential pooling")
-    loss: Literal["mse", "rmse", "cosine"] = Field("cosine", description="distance of the two")
-    block: int = Field(-1, description="counts from 0; −1: the last, behind its norm; faithful: by number before it")
-    aspects: Gathering = Field("mean", description="several profiles a user: their mean, or learnt weights")
-    down_scale: bool = Field(True, description="faithful: map the profile to the student's width; false: it has it")
-    up_scale: bool = Field(False, description="faithful: map the student's side too, within its width")
 
 
 class Model(Objective):

@@ -11,39 +11,19 @@ the student shares changes slowly, and weighs least of the three.
 Shapes: M asked positions, K candidates, R lists, D embedding_dim, N n_items + 1.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
-from retort.offline.distillation._teacher_positions import Positions, asked, candidate_scores, listed_cross_entropy
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._teacher_positions import asked, candidate_scores, listed_cross_entropy
+from retort.offline.distillation.configs.ranking import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Rankings, Teacher
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
-
-
-class Config(ObjectiveConfig):
-    """The paper's knobs, with its values."""
-
-    mode: Literal["repaired", "faithful"] = "repaired"
-    k: int = Field(10, ge=1, description="candidates taken of each list")
-    positions: Positions = Field("all", description="last: only the newest asked position of a sequence")
-    position_scale: float = Field(1.0, gt=0, description="β: how fast a candidate's weight falls with its place")
-    gamma_position: float = Field(0.3, ge=0, description="weight of a candidate's place in the list")
-    gamma_confidence: float = Field(0.5, ge=0, description="weight of how sure the teacher was of the list")
-    gamma_consistency: float = Field(0.1, ge=0, description="weight of the student's listing it too; 0: no second pass")
-    consistency_every: int = Field(
-        4, ge=1, description="repaired: epochs for which the student's own list of a position is kept; 1: never"
-    )
-    negatives: int = Field(512, ge=0, description="repaired: sampled competitors of the candidates; 0: the catalogue")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"lists"})
 
 
 class Model(Objective):

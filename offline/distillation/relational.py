@@ -5,35 +5,18 @@ Past the papers; topology distillation (https://arxiv.org/abs/2106.08700) and DE
 Shapes: B batch, T sequence, D embedding_dim, S sampled items or users, N n_items + 1, P width of the teacher's vectors.
 """
 
-from typing import Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
 from retort.offline.distillation._item_vectors import item_targets
-from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._pooling import Pool
 from retort.offline.distillation._user_targets import user_targets
+from retort.offline.distillation.configs.relational import Config
 from retort.offline.students._base import Student, real_positions
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.schema import PAD
-
-
-class Config(ObjectiveConfig):
-    """among items: the vectors of the batch's items; among users: the pooled states of the batch's rows."""
-
-    among: Literal["items", "users"] = Field(
-        "items", description="what is compared: item vectors, or pooled states of users"
-    )
-    sample: int = Field(512, ge=2, description="items compared in a step")
-    pooling: Pooling = Field("mean", description="users")
-    gamma: float = Field(0.1, description="of exponential pooling")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({self.among})
 
 
 class Model(Objective):

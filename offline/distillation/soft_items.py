@@ -8,31 +8,18 @@ Shapes: U n_users, N n_items + 1, E width of the text vectors, K nearest items, 
 
 from typing import ClassVar
 
-from pydantic import Field
 from torch import Tensor
 
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
 from retort.offline.distillation._item_vectors import item_targets
 from retort.offline.distillation._nearest_items import nearest, unit_items
 from retort.offline.distillation._teacher_positions import listed_cross_entropy
 from retort.offline.distillation._user_targets import standardised, user_targets
+from retort.offline.distillation.configs.soft_items import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
-
-
-class Config(ObjectiveConfig):
-    """Keep the weight low: a profile says what a user likes, not what comes next."""
-
-    weight: float = Field(0.03, ge=0)
-    k: int = Field(50, ge=1, description="nearest items of each profile")
-    temperature: float = Field(0.05, gt=0, description="of the teacher's softmax over cosines")
-    negatives: int = Field(512, ge=0, description="sampled competitors; 0: the catalogue")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"users", "items"})
 
 
 class Model(Objective):

@@ -9,28 +9,13 @@ Shapes: N n_items + 1, D embedding_dim.
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from retort.offline.distillation._base import Objective, ObjectiveConfig, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, nothing
 from retort.offline.distillation._item_vectors import item_targets, whitened
+from retort.offline.distillation.configs.text_start import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
-
-
-class Config(ObjectiveConfig):
-    """weight 0 leaves the random start; any other weight is a whole text start."""
-
-    weight: float = Field(1.0, ge=0, description="0: the start stays random; any other: a whole text start")
-    rms: float = Field(0.15, gt=0, description="root mean square of the components at the start")
-    whiten: float = Field(0.5, ge=0, le=1, description="0: PCA as it is; 1: all directions equally loud")
-
-    def active(self, epoch: int) -> bool:
-        return False
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({"items"})
 
 
 class Model(Objective):

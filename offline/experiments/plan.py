@@ -39,7 +39,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from retort.offline.common.plugins import load_plugin
+from retort.offline.common.plugins import load_config
 from retort.offline.common.section import Section, parse_section
 from retort.offline.recipes.recipe import STUDENTS, Recipe, parse_override, parse_recipe, read_recipe, with_keys
 from retort.shared.base.errors import RecipeError
@@ -158,7 +158,7 @@ def _section_of(student: str, raw: dict[str, Any]) -> dict[str, Any]:
     """The recipe's `[student]` for another student: the keys that this one has too, such as max_length."""
     if raw.get("name", "sasrec") == student:
         return raw
-    known = load_plugin(STUDENTS, student).Config.model_fields
+    known = load_config(STUDENTS, student).model_fields
     return {"name": student, **{key: value for key, value in raw.items() if key in known and key != "name"}}
 
 

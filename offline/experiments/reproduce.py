@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from retort.offline.common.plugins import load_plugin
+from retort.offline.common.plugins import load_config
 from retort.offline.pipeline import Context, open_line, run_line
 from retort.offline.recipes.recipe import (
     OBJECTIVES,
@@ -94,7 +94,7 @@ def recipe_in(name: str, mode: Mode, keys: dict[str, Any]) -> Recipe:
 
 def _moded(objective: dict[str, Any], mode: Mode) -> dict[str, Any]:
     """The objective in a mode; where a faithful one is repaired, what belongs to the published form is left out."""
-    config = load_plugin(OBJECTIVES, str(objective["name"])).Config
+    config = load_config(OBJECTIVES, str(objective["name"]))
     if "mode" not in config.model_fields:
         return objective
     left_out = config.FAITHFUL_ONLY if mode == "repaired" and objective.get("mode") == "faithful" else frozenset()

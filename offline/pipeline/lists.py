@@ -11,7 +11,7 @@ from retort.offline.data.split import Split
 from retort.offline.data.split_store import load_split
 from retort.offline.pipeline.context import VECTORS_FILE, Context, tables_of
 from retort.offline.pipeline.dag import Line
-from retort.offline.teachers.build import TeacherConfig
+from retort.offline.teachers.config import TeacherConfig
 
 
 def lists_step(line: Line[Context], work: Path) -> None:

@@ -17,18 +17,18 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from retort.offline.common.plugins import load_plugin
+from retort.offline.common.plugins import load_config
 from retort.offline.common.section import Section, parse_section
 from retort.offline.data.load import DataConfig
 from retort.offline.data.split import Protocol, SplitConfig
-from retort.offline.distillation._base import ObjectiveConfig
+from retort.offline.distillation.configs._base import ObjectiveConfig
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.reducer import ReducerConfig
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.evaluation.evaluate import EvaluationConfig
 from retort.offline.profiles.config import ProfilesConfig
-from retort.offline.students._base import StudentConfig
-from retort.offline.teachers.build import TeacherConfig
+from retort.offline.students.configs._base import StudentConfig
+from retort.offline.teachers.config import TeacherConfig
 from retort.offline.training.config import TrainingConfig
 from retort.shared.base.errors import RecipeError
 
@@ -186,8 +186,8 @@ def _protocol(value: Any) -> Protocol:
 
 def _student(raw: dict[str, Any]) -> tuple[str, StudentConfig]:
     name = str(raw.get("name", "sasrec"))
-    module = load_plugin(STUDENTS, name)
-    config = parse_section(module.Config, {key: value for key, value in raw.items() if key != "name"}, "student")
+    kind = load_config(STUDENTS, name)
+    config = parse_section(kind, {key: value for key, value in raw.items() if key != "name"}, "student")
     return name, config
 
 
@@ -195,7 +195,7 @@ def _objectives(raw: Any) -> tuple[ObjectiveConfig, ...]:
     if not isinstance(raw, list) or not all(isinstance(one, dict) and "name" in one for one in raw):
         raise RecipeError('objectives are written as [[objectives]], each with a name, such as name = "profile".')
     return tuple(
-        parse_section(load_plugin(OBJECTIVES, str(one["name"])).Config, one, f"objectives.{place}")
+        parse_section(load_config(OBJECTIVES, str(one["name"])), one, f"objectives.{place}")
         for place, one in enumerate(raw)
     )
 

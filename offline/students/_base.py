@@ -7,18 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from retort.offline.common.section import Section
+from retort.offline.students.configs._base import StudentConfig
 from retort.shared.base.schema import PAD
-
-
-class StudentConfig(Section):
-    """Knobs that all students have; each adds its own."""
-
-    embedding_dim: int = Field(64, description="width of an item's vector")
-    max_length: int = Field(50, description="newest events that are read")
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,12 @@ A level between `Student` and these students, not a module inside them: their la
 # Shapes: B batch, T sequence, D embedding_dim
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from retort.offline.students._base import Student, StudentConfig
+from retort.offline.students._base import Student
 from retort.offline.students._blocks import PooledDropout, causal_mask
+from retort.offline.students.configs._base import StackConfig
 from retort.shared.base.schema import PAD
-
-
-class StackConfig(StudentConfig):
-    """Two blocks and two heads are enough for most catalogues."""
-
-    n_blocks: int = Field(2, ge=1, description="layers")
-    n_heads: int = Field(2, ge=1, description="attention heads; they divide embedding_dim")
-    dropout: float = Field(0.2, ge=0, lt=1, description="share of what is hidden while training")
 
 
 class StackStudent(Student):

@@ -9,22 +9,14 @@ of ECIR 2026 masks padding too, and leaves short rows without a target: here onl
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from retort.offline.students._base import Examples
 from retort.offline.students._blocks import TransformerBlock
-from retort.offline.students._stack import StackConfig, StackStudent
+from retort.offline.students._stack import StackStudent
+from retort.offline.students.configs.bert4rec import Config
 from retort.shared.base.schema import PAD
-
-
-class Config(StackConfig):
-    """The paper masks 15 % of the items and adds rows with the last one masked, as it is when asked for the next."""
-
-    expansion: int = Field(4, ge=1, description="the feed-forward is this many times embedding_dim wide")
-    mask_share: float = Field(0.15, gt=0, lt=1, description="of a row's items, at least one")
-    last_item_share: float = Field(0.3, ge=0, le=1, description="of the rows: only their last item is masked")
 
 
 class Model(StackStudent):

@@ -7,21 +7,12 @@ item table, in place of the paper's second table.
 # Shapes: B batch, T sequence, D embedding_dim, L window, F filters of one height, V vertical filters
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retort.offline.students._base import Student, StudentConfig, real_positions
+from retort.offline.students._base import Student, real_positions
 from retort.offline.students._blocks import PooledDropout
-
-
-class Config(StudentConfig):
-    """Horizontal filters see 1 … window items at once, vertical ones weigh the items of the window."""
-
-    window: int = Field(5, ge=1, description="items a position sees; at most max_length")
-    horizontal_filters: int = Field(16, ge=1, description="for each height")
-    vertical_filters: int = Field(4, ge=1, description="weighted sums over the window")
-    dropout: float = Field(0.2, ge=0, lt=1, description="share of what is hidden while training")
+from retort.offline.students.configs.caser import Config
 
 
 class Model(Student):

@@ -7,18 +7,12 @@ trained by sampled softmax, as its authors do.
 # Shapes: B batch, T sequence ≤ max_length, D embedding_dim
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from retort.offline.students._blocks import PooledDropout, SelfAttention
-from retort.offline.students._stack import StackConfig, StackStudent
-
-
-class Config(StackConfig):
-    """A SwiGLU has three maps where a plain feed-forward has two, so it is made narrower."""
-
-    expansion: int = Field(2, ge=1, description="the gated feed-forward is this many times embedding_dim wide")
+from retort.offline.students._stack import StackStudent
+from retort.offline.students.configs.esasrec import Config
 
 
 class Model(StackStudent):

@@ -6,20 +6,12 @@ A GRU would carry its biases through left padding, so each layer moves the real 
 # Shapes: B batch, T sequence, D embedding_dim, H hidden_dim
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from retort.offline.students._base import Student, StudentConfig
+from retort.offline.students._base import Student
 from retort.offline.students._blocks import PooledDropout
+from retort.offline.students.configs.gru4rec import Config
 from retort.shared.base.schema import PAD
-
-
-class Config(StudentConfig):
-    """One layer is enough for most catalogues."""
-
-    n_blocks: int = Field(1, ge=1, description="GRU layers")
-    hidden_dim: int | None = Field(None, ge=1, description="width of the recurrent state; unset: embedding_dim")
-    dropout: float = Field(0.2, ge=0, lt=1, description="share of what is hidden while training")
 
 
 class Model(Student):

@@ -12,11 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retort.offline.students._blocks import PooledDropout
-from retort.offline.students._stack import StackConfig, StackStudent
-
-
-class Config(StackConfig):
-    """Nothing of its own."""
+from retort.offline.students._stack import StackStudent
+from retort.offline.students.configs.hstu import Config
 
 
 class Model(StackStudent):

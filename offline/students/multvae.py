@@ -10,21 +10,12 @@ whoever has a history is served. Items have no bias in the decoder; its hidden l
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retort.offline.students._base import Examples, Student, StudentConfig, real_positions
+from retort.offline.students._base import Examples, Student, real_positions
+from retort.offline.students.configs.multvae import Config
 from retort.shared.base.schema import PAD
-
-
-class Config(StudentConfig):
-    """`max_length` is how many of the newest items the bag holds."""
-
-    latent_dim: int = Field(32, ge=1, description="width of the Gaussian")
-    dropout: float = Field(0.5, ge=0, lt=1, description="of the items read, each as a whole")
-    kl_cap: float = Field(0.2, ge=0, description="weight of the Kullback-Leibler term, once it is reached")
-    kl_steps: int = Field(1000, ge=1, description="training steps until then, from 0 in a straight line")
 
 
 class Model(Student):

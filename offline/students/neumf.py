@@ -12,25 +12,17 @@ from itertools import pairwise
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from retort.offline.students._base import Student, StudentConfig, real_positions
+from retort.offline.students._base import Student, real_positions
 from retort.offline.students._blocks import PooledDropout
+from retort.offline.students.configs.neumf import Config
 from retort.shared.base.errors import RecipeError
 
 # Floats of the widest layer over the pairs that are held at once: while training, and for one question to the graph.
 _PAIRS_FLOATS = 1 << 23
 _QUESTION_FLOATS = 1 << 27
-
-
-class Config(StudentConfig):
-    """`embedding_dim` holds both parts of a vector: the one that is multiplied and the one that the layers read."""
-
-    read_dim: int | None = Field(None, ge=1, description="the part that the layers read; unset: half")
-    layers: tuple[int, ...] = Field((64, 32, 16), min_length=1, description="widths, from the pair to the score")
-    dropout: float = Field(0.1, ge=0, lt=1, description="before each layer")
 
 
 class Model(Student):

@@ -1,16 +1,10 @@
 """SASRec, https://arxiv.org/abs/1808.09781, pre-norm, padded keys masked, trained by softmax, not one negative."""
 
-from pydantic import Field
 from torch import nn
 
 from retort.offline.students._blocks import TransformerBlock
-from retort.offline.students._stack import StackConfig, StackStudent
-
-
-class Config(StackConfig):
-    """The paper's feed-forward is as wide as the items; four times that learns faster."""
-
-    expansion: int = Field(4, description="the feed-forward is this many times embedding_dim wide")
+from retort.offline.students._stack import StackStudent
+from retort.offline.students.configs.sasrec import Config
 
 
 class Model(StackStudent):

@@ -11,19 +11,12 @@ import math
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retort.offline.students._base import Student, StudentConfig, real_positions
+from retort.offline.students._base import Student, real_positions
 from retort.offline.students._blocks import PooledDropout
-
-
-class Config(StudentConfig):
-    """What is dropped are components of the items read."""
-
-    dropout: float = Field(0.1, ge=0, lt=1, description="of the components of the items read")
-    scale: float = Field(10.0, gt=0, description="of the cosines, at the start")
+from retort.offline.students.configs.simplex import Config
 
 
 class Model(Student):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from retort.offline.teachers._queries import Events, parts
-from retort.offline.teachers.language_model_config import TunedModelConfig, TuningConfig
+from retort.offline.teachers.config import TunedModelConfig, TuningConfig
 from retort.offline.teachers.teacher import IntArray
 from retort.shared.base.errors import TeacherError
 

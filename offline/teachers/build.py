@@ -1,22 +1,18 @@
 """From vectors on disk to a teacher for one split, or to a control arm in its place."""
 
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
-from pydantic import Field
 
 from retort.offline.common.progress import Progress, Silent
-from retort.offline.common.section import Section
 from retort.offline.data.split import Split
 from retort.offline.embeddings.vectors import Vectors, read_vectors
 from retort.offline.teachers import controls
-from retort.offline.teachers.faithfulness_weights import WeightsConfig, of_mean_one, user_weights
-from retort.offline.teachers.language_model_config import GroundingConfig, ItemHeadConfig, TunedEncoderConfig
-from retort.offline.teachers.mutual_config import MutualConfig
+from retort.offline.teachers.config import TeacherConfig, WeightsConfig
+from retort.offline.teachers.faithfulness_weights import of_mean_one, user_weights
 from retort.offline.teachers.published import read_published_rankings
 from retort.offline.teachers.ranked_lists import DISTRIBUTIONS, RANKINGS, read_distributions, read_rankings
-from retort.offline.teachers.selection import SelectionConfig, select
+from retort.offline.teachers.selection import select
 from retort.offline.teachers.teacher import (
     Aligned,
     BoolArray,
@@ -27,74 +23,7 @@ from retort.offline.teachers.teacher import (
     align_items,
     align_users,
 )
-from retort.offline.teachers.text_encoder_config import TextEncoderConfig
 from retort.shared.base.errors import TeacherError
-
-
-class TeacherConfig(Section):
-    """`[teacher]`: the profiles' vectors, or what stands in for them in a control arm."""
-
-    control: Literal["none", "shuffled", "gaussian", "history_mean", "history_pca"] = Field(
-        "none", description="none: the real profiles; else a teacher that knows less, for comparison"
-    )
-    item_control: Literal["none", "shuffled", "gaussian"] = Field(
-        "none",
-        description="none: the items' own texts and their vectors; else those of other items, or vectors of noise, for "
-        "comparison",
-    )
-    seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
-    n_components: int = Field(64, ge=1, description="history_pca: width")
-    min_coverage: float = Field(0.0, ge=0, le=1, description="share of users with a history who must have one")
-    items: Literal["encoded", "tuned", "file", "published"] = Field(
-        "encoded",
-        description="item vectors: the encoder's; by the encoder tuned on train rows ([teacher.tuned_encoder]); a "
-        "Parquet file of item_id and vector, or a published folder, at `items_path`",
-    )
-    items_path: Path | None = Field(None, description="a relative path starts at the data directory")
-    lists: Literal["none", "text_encoder", "tuned_encoder", "grounding", "item_head", "mutual", "file", "published"] = (
-        Field("none", description="where ranked items and distributions come from; the last two read `lists_path`")
-    )
-    lists_path: Path | None = Field(
-        None,
-        description="file: a folder with rankings.parquet, distributions.parquet or both; published: its folder; "
-        "a relative path starts at the data directory",
-    )
-    text_encoder: TextEncoderConfig = Field(TextEncoderConfig(), description='lists = "text_encoder", or turns with it')
-    tuned_encoder: TunedEncoderConfig = Field(
-        TunedEncoderConfig(), description='lists = "tuned_encoder" or items = "tuned"'
-    )
-    grounding: GroundingConfig = Field(GroundingConfig(), description='lists = "grounding"')
-    item_head: ItemHeadConfig = Field(ItemHeadConfig(), description='lists = "item_head", or turns with it')
-    mutual: MutualConfig = Field(MutualConfig(), description='lists = "mutual" or "item_head"')
-    selection: SelectionConfig = Field(SelectionConfig(), description="of which users the lists speak")
-    weights: WeightsConfig = Field(WeightsConfig(), description="how much each user's profile counts")
-
-    @property
-    def makes_lists(self) -> bool:
-        """Whether the lists are the work of a step of this run, not files that are given."""
-        return self.lists not in ("none", "file", "published")
-
-    @property
-    def takes_turns(self) -> bool:
-        """Whether the lists' teacher reads a student's item vectors, and so is made together with one."""
-        return self.lists in ("mutual", "item_head")
-
-    @property
-    def list_teachers(self) -> tuple[str, ...]:
-        """The sections that shape the lists."""
-        if self.lists == "mutual":
-            return ("mutual", self.mutual.teacher)
-        return ("mutual", "item_head") if self.lists == "item_head" else (self.lists,)
-
-    @property
-    def lists_read_vectors(self) -> bool:
-        """Whether the lists' teacher reads the items' text vectors."""
-        return self.makes_lists and "text_encoder" in self.list_teachers
-
-    @property
-    def lists_read_texts(self) -> bool:
-        """Whether the lists' teacher reads the items' texts themselves."""
-        return self.lists in ("grounding", "tuned_encoder")
 
 
 def build_teacher(

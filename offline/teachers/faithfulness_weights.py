@@ -1,24 +1,14 @@
 """How far each user's profile is to be believed: its grounding, aligned to the split's users, for weighing the loss."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field
 
-from retort.offline.common.section import Section
+from retort.offline.teachers.config import WeightsConfig
 from retort.offline.teachers.teacher import BoolArray, FloatArray
 from retort.shared.base.errors import TeacherError
-
-
-class WeightsConfig(Section):
-    """How grounding becomes a weight."""
-
-    by: Literal["none", "grounding"] = Field("none", description="none: every profile counts alike")
-    power: float = Field(1.0, gt=0, description="above 1: badly grounded profiles count still less")
-    unknown: float = Field(0.5, ge=0, le=1, description="grounding of profiles that could not be checked")
 
 
 def user_weights(user_ids: Sequence[str], profiles: pl.DataFrame, config: WeightsConfig) -> FloatArray:

@@ -28,7 +28,7 @@ from retort.offline.teachers._language_model import (
 )
 from retort.offline.teachers._list_collector import Answers, Lists, Told, hide_pad
 from retort.offline.teachers._queries import Events, parts, user_folds
-from retort.offline.teachers.language_model_config import GroundingConfig
+from retort.offline.teachers.config import GroundingConfig
 from retort.offline.teachers.teacher import IntArray
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD

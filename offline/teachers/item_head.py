@@ -23,7 +23,7 @@ from retort.offline.teachers._language_model import (
 from retort.offline.teachers._list_collector import Answers, answers_of_logits, hide_pad
 from retort.offline.teachers._queries import Events
 from retort.offline.teachers._trainable import StudentSaid
-from retort.offline.teachers.language_model_config import ItemHeadConfig
+from retort.offline.teachers.config import ItemHeadConfig
 from retort.offline.teachers.teacher import IntArray
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD

@@ -14,7 +14,8 @@ from retort.offline.data.split import Split
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.teachers import controls
 from retort.offline.teachers._list_collector import Told
-from retort.offline.teachers.build import TeacherConfig, item_arm
+from retort.offline.teachers.build import item_arm
+from retort.offline.teachers.config import TeacherConfig
 from retort.offline.teachers.teacher import Aligned, FloatArray
 from retort.shared.base.errors import TeacherError
 from retort.shared.model.item_index import ItemIndex

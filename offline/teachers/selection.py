@@ -6,25 +6,17 @@ others count in no objective, as if the teacher did not know them.
 """
 
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from pydantic import Field
 
-from retort.offline.common.section import Section
 from retort.offline.data.split import Split
+from retort.offline.teachers.config import SelectionConfig
 from retort.offline.teachers.faithfulness_weights import of_mean_one
 from retort.offline.teachers.teacher import BoolArray, Distributions, FloatArray, IntArray, Rankings, Teacher
 from retort.shared.base.errors import TeacherError
 
 L = TypeVar("L", Rankings, Distributions)
-
-
-class SelectionConfig(Section):
-    """`[teacher.selection]`."""
-
-    by: Literal["none", "hard", "sure"] = Field("none", description="hard wants lists made in turns with a student")
-    share: float = Field(0.2, gt=0, le=1, description="of the users that the lists are about")
 
 
 def select(teacher: Teacher, split: Split, config: SelectionConfig) -> Teacher:

@@ -17,8 +17,8 @@ from retort.offline.data.split import Split
 from retort.offline.teachers._list_collector import Answers, Lists, Told, answers_of_cosines
 from retort.offline.teachers._queries import Events, parts, user_folds
 from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers.config import TextEncoderConfig
 from retort.offline.teachers.teacher import BoolArray, FloatArray, IntArray
-from retort.offline.teachers.text_encoder_config import TextEncoderConfig
 from retort.shared.base.errors import TeacherError
 
 _EVENTS_AT_ONCE = 2048

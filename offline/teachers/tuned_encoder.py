@@ -23,7 +23,7 @@ from retort.offline.embeddings.text_model import load_encoder
 from retort.offline.teachers._language_model import askable_events, asked_events, tune
 from retort.offline.teachers._list_collector import Answers, Lists, Told, answers_of_cosines
 from retort.offline.teachers._queries import Events, parts, user_folds
-from retort.offline.teachers.language_model_config import TunedEncoderConfig
+from retort.offline.teachers.config import TunedEncoderConfig
 from retort.offline.teachers.teacher import FloatArray, IntArray
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD

@@ -25,7 +25,7 @@ from retort.offline.evaluation.validate import ASKS, validation_ranks
 from retort.offline.students._base import Examples, Student
 from retort.offline.training.batches import Batch, Windows, batches, cut_windows
 from retort.offline.training.checkpoint import load_checkpoint, save_checkpoint
-from retort.offline.training.config import TrainingConfig as TrainingConfig
+from retort.offline.training.config import TrainingConfig
 from retort.offline.training.schedule import learning_rate_factor
 from retort.offline.training.sequence_loss import OwnLoss
 from retort.shared.base.errors import DataError

@@ -27,11 +27,12 @@ from retort.offline.common.progress import Progress, Silent
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Split
 from retort.offline.distillation import mutual
+from retort.offline.distillation.configs.mutual import Config as MutualObjectiveConfig
 from retort.offline.students._base import Student
 from retort.offline.teachers._list_collector import Lists, Told
 from retort.offline.teachers._queries import Events, parts, user_folds
 from retort.offline.teachers._trainable import Learner, StudentSaid
-from retort.offline.teachers.mutual_config import MutualConfig
+from retort.offline.teachers.config import MutualConfig
 from retort.offline.teachers.teacher import BoolArray, Distributions, IntArray, Teacher
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.loop import fit
@@ -108,7 +109,7 @@ class Turns:
         objectives = []
         if heard is not None and config.upward > 0:
             teacher = Teacher(distributions=replace(heard, rows_E=heard.rows_E[kept_E]))
-            said = mutual.Config(
+            said = MutualObjectiveConfig(
                 name="mutual", weight=config.upward, mode=config.mode, weigh_samples=config.weigh_samples
             )
             objectives.append(mutual.Model(said, pair.student, teacher).to(pair.student.items.weight.device))

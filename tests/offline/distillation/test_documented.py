@@ -1,4 +1,4 @@
-"""The objective that docs/adding_an_objective.md shows is found by its file name and trains."""
+"""The objective that docs/adding_an_objective.md shows is found by the name of its two files and trains."""
 
 import re
 import tomllib
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import retort.offline.distillation
+import retort.offline.distillation.configs
 from retort.offline.common.plugins import load_plugin
 from retort.offline.common.progress import Silent
 from retort.offline.distillation._base import Objective
@@ -25,9 +26,12 @@ def block(kind: str, place: int) -> str:
     return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[place]
 
 
-def test_the_one_file_trains_and_its_experiment_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "text_pull.py").write_text(block("python", 0), encoding="utf-8")
-    monkeypatch.setattr(retort.offline.distillation, "__path__", [*retort.offline.distillation.__path__, str(tmp_path)])
+def test_the_two_files_train_and_its_experiment_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, package in enumerate((retort.offline.distillation.configs, retort.offline.distillation)):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        (folder / "text_pull.py").write_text(block("python", place), encoding="utf-8")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
     module = load_plugin(OBJECTIVES, "text_pull")
     split = ring()
     torch.manual_seed(0)

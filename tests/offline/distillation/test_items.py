@@ -11,7 +11,8 @@ from retort.offline.common.progress import Silent
 from retort.offline.distillation import embedding, relational, text_start
 from retort.offline.distillation._item_vectors import ItemTargets, item_targets, whitened
 from retort.offline.export.onnx import export_student
-from retort.offline.training.loop import TrainingConfig, fit
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.loop import fit
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
 from retort.shared.model.scoring import Scorer

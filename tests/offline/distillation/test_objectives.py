@@ -10,10 +10,12 @@ import torch
 from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.progress import Silent
 from retort.offline.distillation._base import Objective
-from retort.offline.distillation._pooling import Pool, Pooling
+from retort.offline.distillation._pooling import Pool
+from retort.offline.distillation.configs._base import Pooling
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
-from retort.offline.training.loop import TrainingConfig, fit
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.loop import fit
 from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import ITEMS_BT, SPLIT, USERS_B, output, student

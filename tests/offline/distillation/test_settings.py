@@ -4,7 +4,7 @@ import pytest
 
 from retort.offline.distillation import profile, ranking
 from retort.offline.recipes.recipe import Recipe, load_recipe, shipped_recipes
-from retort.offline.teachers.language_model_config import GroundingConfig, ItemHeadConfig
+from retort.offline.teachers.config import GroundingConfig, ItemHeadConfig
 
 # ECIR 2026, experiments/configs/datasets: width, blocks, heads, dropout, rate, batch, epochs, first epoch of
 # fine-tuning, α, whether β, loss, pooling, layer as they count it, components of the map (0: none)

@@ -8,7 +8,8 @@ import torch
 from retort.offline.common.progress import Silent
 from retort.offline.export.onnx import export_student
 from retort.offline.students import gru4rec
-from retort.offline.training.loop import TrainingConfig, fit
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.loop import fit
 from retort.shared.model.scoring import Scorer
 from tests.offline._worlds import ring
 

@@ -13,7 +13,8 @@ from retort.offline.evaluation.metrics import hit_rate
 from retort.offline.evaluation.validate import validation_ranks
 from retort.offline.export.onnx import export_student
 from retort.offline.students._base import Student
-from retort.offline.training.loop import TrainingConfig, fit
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.loop import fit
 from retort.shared.base.schema import PAD
 from retort.shared.model.scoring import Scorer
 from retort.shared.model.sequences import left_pad, right_fill

@@ -11,8 +11,8 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split
 from retort.offline.embeddings.vectors import FloatArray, write_vectors
-from retort.offline.teachers.build import TeacherConfig, build_teacher
-from retort.offline.teachers.faithfulness_weights import WeightsConfig
+from retort.offline.teachers.build import build_teacher
+from retort.offline.teachers.config import TeacherConfig, WeightsConfig
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
 from retort.shared.model.item_index import ItemIndex

@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retort.offline.teachers.faithfulness_weights import WeightsConfig, user_weights
+from retort.offline.teachers.config import WeightsConfig
+from retort.offline.teachers.faithfulness_weights import user_weights
 from retort.shared.base.errors import TeacherError
 
 TABLE = pl.DataFrame(

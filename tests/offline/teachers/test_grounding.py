@@ -13,8 +13,8 @@ from retort.offline.data.ragged import Ragged
 from retort.offline.teachers import grounding
 from retort.offline.teachers._language_model import template
 from retort.offline.teachers._queries import Events
+from retort.offline.teachers.config import GroundingConfig
 from retort.offline.teachers.grounding import Writer, grounding_lists
-from retort.offline.teachers.language_model_config import GroundingConfig
 from retort.offline.teachers.teacher import IntArray
 from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import ring

@@ -10,8 +10,8 @@ from retort.offline.teachers._language_model import template
 from retort.offline.teachers._list_collector import Lists
 from retort.offline.teachers._queries import Events
 from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers.config import ItemHeadConfig
 from retort.offline.teachers.item_head import ItemHead
-from retort.offline.teachers.language_model_config import ItemHeadConfig
 from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import ring
 from tests.offline.teachers._tiny_llama import make_tiny_llama

@@ -13,7 +13,8 @@ from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.vectors import write_vectors
-from retort.offline.teachers.build import TeacherConfig, build_teacher
+from retort.offline.teachers.build import build_teacher
+from retort.offline.teachers.config import TeacherConfig
 from retort.offline.teachers.list_builders import Known, make_lists
 from retort.shared.base.errors import TeacherError
 from retort.shared.model.item_index import ItemIndex

@@ -14,7 +14,8 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.interactions import Items
 from retort.offline.data.split import Split
 from retort.offline.embeddings.encoder_config import EncoderConfig
-from retort.offline.teachers.build import TeacherConfig, build_teacher
+from retort.offline.teachers.build import build_teacher
+from retort.offline.teachers.config import TeacherConfig
 from retort.offline.teachers.list_builders import Known, make_lists
 from retort.offline.teachers.published import read_published_items, read_published_rankings
 from retort.offline.teachers.ranked_lists import read_distributions, read_rankings, write_distributions, write_rankings

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from retort.offline.distillation import mutual, profile
-from retort.offline.teachers.selection import SelectionConfig, select
+from retort.offline.teachers.config import SelectionConfig
+from retort.offline.teachers.selection import select
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import teacher_of

@@ -9,9 +9,9 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Split
 from retort.offline.teachers._list_collector import Told
+from retort.offline.teachers.config import TextEncoderConfig
 from retort.offline.teachers.teacher import FloatArray
 from retort.offline.teachers.text_encoder import text_encoder_lists
-from retort.offline.teachers.text_encoder_config import TextEncoderConfig
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
 from tests.offline._worlds import ring

@@ -9,7 +9,7 @@ from retort.offline.data.ragged import Ragged
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.teachers import tuned_encoder
 from retort.offline.teachers._queries import Events
-from retort.offline.teachers.language_model_config import TunedEncoderConfig
+from retort.offline.teachers.config import TunedEncoderConfig
 from retort.offline.teachers.teacher import IntArray
 from retort.offline.teachers.tuned_encoder import TunedEncoder, tuned_encoder_lists, tuned_item_vectors
 from retort.shared.base.errors import TeacherError

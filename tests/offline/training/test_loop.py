@@ -13,7 +13,8 @@ from retort.offline.evaluation.evaluate import EvaluationConfig
 from retort.offline.evaluation.metrics import ndcg
 from retort.offline.evaluation.validate import validation_ranks
 from retort.offline.students import sasrec
-from retort.offline.training.loop import TrainingConfig, fit
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.loop import fit
 from retort.offline.training.negatives import Negatives
 from retort.offline.training.schedule import learning_rate_factor
 from retort.shared.base.errors import DataError

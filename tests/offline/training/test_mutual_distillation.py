@@ -14,10 +14,10 @@ from retort.offline.students._base import Student
 from retort.offline.teachers._list_collector import Lists, Told
 from retort.offline.teachers._queries import Events
 from retort.offline.teachers._trainable import StudentSaid
-from retort.offline.teachers.mutual_config import MutualConfig
+from retort.offline.teachers.config import MutualConfig, TextEncoderConfig
 from retort.offline.teachers.text_encoder import TextEncoder
-from retort.offline.teachers.text_encoder_config import TextEncoderConfig
-from retort.offline.training.loop import TrainingConfig, fit
+from retort.offline.training.config import TrainingConfig
+from retort.offline.training.loop import fit
 from retort.offline.training.mutual_distillation import only, take_turns
 from retort.offline.training.student_predictions import student_says
 from tests.offline._worlds import ring

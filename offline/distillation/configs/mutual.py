@@ -1,0 +1,19 @@
+"""Configuration of the objective `mutual`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from retort.offline.distillation.configs._base import ObjectiveConfig, Positions
+
+
+class Config(ObjectiveConfig):
+    """The temperature is the one at which the teacher's distributions were stored."""
+
+    mode: Literal["repaired", "faithful"] = "repaired"
+    positions: Positions = Field("last", description="last: only the newest asked position of a sequence (cheaper)")
+    weigh_samples: bool = Field(True, description="by the ratio of the two ranks; false: all alike")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"lists"})

@@ -1,0 +1,22 @@
+"""Configuration of the objective `relational`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from retort.offline.distillation.configs._base import ObjectiveConfig, Pooling
+
+
+class Config(ObjectiveConfig):
+    """among items: the vectors of the batch's items; among users: the pooled states of the batch's rows."""
+
+    among: Literal["items", "users"] = Field(
+        "items", description="what is compared: item vectors, or pooled states of users"
+    )
+    sample: int = Field(512, ge=2, description="items compared in a step")
+    pooling: Pooling = Field("mean", description="users")
+    gamma: float = Field(0.1, description="of exponential pooling")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({self.among})

@@ -1,0 +1,20 @@
+"""Configuration of the objective `text_start`."""
+
+from pydantic import Field
+
+from retort.offline.distillation.configs._base import ObjectiveConfig
+
+
+class Config(ObjectiveConfig):
+    """weight 0 leaves the random start; any other weight is a whole text start."""
+
+    weight: float = Field(1.0, ge=0, description="0: the start stays random; any other: a whole text start")
+    rms: float = Field(0.15, gt=0, description="root mean square of the components at the start")
+    whiten: float = Field(0.5, ge=0, le=1, description="0: PCA as it is; 1: all directions equally loud")
+
+    def active(self, epoch: int) -> bool:
+        return False
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"items"})
