@@ -29,7 +29,7 @@ from retort.offline.profiles.history import user_histories
 from retort.offline.recipes.recipe import load_recipe
 from retort.offline.refresh.jobs import create_job
 from retort.offline.refresh.messages import send_look
-from retort.offline.refresh.snapshot import Wish, write_snapshot
+from retort.offline.refresh.snapshot import ProfileRequest, write_snapshot
 from retort.shared.base.errors import StoreError
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.models import Profile
@@ -53,7 +53,7 @@ def main() -> int:
         engine = open_database(url)
         config = _config(arguments.chunk_users)
         histories, items = _data(arguments)
-        snapshot = write_snapshot(home / "snapshot", map(Wish, histories), items, arguments.chunk_users)
+        snapshot = write_snapshot(home / "snapshot", map(ProfileRequest, histories), items, arguments.chunk_users)
         say(f"{snapshot.n_users} users in {snapshot.n_chunks} chunks")
 
         def start(number: int) -> Any:

@@ -14,7 +14,7 @@ from retort.offline.pipeline.opening import line_of, open_tables
 from retort.offline.profiles.batch_files import batch_round
 from retort.offline.profiles.history import Catalogue, user_histories
 from retort.offline.profiles.store import ProfileStore
-from retort.offline.profiles.themes import texts_by_user, themes_of
+from retort.offline.profiles.themes import extract_themes, join_texts
 from retort.shared.base.errors import StoreError
 from retort.shared.base.settings import Settings
 from retort.shared.history.themes import write_themes
@@ -72,9 +72,9 @@ def publish_themes(reference: str, data: Path | None, out: Path, overrides: list
         tables, split = load_saved(line.path("data")), load_split(line.path("split"))
         config = line.context.recipe.profiles
         profiles = pl.read_parquet(line.path("profiles") / PROFILES_FILE)
-        users = themes_of(
+        users = extract_themes(
             user_histories(split, tables.interactions),
-            texts_by_user(profiles),
+            join_texts(profiles),
             Catalogue(tables.items, config.attributes),
             ProfileStore(line.context.engine),
             config.max_history,

@@ -41,7 +41,7 @@ def work(queues: list[str], poll_s: float = POLL_S) -> None:
                 RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine))
             )
             wake = stack.enter_context(serve_refreshes(writer, poll_s))
-            turn = writer.aside
+            turn = writer.exclusive_gpu
         else:
             wake = None
         register_refreshes(app, wake, start_by_beat)

@@ -17,12 +17,12 @@ _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 
 
-def patiently(act: Callable[[], T], patience_s: float) -> T:
+def retry_on_db_error(act: Callable[[], T], retry_for_s: float) -> T:
     """`act()`, again and again for `patience_s` seconds while the database cannot be used; then its last error.
 
     `act` must be one transaction whose repetition does no harm: it may have been committed before the line broke.
     """
-    give_up_at, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
+    give_up_at, pause_s = time.monotonic() + retry_for_s, _FIRST_PAUSE_S
     told = False
     while True:
         try:
@@ -33,7 +33,7 @@ def patiently(act: Callable[[], T], patience_s: float) -> T:
             if time.monotonic() + pause_s > give_up_at or not _may_pass(error):
                 raise
             if not told:
-                _logger.warning("the database cannot be used (%s); trying again for %g s", error, patience_s)
+                _logger.warning("the database cannot be used (%s); trying again for %g s", error, retry_for_s)
                 told = True
         time.sleep(pause_s * random.uniform(0.5, 1.0))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

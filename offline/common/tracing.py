@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from retort.shared.base.errors import RetortError
-from retort.shared.base.tracing import NOT_INSTALLED, exporting_provider, taken_up
+from retort.shared.base.tracing import NOT_INSTALLED, extract_trace, tracer_provider
 
 SERVICE = "retort-offline"
 _tracers: list[Any] = []
@@ -25,7 +25,7 @@ def trace_offline(provider: Any | None = None) -> None:
         from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
     except ImportError:
         raise RetortError(NOT_INSTALLED) from None
-    provider = provider or exporting_provider(SERVICE)
+    provider = provider or tracer_provider(SERVICE)
     CeleryInstrumentor().instrument(tracer_provider=provider)  # type: ignore[no-untyped-call]
     HTTPXClientInstrumentor().instrument(tracer_provider=provider)
     _tracers.append(provider.get_tracer("retort.offline"))
@@ -49,5 +49,5 @@ def span(name: str, carrier: Mapping[str, str], **attributes: str | int) -> Iter
         yield
         return
     named = {f"retort.{key}": value for key, value in attributes.items()}
-    with _tracers[-1].start_as_current_span(name, context=taken_up(carrier), attributes=named):
+    with _tracers[-1].start_as_current_span(name, context=extract_trace(carrier), attributes=named):
         yield

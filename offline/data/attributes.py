@@ -7,12 +7,12 @@ import polars as pl
 TRUE_FALSE = {"true": True, "false": False}
 
 
-def typed(frame: pl.DataFrame, lists: Mapping[str, str]) -> pl.DataFrame:
+def infer_types(frame: pl.DataFrame, lists: Mapping[str, str]) -> pl.DataFrame:
     """Every column in its natural type. lists: column → separator of its values. Blank text becomes null."""
-    return frame.with_columns(typed_column(frame[name], lists.get(name)) for name in frame.columns)
+    return frame.with_columns(infer_type(frame[name], lists.get(name)) for name in frame.columns)
 
 
-def typed_column(column: pl.Series, separator: str | None = None) -> pl.Series:
+def infer_type(column: pl.Series, separator: str | None = None) -> pl.Series:
     """Numbers and truth values written as text become such, if all values of the column are."""
     dtype = column.dtype
     if dtype == pl.List or dtype == pl.Array:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from retort.offline.data.attributes import typed
-from retort.offline.data.events import id_problem, identifier, refuse_nested, split_off_bad
+from retort.offline.data.attributes import infer_types
+from retort.offline.data.events import id_expression, id_problem, refuse_nested, reject_bad_rows
 from retort.offline.data.interactions import Items
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable
@@ -38,7 +38,7 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
         frame = _identified(table, id_column)
         rows_read[table.file] = frame.height + rejects.count(table.file)
         problems = [(id_column, pl.col(id_column).is_null(), "missing"), id_problem(id_column)]
-        good = split_off_bad(frame, table, problems, rejects)
+        good = reject_bad_rows(frame, table, problems, rejects)
         unique, n_identical = _unique(good, table, id_column, rejects)
         identical += n_identical
         lists.update(table.lists)
@@ -48,7 +48,7 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
         stacked = pl.concat(frames, how="diagonal_relaxed").drop("row")
         joined = stacked.group_by(id_column, maintain_order=True).agg(pl.all().drop_nulls().first())
     texts = [name for name in (id_column, "title", "text") if name in joined.columns]
-    attributes = typed(joined.drop(texts), lists)
+    attributes = infer_types(joined.drop(texts), lists)
     frame = pl.concat([joined.select(pl.col(texts).cast(pl.String)), attributes], how="horizontal")
     return Entities(frame, identical, rows_read)
 
@@ -57,7 +57,7 @@ def _identified(table: RawTable, id_column: str) -> pl.DataFrame:
     schema = table.frame.collect_schema()
     refuse_nested(table, schema, (id_column, "title", "text"))
     frame = table.frame.with_columns(
-        pl.col("row").cast(pl.Int64), identifier(id_column, schema[id_column]).alias(id_column)
+        pl.col("row").cast(pl.Int64), id_expression(id_column, schema[id_column]).alias(id_column)
     ).collect(engine="streaming")
     if not frame.height:
         raise DataError(f"{table.file} has no rows; give a file with rows, or leave its name out of [data.options].")

@@ -10,7 +10,7 @@ import polars as pl
 from retort.offline.common.progress import Progress, Silent
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
 from retort.offline.data.events import clean_events
-from retort.offline.data.filters import Removed, filter_events
+from retort.offline.data.filters import RemovedEvents, filter_events
 from retort.offline.data.load import DataConfig, all_rows, read_tables
 from retort.offline.data.rejects import Rejects
 from retort.shared.base.errors import RetortError
@@ -67,7 +67,7 @@ def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Pr
     yield from _about_users(user_rows, frame)
 
 
-def _removed(removed: Removed) -> Iterator[Finding]:
+def _removed(removed: RemovedEvents) -> Iterator[Finding]:
     causes = {
         "lie below [data] min_weight": removed.below_min_weight,
         "are repeats under [data] repeats": removed.repeats,

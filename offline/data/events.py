@@ -20,7 +20,7 @@ class Events:
     rows_read: dict[str, int]
 
 
-def identifier(column: str, dtype: pl.DataType) -> pl.Expr:
+def id_expression(column: str, dtype: pl.DataType) -> pl.Expr:
     """An id as text without spaces around it; null where there is none. Whole floats lose their `.0`."""
     value = pl.col(column)
     if dtype.is_float():
@@ -47,7 +47,7 @@ def id_problem(column: str) -> tuple[str, pl.Expr, str]:
     return (column, pl.col(column).str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
 
 
-def split_off_bad(
+def reject_bad_rows(
     frame: pl.DataFrame, table: RawTable, problems: Sequence[tuple[str, pl.Expr, str]], rejects: Rejects
 ) -> pl.DataFrame:
     """Rows without a problem; the others go to the rejects under their first one. `_raw_<column>` is the raw value."""
@@ -78,7 +78,7 @@ def clean_events(tables: RawTables, rejects: Rejects) -> Events:
     kept, rows_read = [], {}
     for frame, table in zip(parsed, tables.interactions, strict=True):
         rows_read[table.file] = frame.height + rejects.count(table.file)
-        good = split_off_bad(frame, table, _problems(tables), rejects)
+        good = reject_bad_rows(frame, table, _problems(tables), rejects)
         kept.append(good.select("user_id", "item_id", "timestamp", "weight"))
     if not sum(rows_read.values()):
         files = ", ".join(table.file for table in tables.interactions)
@@ -94,8 +94,8 @@ def _parsed(table: RawTable, tables: RawTables) -> pl.DataFrame:
     has_weight = "weight" in schema
     frame = table.frame.select(
         pl.col("row").cast(pl.Int64),
-        identifier("user_id", schema["user_id"]).alias("user_id"),
-        identifier("item_id", schema["item_id"]).alias("item_id"),
+        id_expression("user_id", schema["user_id"]).alias("user_id"),
+        id_expression("item_id", schema["item_id"]).alias("item_id"),
         pl.col("timestamp"),
         pl.col("timestamp").cast(pl.String).alias("_raw_timestamp"),
         (pl.col("weight") if has_weight else pl.lit(None)).cast(pl.String).alias("_raw_weight"),

@@ -14,7 +14,7 @@ Repeats = Literal["exact", "first", "last", "keep"]
 
 
 @dataclass(frozen=True)
-class Removed:
+class RemovedEvents:
     """Events taken away, by cause; rounds: how often k-core had to look again."""
 
     below_min_weight: int
@@ -27,7 +27,7 @@ class Removed:
 
 def filter_events(
     frame: pl.DataFrame, *, min_weight: float | None, repeats: Repeats, k_core: int
-) -> tuple[pl.DataFrame, Removed]:
+) -> tuple[pl.DataFrame, RemovedEvents]:
     """Events sorted by user, time and, for ties, file order. Events of unknown weight pass `min_weight`."""
     n_read = frame.height
     if min_weight is not None:
@@ -36,7 +36,7 @@ def filter_events(
     ordered = _without_repeats(_in_order(frame), repeats)
     kept, n_rounds = k_core_mask(ordered["_user"].to_numpy(), ordered["_item"].to_numpy(), k_core)
     left = ordered.filter(pl.Series(kept))
-    removed = Removed(
+    removed = RemovedEvents(
         below_min_weight=n_read - n_heavy,
         repeats=n_heavy - ordered.height,
         k_core=ordered.height - left.height,

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from retort.offline.data.content_hash import data_hash
-from retort.offline.data.filters import Removed
+from retort.offline.data.filters import RemovedEvents
 from retort.offline.data.interactions import Clock, Interactions, Items
 
 
@@ -34,7 +34,7 @@ class DataReport:
     rows_read: dict[str, int]  # file → rows
     rejects: dict[str, int]  # file → bad rows
     identical_items: int  # rows of the items' file that only repeated another
-    removed: Removed
+    removed: RemovedEvents
     data_hash: str
 
     def as_json(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class DataReport:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "DataReport":
         """What `as_json` gave."""
-        return cls(**{**values, "removed": Removed(**values["removed"])})
+        return cls(**{**values, "removed": RemovedEvents(**values["removed"])})
 
 
 def make_report(
@@ -55,7 +55,7 @@ def make_report(
     *,
     rows_read: dict[str, int],
     rejects: dict[str, int],
-    removed: Removed,
+    removed: RemovedEvents,
     items_without_metadata: int,
     users_without_history: int,
     identical_items: int,

@@ -83,7 +83,7 @@ class SplitConfig(Section):
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Targets:
     """Event positions: under each protocol train of user u ends before …_ends[u]; the others are targets, sorted."""
 
     held_ends: IntArray
@@ -106,18 +106,18 @@ def make_split(interactions: Interactions, config: SplitConfig, protocol: Protoc
             "user's history; use method = 'leave_one_out', or name a timestamp column in [data]."
         )
     events = event_arrays(interactions.frame)
-    asked = _leave_one_out(events, config) if config.method == "leave_one_out" else _global_time(events, config)
-    return _build(events, asked, config, protocol)
+    targets = _leave_one_out(events, config) if config.method == "leave_one_out" else _global_time(events, config)
+    return _build(events, targets, config, protocol)
 
 
-def _leave_one_out(events: EventArrays, config: SplitConfig) -> _Asked:
+def _leave_one_out(events: EventArrays, config: SplitConfig) -> _Targets:
     """Train: all but the last two events (held) or the last (refit) of every user who has enough of them."""
     enough = events.ends - events.starts >= config.min_history + 2
     last = events.ends[enough] - 1
-    return _Asked(events.ends - 2 * enough, events.ends - enough, last - 1, last)
+    return _Targets(events.ends - 2 * enough, events.ends - enough, last - 1, last)
 
 
-def _global_time(events: EventArrays, config: SplitConfig) -> _Asked:
+def _global_time(events: EventArrays, config: SplitConfig) -> _Targets:
     """Train: strictly before the cut. Users' events stand in time order, so each train row is a prefix."""
     rng = np.random.default_rng(config.seed)
     cut = _cut(events.times, config.quantile)
@@ -126,13 +126,13 @@ def _global_time(events: EventArrays, config: SplitConfig) -> _Asked:
     if config.validation == "time":
         in_train = np.arange(len(events.times)) < train_ends[events.users]
         held_ends = _ends_before(events, _cut(events.times[in_train], config.validation_quantile))
-        return _Asked(held_ends, train_ends, _targets(events, held_ends, train_ends, config, rng), test)
+        return _Targets(held_ends, train_ends, _targets(events, held_ends, train_ends, config, rng), test)
     able = np.flatnonzero(train_ends - events.starts >= config.min_history + 1)
     n_chosen = min(len(able), max(1, round(config.validation_users * len(able))))
     chosen = np.sort(rng.choice(able, size=n_chosen, replace=False)) if n_chosen else able
     held_ends = train_ends.copy()
     held_ends[chosen] -= 1
-    return _Asked(held_ends, train_ends, held_ends[chosen], test)
+    return _Targets(held_ends, train_ends, held_ends[chosen], test)
 
 
 def _cut(times: IntArray, quantile: float) -> int:
@@ -167,8 +167,8 @@ def _targets(
     return Ragged.slices(np.arange(len(events.times), dtype=np.int64), first, ends).values
 
 
-def _build(events: EventArrays, asked: _Asked, config: SplitConfig, protocol: Protocol) -> Split:
-    train_ends = asked.held_ends if protocol == "held" else asked.refit_ends
+def _build(events: EventArrays, targets: _Targets, config: SplitConfig, protocol: Protocol) -> Split:
+    train_ends = targets.held_ends if protocol == "held" else targets.refit_ends
     if config.train_share < 1:
         n_kept = np.ceil((train_ends - events.starts) * config.train_share)
         train_ends = events.starts + n_kept.astype(np.int64)
@@ -178,8 +178,8 @@ def _build(events: EventArrays, asked: _Asked, config: SplitConfig, protocol: Pr
     item_index, index_of_code = _index(events, in_train)
     indexes = index_of_code[events.items]
     train = Ragged.slices(indexes, events.starts, train_ends)
-    validation = _cases(events, indexes, asked.validation, config) if protocol == "held" else None
-    test = _cases(events, indexes, asked.test, config)
+    validation = _cases(events, indexes, targets.validation, config) if protocol == "held" else None
+    test = _cases(events, indexes, targets.test, config)
     for name, cases in (("validation", validation), ("test", test)):
         if cases is not None and not len(cases):
             raise DataError(

@@ -18,7 +18,7 @@ MAX_SPREAD = 0.35  # log of the ratio of the total variances
 
 
 @dataclass(frozen=True)
-class Space:
+class DriftStatistics:
     """Count, mean (E,) and variance (E,) of vectors."""
 
     n: int
@@ -26,7 +26,7 @@ class Space:
     variance: Float64Array
 
     @classmethod
-    def of(cls, vectors: FloatArray) -> "Space":
+    def of(cls, vectors: FloatArray) -> "DriftStatistics":
         """The space of (N, E) vectors."""
         wide = vectors.astype(np.float64)
         return cls(len(wide), wide.mean(axis=0), wide.var(axis=0))
@@ -49,7 +49,7 @@ class Drift:
         return f"means by {self.shift:.2f} standard deviations, variance by a factor of {np.exp(self.spread):.2f}"
 
 
-def measure_drift(then: Space, now: Sequence[Space]) -> Drift:
+def measure_drift(then: DriftStatistics, now: Sequence[DriftStatistics]) -> Drift:
     """How far the union of several parts lies from what was."""
     union = _union(now)
     if len(union.mean) != len(then.mean):
@@ -64,26 +64,26 @@ def measure_drift(then: Space, now: Sequence[Space]) -> Drift:
     return Drift(float(shift), float(spread))
 
 
-def _union(parts: Sequence[Space]) -> Space:
+def _union(parts: Sequence[DriftStatistics]) -> DriftStatistics:
     if not parts:
         raise ProfileError("there are no vectors to measure; encode first.")
     counts = np.array([part.n for part in parts], dtype=np.float64)
     total = counts.sum()
     mean = sum(part.mean * part.n for part in parts) / total
     square = sum((part.variance + part.mean**2) * part.n for part in parts) / total
-    return Space(int(total), np.asarray(mean), np.asarray(square - mean**2))
+    return DriftStatistics(int(total), np.asarray(mean), np.asarray(square - mean**2))
 
 
-def write_space(path: Path, space: Space) -> None:
+def write_drift_statistics(path: Path, space: DriftStatistics) -> None:
     """As JSON."""
     said = {"n": space.n, "mean": space.mean.tolist(), "variance": space.variance.tolist()}
     path.write_text(json.dumps(said), encoding="utf-8")
 
 
-def read_space(path: Path) -> Space:
+def read_drift_statistics(path: Path) -> DriftStatistics:
     """What `write_space` wrote."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProfileError(f"there is no {path}; fit the map first.") from None
-    return Space(said["n"], np.array(said["mean"]), np.array(said["variance"]))
+    return DriftStatistics(said["n"], np.array(said["mean"]), np.array(said["variance"]))

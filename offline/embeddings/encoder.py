@@ -15,7 +15,7 @@ from retort.offline.embeddings.embedding_cache import EmbeddingCache
 from retort.offline.embeddings.encoder_config import EncoderConfig, Role, prefix_for
 from retort.offline.embeddings.text_model import TextModel
 from retort.offline.embeddings.tfidf import TFIDF, tfidf_vectors
-from retort.offline.embeddings.vectors import FloatArray, Vectors, of_length_one
+from retort.offline.embeddings.vectors import FloatArray, Vectors, normalize_rows
 from retort.offline.embeddings.windows import LongTexts
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_json
@@ -73,10 +73,12 @@ def encode_texts(
         return each[0]
     width = sum(one.report.width for one in each)
     seconds = sum(one.report.seconds for one in each)
-    return Encoded(side_by_side([one.vectors for one in each]), replace(each[0].report, width=width, seconds=seconds))
+    return Encoded(
+        concatenate_normalized([one.vectors for one in each]), replace(each[0].report, width=width, seconds=seconds)
+    )
 
 
-def side_by_side(vectors: Sequence[FloatArray]) -> FloatArray:
+def concatenate_normalized(vectors: Sequence[FloatArray]) -> FloatArray:
     """(N, sum of widths): rows of length 1 from rows of length 1, each kind with the same weight."""
     joined: FloatArray = (np.concatenate(vectors, axis=1) / math.sqrt(len(vectors))).astype(np.float32)
     return joined
@@ -148,7 +150,7 @@ def encode_profiles(
     vectors = np.stack(joined).astype(np.float32)
     if config.aspects == "apart":
         return Vectors(list(rows), vectors, parts=len(aspects))
-    return Vectors(list(rows), of_length_one(vectors))
+    return Vectors(list(rows), normalize_rows(vectors))
 
 
 def encode_items(items: Items, config: EncoderConfig, progress: Progress, cache_path: Path | None = None) -> Vectors:

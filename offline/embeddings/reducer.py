@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section
-from retort.offline.embeddings.reduction_quality import MapQuality, map_quality
+from retort.offline.embeddings.reduction_quality import ReductionQuality, measure_reduction
 from retort.offline.embeddings.vectors import FloatArray
 from retort.shared.base.errors import ProfileError
 
@@ -105,7 +105,7 @@ class Reduced:
 
     reducer: Reducer
     vectors: FloatArray
-    quality: MapQuality | None
+    quality: ReductionQuality | None
 
 
 def fit_reducer(vectors: FloatArray, config: ReducerConfig, progress: Progress) -> Reduced:
@@ -128,7 +128,7 @@ def fit_reducer(vectors: FloatArray, config: ReducerConfig, progress: Progress) 
     arrays = {**bare.arrays, "shift": fitted.mean(axis=0).astype(np.float32), "scale": spread}
     reducer = Reducer(config, in_width, bare.out_width, arrays, bare.umap)
     reduced = reducer.finish(mapped)
-    quality = None if config.method == "none" else map_quality(vectors, reduced, config.seed)
+    quality = None if config.method == "none" else measure_reduction(vectors, reduced, config.seed)
     if quality is not None:
         progress.say(quality.line())
     return Reduced(reducer, reduced, quality)

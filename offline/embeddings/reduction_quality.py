@@ -11,7 +11,7 @@ _NEIGHBORS = 10
 
 
 @dataclass(frozen=True)
-class MapQuality:
+class ReductionQuality:
     """trustworthiness: 1 where no stranger became a neighbour; overlap: share of the neighbours that stayed."""
 
     trustworthiness: float
@@ -27,7 +27,7 @@ class MapQuality:
         )
 
 
-def map_quality(wide: FloatArray, narrow: FloatArray, seed: int) -> MapQuality | None:
+def measure_reduction(wide: FloatArray, narrow: FloatArray, seed: int) -> ReductionQuality | None:
     """Compare neighbours before (by angle, as texts are compared) and after; None for fewer than four vectors."""
     from sklearn.manifold import trustworthiness
     from sklearn.neighbors import NearestNeighbors
@@ -40,7 +40,7 @@ def map_quality(wide: FloatArray, narrow: FloatArray, seed: int) -> MapQuality |
     near = [NearestNeighbors(n_neighbors=k).fit(one).kneighbors(return_distance=False) for one in (before, after)]
     shared = [len(set(first) & set(second)) for first, second in zip(*near, strict=True)]
     trust = float(trustworthiness(before, after, n_neighbors=k))
-    return MapQuality(trust, float(np.mean(shared)) / k, k, len(rows))
+    return ReductionQuality(trust, float(np.mean(shared)) / k, k, len(rows))
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

@@ -20,9 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retort.offline.common.progress import Progress, track
-from retort.offline.embeddings.drift import Drift, Space, measure_drift, read_space, write_space
+from retort.offline.embeddings.drift import (
+    Drift,
+    DriftStatistics,
+    measure_drift,
+    read_drift_statistics,
+    write_drift_statistics,
+)
 from retort.offline.embeddings.reducer import ReducerConfig, fit_reducer, load_reducer
-from retort.offline.embeddings.reduction_quality import MapQuality, map_quality
+from retort.offline.embeddings.reduction_quality import ReductionQuality, measure_reduction
 from retort.offline.embeddings.vectors import FloatArray, Vectors, read_vectors, write_vectors
 from retort.shared.base.errors import ProfileError
 
@@ -33,7 +39,7 @@ _HELD, _ENOUGH_HELD = 2000, 20  # vectors that a map's quality is measured on
 
 
 @dataclass(frozen=True)
-class Renewal:
+class UpdateReport:
     """What a pass over the shards did, in users. drift: of the space since the map was fitted, None before a fit."""
 
     encoded: int
@@ -49,7 +55,7 @@ class Renewal:
         return f"{said}{self.shards} shards"
 
 
-def shard_of(user_id: str, n_shards: int) -> int:
+def shard_index(user_id: str, n_shards: int) -> int:
     """Always the same for one id and number of shards."""
     return int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=8).digest(), "big") % n_shards
 
@@ -63,7 +69,7 @@ def split_texts(tables: Iterable[pl.DataFrame], folder: Path, n_shards: int) -> 
     try:
         for table in tables:
             ids = table["user_id"].to_list()
-            shards = np.array([shard_of(user_id, n_shards) for user_id in ids], dtype=np.int64)
+            shards = np.array([shard_index(user_id, n_shards) for user_id in ids], dtype=np.int64)
             n_users += len(ids)
             for shard in np.unique(shards):
                 rows = table.filter(pl.Series(shards == shard)).select("user_id", "text")
@@ -76,7 +82,7 @@ def split_texts(tables: Iterable[pl.DataFrame], folder: Path, n_shards: int) -> 
     return n_users
 
 
-def renew_vectors(texts: Path, folder: Path, n_shards: int, encode: Encode, progress: Progress) -> Renewal:
+def update_vectors(texts: Path, folder: Path, n_shards: int, encode: Encode, progress: Progress) -> UpdateReport:
     """Encode who is new or has another text; keep the others; drop who is gone. A killed pass goes on where it was.
 
     texts: what `split_texts` wrote. A shard whose texts did not change is not written again, nor is its file opened
@@ -96,7 +102,7 @@ def renew_vectors(texts: Path, folder: Path, n_shards: int, encode: Encode, prog
             _write_wide(path, wanted, changed, encode)
             _narrow(folder, shard).unlink(missing_ok=True)
             n_written += 1
-    return Renewal(n_encoded, n_kept, n_gone, n_written, n_shards)
+    return UpdateReport(n_encoded, n_kept, n_gone, n_written, n_shards)
 
 
 _NOBODY = pl.DataFrame(schema={"user_id": pl.String, _TEXT_HASH: pl.String})
@@ -130,9 +136,9 @@ def _write_wide(path: Path, wanted: pl.DataFrame, changed: pl.DataFrame, encode:
     partial.replace(path)
 
 
-def fit_map(
+def fit_shard_reducer(
     folder: Path, n_shards: int, config: ReducerConfig, progress: Progress, to: Path | None = None
-) -> MapQuality | None:
+) -> ReductionQuality | None:
     """Fit the map on a seeded sample of all shards, keep it, and remember the space. All narrow vectors become stale.
 
     to: where the map and what it maps are kept, where `folder` is not to be changed. The quality is measured on users
@@ -142,21 +148,21 @@ def fit_map(
     reduced = fit_reducer(sample, config.model_copy(update={"fit_sample": None}), progress)
     home = to or folder
     reduced.reducer.save(home / "reducer")
-    write_space(home / "space.json", Space.of(sample))
+    write_drift_statistics(home / "space.json", DriftStatistics.of(sample))
     for path in home.glob("narrow-*.parquet"):
         path.unlink()
     if config.method == "none":
         return None
-    quality = map_quality(held, reduced.reducer.transform(held), config.seed)
+    quality = measure_reduction(held, reduced.reducer.transform(held), config.seed)
     if quality is not None and held is not sample:
         progress.say(f"of users mapped without a fit: {quality.line()}")
     return quality
 
 
-def map_shards(folder: Path, n_shards: int, progress: Progress, to: Path | None = None) -> tuple[int, Drift]:
+def reduce_shards(folder: Path, n_shards: int, progress: Progress, to: Path | None = None) -> tuple[int, Drift]:
     """Map every shard that has no narrow vectors of this map yet; how many, and how far the space has moved since."""
     home = to or folder
-    reducer, space = load_reducer(home / "reducer"), read_space(home / "space.json")
+    reducer, space = load_reducer(home / "reducer"), read_drift_statistics(home / "space.json")
     n_mapped, moved = 0, []
     for shard in track(range(n_shards), "mapping", progress):
         wide = _wide(folder, shard)
@@ -165,14 +171,14 @@ def map_shards(folder: Path, n_shards: int, progress: Progress, to: Path | None 
             write_vectors(_narrow(home, shard), stored.ids, reducer.transform(stored.vectors))
             n_mapped += 1
         if wide.is_file():
-            moved.append(Space.of(read_vectors(wide).vectors))
+            moved.append(DriftStatistics.of(read_vectors(wide).vectors))
     drift = measure_drift(space, moved)
     if drift.refit:
         progress.say(f"the vectors' space has moved ({drift.line()}): fit the map anew and train again")
     return n_mapped, drift
 
 
-def narrow_vectors(folder: Path, n_shards: int, to: Path | None = None) -> Iterator[Vectors]:
+def read_reduced_vectors(folder: Path, n_shards: int, to: Path | None = None) -> Iterator[Vectors]:
     """The mapped vectors, a shard at a time. Raises ProfileError where a shard is not mapped yet."""
     home = to or folder
     for shard in range(n_shards):

@@ -10,7 +10,7 @@ import numpy as np
 from retort.offline.common.progress import Progress
 from retort.offline.embeddings.embedding_cache import EmbeddingCache
 from retort.offline.embeddings.encoder_config import PACKAGED, EncoderConfig
-from retort.offline.embeddings.vectors import FloatArray, of_length_one
+from retort.offline.embeddings.vectors import FloatArray, normalize_rows
 from retort.offline.embeddings.windows import Windows, cut_windows
 from retort.shared.base.errors import ProfileError
 
@@ -83,7 +83,7 @@ def _limit_length(model: Any, limit: float, config: EncoderConfig) -> None:
 def _mean_of_windows(vectors: FloatArray, n_parts: np.ndarray[Any, np.dtype[np.int64]]) -> FloatArray:
     """(sum of n_parts, E) → (len(n_parts), E), each of length 1."""
     firsts = np.concatenate([[0], np.cumsum(n_parts)[:-1]]).astype(np.int64)
-    return of_length_one((np.add.reduceat(vectors, firsts, axis=0) / n_parts[:, None]).astype(np.float32))
+    return normalize_rows((np.add.reduceat(vectors, firsts, axis=0) / n_parts[:, None]).astype(np.float32))
 
 
 def load_encoder(config: EncoderConfig) -> Any:

@@ -27,7 +27,7 @@ class Vectors:
     parts: int = 1
 
 
-def of_length_one(vectors: FloatArray) -> FloatArray:
+def normalize_rows(vectors: FloatArray) -> FloatArray:
     """Each row of the same direction and of length 1."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: FloatArray = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)

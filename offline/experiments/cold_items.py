@@ -21,7 +21,7 @@ from retort.offline.data.interactions import Interactions
 from retort.offline.data.load import Loaded, load
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split, make_split
-from retort.offline.embeddings.encoder import encode_items, side_by_side
+from retort.offline.embeddings.encoder import concatenate_normalized, encode_items
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import Vectors
 from retort.offline.evaluation.compare import compare
@@ -168,7 +168,7 @@ def _beside(one: Vectors, other: Vectors) -> Vectors:
     """As `[encoder] model = "one + other"` has it."""
     place = {item_id: row for row, item_id in enumerate(other.ids)}
     rows = [place[item_id] for item_id in one.ids]
-    return Vectors(one.ids, side_by_side([one.vectors, other.vectors[rows]]))
+    return Vectors(one.ids, concatenate_normalized([one.vectors, other.vectors[rows]]))
 
 
 @dataclass(frozen=True)

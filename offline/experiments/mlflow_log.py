@@ -5,12 +5,12 @@ from typing import Any
 
 from retort.offline.experiments.unit import Unit
 from retort.shared.base.errors import RetortError
-from retort.shared.base.settings import FromEnvironment
+from retort.shared.base.settings import EnvironmentSettings
 
 Finished = Callable[[Unit, dict[str, Any]], None]
 
 
-class MlflowSettings(FromEnvironment):
+class MlflowSettings(EnvironmentSettings):
     """Where MLflow is, by its own variable."""
 
     mlflow_tracking_uri: str | None = None

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from retort.offline.jobs.leases import HaltedError, Lease, LeaseLostError, LeaseRules, beat
 from retort.offline.profiles.report import ProfilesReport
-from retort.offline.profiles.token_budget import Spending
+from retort.offline.profiles.token_budget import SpendingConfig
 from retort.shared.base.errors import StoreError
 
 _logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Heart:
         engine: Engine,
         lease: Lease,
         report: ProfilesReport,
-        spending: Spending,
+        spending: SpendingConfig,
         rules: LeaseRules,
         stopping: threading.Event,
     ) -> None:

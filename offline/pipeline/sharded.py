@@ -15,7 +15,13 @@ import pyarrow.parquet as pq
 
 from retort.offline.common.progress import Silent
 from retort.offline.embeddings.encoder import encode_texts
-from retort.offline.embeddings.shards import fit_map, map_shards, narrow_vectors, renew_vectors, split_texts
+from retort.offline.embeddings.shards import (
+    fit_shard_reducer,
+    read_reduced_vectors,
+    reduce_shards,
+    split_texts,
+    update_vectors,
+)
 from retort.offline.embeddings.vectors import FloatArray, join_vectors
 from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context
 from retort.offline.pipeline.dag import Line
@@ -37,16 +43,16 @@ def encode_shards(line: Line[Context], work: Path, n_shards: int) -> None:
     def encode(some: list[str]) -> FloatArray:
         return encode_texts(some, config, Silent()).vectors
 
-    progress.say(renew_vectors(texts, work, n_shards, encode, progress).line())
+    progress.say(update_vectors(texts, work, n_shards, encode, progress).line())
     shutil.rmtree(texts)
 
 
 def map_users(line: Line[Context], work: Path, n_shards: int) -> None:
     """The shards' vectors → a map fitted on a sample of them, and everybody's narrow vectors in one file."""
     shards, progress = line.path("vectors"), line.context.progress
-    fit_map(shards, n_shards, line.context.recipe.reducer, progress, work)
-    map_shards(shards, n_shards, progress, work)
-    join_vectors(work / VECTORS_FILE, narrow_vectors(shards, n_shards, work))
+    fit_shard_reducer(shards, n_shards, line.context.recipe.reducer, progress, work)
+    reduce_shards(shards, n_shards, progress, work)
+    join_vectors(work / VECTORS_FILE, read_reduced_vectors(shards, n_shards, work))
     for path in work.glob("narrow-*.parquet"):
         path.unlink()
 

@@ -15,12 +15,12 @@ import orjson
 from retort.offline.common.chunking import batches
 from retort.offline.common.progress import Progress
 from retort.offline.data.interactions import Items
-from retort.offline.profiles.backends._base import WAITING, Arrived, Message, Prompt, Reply, Sampling
-from retort.offline.profiles.backends._http import Unanswered, read_body, request_body
-from retort.offline.profiles.backends._tokens import TokenCounter, estimated_tokens
-from retort.offline.profiles.batch_writer import Writing
+from retort.offline.profiles.backends._base import WAITING, Message, OnReplies, Prompt, Reply, Sampling
+from retort.offline.profiles.backends._http import NoReplyError, parse_completion, request_body
+from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
+from retort.offline.profiles.batch_writer import ProfileWriter
 from retort.offline.profiles.config import ProfilesConfig
-from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.faithfulness import FaithfulnessChecker
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileStore
@@ -51,7 +51,7 @@ def batch_round(
     results: Sequence[Path] = (),
     target: Path,
     context_tokens: int = 8192,
-    count: TokenCounter = estimated_tokens,
+    count: TokenCounter = estimate_tokens,
 ) -> Round:
     """Store what the results finish; write the prompts that are still unanswered to target, target-2, and so on."""
     known = {custom_id: reply for path in results for custom_id, reply in read_results(path)}
@@ -59,10 +59,12 @@ def batch_round(
         backend = BatchBackend(model, config.sampling, known, files, context_tokens, count)
         catalogue = Catalogue(items, config.attributes, config.item_text_chars)
         report = ProfilesReport("batch files")
-        writing = Writing(config, store, backend, catalogue, Grounder(catalogue.vocabulary), report, progress)
-        report.questions = writing.final_questions()
+        writer = ProfileWriter(
+            config, store, backend, catalogue, FaithfulnessChecker(catalogue.vocabulary), report, progress
+        )
+        report.keys = writer.final_keys()
         for some in batches(histories, config.chunk_users):
-            writing.write_chunk(some)
+            writer.write_chunk(some)
     if known and not backend.n_used and not report.reused:
         raise ProfileError(
             f"none of the {len(known)} results in {results[0]} answers a prompt of this recipe and data; give the file "
@@ -93,8 +95,8 @@ def _read_result(line: bytes, where: str) -> tuple[str, Reply]:
         said = row.get("error") or response.get("body") or response
         return custom_id, Reply("", error=f"the batch failed here ({str(said)[:160]})")
     try:
-        return custom_id, read_body(response.get("body"), str(response.get("body")))
-    except Unanswered as unanswered:
+        return custom_id, parse_completion(response.get("body"), str(response.get("body")))
+    except NoReplyError as unanswered:
         return custom_id, Reply("", error=str(unanswered))
 
 
@@ -128,10 +130,10 @@ class BatchBackend:
         """By the counter that was given."""
         return self._count(messages)
 
-    def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+    def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
         """Known replies at once; the others are waited for, which is no failure."""
         replies = [self._reply(prompt) for prompt in prompts]
-        arrived(list(enumerate(replies)))
+        on_replies(list(enumerate(replies)))
         return replies
 
     def close(self) -> None:

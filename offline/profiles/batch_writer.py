@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 
 from retort.offline.common.progress import Progress
 from retort.offline.profiles.backends._base import WAITING, ProfileBackend, Prompt
-from retort.offline.profiles.checks import accept
-from retort.offline.profiles.config import ProfilesConfig, combiner, writers
-from retort.offline.profiles.conversations import Judgement, Outcome, hold_conversations
-from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.checks import check_reply
+from retort.offline.profiles.config import ProfilesConfig, combination_writer, prompt_writers
+from retort.offline.profiles.conversations import Judgement, Outcome, run_conversations
+from retort.offline.profiles.faithfulness import FaithfulnessChecker
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.privacy_checks import find_leak
-from retort.offline.profiles.profile_requests import Prior, Wanted, combinable, wanted_of
+from retort.offline.profiles.profile_tasks import PriorProfile, ProfileTask, build_tasks, combination_tasks
 from retort.offline.profiles.prompt import PromptWriter
-from retort.offline.profiles.prompt_plan import Steps, combine_steps, profile_steps, update_steps
+from retort.offline.profiles.prompt_plan import PromptPlan, plan_combination, plan_profile, plan_update
 from retort.offline.profiles.report import ProfilesReport
-from retort.offline.profiles.store import ProfileStore, Question, Record
+from retort.offline.profiles.store import ProfileKey, ProfileStore, Record
 from retort.shared.base.hashing import hash_json
 from retort.shared.base.schema import MAX_ID_LENGTH
 
@@ -28,7 +28,7 @@ def _go_on(_report: ProfilesReport) -> None:
 
 
 @dataclass(frozen=True)
-class Writing:
+class ProfileWriter:
     """What stays the same while one model is asked about many users. `report` counts; `kept` may stop the work.
 
     waiting: users whose prompts lie in a batch file.
@@ -38,55 +38,55 @@ class Writing:
     store: ProfileStore
     backend: ProfileBackend
     catalogue: Catalogue
-    grounder: Grounder
+    checker: FaithfulnessChecker
     report: ProfilesReport
     progress: Progress
     total: int | None = None
     kept: Kept = _go_on
     waiting: set[str] = field(default_factory=set)
 
-    def question(self, writer: PromptWriter) -> Question:
+    def key(self, writer: PromptWriter) -> ProfileKey:
         """What this writer's texts are stored under."""
         digest = hash_json(self.config.parameters)
-        return Question(writer.aspect, writer.version, self.backend.model[:MAX_ID_LENGTH], digest)
+        return ProfileKey(writer.aspect, writer.version, self.backend.model[:MAX_ID_LENGTH], digest)
 
-    def final_questions(self) -> list[Question]:
+    def final_keys(self) -> list[ProfileKey]:
         """What the next step reads: the combination, or each aspect."""
-        whole = combiner(self.config)
-        return [self.question(writer) for writer in ([whole] if whole is not None else writers(self.config))]
+        whole = combination_writer(self.config)
+        return [self.key(writer) for writer in ([whole] if whole is not None else prompt_writers(self.config))]
 
-    def write_chunk(self, some: Iterable[UserHistory], priors: Mapping[str, Prior] | None = None) -> None:
+    def write_chunk(self, some: Iterable[UserHistory], priors: Mapping[str, PriorProfile] | None = None) -> None:
         """All aspects of some users, and their combination. People who decided for themselves are left alone.
 
         priors: user_id → profile that is carried on instead of reading the whole history; not for several aspects.
         """
-        wanted = wanted_of(some, self.catalogue, self.config.max_history, self.report, priors)
+        wanted = build_tasks(some, self.catalogue, self.config.max_history, self.report, priors)
         chosen = self.store.choices([one.user_id for one in wanted])
         self.report.chosen += len(chosen)
         wanted = [one for one in wanted if one.user_id not in chosen]
-        aspects, whole = writers(self.config), combiner(self.config)
+        aspects, whole = prompt_writers(self.config), combination_writer(self.config)
         for writer in aspects:
             self._write(writer, wanted)
         if whole is not None:
             # half of the aspects would give a combination that the other half makes worthless
             wanted = [one for one in wanted if one.user_id not in self.waiting]
-            self._write(whole, combinable(wanted, [self.question(writer) for writer in aspects], self.store))
+            self._write(whole, combination_tasks(wanted, [self.key(writer) for writer in aspects], self.store))
         self.progress.update("profiles", self.report.users, self.total)
 
-    def _write(self, writer: PromptWriter, wanted: Sequence[Wanted]) -> None:
-        question = self.question(writer)
-        missing = self._missing(question, wanted)
-        hold_conversations(
-            [self._steps(writer, one) for one in missing],
+    def _write(self, writer: PromptWriter, wanted: Sequence[ProfileTask]) -> None:
+        key = self.key(writer)
+        missing = self._missing(key, wanted)
+        run_conversations(
+            [self._plan(writer, one) for one in missing],
             self.backend,
             lambda place, prompt, raw: self._judge(writer, missing[place], prompt, raw),
             self.config.attempts,
-            lambda outcomes: self._keep(question, missing, outcomes),
+            lambda outcomes: self._keep(key, missing, outcomes),
         )
 
-    def _missing(self, question: Question, wanted: Sequence[Wanted]) -> list[Wanted]:
+    def _missing(self, key: ProfileKey, wanted: Sequence[ProfileTask]) -> list[ProfileTask]:
         """Those whom the store does not know by this history, prompt, model and parameters."""
-        stored = self.store.find(question, [one.user_id for one in wanted])
+        stored = self.store.find(key, [one.user_id for one in wanted])
         missing = []
         for one in wanted:
             found = stored.get((one.user_id, one.history_hash))
@@ -98,12 +98,12 @@ class Writing:
                 self.report.reused += 1
         return missing
 
-    def _steps(self, writer: PromptWriter, one: Wanted) -> Steps:
+    def _plan(self, writer: PromptWriter, one: ProfileTask) -> PromptPlan:
         if one.parts is not None:
-            return combine_steps(writer, one.parts, one.events, self._fits)
+            return plan_combination(writer, one.parts, one.events, self._fits)
         if one.prior is not None and self.config.family != "aspects":
-            return update_steps(writer, one.prior, one.events, one.n_new, self.config.mode, self._fits)
-        return profile_steps(writer, one.events, self.config.mode, self._fits)
+            return plan_update(writer, one.prior, one.events, one.n_new, self.config.mode, self._fits)
+        return plan_profile(writer, one.events, self.config.mode, self._fits)
 
     def _fits(self, prompt: Prompt) -> bool:
         limit = self.backend.context_tokens
@@ -111,21 +111,21 @@ class Writing:
             return True
         return self.backend.count_tokens(prompt.messages) + self.config.max_output_tokens <= limit
 
-    def _judge(self, writer: PromptWriter, one: Wanted, prompt: Prompt, raw: str) -> Judgement:
+    def _judge(self, writer: PromptWriter, one: ProfileTask, prompt: Prompt, raw: str) -> Judgement:
         """Form first, then what it gives away, then whether the history carries it: the whole one, not the part."""
-        text, problem = accept(raw, self.config.checks, writer.instructions, prompt.schema)
+        text, problem = check_reply(raw, self.config.checks, writer.instructions, prompt.schema)
         problem = problem or find_leak(text, one.user_id, one.events)
         if problem is not None:
             return Judgement(text, problem)
-        grounding = self.grounder.ground(text, one.events)
+        grounding = self.checker.ground(text, one.events)
         return Judgement(text, grounding.problem(self.config.trust), grounding.score)
 
-    def _keep(self, question: Question, missing: Sequence[Wanted], outcomes: Sequence[Outcome]) -> None:
+    def _keep(self, key: ProfileKey, missing: Sequence[ProfileTask], outcomes: Sequence[Outcome]) -> None:
         self.waiting.update(missing[outcome.job].user_id for outcome in outcomes if outcome.error == WAITING)
         outcomes = [outcome for outcome in outcomes if outcome.error != WAITING]
         # a server that was away says nothing about a user: stored as a failure, nobody would ask again
         answered = [outcome for outcome in outcomes if not outcome.unanswered]
-        self.store.save([self._record(question, missing[outcome.job], outcome) for outcome in answered])
+        self.store.save([self._record(key, missing[outcome.job], outcome) for outcome in answered])
         for outcome in outcomes:
             self.report.spent(outcome.prompt_tokens, outcome.completion_tokens)
             if outcome.error is None:
@@ -134,14 +134,14 @@ class Writing:
                 self._count_failure(missing[outcome.job].user_id, outcome.error, unanswered=outcome.unanswered)
         if outcomes:
             self.progress.update("profiles", self.report.users, self.total)
-            self.report.stop_if_hopeless(self.config.max_failed, final=False)
+            self.report.stop_if_too_many_failed(self.config.max_failed, final=False)
             self.kept(self.report)
 
-    def _record(self, question: Question, one: Wanted, outcome: Outcome) -> Record:
+    def _record(self, key: ProfileKey, one: ProfileTask, outcome: Outcome) -> Record:
         return Record(
             one.user_id,
             one.history_hash,
-            question,
+            key,
             outcome.text,
             self.config.parameters,
             outcome.prompt_tokens,

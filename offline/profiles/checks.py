@@ -53,7 +53,9 @@ class StructuredProfile(BaseModel):
         return "\n".join([*lines, self.summary])
 
 
-def accept(raw: str, rules: CheckRules, instructions: str, schema: dict[str, Any] | None) -> tuple[str, str | None]:
+def check_reply(
+    raw: str, rules: CheckRules, instructions: str, schema: dict[str, Any] | None
+) -> tuple[str, str | None]:
     """The text to store, and what is wrong with it (None: nothing)."""
     text = raw.strip()
     if not text:

@@ -8,12 +8,12 @@ from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.section import Section, parse_section
 from retort.offline.profiles.backends._base import ProfileBackend, Sampling, ServedModelError
 from retort.offline.profiles.checks import CheckRules
-from retort.offline.profiles.corruption import Damage
-from retort.offline.profiles.faithfulness import TrustConfig
+from retort.offline.profiles.corruption import CorruptionConfig
+from retort.offline.profiles.faithfulness import FaithfulnessConfig
 from retort.offline.profiles.prompt import COMBINED, Family, PromptWriter, aspect_names
 from retort.offline.profiles.prompt_plan import Mode
-from retort.offline.profiles.schema_probe import prove_schema_binds
-from retort.offline.profiles.token_budget import Spending
+from retort.offline.profiles.schema_probe import probe_schema
+from retort.offline.profiles.token_budget import SpendingConfig
 from retort.shared.base.errors import ProfileError, RecipeError
 from retort.shared.base.settings import LanguageModelSettings
 
@@ -50,14 +50,16 @@ class ProfilesConfig(Section):
     checks: CheckRules = Field(
         default_factory=CheckRules, validate_default=True, description="which replies are refused"
     )
-    trust: TrustConfig = Field(
-        default_factory=TrustConfig, validate_default=True, description="how far the history must carry a text"
+    trust: FaithfulnessConfig = Field(
+        default_factory=FaithfulnessConfig, validate_default=True, description="how far the history must carry a text"
     )
-    spending: Spending = Field(
-        default_factory=Spending, validate_default=True, description="prices and limits of a run"
+    spending: SpendingConfig = Field(
+        default_factory=SpendingConfig, validate_default=True, description="prices and limits of a run"
     )
     history_share: float = Field(1.0, gt=0, le=1, description="experiments: write from this first part of each history")
-    damage: Damage = Field(default_factory=Damage, validate_default=True, description="experiments: wrong profiles")
+    damage: CorruptionConfig = Field(
+        default_factory=CorruptionConfig, validate_default=True, description="experiments: wrong profiles"
+    )
 
     @field_validator("backend")
     @classmethod
@@ -83,7 +85,7 @@ class ProfilesConfig(Section):
         }
 
 
-def writers(config: ProfilesConfig) -> list[PromptWriter]:
+def prompt_writers(config: ProfilesConfig) -> list[PromptWriter]:
     """One for each aspect that is asked of each user, in order."""
     known = aspect_names(config.family, config.domain)
     if config.aspects and config.family != "aspects":
@@ -94,7 +96,7 @@ def writers(config: ProfilesConfig) -> list[PromptWriter]:
     return [PromptWriter(config.family, config.domain, aspect, config.language) for aspect in chosen]
 
 
-def combiner(config: ProfilesConfig) -> PromptWriter | None:
+def combination_writer(config: ProfilesConfig) -> PromptWriter | None:
     """Writes one profile of several aspects, where the recipe wants that."""
     if config.family != "aspects" or not config.combine:
         return None
@@ -128,7 +130,7 @@ def open_backend(config: ProfilesConfig, settings: LanguageModelSettings) -> Pro
 def _proved(backend: ProfileBackend, config: ProfilesConfig, name: str) -> ProfileBackend:
     if config.family == "json" and config.canary and name != TEMPLATE:
         try:
-            prove_schema_binds(backend)
+            probe_schema(backend)
         except BaseException:
             backend.close()
             raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from retort.offline.profiles.backends._base import ProfileBackend, Prompt, Reply
-from retort.offline.profiles.prompt_plan import Steps
+from retort.offline.profiles.prompt_plan import PromptPlan
 from retort.shared.base.errors import ProfileError
 
 
@@ -41,7 +41,7 @@ class _Job:
     """One conversation: what it waits for, and what it has cost. Answered prompts hold their text."""
 
     place: int
-    steps: Steps
+    plan: PromptPlan
     prompts: list[Prompt] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
     prompt_tokens: int = 0
@@ -53,7 +53,7 @@ class _Job:
         """Hand the texts on; the conversation then asks more, or ends."""
         try:
             # a generator's first step takes nothing: there are no texts yet
-            prompts = self.steps.send([text or "" for text in self.texts]) if self.prompts else next(self.steps)
+            prompts = self.plan.send([text or "" for text in self.texts]) if self.prompts else next(self.plan)
             self.prompts, self.texts = list(prompts), [None] * len(prompts)
         except StopIteration as ended:
             self.end(ended.value, None)
@@ -66,7 +66,7 @@ class _Job:
         self.outcome = Outcome(
             self.place, text, error, self.prompt_tokens, self.completion_tokens, grounding, unanswered
         )
-        self.steps.close()
+        self.plan.close()
 
     def take(self, slot: int, reply: Reply, judge: Judge, attempts: int) -> None:
         """One reply has come for one of the prompts."""
@@ -93,15 +93,15 @@ def _again(prompt: Prompt) -> Prompt:
     )
 
 
-def hold_conversations(
-    all_steps: Sequence[Steps],
+def run_conversations(
+    plans: Sequence[PromptPlan],
     backend: ProfileBackend,
     judge: Judge,
     attempts: int,
     finished: Callable[[list[Outcome]], None],
 ) -> None:
     """Run all conversations to their end; `finished` is told of each as soon as it is over, so that it can be kept."""
-    jobs = [_Job(place, steps) for place, steps in enumerate(all_steps)]
+    jobs = [_Job(place, plan) for place, plan in enumerate(plans)]
     for job in jobs:
         job.advance()
     finished([job.outcome for job in jobs if job.outcome])
@@ -119,7 +119,7 @@ def _wave(
     waiting = [(job, slot) for job in live for slot, text in enumerate(job.texts) if text is None]
     answered: set[int] = set()
 
-    def arrived(replies: Sequence[tuple[int, Reply]]) -> None:
+    def on_replies(replies: Sequence[tuple[int, Reply]]) -> None:
         ended = []
         for at, reply in replies:
             answered.add(at)
@@ -130,7 +130,7 @@ def _wave(
                 ended.append(job.outcome)
         finished(ended)
 
-    backend.write([job.prompts[slot] for job, slot in waiting], arrived)
+    backend.write([job.prompts[slot] for job, slot in waiting], on_replies)
     if len(answered) != len(waiting):
         raise ProfileError(
             f"the backend of {backend.model} answered {len(answered)} of {len(waiting)} prompts; "

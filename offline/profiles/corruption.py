@@ -21,7 +21,7 @@ _SUBJECTS = (
 )  # fmt: skip
 
 
-class Damage(Section):
+class CorruptionConfig(Section):
     """`[profiles.damage]`: what part of the users gets a wrong profile, and which."""
 
     share: float = Field(0.0, ge=0, le=1, description="of the users who have a profile")
@@ -29,7 +29,7 @@ class Damage(Section):
     seed: int = Field(7, ge=0, description="whose profiles, and with which")
 
 
-def damage_profiles(table: pl.DataFrame, damage: Damage) -> pl.DataFrame:
+def corrupt_profiles(table: pl.DataFrame, damage: CorruptionConfig) -> pl.DataFrame:
     """`profiles_table` with some users' texts replaced; who is hit depends on the seed alone, and a larger share hits
     the same users and more. The grounding of a replaced text is unknown."""
     if damage.share == 0 or not len(table):

@@ -51,7 +51,7 @@ _GENERIC_WORDS = (
 _GENERIC = frozenset(stems(_GENERIC_WORDS))
 
 
-class TrustConfig(Section):
+class FaithfulnessConfig(Section):
     """`[profiles.trust]`: how much of a profile the history must carry."""
 
     min_grounding: float = Field(0.25, ge=0, le=1, description="a text that scores lower is asked for again; 0: never")
@@ -67,7 +67,7 @@ class Claim(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Grounding:
+class Faithfulness:
     """score: 0 … 1, None where the catalogue has nothing to check against. filler: share of empty sentences."""
 
     claims: tuple[Claim, ...]
@@ -78,7 +78,7 @@ class Grounding:
         """What was said and judged so."""
         return [claim.said for claim in self.claims if claim.verdict == verdict]
 
-    def problem(self, config: TrustConfig) -> str | None:
+    def problem(self, config: FaithfulnessConfig) -> str | None:
         """Why a text is not to be trusted, or None."""
         if self.filler > config.max_filler:
             return f"filler ({self.filler:.0%} of the sentences could be about anybody)"
@@ -90,20 +90,20 @@ class Grounding:
         return f"not carried by the history ({wrong[:120]})"
 
 
-class Grounder:
+class FaithfulnessChecker:
     """Checks texts against histories over one catalogue."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
 
-    def ground(self, text: str, events: Sequence[Event]) -> Grounding:
+    def ground(self, text: str, events: Sequence[Event]) -> Faithfulness:
         """Judge every checkable claim of a text."""
         if self._vocabulary.empty or not events:
-            return Grounding((), 0.0, None)
+            return Faithfulness((), 0.0, None)
         known = _History(events)
         claims = tuple(self._claims(text, known))
         filler = self._filler(text, known)
-        return Grounding(claims, filler, _score(claims, filler))
+        return Faithfulness(claims, filler, _score(claims, filler))
 
     def liked(self, text: str, events: Sequence[Event]) -> list[Facet]:
         """Categories that a text speaks for and the history carries, those of most events first."""

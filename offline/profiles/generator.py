@@ -11,15 +11,22 @@ import pyarrow.parquet as pq
 from retort.offline.common.chunking import batches
 from retort.offline.common.progress import Progress
 from retort.offline.data.interactions import Items
-from retort.offline.profiles.batch_writer import Writing
-from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, open_backend, writers
-from retort.offline.profiles.corruption import damage_profiles
-from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.batch_writer import ProfileWriter
+from retort.offline.profiles.config import (
+    IMPORTED,
+    ProfilesConfig,
+    backend_name,
+    combination_writer,
+    open_backend,
+    prompt_writers,
+)
+from retort.offline.profiles.corruption import corrupt_profiles
+from retort.offline.profiles.faithfulness import FaithfulnessChecker
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.imported import import_profiles
-from retort.offline.profiles.profile_requests import Wanted, begun, combinable, wanted_of
+from retort.offline.profiles.profile_tasks import ProfileTask, build_tasks, combination_tasks, truncate_histories
 from retort.offline.profiles.report import ProfilesReport
-from retort.offline.profiles.store import ProfileStore, Question
+from retort.offline.profiles.store import ProfileKey, ProfileStore
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.hashing import hash_json
 from retort.shared.base.settings import LanguageModelSettings
@@ -62,7 +69,7 @@ def profiles_table(
 ) -> pl.DataFrame:
     """All of `profiles_tables` as one, with the damage that an experiment asks for."""
     tables = profiles_tables(histories, items, config, store, report)
-    return damage_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)
+    return corrupt_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)
 
 
 def profiles_tables(
@@ -79,8 +86,8 @@ def profiles_tables(
     """
     catalogue = Catalogue(items, config.attributes, config.item_text_chars)
     for some in batches(histories, _READ_AT_ONCE):
-        some = begun(some, config.history_share)
-        wanted = wanted_of(some, catalogue, config.max_history, ProfilesReport(report.backend))
+        some = truncate_histories(some, config.history_share)
+        wanted = build_tasks(some, catalogue, config.max_history, ProfilesReport(report.backend))
         chosen = store.choices([one.user_id for one in wanted])
         rows = list(_own_words(chosen.values(), report))
         rows += _written([one for one in wanted if one.user_id not in chosen], config, store, report)
@@ -90,7 +97,7 @@ def profiles_tables(
 def write_profiles_table(path: Path, config: ProfilesConfig, tables: Iterable[pl.DataFrame]) -> None:
     """Write `profiles_tables` as one Parquet file; only damage, which trades texts between users, wants all at once."""
     if config.damage.share:
-        tables = [damage_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)]
+        tables = [corrupt_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)]
     schema = pl.DataFrame(schema=_SCHEMA).to_arrow().schema
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for table in tables:
@@ -100,33 +107,33 @@ def write_profiles_table(path: Path, config: ProfilesConfig, tables: Iterable[pl
 def _own_words(choices: Iterable[Choice], report: ProfilesReport) -> Iterator[dict[str, Any]]:
     for choice in choices:
         if choice.text is not None:
-            for aspect in sorted({question.aspect for question in report.questions}):
+            for aspect in sorted({key.aspect for key in report.keys}):
                 yield {"user_id": choice.user_id, "aspect": aspect, "text": choice.text, "grounding": 1.0}
 
 
 def _written(
-    wanted: Sequence[Wanted], config: ProfilesConfig, store: ProfileStore, report: ProfilesReport
+    wanted: Sequence[ProfileTask], config: ProfilesConfig, store: ProfileStore, report: ProfilesReport
 ) -> Iterator[dict[str, Any]]:
     if report.source is not None:
-        wanted = [Wanted(one.user_id, report.source, ()) for one in wanted]
-    elif combiner(config) is not None:
-        wanted = combinable(wanted, _questions(config, report), store)
-    for question in report.questions:
-        yield from _texts(wanted, question, store)
+        wanted = [ProfileTask(one.user_id, report.source, ()) for one in wanted]
+    elif combination_writer(config) is not None:
+        wanted = combination_tasks(wanted, _aspect_keys(config, report), store)
+    for key in report.keys:
+        yield from _texts(wanted, key, store)
 
 
-def _texts(wanted: Sequence[Wanted], question: Question, store: ProfileStore) -> Iterator[dict[str, Any]]:
-    stored = store.find(question, [one.user_id for one in wanted])
+def _texts(wanted: Sequence[ProfileTask], key: ProfileKey, store: ProfileStore) -> Iterator[dict[str, Any]]:
+    stored = store.find(key, [one.user_id for one in wanted])
     for one in wanted:
         found = stored.get((one.user_id, one.history_hash))
         if found is not None and found.text is not None:
-            values = {"aspect": question.aspect, "text": found.text, "grounding": found.grounding}
+            values = {"aspect": key.aspect, "text": found.text, "grounding": found.grounding}
             yield {"user_id": one.user_id, **values}
 
 
-def _questions(config: ProfilesConfig, report: ProfilesReport) -> list[Question]:
-    model, digest = report.questions[0].model, hash_json(config.parameters)
-    return [Question(writer.aspect, writer.version, model, digest) for writer in writers(config)]
+def _aspect_keys(config: ProfilesConfig, report: ProfilesReport) -> list[ProfileKey]:
+    model, digest = report.keys[0].model, hash_json(config.parameters)
+    return [ProfileKey(writer.aspect, writer.version, model, digest) for writer in prompt_writers(config)]
 
 
 def _ask_for_profiles(
@@ -146,12 +153,12 @@ def _ask_for_profiles(
         config.spending.stop_if_spent(report.prompt_tokens, report.completion_tokens)
 
     try:
-        grounder = Grounder(catalogue.vocabulary)
-        writing = Writing(config, store, backend, catalogue, grounder, report, progress, total, stop_if_spent)
-        report.questions = writing.final_questions()
+        checker = FaithfulnessChecker(catalogue.vocabulary)
+        writer = ProfileWriter(config, store, backend, catalogue, checker, report, progress, total, stop_if_spent)
+        report.keys = writer.final_keys()
         for some in batches(histories, config.chunk_users):
-            writing.write_chunk(begun(some, config.history_share))
+            writer.write_chunk(truncate_histories(some, config.history_share))
     finally:
         backend.close()
-    report.stop_if_hopeless(config.max_failed, final=True)
+    report.stop_if_too_many_failed(config.max_failed, final=True)
     return report

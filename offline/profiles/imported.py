@@ -13,11 +13,11 @@ from retort.offline.common.section import Section, parse_section
 from retort.offline.data.interactions import Items
 from retort.offline.profiles.checks import find_problem
 from retort.offline.profiles.config import IMPORTED, ProfilesConfig
-from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.faithfulness import FaithfulnessChecker
 from retort.offline.profiles.history import Catalogue, Event, UserHistory
 from retort.offline.profiles.prompt import WHOLE
 from retort.offline.profiles.report import ProfilesReport
-from retort.offline.profiles.store import ProfileStore, Question, Record
+from retort.offline.profiles.store import ProfileKey, ProfileStore, Record
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_file
 from retort.shared.base.schema import MAX_ID_LENGTH
@@ -52,7 +52,7 @@ def read_profiles(config: Config, aspect: str) -> Iterator[Record]:
                     f"{where}: user_id {user_id!r} stands in line {first} already; keep one profile a user."
                 )
             model = config.model or str(row.get("model") or "unknown")
-            yield Record(user_id, digest, Question(aspect, VERSION, model[:MAX_ID_LENGTH]), _text(row, where))
+            yield Record(user_id, digest, ProfileKey(aspect, VERSION, model[:MAX_ID_LENGTH]), _text(row, where))
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def import_profiles(
     records = {record.user_id: record for record in read_profiles(options, WHOLE)}
     report = ProfilesReport(IMPORTED)
     catalogue = Catalogue(items, config.attributes, config.item_text_chars)
-    grounder = Grounder(catalogue.vocabulary)
+    checker = FaithfulnessChecker(catalogue.vocabulary)
     with_history, ours = set(), []
     for history in histories:
         report.users += 1
@@ -116,7 +116,7 @@ def import_profiles(
         with_history.add(history.user_id)
         if (record := records.get(history.user_id)) is not None:
             events, _ = catalogue.events(history, config.max_history)
-            ours.append(replace(_checked(record, events, grounder, config), n_events=len(history.item_ids)))
+            ours.append(replace(_checked(record, events, checker, config), n_events=len(history.item_ids)))
     check_coverage(options, records, with_history)
     store.save(ours)
     _fill(report, ours, len(records), len(with_history))
@@ -131,7 +131,7 @@ def import_profiles(
 
 def _fill(report: ProfilesReport, ours: Sequence[Record], n_lines: int, n_wanted: int) -> None:
     report.source = ours[0].history_hash
-    report.questions = sorted({record.question for record in ours})
+    report.keys = sorted({record.key for record in ours})
     report.not_ours = n_lines - len(ours)
     report.problems = Counter(record.error.split(" (")[0] for record in ours if record.error is not None)
     report.written = len(ours) - report.problems.total()
@@ -141,11 +141,11 @@ def _fill(report: ProfilesReport, ours: Sequence[Record], n_lines: int, n_wanted
         report.problems["no line in the file"] = lacking
 
 
-def _checked(record: Record, events: Sequence[Event], grounder: Grounder, config: ProfilesConfig) -> Record:
+def _checked(record: Record, events: Sequence[Event], checker: FaithfulnessChecker, config: ProfilesConfig) -> Record:
     problem = find_problem(record.text, config.checks) if record.text else "empty"
     if problem is not None or record.text is None:
         return replace(record, text=None, error=problem or "empty")
-    grounding = grounder.ground(record.text, events)
+    grounding = checker.ground(record.text, events)
     if config.trust.reject_imported and (problem := grounding.problem(config.trust)):
         return replace(record, text=None, error=problem)
     return replace(record, grounding=grounding.score)

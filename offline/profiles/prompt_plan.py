@@ -13,29 +13,29 @@ from retort.offline.profiles.prompt import PromptWriter
 from retort.shared.base.errors import ProfileError
 
 Mode = Literal["agg_after", "agg_with"]
-Steps = Generator[list[Prompt], list[str], str]
+PromptPlan = Generator[list[Prompt], list[str], str]
 Fits = Callable[[Prompt], bool]
 
 
-def profile_steps(writer: PromptWriter, events: Sequence[Event], mode: Mode, fits: Fits) -> Steps:
+def plan_profile(writer: PromptWriter, events: Sequence[Event], mode: Mode, fits: Fits) -> PromptPlan:
     """One profile of one aspect; raises ProfileError where even one event does not fit."""
     if mode == "agg_with":
         return (yield from _carried(writer, events, fits))
     return (yield from _merged_after(writer, events, fits))
 
 
-def update_steps(
+def plan_update(
     writer: PromptWriter, prior: str, events: Sequence[Event], n_new: int, mode: Mode, fits: Fits
-) -> Steps:
+) -> PromptPlan:
     """The profile so far, carried on with the last n_new events; read anew where both do not fit together."""
     prompt = writer.update(prior, events[-n_new:])
     if not fits(prompt):
-        return (yield from profile_steps(writer, events, mode, fits))
+        return (yield from plan_profile(writer, events, mode, fits))
     (text,) = yield [prompt]
     return text
 
 
-def combine_steps(writer: PromptWriter, parts: dict[str, str], events: Sequence[Event], fits: Fits) -> Steps:
+def plan_combination(writer: PromptWriter, parts: dict[str, str], events: Sequence[Event], fits: Fits) -> PromptPlan:
     """One profile of several aspects' profiles."""
     prompt = writer.combine(parts, events)
     if not fits(prompt):
@@ -47,7 +47,7 @@ def combine_steps(writer: PromptWriter, parts: dict[str, str], events: Sequence[
     return text
 
 
-def _merged_after(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> Steps:
+def _merged_after(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> PromptPlan:
     """Halve until each part fits, profile the parts side by side, merge in time order."""
     chunks = _chunks(writer, list(events), fits)
     texts = yield [writer.write(chunk) for chunk in chunks]
@@ -61,7 +61,7 @@ def _chunks(writer: PromptWriter, events: list[Event], fits: Fits) -> list[list[
     return _chunks(writer, first, fits) + _chunks(writer, second, fits)
 
 
-def _merge(writer: PromptWriter, parts: list[tuple[str, list[Event]]], fits: Fits) -> Steps:
+def _merge(writer: PromptWriter, parts: list[tuple[str, list[Event]]], fits: Fits) -> PromptPlan:
     """The merging prompt is measured too: what is too long is merged half by half."""
     if len(parts) == 1:
         return parts[0][0]
@@ -82,7 +82,7 @@ def _merge(writer: PromptWriter, parts: list[tuple[str, list[Event]]], fits: Fit
     return (yield from _merge(writer, merged, fits))
 
 
-def _carried(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> Steps:
+def _carried(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> PromptPlan:
     """Read the history in order, the profile so far beside each next part; a part that does not fit is halved."""
     profile: str | None = None
     waiting = [list(events)]

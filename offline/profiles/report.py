@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from retort.offline.profiles.store import Question
+from retort.offline.profiles.store import ProfileKey
 from retort.shared.base.errors import ProfileError
 
 _ENOUGH_TO_JUDGE = 20  # conversations after which a share of failures means something
@@ -20,7 +20,7 @@ class ProfilesReport:
     """
 
     backend: str
-    questions: list[Question] = field(default_factory=list)
+    keys: list[ProfileKey] = field(default_factory=list)
     source: str | None = None
     users: int = 0
     without_history: int = 0
@@ -40,7 +40,7 @@ class ProfilesReport:
     @property
     def model(self) -> str:
         """Who wrote the texts."""
-        return ", ".join(sorted({question.model for question in self.questions}))
+        return ", ".join(sorted({key.model for key in self.keys}))
 
     def spent(self, prompt_tokens: int, completion_tokens: int) -> None:
         """One conversation is paid for."""
@@ -53,7 +53,7 @@ class ProfilesReport:
         wanted = self.written + self.reused + self.failed
         return (self.written + self.reused) / wanted if wanted else 0.0
 
-    def stop_if_hopeless(self, max_failed: float, final: bool) -> None:
+    def stop_if_too_many_failed(self, max_failed: float, final: bool) -> None:
         """Raises ProfileError where the model fails for most users; early only when enough of them were asked."""
         answered = self.written + self.failed
         if not self.failed or (not final and answered < _ENOUGH_TO_JUDGE):

@@ -19,7 +19,7 @@ _SCHEMA = {
 _QUESTION = "Describe the weather in spring in one sentence."
 
 
-def prove_schema_binds(backend: ProfileBackend) -> None:
+def probe_schema(backend: ProfileBackend) -> None:
     """Ask one question whose schema allows a single answer. Raises ProfileError where another one comes."""
     prompt = Prompt((Message(role="user", content=_QUESTION),), (), schema=_SCHEMA)
     (reply,) = backend.write([prompt], lambda _: None)

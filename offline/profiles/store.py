@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from retort.offline.common.chunking import batches
-from retort.offline.common.retry import patiently
+from retort.offline.common.retry import retry_on_db_error
 from retort.shared.db.models import DONE, FAILED, NO_PARAMETERS, Profile, now
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
@@ -18,7 +18,7 @@ from retort.shared.profiles.profile_choices import Choice, find_choices
 _ROWS_AT_ONCE = 500  # both databases limit the values of one statement
 
 
-class Question(NamedTuple):
+class ProfileKey(NamedTuple):
     """What identifies an answer beside the user and the history: two temperatures are two questions."""
 
     aspect: str
@@ -33,7 +33,7 @@ class Record:
 
     user_id: str
     history_hash: str
-    question: Question
+    key: ProfileKey
     text: str | None
     parameters: dict[str, Any] = field(default_factory=dict)
     prompt_tokens: int | None = None
@@ -63,19 +63,19 @@ class Latest(NamedTuple):
 class ProfileStore:
     """The `profiles` table of one tenant."""
 
-    def __init__(self, engine: sa.Engine, tenant: str = DEFAULT_TENANT, patience_s: float = 0.0) -> None:
+    def __init__(self, engine: sa.Engine, tenant: str = DEFAULT_TENANT, retry_for_s: float = 0.0) -> None:
         """patience_s: how long a database that is away is waited for, in each call."""
-        self._engine, self._tenant, self._patience_s = engine, tenant, patience_s
+        self._engine, self._tenant, self._retry_for_s = engine, tenant, retry_for_s
 
-    def find(self, question: Question, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
+    def find(self, key: ProfileKey, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
         """Everything stored for these users, by (user_id, history_hash)."""
-        return patiently(lambda: self._find(question, user_ids), self._patience_s)
+        return retry_on_db_error(lambda: self._find(key, user_ids), self._retry_for_s)
 
     def choices(self, user_ids: Sequence[str]) -> dict[str, Choice]:
         """What these people decided about their own profile."""
-        return patiently(lambda: find_choices(self._engine, user_ids, tenant=self._tenant), self._patience_s)
+        return retry_on_db_error(lambda: find_choices(self._engine, user_ids, tenant=self._tenant), self._retry_for_s)
 
-    def _find(self, question: Question, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
+    def _find(self, key: ProfileKey, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
         columns = (
             Profile.user_id,
             Profile.history_hash,
@@ -87,17 +87,17 @@ class ProfileStore:
         found: dict[tuple[str, str], Stored] = {}
         with reading(self._engine) as session:
             for some in batches(user_ids, _ROWS_AT_ONCE):
-                rows = session.execute(sa.select(*columns).where(*self._where(question), Profile.user_id.in_(some)))
+                rows = session.execute(sa.select(*columns).where(*self._where(key), Profile.user_id.in_(some)))
                 for user_id, digest, text, status, error, grounding in rows:
                     found[user_id, digest] = Stored(text if status == DONE else None, error, grounding)
         return found
 
-    def latest(self, question: Question, user_ids: Sequence[str], *, any_model: bool = False) -> dict[str, Latest]:
+    def latest(self, key: ProfileKey, user_ids: Sequence[str], *, any_model: bool = False) -> dict[str, Latest]:
         """The newest text of each user, whatever history it was written from; any_model: whoever wrote it."""
-        return patiently(lambda: self._latest(question, user_ids, any_model), self._patience_s)
+        return retry_on_db_error(lambda: self._latest(key, user_ids, any_model), self._retry_for_s)
 
-    def _latest(self, question: Question, user_ids: Sequence[str], any_model: bool) -> dict[str, Latest]:
-        where = self._where(question, any_model)
+    def _latest(self, key: ProfileKey, user_ids: Sequence[str], any_model: bool) -> dict[str, Latest]:
+        where = self._where(key, any_model)
         columns = (Profile.user_id, Profile.text, Profile.n_events, Profile.created_at)
         found: dict[str, Latest] = {}
         with reading(self._engine) as session:
@@ -111,7 +111,7 @@ class ProfileStore:
     def save(self, records: Sequence[Record]) -> None:
         """Write or replace; all of them or, on an error, none."""
         if records:
-            patiently(lambda: self._save(records), self._patience_s)
+            retry_on_db_error(lambda: self._save(records), self._retry_for_s)
 
     def _save(self, records: Sequence[Record]) -> None:
         with transaction(self._engine) as session:
@@ -124,20 +124,20 @@ class ProfileStore:
         with reading(self._engine) as session:
             return session.execute(sa.select(sa.func.count()).select_from(Profile).where(*where)).scalar_one()
 
-    def _where(self, question: Question, any_model: bool = False) -> tuple[sa.ColumnElement[bool], ...]:
+    def _where(self, key: ProfileKey, any_model: bool = False) -> tuple[sa.ColumnElement[bool], ...]:
         return (
             Profile.tenant == self._tenant,
-            Profile.aspect == question.aspect,
-            Profile.prompt_version == question.prompt_version,
-            sa.true() if any_model else Profile.model == question.model,
-            Profile.parameters_hash == question.parameters_hash,
+            Profile.aspect == key.aspect,
+            Profile.prompt_version == key.prompt_version,
+            sa.true() if any_model else Profile.model == key.model,
+            Profile.parameters_hash == key.parameters_hash,
         )
 
     def _row(self, record: Record) -> dict[str, Any]:
         return {
             "tenant": self._tenant,
             "user_id": record.user_id,
-            **record.question._asdict(),
+            **record.key._asdict(),
             "history_hash": record.history_hash,
             "parameters": record.parameters,
             "text": record.text,
@@ -155,6 +155,6 @@ class ProfileStore:
         # a failure made good, or a late copy of the same answer, takes the old one's place
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         statement: Any = insert(Profile.__table__).values(rows)  # type: ignore[arg-type]
-        key = ("tenant", "user_id", "history_hash", *Question._fields)
+        key = ("tenant", "user_id", "history_hash", *ProfileKey._fields)
         changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
         return statement.on_conflict_do_update(index_elements=key, set_=changed)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import polars as pl
 
 from retort.offline.profiles.facets import PERIOD
-from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.faithfulness import FaithfulnessChecker
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.store import ProfileStore
 from retort.shared.history.themes import MAX_THEMES, Theme
@@ -18,7 +18,7 @@ from retort.shared.history.themes import MAX_THEMES, Theme
 _USERS_AT_ONCE = 500
 
 
-def themes_of(
+def extract_themes(
     histories: Iterable[UserHistory],
     texts: Mapping[str, str],
     catalogue: Catalogue,
@@ -29,17 +29,17 @@ def themes_of(
 
     What a person wrote or pinned stands above `texts`, as it does wherever profiles are used.
     """
-    grounder = Grounder(catalogue.vocabulary)
+    checker = FaithfulnessChecker(catalogue.vocabulary)
     chunk: list[UserHistory] = []
     for history in histories:
         chunk.append(history)
         if len(chunk) == _USERS_AT_ONCE:
-            yield from _of_some(chunk, texts, catalogue, store, max_history, grounder)
+            yield from _of_some(chunk, texts, catalogue, store, max_history, checker)
             chunk = []
-    yield from _of_some(chunk, texts, catalogue, store, max_history, grounder)
+    yield from _of_some(chunk, texts, catalogue, store, max_history, checker)
 
 
-def texts_by_user(profiles: pl.DataFrame) -> dict[str, str]:
+def join_texts(profiles: pl.DataFrame) -> dict[str, str]:
     """All aspects of a user as one text. profiles: user_id, aspect, text."""
     parts: dict[str, list[str]] = defaultdict(list)
     for user_id, text in profiles.select("user_id", "text").iter_rows():
@@ -53,14 +53,14 @@ def _of_some(
     catalogue: Catalogue,
     store: ProfileStore,
     max_history: int | None,
-    grounder: Grounder,
+    checker: FaithfulnessChecker,
 ) -> Iterator[tuple[str, list[Theme]]]:
     chosen = store.choices([history.user_id for history in some])
     for history in some:
         choice = chosen.get(history.user_id)
         text = texts.get(history.user_id) if choice is None else choice.text
         events, _ = catalogue.events(history, max_history)
-        liked = grounder.liked(text, events) if text else []
+        liked = checker.liked(text, events) if text else []
         # A decade is no attribute of an item that serving could look up.
         named = [Theme(name, value) for name, value in liked if name != PERIOD]
         yield history.user_id, named[:MAX_THEMES]

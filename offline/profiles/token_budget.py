@@ -12,7 +12,7 @@ class BudgetSpentError(ProfileError):
     """The run has spent what it may; what was answered is kept, and a rerun asks only for the rest."""
 
 
-class Spending(Section):
+class SpendingConfig(Section):
     """`[profiles.spending]`: prices as the provider states them, and how much one run may use."""
 
     usd_per_million_input: float | None = Field(None, ge=0, description="price of a million prompt tokens")

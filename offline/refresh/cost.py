@@ -11,8 +11,8 @@ from pydantic import Field
 
 from retort.offline.common.section import Section
 from retort.offline.profiles.backends._base import Message
-from retort.offline.profiles.backends._tokens import TokenCounter, estimated_tokens
-from retort.offline.profiles.config import ProfilesConfig, combiner, writers
+from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
+from retort.offline.profiles.config import ProfilesConfig, combination_writer, prompt_writers
 from retort.offline.profiles.history import Catalogue, UserHistory
 
 _BYTES_PER_ROW = 420  # of one profile in the database beside its text: keys, hashes, index entries
@@ -57,11 +57,11 @@ def calibrate(
     catalogue: Catalogue,
     config: ProfilesConfig,
     answer_tokens: float,
-    count: TokenCounter = estimated_tokens,
+    count: TokenCounter = estimate_tokens,
 ) -> TokenModel:
     """Fit the line on real prompts of some users. answer_tokens: mean length of a profile, measured or assumed."""
-    all_writers = writers(config)
-    kinds = len(all_writers), combiner(config) is not None
+    all_writers = prompt_writers(config)
+    kinds = len(all_writers), combination_writer(config) is not None
     rows = []
     for history in sample[:_SAMPLE]:
         events, _ = catalogue.events(history, config.max_history)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from retort.offline.jobs.leases import close_if_done
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.refresh.snapshot import Snapshot, open_snapshot
-from retort.shared.base.tracing import carried
+from retort.shared.base.tracing import inject_trace
 from retort.shared.db.models import DONE, FAILED, PENDING, RefreshChunk, RefreshJob
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
@@ -64,7 +64,7 @@ def create_job(
             id=job_id,
             tenant=tenant,
             name=name,
-            spec={"origin": dict(origin), "trace": carried()} if origin else {"trace": carried()},
+            spec={"origin": dict(origin), "trace": inject_trace()} if origin else {"trace": inject_trace()},
             n_users=0,
             n_chunks=0,
             budget_tokens=budget_tokens,
@@ -165,7 +165,7 @@ def dead_letters(engine: Engine, reference: str) -> list[DeadChunk]:
             row.position,
             row.attempts,
             row.error or "unknown",
-            tuple(wish.history.user_id for wish in snapshot.chunk(row.position)) if snapshot else (),
+            tuple(request.history.user_id for request in snapshot.chunk(row.position)) if snapshot else (),
         )
         for row in rows
     ]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from retort.offline.common.section import Section
-from retort.offline.refresh.snapshot import Wish
+from retort.offline.refresh.snapshot import ProfileRequest
 from retort.offline.refresh.staleness import Age
 
 PolicyName = Literal["all", "schedule", "events", "drift", "budgeted"]
@@ -30,16 +30,16 @@ class RefreshPolicy(Section):
 
 def choose(
     ages: Iterable[Age], policy: RefreshPolicy, at: datetime, estimate: TokenEstimate, max_history: int | None
-) -> list[Wish]:
+) -> list[ProfileRequest]:
     """The users whose turn it is, the most worthwhile first. `at`: now. max_history: events that a prompt reads."""
     due = [age for age in ages if _is_due(age, policy, at)]
     if policy.order == "worth" or policy.name == "budgeted":
         # equal worth by id: the same data gives the same order
         due.sort(key=lambda age: (-_rank(age, policy, estimate, max_history), age.history.user_id))
-    wishes = [_wish(age, policy) for age in due]
+    requests = [_request(age, policy) for age in due]
     if policy.name != "budgeted" or policy.max_tokens is None:
-        return wishes
-    return list(_affordable(wishes, policy.max_tokens, estimate, max_history))
+        return requests
+    return list(_affordable(requests, policy.max_tokens, estimate, max_history))
 
 
 def _is_due(age: Age, policy: RefreshPolicy, at: datetime) -> bool:
@@ -57,30 +57,30 @@ def _is_due(age: Age, policy: RefreshPolicy, at: datetime) -> bool:
 def _rank(age: Age, policy: RefreshPolicy, estimate: TokenEstimate, max_history: int | None) -> float:
     """Worth; where a budget is spent, worth for a token."""
     if policy.name != "budgeted":
-        return age.worth
-    return age.worth / tokens_of(_wish(age, policy), estimate, max_history)
+        return age.priority
+    return age.priority / tokens_of(_request(age, policy), estimate, max_history)
 
 
-def _wish(age: Age, policy: RefreshPolicy) -> Wish:
+def _request(age: Age, policy: RefreshPolicy) -> ProfileRequest:
     covered = age.latest.n_events if age.latest is not None else None
     carried = policy.update and covered and 0 < age.n_new <= policy.reread_after * covered
     if not carried or age.latest is None:
-        return Wish(age.history)
-    return Wish(age.history, age.latest.text, covered or 0)
+        return ProfileRequest(age.history)
+    return ProfileRequest(age.history, age.latest.text, covered or 0)
 
 
-def tokens_of(wish: Wish, estimate: TokenEstimate, max_history: int | None) -> float:
+def tokens_of(request: ProfileRequest, estimate: TokenEstimate, max_history: int | None) -> float:
     """What one user's profile is expected to use."""
-    n_events = len(wish.history.item_ids) - wish.n_covered
-    return estimate(min(n_events, max_history or n_events), wish.profile is not None)
+    n_events = len(request.history.item_ids) - request.n_covered
+    return estimate(min(n_events, max_history or n_events), request.profile is not None)
 
 
 def _affordable(
-    wishes: Iterable[Wish], max_tokens: int, estimate: TokenEstimate, max_history: int | None
-) -> Iterator[Wish]:
+    requests: Iterable[ProfileRequest], max_tokens: int, estimate: TokenEstimate, max_history: int | None
+) -> Iterator[ProfileRequest]:
     left = float(max_tokens)
-    for wish in wishes:
-        left -= tokens_of(wish, estimate, max_history)
+    for request in requests:
+        left -= tokens_of(request, estimate, max_history)
         if left < 0:
             return
-        yield wish
+        yield request

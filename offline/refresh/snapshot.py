@@ -39,7 +39,7 @@ _SCHEMA = pa.schema(
 )
 
 
-class Wish(NamedTuple):
+class ProfileRequest(NamedTuple):
     """One user to be profiled. `profile` was written of the first n_covered events; the update reads the others."""
 
     history: UserHistory
@@ -60,7 +60,7 @@ class Snapshot:
         """The catalogue as it was."""
         return Items(pl.read_parquet(self.root / _ITEMS))
 
-    def chunk(self, position: int) -> list[Wish]:
+    def chunk(self, position: int) -> list[ProfileRequest]:
         """The users of one chunk."""
         file, group = divmod(position, _CHUNKS_A_FILE)
         if not 0 <= position < self.n_chunks:
@@ -68,12 +68,14 @@ class Snapshot:
         with pq.ParquetFile(_part(self.root, file)) as part:
             rows = part.read_row_group(group).to_pylist()
         return [
-            Wish(UserHistory(row["user_id"], row["item_ids"], row["weights"]), row["profile"], row["n_covered"])
+            ProfileRequest(
+                UserHistory(row["user_id"], row["item_ids"], row["weights"]), row["profile"], row["n_covered"]
+            )
             for row in rows
         ]
 
 
-def write_snapshot(root: Path, wishes: Iterable[Wish], items: Items, chunk_users: int) -> Snapshot:
+def write_snapshot(root: Path, requests: Iterable[ProfileRequest], items: Items, chunk_users: int) -> Snapshot:
     """Freeze users in the order given; the first chunks are worked on first. A user may come once only."""
     root.mkdir(parents=True, exist_ok=True)
     items.frame.write_parquet(root / _ITEMS)
@@ -81,7 +83,7 @@ def write_snapshot(root: Path, wishes: Iterable[Wish], items: Items, chunk_users
     seen: set[str] = set()
     writer: pq.ParquetWriter | None = None
     try:
-        for chunk in batches(wishes, chunk_users):
+        for chunk in batches(requests, chunk_users):
             _check_once(chunk, seen)
             if n_chunks % _CHUNKS_A_FILE == 0:
                 if writer is not None:
@@ -113,21 +115,23 @@ def open_snapshot(root: Path) -> Snapshot:
     return Snapshot(root, head["n_users"], head["n_chunks"])
 
 
-def _check_once(chunk: list[Wish], seen: set[str]) -> None:
-    for wish in chunk:
-        if wish.history.user_id in seen:
-            raise ProfileError(f"user {wish.history.user_id!r} is asked for twice; name each user once.")
-        seen.add(wish.history.user_id)
+def _check_once(chunk: list[ProfileRequest], seen: set[str]) -> None:
+    for request in chunk:
+        if request.history.user_id in seen:
+            raise ProfileError(f"user {request.history.user_id!r} is asked for twice; name each user once.")
+        seen.add(request.history.user_id)
 
 
-def _table(chunk: list[Wish]) -> pa.Table:
+def _table(chunk: list[ProfileRequest]) -> pa.Table:
     return pa.table(
         {
-            "user_id": [wish.history.user_id for wish in chunk],
-            "item_ids": [list(wish.history.item_ids) for wish in chunk],
-            "weights": [None if wish.history.weights is None else list(wish.history.weights) for wish in chunk],
-            "profile": [wish.profile for wish in chunk],
-            "n_covered": [wish.n_covered for wish in chunk],
+            "user_id": [request.history.user_id for request in chunk],
+            "item_ids": [list(request.history.item_ids) for request in chunk],
+            "weights": [
+                None if request.history.weights is None else list(request.history.weights) for request in chunk
+            ],
+            "profile": [request.profile for request in chunk],
+            "n_covered": [request.n_covered for request in chunk],
         },
         schema=_SCHEMA,
     )

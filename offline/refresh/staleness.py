@@ -14,7 +14,7 @@ from retort.offline.common.chunking import batches
 from retort.offline.profiles.facets import facets
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.item_facts import Facts
-from retort.offline.profiles.store import Latest, ProfileStore, Question
+from retort.offline.profiles.store import Latest, ProfileKey, ProfileStore
 
 _READ_AT_ONCE = 4096
 # A drift of this size counts like a history that grew by its own length.
@@ -39,7 +39,7 @@ class Age:
         return len(self.history.item_ids)
 
     @property
-    def worth(self) -> float:
+    def priority(self) -> float:
         """What changed, times how active the user is: who comes often sees a better profile often."""
         if self.latest is None:
             return 1.0 * _activity(self.n_events)
@@ -60,7 +60,7 @@ def ages(
     histories: Iterable[UserHistory],
     catalogue: Catalogue,
     store: ProfileStore,
-    question: Question,
+    key: ProfileKey,
     *,
     any_model: bool = False,
     chosen: bool = False,
@@ -68,7 +68,7 @@ def ages(
     """Everybody's age under one question; people who decided for themselves are left out unless `chosen`."""
     for some in batches(histories, _READ_AT_ONCE):
         user_ids = [history.user_id for history in some]
-        latest = store.latest(question, user_ids, any_model=any_model)
+        latest = store.latest(key, user_ids, any_model=any_model)
         theirs = {} if chosen else store.choices(user_ids)
         for history in some:
             if history.user_id not in theirs:

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Engine
 
 from retort.offline.data.interactions import Items
-from retort.offline.profiles.backends._tokens import TokenCounter, estimated_tokens
+from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
 from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
-from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combiner, writers
+from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combination_writer, prompt_writers
 from retort.offline.profiles.history import Catalogue, UserHistory
-from retort.offline.profiles.store import ProfileStore, Question
+from retort.offline.profiles.store import ProfileKey, ProfileStore
 from retort.offline.refresh.cost import TokenModel, calibrate
 from retort.offline.refresh.jobs import create_job
 from retort.offline.refresh.policy import RefreshPolicy, choose
@@ -78,24 +78,24 @@ def freeze(engine: Engine, refresh: Refresh, folder: Path, settings: LanguageMod
             "--set profiles.backend=openai (or vllm, template)."
         )
     catalogue = Catalogue(refresh.items, refresh.profiles.attributes, refresh.profiles.item_text_chars)
-    wishes = choose(
+    requests = choose(
         _ages(refresh, catalogue, ProfileStore(engine), settings),
         refresh.policy,
         now(),
         token_model(refresh.histories(), catalogue, refresh.profiles),
         refresh.profiles.max_history,
     )
-    if not wishes:
+    if not requests:
         raise NobodyDueError(f"nobody's profile is due by the policy {refresh.policy.name!r}; nothing was started.")
     root = folder / "refresh" / f"{now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    return write_snapshot(root, wishes, refresh.items, refresh.profiles.chunk_users)
+    return write_snapshot(root, requests, refresh.items, refresh.profiles.chunk_users)
 
 
 def _ages(
     refresh: Refresh, catalogue: Catalogue, store: ProfileStore, settings: LanguageModelSettings
 ) -> Iterator[Age]:
-    question, any_model = latest_question(refresh.profiles, settings)
-    return ages(_asked_for(refresh), catalogue, store, question, any_model=any_model)
+    key, any_model = latest_key(refresh.profiles, settings)
+    return ages(_asked_for(refresh), catalogue, store, key, any_model=any_model)
 
 
 def _asked_for(refresh: Refresh) -> Iterator[UserHistory]:
@@ -115,14 +115,14 @@ def _asked_for(refresh: Refresh) -> Iterator[UserHistory]:
         )
 
 
-def latest_question(config: ProfilesConfig, settings: LanguageModelSettings) -> tuple[Question, bool]:
+def latest_key(config: ProfilesConfig, settings: LanguageModelSettings) -> tuple[ProfileKey, bool]:
     """Under what profiles are found without loading a model; True: whoever wrote them, its name being unknown yet."""
-    writer = combiner(config) or writers(config)[0]
+    writer = combination_writer(config) or prompt_writers(config)[0]
     named, revision = config.options.get("model"), config.options.get("revision")
     named = f"{named}@{revision}" if named and revision else named
     model = TEMPLATE_MODEL if backend_name(config, settings) == "template" else named
-    question = Question(writer.aspect, writer.version, str(model or ""), hash_json(config.parameters))
-    return question, model is None
+    key = ProfileKey(writer.aspect, writer.version, str(model or ""), hash_json(config.parameters))
+    return key, model is None
 
 
 def token_model(
@@ -130,7 +130,7 @@ def token_model(
     catalogue: Catalogue,
     config: ProfilesConfig,
     answer_tokens: float | None = None,
-    count: TokenCounter = estimated_tokens,
+    count: TokenCounter = estimate_tokens,
 ) -> TokenModel:
     """Fitted on the first users; an answer is taken for half of what it may be, unless its length is known."""
     sample = [history for _, history in zip(range(_SAMPLE), histories, strict=False)]

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from retort.offline.common.progress import Progress, Silent
-from retort.offline.common.retry import patiently
+from retort.offline.common.retry import retry_on_db_error
 from retort.offline.common.tracing import span
 from retort.offline.jobs.heartbeat import Heart
 from retort.offline.jobs.leases import (
@@ -30,11 +30,11 @@ from retort.offline.jobs.leases import (
     worker_name,
 )
 from retort.offline.profiles.backends._base import ProfileBackend, ServedModelError
-from retort.offline.profiles.batch_writer import Writing
+from retort.offline.profiles.batch_writer import ProfileWriter
 from retort.offline.profiles.config import ProfilesConfig, open_backend
-from retort.offline.profiles.faithfulness import Grounder
+from retort.offline.profiles.faithfulness import FaithfulnessChecker
 from retort.offline.profiles.history import Catalogue
-from retort.offline.profiles.profile_requests import Prior
+from retort.offline.profiles.profile_tasks import PriorProfile
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileStore
 from retort.offline.refresh.jobs import JobSpec, read_spec
@@ -59,12 +59,12 @@ class RefreshWorker:
         rules: LeaseRules | None = None,
         *,
         progress: Progress | None = None,
-        patience_s: float = PATIENCE_S,
+        retry_for_s: float = PATIENCE_S,
         open_backend: OpenBackend = open_backend,
         before_look: Callable[[], object] = lambda: None,
     ) -> None:
         self._engine, self._settings, self._rules = engine, settings, rules or LeaseRules()
-        self._progress, self._patience_s, self._open = progress or Silent(), patience_s, open_backend
+        self._progress, self._retry_for_s, self._open = progress or Silent(), retry_for_s, open_backend
         self.name = worker_name()
         self.stopping = threading.Event()
         self.grace_s = 30.0  # for the answers in flight, when told to stop
@@ -89,7 +89,7 @@ class RefreshWorker:
             self._model = None
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def exclusive_gpu(self) -> Iterator[None]:
         """While the block runs, another thread has this process's GPU: no chunk is in hand and no model is loaded."""
         with self._my_turn():
             if self.stopping.is_set():
@@ -112,7 +112,9 @@ class RefreshWorker:
         self._before_look()
         while not self.stopping.is_set():
             with self._my_turn():
-                lease = patiently(lambda: lease_chunk(self._engine, self.name, self._rules, job_id), self._patience_s)
+                lease = retry_on_db_error(
+                    lambda: lease_chunk(self._engine, self.name, self._rules, job_id), self._retry_for_s
+                )
                 if lease is None:
                     break
                 n_done += self._do(lease)
@@ -132,7 +134,7 @@ class RefreshWorker:
         """One chunk, whatever comes of it. True: it is done."""
         report = ProfilesReport("")
         try:
-            spec = patiently(lambda: read_spec(self._engine, lease.job_id), self._patience_s)
+            spec = retry_on_db_error(lambda: read_spec(self._engine, lease.job_id), self._retry_for_s)
             backend = self._backend(spec.profiles)
             report.backend = backend.model
         except (ServedModelError, RecipeError) as error:
@@ -167,20 +169,20 @@ class RefreshWorker:
         self, lease: Lease, spec: JobSpec, backend: ProfileBackend, report: ProfilesReport, heart: Heart
     ) -> None:
         place = self._at(lease.job_id, spec)
-        wishes = place.snapshot.chunk(lease.position)
-        priors = {one.history.user_id: Prior(one.profile, one.n_covered) for one in wishes if one.profile}
-        store = ProfileStore(self._engine, spec.tenant, self._patience_s)
-        writing = Writing(
-            spec.profiles, store, backend, place.catalogue, place.grounder, report, self._progress, kept=heart.kept
+        requests = place.snapshot.chunk(lease.position)
+        priors = {one.history.user_id: PriorProfile(one.profile, one.n_covered) for one in requests if one.profile}
+        store = ProfileStore(self._engine, spec.tenant, self._retry_for_s)
+        writer = ProfileWriter(
+            spec.profiles, store, backend, place.catalogue, place.checker, report, self._progress, kept=heart.kept
         )
-        writing.write_chunk([wish.history for wish in wishes], priors)
+        writer.write_chunk([request.history for request in requests], priors)
         # while there are attempts left, who got no answer is asked again; then they alone are without a profile
         report.stop_if_unanswered(0.0 if lease.attempt < self._rules.max_attempts else spec.profiles.max_failed)
 
     def _settle(self, act: Callable[[], None]) -> bool:
         """Write how a chunk ended; a lease that is lost by now is the other worker's affair."""
         try:
-            patiently(act, self._patience_s)
+            retry_on_db_error(act, self._retry_for_s)
         except LeaseLostError as error:
             _logger.warning("%s", error)
             return False
@@ -221,4 +223,4 @@ class _Place:
         self.snapshot: Snapshot = open_snapshot(spec.snapshot)
         config = spec.profiles
         self.catalogue = Catalogue(self.snapshot.items, config.attributes, config.item_text_chars)
-        self.grounder = Grounder(self.catalogue.vocabulary)
+        self.checker = FaithfulnessChecker(self.catalogue.vocabulary)

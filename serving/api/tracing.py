@@ -9,7 +9,7 @@ from typing import Any
 
 from retort.serving.api.asgi import ALWAYS_OPEN, AsgiApp, Message, Receive, Scope, Send
 from retort.shared.base.errors import RetortError
-from retort.shared.base.tracing import NOT_INSTALLED, exporting_provider
+from retort.shared.base.tracing import NOT_INSTALLED, tracer_provider
 
 
 def traced(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
@@ -22,7 +22,7 @@ def traced(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
         from opentelemetry.trace import SpanKind
     except ImportError:
         raise RetortError(NOT_INSTALLED) from None
-    provider = provider or exporting_provider("retort")
+    provider = provider or tracer_provider("retort")
     tracer = provider.get_tracer("retort.serving")
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import MANIFEST, read_manifest
-from retort.shared.model.sealed_files import check_hash, check_place
+from retort.shared.model.sealed_files import check_file, check_hash
 
 KEPT = 3
 _WORK = ".fetch-"
@@ -71,7 +71,7 @@ def _is_whole(place: Path, target: Target) -> bool:
     try:
         manifest = read_manifest(place)
         for name, entry in manifest.files.items():
-            check_place(place, name, entry)
+            check_file(place, name, entry)
             check_hash(place, name, entry)
     except (BundleError, OSError):
         return False

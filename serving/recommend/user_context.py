@@ -138,7 +138,7 @@ class HistoryReader:
 
     async def _trip(self, owners: list[Owner], commands: list[Command]) -> tuple[list[list[str]], list[Any]]:
         if commands and isinstance(self.store, RedisHistory):
-            return await self.store.recent_beside(owners, self._limit, commands)
+            return await self.store.recent_with_commands(owners, self._limit, commands)
         return await self.store.recent(owners, self._limit), [None] * len(commands)
 
     def _failed(self) -> None:

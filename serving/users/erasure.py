@@ -19,7 +19,7 @@ from retort.serving.runtime.database import database_exists
 from retort.serving.users.user_data import Deleted, delete_stored, read_stored
 from retort.shared.base.errors import RetortError, StoreError
 from retort.shared.db.session import open_database
-from retort.shared.events.erasures import note_sessions
+from retort.shared.events.erasures import record_erased_sessions
 from retort.shared.events.session_rows import sessions_of
 from retort.shared.history import keys
 from retort.shared.history.store import SEPARATOR, HistoryStore, Owner
@@ -127,7 +127,7 @@ class RedisNotes:
 
     async def name_sessions(self, tenant: str, session_ids: Sequence[str], until_ms: int) -> None:
         try:
-            await note_sessions(self._client, tenant, session_ids, until_ms)
+            await record_erased_sessions(self._client, tenant, session_ids, until_ms)
         except (RedisError, OSError) as error:
             raise StoreError(f"sessions could not be noted ({type(error).__name__}); is Redis up?") from error
 

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from retort.shared.base.secret_files import SecretFiles
 
 
-class FromEnvironment(BaseSettings):
+class EnvironmentSettings(BaseSettings):
     """Any setting `X` may also come from the file that `X_FILE` names; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
@@ -30,7 +30,7 @@ class FromEnvironment(BaseSettings):
         return init_settings, env_settings, SecretFiles(settings_cls), dotenv_settings
 
 
-class Settings(FromEnvironment):
+class Settings(EnvironmentSettings):
     """Shared by offline and serving; each side adds its own."""
 
     redis_url: str | None = Field(None, description="histories and hot state; unset: an embedded Redis")
@@ -66,7 +66,7 @@ class Settings(FromEnvironment):
         return self.retort_home / "bundles"
 
 
-class LanguageModelSettings(FromEnvironment):
+class LanguageModelSettings(EnvironmentSettings):
     """An OpenAI-compatible server, named as its own tools name it."""
 
     openai_base_url: str | None = None

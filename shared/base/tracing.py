@@ -12,7 +12,7 @@ from retort.shared.base.errors import RetortError
 NOT_INSTALLED = "RETORT_TRACES needs OpenTelemetry's packages; pip install 'retort-recsys[otel]'."
 
 
-def exporting_provider(service: str) -> Any:
+def tracer_provider(service: str) -> Any:
     """A tracer provider that sends over OTLP as the environment says; RetortError where the extra is not installed."""
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -27,7 +27,7 @@ def exporting_provider(service: str) -> Any:
     return provider
 
 
-def carried() -> dict[str, str]:
+def inject_trace() -> dict[str, str]:
     """The trace of now, for a row that somebody else will work on; empty where nothing is traced."""
     carrier: dict[str, str] = {}
     try:
@@ -38,7 +38,7 @@ def carried() -> dict[str, str]:
     return carrier
 
 
-def taken_up(carrier: Mapping[str, str]) -> Any:
+def extract_trace(carrier: Mapping[str, str]) -> Any:
     """The context that `carried` wrote down."""
     from opentelemetry.propagate import extract
 

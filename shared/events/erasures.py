@@ -34,7 +34,7 @@ class Personal(Protocol):
 
 def find_erased(client: Redis, rows: Sequence[Personal]) -> dict[Owner, int]:
     """When the erasure of whose rows these are was asked for, in ms; only users and sessions with one."""
-    owners = sorted({owner for row in rows if (owner := whose(row)) is not None})
+    owners = sorted({owner for row in rows if (owner := owner_of(row)) is not None})
     if not owners:
         return {}
     # not MGET: in a cluster the notes lie on several nodes
@@ -65,14 +65,14 @@ def sessions_of_erased(rows: Sequence[Personal], erased: Mapping[Owner, int]) ->
     return found
 
 
-def whose(row: Personal) -> Owner | None:
+def owner_of(row: Personal) -> Owner | None:
     """The user, else the session."""
     if row.user_id is not None:
         return Owner(row.user_id, row.tenant)
     return None if row.session_id is None else Owner(row.session_id, row.tenant, "session")
 
 
-def note_sessions(client: Any, tenant: str, session_ids: Sequence[str], until_ms: int) -> Any:
+def record_erased_sessions(client: Any, tenant: str, session_ids: Sequence[str], until_ms: int) -> Any:
     """Note them; of two erasures the later one stands. What an asyncio client answers is to be awaited."""
     pipeline = client.pipeline(transaction=False)
     pipeline.zadd(keys.erased_sessions(), {_name(tenant, one): until_ms for one in session_ids}, gt=True)

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from retort.shared.base.errors import StoreError
-from retort.shared.events.erasures import Personal, find_erased, note_sessions, sessions_of_erased, whose
+from retort.shared.events.erasures import Personal, find_erased, owner_of, record_erased_sessions, sessions_of_erased
 from retort.shared.events.exposures import Exposure, read_exposures
 from retort.shared.history import keys
 from retort.shared.history.redis_clients import open_client
@@ -100,7 +100,7 @@ P = TypeVar("P", bound=Personal)
 P_contra = TypeVar("P_contra", bound=Personal, contravariant=True)
 
 
-class Drained(Protocol[P_contra]):
+class DrainTarget(Protocol[P_contra]):
     """Where a stream goes. All may be called twice with the same."""
 
     def sessions_of(self, tenant: str, user_id: str) -> list[str]:
@@ -116,7 +116,7 @@ class Drained(Protocol[P_contra]):
         """The same for what a session holds without a name: of what was accepted, and of what was shown."""
 
 
-class EventStore(Drained[StreamedEvent], Protocol):
+class EventStore(DrainTarget[StreamedEvent], Protocol):
     """Where drained events and merges go."""
 
     def merge(self, merge: Merge, /) -> None:
@@ -171,12 +171,12 @@ def drain(redis_url: str, store: EventStore, *, worker: str, batch: int = 1000) 
     return _drain(redis_url, _Stream(keys.event_stream(), _read_event), _InOrder(store), worker, batch)
 
 
-def drain_exposures(redis_url: str, store: Drained[Exposure], *, worker: str, batch: int = 20) -> int:
+def drain_exposures(redis_url: str, store: DrainTarget[Exposure], *, worker: str, batch: int = 20) -> int:
     """The same for what was shown; `batch` counts entries, which hold many exposures each."""
     return _drain(redis_url, _Stream(keys.exposure_stream(), read_exposures), store, worker, batch)
 
 
-def _drain(redis_url: str, stream: _Stream[P], store: Drained[P], worker: str, batch: int) -> int:
+def _drain(redis_url: str, stream: _Stream[P], store: DrainTarget[P], worker: str, batch: int) -> int:
     handed = 0
     try:
         with open_client(redis_url, timeout_s=30) as client:
@@ -196,11 +196,11 @@ def _drain(redis_url: str, stream: _Stream[P], store: Drained[P], worker: str, b
     return handed
 
 
-def _hand_over(client: Redis, store: Drained[P], rows: list[P]) -> int:
+def _hand_over(client: Redis, store: DrainTarget[P], rows: list[P]) -> int:
     erased = find_erased(client, rows)
     # A merge is carried out even for the erased: what it moves to them is theirs, and goes with them.
     merges = [row for row in rows if isinstance(row, Merge)]
-    moved = {whose(merge) for merge in merges}
+    moved = {owner_of(merge) for merge in merges}
     kept = [row for row in rows if isinstance(row, Merge) or not _is_gone(row, erased)]
     if kept:
         store.keep(kept)
@@ -214,7 +214,7 @@ def _hand_over(client: Redis, store: Drained[P], rows: list[P]) -> int:
         for session in (Owner(one, owner.tenant, "session") for one in named):
             sessions[session] = max(until_ms, sessions.get(session, -1))
     for session, until_ms in sessions.items():
-        note_sessions(client, session.tenant, [session.id], until_ms)
+        record_erased_sessions(client, session.tenant, [session.id], until_ms)
         client.zremrangebyscore(session.key, "-inf", f"({until_ms + 1}")
         store.forget_session(session.tenant, session.id, until_ms)
     for owner, until_ms in late.items():
@@ -224,7 +224,7 @@ def _hand_over(client: Redis, store: Drained[P], rows: list[P]) -> int:
 
 
 def _is_gone(row: Personal, erased: Mapping[Owner, int]) -> bool:
-    owner = whose(row)
+    owner = owner_of(row)
     return owner is not None and row.accepted_ms <= erased.get(owner, -1)
 
 

@@ -21,8 +21,8 @@ from retort.shared.history.store import (
     Entry,
     HistoryEvent,
     Owner,
-    by_owner,
     derived_event_id,
+    group_by_owner,
     scored_members,
 )
 
@@ -63,7 +63,7 @@ class RedisHistory:
     async def append(self, events: Sequence[HistoryEvent]) -> int:
         if not events:
             return 0
-        owners = by_owner(events)
+        owners = group_by_owner(events)
         with _as_store_error():
             pipeline = self._client.pipeline(transaction=False)
             for owner, scores in owners.items():
@@ -79,10 +79,10 @@ class RedisHistory:
             # One alone needs no pipeline, whose own cost is as high as the question's.
             with _as_store_error():
                 return [_item_ids(cast(list[bytes], await self._client.zrange(owners[0].key, -limit, -1)))]
-        rows, _ = await self.recent_beside(owners, limit, ())
+        rows, _ = await self.recent_with_commands(owners, limit, ())
         return rows
 
-    async def recent_beside(
+    async def recent_with_commands(
         self, owners: Sequence[Owner], limit: int, commands: Sequence[Command]
     ) -> tuple[list[list[str]], list[Any]]:
         """`recent` and other commands in the same round trip; a command that fails answers its exception."""

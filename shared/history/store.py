@@ -100,7 +100,7 @@ def scored_members(events: Iterable[tuple[str, int, str]]) -> dict[str, float]:
     return scores
 
 
-def by_owner(events: Sequence[HistoryEvent]) -> dict[Owner, dict[str, float]]:
+def group_by_owner(events: Sequence[HistoryEvent]) -> dict[Owner, dict[str, float]]:
     """The events grouped for writing."""
     grouped: dict[Owner, list[tuple[str, int, str]]] = defaultdict(list)
     for event in events:
@@ -121,7 +121,7 @@ class MemoryHistory:
         self._expires_at: dict[Owner, float] = {}
 
     async def append(self, events: Sequence[HistoryEvent]) -> int:
-        return sum(self._add(owner, scores) for owner, scores in by_owner(events).items())
+        return sum(self._add(owner, scores) for owner, scores in group_by_owner(events).items())
 
     async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
         return [[name.rpartition(SEPARATOR)[0] for name, _ in self._alive(owner)[-limit:]] for owner in owners]

@@ -33,7 +33,7 @@ from retort.shared.base.hashing import hash_file, hash_json
 from retort.shared.base.schema import ITEM_ID, POPULARITY
 from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.scoring import Scorer
-from retort.shared.model.sealed_files import FileEntry, check_hash, check_place, is_stored, verified
+from retort.shared.model.sealed_files import FileEntry, check_file, check_hash, matches_file, read_verified
 
 FORMAT_VERSION = 2
 # Version 1 is the same with the item table always inside the graph.
@@ -122,7 +122,7 @@ class Bundle:
         if (
             vectors is None
             or len(vectors) < self.manifest.n_items + 1
-            or not is_stored(vectors, self.path / ITEM_VECTORS, entry)
+            or not matches_file(vectors, self.path / ITEM_VECTORS, entry)
         ):
             raise BundleError(f"{self.path}: {ITEM_VECTORS} does not fit the manifest; publish the bundle again.")
         return vectors
@@ -215,11 +215,11 @@ def open_bundle(path: Path) -> Bundle:
                 f"{path}: the manifest does not name {required}; the bundle is damaged, publish it again."
             )
     for name, entry in manifest.files.items():
-        check_place(path, name, entry)
+        check_file(path, name, entry)
         if name not in _REQUIRED:
             check_hash(path, name, entry)
     # the bytes that are hashed are the bytes that are used
-    graph, table, lines = (verified(path, name, manifest.files[name]) for name in _REQUIRED)
+    graph, table, lines = (read_verified(path, name, manifest.files[name]) for name in _REQUIRED)
     items = pq.read_table(pa.BufferReader(table))
     if items.num_rows != manifest.n_items:
         raise BundleError(f"{path}: {ITEMS} has {items.num_rows} rows, the manifest says {manifest.n_items}.")

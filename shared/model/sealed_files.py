@@ -19,7 +19,7 @@ class FileEntry(BaseModel):
     bytes: int
 
 
-def check_place(path: Path, name: str, entry: FileEntry) -> None:
+def check_file(path: Path, name: str, entry: FileEntry) -> None:
     """A file of its own, inside the bundle, of the size that the manifest states."""
     if Path(name).name != name:
         raise BundleError(f"{path}: the manifest names {name!r}, which is outside the bundle.")
@@ -36,7 +36,7 @@ def check_hash(path: Path, name: str, entry: FileEntry) -> None:
         raise _another_hash(path, name)
 
 
-def verified(path: Path, name: str, entry: FileEntry) -> bytes:
+def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
     """The file's bytes, the very ones that were hashed."""
     content = (path / name).read_bytes()
     if sha256(content).hexdigest() != entry.sha256:
@@ -44,7 +44,7 @@ def verified(path: Path, name: str, entry: FileEntry) -> bytes:
     return content
 
 
-def is_stored(array: NDArray[np.float32], file_path: Path, entry: FileEntry) -> bool:
+def matches_file(array: NDArray[np.float32], file_path: Path, entry: FileEntry) -> bool:
     """Whether this array, as it is in memory, is the one that was sealed in the .npy file."""
     with file_path.open("rb") as file:
         found = sha256(file.read(entry.bytes - array.nbytes))  # what stands before the numbers

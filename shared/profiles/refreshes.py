@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from retort.shared.base.errors import RetortError
-from retort.shared.base.tracing import carried
+from retort.shared.base.tracing import inject_trace
 from retort.shared.db.models import CANCELLED, PENDING, RUNNING, RefreshChunk, RefreshJob, now
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
@@ -119,7 +119,7 @@ def ask_refresh(
         origin = next((job.spec["origin"] for job in jobs if job.spec.get("origin")), None)
         if origin is None:
             raise RefreshError(f"no refresh named {name!r} is known; start the first by `retort refresh start RECIPE`.")
-        spec = {"origin": origin, "asked": dict(asked), "trace": carried()}
+        spec = {"origin": origin, "asked": dict(asked), "trace": inject_trace()}
         asked_for = RefreshJob(
             id=uuid.uuid4().hex,
             tenant=tenant,

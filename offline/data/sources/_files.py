@@ -21,25 +21,27 @@ from retort.shared.base.errors import DataError
 UNIT_SEPARATOR = "\x1f"  # stands in for separators of several characters
 
 
-def find(root: Path | None, *names: str) -> Path:
+def find_file(root: Path | None, *names: str) -> Path:
     """The first of these files that exists under `root`; DataError if none does."""
-    found = find_optional(root, *names)
+    found = find_optional_file(root, *names)
     if found is None:
-        raise DataError(f"{given(root)} holds none of: {', '.join(names)}; name the right directory with --data.")
+        raise DataError(
+            f"{require_directory(root)} holds none of: {', '.join(names)}; name the right directory with --data."
+        )
     return found
 
 
-def find_optional(root: Path | None, *names: str) -> Path | None:
+def find_optional_file(root: Path | None, *names: str) -> Path | None:
     """Like `find`, for files that may be missing. A name may be a pattern; of several matches the first by name."""
     for name in names:
         whole = Path(name)
-        matches = [whole] * whole.exists() if whole.is_absolute() else sorted(given(root).glob(name))
+        matches = [whole] * whole.exists() if whole.is_absolute() else sorted(require_directory(root).glob(name))
         if matches:
             return matches[0]
     return None
 
 
-def given(root: Path | None) -> Path:
+def require_directory(root: Path | None) -> Path:
     """The data directory, or a DataError that says how to name it."""
     if root is None:
         raise DataError("this source reads files; name their directory with --data DIR.")

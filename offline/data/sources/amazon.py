@@ -14,7 +14,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
-from retort.offline.data.sources._files import find, find_optional, given
+from retort.offline.data.sources._files import find_file, find_optional_file, require_directory
 from retort.offline.data.sources._json_lines import Record, as_text, first_record, read_json_lines
 from retort.shared.base.errors import DataError
 
@@ -32,10 +32,10 @@ class Config(Section):
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Reviews as events with the stars as weight; metadata as items with brand, price, categories, description."""
-    path = find(root, config.reviews) if config.reviews else _only_reviews(root)
+    path = find_file(root, config.reviews) if config.reviews else _only_reviews(root)
     keys = REVIEW_KEYS_2023 if "parent_asin" in first_record(path) else REVIEW_KEYS
     reviews = read_json_lines(path, rejects, progress, lambda record: {ours: record.get(keys[ours]) for ours in keys})
-    meta = find(root, config.meta) if config.meta else find_optional(root, "meta_*.json*")
+    meta = find_file(root, config.meta) if config.meta else find_optional_file(root, "meta_*.json*")
     return RawTables(
         (RawTable(path.name, reviews, keys),),
         items=(RawTable(meta.name, read_json_lines(meta, rejects, progress, _product)),) if meta else (),
@@ -44,7 +44,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
 
 
 def _only_reviews(root: Path | None) -> Path:
-    names = [path for path in sorted(given(root).glob("*.json*")) if not path.name.startswith("meta_")]
+    names = [path for path in sorted(require_directory(root).glob("*.json*")) if not path.name.startswith("meta_")]
     if len(names) != 1:
         found = ", ".join(path.name for path in names) or "none"
         raise DataError(

@@ -12,7 +12,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
-from retort.offline.data.sources._files import find, find_optional, read_delimited, table
+from retort.offline.data.sources._files import find_file, find_optional_file, read_delimited, table
 
 SESSIONS = ("sessions_train.csv", "*/sessions_train.csv")
 
@@ -25,11 +25,11 @@ class Config(Section):
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """sessions_train.csv and products_train.csv; a product that several locales sell keeps its first description."""
-    path = find(root, *SESSIONS)
+    path = find_file(root, *SESSIONS)
     progress.say(f"reading {path}, locales {', '.join(config.locales)}")
     columns = {"prev_items": "prev_items", "next_item": "next_item", "locale": "locale"}
     sessions = table(path, read_delimited(path, rejects), columns).frame.filter(pl.col("locale").is_in(config.locales))
-    products = find_optional(path.parent, "products_train.csv")
+    products = find_optional_file(path.parent, "products_train.csv")
     return RawTables(
         (RawTable(path.name, _events(sessions), {"item_id": "prev_items, next_item"}),),
         items=(_products(products, config, rejects),) if products else (),

@@ -13,7 +13,7 @@ from retort.offline.common.section import Section
 from retort.offline.data.event_export import EVENTS_FILE
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
-from retort.offline.data.sources._files import find, read_any, table
+from retort.offline.data.sources._files import find_file, read_any, table
 from retort.shared.base.errors import DataError
 
 _SESSION = "session:"
@@ -32,7 +32,7 @@ class Config(Section):
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Events in the order of their arrival, which decides between equal times."""
-    path = find(root, EVENTS_FILE)
+    path = find_file(root, EVENTS_FILE)
     events = table(
         path,
         _counting(read_any(path, rejects, progress), config),
@@ -57,6 +57,6 @@ def _counting(frame: pl.LazyFrame, config: Config) -> pl.LazyFrame:
 def _items(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
     if config.items is None:
         return ()
-    path = find(root, config.items)
+    path = find_file(root, config.items)
     columns = {"item_id": config.item_id, **({"title": config.title} if config.title else {})}
     return (table(path, read_any(path, rejects, progress), columns, config.lists, others=True),)

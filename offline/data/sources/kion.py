@@ -12,7 +12,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
-from retort.offline.data.sources._files import find, find_optional, read_delimited, table
+from retort.offline.data.sources._files import find_file, find_optional_file, read_delimited, table
 
 # columns of items_en.csv and items.csv that hold several values
 LISTS = ("genres", "countries", "studios", "directors", "actors", "keywords")
@@ -26,7 +26,7 @@ class Config(Section):
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """interactions.csv, items_en.csv (or items.csv) and users_en.csv (or users.csv)."""
-    path = find(root, "interactions.csv", "*/interactions.csv")
+    path = find_file(root, "interactions.csv", "*/interactions.csv")
     progress.say(f"reading {path}")
     columns = {"user_id": "user_id", "item_id": "item_id", "timestamp": "last_watch_dt", "weight": "watched_pct"}
     events = table(path, read_delimited(path, rejects), columns)
@@ -40,7 +40,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
 
 def _path(config: Config, directory: Path, name: str) -> Path | None:
     names = (f"{name}_en.csv", f"{name}.csv")
-    return find_optional(directory, *(names if config.english else reversed(names)))
+    return find_optional_file(directory, *(names if config.english else reversed(names)))
 
 
 def _films(path: Path, rejects: Rejects) -> RawTable:

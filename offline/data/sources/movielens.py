@@ -12,7 +12,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
-from retort.offline.data.sources._files import find, find_optional, read_delimited, table
+from retort.offline.data.sources._files import find_file, find_optional_file, read_delimited, table
 
 EVENTS = ("user_id", "item_id", "weight", "timestamp")
 NO_GENRES = "(no genres listed)"
@@ -29,7 +29,7 @@ class Config(Section):
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Ratings, films (title, year, genres) and, where the layout has them, users."""
-    path = _find(root, "u.data", "ratings.dat", "ratings.csv")
+    path = _find_file(root, "u.data", "ratings.dat", "ratings.csv")
     progress.say(f"reading {path}")
     if path.name == "u.data":
         return _read_100k(path, rejects)
@@ -42,13 +42,13 @@ def _read_100k(path: Path, rejects: Rejects) -> RawTables:
     events = read_delimited(path, rejects, separator="\t", header=EVENTS, quoted=False)
     items: tuple[RawTable, ...] = ()
     users: tuple[RawTable, ...] = ()
-    if films := find_optional(path.parent, "u.item"):
+    if films := find_optional_file(path.parent, "u.item"):
         header = ["item_id", "title", "release_date", "video_release_date", "imdb_url", *GENRES_100K]
         frame = read_delimited(films, rejects, separator="|", header=header, quoted=False, encoding="latin-1")
         flagged = pl.concat_list(pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES_100K)
         frame = frame.select("row", "item_id", "title", genres=flagged.list.drop_nulls())
         items = (_films(films, frame),)
-    if people := find_optional(path.parent, "u.user"):
+    if people := find_optional_file(path.parent, "u.user"):
         header = ["user_id", "age", "gender", "occupation", "zip_code"]
         frame = read_delimited(people, rejects, separator="|", header=header, quoted=False, encoding="latin-1")
         users = (RawTable(people.name, frame),)
@@ -59,11 +59,11 @@ def _read_dat(path: Path, rejects: Rejects) -> RawTables:
     events = read_delimited(path, rejects, separator="::", header=EVENTS, quoted=False, encoding="latin-1")
     items: tuple[RawTable, ...] = ()
     users: tuple[RawTable, ...] = ()
-    if films := find_optional(path.parent, "movies.dat"):
+    if films := find_optional_file(path.parent, "movies.dat"):
         header = ["item_id", "title", "genres"]
         frame = read_delimited(films, rejects, separator="::", header=header, quoted=False, encoding="latin-1")
         items = (_films(films, frame),)
-    if people := find_optional(path.parent, "users.dat"):
+    if people := find_optional_file(path.parent, "users.dat"):
         header = ["user_id", "gender", "age", "occupation", "zip_code"]
         frame = read_delimited(people, rejects, separator="::", header=header, quoted=False, encoding="latin-1")
         users = (RawTable(people.name, frame),)
@@ -74,7 +74,7 @@ def _read_csv(path: Path, rejects: Rejects) -> RawTables:
     columns = {"user_id": "userId", "item_id": "movieId", "weight": "rating", "timestamp": "timestamp"}
     events = table(path, read_delimited(path, rejects), columns)
     items: tuple[RawTable, ...] = ()
-    if films := find_optional(path.parent, "movies.csv"):
+    if films := find_optional_file(path.parent, "movies.csv"):
         named = table(films, read_delimited(films, rejects), {"item_id": "movieId"}, others=True)
         items = (_films(films, named.frame),)
     return RawTables((events,), items, time_unit="s")
@@ -89,6 +89,6 @@ def _films(path: Path, frame: pl.LazyFrame) -> RawTable:
     return RawTable(path.name, frame, lists={"genres": "|"})
 
 
-def _find(root: Path | None, *names: str) -> Path:
+def _find_file(root: Path | None, *names: str) -> Path:
     """In the data directory or one folder below it."""
-    return find(root, *names, *(f"*/{name}" for name in names))
+    return find_file(root, *names, *(f"*/{name}" for name in names))

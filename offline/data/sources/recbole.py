@@ -12,7 +12,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables, TimeUnit
-from retort.offline.data.sources._files import find, find_optional, read_any, read_delimited, table
+from retort.offline.data.sources._files import find_file, find_optional_file, read_any, read_delimited, table
 from retort.shared.base.errors import DataError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -37,7 +37,7 @@ TITLES = ("title", "movie_title", "name")
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """All three files of the directory; `.item` and `.user` may be missing."""
-    path = find(root, "*.inter")
+    path = find_file(root, "*.inter")
     progress.say(f"reading {path.name}")
     frame, kinds = _atomic(path, rejects)
     columns = {"user_id": config.user_id, "item_id": config.item_id}
@@ -59,7 +59,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
 
 
 def _entities(config: Config, root: Path | None, rejects: Rejects, kind: str) -> tuple[RawTable, ...]:
-    path = find_optional(root, f"*.{kind}")
+    path = find_optional_file(root, f"*.{kind}")
     if path is None:
         return ()
     frame, kinds = _atomic(path, rejects)
@@ -75,7 +75,7 @@ def _entities(config: Config, root: Path | None, rejects: Rejects, kind: str) ->
 def _flags(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
     if config.users is None:
         return ()
-    path = find(root, config.users)
+    path = find_file(root, config.users)
     columns = {"user_id": config.user_id, **{name: name for name in config.users_columns or ()}}
     return (table(path, read_any(path, rejects, progress), columns, others=config.users_columns is None),)
 

@@ -9,7 +9,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables, TimeUnit
-from retort.offline.data.sources._files import given, read_any, table
+from retort.offline.data.sources._files import read_any, require_directory, table
 from retort.shared.base.errors import DataError
 
 
@@ -88,7 +88,7 @@ def _lists(config: Config, frame: pl.LazyFrame) -> dict[str, str]:
 
 
 def _read(config: Config, root: Path | None, name: str, rejects: Rejects, progress: Progress) -> pl.LazyFrame:
-    path = given(root) / name
+    path = require_directory(root) / name
     if not path.is_file():
         raise DataError(f"there is no file {path}; correct its name in [data.options] or the directory of --data.")
     return read_any(path, rejects, progress, separator=config.separator, encoding=config.encoding)

@@ -66,7 +66,7 @@ class Sampling:
 
 
 # Called with (place in the prompts, reply) of all that are ready, as soon as they are.
-Arrived = Callable[[Sequence[tuple[int, Reply]]], None]
+OnReplies = Callable[[Sequence[tuple[int, Reply]]], None]
 
 
 class ServedModelError(ProfileError):
@@ -87,14 +87,14 @@ class ProfileBackend(Protocol):
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Length of the chat as the model will read it, its own template included."""
 
-    def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+    def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
         """Answer all prompts, in their order. Raises ProfileError where asking on is pointless."""
 
     def close(self) -> None:
         """Give back what the model holds."""
 
 
-def without_system(messages: Sequence[Message]) -> list[Message]:
+def fold_system_message(messages: Sequence[Message]) -> list[Message]:
     """The same chat for models that know no system role (Gemma): its text opens the first turn of the user."""
     system = "\n".join(one["content"] for one in messages if one["role"] == "system")
     rest = [one for one in messages if one["role"] != "system"]

@@ -10,7 +10,7 @@ import httpx
 from retort.offline.profiles.backends._base import Prompt, Reply, Sampling
 
 
-class Unanswered(Exception):  # noqa: N818  it is an answer that has not come yet
+class NoReplyError(Exception):
     """Worth another attempt, in `retry_after_s` at the earliest."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
@@ -18,7 +18,7 @@ class Unanswered(Exception):  # noqa: N818  it is an answer that has not come ye
         self.retry_after_s = retry_after_s
 
 
-class Refused(Exception):  # noqa: N818  the server's answer, not our failure
+class PromptRefusedError(Exception):
     """This prompt will not be answered."""
 
 
@@ -37,16 +37,16 @@ def request_body(prompt: Prompt, model: str, sampling: Sampling, limit_field: st
     return body
 
 
-def read_answer(response: httpx.Response) -> Reply:
+def parse_response(response: httpx.Response) -> Reply:
     """The text of a 2xx answer. Raises Unanswered where the body is cut or of another form."""
     try:
         body = response.json()
     except ValueError:
         body = None
-    return read_body(body, response.text)
+    return parse_completion(body, response.text)
 
 
-def read_body(body: Any, said: str) -> Reply:
+def parse_completion(body: Any, said: str) -> Reply:
     """The same of a body that is read already; `said` is quoted where it is not what was promised."""
     try:
         choice = body["choices"][0]
@@ -55,7 +55,7 @@ def read_body(body: Any, said: str) -> Reply:
         usage = body.get("usage") or {}
         tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise Unanswered(f"an answer that is not what was promised: {said[:120]!r}") from None
+        raise NoReplyError(f"an answer that is not what was promised: {said[:120]!r}") from None
     if refusal or finish == "content_filter":
         return Reply("", *tokens, error=f"a refusal ({refusal or 'content filter'})")
     if finish == "length":

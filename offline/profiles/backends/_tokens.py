@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from retort.offline.profiles.backends._base import Message, without_system
+from retort.offline.profiles.backends._base import Message, fold_system_message
 from retort.shared.base.errors import ProfileError
 
 TokenCounter = Callable[[Sequence[Message]], int]
@@ -12,12 +12,12 @@ _BYTES_PER_TOKEN = 3  # English runs at 4 and more; JSON, names and other script
 _TOKENS_PER_MESSAGE = 8  # what chat templates put around a turn
 
 
-def estimated_tokens(messages: Sequence[Message]) -> int:
+def estimate_tokens(messages: Sequence[Message]) -> int:
     """Rather too many: a prompt that is halved needlessly costs less than one that is refused."""
     return sum(len(one["content"].encode()) // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE for one in messages)
 
 
-def hub_counter(name: str) -> TokenCounter:
+def load_token_counter(name: str) -> TokenCounter:
     """Counts with a tokenizer and its chat template, from the hub or a folder."""
     from transformers import AutoTokenizer
 
@@ -28,15 +28,15 @@ def hub_counter(name: str) -> TokenCounter:
             f"the tokenizer {name!r} cannot be loaded ({str(error).splitlines()[0]}); "
             "give [profiles.options] tokenizer a hub name or a folder with a tokenizer."
         ) from None
-    return template_counter(tokenizer)
+    return chat_template_counter(tokenizer)
 
 
-def template_counter(tokenizer: Any) -> TokenCounter:
+def chat_template_counter(tokenizer: Any) -> TokenCounter:
     """Counts through `apply_chat_template`, with the system turn folded in where the template knows none."""
     folds = not accepts_system(tokenizer)
 
     def count(messages: Sequence[Message]) -> int:
-        chat = without_system(messages) if folds else list(messages)
+        chat = fold_system_message(messages) if folds else list(messages)
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return len(tokenizer.encode(text, add_special_tokens=False))
 

@@ -13,17 +13,17 @@ import httpx
 from pydantic import Field
 
 from retort.offline.common.section import Section
-from retort.offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling
+from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply, Sampling
 from retort.offline.profiles.backends._http import (
-    Refused,
-    Unanswered,
+    NoReplyError,
+    PromptRefusedError,
     error_text,
-    read_answer,
+    parse_response,
     request_body,
     retry_after_s,
 )
-from retort.offline.profiles.backends._pace import Pace
-from retort.offline.profiles.backends._tokens import TokenCounter, estimated_tokens, hub_counter
+from retort.offline.profiles.backends._rate_limiter import RateLimiter
+from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens, load_token_counter
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.settings import LanguageModelSettings
 
@@ -94,24 +94,24 @@ class OpenAiBackend:
         """Exact with a tokenizer, else an estimate that is rather too high."""
         return self._count(messages)
 
-    def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+    def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
         """Each reply is handed on the moment it is there; a reply that never came says why."""
-        return asyncio.run(self._write(prompts, arrived))
+        return asyncio.run(self._write(prompts, on_replies))
 
     def close(self) -> None:
         """Connections live only as long as one call of `write`."""
 
-    async def _write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+    async def _write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
         replies: list[Reply | None] = [None] * len(prompts)
-        gate, pace = asyncio.Semaphore(self._config.concurrency), Pace(self._config.max_wait_s)
+        gate, limiter = asyncio.Semaphore(self._config.concurrency), RateLimiter(self._config.max_wait_s)
         async with httpx.AsyncClient(headers=self._server.headers, timeout=self._config.timeout_s) as client:
             tasks = [
-                asyncio.create_task(self._one(client, gate, pace, at, prompt)) for at, prompt in enumerate(prompts)
+                asyncio.create_task(self._one(client, gate, limiter, at, prompt)) for at, prompt in enumerate(prompts)
             ]
             try:
                 for task in asyncio.as_completed(tasks):
                     at, replies[at] = ready = await task
-                    arrived([ready])
+                    on_replies([ready])
             finally:
                 for one in tasks:
                     one.cancel()
@@ -119,16 +119,16 @@ class OpenAiBackend:
         return [reply for reply in replies if reply is not None]
 
     async def _one(
-        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, pace: Pace, at: int, prompt: Prompt
+        self, client: httpx.AsyncClient, gate: asyncio.Semaphore, limiter: RateLimiter, at: int, prompt: Prompt
     ) -> tuple[int, Reply]:
         async with gate:
             reason = "no answer"
             for attempt in range(self._config.retries + 1):
                 try:
-                    return at, await self._ask(client, prompt, pace)
-                except Refused as refused:
+                    return at, await self._ask(client, prompt, limiter)
+                except PromptRefusedError as refused:
                     return at, Reply("", error=str(refused), final=True)
-                except Unanswered as unanswered:
+                except NoReplyError as unanswered:
                     reason = str(unanswered)
                     if attempt < self._config.retries:
                         await asyncio.sleep(self._wait_s(attempt, unanswered.retry_after_s))
@@ -140,20 +140,20 @@ class OpenAiBackend:
         wait_s = self._config.backoff_s * 2.0**attempt * random.uniform(0.5, 1.0)
         return min(max(wait_s, asked_s or 0.0), self._config.max_wait_s)
 
-    async def _ask(self, client: httpx.AsyncClient, prompt: Prompt, pace: Pace) -> Reply:
+    async def _ask(self, client: httpx.AsyncClient, prompt: Prompt, limiter: RateLimiter) -> Reply:
         body = request_body(prompt, self._model, self._sampling, self._config.limit_field)
-        await pace.wait()
+        await limiter.wait()
         try:
             response = await client.post(f"{self._server.url}/chat/completions", json=body)
         except httpx.TimeoutException:
-            raise Unanswered(f"no answer within {self._config.timeout_s:g} s") from None
+            raise NoReplyError(f"no answer within {self._config.timeout_s:g} s") from None
         except httpx.InvalidURL:
             raise ProfileError(f"OPENAI_BASE_URL {self._server.url!r} is no address.") from None
         except httpx.HTTPError as error:
-            raise Unanswered(f"{self._server.url} cannot be reached ({error})") from None
-        pace.read(response)
+            raise NoReplyError(f"{self._server.url} cannot be reached ({error})") from None
+        limiter.read(response)
         _raise_for(response, self._server, self._model)
-        return read_answer(response)
+        return parse_response(response)
 
 
 def _raise_for(response: httpx.Response, server: Server, model: str) -> None:
@@ -174,8 +174,8 @@ def _raise_for(response: httpx.Response, server: Server, model: str) -> None:
     if status == 402 or "insufficient_quota" in said:
         raise ProfileError(f"{server.url} says that nothing is left to spend ({said}); top it up, then run again.")
     if status in _RETRIED:
-        raise Unanswered(f"{status}: {said}", retry_after_s(response))
-    raise Refused(f"the server refused the prompt ({status}: {said})")
+        raise NoReplyError(f"{status}: {said}", retry_after_s(response))
+    raise PromptRefusedError(f"the server refused the prompt ({status}: {said})")
 
 
 def _only_model(server: Server, timeout_s: float) -> str:
@@ -183,7 +183,15 @@ def _only_model(server: Server, timeout_s: float) -> str:
         response = httpx.get(f"{server.url}/models", headers=server.headers, timeout=timeout_s)
         _raise_for(response, server, "(any)")
         names = [str(one["id"]) for one in response.json()["data"]]
-    except (httpx.HTTPError, httpx.InvalidURL, Unanswered, Refused, KeyError, TypeError, ValueError) as error:
+    except (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        NoReplyError,
+        PromptRefusedError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ProfileError(
             f"{server.url}/models did not say which model to use ({error}); name it in [profiles.options] model."
         ) from None
@@ -196,9 +204,9 @@ def _only_model(server: Server, timeout_s: float) -> str:
 
 def _counter(server: Server, model: str, config: Config) -> TokenCounter:
     if config.tokenizer is None:
-        return estimated_tokens
+        return estimate_tokens
     if config.tokenizer != "server":
-        return hub_counter(config.tokenizer)
+        return load_token_counter(config.tokenizer)
     root = server.url.removesuffix("/v1")
 
     def ask_server(messages: Sequence[Message]) -> int:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pydantic import Field
 
 from retort.offline.common.section import Section
-from retort.offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling
-from retort.offline.profiles.backends._rules import Phrases, describe
+from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply, Sampling
+from retort.offline.profiles.backends._history_statistics import Phrases, describe
 from retort.offline.profiles.checks import StructuredProfile
 from retort.shared.base.settings import LanguageModelSettings
 
@@ -43,10 +43,10 @@ class TemplateBackend:
         """Words; nothing is ever cut by it."""
         return sum(len(one["content"].split()) for one in messages)
 
-    def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+    def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
         """One text a prompt; merged and combined profiles are written from all their events anew."""
         replies = [Reply(self._text(prompt), 0, 0) for prompt in prompts]
-        arrived(list(enumerate(replies)))
+        on_replies(list(enumerate(replies)))
         return replies
 
     def close(self) -> None:

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from retort.offline.common.chunking import batches
 from retort.offline.common.section import Section
-from retort.offline.profiles.backends._base import Arrived, Message, Prompt, Reply, Sampling, without_system
-from retort.offline.profiles.backends._tokens import accepts_system, template_counter
+from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply, Sampling, fold_system_message
+from retort.offline.profiles.backends._tokens import accepts_system, chat_template_counter
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.settings import LanguageModelSettings
 
@@ -70,7 +70,7 @@ class VllmBackend:
         self._llm, self._config, self._sampling = llm, config, sampling
         tokenizer = llm.get_tokenizer()
         self._folds_system = not accepts_system(tokenizer)
-        self._count = template_counter(tokenizer)
+        self._count = chat_template_counter(tokenizer)
 
     @property
     def model(self) -> str:
@@ -87,7 +87,7 @@ class VllmBackend:
         """Exact: the model's own tokenizer and chat template."""
         return self._count(messages)
 
-    def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+    def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
         """Batch by batch, prompts of like length together; the replies of one batch are handed on together."""
         replies: list[Reply | None] = [None] * len(prompts)
         # the longest first: what does not fit into memory shows at once, and no batch waits for one long prompt
@@ -95,7 +95,7 @@ class VllmBackend:
         for some in batches(order, self._config.batch_size):
             answers = self._chat([prompts[at] for at in some])
             ready = list(zip(some, answers, strict=True))
-            arrived(ready)
+            on_replies(ready)
             for at, answer in ready:
                 replies[at] = answer
         return [reply for reply in replies if reply is not None]
@@ -123,7 +123,7 @@ class VllmBackend:
         return {"lora_request": LoRARequest(self._config.lora.name, 1, str(self._config.lora))}
 
     def _messages(self, prompt: Prompt) -> list[Message]:
-        return without_system(prompt.messages) if self._folds_system else list(prompt.messages)
+        return fold_system_message(prompt.messages) if self._folds_system else list(prompt.messages)
 
     def _params(self, prompt: Prompt) -> Any:
         from vllm import SamplingParams

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from retort.offline.data.attributes import typed_column
+from retort.offline.data.attributes import infer_type
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from retort.offline.data.attributes import typed_column
     ],
 )
 def test_columns_take_their_natural_type(values: list[object], expected: list[object]) -> None:
-    assert typed_column(pl.Series(values)).to_list() == expected
+    assert infer_type(pl.Series(values)).to_list() == expected
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_columns_take_their_natural_type(values: list[object], expected: list[ob
     ],
 )
 def test_separated_values_become_lists(value: str, separator: str, expected: list[str] | None) -> None:
-    assert typed_column(pl.Series([value]), separator).to_list() == [expected]
+    assert infer_type(pl.Series([value]), separator).to_list() == [expected]
 
 
 def test_dates_become_text() -> None:
     days = pl.Series(["2021-03-04"]).str.to_date()
-    assert typed_column(days).to_list() == ["2021-03-04"]
+    assert infer_type(days).to_list() == ["2021-03-04"]

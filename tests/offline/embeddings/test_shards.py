@@ -9,7 +9,14 @@ import pytest
 
 from retort.offline.common.progress import Silent
 from retort.offline.embeddings.reducer import ReducerConfig
-from retort.offline.embeddings.shards import fit_map, map_shards, narrow_vectors, renew_vectors, shard_of, split_texts
+from retort.offline.embeddings.shards import (
+    fit_shard_reducer,
+    read_reduced_vectors,
+    reduce_shards,
+    shard_index,
+    split_texts,
+    update_vectors,
+)
 from retort.offline.embeddings.vectors import FloatArray, read_vectors
 from retort.shared.base.errors import ProfileError
 
@@ -49,7 +56,7 @@ def renew(folder: Path, table: pl.DataFrame, encode: Encoder) -> tuple[int, int,
     source = folder / f"texts-{len(list(folder.glob('texts-*')))}"
     # three tables, as they come from the database
     split_texts(table.iter_slices(40), source, N_SHARDS)
-    done = renew_vectors(source, folder / "vectors", N_SHARDS, encode, Silent())
+    done = update_vectors(source, folder / "vectors", N_SHARDS, encode, Silent())
     return done.encoded, done.kept, done.gone, done.shards_written
 
 
@@ -63,7 +70,7 @@ def stored(folder: Path) -> dict[str, FloatArray]:
 
 def mapped(folder: Path) -> dict[str, FloatArray]:
     found: dict[str, FloatArray] = {}
-    for part in narrow_vectors(folder, N_SHARDS):
+    for part in read_reduced_vectors(folder, N_SHARDS):
         found |= dict(zip(part.ids, part.vectors, strict=True))
     return found
 
@@ -95,24 +102,24 @@ def test_a_killed_pass_goes_on_with_the_next_shard(tmp_path: Path) -> None:
 
 
 def test_a_user_keeps_the_shard() -> None:
-    assert [shard_of(f"u{n}", 8) for n in range(4)] == [shard_of(f"u{n}", 8) for n in range(4)]
-    counts = np.bincount([shard_of(f"u{n}", 8) for n in range(4000)], minlength=8)
+    assert [shard_index(f"u{n}", 8) for n in range(4)] == [shard_index(f"u{n}", 8) for n in range(4)]
+    counts = np.bincount([shard_index(f"u{n}", 8) for n in range(4000)], minlength=8)
     assert counts.min() > 400
 
 
 def test_new_users_are_mapped_without_a_fit(tmp_path: Path) -> None:
     renew(tmp_path, texts(100), Encoder())
     folder = tmp_path / "vectors"
-    quality = fit_map(folder, N_SHARDS, PCA, Silent())
+    quality = fit_shard_reducer(folder, N_SHARDS, PCA, Silent())
     assert quality is not None
     with pytest.raises(ProfileError, match="not mapped"):
-        list(narrow_vectors(folder, N_SHARDS))
-    assert map_shards(folder, N_SHARDS, Silent())[0] == N_SHARDS
+        list(read_reduced_vectors(folder, N_SHARDS))
+    assert reduce_shards(folder, N_SHARDS, Silent())[0] == N_SHARDS
     before = mapped(folder)
     assert len(before) == 100
     written = renew(tmp_path, texts(101), Encoder())
     assert written[0] == 1
-    n_mapped, drift = map_shards(folder, N_SHARDS, Silent())
+    n_mapped, drift = reduce_shards(folder, N_SHARDS, Silent())
     assert (n_mapped, drift.refit) == (1, False)
     after = mapped(folder)
     assert len(after) == 101
@@ -131,12 +138,12 @@ class Listener(Silent):
 def test_a_space_that_moves_is_announced(tmp_path: Path) -> None:
     renew(tmp_path, texts(300), Encoder())
     folder = tmp_path / "vectors"
-    fit_map(folder, N_SHARDS, PCA, Silent())
+    fit_shard_reducer(folder, N_SHARDS, PCA, Silent())
     listener = Listener()
-    assert not map_shards(folder, N_SHARDS, listener)[1].refit
+    assert not reduce_shards(folder, N_SHARDS, listener)[1].refit
     assert listener.lines == []
     renew(tmp_path, texts(300, range(300)), Encoder(shift=2.0))
-    _, drift = map_shards(folder, N_SHARDS, listener)
+    _, drift = reduce_shards(folder, N_SHARDS, listener)
     assert drift.refit
     assert drift.shift == pytest.approx(2.0, abs=0.4)
     assert "fit the map anew" in listener.lines[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from retort.offline.data.interactions import Items
-from retort.offline.profiles.backends._base import Arrived, Message, Prompt, Reply
+from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply
 from retort.offline.profiles.history import Event, Facts, UserHistory
 from retort.offline.profiles.store import ProfileStore
 from retort.shared.base.settings import LanguageModelSettings
@@ -72,14 +72,14 @@ class ScriptedBackend:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return sum(len(one["content"].split()) for one in messages)
 
-    def write(self, prompts: Sequence[Prompt], arrived: Arrived) -> list[Reply]:
+    def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
         replies = []
         # the last first: nobody may rely on the order in which replies arrive
         for at, prompt in reversed(list(enumerate(prompts))):
             self.asked.append(prompt)
             said = self._answer(prompt)
             reply = Reply(said, 10, 5) if isinstance(said, str) else said
-            arrived([(at, reply)])
+            on_replies([(at, reply)])
             replies.append(reply)
         return replies[::-1]
 

@@ -10,8 +10,8 @@ from jinja2 import TemplateError
 from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.section import Section
 from retort.offline.profiles.backends import template, vllm
-from retort.offline.profiles.backends._base import Message, Prompt, Reply, Sampling, without_system
-from retort.offline.profiles.checks import CheckRules, StructuredProfile, accept
+from retort.offline.profiles.backends._base import Message, Prompt, Reply, Sampling, fold_system_message
+from retort.offline.profiles.checks import CheckRules, StructuredProfile, check_reply
 from retort.offline.profiles.config import BACKENDS, ProfilesConfig, backend_name, open_backend
 from retort.offline.profiles.history import Catalogue, Event, Facts, UserHistory
 from retort.offline.profiles.prompt import PromptWriter, aspect_names
@@ -42,8 +42,8 @@ def test_unknown_option_is_told() -> None:
 
 def test_system_turn_is_folded_into_the_first_of_the_user() -> None:
     chat = [Message(role="system", content="Be kind."), Message(role="user", content="Hello.")]
-    assert without_system(chat) == [{"role": "user", "content": "Be kind.\n\nHello."}]
-    assert without_system(chat[1:]) == chat[1:]
+    assert fold_system_message(chat) == [{"role": "user", "content": "Be kind.\n\nHello."}]
+    assert fold_system_message(chat[1:]) == chat[1:]
 
 
 # template
@@ -83,7 +83,7 @@ def test_template_counts_shares_drift_series_and_ratings() -> None:
 )
 def test_template_always_writes_an_acceptable_profile(history: UserHistory | list[Event]) -> None:
     text = told(history)
-    assert accept(text, CheckRules(), "", None) == (text, None)
+    assert check_reply(text, CheckRules(), "", None) == (text, None)
 
 
 def test_template_says_that_it_is_no_language_model() -> None:
@@ -97,7 +97,7 @@ def test_template_answers_every_family() -> None:
             writer = PromptWriter(family, "movies", aspect)  # type: ignore[arg-type]
             (reply,) = backend.write([writer.write(events(8))], lambda _: None)
             assert (
-                accept(
+                check_reply(
                     reply.text,
                     CheckRules(),
                     writer.instructions,
@@ -174,9 +174,9 @@ def opened_vllm(**options: Any) -> vllm.VllmBackend:
 def test_vllm_gets_whole_chats_in_batches(fake_vllm: None) -> None:
     backend = opened_vllm(batch_size=2, revision="abc")
     prompts = [PromptWriter("long", "movies").write(events(n + 1)) for n in range(5)]
-    arrived: list[list[int]] = []
-    replies = backend.write(prompts, lambda some: arrived.append([at for at, _ in some]))
-    assert arrived == [[4, 3], [2, 1], [0]], "the longest first, two at a time"
+    on_replies: list[list[int]] = []
+    replies = backend.write(prompts, lambda some: on_replies.append([at for at, _ in some]))
+    assert on_replies == [[4, 3], [2, 1], [0]], "the longest first, two at a time"
     assert replies == [Reply(f"about {len(one.messages[1]['content'])}", 3, 2) for one in prompts]
     chats, params = backend._llm.calls[0]
     assert [one["role"] for one in chats[0]] == ["system", "user"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retort.offline.profiles.checks import CheckRules, StructuredProfile, accept, find_problem
+from retort.offline.profiles.checks import CheckRules, StructuredProfile, check_reply, find_problem
 from retort.offline.profiles.prompt import PromptWriter
 from tests.offline.profiles._fakes import GOOD
 
@@ -13,7 +13,7 @@ RUSSIAN = "Пользователь любит добрые комедии, му
 
 
 def test_profile_is_accepted_as_it_is() -> None:
-    assert accept(f"\n{GOOD} ", RULES, WRITER.instructions, None) == (GOOD, None)
+    assert check_reply(f"\n{GOOD} ", RULES, WRITER.instructions, None) == (GOOD, None)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_profile_is_accepted_as_it_is() -> None:
     ],
 )
 def test_rubbish_is_named(text: str, problem: str) -> None:
-    _, found = accept(text, RULES, WRITER.instructions, None)
+    _, found = check_reply(text, RULES, WRITER.instructions, None)
     assert found is not None
     assert problem in found
 
@@ -66,7 +66,7 @@ def test_structured_reply_becomes_sentences() -> None:
         likes=["warm comedies"], dislikes=[], habits=["returns to series"], recent=[], summary=GOOD
     )
     raw = f"```json\n{said.model_dump_json()}\n```"
-    text, problem = accept(raw, RULES, "", SCHEMA)
+    text, problem = check_reply(raw, RULES, "", SCHEMA)
     assert problem is None
     assert text == f"Likes: warm comedies.\nHabits: returns to series.\n{GOOD}"
 
@@ -75,6 +75,6 @@ def test_structured_reply_becomes_sentences() -> None:
     "raw", [GOOD, '{"likes": ["a"', '{"likes": "a", "dislikes": [], "habits": [], "recent": [], "summary": ""}']
 )
 def test_broken_json_is_refused(raw: str) -> None:
-    _, problem = accept(raw, RULES, "", SCHEMA)
+    _, problem = check_reply(raw, RULES, "", SCHEMA)
     assert problem is not None
     assert "JSON" in problem

@@ -5,10 +5,10 @@ import pytest
 
 from retort.offline.common.progress import Silent
 from retort.offline.profiles.config import ProfilesConfig
-from retort.offline.profiles.corruption import Damage, damage_profiles
+from retort.offline.profiles.corruption import CorruptionConfig, corrupt_profiles
 from retort.offline.profiles.generator import profiles_table, write_profiles
 from retort.offline.profiles.history import UserHistory
-from retort.offline.profiles.profile_requests import begun
+from retort.offline.profiles.profile_tasks import truncate_histories
 from retort.shared.base.errors import RecipeError
 from tests.offline.profiles._fakes import NO_SERVER, catalogue, histories, sqlite_store
 
@@ -29,23 +29,23 @@ def wrong(damaged: pl.DataFrame) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["others", "nonsense"])
 def test_the_share_is_hit_and_a_larger_one_hits_the_same_and_more(kind: str) -> None:
-    some, more = (damage_profiles(TABLE, Damage(share=share, kind=kind)) for share in (0.25, 0.5))  # type: ignore[arg-type]
+    some, more = (corrupt_profiles(TABLE, CorruptionConfig(share=share, kind=kind)) for share in (0.25, 0.5))  # type: ignore[arg-type]
     assert (len(wrong(some)), len(wrong(more))) == (5, 10)
     assert wrong(some) < wrong(more)
     assert set(some.filter(pl.col("user_id").is_in(list(wrong(some))))["grounding"]) == {None}
-    assert damage_profiles(TABLE, Damage()).equals(TABLE)
+    assert corrupt_profiles(TABLE, CorruptionConfig()).equals(TABLE)
 
 
 def test_others_keep_the_aspect() -> None:
-    damaged = damage_profiles(TABLE, Damage(share=1.0))
+    damaged = corrupt_profiles(TABLE, CorruptionConfig(share=1.0))
     assert len(wrong(damaged)) == 20
     assert all(text.startswith(aspect) for _, aspect, text, _ in damaged.rows())
 
 
 def test_a_profile_of_some_age_saw_the_beginning() -> None:
-    (history,) = begun([UserHistory("u", ["a", "b", "c", "d"], [1, 2, 3, 4])], 0.5)
+    (history,) = truncate_histories([UserHistory("u", ["a", "b", "c", "d"], [1, 2, 3, 4])], 0.5)
     assert history == UserHistory("u", ["a", "b"], [1, 2])
-    assert begun([UserHistory("u", ["a", "b"])], 0.1)[0].item_ids == ["a"]
+    assert truncate_histories([UserHistory("u", ["a", "b"])], 0.1)[0].item_ids == ["a"]
 
 
 def test_old_profiles_are_found_again_under_their_own_history(tmp_path: object) -> None:
@@ -68,7 +68,7 @@ def test_imported_profiles_have_no_age(tmp_path: object) -> None:
 
 
 def test_nonsense_is_another_for_each_user_and_always_the_same() -> None:
-    damaged, again = (damage_profiles(TABLE, Damage(share=1.0, kind="nonsense")) for _ in range(2))
+    damaged, again = (corrupt_profiles(TABLE, CorruptionConfig(share=1.0, kind="nonsense")) for _ in range(2))
     assert damaged.equals(again)
     by_user = damaged.group_by("user_id").agg(pl.col("text").unique())
     assert all(len(texts) == 1 for texts in by_user["text"])

@@ -9,7 +9,7 @@ import pytest
 from retort.offline.data.interactions import Items
 from retort.offline.profiles.backends import template
 from retort.offline.profiles.backends._base import Prompt, Sampling
-from retort.offline.profiles.faithfulness import Grounder, Grounding, TrustConfig
+from retort.offline.profiles.faithfulness import Faithfulness, FaithfulnessChecker, FaithfulnessConfig
 from retort.offline.profiles.history import Catalogue, Event, UserHistory
 from tests.offline.profiles._fakes import NO_SERVER
 
@@ -38,8 +38,8 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def grounder(catalogue: Catalogue) -> Grounder:
-    return Grounder(catalogue.vocabulary)
+def checker(catalogue: Catalogue) -> FaithfulnessChecker:
+    return FaithfulnessChecker(catalogue.vocabulary)
 
 
 def history(catalogue: Catalogue, genres: Sequence[str], year: int, ratings: Sequence[float] = ()) -> list[Event]:
@@ -74,37 +74,41 @@ def events(catalogue: Catalogue) -> list[Event]:
         ('They often watch "The Comedy Story 1991".', "The Comedy Story 1991", "supported"),
     ],
 )
-def test_claims_are_judged(grounder: Grounder, events: list[Event], text: str, said: str, verdict: str) -> None:
-    assert (said, verdict) in list(grounder.ground(text, events).claims)
+def test_claims_are_judged(
+    checker: FaithfulnessChecker, events: list[Event], text: str, said: str, verdict: str
+) -> None:
+    assert (said, verdict) in list(checker.ground(text, events).claims)
 
 
-def test_turning_clauses_turn_the_claim(grounder: Grounder, events: list[Event]) -> None:
-    claims = dict(grounder.ground("They do not care for westerns, but they love comedies.", events).claims)
+def test_turning_clauses_turn_the_claim(checker: FaithfulnessChecker, events: list[Event]) -> None:
+    claims = dict(checker.ground("They do not care for westerns, but they love comedies.", events).claims)
     assert claims == {"westerns": "supported", "comedies": "supported"}
-    claims = dict(grounder.ground("While not fond of horror, the user enjoys comedies.", events).claims)
+    claims = dict(checker.ground("While not fond of horror, the user enjoys comedies.", events).claims)
     assert claims["comedies"] == "supported"
 
 
-def test_filler_is_seen(grounder: Grounder, events: list[Event]) -> None:
-    empty = grounder.ground("The user appreciates good quality. They enjoy a wide range of interesting things.", events)
+def test_filler_is_seen(checker: FaithfulnessChecker, events: list[Event]) -> None:
+    empty = checker.ground("The user appreciates good quality. They enjoy a wide range of interesting things.", events)
     assert (empty.filler, empty.claims, empty.score) == (1.0, (), 0.0)
-    assert empty.problem(TrustConfig()) == "says nothing that the history could carry"
-    assert "filler" in (empty.problem(TrustConfig(max_filler=0.5)) or "")
-    full = grounder.ground("The user appreciates comedies of the nineties.", events)
+    assert empty.problem(FaithfulnessConfig()) == "says nothing that the history could carry"
+    assert "filler" in (empty.problem(FaithfulnessConfig(max_filler=0.5)) or "")
+    full = checker.ground("The user appreciates comedies of the nineties.", events)
     assert (full.filler, full.score) == (0.0, 1.0)
 
 
 def test_a_catalogue_without_categories_judges_nothing(events: list[Event]) -> None:
     bare = Catalogue(Items(pl.DataFrame({"item_id": ["a", "b"], "title": ["A", "B"], "text": ["", ""]})))
-    found = Grounder(bare.vocabulary).ground("Loves westerns.", bare.events(UserHistory("u", ["a"]), None)[0])
-    assert found == Grounding((), 0.0, None)
-    assert found.problem(TrustConfig()) is None
+    found = FaithfulnessChecker(bare.vocabulary).ground(
+        "Loves westerns.", bare.events(UserHistory("u", ["a"]), None)[0]
+    )
+    assert found == Faithfulness((), 0.0, None)
+    assert found.problem(FaithfulnessConfig()) is None
 
 
-def test_the_rule_written_profile_is_carried(grounder: Grounder, events: list[Event]) -> None:
+def test_the_rule_written_profile_is_carried(checker: FaithfulnessChecker, events: list[Event]) -> None:
     backend = template.open_backend(template.Config(), Sampling(0, 64, 0), NO_SERVER)
     (reply,) = backend.write([Prompt((), tuple(events))], lambda _: None)
-    score = grounder.ground(reply.text, events).score
+    score = checker.ground(reply.text, events).score
     assert score is not None
     assert score > 0.8
 
@@ -134,11 +138,11 @@ def planted(catalogue: Catalogue) -> list[tuple[str, list[Event], set[str]]]:
     return cases
 
 
-def test_planted_inventions_are_found(grounder: Grounder, catalogue: Catalogue) -> None:
+def test_planted_inventions_are_found(checker: FaithfulnessChecker, catalogue: Catalogue) -> None:
     found_right = found = lies_told = 0
     told_apart = []
     for text, seen, lies in planted(catalogue):
-        grounding = grounder.ground(text, seen)
+        grounding = checker.ground(text, seen)
         named = set(grounding.of("unsupported")) | {f"not {said}" for said in grounding.of("contradicted")}
         found, found_right, lies_told = found + len(named), found_right + len(named & lies), lies_told + len(lies)
         told_apart.append((grounding.score or 0.0, bool(lies)))
@@ -148,14 +152,14 @@ def test_planted_inventions_are_found(grounder: Grounder, catalogue: Catalogue) 
     assert min(score for score, lied in told_apart if not lied) > max(score for score, lied in told_apart if lied)
 
 
-def test_somebody_elses_profile_scores_lower(grounder: Grounder, catalogue: Catalogue) -> None:
+def test_somebody_elses_profile_scores_lower(checker: FaithfulnessChecker, catalogue: Catalogue) -> None:
     backend = template.open_backend(template.Config(), Sampling(0, 64, 0), NO_SERVER)
     seen = [
         history(catalogue, [first, second], DECADES[at % 4])
         for at, (first, second) in enumerate(itertools.combinations(GENRES, 2))
     ]
     texts = [reply.text for reply in backend.write([Prompt((), tuple(one)) for one in seen], lambda _: None)]
-    own = [grounder.ground(text, one).score or 0.0 for text, one in zip(texts, seen, strict=True)]
-    others = [grounder.ground(text, seen[at - 7]).score or 0.0 for at, text in enumerate(texts)]
+    own = [checker.ground(text, one).score or 0.0 for text, one in zip(texts, seen, strict=True)]
+    others = [checker.ground(text, seen[at - 7]).score or 0.0 for at, text in enumerate(texts)]
     assert min(own) > 0.8
     assert sum(others) / len(others) < 0.5

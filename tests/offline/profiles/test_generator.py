@@ -152,7 +152,7 @@ def test_wrong_names_are_told() -> None:
     with pytest.raises(ValidationError, match="choose one of: auto, imported, openai, template, vllm"):
         ProfilesConfig(backend="gpt")
     with pytest.raises(RecipeError, match=r"'plots'.*genres, periods, themes"):
-        generator.writers(ProfilesConfig(domain="movies", family="aspects", aspects=("plots",)))
+        generator.prompt_writers(ProfilesConfig(domain="movies", family="aspects", aspects=("plots",)))
 
 
 def test_whole_way_through_a_server_on_both_databases(database_url: str) -> None:

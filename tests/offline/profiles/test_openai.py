@@ -44,12 +44,12 @@ def test_replies_come_in_order_each_handed_on_at_once() -> None:
         time.sleep(0.05 if n_events % 2 else 0.0)
         return completion(f"profile of {n_events}")
 
-    arrived: list[int] = []
+    on_replies: list[int] = []
     with serving(script) as fake:
-        replies = opened(fake, concurrency=3).write(prompts(9), lambda some: arrived.extend(at for at, _ in some))
+        replies = opened(fake, concurrency=3).write(prompts(9), lambda some: on_replies.extend(at for at, _ in some))
     assert [reply.text for reply in replies] == [f"profile of {at + 1}" for at in range(9)]
-    assert sorted(arrived) == list(range(9))
-    assert arrived != list(range(9))
+    assert sorted(on_replies) == list(range(9))
+    assert on_replies != list(range(9))
     assert fake.most_in_flight <= 3
     assert replies[0] == Reply("profile of 1", 11, 7)
     body = fake.bodies[0]

@@ -12,7 +12,7 @@ from retort.offline.data.load import load_saved
 from retort.offline.pipeline.context import PROFILES_FILE
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.store import ProfileStore
-from retort.offline.profiles.themes import texts_by_user, themes_of
+from retort.offline.profiles.themes import extract_themes, join_texts
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.history import keys
@@ -47,7 +47,7 @@ def test_only_what_is_spoken_for_and_carried_is_a_theme(store: ProfileStore) -> 
         history("nobody", "Drama"),
         UserHistory("empty", []),
     ]
-    found = dict(themes_of(people, texts, Catalogue(films()), store, None))
+    found = dict(extract_themes(people, texts, Catalogue(films()), store, None))
     assert found == {"ann": [genre("Comedy"), genre("Drama")], "bob": [], "nobody": [], "empty": []}
 
 
@@ -56,12 +56,12 @@ def test_a_persons_own_word_stands_above_the_models(store: ProfileStore) -> None
     erase_profile(store._engine, "bob")
     texts = {"ann": "Enjoys comedies.", "bob": "Enjoys comedies."}
     people = [history("ann", "Comedy", "Horror"), history("bob", "Comedy")]
-    assert dict(themes_of(people, texts, Catalogue(films()), store, None)) == {"ann": [genre("Horror")], "bob": []}
+    assert dict(extract_themes(people, texts, Catalogue(films()), store, None)) == {"ann": [genre("Horror")], "bob": []}
 
 
 def test_all_aspects_of_a_user_are_one_text() -> None:
     frame = pl.DataFrame({"user_id": ["a", "b", "a"], "aspect": ["x", "x", "y"], "text": ["One.", "Two.", "Three."]})
-    assert texts_by_user(frame) == {"a": "One.\nThree.", "b": "Two."}
+    assert join_texts(frame) == {"a": "One.\nThree.", "b": "Two."}
 
 
 def test_the_command_leaves_a_runs_themes_in_redis(

@@ -18,10 +18,10 @@ def main() -> None:
     prompts = [PromptWriter("short", "movies").write(events(n)) for n in (1, 6, 3)]
     order: list[int] = []
 
-    def arrived(replies: "list[tuple[int, Reply]]") -> None:
+    def on_replies(replies: "list[tuple[int, Reply]]") -> None:
         order.extend(at for at, _ in replies)
 
-    replies = backend.write(prompts, arrived)  # type: ignore[arg-type]
+    replies = backend.write(prompts, on_replies)  # type: ignore[arg-type]
     said = {
         "model": backend.model,
         "context": backend.context_tokens,

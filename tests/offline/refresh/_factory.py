@@ -10,7 +10,7 @@ from retort.offline.jobs.leases import LeaseRules
 from retort.offline.profiles.backends._base import Prompt, Reply
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.refresh.jobs import create_job
-from retort.offline.refresh.snapshot import Snapshot, Wish, write_snapshot
+from retort.offline.refresh.snapshot import ProfileRequest, Snapshot, write_snapshot
 from retort.offline.refresh.worker import RefreshWorker
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories
 
@@ -18,7 +18,7 @@ QUICK = LeaseRules(lease_s=30.0, beat_s=0.05, max_attempts=3, backoff_s=0.0)
 
 
 def snapshot(folder: Path, n_users: int = 12, chunk_users: int = 3, length: int = 4) -> Snapshot:
-    return write_snapshot(folder, (Wish(one) for one in histories(n_users, length)), catalogue(), chunk_users)
+    return write_snapshot(folder, (ProfileRequest(one) for one in histories(n_users, length)), catalogue(), chunk_users)
 
 
 def job(engine: Engine, folder: Path, n_users: int = 12, chunk_users: int = 3, **given: Any) -> str:

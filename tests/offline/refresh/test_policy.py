@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import Engine
 
 from retort.offline.profiles.backends._base import Prompt
-from retort.offline.profiles.batch_writer import Writing
-from retort.offline.profiles.config import ProfilesConfig, writers
+from retort.offline.profiles.batch_writer import ProfileWriter
+from retort.offline.profiles.config import ProfilesConfig, prompt_writers
 from retort.offline.profiles.history import Catalogue, UserHistory
-from retort.offline.profiles.store import Latest, ProfileStore, Question, Record
+from retort.offline.profiles.store import Latest, ProfileKey, ProfileStore, Record
 from retort.offline.refresh.cost import Prices, TokenModel, calibrate, plan_policy, plan_storage
 from retort.offline.refresh.policy import RefreshPolicy, choose, tokens_of
 from retort.offline.refresh.staleness import Age, ages, drift
-from retort.offline.refresh.start import Refresh, latest_question, start_refresh
+from retort.offline.refresh.start import Refresh, latest_key, start_refresh
 from retort.shared.base.errors import ProfileError
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.models import now
@@ -54,8 +54,8 @@ CROWD = [
     ],
 )
 def test_policies_choose(policy: dict[str, object], due: set[str]) -> None:
-    wishes = choose(CROWD, RefreshPolicy.model_validate(policy), now(), TOKENS, None)
-    assert {wish.history.user_id for wish in wishes} == due
+    requests = choose(CROWD, RefreshPolicy.model_validate(policy), now(), TOKENS, None)
+    assert {request.history.user_id for request in requests} == due
 
 
 def test_the_most_worthwhile_come_first() -> None:
@@ -64,7 +64,7 @@ def test_the_most_worthwhile_come_first() -> None:
     assert order.index("twice as many") < order.index("two more")
     assert order[-1] == "same as ever"
     longer, shorter = aged("long", 60, None), aged("short", 2, None)
-    assert longer.worth > shorter.worth
+    assert longer.priority > shorter.priority
 
 
 def test_a_budget_buys_what_is_worth_most_for_a_token() -> None:
@@ -77,11 +77,11 @@ def test_a_budget_buys_what_is_worth_most_for_a_token() -> None:
 
 def test_an_update_reads_the_old_profile_and_what_is_new() -> None:
     policy = RefreshPolicy(name="events", min_new_events=2, update=True, reread_after=0.5)
-    wishes = {one.history.user_id: one for one in choose(CROWD, policy, now(), TOKENS, None)}
-    assert (wishes["changed"].profile, wishes["changed"].n_covered) == ("old", 20)
-    assert wishes["twice as many"].profile is None, "it grew by more than half: it is read anew"
-    assert tokens_of(wishes["changed"], TOKENS, None) == 100 + 2 * 10 + 50 + 50
-    assert tokens_of(wishes["twice as many"], TOKENS, 30) == 100 + 30 * 10 + 50
+    requests = {one.history.user_id: one for one in choose(CROWD, policy, now(), TOKENS, None)}
+    assert (requests["changed"].profile, requests["changed"].n_covered) == ("old", 20)
+    assert requests["twice as many"].profile is None, "it grew by more than half: it is read anew"
+    assert tokens_of(requests["changed"], TOKENS, None) == 100 + 2 * 10 + 50 + 50
+    assert tokens_of(requests["twice as many"], TOKENS, 30) == 100 + 30 * 10 + 50
 
 
 def test_drift_is_of_categories() -> None:
@@ -95,10 +95,10 @@ def test_ages_come_from_the_store(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'r.db'}"
     upgrade(url)
     store = ProfileStore(open_database(url))
-    question, any_model = latest_question(CONFIG, NO_SERVER)
+    question, any_model = latest_key(CONFIG, NO_SERVER)
     assert not any_model
     store.save([Record("user-0", "h", question, "old", n_events=4), Record("user-1", "h", question, "old", n_events=6)])
-    store.save([Record("user-2", "h", Question("whole", "another prompt", "m"), "old", n_events=6)])
+    store.save([Record("user-2", "h", ProfileKey("whole", "another prompt", "m"), "old", n_events=6)])
     edit_profile(store._engine, "user-3", "mine")
     found = {age.history.user_id: age for age in ages(histories(4, 6), Catalogue(catalogue()), store, question)}
     assert {user_id: age.n_new for user_id, age in found.items()} == {"user-0": 2, "user-1": 0, "user-2": 6}
@@ -129,8 +129,8 @@ def test_a_refresh_is_started_once_at_a_time(engine: Engine, tmp_path: Path) -> 
 
 def test_updates_ask_with_the_old_profile(tmp_path: Path) -> None:
     from retort.offline.common.progress import Silent
-    from retort.offline.profiles.faithfulness import Grounder
-    from retort.offline.profiles.profile_requests import Prior
+    from retort.offline.profiles.faithfulness import FaithfulnessChecker
+    from retort.offline.profiles.profile_tasks import PriorProfile
     from retort.offline.profiles.report import ProfilesReport
     from tests.offline.profiles._fakes import ScriptedBackend, sqlite_store
 
@@ -141,11 +141,11 @@ def test_updates_ask_with_the_old_profile(tmp_path: Path) -> None:
         return GOOD
 
     known = Catalogue(catalogue())
-    writing = Writing(
-        CONFIG, sqlite_store(tmp_path), ScriptedBackend(answer), known, Grounder(known.vocabulary),
+    writer = ProfileWriter(
+        CONFIG, sqlite_store(tmp_path), ScriptedBackend(answer), known, FaithfulnessChecker(known.vocabulary),
         ProfilesReport(""), Silent(),
     )  # fmt: skip
-    writing.write_chunk(histories(2, 6), {"user-1": Prior("What was known.", 4)})
+    writer.write_chunk(histories(2, 6), {"user-1": PriorProfile("What was known.", 4)})
     tasks = {len(prompt.events): prompt for prompt in asked}
     assert {n: prompt.task for n, prompt in tasks.items()} == {6: "write", 2: "update"}
     assert tasks[2].parts == ("What was known.",)
@@ -167,12 +167,12 @@ def test_tokens_are_fitted_on_real_prompts() -> None:
     known = Catalogue(catalogue())
     sample = [UserHistory(f"u{n}", [f"i{at % 12}" for at in range(n + 1)]) for n in range(30)]
     model = calibrate(sample, known, CONFIG, answer_tokens=80)
-    (writer,) = writers(CONFIG)
-    from retort.offline.profiles.backends._tokens import estimated_tokens
+    (writer,) = prompt_writers(CONFIG)
+    from retort.offline.profiles.backends._tokens import estimate_tokens
 
     for history in sample[::7]:
         events, _ = known.events(history, None)
-        exact = estimated_tokens(writer.write(events).messages)
+        exact = estimate_tokens(writer.write(events).messages)
         assert model.prompt(len(events), False) == pytest.approx(exact, rel=0.05)
 
 

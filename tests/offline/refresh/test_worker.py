@@ -273,7 +273,7 @@ def test_a_snapshot_reads_any_chunk_alone(tmp_path: Path) -> None:
     made = snapshot(tmp_path / "many", 600, 2)
     assert (made.n_users, made.n_chunks) == (600, 300)
     assert sorted(path.name for path in made.root.glob("part-*")) == ["part-00000.parquet", "part-00001.parquet"]
-    assert [wish.history.user_id for wish in made.chunk(256)] == ["user-512", "user-513"]
+    assert [request.history.user_id for request in made.chunk(256)] == ["user-512", "user-513"]
     with pytest.raises(ProfileError, match="300 chunks"):
         made.chunk(300)
 

@@ -21,7 +21,7 @@ def main() -> None:
     database_url, model_url, *rest = sys.argv[1:]
     settings = LanguageModelSettings(_env_file=None, openai_base_url=model_url)  # type: ignore[call-arg]
     engine = open_database(database_url)
-    with RefreshWorker(engine, settings, RULES, patience_s=30.0) as worker:
+    with RefreshWorker(engine, settings, RULES, retry_for_s=30.0) as worker:
         if rest:
             from retort.offline.jobs.tasks import make_app
             from retort.offline.jobs.worker import run_worker

@@ -157,7 +157,7 @@ def test_without_redis_each_worker_counts_for_itself_and_says_so(make_client: Ma
 def test_a_refusal_of_redis_itself_hurts_no_history(redis_url: str) -> None:
     async def story() -> None:
         store = RedisHistory.from_url(redis_url)
-        rows, answers = await store.recent_beside([], 5, [("EVAL", "no lua", 0), ("PING",)])
+        rows, answers = await store.recent_with_commands([], 5, [("EVAL", "no lua", 0), ("PING",)])
         assert rows == []
         assert isinstance(answers[0], redis.ResponseError)
         assert answers[1]
@@ -171,7 +171,7 @@ def test_the_rate_by_redis_allows_its_burst_and_refills(redis_url: str) -> None:
         store = RedisHistory.from_url(redis_url)
 
         async def ask(command: Command) -> Any:
-            return (await store.recent_beside([], 1, [command]))[1][0]
+            return (await store.recent_with_commands([], 1, [command]))[1][0]
 
         limits = Limits(ask)
 
@@ -263,7 +263,7 @@ def test_a_whole_burst_by_redis_is_one_batch(redis_url: str, cost: int) -> None:
         store = RedisHistory.from_url(redis_url)
 
         async def ask(command: Command) -> Any:
-            return (await store.recent_beside([], 1, [command]))[1][0]
+            return (await store.recent_with_commands([], 1, [command]))[1][0]
 
         taking = Limits(ask).take("default", f"app{cost}", float(cost), 0, cost)
         assert taking is not None

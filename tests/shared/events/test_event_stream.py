@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from retort.shared.base.errors import StoreError
-from retort.shared.events.erasures import KEPT_MS, note_sessions
+from retort.shared.events.erasures import KEPT_MS, record_erased_sessions
 from retort.shared.events.event_stream import EventWriter, Merge, StreamedEvent, drain, waiting
 from retort.shared.history import keys
 from retort.shared.history.redis_history import RedisHistory
@@ -150,7 +150,7 @@ def test_an_erasure_of_a_session_in_the_middle_of_a_drain_reaches_the_table(redi
 
     def erase_now(batch: list[StreamedEvent]) -> None:
         with redis.Redis.from_url(redis_url) as client:
-            note_sessions(client, "default", ["s"], 2000)
+            record_erased_sessions(client, "default", ["s"], 2000)
             client.set(keys.erasure("default", "ann"), orjson.dumps({"requested_ms": 2000}))
 
     store = Kept(erase_now)
@@ -162,9 +162,9 @@ def test_an_erasure_of_a_session_in_the_middle_of_a_drain_reaches_the_table(redi
 def test_a_later_erasure_of_a_session_stands_and_old_ones_are_dropped(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         for until_ms in (KEPT_MS, 1, 3):
-            note_sessions(client, "default", ["s"], until_ms)
-        note_sessions(client, "default", ["t"], KEPT_MS - 5)
-        note_sessions(client, "default", ["u"], 2 * KEPT_MS - 2)
+            record_erased_sessions(client, "default", ["s"], until_ms)
+        record_erased_sessions(client, "default", ["t"], KEPT_MS - 5)
+        record_erased_sessions(client, "default", ["u"], 2 * KEPT_MS - 2)
         held = {
             name.decode(): int(score) for name, score in client.zrange(keys.erased_sessions(), 0, -1, withscores=True)
         }

@@ -9,7 +9,7 @@ import pytest
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import DataConfig, Loaded, load
 from retort.offline.data.sources import _json_lines
-from retort.offline.data.sources._files import find
+from retort.offline.data.sources._files import find_file
 from retort.offline.data.sources.movielens import GENRES_100K
 from retort.shared.base.errors import DataError
 from tests.offline.data.sources._samples import json_lines, lines, write_recbole
@@ -179,9 +179,9 @@ def test_recbole_users_take_flags_from_another_table(tmp_path: Path) -> None:
 def test_a_whole_path_is_found_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "reviews.jsonl").write_text("{}")
     whole = str(tmp_path / "reviews.jsonl")
-    assert find(tmp_path / ".", whole) == Path(whole)
+    assert find_file(tmp_path / ".", whole) == Path(whole)
     with pytest.raises(DataError, match=r"none of: .*other\.jsonl"):
-        find(tmp_path, str(tmp_path / "other.jsonl"))
+        find_file(tmp_path, str(tmp_path / "other.jsonl"))
 
 
 def test_ids_of_64_bits_stay_apart_across_chunks_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-class Pace:
+class RateLimiter:
     """Shared by all requests of one batch; max_wait_s bounds what a server may ask for."""
 
     def __init__(self, max_wait_s: float) -> None:
@@ -34,13 +34,13 @@ class Pace:
         asked = [retry_after_s(response) if response.status_code in (429, 503) else None]
         for kind in _KINDS:
             if _number(response.headers.get(f"x-ratelimit-remaining-{kind}")) == 0:
-                asked.append(span_s(response.headers.get(f"x-ratelimit-reset-{kind}", "")))
+                asked.append(parse_duration_s(response.headers.get(f"x-ratelimit-reset-{kind}", "")))
         longest_s = max((one for one in asked if one is not None), default=0.0)
         if longest_s > 0:
             self._not_before_s = max(self._not_before_s, time.monotonic() + min(longest_s, self._max_wait_s))
 
 
-def span_s(text: str) -> float | None:
+def parse_duration_s(text: str) -> float | None:
     """`1s`, `6m0s`, `20ms` or a plain number, in seconds; None for anything else."""
     parts = _PART.findall(text.strip())
     if parts and "".join(number + unit for number, unit in parts) == text.strip():

@@ -7,7 +7,7 @@ import pytest
 
 from retort.offline.profiles.backends import openai
 from retort.offline.profiles.backends._base import Sampling
-from retort.offline.profiles.backends._pace import span_s
+from retort.offline.profiles.backends._rate_limiter import parse_duration_s
 from retort.offline.profiles.prompt import PromptWriter
 from retort.shared.base.settings import LanguageModelSettings
 from tests.offline.profiles._fakes import events
@@ -18,7 +18,7 @@ from tests.offline.profiles._server import Answer, FakeServer, completion, servi
     ("text", "seconds"), [("1s", 1.0), ("6m0s", 360.0), ("20ms", 0.02), ("1h2m", 3720.0), ("7", 7.0), ("soon", None)]
 )
 def test_spans_are_read(text: str, seconds: float | None) -> None:
-    assert span_s(text) == seconds
+    assert parse_duration_s(text) == seconds
 
 
 def ask(fake: FakeServer, n: int, **options: Any) -> None:
@@ -53,6 +53,6 @@ def test_one_refusal_holds_all_requests_back() -> None:
 def test_a_server_cannot_make_us_wait_for_ever() -> None:
     headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "24h"}
     with serving(lambda *_: (*completion()[:2], headers)) as fake:
-        begun = time.monotonic()
+        truncate_histories = time.monotonic()
         ask(fake, 2, concurrency=1, max_wait_s=0.2)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - truncate_histories < 5
