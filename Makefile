@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long bench-serve check api-docs recipe-docs venv-vllm format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long bench-serve check docs docs-serve api-docs recipe-docs reference venv-vllm format clean up down logs compose-test lock sbom
 
 help:            ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -56,17 +56,27 @@ lock:            ## pin what the images install; needs uv. FIND_LINKS: a directo
 sbom:            ## what is inside the images, as CycloneDX; needs syft
 	for image in retort-serving retort-offline; do SYFT_CHECK_FOR_APP_UPDATE=false syft scan docker:$$image -o cyclonedx-json=$$image.cdx.json || exit 1; done
 
-check: $(STAMP)    ## lint, format, types, import contracts
+check: $(STAMP)    ## lint, format, types, import contracts, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
 
-api-docs: $(STAMP)  ## docs/api from the application
-	$(BIN)/python -m retort.serving.api.api_docs docs/api
+docs: $(STAMP)     ## build the documentation into site/; broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-recipe-docs: $(STAMP)  ## docs/recipes.md from the classes that read recipes
-	$(BIN)/python -m retort.offline.cli.recipe_docs docs/recipes.md
+docs-serve: $(STAMP)  ## show the documentation at http://127.0.0.1:8002 and rebuild it on each change
+	$(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:8002
+
+api-docs: $(STAMP)  ## docs/reference/http from the application
+	$(BIN)/python -m retort.serving.api.api_docs docs/reference/http
+
+recipe-docs: $(STAMP)  ## docs/reference/recipes.md from the classes that read recipes
+	$(BIN)/python -m retort.offline.cli.recipe_docs docs/reference/recipes.md
+
+reference: api-docs recipe-docs  ## every generated page of docs/reference
+	$(BIN)/python -m deploy.reference docs/reference
 
 venv-vllm:       ## .venv-vllm: vLLM for the CPU beside a worker's needs, in an environment of its own
 	test -x .venv-vllm/bin/python || $(PY) -m venv .venv-vllm
@@ -81,4 +91,4 @@ format: $(STAMP)   ## put the code in order
 	$(BIN)/ruff format .
 
 clean:           ## forget what was built
-	rm -rf $(VENV) .retort runs build dist *.egg-info
+	rm -rf $(VENV) .retort runs site build dist *.egg-info

@@ -1,6 +1,6 @@
-"""Generates docs/recipes.md: every section and key of a recipe, from the classes that read them.
+"""Generates docs/reference/recipes.md: every section and key of a recipe, from the classes that read them.
 
-Run as `python -m retort.offline.cli.recipe_docs docs/recipes.md`.
+Run as `python -m retort.offline.cli.recipe_docs docs/reference/recipes.md`.
 
 What stands above `MARK` is written by hand and kept; what stands below is made anew.
 """

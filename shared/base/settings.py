@@ -41,7 +41,7 @@ class Settings(EnvironmentSettings):
     retort_home: Path = Field(Path(".retort"), description="where bundles, SQLite and embedded state live")
     history_length: int = Field(1000, ge=1, le=100_000, description="events kept a user")
     history_ttl_days: int = Field(0, ge=0, description="days without an event until a history is dropped; 0: never")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severity that is logged")
     log_json: bool = Field(False, description="one JSON object a line instead of text")
     retort_traces: bool = Field(False, description="OpenTelemetry traces; needs the extra otel, see OTEL_…")
 
@@ -69,5 +69,7 @@ class Settings(EnvironmentSettings):
 class LanguageModelSettings(EnvironmentSettings):
     """An OpenAI-compatible server, named as its own tools name it."""
 
-    openai_base_url: str | None = None
-    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = Field(
+        None, description="address of an OpenAI-compatible server; unset: profiles are written by rule"
+    )
+    openai_api_key: SecretStr | None = Field(None, description="the key that this server requires")

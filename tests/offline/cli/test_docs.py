@@ -16,7 +16,7 @@ from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.settings import LanguageModelSettings, Settings
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _COMMAND = re.compile(r"(?:^|[\s`(])retort ((?:[a-z][a-z-]*(?:\|[a-z-]+)* ?)+)([^`\n]*)", re.MULTILINE)
 _VARIABLE = re.compile(r"\bRETORT_[A-Z_]+[A-Z]\b")
 # Read by Compose, by the client or handed to children; not settings of the programs.
@@ -44,7 +44,7 @@ def commands() -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_and_option_that_a_page_names_is_there(page: Path) -> None:
     known, wrong = commands(), []
     for text in code(page):
@@ -75,7 +75,7 @@ def options(rest: str) -> list[str]:
     return re.findall(r"--[a-z][a-z-]*", re.split(r"[;&]|\s&&\s", rest)[0])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_serving_variable_that_a_page_names_is_read(page: Path) -> None:
     read = {f"RETORT_{name.upper()}" for name in ServingSettings.model_fields} | _OTHERS
     assert set(_VARIABLE.findall(page.read_text(encoding="utf-8"))) - read - images() == set()

@@ -1,4 +1,4 @@
-"""docs/recipes.md is what the code reads; `retort recipes NAME` is a recipe again, and the same one."""
+"""docs/reference/recipes.md is what the code reads; `retort recipes NAME` is a recipe again, and the same one."""
 
 import tomllib
 from pathlib import Path
@@ -10,12 +10,12 @@ from retort.offline.cli.recipes import list_recipes, recipe_as_toml, show_recipe
 from retort.offline.common.plugins import plugin_names
 from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS, load_recipe, parse_recipe, shipped_recipes
 
-PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "recipes.md"
 
 
 def test_the_page_is_up_to_date() -> None:
     written = PAGE.read_text(encoding="utf-8")
-    assert page(written) == written, "docs/recipes.md is old; run `make recipe-docs`."
+    assert page(written) == written, "docs/reference/recipes.md is old; run `make recipe-docs`."
 
 
 def test_the_page_has_every_section_and_plugin_and_says_what_every_key_means() -> None:

@@ -1,4 +1,4 @@
-"""The objective that docs/adding_an_objective.md shows is found by the name of its two files and trains."""
+"""The objective that docs/guides/adding_an_objective.md shows is found by the name of its two files and trains."""
 
 import re
 import tomllib
@@ -19,7 +19,7 @@ from retort.offline.training.config import TrainingConfig
 from retort.offline.training.loop import fit
 from tests.offline._worlds import ring, teacher_of
 
-PAGE = Path(__file__).parents[3] / "docs" / "adding_an_objective.md"
+PAGE = Path(__file__).parents[3] / "docs" / "guides" / "adding_an_objective.md"
 
 
 def block(kind: str, place: int) -> str:

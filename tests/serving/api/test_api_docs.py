@@ -1,4 +1,4 @@
-"""The API's description in docs/api is that of this application, whatever the environment says."""
+"""The API's description in docs/reference/http is that of this application, whatever the environment says."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from retort.serving.api.api_docs import OPENAPI, PAGE, api_files
 
-DOCS = Path(__file__).parents[3] / "docs" / "api"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "http"
 
 
 def test_the_files_are_up_to_date(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -15,7 +15,9 @@ def test_the_files_are_up_to_date(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     for name, content in api_files().items():
-        assert (DOCS / name).read_text(encoding="utf-8") == content, f"docs/api/{name} is old; run `make api-docs`."
+        assert (DOCS / name).read_text(encoding="utf-8") == content, (
+            f"docs/reference/http/{name} is old; run `make api-docs`."
+        )
     assert list(tmp_path.iterdir()) == [], "describing leaves nothing behind"
 
 
