@@ -26,7 +26,8 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.split import Split
 from retort.offline.data.split_store import load_split
 from retort.offline.export.onnx import export_student
-from retort.offline.pipeline import Context, open_line
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import RunContext
 from retort.offline.pipeline.train import new_student
 from retort.offline.recipes.recipe import Recipe, load_recipe
 from retort.offline.training.loop import fit
@@ -93,9 +94,9 @@ def _settled(seconds: list[float]) -> float:
 
 def histories_of(recipe: Recipe, data: Path, out: Path, users: int) -> Split:
     """The first users of the data, split as the recipe says."""
-    context = Context(recipe, data, create_engine("sqlite://"), LanguageModelSettings(), Silent())
-    line = open_line(context, out)
-    split = load_split(line.path("split"))
+    context = RunContext(recipe, data, create_engine("sqlite://"), LanguageModelSettings(), Silent())
+    pipeline = make_pipeline(context, out)
+    split = load_split(pipeline.ensure_path("split"))
     return only(split, np.arange(len(split.train)) < users)[0]
 
 

@@ -7,12 +7,13 @@ from sqlalchemy import Engine
 
 from retort.offline.cli.data import load_frame
 from retort.offline.cli.jobs import submit_to
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import load_saved
 from retort.offline.jobs import status
 from retort.offline.jobs.status import RunStatus
-from retort.offline.pipeline import open_line
-from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import make_context
 from retort.offline.recipes.recipe import parse_recipe
 from retort.shared.base.errors import RetortError, StoreError
 from retort.shared.base.settings import Settings
@@ -33,7 +34,7 @@ def bootstrap(reference: str, data: Path | None, out: Path) -> str:
     settings = Settings()
     if settings.redis_url is None or settings.histories_url is None:
         raise StoreError("a first bundle is made by workers: set REDIS_URL (and HISTORIES_REDIS_URL) to theirs.")
-    engine = open_tables(settings)
+    engine = migrate_and_open(settings)
     standing = registry.aliases(engine).get(CHAMPION)
     if standing is not None:
         return f"{standing} serves already; there is nothing to do."
@@ -77,7 +78,7 @@ def _load_histories(engine: Engine, run_id: str, settings: Settings) -> int:
     """How many users' events were written; doing it again changes nothing."""
     run = status.read_run(engine, run_id)
     data = None if run.data_dir == run.out_dir else run.data_dir
-    context = context_of(parse_recipe(run.recipe_name, run.recipe), data, engine, Silent())
-    frame = load_saved(open_line(context, run.out_dir).path(_DATA)).interactions.frame
+    context = make_context(parse_recipe(run.recipe_name, run.recipe), data, engine, Silent())
+    frame = load_saved(make_pipeline(context, run.out_dir).ensure_path(_DATA)).interactions.frame
     assert settings.histories_url is not None
     return load_frame(settings.histories_url, frame, settings)

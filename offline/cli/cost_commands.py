@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.data.load import load_saved
 from retort.offline.data.split_store import load_split
-from retort.offline.pipeline.opening import line_of
+from retort.offline.pipeline.build import load_pipeline
 from retort.offline.profiles.history import Catalogue, user_histories
 from retort.offline.refresh.cost import Plan, Prices, Storage, TokenModel, plan_policy, plan_storage
 from retort.offline.refresh.start import token_model
@@ -92,10 +92,10 @@ def show_plan(
     if users < 1:
         raise RecipeError(f"--users is {users}; plan for one user at least.")
     with TerminalProgress() as progress:
-        line = line_of(reference, data, out, overrides, progress)
-        loaded, split = load_saved(line.path("data")), load_split(line.path("split"))
-    config = line.context.recipe.profiles
-    measured = measure(line.context.engine, model, config.max_history)
+        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
+    config = pipeline.context.recipe.profiles
+    measured = measure(pipeline.context.engine, model, config.max_history)
     if model is not None and not measured.models:
         raise RecipeError(
             f"no stored profile was written by {model!r} with its tokens counted; refresh some users with it first "
@@ -116,7 +116,7 @@ def show_plan(
     # in a file or a pipe nothing says how wide a line may be; policies that are cut short name nothing
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(_table(users, plans))
-    width = width or line.context.recipe.reducer.n_components
+    width = width or pipeline.context.recipe.reducer.n_components
     storage = plan_storage(users, tokens.answer() * _TEXT_BYTES_PER_TOKEN, width, events)
     for said in (*_storage_lines(storage), *_assumptions(events, new_events_a_day, tokens, prices, measured)):
         console.print(said, markup=False, highlight=False, soft_wrap=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.ctr.run import compare, read_file
 from retort.offline.ctr.train import Outcome
 from retort.offline.evaluation.interval import interval
-from retort.offline.pipeline.opening import open_tables
 from retort.offline.recipes.recipe import parse_override
 from retort.shared.base.settings import Settings
 
@@ -17,7 +17,7 @@ from retort.shared.base.settings import Settings
 def compare_ctr(reference: str, data: Path | None, out: Path, overrides: list[str]) -> None:
     """Run every arm and print the table."""
     recipe, config = read_file(reference, dict(parse_override(one) for one in overrides))
-    engine = open_tables(Settings())
+    engine = migrate_and_open(Settings())
     where = data.absolute() if data else None
     with TerminalProgress() as progress:
         outcomes = compare(recipe, config, where, engine, progress, out)

@@ -13,7 +13,7 @@ from retort.offline.data.data_directory import existing_directory
 from retort.offline.data.fetch import CATALOGUE, fetch
 from retort.offline.data.load import load, load_saved
 from retort.offline.local.local_redis import redis_service
-from retort.offline.pipeline.opening import line_of
+from retort.offline.pipeline.build import load_pipeline
 from retort.offline.recipes.recipe import load_recipe
 from retort.shared.base.settings import Settings
 from retort.shared.history.redis_history import load_histories
@@ -53,8 +53,8 @@ def load_into_redis(reference: str, data: Path | None, out: Path, overrides: lis
     """Every user's events, the newest ones that Redis may hold."""
     settings = Settings()
     with TerminalProgress() as progress:
-        line = line_of(reference, data, out, overrides, progress)
-        frame = load_saved(line.path("data")).interactions.frame
+        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        frame = load_saved(pipeline.ensure_path("data")).interactions.frame
         with redis_service(settings.histories_url, settings.retort_home, settings.histories_setting) as service:
             progress.say(service.story)
             users = load_frame(service.url, frame, settings)

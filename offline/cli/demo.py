@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 
 from retort.offline.cli.data import load_frame
 from retort.offline.cli.demo_client import Conversation
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import load_saved
 from retort.offline.export.publish import publish_to
@@ -30,8 +31,8 @@ from retort.offline.jobs.status import RunStatus
 from retort.offline.jobs.tasks import make_app, send_step
 from retort.offline.local.local_redis import free_port, redis_service
 from retort.offline.local.subprocesses import Child, start_child
-from retort.offline.pipeline import open_line, steps_of
-from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.pipeline.build import make_pipeline, make_steps
+from retort.offline.pipeline.context import make_context
 from retort.offline.profiles.config import backend_name
 from retort.offline.recipes.recipe import Recipe, load_recipe
 from retort.shared.base.errors import RetortError
@@ -53,7 +54,7 @@ def run_demo(*, leave: bool) -> None:
     out = settings.retort_home.absolute() / "demo"
     with ExitStack() as stack:
         redis = stack.enter_context(redis_service(settings.redis_url, settings.retort_home))
-        engine = open_tables(settings)
+        engine = migrate_and_open(settings)
         stack.callback(engine.dispose)
         environment = {"REDIS_URL": redis.url, "DATABASE_URL": settings.database}
         recipe = load_recipe(_RECIPE)
@@ -65,8 +66,8 @@ def run_demo(*, leave: bool) -> None:
         bundles = {name: Path(str(run.bundle)) for name, run in runs.items()}
         published = publish_to(engine, bundles["distilled"], settings.bundles_dir, CHAMPION)
         console.print(f"published {published.name}@{published.version} as {CHAMPION}: {published.uri}", highlight=False)
-        line = open_line(context_of(recipe, None, engine, Silent()), out)
-        histories = load_saved(line.path("data")).interactions.frame
+        pipeline = make_pipeline(make_context(recipe, None, engine, Silent()), out)
+        histories = load_saved(pipeline.ensure_path("data")).interactions.frame
         console.print(f"{load_frame(redis.url, histories, settings):,} histories are in Redis", highlight=False)
         url, server = stack.enter_context(_server(environment, out))
         with Conversation(url) as conversation:
@@ -98,7 +99,7 @@ def _train(
     app = make_app(redis_url)
     run_ids = {}
     for name, recipe in arms.items():
-        steps = steps_of(recipe, None, LanguageModelSettings())
+        steps = make_steps(recipe, None, LanguageModelSettings())
         run_ids[name] = status.create_run(engine, f"{_RECIPE}_{name}", recipe.raw, out, out, steps)
         send_step(app, run_ids[name], steps[0].name, steps[0].queue)
     with _bars(console) as bars:

@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy import Engine
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.data.event_export import EVENTS_FILE, EXPOSURES_FILE, write_events, write_exposures
 from retort.offline.jobs.tasks import make_app, schedule_drains
 from retort.offline.local.local_redis import running_redis
-from retort.offline.pipeline.opening import open_tables
 from retort.shared.base.errors import StoreError
 from retort.shared.base.settings import Settings
 from retort.shared.events.event_stream import drain, drain_exposures
@@ -35,7 +35,7 @@ class Brought:
 def drain_events(every_s: float | None) -> None:
     """Once, or every so many seconds until SIGTERM or Ctrl-C. While watching, a store that is away is waited for."""
     settings = Settings()
-    engine, redis_url = open_tables(settings), _redis_of(settings)
+    engine, redis_url = migrate_and_open(settings), _redis_of(settings)
     if every_s is None:
         print(f"{drain_once(redis_url, engine)} were brought to the database")
         return
@@ -76,7 +76,7 @@ def schedule_by_beat(every_s: float) -> None:
 
 def export_events(out: Path) -> str:
     """Write events.parquet and exposures.parquet; one sentence about both."""
-    engine = open_tables(Settings())
+    engine = migrate_and_open(Settings())
     n_events, n_lists = write_events(read_events(engine), out), write_exposures(read_exposures(engine), out)
     return f"{n_events} events are in {out / EVENTS_FILE}, {n_lists} shown lists in {out / EXPOSURES_FILE}"
 

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from retort.offline.cli.jobs import worker_redis
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.experiments.comparability import check_comparability
 from retort.offline.experiments.mlflow_log import MlflowSettings, logged_to
@@ -16,7 +17,6 @@ from retort.offline.experiments.scheduler import PLAN_FILE, load_experiment, run
 from retort.offline.experiments.selection import Selection
 from retort.offline.jobs.experiment_units import AT_ONCE, by_workers
 from retort.offline.jobs.tasks import make_app
-from retort.offline.pipeline.opening import open_tables
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import Settings
 
@@ -27,7 +27,7 @@ def run_experiment(
     """Do what the plan declares; the folder with the records. workers: processes on this machine, None for Celery's."""
     check_comparability(plan)
     experiment = Experiment.open(plan, data.absolute() if data else None, out.absolute())
-    engine = open_tables(Settings())  # once, before several processes would do it
+    engine = migrate_and_open(Settings())  # once, before several processes would do it
     log = logged_to(MlflowSettings().mlflow_tracking_uri, plan.name)
     with TerminalProgress() as progress:
         do = partial(run_units, again=again, log=log, before=lambda: read_data(experiment, engine, progress))

@@ -8,12 +8,12 @@ from rich.live import Live
 from rich.table import Table
 from sqlalchemy import Engine
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.jobs import status
 from retort.offline.jobs.status import RunStatus
 from retort.offline.jobs.tasks import make_app, send_step
 from retort.offline.local.local_redis import running_redis
-from retort.offline.pipeline import steps_of
-from retort.offline.pipeline.opening import open_tables
+from retort.offline.pipeline.build import make_steps
 from retort.offline.recipes.recipe import load_recipe
 from retort.shared.base.errors import RecipeError, StoreError
 from retort.shared.base.settings import LanguageModelSettings, Settings
@@ -24,7 +24,7 @@ _LOOK_EVERY_S = 1.0
 
 def submit_recipe(reference: str, data: Path | None, out: Path, overrides: list[str]) -> str:
     """Write a run down and send for its first step; the run's id."""
-    return submit_to(open_tables(Settings()), worker_redis(), reference, data, out, overrides)
+    return submit_to(migrate_and_open(Settings()), worker_redis(), reference, data, out, overrides)
 
 
 def worker_redis() -> str:
@@ -41,7 +41,7 @@ def submit_to(
 ) -> str:
     """The same, to a known database and Redis."""
     recipe = load_recipe(reference, overrides)
-    steps = steps_of(recipe, data.absolute() if data else None, LanguageModelSettings(), publish=True)
+    steps = make_steps(recipe, data.absolute() if data else None, LanguageModelSettings(), publish=True)
     # a database column is never null: no data directory is written as the run directory itself
     run_id = status.create_run(engine, recipe.name, recipe.raw, data or out, out, steps)
     send_step(make_app(redis_url), run_id, steps[0].name, steps[0].queue)
@@ -50,7 +50,7 @@ def submit_to(
 
 def show_status(run_id: str | None, *, watch: bool) -> None:
     """Print one run's steps, or the latest runs; `watch` until the run has ended."""
-    engine = open_tables(Settings())
+    engine = migrate_and_open(Settings())
     console = Console()
     if run_id is None and not watch:
         console.print(_runs_table(status.read_runs(engine)))

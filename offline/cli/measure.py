@@ -14,8 +14,8 @@ from retort.offline.data.split_store import load_split
 from retort.offline.evaluation.compare import compare
 from retort.offline.evaluation.evaluate import evaluate, summarise
 from retort.offline.evaluation.server_eval import ServerRanker
-from retort.offline.pipeline import asked_split
-from retort.offline.pipeline.opening import line_of
+from retort.offline.pipeline.build import load_pipeline
+from retort.offline.pipeline.context import evaluated_split_step
 from retort.shared.base.errors import DataError
 
 
@@ -52,8 +52,11 @@ def evaluate_through(
 ) -> None:
     """Ask the recipe's test of a server; print what came beside what its bundle was sealed with. Nothing is trained."""
     with TerminalProgress() as progress, ExitStack() as opened:
-        line = line_of(reference, data, out, overrides, progress)
-        split, config = load_split(line.path(asked_split(line))), line.context.recipe.evaluation
+        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        split, config = (
+            load_split(pipeline.ensure_path(evaluated_split_step(pipeline))),
+            pipeline.context.recipe.evaluation,
+        )
         ranker = opened.enter_context(ServerRanker(url, split.item_index, by_events=by_events, api_key=api_key))
         sealed = ranker.sealed()
         _check_same_question(sealed, split, config.hide_seen, reference)

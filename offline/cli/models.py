@@ -5,9 +5,9 @@ from pathlib import Path
 from rich.table import Column, Table
 
 from retort.offline.cli.promotion import promote_bundle, sentence
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.terminal import show_table
 from retort.offline.export.publish import publish_to
-from retort.offline.pipeline.opening import open_tables
 from retort.shared.base.settings import Settings
 from retort.shared.model import registry
 
@@ -18,7 +18,7 @@ _ID_LENGTH = 16
 def publish_bundle(bundle: Path, alias: str | None) -> str:
     """Publish, and point the alias to it if it passes the gate that every promotion passes."""
     settings = Settings()
-    published = publish_to(open_tables(settings), bundle, settings.bundles_dir)
+    published = publish_to(migrate_and_open(settings), bundle, settings.bundles_dir)
     if alias is None:
         return sentence(published)
     return promote_bundle(published.bundle_id, alias)
@@ -26,7 +26,7 @@ def publish_bundle(bundle: Path, alias: str | None) -> str:
 
 def rollback_alias(alias: str) -> str:
     """Undo the alias' last promotion."""
-    return sentence(registry.rollback(open_tables(Settings()), alias))
+    return sentence(registry.rollback(migrate_and_open(Settings()), alias))
 
 
 def list_models() -> None:
@@ -41,7 +41,7 @@ def list_models() -> None:
         "ndcg@10",
         "published",
     )
-    for one in registry.list_published(open_tables(Settings())):
+    for one in registry.list_published(migrate_and_open(Settings())):
         test = one.metrics.get("test", {})
         table.add_row(
             one.bundle_id,
@@ -58,7 +58,7 @@ def list_models() -> None:
 def list_changes() -> None:
     """The latest promotions, newest first."""
     table = Table("when", "alias", Column("bundle", min_width=_ID_LENGTH), "by", "forced", "rolled back", "why")
-    for one in registry.changes(open_tables(Settings())):
+    for one in registry.changes(migrate_and_open(Settings())):
         table.add_row(
             one.set_at.strftime("%Y-%m-%d %H:%M"),
             one.alias,

@@ -5,12 +5,13 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.data.load import load_saved
 from retort.offline.data.split_store import load_split
 from retort.offline.local.local_redis import running_redis
+from retort.offline.pipeline.build import load_pipeline
 from retort.offline.pipeline.context import PROFILES_FILE
-from retort.offline.pipeline.opening import line_of, open_tables
 from retort.offline.profiles.batch_files import batch_round
 from retort.offline.profiles.history import Catalogue, user_histories
 from retort.offline.profiles.store import ProfileStore
@@ -41,13 +42,13 @@ def run_round(
 ) -> str:
     """One round of batch files; what it did, in one sentence."""
     with TerminalProgress() as progress:
-        line = line_of(reference, data, out, overrides, progress)
-        loaded, split = load_saved(line.path("data")), load_split(line.path("split"))
+        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
         done = batch_round(
             user_histories(split, loaded.interactions),
             loaded.items,
-            line.context.recipe.profiles,
-            ProfileStore(line.context.engine),
+            pipeline.context.recipe.profiles,
+            ProfileStore(pipeline.context.engine),
             progress,
             model=model,
             results=results,
@@ -68,15 +69,15 @@ def publish_themes(reference: str, data: Path | None, out: Path, overrides: list
     if redis_url is None:
         raise StoreError("themes live in serving's Redis: set REDIS_URL (or HISTORIES_REDIS_URL) to it.")
     with TerminalProgress() as progress:
-        line = line_of(reference, data, out, overrides, progress)
-        tables, split = load_saved(line.path("data")), load_split(line.path("split"))
-        config = line.context.recipe.profiles
-        profiles = pl.read_parquet(line.path("profiles") / PROFILES_FILE)
+        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        tables, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
+        config = pipeline.context.recipe.profiles
+        profiles = pl.read_parquet(pipeline.ensure_path("profiles") / PROFILES_FILE)
         users = extract_themes(
             user_histories(split, tables.interactions),
             join_texts(profiles),
             Catalogue(tables.items, config.attributes),
-            ProfileStore(line.context.engine),
+            ProfileStore(pipeline.context.engine),
             config.max_history,
         )
         n_users = write_themes(redis_url, users, ttl_s=days * _DAY_S)
@@ -85,7 +86,7 @@ def publish_themes(reference: str, data: Path | None, out: Path, overrides: list
 
 def show_profile(user_id: str) -> None:
     """The choice that holds and every version."""
-    view = view_profile(open_tables(Settings()), user_id)
+    view = view_profile(migrate_and_open(Settings()), user_id)
     console = Console()
     if view.choice is not None:
         console.print(f"{view.choice.kind} at {view.choice.set_at:%Y-%m-%d %H:%M} by {view.choice.set_by or 'unknown'}")
@@ -103,24 +104,24 @@ def show_profile(user_id: str) -> None:
 
 def edit(user_id: str, text: str) -> str:
     """One sentence."""
-    edit_profile(open_tables(Settings()), user_id, text, set_by="command line")
+    edit_profile(migrate_and_open(Settings()), user_id, text, set_by="command line")
     return f"the profile of {user_id} is theirs now; refreshes leave it alone"
 
 
 def pin(user_id: str) -> str:
     """One sentence."""
-    pin_profile(open_tables(Settings()), user_id, set_by="command line")
+    pin_profile(migrate_and_open(Settings()), user_id, set_by="command line")
     return f"the profile of {user_id} stays as it is"
 
 
 def erase(user_id: str) -> str:
     """One sentence."""
-    n_texts = erase_profile(open_tables(Settings()), user_id, set_by="command line")
+    n_texts = erase_profile(migrate_and_open(Settings()), user_id, set_by="command line")
     return f"{n_texts} texts of {user_id} are deleted, and none will be written"
 
 
 def release(user_id: str) -> str:
     """One sentence."""
-    if release_profile(open_tables(Settings()), user_id):
+    if release_profile(migrate_and_open(Settings()), user_id):
         return f"models may write of {user_id} again"
     return f"{user_id} had decided nothing"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.evaluation.promotion_gate import Verdict, weigh
-from retort.offline.pipeline.opening import open_tables
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import Settings
 from retort.shared.model import registry
@@ -27,7 +27,7 @@ def promote_bundle(
     """Move the alias; what the gate said and what the bundle is called now. A refusal is a RegistryError."""
     if force and not because:
         raise RegistryError('--force needs a reason that is kept with the promotion: --because "why".')
-    engine = open_tables(Settings())
+    engine = migrate_and_open(Settings())
     challenger = registry.resolve(engine, reference)
     verdict = _verdict(engine, challenger, alias, metric, cases)
     if not (verdict.passed or force):

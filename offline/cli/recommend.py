@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Progress
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.local.local_redis import running_redis
-from retort.offline.pipeline.opening import open_tables
 from retort.shared.base.errors import DataError, StoreError
 from retort.shared.base.schema import MAX_K
 from retort.shared.base.settings import Settings
@@ -112,7 +112,7 @@ def write_answers(
 def _bundle_path(reference: str, settings: Settings, tenant: str) -> Path:
     if Path(reference).is_dir():
         return Path(reference)
-    uri = registry.resolve(open_tables(settings), reference, tenant=tenant).uri
+    uri = registry.resolve(migrate_and_open(settings), reference, tenant=tenant).uri
     if "://" in uri.removeprefix("file://"):
         raise DataError(f"bundle {reference} lies at {uri}; copy it here and name its directory with --bundle.")
     return Path(uri.removeprefix("file://"))

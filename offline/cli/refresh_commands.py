@@ -15,10 +15,10 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from retort.offline.cli.bootstrap import NOTHING
+from retort.offline.common.database import migrate_and_open
 from retort.offline.jobs.leases import next_try_s
 from retort.offline.jobs.tasks import make_app
 from retort.offline.local.local_redis import running_redis
-from retort.offline.pipeline.opening import open_tables
 from retort.offline.recipes.recipe import load_recipe
 from retort.offline.refresh import jobs
 from retort.offline.refresh.messages import schedule_starts, send_look
@@ -49,9 +49,9 @@ def start_from_recipe(
 ) -> str:
     """Read the recipe's data (or find it read), choose users, write the job down, wake the workers; its id."""
     words, settings = Words.of(reference, data, out, overrides, policy, rules, _listed(users)), Settings()
-    engine = open_tables(settings)
-    with refresh_of(engine, words, budget) as (line, refresh):
-        job_id = start_refresh(engine, refresh, out, line.context.language_model, words.origin)
+    engine = migrate_and_open(settings)
+    with refresh_of(engine, words, budget) as (pipeline, refresh):
+        job_id = start_refresh(engine, refresh, out, pipeline.context.language_model, words.origin)
     redis_url = settings.redis_url or running_redis(settings.retort_home)
     if redis_url is not None:
         send_look(make_app(redis_url))
@@ -71,7 +71,7 @@ def _listed(users: Path | None) -> frozenset[str] | None:
 
 def work_here(poll_s: float, *, until_done: bool) -> None:
     """Be a worker without Celery until told to stop; Ctrl-C and SIGTERM give the chunk back."""
-    engine = open_tables(Settings())
+    engine = migrate_and_open(Settings())
     with RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine)) as worker:
         if until_done:
             with _stopped_by_signals(worker):
@@ -154,7 +154,7 @@ def _rest() -> None:
 
 def show_status(reference: str | None, *, watch: bool) -> None:
     """One refresh, or the latest ones; `watch` until it ends."""
-    engine, console = open_tables(Settings()), Console()
+    engine, console = migrate_and_open(Settings()), Console()
     if reference is None and not watch:
         console.print(_list_table(refreshes.read_jobs(engine)))
         return
@@ -225,20 +225,20 @@ def status_table(job: JobStatus) -> Table:
 
 def cancel(reference: str) -> str:
     """One sentence."""
-    job_id = refreshes.cancel_job(open_tables(Settings()), reference)
+    job_id = refreshes.cancel_job(migrate_and_open(Settings()), reference)
     return f"refresh {job_id[:8]} is cancelled; workers stop at their next heartbeat, what they wrote is kept"
 
 
 def resume(reference: str, budget_tokens: int | None, budget_usd: float | None) -> str:
     """One sentence."""
-    engine = open_tables(Settings())
+    engine = migrate_and_open(Settings())
     job_id = jobs.resume_job(engine, reference, budget_tokens=budget_tokens, budget_usd=budget_usd)
     return f"refresh {job_id[:8]} goes on"
 
 
 def retry(reference: str) -> str:
     """One sentence."""
-    n_chunks = jobs.retry_job(open_tables(Settings()), reference)
+    n_chunks = jobs.retry_job(migrate_and_open(Settings()), reference)
     if not n_chunks:
         return f"nothing to try again: refresh {reference[:8]} has no dead letter and no user without a profile"
     return f"{n_chunks} chunk{'s are' if n_chunks > 1 else ' is'} tried again by the next worker that looks"
@@ -246,7 +246,7 @@ def retry(reference: str) -> str:
 
 def show_dead(reference: str) -> None:
     """A row for each dead chunk, or a sentence where there is none."""
-    letters = jobs.dead_letters(open_tables(Settings()), reference)
+    letters = jobs.dead_letters(migrate_and_open(Settings()), reference)
     if not letters:
         Console().print(f"refresh {reference[:8]} has no dead letters", markup=False, highlight=False)
         return

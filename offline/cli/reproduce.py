@@ -5,9 +5,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.experiments.reproduce import MODES, Reproduced, reproduce, rows_of
-from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.pipeline.context import make_context
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import Settings
 
@@ -25,12 +26,12 @@ def reproduce_paper(
     if dataset is None and len({row.dataset for row in rows}) > 1:
         names = ", ".join(dict.fromkeys(row.dataset for row in rows))
         raise RecipeError(f"{paper} has several data sets ({names}); name the one that lies in --data by --dataset.")
-    engine = open_tables(Settings())
+    engine = migrate_and_open(Settings())
     found = []
     with TerminalProgress() as progress:
         for row in rows:
             progress.say(f"── {row.recipe.name}")
-            found.append(reproduce(row, context_of(row.recipe, data, engine, progress), out))
+            found.append(reproduce(row, make_context(row.recipe, data, engine, progress), out))
     Console().print(table_of(paper, found))
 
 

@@ -8,10 +8,12 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.evaluation.compare import Comparison, compare
-from retort.offline.pipeline import Outcome, open_line, run_line
-from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import make_context
+from retort.offline.pipeline.outcome import Outcome, run_pipeline
 from retort.offline.recipes.recipe import Recipe, load_recipe
 from retort.shared.base.settings import Settings
 
@@ -24,13 +26,13 @@ def run_recipe(
     """Run a recipe, and the same without its teacher beside it; print what came out."""
     started = time.perf_counter()
     recipe = load_recipe(reference, overrides)
-    engine = open_tables(Settings())
+    engine = migrate_and_open(Settings())
     arms = [recipe] if recipe.is_plain or not beside_plain else [recipe.plain(), recipe]
     with TerminalProgress() as progress:
         outcomes = []
         for arm in arms:
             progress.say(f"── {arm.name}, protocol {arm.protocol}")
-            outcomes.append(run_line(open_line(context_of(arm, data, engine, progress), out)))
+            outcomes.append(run_pipeline(make_pipeline(make_context(arm, data, engine, progress), out)))
     show(Console(stderr=True), arms, outcomes)
     last = outcomes[-1]
     if as_json:

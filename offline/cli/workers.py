@@ -13,14 +13,15 @@ from sqlalchemy import Engine
 
 from retort.offline.cli.events import drain_once
 from retort.offline.cli.refresh_commands import start_by_beat
+from retort.offline.common.database import migrate_and_open
 from retort.offline.jobs import status
 from retort.offline.jobs.experiment_units import register_units
 from retort.offline.jobs.status import RunStatus
 from retort.offline.jobs.tasks import make_app, register, register_drain
 from retort.offline.jobs.worker import run_worker
 from retort.offline.local.local_redis import redis_service
-from retort.offline.pipeline import bundle_of, open_line
-from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import bundle_path, make_context
 from retort.offline.recipes.recipe import parse_recipe
 from retort.offline.refresh.messages import POLL_S, QUEUE, register_refreshes, serve_refreshes
 from retort.offline.refresh.requests import prepare_asked
@@ -31,7 +32,7 @@ from retort.shared.base.settings import LanguageModelSettings, Settings
 def work(queues: list[str], poll_s: float = POLL_S) -> None:
     """Be a worker until told to stop; without REDIS_URL it brings its own Redis, or finds the one that is there."""
     settings = Settings()
-    engine = open_tables(settings)
+    engine = migrate_and_open(settings)
     with redis_service(settings.redis_url, settings.retort_home) as service, ExitStack() as stack:
         Console(stderr=True).print(service.story, markup=False, highlight=False)
         app = make_app(service.url)
@@ -60,6 +61,6 @@ def register_steps(
         recipe = parse_recipe(run.recipe_name, run.recipe)
         data = None if run.data_dir == run.out_dir else run.data_dir
         bundles = settings.bundles_dir if any(step.name == "publish" for step in run.steps) else None
-        return open_line(context_of(recipe, data, engine, progress, bundles), run.out_dir)
+        return make_pipeline(make_context(recipe, data, engine, progress, bundles), run.out_dir)
 
-    register(app, engine, open_submitted, bundle_of, turn)  # type: ignore[arg-type]
+    register(app, engine, open_submitted, bundle_path, turn)  # type: ignore[arg-type]

@@ -18,11 +18,11 @@ from retort.offline.ctr.train import Outcome, fit
 from retort.offline.data.split_store import load_split
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import read_vectors
-from retort.offline.pipeline import Context, teach
-from retort.offline.pipeline.artifact_store import RunDir
-from retort.offline.pipeline.context import VECTORS_FILE, tables_of
-from retort.offline.pipeline.dag import Line, Step
-from retort.offline.pipeline.steps import ENCODING_CODE, encoder_of, steps_of
+from retort.offline.pipeline import teach
+from retort.offline.pipeline.artifact_store import ArtifactStore
+from retort.offline.pipeline.build import ENCODING_CODE, encoder_of, make_steps
+from retort.offline.pipeline.context import VECTORS_FILE, RunContext, load_tables
+from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe, with_keys
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import LanguageModelSettings
@@ -52,27 +52,29 @@ def compare(
     recipe: Recipe, config: CtrConfig, data: Path | None, engine: Engine, progress: Progress, out: Path
 ) -> list[Outcome]:
     """Every model × arm × seed; finished work in `out` is reused."""
-    context = Context(recipe, data, engine, LanguageModelSettings(), progress)
-    steps = steps_of(recipe, data, context.language_model, choices=choices_hash(engine))
-    items: Step[Context] = Step(
+    context = RunContext(recipe, data, engine, LanguageModelSettings(), progress)
+    steps = make_steps(recipe, data, context.language_model, choices=choices_hash(engine))
+    items: Step[RunContext] = Step(
         "items", teach.items_step, ("data",), encoder_of(recipe), ENCODING_CODE, "gpu-train", resumes=True
     )
     needs = ("data", "split", "vectors", "teacher", "items")
-    last: Step[Context] = Step(
+    last: Step[RunContext] = Step(
         "ctr",
-        lambda line, work: _measure(line, work, config),
+        lambda pipeline, work: _measure(pipeline, work, config),
         needs,
         config.model_dump(mode="json"),
         ("retort.offline.ctr",),
     )
-    line = Line([*(step for step in steps if step.name in _READ_STEPS), items, last], context, RunDir(out), progress)
-    told = json.loads((line.path("ctr") / OUTCOMES_FILE).read_text(encoding="utf-8"))
+    pipeline = Pipeline(
+        [*(step for step in steps if step.name in _READ_STEPS), items, last], context, ArtifactStore(out), progress
+    )
+    told = json.loads((pipeline.ensure_path("ctr") / OUTCOMES_FILE).read_text(encoding="utf-8"))
     return [Outcome(**one) for one in told]
 
 
-def _measure(line: Line[Context], work: Path, config: CtrConfig) -> None:
-    data = _data(line, config)
-    progress = line.context.progress
+def _measure(pipeline: Pipeline[RunContext], work: Path, config: CtrConfig) -> None:
+    data = _data(pipeline, config)
+    progress = pipeline.context.progress
     progress.say(f"{len(data.train)} rows train, {len(data.validation)} validate, {len(data.test)} test")
     outcomes = []
     for name in config.models:
@@ -84,14 +86,14 @@ def _measure(line: Line[Context], work: Path, config: CtrConfig) -> None:
     (work / OUTCOMES_FILE).write_text(told + "\n", encoding="utf-8")
 
 
-def _data(line: Line[Context], config: CtrConfig) -> CtrData:
-    tables = tables_of(line)
+def _data(pipeline: Pipeline[RunContext], config: CtrConfig) -> CtrData:
+    tables = load_tables(pipeline)
     return make_data(
-        load_split(line.path("split")),
+        load_split(pipeline.ensure_path("split")),
         tables.interactions,
         tables.items,
-        read_vectors(line.path("vectors") / VECTORS_FILE),
-        read_vectors(line.path("items") / VECTORS_FILE, "item_id"),
-        read_vectors(line.path("teacher") / VECTORS_FILE),
+        read_vectors(pipeline.ensure_path("vectors") / VECTORS_FILE),
+        read_vectors(pipeline.ensure_path("items") / VECTORS_FILE, "item_id"),
+        read_vectors(pipeline.ensure_path("teacher") / VECTORS_FILE),
         config.positive_from,
     )

@@ -7,10 +7,12 @@ from typing import Any
 
 import polars as pl
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Progress
 from retort.offline.evaluation.compare import compare
-from retort.offline.pipeline import Outcome, open_line, run_line
-from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import make_context
+from retort.offline.pipeline.outcome import Outcome, run_pipeline
 from retort.offline.recipes.recipe import Recipe, load_recipe
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import Settings
@@ -54,14 +56,14 @@ class Arms:
             raise RecipeError(f"recipe {recipe.name} has no teacher; experiments about profiles want one that has.")
         chosen = recipe.plain() if plain else recipe
         self.progress.say(f"── {name}, seed {seed}")
-        return run_line(open_line(context_of(chosen, self.data, self._engine(), self.progress), self.out))
+        return run_pipeline(make_pipeline(make_context(chosen, self.data, self._engine(), self.progress), self.out))
 
     def recipe(self) -> Recipe:
         """As the arms start from."""
         return load_recipe(self.reference, self.overrides)
 
     def _engine(self) -> Any:
-        return open_tables(Settings())
+        return migrate_and_open(Settings())
 
 
 def against(plain: Arm, arm: Arm, users: pl.DataFrame | None = None) -> dict[str, Any]:

@@ -27,8 +27,9 @@ from retort.offline.embeddings.vectors import Vectors
 from retort.offline.evaluation.compare import compare
 from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, Ranker, evaluate, means
 from retort.offline.export.cold_items import grown_scorer, new_rows
-from retort.offline.pipeline import open_line, run_line
-from retort.offline.pipeline.opening import context_of
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import make_context
+from retort.offline.pipeline.outcome import run_pipeline
 from retort.offline.recipes.recipe import Recipe, parse_recipe
 from retort.offline.teachers.controls import gaussian, traded
 from retort.shared.base.errors import DataError, RecipeError
@@ -211,8 +212,8 @@ class Study:
         return encode_items(world.loaded.items, config, self.progress, world.folder.parent / "vectors.sqlite")
 
     def _trained(self, world: World, seed: int) -> Bundle:
-        context = context_of(world.recipe(self.recipe, seed), world.folder, self.engine, self.progress)
-        return open_bundle(run_line(open_line(context, self.out)).bundle)
+        context = make_context(world.recipe(self.recipe, seed), world.folder, self.engine, self.progress)
+        return open_bundle(run_pipeline(make_pipeline(context, self.out)).bundle)
 
 
 def _row(name: str, found: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:

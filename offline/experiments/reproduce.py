@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retort.offline.common.plugins import load_config
-from retort.offline.pipeline import Context, open_line, run_line
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import RunContext
+from retort.offline.pipeline.outcome import run_pipeline
 from retort.offline.recipes.recipe import (
     OBJECTIVES,
     Recipe,
@@ -113,9 +115,9 @@ def _without_published_ways(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, **less}
 
 
-def reproduce(row: Row, context: Context, out: Path) -> Reproduced:
+def reproduce(row: Row, context: RunContext, out: Path) -> Reproduced:
     """Run one row to its end."""
-    outcome = run_line(open_line(context, out))
+    outcome = run_pipeline(make_pipeline(context, out))
     return Reproduced(row.recipe.name, row.dataset, row.student, row.mode, outcome.test, row.printed)
 
 

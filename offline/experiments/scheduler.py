@@ -233,13 +233,13 @@ def run_unit_in_process(folder: str, unit: dict[str, Any]) -> Record:
 def _in_process(experiment: Experiment, unit: Unit, progress: Progress) -> Record:
     import torch
 
-    from retort.offline.pipeline.opening import open_tables
+    from retort.offline.common.database import migrate_and_open
     from retort.shared.base.settings import Settings
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return run_unit(experiment, unit, open_tables(Settings()), progress)
+        return run_unit(experiment, unit, migrate_and_open(Settings()), progress)
     finally:
         torch.set_num_threads(threads)  # a Celery worker has other work too
 

@@ -1,4 +1,4 @@
-"""The line as Celery tasks: each task is one call, `line.do(step)`, and then sends for the next step.
+"""The line as Celery tasks: each task is one call, `pipeline.ensure(step)`, and then sends for the next step.
 
 The truth about a run is in the database (`offline/jobs/status.py`) and in its directory; Celery only wakes a worker.
 A task that is delivered twice, or whose worker was killed, is harmless: it finds the step done, resumes it, or finds
@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from retort.offline.common.progress import Progress
 from retort.offline.jobs import status
 from retort.offline.jobs.status import RunStatus
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.dag import Pipeline
 from retort.shared.base.errors import RetortError, StoreError
 
 STEP_TASK = "offline.step"
@@ -36,9 +36,9 @@ _MAX_ATTEMPTS = 5
 _logger = get_task_logger(__name__)
 
 # From a run's row and a listener to its line, ready to be worked on.
-OpenLine = Callable[[RunStatus, Progress], Line[Any]]
+MakePipeline = Callable[[RunStatus, Progress], Pipeline[Any]]
 # From a line that is done to its bundle.
-BundleOf = Callable[[Line[Any]], Path]
+BundleOf = Callable[[Pipeline[Any]], Path]
 # What else this process does with its GPU stands aside meanwhile.
 Turn = Callable[[], AbstractContextManager[None]]
 
@@ -95,7 +95,9 @@ def send_step(app: Celery, run_id: str, step: str, queue: str) -> None:
         raise StoreError(f"the task could not be sent to Redis ({error}); is REDIS_URL right and Redis up?") from None
 
 
-def register(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: BundleOf, turn: Turn = nullcontext) -> None:
+def register(
+    app: Celery, engine: Engine, make_pipeline: MakePipeline, bundle_path: BundleOf, turn: Turn = nullcontext
+) -> None:
     """Teach an application to do the steps of runs that are written down in `engine`. turn: held while one is done."""
 
     @app.task(name=STEP_TASK, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
@@ -105,7 +107,7 @@ def register(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: Bundle
                 return
             with turn():
                 if status.lease_step(engine, run_id, step):
-                    do_step(app, engine, open_line, bundle_of, run_id, step)
+                    do_step(app, engine, make_pipeline, bundle_path, run_id, step)
                     return
         except StoreError as error:
             _logger.warning("%s Trying again in %s s.", error, _LOOK_AGAIN_S)
@@ -140,7 +142,9 @@ def schedule_drains(app: Celery, every_s: float) -> None:
     }
 
 
-def do_step(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: BundleOf, run_id: str, name: str) -> None:
+def do_step(
+    app: Celery, engine: Engine, make_pipeline: MakePipeline, bundle_path: BundleOf, run_id: str, name: str
+) -> None:
     """Do one leased step, record how it went, and send for the next."""
     run = status.read_run(engine, run_id)
     if run.step(name).attempts > _MAX_ATTEMPTS:
@@ -148,9 +152,9 @@ def do_step(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: BundleO
         status.end_step(engine, run_id, name, error=error)
         return
     try:
-        line = open_line(run, status.StepProgress(engine, run_id, name, LogProgress()))
+        pipeline = make_pipeline(run, status.StepProgress(engine, run_id, name, LogProgress()))
         with status.heartbeat(engine, run_id, name):
-            line.do(name)
+            pipeline.ensure(name)
     except (KeyboardInterrupt, SystemExit):
         status.release_step(engine, run_id, name)
         raise
@@ -162,7 +166,7 @@ def do_step(app: Celery, engine: Engine, open_line: OpenLine, bundle_of: BundleO
     except Exception as error:  # noqa: BLE001 - recorded, with its traceback in the log
         _record_failure(engine, run_id, name, error)
         return
-    _go_on(app, engine, line, bundle_of, run_id, name)
+    _go_on(app, engine, pipeline, bundle_path, run_id, name)
 
 
 def _record_failure(engine: Engine, run_id: str, name: str, error: Exception) -> None:
@@ -173,10 +177,10 @@ def _record_failure(engine: Engine, run_id: str, name: str, error: Exception) ->
     status.end_step(engine, run_id, name, error=sentence)
 
 
-def _go_on(app: Celery, engine: Engine, line: Line[Any], bundle_of: BundleOf, run_id: str, name: str) -> None:
+def _go_on(app: Celery, engine: Engine, pipeline: Pipeline[Any], bundle_path: BundleOf, run_id: str, name: str) -> None:
     status.end_step(engine, run_id, name)
-    following = line.after(name)
+    following = pipeline.step_after(name)
     if following:
         send_step(app, run_id, following.name, following.queue)
     else:
-        status.end_run(engine, run_id, bundle_of(line))
+        status.end_run(engine, run_id, bundle_path(pipeline))

@@ -1,11 +1,11 @@
-"""Where finished work lies: one directory a step, named by the hash of everything that shaped it.
+"""The artifact store: one directory for each finished step, named by the hash of everything that shaped it.
 
-    OUT/steps/split-1f0c9a3b7d52/           finished, complete, never changed again; step.json says what made it
-    OUT/steps/train-77ab….partial/          in work, or left by an interruption: the rerun goes on or starts over
+    OUT/steps/split-1f0c9a3b7d52/           finished, complete, never changed again; step.json is its receipt
+    OUT/steps/train-77ab….partial/          running or interrupted; the next run continues or starts over
     OUT/bundles/<bundle_id>/                sealed bundles
 
-A step works in `.partial` and is renamed when it is done, so what has its final name is whole. The same fingerprint
-is the same work: it is found and skipped, whichever run made it.
+A step writes to `.partial`, which is renamed when the step ends, so a directory with its final name is complete. The
+same fingerprint is the same work: it is found and skipped, whichever run made it.
 """
 
 import errno
@@ -35,13 +35,13 @@ _WORK = ("steps", "bundles", "experiments", "cold_items")
 _LIVE = (".db", ".db-wal", ".db-shm", ".db-journal", ".log", ".lock", ".partial")
 
 
-class RunDirError(RetortError):
-    """The place where work is kept cannot be used."""
+class ArtifactStoreError(RetortError):
+    """The artifact store cannot be used."""
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A finished step. `output` is the hash of the files it left; the steps that read them are named by it."""
+class FinishedStep:
+    """A finished step. `output` is the hash of its files; it is part of the names of the steps that read them."""
 
     name: str
     path: Path
@@ -50,30 +50,30 @@ class Finished:
 
     @property
     def seconds(self) -> float:
-        """How long it took when it was done, as its receipt says."""
+        """Duration of the step when it ran, from its receipt."""
         receipt = _read_receipt(self.path)
         return float(receipt["seconds"]) if receipt else 0.0
 
 
 @dataclass(frozen=True)
-class RunDir:
-    """OUT: the steps' directories and the sealed bundles."""
+class ArtifactStore:
+    """The run directory OUT: the directories of the steps and the sealed bundles."""
 
     root: Path
 
     @property
     def bundles(self) -> Path:
-        """Where bundles are sealed to."""
+        """Directory of the sealed bundles."""
         return self.root / "bundles"
 
-    def find(self, name: str, fingerprint: Mapping[str, Any]) -> Finished | None:
-        """The step's finished work, if it was done before."""
+    def find(self, name: str, fingerprint: Mapping[str, Any]) -> FinishedStep | None:
+        """The finished step, or None if it has not run yet."""
         path = self._path(name, fingerprint)
         receipt = _read_receipt(path)
-        return Finished(name, path, receipt["output"], skipped=True) if receipt else None
+        return FinishedStep(name, path, receipt["output"], skipped=True) if receipt else None
 
-    def finished(self, name: str, fingerprint: Mapping[str, Any]) -> list[Path]:
-        """Work of a step that was done with the same config by the same code, on whatever inputs; the newest first."""
+    def find_earlier(self, name: str, fingerprint: Mapping[str, Any]) -> list[Path]:
+        """Directories of a step that ran with the same config and code on any inputs, the newest first."""
         alike = {key: value for key, value in fingerprint.items() if key != "inputs"}
         found = []
         for path in (self.root / "steps").glob(f"{name}-*"):
@@ -82,7 +82,7 @@ class RunDir:
                 found.append((receipt["finished_at"], path))
         return [path for _, path in sorted(found, reverse=True)]
 
-    def perform(
+    def run_unless_finished(
         self,
         name: str,
         fingerprint: Mapping[str, Any],
@@ -90,11 +90,19 @@ class RunDir:
         *,
         resumes: bool,
         progress: Progress,
-    ) -> Finished:
-        """Do a step unless it is done. `resumes`: the step can go on from what an interruption left."""
+    ) -> FinishedStep:
+        """Run a step unless it is finished.
+
+        Args:
+            work: Writes the step's files to the directory it is given.
+            resumes: The step can continue from the files of an interrupted run; else these are deleted first.
+
+        Raises:
+            ArtifactStoreError: The disk is full, or the directory cannot be written.
+        """
         path = self._path(name, fingerprint)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path, progress):
+        with _exclusive(path, progress):
             found = self.find(name, fingerprint)
             if found:
                 return found
@@ -103,16 +111,11 @@ class RunDir:
                 shutil.rmtree(partial)
             partial.mkdir(exist_ok=True)
             started = time.perf_counter()
-            with _disk_full_told(partial):
+            with _explained_disk_errors(partial):
                 work(partial)
                 output = _seal(partial, name, fingerprint, time.perf_counter() - started)
                 os.replace(partial, path)
-            return Finished(name, path, output, skipped=False)
-
-    def partial(self, name: str, fingerprint: Mapping[str, Any]) -> Path:
-        """Where a step works until it is done."""
-        path = self._path(name, fingerprint)
-        return path.with_name(path.name + _PARTIAL)
+            return FinishedStep(name, path, output, skipped=False)
 
     def _path(self, name: str, fingerprint: Mapping[str, Any]) -> Path:
         return self.root / "steps" / f"{name}-{hash_json(dict(fingerprint))[:_HASH_DIGITS]}"
@@ -151,31 +154,31 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _alone(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold the step's lock: a task delivered twice, or two runs into one OUT, must not work on one directory."""
+def _exclusive(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold the step's lock: a task delivered twice, or two runs into one OUT, must not write one directory."""
     lock = path.with_name(path.name + ".lock")
-    with _disk_full_told(path), lock.open("w") as file:
+    with _explained_disk_errors(path), lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress.say(f"another process is at work on {path.name}; waiting for it")
+            progress.say(f"another process runs {path.name}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def _disk_full_told(path: Path) -> Iterator[None]:
+def _explained_disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunDirError(
-                f"the disk that holds {path.parent} is full; make room and run the same command again: "
-                "what is finished is kept."
+            raise ArtifactStoreError(
+                f"the disk that holds {path.parent} is full; free some space and run the same command again: "
+                "finished steps are kept."
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS) and str(path.parent) in str(error.filename):
-            raise RunDirError(
-                f"{error.filename} cannot be written; choose another --out or change its rights."
+            raise ArtifactStoreError(
+                f"{error.filename} cannot be written; choose another --out or change its permissions."
             ) from error
         raise
 
@@ -186,7 +189,7 @@ def hash_code(modules: Iterable[str]) -> str:
     for module in modules:
         spec = find_spec(module)
         if spec is None or spec.origin is None:
-            raise RunDirError(f"the module {module} is missing from this installation; install Retort again.")
+            raise ArtifactStoreError(f"the module {module} is missing from this installation; install Retort again.")
         origin = Path(spec.origin)
         sources = origin.parent.rglob("*") if spec.submodule_search_locations else [origin]
         for source in sources:
@@ -196,34 +199,37 @@ def hash_code(modules: Iterable[str]) -> str:
 
 
 def hash_directory(root: Path) -> str:
-    """What lies in a data directory, or beside a data file: names and bytes, about two seconds for a gigabyte.
+    """Hash of a data directory, or of the directory of a data file: names and bytes, about two seconds for a gigabyte.
 
-    Not the times of change: a copied, mounted or touched directory holds the same data. What runs leave there, where
-    somebody works in the data directory itself, is no data.
+    Modification times do not count: a copied, mounted or touched directory holds the same data. Neither do the files of
+    runs whose OUT is inside the data directory.
     """
     if root.is_file():
         root = root.parent
     stats = {path: path.stat() for path in _data_files(root)}
     return hash_json(
-        {str(path.relative_to(root)): _bytes_of(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
+        {
+            str(path.relative_to(root)): _hash_file_once(path, stat.st_size, stat.st_mtime_ns)
+            for path, stat in stats.items()
+        }
     )
 
 
 @lru_cache(maxsize=4096)
-def _bytes_of(path: Path, size: int, changed_ns: int) -> str:
-    """Hash of a file, read once in a process for as long as it stays as it is: every unit and task asks for it."""
+def _hash_file_once(path: Path, size: int, mtime_ns: int) -> str:
+    """Hash of a file. A process reads an unchanged file once, although every unit and task hashes it."""
     return hash_file(path)
 
 
 def _data_files(root: Path) -> Iterator[Path]:
-    """All but a run directory's work, databases and logs. (To open a live SQLite file here would drop its locks.)"""
+    """All files but those of runs, databases and logs. (Opening a live SQLite file here would drop its locks.)"""
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:  # a link that leads back
+        if (real := os.path.realpath(folder)) in seen:  # a link to a folder above
             folders.clear()
             continue
         seen.add(real)
-        folders.sort()  # which of two links to one folder is followed must not depend on the disk
+        folders.sort()  # which of two links to one folder is followed must not depend on the file system
         if "steps" in folders:
             folders[:] = [name for name in folders if name not in _WORK]
         yield from (Path(folder, name) for name in files if not name.endswith(_LIVE))

@@ -1,13 +1,14 @@
-"""What the steps are told, the files they leave for each other, and which step left what."""
+"""The context of a run, the files that steps leave for each other, and which step left what."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
 from retort.offline.data.load import Loaded, load_saved
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.dag import Pipeline
 from retort.offline.recipes.recipe import Recipe
 from retort.shared.base.settings import LanguageModelSettings
 
@@ -22,8 +23,12 @@ BUNDLE_FILE = "bundle.json"
 
 
 @dataclass(frozen=True)
-class Context:
-    """What the steps are told: the recipe, where the raw data lies, where profiles are kept, and who listens."""
+class RunContext:
+    """Everything that a step may read besides files of other steps.
+
+    data_dir: the raw data; None for sources that need none. engine: the database of profiles and published bundles.
+    bundles_dir: where bundles are published; None for a run that does not publish.
+    """
 
     recipe: Recipe
     data_dir: Path | None
@@ -34,29 +39,30 @@ class Context:
     bundles_dir: Path | None = None
 
 
-def tables_of(line: Line[Context]) -> Loaded:
-    """The cleaned tables."""
-    return load_saved(line.path("data"))
+def make_context(
+    recipe: Recipe, data: Path | None, engine: Engine, progress: Progress, bundles_dir: Path | None = None
+) -> RunContext:
+    """The context of a run in this process: the language model is that of the environment's settings."""
+    data_dir = data.absolute() if data else None
+    return RunContext(recipe, data_dir, engine, LanguageModelSettings(), progress, bundles_dir)
 
 
-def asked_split(line: Line[Context]) -> str:
-    """The step that left the split whose test is asked."""
-    return "split_refit" if "split_refit" in line.steps else "split"
+def load_tables(pipeline: Pipeline[RunContext]) -> Loaded:
+    """The cleaned tables that the data step left."""
+    return load_saved(pipeline.ensure_path("data"))
 
 
-def validated(line: Line[Context]) -> dict[str, float]:
-    """What the held training found, at the places that the recipe asks for now; nothing where a refit was told its
-    epochs."""
-    import numpy as np
-
-    from retort.offline.evaluation.evaluate import means
-
-    if "train" not in line.steps:
-        return {}
-    ranks = np.load(line.path("train") / VALIDATION_FILE, allow_pickle=False)
-    return means(ranks, line.context.recipe.evaluation.k)
+def evaluated_split_step(pipeline: Pipeline[RunContext]) -> str:
+    """The step that left the split whose test cases are evaluated."""
+    return "split_refit" if "split_refit" in pipeline.steps else "split"
 
 
-def trained(line: Line[Context]) -> str:
-    """The step that left the weights."""
-    return "refit" if "refit" in line.steps else "train"
+def weights_step(pipeline: Pipeline[RunContext]) -> str:
+    """The step that left the student's weights."""
+    return "refit" if "refit" in pipeline.steps else "train"
+
+
+def bundle_path(pipeline: Pipeline[RunContext]) -> Path:
+    """Directory of the sealed bundle."""
+    receipt = orjson.loads((pipeline.ensure_path("seal") / BUNDLE_FILE).read_bytes())
+    return pipeline.store.bundles / receipt["bundle_id"]

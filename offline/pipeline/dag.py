@@ -1,6 +1,6 @@
-"""The offline line as a list of steps: which are needed, in what order, what each depends on, and how one is done.
+"""The pipeline as a directed acyclic graph of steps: what each step depends on, and how a step is named and run.
 
-The steps themselves stand in `offline/pipeline/`. Here is only how any step is named, skipped and performed.
+This module knows no particular step; `offline/pipeline/build.py` puts the steps of a recipe together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from retort.offline.common.progress import Progress
-from retort.offline.pipeline.artifact_store import Finished, RunDir, hash_code
+from retort.offline.pipeline.artifact_store import ArtifactStore, FinishedStep, hash_code
 from retort.shared.base.errors import RetortError
 
 Queue = Literal["cpu", "gpu-train", "gpu-llm"]
@@ -18,14 +18,15 @@ C = TypeVar("C")
 
 @dataclass(frozen=True)
 class Step(Generic[C]):
-    """One step: a function from files to files, and all that its outcome depends on.
+    """A function from files to files, and everything that its output depends on.
 
-    config: the part of the recipe that shapes it, as JSON. needs: steps whose files it reads. code: its modules.
-    resumes: it can go on from a half-done directory. kept: False for a step that acts elsewhere (publish): always done.
+    config: the part of the recipe that shapes the output, as JSON. needs: steps whose files it reads. code: its
+    modules. resumes: it can continue from a half-finished directory. kept: False for a step that acts outside the store
+    (publish); such a step always runs.
     """
 
     name: str
-    act: Callable[["Line[C]", Path], None]
+    act: Callable[["Pipeline[C]", Path], None]
     needs: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     code: tuple[str, ...] = ()
@@ -34,47 +35,51 @@ class Step(Generic[C]):
     kept: bool = True
 
 
-class Line(Generic[C]):
-    """Steps over one run directory. `context` is what the steps' functions need to know."""
+class Pipeline(Generic[C]):
+    """The steps of a run over one artifact store. `context`: what the functions of the steps need to know."""
 
-    def __init__(self, steps: Sequence[Step[C]], context: C, run_dir: RunDir, progress: Progress) -> None:
+    def __init__(self, steps: Sequence[Step[C]], context: C, store: ArtifactStore, progress: Progress) -> None:
         self.steps = {step.name: step for step in steps}
         self.context = context
-        self.run_dir = run_dir
+        self.store = store
         self.progress = progress
-        self._finished: dict[str, Finished] = {}
+        self._finished: dict[str, FinishedStep] = {}
 
-    def path(self, name: str) -> Path:
-        """The directory of a finished step."""
-        return self.do(name).path
+    def ensure_path(self, name: str) -> Path:
+        """The directory of a step, which runs first if it is not finished; that may train a model."""
+        return self.ensure(name).path
 
-    def do(self, name: str) -> Finished:
-        """The step's finished work: found, or done now after everything it needs."""
+    def ensure(self, name: str) -> FinishedStep:
+        """The finished step: found in the store, or run now after everything that it needs.
+
+        Raises:
+            RetortError: This run has no such step.
+        """
         if name not in self.steps:
             raise RetortError(f"this run has no step {name!r}; its steps are: {', '.join(self.steps)}.")
         if name not in self._finished:
-            self._finished[name] = self._do(self.steps[name])
+            self._finished[name] = self._run_unless_finished(self.steps[name])
         return self._finished[name]
 
-    def _do(self, step: Step[C]) -> Finished:
+    def _run_unless_finished(self, step: Step[C]) -> FinishedStep:
         fingerprint = self.fingerprint(step)
         if not step.kept:
-            step.act(self, self.run_dir.root)
-            return Finished(step.name, self.run_dir.root, "", skipped=False)
-        return self.run_dir.perform(
+            step.act(self, self.store.root)
+            return FinishedStep(step.name, self.store.root, "", skipped=False)
+        return self.store.run_unless_finished(
             step.name, fingerprint, lambda work: step.act(self, work), resumes=step.resumes, progress=self.progress
         )
 
     def fingerprint(self, step: Step[C]) -> dict[str, Any]:
-        """Everything that shapes the step's files; does what it needs first."""
+        """Everything that shapes the step's files. Runs the steps that it needs first: their output is a part of it."""
         return {
             "config": dict(step.config),
-            "inputs": {need: self.do(need).output for need in step.needs},
+            "inputs": {need: self.ensure(need).output for need in step.needs},
             "code": hash_code(step.code),
         }
 
-    def after(self, name: str) -> Step[C] | None:
-        """The step that follows, None behind the last."""
+    def step_after(self, name: str) -> Step[C] | None:
+        """The step that follows; None after the last."""
         names = list(self.steps)
         following = names.index(name) + 1
         return self.steps[names[following]] if following < len(names) else None

@@ -14,40 +14,41 @@ from retort.offline.pipeline.context import (
     METRICS_FILE,
     STUDENT_FILE,
     USERS_FILE,
-    Context,
-    asked_split,
-    tables_of,
-    trained,
-    validated,
+    VALIDATION_FILE,
+    RunContext,
+    bundle_path,
+    evaluated_split_step,
+    load_tables,
+    weights_step,
 )
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.train import new_student
 from retort.shared.base.errors import DataError
 
 
-def export_step(line: Line[Context], work: Path) -> None:
+def export_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     import numpy as np
     from safetensors.torch import load_file
 
     from retort.offline.export.onnx import export_student, item_vectors
     from retort.shared.model.bundle import ITEM_VECTORS, MODEL
 
-    split = load_split(line.path(asked_split(line)))
-    student = new_student(line.context.recipe, len(split.item_index))
-    student.load_state_dict(load_file(line.path(trained(line)) / STUDENT_FILE))
+    split = load_split(pipeline.ensure_path(evaluated_split_step(pipeline)))
+    student = new_student(pipeline.context.recipe, len(split.item_index))
+    student.load_state_dict(load_file(pipeline.ensure_path(weights_step(pipeline)) / STUDENT_FILE))
     (work / MODEL).write_bytes(export_student(student))
     np.save(work / ITEM_VECTORS, item_vectors(student), allow_pickle=False)
 
 
-def evaluate_step(line: Line[Context], work: Path) -> None:
+def evaluate_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     from retort.offline.evaluation.evaluate import GraphRanker, PopularityRanker, evaluate, per_user, slices, summarise
     from retort.shared.model.bundle import export_scorer
 
-    context = line.context
+    context = pipeline.context
     recipe, config = context.recipe, context.recipe.evaluation
-    split, tables = load_split(line.path(asked_split(line))), tables_of(line)
+    split, tables = load_split(pipeline.ensure_path(evaluated_split_step(pipeline))), load_tables(pipeline)
     n_items = len(split.item_index)
-    scorer = export_scorer(line.path("export"), n_items=n_items, max_length=recipe.student.max_length)
+    scorer = export_scorer(pipeline.ensure_path("export"), n_items=n_items, max_length=recipe.student.max_length)
     ranker = GraphRanker(scorer)
     test = evaluate(ranker, split.test, config, context.progress, "scoring the test")
     popular = evaluate(
@@ -61,11 +62,23 @@ def evaluate_step(line: Line[Context], work: Path) -> None:
         "cold_targets": _cold(split.test),
         "test": summarise(test, config, n_items),
         "slices": slices(test, split.test, split, config, subsets),
-        "validation": validated(line),
+        "validation": read_validation(pipeline),
         "baselines": {"popularity": summarise(popular, config, n_items)},
     }
     (work / METRICS_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
     per_user(test, split.test, split, subsets).write_parquet(work / USERS_FILE)
+
+
+def read_validation(pipeline: Pipeline[RunContext]) -> dict[str, float]:
+    """Validation metrics of the held training at the recipe's list lengths; empty if the refit's epochs are given."""
+    import numpy as np
+
+    from retort.offline.evaluation.evaluate import means
+
+    if "train" not in pipeline.steps:
+        return {}
+    ranks = np.load(pipeline.ensure_path("train") / VALIDATION_FILE, allow_pickle=False)
+    return means(ranks, pipeline.context.recipe.evaluation.k)
 
 
 def _cold(cases: Cases) -> int:
@@ -87,34 +100,28 @@ def subsets_of(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str
     return {name: users[name].fill_null(False).to_numpy() for name in names}
 
 
-def seal_step(line: Line[Context], work: Path) -> None:
+def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     from retort.offline.export.bundle_builder import seal
 
-    recipe = line.context.recipe
+    recipe = pipeline.context.recipe
     bundle_id = seal(
-        line.run_dir.bundles,
+        pipeline.store.bundles,
         recipe=recipe.as_json(),
-        loaded=tables_of(line),
-        split=load_split(line.path(asked_split(line))),
-        exported=line.path("export"),
-        metrics=orjson.loads((line.path("evaluate") / METRICS_FILE).read_bytes()),
-        ranks=pl.read_parquet(line.path("evaluate") / USERS_FILE),
+        loaded=load_tables(pipeline),
+        split=load_split(pipeline.ensure_path(evaluated_split_step(pipeline))),
+        exported=pipeline.ensure_path("export"),
+        metrics=orjson.loads((pipeline.ensure_path("evaluate") / METRICS_FILE).read_bytes()),
+        ranks=pl.read_parquet(pipeline.ensure_path("evaluate") / USERS_FILE),
     )
     (work / BUNDLE_FILE).write_bytes(orjson.dumps({"bundle_id": bundle_id}))
 
 
-def publish_step(line: Line[Context], work: Path) -> None:
+def publish_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Hand the bundle to serving. What serves changes by decision: only the very first bundle becomes champion."""
     from retort.offline.export.publish import publish_to
 
-    context = line.context
+    context = pipeline.context
     if context.bundles_dir is None:
         raise DataError("this run was not told where bundles are published; set RETORT_HOME.")
-    published = publish_to(context.engine, bundle_of(line), context.bundles_dir)
+    published = publish_to(context.engine, bundle_path(pipeline), context.bundles_dir)
     context.progress.say(f"published {published.name}@{published.version}: {published.uri}")
-
-
-def bundle_of(line: Line[Context]) -> Path:
-    """Where the sealed bundle lies."""
-    said = orjson.loads((line.path("seal") / BUNDLE_FILE).read_bytes())
-    return line.run_dir.bundles / said["bundle_id"]

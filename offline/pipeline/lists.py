@@ -9,37 +9,37 @@ from typing import Any
 
 from retort.offline.data.split import Split
 from retort.offline.data.split_store import load_split
-from retort.offline.pipeline.context import VECTORS_FILE, Context, tables_of
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.context import VECTORS_FILE, RunContext, load_tables
+from retort.offline.pipeline.dag import Pipeline
 from retort.offline.teachers.config import TeacherConfig
 
 
-def lists_step(line: Line[Context], work: Path) -> None:
-    _make(line, "split", work)
+def lists_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    _make(pipeline, "split", work)
 
 
-def lists_refit_step(line: Line[Context], work: Path) -> None:
-    _make(line, "split_refit", work)
+def lists_refit_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    _make(pipeline, "split_refit", work)
 
 
-def tuned_items_step(line: Line[Context], work: Path) -> None:
+def tuned_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Item vectors of the tuned encoder; from the held split under both protocols, as profiles are."""
     from retort.offline.embeddings.vectors import write_vectors
     from retort.offline.teachers.list_builders import tuned_items
 
-    context = line.context
-    split = load_split(line.path("split"))
-    ids, vectors = tuned_items(split, _known(line), context.recipe.teacher, context.progress)
+    context = pipeline.context
+    split = load_split(pipeline.ensure_path("split"))
+    ids, vectors = tuned_items(split, _known(pipeline), context.recipe.teacher, context.progress)
     write_vectors(work / VECTORS_FILE, ids, vectors, "item_id")
 
 
-def given_items_step(line: Line[Context], work: Path) -> None:
+def given_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Item vectors from a file or a published folder, by id."""
     from retort.offline.embeddings.vectors import read_vectors, write_vectors
     from retort.offline.teachers.published import read_published_items
     from retort.shared.base.errors import TeacherError
 
-    config = beside_data(line.context.recipe.teacher, line.context.data_dir)
+    config = beside_data(pipeline.context.recipe.teacher, pipeline.context.data_dir)
     if config.items_path is None:
         raise TeacherError(f"[teacher] items = {config.items!r} needs items_path, the file or folder that holds them.")
     published = config.items == "published"
@@ -47,18 +47,22 @@ def given_items_step(line: Line[Context], work: Path) -> None:
     write_vectors(work / VECTORS_FILE, read.ids, read.vectors, "item_id")
 
 
-def _make(line: Line[Context], split_step: str, work: Path) -> None:
+def _make(pipeline: Pipeline[RunContext], split_step: str, work: Path) -> None:
     from retort.offline.teachers.list_builders import make_lists
     from retort.offline.teachers.ranked_lists import DISTRIBUTIONS, RANKINGS, write_distributions, write_rankings
 
-    context = line.context
-    split, config = load_split(line.path(split_step)), context.recipe.teacher
-    told = _in_turns(line, split) if config.takes_turns else make_lists(split, _known(line), config, context.progress)
+    context = pipeline.context
+    split, config = load_split(pipeline.ensure_path(split_step)), context.recipe.teacher
+    told = (
+        _in_turns(pipeline, split)
+        if config.takes_turns
+        else make_lists(split, _known(pipeline), config, context.progress)
+    )
     write_rankings(work / RANKINGS, split, told.rankings)
     write_distributions(work / DISTRIBUTIONS, split, told.distributions)
 
 
-def _in_turns(line: Line[Context], split: Split) -> Any:
+def _in_turns(pipeline: Pipeline[RunContext], split: Split) -> Any:
     """LLMD4Rec's loop; `item_head` alone is a plain student, read once, that hears nothing back.
 
     Its seed is the turns' own: they are one teacher, which all seeds of the student that is served share.
@@ -71,7 +75,7 @@ def _in_turns(line: Line[Context], split: Split) -> Any:
     from retort.offline.teachers.text_encoder import TextEncoder
     from retort.offline.training.mutual_distillation import take_turns
 
-    recipe, progress = line.context.recipe, line.context.progress
+    recipe, progress = pipeline.context.recipe, pipeline.context.progress
     teacher, n_items = recipe.teacher, len(split.item_index)
     config = teacher.mutual
     if teacher.lists == "item_head":
@@ -82,7 +86,7 @@ def _in_turns(line: Line[Context], split: Split) -> Any:
     def new_learner(events: Any) -> Any:
         if config.teacher == "item_head":
             return ItemHead(events, n_items, teacher.item_head, **kept)
-        items = text_vectors(split, _known(line), teacher, progress)
+        items = text_vectors(split, _known(pipeline), teacher, progress)
         return TextEncoder(events, items.vectors, items.present, teacher.text_encoder.model_copy(update=kept))
 
     def new_partner() -> Any:
@@ -91,11 +95,11 @@ def _in_turns(line: Line[Context], split: Split) -> Any:
     return take_turns(split, new_partner, new_learner, recipe.training, config, progress)
 
 
-def _known(line: Line[Context]) -> Any:
+def _known(pipeline: Pipeline[RunContext]) -> Any:
     from retort.offline.teachers.list_builders import Known
 
-    vectors = line.path("items") / VECTORS_FILE if "items" in line.steps else None
-    return Known(tables_of(line).items, vectors, line.context.recipe.encoder)
+    vectors = pipeline.ensure_path("items") / VECTORS_FILE if "items" in pipeline.steps else None
+    return Known(load_tables(pipeline).items, vectors, pipeline.context.recipe.encoder)
 
 
 def beside_data(config: TeacherConfig, data_dir: Path | None) -> TeacherConfig:

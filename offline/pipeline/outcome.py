@@ -1,18 +1,17 @@
-"""Running a line to its end, and what there is to show then."""
+"""Runs all steps of a pipeline and reads what they left."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from retort.offline.pipeline.context import METRICS_FILE, USERS_FILE, Context
-from retort.offline.pipeline.dag import Line
-from retort.offline.pipeline.deliver import bundle_of
+from retort.offline.pipeline.context import METRICS_FILE, USERS_FILE, RunContext, bundle_path
+from retort.offline.pipeline.dag import Pipeline
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run has to show. baselines: name → metrics of rankers that need no student."""
+    """Outcome of a finished run. baselines: name → metrics of rankers without a student. per_user: a Parquet file."""
 
     bundle: Path
     test: dict[str, float]
@@ -22,22 +21,22 @@ class Outcome:
     per_user: Path
 
 
-def run_line(line: Line[Context]) -> Outcome:
-    """Do all steps, in order, and read what came out."""
-    for name in line.steps:
-        finished = line.do(name)
-        line.progress.say(f"{name}: {'already done' if finished.skipped else 'done'} ({finished.path.name})")
-    return outcome_of(line)
+def run_pipeline(pipeline: Pipeline[RunContext]) -> Outcome:
+    """Run all steps in order, report each, and read the outcome."""
+    for name in pipeline.steps:
+        finished = pipeline.ensure(name)
+        pipeline.progress.say(f"{name}: {'already done' if finished.skipped else 'done'} ({finished.path.name})")
+    return read_outcome(pipeline)
 
 
-def outcome_of(line: Line[Context]) -> Outcome:
-    """The outcome of a line whose steps are done."""
-    metrics = orjson.loads((line.path("evaluate") / METRICS_FILE).read_bytes())
+def read_outcome(pipeline: Pipeline[RunContext]) -> Outcome:
+    """Read the outcome of a pipeline whose steps are finished; those that are not run first."""
+    metrics = orjson.loads((pipeline.ensure_path("evaluate") / METRICS_FILE).read_bytes())
     return Outcome(
-        bundle=bundle_of(line),
+        bundle=bundle_path(pipeline),
         test=metrics["test"],
         validation=metrics["validation"],
         slices=metrics["slices"],
         baselines=metrics["baselines"],
-        per_user=line.path("evaluate") / USERS_FILE,
+        per_user=pipeline.ensure_path("evaluate") / USERS_FILE,
     )

@@ -10,8 +10,8 @@ from retort.offline.data.load import load, save_loaded
 from retort.offline.data.split import make_split
 from retort.offline.data.split_store import save_split
 from retort.offline.pipeline.artifact_store import hash_directory
-from retort.offline.pipeline.context import Context, tables_of
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.context import RunContext, load_tables
+from retort.offline.pipeline.dag import Pipeline
 from retort.shared.base.hashing import hash_file
 
 
@@ -33,14 +33,14 @@ def files_outside(options: Mapping[str, Any], data_dir: Path | None) -> dict[str
     }
 
 
-def data_step(line: Line[Context], work: Path) -> None:
-    context = line.context
+def data_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    context = pipeline.context
     save_loaded(load(context.recipe.data, context.data_dir, context.progress), work)
 
 
-def split_step(line: Line[Context], work: Path) -> None:
-    save_split(make_split(tables_of(line).interactions, line.context.recipe.split, "held"), work)
+def split_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    save_split(make_split(load_tables(pipeline).interactions, pipeline.context.recipe.split, "held"), work)
 
 
-def split_refit_step(line: Line[Context], work: Path) -> None:
-    save_split(make_split(tables_of(line).interactions, line.context.recipe.split, "refit"), work)
+def split_refit_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    save_split(make_split(load_tables(pipeline).interactions, pipeline.context.recipe.split, "refit"), work)

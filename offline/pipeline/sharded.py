@@ -23,22 +23,22 @@ from retort.offline.embeddings.shards import (
     update_vectors,
 )
 from retort.offline.embeddings.vectors import FloatArray, join_vectors
-from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, RunContext
+from retort.offline.pipeline.dag import Pipeline
 from retort.shared.base.errors import ProfileError
 
 _ROWS_AT_ONCE = 10_000
 _TEXTS = "texts"
 
 
-def encode_shards(line: Line[Context], work: Path, n_shards: int) -> None:
+def encode_shards(pipeline: Pipeline[RunContext], work: Path, n_shards: int) -> None:
     """profiles.parquet → wide-*.parquet in `work`; an interrupted step goes on with the next shard."""
-    config, progress = line.context.recipe.encoder, line.context.progress
+    config, progress = pipeline.context.recipe.encoder, pipeline.context.progress
     texts = work / _TEXTS
-    n_users = split_texts(_texts(line.path("profiles") / PROFILES_FILE), texts, n_shards)
+    n_users = split_texts(_texts(pipeline.ensure_path("profiles") / PROFILES_FILE), texts, n_shards)
     if not n_users:
         raise ProfileError("there is no profile to encode; see what the profiles step reported.")
-    _start_from_earlier(line, work)
+    _start_from_earlier(pipeline, work)
 
     def encode(some: list[str]) -> FloatArray:
         return encode_texts(some, config, Silent()).vectors
@@ -47,10 +47,10 @@ def encode_shards(line: Line[Context], work: Path, n_shards: int) -> None:
     shutil.rmtree(texts)
 
 
-def map_users(line: Line[Context], work: Path, n_shards: int) -> None:
+def map_users(pipeline: Pipeline[RunContext], work: Path, n_shards: int) -> None:
     """The shards' vectors → a map fitted on a sample of them, and everybody's narrow vectors in one file."""
-    shards, progress = line.path("vectors"), line.context.progress
-    fit_shard_reducer(shards, n_shards, line.context.recipe.reducer, progress, work)
+    shards, progress = pipeline.ensure_path("vectors"), pipeline.context.progress
+    fit_shard_reducer(shards, n_shards, pipeline.context.recipe.reducer, progress, work)
     reduce_shards(shards, n_shards, progress, work)
     join_vectors(work / VECTORS_FILE, read_reduced_vectors(shards, n_shards, work))
     for path in work.glob("narrow-*.parquet"):
@@ -71,10 +71,10 @@ def _texts(path: Path) -> Iterator[pl.DataFrame]:
         yield table.select("user_id", "text")
 
 
-def _start_from_earlier(line: Line[Context], work: Path) -> None:
+def _start_from_earlier(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Begin with the shards of the latest run of this encoder; links will do: a shard is replaced, never changed."""
     if any(work.glob("wide-*.parquet")):
         return
-    for earlier in line.run_dir.finished("vectors", line.fingerprint(line.steps["vectors"]))[:1]:
+    for earlier in pipeline.store.find_earlier("vectors", pipeline.fingerprint(pipeline.steps["vectors"]))[:1]:
         for shard in earlier.glob("wide-*.parquet"):
             os.link(shard, work / shard.name)

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from retort.offline.data.split_store import load_split
-from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, Context, tables_of
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, RunContext, load_tables
+from retort.offline.pipeline.dag import Pipeline
 from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name
 from retort.shared.base.hashing import hash_file, hash_json
 from retort.shared.base.settings import LanguageModelSettings
@@ -33,14 +33,14 @@ def _beside_data(config: ProfilesConfig, data_dir: Path | None) -> ProfilesConfi
     return config.model_copy(update={"options": {**config.options, "path": str(data_dir / str(path))}})
 
 
-def profiles_step(line: Line[Context], work: Path) -> None:
+def profiles_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     # From the held split under both protocols: what is written must not know the validation events either.
     from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
     from retort.offline.profiles.history import user_histories
     from retort.offline.profiles.store import ProfileStore
 
-    context = line.context
-    tables, split = tables_of(line), load_split(line.path("split"))
+    context = pipeline.context
+    tables, split = load_tables(pipeline), load_split(pipeline.ensure_path("split"))
     config = _beside_data(context.recipe.profiles, context.data_dir)
     store = ProfileStore(context.engine)
 
@@ -52,28 +52,28 @@ def profiles_step(line: Line[Context], work: Path) -> None:
     write_profiles_table(work / PROFILES_FILE, config, texts)
 
 
-def vectors_step(line: Line[Context], work: Path) -> None:
+def vectors_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     from retort.offline.embeddings.encoder import encode_profiles
     from retort.offline.embeddings.vectors import write_vectors
     from retort.offline.pipeline.sharded import encode_shards
 
-    context = line.context
+    context = pipeline.context
     if (n_shards := context.recipe.encoder.shards) is not None:
-        encode_shards(line, work, n_shards)
+        encode_shards(pipeline, work, n_shards)
         return
-    table = pl.read_parquet(line.path("profiles") / PROFILES_FILE)
+    table = pl.read_parquet(pipeline.ensure_path("profiles") / PROFILES_FILE)
     vectors = encode_profiles(table, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite")
     write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors, parts=vectors.parts)
     _forget_cache(work)
 
 
-def items_step(line: Line[Context], work: Path) -> None:
+def items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     from retort.offline.embeddings.encoder import encode_items
     from retort.offline.embeddings.vectors import write_vectors
 
-    context = line.context
+    context = pipeline.context
     vectors = encode_items(
-        tables_of(line).items, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite"
+        load_tables(pipeline).items, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite"
     )
     write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors, "item_id")
     _forget_cache(work)
@@ -85,17 +85,17 @@ def _forget_cache(work: Path) -> None:
         file.unlink()
 
 
-def teacher_step(line: Line[Context], work: Path) -> None:
+def teacher_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     from retort.offline.embeddings.reducer import fit_reducer
     from retort.offline.embeddings.vectors import read_vectors, write_vectors
     from retort.offline.pipeline.sharded import map_users
 
-    if (n_shards := line.context.recipe.encoder.shards) is not None:
-        map_users(line, work, n_shards)
+    if (n_shards := pipeline.context.recipe.encoder.shards) is not None:
+        map_users(pipeline, work, n_shards)
         return
-    stored = read_vectors(line.path("vectors") / VECTORS_FILE)
+    stored = read_vectors(pipeline.ensure_path("vectors") / VECTORS_FILE)
     # vectors that stay apart share one map, each is a point of its own
     apart = stored.vectors.reshape(len(stored.ids) * stored.parts, -1)
-    reduced = fit_reducer(apart, line.context.recipe.reducer, line.context.progress)
+    reduced = fit_reducer(apart, pipeline.context.recipe.reducer, pipeline.context.progress)
     reduced.reducer.save(work / "reducer")
     write_vectors(work / VECTORS_FILE, stored.ids, reduced.vectors.reshape(len(stored.ids), -1), parts=stored.parts)

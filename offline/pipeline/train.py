@@ -14,31 +14,31 @@ from retort.offline.pipeline.context import (
     TRAINING_FILE,
     VALIDATION_FILE,
     VECTORS_FILE,
-    Context,
+    RunContext,
 )
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.lists import beside_data
 from retort.offline.recipes.recipe import OBJECTIVES, STUDENTS, Recipe
 
 
-def train_step(line: Line[Context], work: Path) -> None:
+def train_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     import numpy as np
 
-    fitted = _fit(line, "split", "lists", work, None)
+    fitted = _fit(pipeline, "split", "lists", work, None)
     # ranks, not means: at which places they are looked at is no part of the training
     np.save(work / VALIDATION_FILE, fitted.validation_ranks, allow_pickle=False)
     _write_training(work, fitted)
 
 
-def refit_step(line: Line[Context], work: Path) -> None:
-    epochs = line.context.recipe.training.refit_epochs
+def refit_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    epochs = pipeline.context.recipe.training.refit_epochs
     if epochs is None:
-        epochs = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["best_epoch"]
-    fitted = _fit(line, "split_refit", "lists_refit", work, epochs)
+        epochs = orjson.loads((pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())["best_epoch"]
+    fitted = _fit(pipeline, "split_refit", "lists_refit", work, epochs)
     _write_training(work, fitted)
 
 
-def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop_after: int | None) -> Any:
+def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work: Path, stop_after: int | None) -> Any:
     import torch
     from safetensors.torch import save_file
 
@@ -46,19 +46,19 @@ def _fit(line: Line[Context], split_step: str, lists_step: str, work: Path, stop
     from retort.offline.training.checkpoint import CHECKPOINT
     from retort.offline.training.loop import fit
 
-    recipe, progress = line.context.recipe, line.context.progress
-    split = load_split(line.path(split_step))
+    recipe, progress = pipeline.context.recipe, pipeline.context.progress
+    split = load_split(pipeline.ensure_path(split_step))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student = new_student(recipe, len(split.item_index)).to(device)
     objectives = []
     if recipe.objectives:
         knowledge = recipe.knowledge()
-        users = line.path("teacher") / VECTORS_FILE if "users" in knowledge else None
-        made = "tuned_items" if "tuned_items" in line.steps else "items"
-        items = line.path(made) / VECTORS_FILE if "items" in knowledge else None
-        lists = line.path(lists_step) if lists_step in line.steps else None
-        config = beside_data(recipe.teacher, line.context.data_dir)
-        profiles = line.path("profiles") / PROFILES_FILE if "profiles" in line.steps else None
+        users = pipeline.ensure_path("teacher") / VECTORS_FILE if "users" in knowledge else None
+        made = "tuned_items" if "tuned_items" in pipeline.steps else "items"
+        items = pipeline.ensure_path(made) / VECTORS_FILE if "items" in knowledge else None
+        lists = pipeline.ensure_path(lists_step) if lists_step in pipeline.steps else None
+        config = beside_data(recipe.teacher, pipeline.context.data_dir)
+        profiles = pipeline.ensure_path("profiles") / PROFILES_FILE if "profiles" in pipeline.steps else None
         teacher = build_teacher(split, users, items, config, progress, lists, profiles)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.training.seed + 1)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from retort.offline.common.chunking import batches
-from retort.offline.common.retry import retry_on_db_error
+from retort.offline.common.database import retry_on_db_error
 from retort.shared.db.models import DONE, FAILED, NO_PARAMETERS, Profile, now
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT

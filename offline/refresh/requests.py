@@ -61,8 +61,8 @@ def _prepare(engine: Engine, job_id: str, spec: dict[str, Any]) -> bool:
 
 
 def _frozen(engine: Engine, words: Words) -> tuple[Snapshot, ProfilesConfig]:
-    with refresh_of(engine, words) as (line, refresh):
-        return freeze(engine, refresh, Path(words.out), line.context.language_model), refresh.profiles
+    with refresh_of(engine, words) as (pipeline, refresh):
+        return freeze(engine, refresh, Path(words.out), pipeline.context.language_model), refresh.profiles
 
 
 def _close(engine: Engine, job_id: str, status: str, reason: str) -> bool:

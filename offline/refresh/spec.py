@@ -12,9 +12,9 @@ from retort.offline.common.section import parse_section
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.data.load import load_saved
 from retort.offline.data.split_store import load_split
-from retort.offline.pipeline import Context, open_line
-from retort.offline.pipeline.dag import Line
-from retort.offline.pipeline.opening import context_of
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import RunContext, make_context
+from retort.offline.pipeline.dag import Pipeline
 from retort.offline.profiles.history import UserHistory, user_histories
 from retort.offline.recipes.recipe import load_recipe
 from retort.offline.refresh.policy import RefreshPolicy
@@ -83,16 +83,16 @@ def _rules(rules: list[str]) -> dict[str, str]:
 @contextmanager
 def refresh_of(
     engine: Engine, words: Words, budget: tuple[int | None, float | None] = (None, None)
-) -> Iterator[tuple[Line[Context], Refresh]]:
+) -> Iterator[tuple[Pipeline[RunContext], Refresh]]:
     """Read the recipe's data, or find it read; what a refresh is made from."""
     policy, recipe = read_policy(words), load_recipe(words.recipe, words.overrides)
     with TerminalProgress() as progress:
-        context = context_of(recipe, Path(words.data) if words.data else None, engine, progress)
-        line = open_line(context, Path(words.out))
-        loaded, split = load_saved(line.path("data")), load_split(line.path("split"))
+        context = make_context(recipe, Path(words.data) if words.data else None, engine, progress)
+        pipeline = make_pipeline(context, Path(words.out))
+        loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
         listed = frozenset(words.user_ids) if words.user_ids is not None else None
 
         def histories() -> Iterator[UserHistory]:
             return iter(user_histories(split, loaded.interactions))
 
-        yield line, Refresh(recipe.name, histories, loaded.items, recipe.profiles, policy, listed, *budget)
+        yield pipeline, Refresh(recipe.name, histories, loaded.items, recipe.profiles, policy, listed, *budget)

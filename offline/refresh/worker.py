@@ -14,8 +14,8 @@ from types import TracebackType
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from retort.offline.common.database import retry_on_db_error
 from retort.offline.common.progress import Progress, Silent
-from retort.offline.common.retry import retry_on_db_error
 from retort.offline.common.tracing import span
 from retort.offline.jobs.heartbeat import Heart
 from retort.offline.jobs.leases import (

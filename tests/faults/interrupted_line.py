@@ -23,10 +23,10 @@ import retort.offline.export.onnx
 import retort.offline.profiles.generator
 import retort.offline.teachers.build
 import retort.offline.training.loop  # noqa: F401
-from retort.offline import pipeline
-from retort.offline.pipeline import Context
-from retort.offline.pipeline import artifact_store as run_dir
-from retort.offline.pipeline.dag import Line
+from retort.offline.pipeline import artifact_store
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import RunContext, bundle_path
+from retort.offline.pipeline.dag import Pipeline
 from retort.offline.recipes.recipe import load_recipe
 from retort.shared.base.hashing import hash_file
 from retort.shared.base.settings import LanguageModelSettings
@@ -67,7 +67,7 @@ def main() -> None:
 
 def _run(root: Path, killed_at: str | None) -> dict[str, Any]:
     torch.set_num_threads(1)
-    seal = run_dir._seal
+    seal = artifact_store._seal
 
     def seal_unless_killed(partial: Path, name: str, *rest: Any) -> str:
         # everything is written, and nothing has its final name
@@ -75,25 +75,25 @@ def _run(root: Path, killed_at: str | None) -> dict[str, Any]:
             _die()
         return seal(partial, name, *rest)
 
-    run_dir._seal = seal_unless_killed
-    line = _line(root, killed_at)
-    finished = [line.do(name) for name in line.steps]
+    artifact_store._seal = seal_unless_killed
+    pipeline = _line(root, killed_at)
+    finished = [pipeline.ensure(name) for name in pipeline.steps]
     return {
         "skipped": [one.name for one in finished if one.skipped],
         "epochs": (root / "diary").read_text().splitlines(),
-        "graph": hash_file(line.path("export") / MODEL),
-        "bundle": str(pipeline.bundle_of(line)),
+        "graph": hash_file(pipeline.ensure_path("export") / MODEL),
+        "bundle": str(bundle_path(pipeline)),
     }
 
 
-def _line(root: Path, killed_at: str | None) -> Line[Context]:
+def _line(root: Path, killed_at: str | None) -> Pipeline[RunContext]:
     root.mkdir(parents=True, exist_ok=True)
     url = f"sqlite:///{root / 'retort.db'}"
     upgrade(url)
     # no settings from the environment: a language model must not be called by a test
     nobody = LanguageModelSettings(openai_base_url=None, openai_api_key=None)
-    context = Context(load_recipe(str(_RECIPE)), None, open_database(url), nobody, Killer(killed_at, root / "diary"))
-    return pipeline.open_line(context, root / "out")
+    context = RunContext(load_recipe(str(_RECIPE)), None, open_database(url), nobody, Killer(killed_at, root / "diary"))
+    return make_pipeline(context, root / "out")
 
 
 def _forked(act: Callable[[], dict[str, Any]], place: str) -> None:

@@ -13,8 +13,8 @@ from retort.offline.common.progress import Progress
 from retort.offline.jobs.status import RunStatus
 from retort.offline.jobs.tasks import make_app, register
 from retort.offline.jobs.worker import run_worker
-from retort.offline.pipeline.artifact_store import RunDir
-from retort.offline.pipeline.dag import Line, Step
+from retort.offline.pipeline.artifact_store import ArtifactStore
+from retort.offline.pipeline.dag import Pipeline, Step
 from retort.shared.base.errors import DataError
 from retort.shared.db.session import open_database
 
@@ -22,21 +22,21 @@ VISIBILITY_S = 1
 
 
 def steps(mode: str) -> list[Step[Progress]]:
-    def work(line: Line[Progress], directory: Path) -> None:
-        line.context.update("rows", 1, 2)
+    def work(pipeline: Pipeline[Progress], directory: Path) -> None:
+        pipeline.context.update("rows", 1, 2)
         (directory / "out").write_text("whole")
 
-    def killed_once(line: Line[Progress], directory: Path) -> None:
+    def killed_once(pipeline: Pipeline[Progress], directory: Path) -> None:
         marker = directory / "begun"
         if not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        work(line, directory)
+        work(pipeline, directory)
 
-    def refused(line: Line[Progress], directory: Path) -> None:
+    def refused(pipeline: Pipeline[Progress], directory: Path) -> None:
         raise DataError("events.csv row 3: no user_id; fill it in.")
 
-    def broken(line: Line[Progress], directory: Path) -> None:
+    def broken(pipeline: Pipeline[Progress], directory: Path) -> None:
         raise ZeroDivisionError("division by zero")
 
     second = {"kill-b": killed_once, "refuse-b": refused, "break-b": broken}.get(mode, work)
@@ -50,11 +50,11 @@ def steps(mode: str) -> list[Step[Progress]]:
 def main() -> None:
     redis_url, database_url, mode = sys.argv[1:]
 
-    def open_line(run: RunStatus, progress: Progress) -> Line[Any]:
-        return Line(steps(mode), progress, RunDir(run.out_dir), progress)
+    def make_pipeline(run: RunStatus, progress: Progress) -> Pipeline[Any]:
+        return Pipeline(steps(mode), progress, ArtifactStore(run.out_dir), progress)
 
     app = make_app(redis_url, visibility_s=VISIBILITY_S)
-    register(app, open_database(database_url), open_line, lambda line: line.path("c"))
+    register(app, open_database(database_url), make_pipeline, lambda pipeline: pipeline.ensure_path("c"))
     run_worker(app, ["cpu", "gpu-train"])
 
 

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.pipeline import Context, open_line
-from retort.offline.pipeline.context import TRAINING_FILE
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import TRAINING_FILE, RunContext
 from retort.offline.recipes.recipe import Recipe, load_recipe, shipped_recipes
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.db.migrate import upgrade
@@ -45,8 +45,8 @@ def _trained(recipe: Recipe, root: Path, out: Path) -> list[dict[str, Any]]:
     upgrade(url)
     nobody = LanguageModelSettings(openai_base_url=None, openai_api_key=None)
     engine = open_database(url)
-    line = open_line(Context(recipe, root, engine, nobody, Silent()), out / "runs")
-    log: list[dict[str, Any]] = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())["log"]
+    pipeline = make_pipeline(RunContext(recipe, root, engine, nobody, Silent()), out / "runs")
+    log: list[dict[str, Any]] = orjson.loads((pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())["log"]
     engine.dispose()
     return log
 

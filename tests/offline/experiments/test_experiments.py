@@ -12,7 +12,7 @@ from retort.offline.cli.experiments_cli import app
 from retort.offline.common.progress import Silent
 from retort.offline.experiments.arms import Arm, Arms, against
 from retort.offline.experiments.profiles import EXPERIMENTS, coldstart, robustness, staleness
-from retort.offline.pipeline import Outcome
+from retort.offline.pipeline.outcome import Outcome
 from retort.shared.base.errors import RecipeError
 
 N_USERS = 400

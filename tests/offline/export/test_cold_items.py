@@ -8,12 +8,14 @@ import polars as pl
 import pytest
 import torch
 
+from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.export.cold_items import add_items
 from retort.offline.export.onnx import export_student, item_vectors
 from retort.offline.export.topk_graph import grow_table
-from retort.offline.pipeline import open_line, run_line
-from retort.offline.pipeline.opening import context_of, open_tables
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import make_context
+from retort.offline.pipeline.outcome import run_pipeline
 from retort.offline.recipes.recipe import parse_recipe
 from retort.offline.students import bert4rec
 from retort.shared.base.errors import BundleError, DataError
@@ -52,8 +54,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
     pl.DataFrame({"item_id": [f"i{n}" for n in range(N_ITEMS)], "title": titles}).write_csv(root / "items.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RETORT_HOME", str(root / "home"))
-        context = context_of(parse_recipe("cold", RECIPE), root, open_tables(Settings()), Silent())
-    outcome = run_line(open_line(context, root / "runs"))
+        context = make_context(parse_recipe("cold", RECIPE), root, migrate_and_open(Settings()), Silent())
+    outcome = run_pipeline(make_pipeline(context, root / "runs"))
     return open_bundle(outcome.bundle), root / "items.csv"
 
 

@@ -16,8 +16,8 @@ from retort.offline.jobs import status
 from retort.offline.jobs.status import RunStatus
 from retort.offline.jobs.tasks import do_step, make_app, send_step
 from retort.offline.local.subprocesses import Child, start_child
-from retort.offline.pipeline.artifact_store import RunDir
-from retort.offline.pipeline.dag import Line, Step
+from retort.offline.pipeline.artifact_store import ArtifactStore
+from retort.offline.pipeline.dag import Pipeline, Step
 from retort.shared.base.errors import StoreError
 from retort.shared.db import migrate
 from retort.shared.db.session import open_database, transaction
@@ -113,17 +113,17 @@ def test_a_failure_is_told_and_stops_the_run(
 def test_a_store_that_is_away_is_waited_for_as_often_as_it_takes(engine: Engine, tmp_path: Path) -> None:
     """Attempts count workers that died; a worker that gave its step back did not."""
 
-    def away(line: Line[list[str]], work: Path) -> None:
+    def away(pipeline: Pipeline[list[str]], work: Path) -> None:
         raise StoreError("the database does not answer.")
 
-    def open_line(run: RunStatus, progress: Progress) -> Line[list[str]]:
-        return Line([Step("a", away)], [], RunDir(tmp_path / "out"), progress)
+    def make_pipeline(run: RunStatus, progress: Progress) -> Pipeline[list[str]]:
+        return Pipeline([Step("a", away)], [], ArtifactStore(tmp_path / "out"), progress)
 
     run_id = new_run(engine, tmp_path)
     for _ in range(8):
         assert status.lease_step(engine, run_id, "a")
         with pytest.raises(StoreError):
-            do_step(Celery(), engine, open_line, lambda line: tmp_path, run_id, "a")
+            do_step(Celery(), engine, make_pipeline, lambda pipeline: tmp_path, run_id, "a")
     step = status.read_run(engine, run_id).step("a")
     assert (step.status, step.attempts) == ("pending", 0)
 

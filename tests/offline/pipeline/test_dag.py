@@ -8,79 +8,79 @@ from pathlib import Path
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.pipeline.artifact_store import RunDir, RunDirError, hash_directory
-from retort.offline.pipeline.dag import Line, Step
+from retort.offline.pipeline.artifact_store import ArtifactStore, ArtifactStoreError, hash_directory
+from retort.offline.pipeline.dag import Pipeline, Step
 
-Work = Callable[[Line[list[str]], Path], None]
+Work = Callable[[Pipeline[list[str]], Path], None]
 
 
 def writes(name: str) -> Work:
     """A step that notes its call and writes what its inputs say."""
 
-    def act(line: Line[list[str]], work: Path) -> None:
-        line.context.append(name)
-        needs = [(line.path(need) / "out").read_text() for need in line.steps[name].needs]
-        (work / "out").write_text("+".join([*needs, str(line.steps[name].config)]))
+    def act(pipeline: Pipeline[list[str]], work: Path) -> None:
+        pipeline.context.append(name)
+        needs = [(pipeline.ensure_path(need) / "out").read_text() for need in pipeline.steps[name].needs]
+        (work / "out").write_text("+".join([*needs, str(pipeline.steps[name].config)]))
 
     return act
 
 
-def line(
+def pipeline_of(
     root: Path, calls: list[str], *, a: int = 1, b: int = 1, b_act: Work | None = None, resumes: bool = False
-) -> Line[list[str]]:
+) -> Pipeline[list[str]]:
     steps = [
         Step("a", writes("a"), config={"a": a}),
         Step("b", b_act or writes("b"), needs=("a",), config={"b": b}, resumes=resumes),
         Step("c", writes("c"), needs=("b",)),
     ]
-    return Line(steps, calls, RunDir(root), Silent())
+    return Pipeline(steps, calls, ArtifactStore(root), Silent())
 
 
 def test_a_step_does_what_it_needs_first_and_once(tmp_path: Path) -> None:
     calls: list[str] = []
-    one = line(tmp_path, calls)
-    one.do("c")
-    one.do("c")
+    one = pipeline_of(tmp_path, calls)
+    one.ensure("c")
+    one.ensure("c")
     assert calls == ["a", "b", "c"]
 
 
 def test_done_work_is_skipped_by_the_next_run(tmp_path: Path) -> None:
-    line(tmp_path, []).do("c")
+    pipeline_of(tmp_path, []).ensure("c")
     calls: list[str] = []
-    assert line(tmp_path, calls).do("c").skipped
+    assert pipeline_of(tmp_path, calls).ensure("c").skipped
     assert calls == []
 
 
 def test_only_what_a_change_touches_is_done_again(tmp_path: Path) -> None:
-    line(tmp_path, []).do("c")
+    pipeline_of(tmp_path, []).ensure("c")
     calls: list[str] = []
-    line(tmp_path, calls, b=2).do("c")
+    pipeline_of(tmp_path, calls, b=2).ensure("c")
     assert calls == ["b", "c"]
 
 
 def test_same_output_of_a_changed_step_stops_the_change(tmp_path: Path) -> None:
     """A step is named by what its inputs contain, not by how they were made."""
 
-    def constant(line: Line[list[str]], work: Path) -> None:
+    def constant(pipeline: Pipeline[list[str]], work: Path) -> None:
         (work / "out").write_text("always this")
 
-    line(tmp_path, [], b=1, b_act=constant).do("c")
+    pipeline_of(tmp_path, [], b=1, b_act=constant).ensure("c")
     calls: list[str] = []
-    line(tmp_path, calls, b=2, b_act=constant).do("c")
+    pipeline_of(tmp_path, calls, b=2, b_act=constant).ensure("c")
     assert calls == []
 
 
 def test_a_failed_step_leaves_nothing_with_a_final_name(tmp_path: Path) -> None:
-    def fail(line: Line[list[str]], work: Path) -> None:
+    def fail(pipeline: Pipeline[list[str]], work: Path) -> None:
         (work / "out").write_text("half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        line(tmp_path, [], b_act=fail).do("c")
+        pipeline_of(tmp_path, [], b_act=fail).ensure("c")
     names = [path.name for path in (tmp_path / "steps").iterdir() if path.is_dir()]
     assert sorted(name.split("-")[0] for name in names if not name.endswith(".partial")) == ["a"]
     calls: list[str] = []
-    line(tmp_path, calls).do("c")
+    pipeline_of(tmp_path, calls).ensure("c")
     assert calls == ["b", "c"]
 
 
@@ -88,7 +88,7 @@ def test_a_failed_step_leaves_nothing_with_a_final_name(tmp_path: Path) -> None:
 def test_leftovers_are_kept_only_for_steps_that_resume(tmp_path: Path, resumes: bool) -> None:
     found: list[bool] = []
 
-    def interrupted(line: Line[list[str]], work: Path) -> None:
+    def interrupted(pipeline: Pipeline[list[str]], work: Path) -> None:
         found.append((work / "checkpoint").exists())
         (work / "checkpoint").write_text("half")
         if len(found) == 1:
@@ -96,19 +96,19 @@ def test_leftovers_are_kept_only_for_steps_that_resume(tmp_path: Path, resumes: 
         (work / "out").write_text("whole")
 
     with pytest.raises(KeyboardInterrupt):
-        line(tmp_path, [], b_act=interrupted, resumes=resumes).do("b")
-    line(tmp_path, [], b_act=interrupted, resumes=resumes).do("b")
+        pipeline_of(tmp_path, [], b_act=interrupted, resumes=resumes).ensure("b")
+    pipeline_of(tmp_path, [], b_act=interrupted, resumes=resumes).ensure("b")
     assert found == [False, resumes]
 
 
 def test_full_disk_is_one_sentence_and_the_rerun_continues(tmp_path: Path) -> None:
-    def full(line: Line[list[str]], work: Path) -> None:
+    def full(pipeline: Pipeline[list[str]], work: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(work / "out"))
 
-    with pytest.raises(RunDirError, match="is full; make room and run the same command again"):
-        line(tmp_path, [], b_act=full).do("c")
+    with pytest.raises(ArtifactStoreError, match="is full; free some space and run the same command again"):
+        pipeline_of(tmp_path, [], b_act=full).ensure("c")
     calls: list[str] = []
-    line(tmp_path, calls).do("c")
+    pipeline_of(tmp_path, calls).ensure("c")
     assert calls == ["b", "c"]
 
 

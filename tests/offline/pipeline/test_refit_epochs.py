@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.pipeline import Context, open_line, run_line, steps_of
+from retort.offline.pipeline.build import make_pipeline, make_steps
+from retort.offline.pipeline.context import RunContext
+from retort.offline.pipeline.outcome import run_pipeline
 from retort.offline.recipes.recipe import load_recipe
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import LanguageModelSettings
@@ -17,8 +19,8 @@ NOBODY = LanguageModelSettings(openai_base_url=None, openai_api_key=None)
 
 
 def test_told_epochs_leave_the_held_training_out() -> None:
-    names = [step.name for step in steps_of(load_recipe(TINY), None, NOBODY)]
-    told = steps_of(load_recipe(TINY, ["training.refit_epochs=3"]), None, NOBODY)
+    names = [step.name for step in make_steps(load_recipe(TINY), None, NOBODY)]
+    told = make_steps(load_recipe(TINY, ["training.refit_epochs=3"]), None, NOBODY)
     assert set(names) - {step.name for step in told} == {"train"}
     for step in told:
         assert "train" not in step.needs
@@ -27,7 +29,7 @@ def test_told_epochs_leave_the_held_training_out() -> None:
 
 def test_only_another_question_finds_its_epochs_anew() -> None:
     def shaped(*changes: str) -> dict[str, object]:
-        return {step.name: step.config for step in steps_of(load_recipe(TINY, list(changes)), None, NOBODY)}
+        return {step.name: step.config for step in make_steps(load_recipe(TINY, list(changes)), None, NOBODY)}
 
     usual, shown = shaped(), shaped("evaluation.hide_seen=false")
     assert set(usual["train"]) <= {"student", "training", "objectives", "teacher"}, "as before: earlier work is found"
@@ -49,7 +51,9 @@ def test_validation_is_told_at_the_places_that_are_asked_for(tmp_path: Path) -> 
     told = {}
     for k in (10, 3):
         recipe = load_recipe(TINY, ["objectives=[]", "training.epochs=1", f"evaluation.k=[{k}]"])
-        told[k] = run_line(open_line(Context(recipe, None, engine, NOBODY, Silent()), tmp_path / "runs")).validation
+        told[k] = run_pipeline(
+            make_pipeline(RunContext(recipe, None, engine, NOBODY, Silent()), tmp_path / "runs")
+        ).validation
     engine.dispose()
     assert set(told[10]) == {"hr@10", "ndcg@10", "mrr@10"}
     assert set(told[3]) == {"hr@3", "ndcg@3", "mrr@3"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retort.offline.pipeline import steps_of
+from retort.offline.pipeline.build import make_steps
 from retort.offline.recipes.recipe import load_recipe, parse_recipe
 from retort.shared.base.settings import LanguageModelSettings
 
@@ -58,7 +58,7 @@ TUNED = ("objectives.0.name=text_start", "teacher.items=tuned")
 
 @pytest.mark.parametrize("knobs", [(), LISTS, TUNED, ("encoder.shards=3",)])
 def test_a_step_is_named_by_all_the_code_that_shapes_its_files(knobs: tuple[str, ...]) -> None:
-    steps = {step.name: step for step in steps_of(load_recipe(TINY, knobs), None, NOBODY)}
+    steps = {step.name: step for step in make_steps(load_recipe(TINY, knobs), None, NOBODY)}
 
     def made_by(name: str) -> set[str]:
         """The code of a step and of those that it reads from: what their files hold has their name."""
@@ -80,7 +80,7 @@ def test_a_step_is_named_by_all_the_code_that_shapes_its_files(knobs: tuple[str,
 
 
 def configs(*knobs: str, language_model: LanguageModelSettings = NOBODY) -> dict[str, object]:
-    return {step.name: step.config for step in steps_of(load_recipe(TINY, knobs), None, language_model)}
+    return {step.name: step.config for step in make_steps(load_recipe(TINY, knobs), None, language_model)}
 
 
 def test_an_encoder_in_a_folder_is_known_by_what_lies_there(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_server_that_chooses_the_model_is_part_of_what_profiles_are() -> None:
 def test_a_training_that_weighs_profiles_reads_them() -> None:
     def needs(*knobs: str) -> tuple[str, ...]:
         recipe = load_recipe(TINY, ("objectives.0.name=profile", *knobs))
-        return next(step.needs for step in steps_of(recipe, None, NOBODY) if step.name == "train")
+        return next(step.needs for step in make_steps(recipe, None, NOBODY) if step.name == "train")
 
     assert "profiles" not in needs()
     assert "profiles" in needs("teacher.weights.by=grounding")
@@ -137,7 +137,7 @@ def test_a_file_outside_of_the_data_directory_is_known_by_its_content(tmp_path: 
     )
 
     def state() -> object:
-        return next(step.config for step in steps_of(recipe, data, NOBODY) if step.name == "data")
+        return next(step.config for step in make_steps(recipe, data, NOBODY) if step.name == "data")
 
     (elsewhere / "events.csv").write_text("user_id,item_id\nu,a\n")
     before = state()

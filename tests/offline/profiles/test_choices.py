@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.pipeline import Context, open_line
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import RunContext
 from retort.offline.profiles import generator
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.profiles.generator import profiles_table, write_profiles
@@ -71,8 +72,8 @@ def test_a_choice_makes_the_profiles_step_due_again(tmp_path: Path) -> None:
     recipe = load_recipe("demo")
 
     def asked() -> dict[str, Any]:
-        context = Context(recipe, None, engine, NO_SERVER, Silent())
-        return dict(open_line(context, tmp_path / "runs").steps["profiles"].config)
+        context = RunContext(recipe, None, engine, NO_SERVER, Silent())
+        return dict(make_pipeline(context, tmp_path / "runs").steps["profiles"].config)
 
     before = asked()
     edit_profile(engine, "ann", "I like trains.")

@@ -71,10 +71,10 @@ def test_the_command_leaves_a_runs_themes_in_redis(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'retort.db'}")
     monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
     runs = tmp_path / "runs"
-    line = profile_commands.line_of(TINY, None, runs, [], Silent())
+    pipeline = profile_commands.load_pipeline(TINY, None, runs, [], Silent())
     said = profile_commands.publish_themes(TINY, None, runs, [], 30)
-    profiles = pl.read_parquet(line.path("profiles") / PROFILES_FILE)
-    catalogue = load_saved(line.path("data")).items
+    profiles = pl.read_parquet(pipeline.ensure_path("profiles") / PROFILES_FILE)
+    catalogue = load_saved(pipeline.ensure_path("data")).items
     with redis.Redis.from_url(redis_url) as client:
         held = {user: read_themes(client.get(keys.themes("default", user))) for user in profiles["user_id"].unique()}
         some = next(user for user, themes in held.items() if themes)

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import create_engine
 
 from retort.offline.common.progress import Silent
-from retort.offline.pipeline import Context, open_line
-from retort.offline.pipeline.context import TRAINING_FILE
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import TRAINING_FILE, RunContext
 from retort.offline.recipes.recipe import load_recipe
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.settings import LanguageModelSettings
@@ -23,56 +23,56 @@ TAUGHT = (
 )
 
 
-def line_of(out: Path, *more: str, data: Path | None = None) -> Any:
+def load_pipeline(out: Path, *more: str, data: Path | None = None) -> Any:
     settings = LanguageModelSettings(_env_file=None)  # type: ignore[call-arg]
     recipe = load_recipe(TINY, [*TAUGHT, *more])
-    return open_line(Context(recipe, data, create_engine("sqlite://"), settings, Silent()), out)
+    return make_pipeline(RunContext(recipe, data, create_engine("sqlite://"), settings, Silent()), out)
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("lists")
-    line_of(where).do("refit")
+    load_pipeline(where).ensure("refit")
     return where
 
 
 def test_each_split_has_its_lists_and_all_trainings_share_them(out: Path) -> None:
-    first, other = line_of(out), line_of(out, "training.seed=7", "student.embedding_dim=8")
+    first, other = load_pipeline(out), load_pipeline(out, "training.seed=7", "student.embedding_dim=8")
     names = list(first.steps)
     assert names.index("lists") < names.index("train")
     assert names.index("lists_refit") < names.index("refit")
-    assert other.do("lists").skipped
-    assert other.do("lists").path == first.do("lists").path
-    held, refit = (pl.read_parquet(first.path(step) / "rankings.parquet") for step in ("lists", "lists_refit"))
+    assert other.ensure("lists").skipped
+    assert other.ensure("lists").path == first.ensure("lists").path
+    held, refit = (pl.read_parquet(first.ensure_path(step) / "rankings.parquet") for step in ("lists", "lists_refit"))
     assert len(refit) == len(held) + held["user_id"].n_unique()  # the validation event is asked too
 
 
 def test_a_teacher_with_other_knobs_makes_its_lists_anew(out: Path) -> None:
-    line = line_of(out, "teacher.text_encoder.k=5")
-    assert not line.do("lists").skipped
-    assert line.do("items").skipped
+    pipeline = load_pipeline(out, "teacher.text_encoder.k=5")
+    assert not pipeline.ensure("lists").skipped
+    assert pipeline.ensure("items").skipped
 
 
 def test_a_plain_run_has_no_lists(out: Path) -> None:
-    assert "lists" not in line_of(out, "objectives=[]").steps
+    assert "lists" not in load_pipeline(out, "objectives=[]").steps
 
 
 def test_given_lists_need_no_step_and_other_files_train_anew(out: Path, tmp_path: Path) -> None:
     import shutil
 
     given = tmp_path / "data" / "given"
-    shutil.copytree(line_of(out).path("lists"), given)
+    shutil.copytree(load_pipeline(out).ensure_path("lists"), given)
     knobs = ("teacher.lists=file", "teacher.lists_path=given", "protocol=held")
-    line = line_of(out, *knobs, data=tmp_path / "data")
-    assert "lists" not in line.steps
-    assert (line.path("train") / TRAINING_FILE).exists()
-    assert line_of(out, *knobs, data=tmp_path / "data").do("train").skipped
+    pipeline = load_pipeline(out, *knobs, data=tmp_path / "data")
+    assert "lists" not in pipeline.steps
+    assert (pipeline.ensure_path("train") / TRAINING_FILE).exists()
+    assert load_pipeline(out, *knobs, data=tmp_path / "data").ensure("train").skipped
     table = pl.read_parquet(given / "rankings.parquet")
     table.head(len(table) // 2).write_parquet(given / "rankings.parquet")
-    assert not line_of(out, *knobs, data=tmp_path / "data").do("train").skipped
+    assert not load_pipeline(out, *knobs, data=tmp_path / "data").ensure("train").skipped
 
 
 def test_lists_that_are_not_there_are_told(out: Path, tmp_path: Path) -> None:
-    line = line_of(out, "teacher.lists=file", "teacher.lists_path=nowhere", data=tmp_path)
+    pipeline = load_pipeline(out, "teacher.lists=file", "teacher.lists_path=nowhere", data=tmp_path)
     with pytest.raises(TeacherError, match="nowhere has neither"):
-        line.do("train")
+        pipeline.ensure("train")

@@ -16,7 +16,7 @@ from retort.offline.recipes.recipe import load_recipe, shipped_recipes
 from retort.offline.teachers._language_model import template
 from retort.shared.base.errors import TeacherError
 from tests.offline.teachers._tiny_llama import make_tiny_llama
-from tests.offline.teachers.test_lists_step import line_of
+from tests.offline.teachers.test_lists_step import load_pipeline
 
 QUICK = ("protocol=held", "teacher.text_encoder.epochs=1", "teacher.mutual.student_epochs=1", "teacher.mutual.loops=2")
 
@@ -33,8 +33,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained(line: Any) -> dict[str, Any]:
-    log: dict[str, Any] = orjson.loads((line.path("train") / TRAINING_FILE).read_bytes())
+def training_log(pipeline: Any) -> dict[str, Any]:
+    log: dict[str, Any] = orjson.loads((pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())
     return log
 
 
@@ -50,29 +50,30 @@ def test_turns_run_in_both_modes_and_leave_a_plain_student(out: Path, model: Pat
         "teacher.item_head.epochs=1",
         "teacher.item_head.rows=64",
     )
-    line = line_of(out, *QUICK, *knobs)
-    assert trained(line)["log"][0]["objectives"]["mutual"] > 0
-    told = pl.read_parquet(line.path("lists") / "distributions.parquet")
+    pipeline = load_pipeline(out, *QUICK, *knobs)
+    assert training_log(pipeline)["log"][0]["objectives"]["mutual"] > 0
+    told = pl.read_parquet(pipeline.ensure_path("lists") / "distributions.parquet")
     assert (told["listener_rank"] >= 1).all()
-    plain = line_of(out, *QUICK, "objectives=[]")
+    plain = load_pipeline(out, *QUICK, "objectives=[]")
     shapes = [
-        {name: weight.shape for name, weight in load_file(one.path("train") / STUDENT_FILE).items()}
-        for one in (line, plain)
+        {name: weight.shape for name, weight in load_file(one.ensure_path("train") / STUDENT_FILE).items()}
+        for one in (pipeline, plain)
     ]
     assert shapes[0] == shapes[1]
-    assert ("items" in line.steps) == (teacher == "text_encoder")
+    assert ("items" in pipeline.steps) == (teacher == "text_encoder")
 
 
 def test_turns_are_one_teacher_for_all_seeds_and_budgets_of_the_student(out: Path) -> None:
     knobs = ("teacher.lists=mutual", "objectives=[{name='mutual', weight=0.3}]")
-    first = line_of(out, *QUICK, *knobs)
-    first.do("lists")
-    assert line_of(out, *QUICK, *knobs, "training.seed=7", "training.epochs=3").do("lists").skipped
+    first = load_pipeline(out, *QUICK, *knobs)
+    first.ensure("lists")
+    assert load_pipeline(out, *QUICK, *knobs, "training.seed=7", "training.epochs=3").ensure("lists").skipped
     for other in ("teacher.mutual.seed=7", "training.learning_rate=0.01", "student.embedding_dim=8"):
-        assert not line_of(out, *QUICK, *knobs, other).do("lists").skipped, other
+        assert not load_pipeline(out, *QUICK, *knobs, other).ensure("lists").skipped, other
     told = [
         pl.read_parquet(
-            line_of(out, *QUICK, *knobs, f"teacher.mutual.seed={seed}").path("lists") / "distributions.parquet"
+            load_pipeline(out, *QUICK, *knobs, f"teacher.mutual.seed={seed}").ensure_path("lists")
+            / "distributions.parquet"
         )
         for seed in (0, 7)
     ]
@@ -85,16 +86,16 @@ def test_turns_hand_over_ranked_lists_too(out: Path) -> None:
         "objectives=[{name='embedding', weight=0.15}, {name='ranking', weight=0.1}, {name='mutual', weight=0.3}]",
         "teacher.lists=mutual",
     )
-    line = line_of(out, *QUICK, *combined)
-    losses = trained(line)["log"][0]["objectives"]
+    pipeline = load_pipeline(out, *QUICK, *combined)
+    losses = training_log(pipeline)["log"][0]["objectives"]
     assert losses["ranking"] > 0
     assert losses["mutual"] > 0
-    assert line.do("lists").skipped
+    assert pipeline.ensure("lists").skipped
 
 
 def test_language_models_teach_by_ranked_lists(out: Path, model: Path) -> None:
     for lists in ("item_head", "grounding"):
-        line = line_of(
+        pipeline = load_pipeline(
             out,
             *QUICK,
             "objectives=[{name='ranking', weight=0.3, positions='last'}]",
@@ -104,15 +105,15 @@ def test_language_models_teach_by_ranked_lists(out: Path, model: Path) -> None:
             f"teacher.{lists}.rows=32",
             "teacher.grounding.max_new_tokens=3",
         )
-        assert trained(line)["log"][0]["objectives"]["ranking"] > 0
+        assert training_log(pipeline)["log"][0]["objectives"]["ranking"] > 0
 
 
 def test_item_vectors_of_a_tuned_encoder_start_the_table_and_lists_do_not_read_them(out: Path) -> None:
     knobs = ("teacher.items=tuned", "teacher.tuned_encoder.rows=16", "teacher.tuned_encoder.max_tokens=12")
-    line = line_of(out, *QUICK, *knobs, "objectives=[{name='text_start'}]")
-    assert "items" not in line.steps
-    trained(line)
-    both = line_of(out, *QUICK, *knobs, "objectives=[{name='text_start'}, {name='mutual', weight=0.1}]")
+    pipeline = load_pipeline(out, *QUICK, *knobs, "objectives=[{name='text_start'}]")
+    assert "items" not in pipeline.steps
+    training_log(pipeline)
+    both = load_pipeline(out, *QUICK, *knobs, "objectives=[{name='text_start'}, {name='mutual', weight=0.1}]")
     assert {"items", "tuned_items"} <= set(both.steps)
     assert both.steps["lists"].needs == ("split", "data", "items")
     tuned, encoded = (read_vectors(both.path(step) / VECTORS_FILE, "item_id") for step in ("tuned_items", "items"))
@@ -122,7 +123,7 @@ def test_item_vectors_of_a_tuned_encoder_start_the_table_and_lists_do_not_read_t
 
 @pytest.mark.parametrize("mode", ["repaired", "faithful"])
 def test_published_teacher_files_train_a_student(out: Path, tmp_path: Path, mode: str) -> None:
-    split = load_split(line_of(out, *QUICK).path("split"))
+    split = load_split(load_pipeline(out, *QUICK).ensure_path("split"))
     publish(tmp_path / "dllm2rec", split)
     given = (
         f"objectives=[{{name='embedding', mode='{mode}'}}, "
@@ -132,12 +133,12 @@ def test_published_teacher_files_train_a_student(out: Path, tmp_path: Path, mode
         "teacher.lists=published",
         "teacher.lists_path=dllm2rec",
     )
-    line = line_of(out, *QUICK, *given, data=tmp_path)
-    assert "lists" not in line.steps
-    assert trained(line)["log"][0]["objectives"]["ranking"] > 0
-    assert read_vectors(line.path("items") / VECTORS_FILE, "item_id").ids == list(split.item_index.ids)
+    pipeline = load_pipeline(out, *QUICK, *given, data=tmp_path)
+    assert "lists" not in pipeline.steps
+    assert training_log(pipeline)["log"][0]["objectives"]["ranking"] > 0
+    assert read_vectors(pipeline.ensure_path("items") / VECTORS_FILE, "item_id").ids == list(split.item_index.ids)
     torch.save(torch.randn(len(split.item_index), 6), tmp_path / "dllm2rec" / "all_embeddings.pt")
-    assert not line_of(out, *QUICK, *given, data=tmp_path).do("items").skipped
+    assert not load_pipeline(out, *QUICK, *given, data=tmp_path).ensure("items").skipped
 
 
 def publish(folder: Path, split: Any) -> None:
@@ -158,9 +159,9 @@ def publish(folder: Path, split: Any) -> None:
 
 
 def test_given_items_without_a_path_are_told(out: Path) -> None:
-    line = line_of(out, *QUICK, "objectives=[{name='text_start'}]", "teacher.items=file")
+    pipeline = load_pipeline(out, *QUICK, "objectives=[{name='text_start'}]", "teacher.items=file")
     with pytest.raises(TeacherError, match="needs items_path"):
-        line.do("items")
+        pipeline.ensure("items")
 
 
 def test_the_shipped_recipes_of_both_papers_name_what_they_need() -> None:

@@ -1,17 +1,19 @@
-"""Which steps a recipe needs, in what order, and all that shapes each."""
+"""Puts a recipe's pipeline together: which steps it requires, in what order, and everything that shapes each."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from retort.offline.common.database import migrate_and_open
+from retort.offline.common.progress import Progress
 from retort.offline.embeddings.encoder_config import PACKAGED
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.pipeline import deliver, lists, prepare, teach, train
-from retort.offline.pipeline.artifact_store import RunDir, hash_directory
-from retort.offline.pipeline.context import Context
-from retort.offline.pipeline.dag import Line, Step
-from retort.offline.recipes.recipe import Recipe
-from retort.shared.base.settings import LanguageModelSettings
+from retort.offline.pipeline.artifact_store import ArtifactStore, hash_directory
+from retort.offline.pipeline.context import RunContext, make_context
+from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.recipes.recipe import Recipe, load_recipe
+from retort.shared.base.settings import LanguageModelSettings, Settings
 from retort.shared.profiles.profile_choices import choices_hash
 
 _SPLITTING_CODE = (
@@ -51,28 +53,36 @@ _TRAINING_CODE = (
 )
 
 
-def open_line(context: Context, out_dir: Path) -> Line[Context]:
-    """The steps that the recipe needs, over one run directory; with `bundles_dir` it publishes at its end."""
+def load_pipeline(
+    reference: str, data: Path | None, out: Path, overrides: Iterable[str], progress: Progress
+) -> Pipeline[RunContext]:
+    """The pipeline of a recipe over the run directory `out`, with the database of the settings."""
+    recipe = load_recipe(reference, overrides)
+    return make_pipeline(make_context(recipe, data, migrate_and_open(Settings()), progress), out)
+
+
+def make_pipeline(context: RunContext, out_dir: Path) -> Pipeline[RunContext]:
+    """The steps that the recipe requires, over the run directory `out_dir`; with `bundles_dir` it publishes."""
     recipe = context.recipe
-    steps = steps_of(
+    steps = make_steps(
         recipe,
         context.data_dir,
         context.language_model,
         publish=context.bundles_dir is not None,
-        # what people decided about their profile is part of what the profiles are
+        # what users decided about their profiles is part of the profiles
         choices=choices_hash(context.engine) if "users" in recipe.knowledge() else None,
     )
-    return Line(steps, context, RunDir(out_dir), context.progress)
+    return Pipeline(steps, context, ArtifactStore(out_dir), context.progress)
 
 
-def steps_of(
+def make_steps(
     recipe: Recipe,
     data_dir: Path | None,
     language_model: LanguageModelSettings,
     *,
     publish: bool = False,
     choices: str | None = None,
-) -> list[Step[Context]]:
+) -> list[Step[RunContext]]:
     """The recipe's steps in order. `language_model`: what backend "auto" means is part of what profiles are."""
     return [
         *_prepare(recipe, data_dir),
@@ -83,7 +93,7 @@ def steps_of(
     ]
 
 
-def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
+def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[RunContext]]:
     said, code = recipe.as_json(), _SPLITTING_CODE
     read = {"data": said["data"], "files": prepare.files_hash(data_dir)}
     outside = prepare.files_outside(recipe.data.options, data_dir)
@@ -99,11 +109,11 @@ def _prepare(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
 
 def _teach(
     recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings, choices: str | None
-) -> list[Step[Context]]:
+) -> list[Step[RunContext]]:
     said, knowledge = recipe.as_json(), recipe.knowledge()
     encoder = encoder_of(recipe)
     reducer = {"reducer": said["reducer"], "shards": said["encoder"]["shards"]}
-    steps: list[Step[Context]] = []
+    steps: list[Step[RunContext]] = []
     if "users" in knowledge:
         asked = {"profiles": said["profiles"], **teach.written_by(recipe.profiles, data_dir, language_model)}
         asked |= {"choices": choices} if choices else {}
@@ -116,13 +126,13 @@ def _teach(
     return [*steps, *_items(recipe, data_dir)]
 
 
-def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
+def _items(recipe: Recipe, data_dir: Path | None) -> list[Step[RunContext]]:
     """Item vectors: encoded, given, or of an encoder tuned on train rows. A teacher's lists never read the tuned ones,
     which know what its own rows lead to."""
     knowledge, teacher, said = recipe.knowledge(), recipe.teacher, recipe.as_json()
     if "items" not in knowledge:
         return []
-    steps: list[Step[Context]] = []
+    steps: list[Step[RunContext]] = []
     if teacher.items in ("file", "published"):
         files = _given(lists.beside_data(teacher, data_dir).items_path)
         shaped = {"items": teacher.items, "items_files": files}
@@ -156,7 +166,7 @@ def _given(path: Path | None) -> str | None:
     return hash_directory(path) if path is not None and path.exists() else None
 
 
-def _lists(recipe: Recipe) -> list[Step[Context]]:
+def _lists(recipe: Recipe) -> list[Step[RunContext]]:
     """Lists of a teacher that makes them: apart from the training, so that seeds, weights and students share them."""
     knowledge, config = recipe.knowledge(), recipe.teacher
     if "lists" not in knowledge or not config.makes_lists:
@@ -200,7 +210,7 @@ def _given_lists(recipe: Recipe, data_dir: Path | None) -> dict[str, str | None]
     return {"lists_files": _given(lists.beside_data(recipe.teacher, data_dir).lists_path)}
 
 
-def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[Context]]:
+def _train(recipe: Recipe, data_dir: Path | None) -> list[Step[RunContext]]:
     said, taught = recipe.as_json(), _taught(recipe)
     made = ("lists",) if "lists" in recipe.knowledge() and recipe.teacher.makes_lists else ()
     sections = ("student", "training", "objectives", *(("teacher",) if recipe.knowledge() else ()))
@@ -229,7 +239,7 @@ def _taught(recipe: Recipe) -> tuple[str, ...]:
     return (*steps, "profiles") if weighed else steps
 
 
-def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[Context]]:
+def _deliver(recipe: Recipe, *, publish: bool) -> list[Step[RunContext]]:
     said = recipe.as_json()
     refit = recipe.protocol == "refit"
     weights, asked = ("refit", "split_refit") if refit else ("train", "split")
