@@ -16,7 +16,7 @@ from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.settings import LanguageModelSettings, Settings
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _COMMAND = re.compile(r"(?:^|[\s`(])retort ((?:[a-z][a-z-]*(?:\|[a-z-]+)* ?)+)([^`\n]*)", re.MULTILINE)
 _VARIABLE = re.compile(r"\bRETORT_[A-Z_]+[A-Z]\b")
 # Read by Compose, by the client or handed to children; not settings of the programs.
@@ -110,3 +110,14 @@ def test_the_readmes_own_recipe_reads_a_shops_tables(tmp_path: Path) -> None:
     recipe = load_recipe(str(tmp_path / "shop.toml"))
     assert check(recipe.data, tmp_path, Silent()) == []
     assert recipe.objectives, "it is taught"
+
+
+def test_the_readme_is_short_and_shows_a_picture_and_the_two_commands_first() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.split()) < 900
+    first_screen = "\n".join(readme.splitlines()[:40])
+    pictures = re.findall(r"""src="([^"]+)"|!\[[^\]]*\]\(([^)]+)\)""", first_screen)
+    assert pictures
+    assert all((ROOT / (html or markdown)).is_file() for html, markdown in pictures)
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
