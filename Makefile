@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long bench-serve check docs docs-serve api-docs recipe-docs reference venv-vllm format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long test-processors bench-serve check docs docs-serve api-docs recipe-docs reference venv-vllm format clean up down logs compose-test lock sbom
 
 help:            ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -29,6 +29,9 @@ test: $(STAMP)     ## the default suite
 
 test-long: $(STAMP)  ## the long tests, but for the containers' (make compose-test)
 	$(BIN)/pytest -m long --ignore tests/compose
+
+test-processors: $(STAMP)  ## the numeric tests under several instruction sets and thread counts (half an hour)
+	$(BIN)/python -m tests.processors $(ARGS)
 
 bench-serve: $(STAMP)  ## this server beside a plain endpoint, one core each; ARGS=--quick for a minute's worth
 	$(BIN)/python -m benchmarks.serve $(ARGS)

@@ -91,7 +91,11 @@ def test_weights_by_current_ranks_move_no_gradient(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(agreement, "_CHUNK_ELEMENTS", rows_at_once * N)
     states, table, items, shares, _ = example()
     targets, theirs = torch.randint(1, N, (M,)), torch.randint(1, N, (M,))
-    ranks = torch.tensor([int((table[1:] @ s >= table[t] @ s).sum()) for s, t in zip(states, targets, strict=True)])
+    # the target's score comes from the row of all scores: another product may round the other way
+    scores = states @ table[1:].T
+    own = scores.gather(1, targets[:, None] - 1)
+    assert ((scores - own).abs().sort(1).values[:, 1] > 1e-6).all(), "no near tie decides a rank"
+    ranks = (scores >= own).sum(1)
     assert len(set(ranks.tolist())) > 2
     weigh, known = by_current_ranks(targets, theirs), rank_weights(ranks, theirs)[0]
     assert_same(states, table, items, shares, weigh)
