@@ -15,7 +15,7 @@ from retort.serving.runtime.metrics import Metrics
 HERE = Path(__file__).parent
 RULES = HERE / "prometheus" / "rules.yml"
 DASHBOARD = HERE / "grafana" / "dashboards" / "retort.json"
-RUNBOOK = "docs/deploy.md"
+RUNBOOK = "docs/operations.md"
 _NAME = re.compile(r"\bretort_[a-z_]+\b")
 
 
