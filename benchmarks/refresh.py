@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import load
 from retort.offline.data.split import make_split
-from retort.offline.jobs.tasks import make_app
+from retort.offline.jobs.celery_app import make_app
 from retort.offline.local.local_redis import private_redis
 from retort.offline.local.subprocesses import start_child
 from retort.offline.profiles.config import ProfilesConfig

@@ -10,8 +10,8 @@ from retort.offline.cli.jobs import submit_to
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import load_saved
-from retort.offline.jobs import status
-from retort.offline.jobs.status import RunStatus
+from retort.offline.jobs import runs
+from retort.offline.jobs.runs import RunStatus
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import make_context
 from retort.offline.recipes.recipe import parse_recipe
@@ -50,7 +50,7 @@ def bootstrap(reference: str, data: Path | None, out: Path) -> str:
 
 def _unfinished(engine: Engine, out: Path) -> str | None:
     """A run into the same directory that an earlier bootstrap sent for and did not see the end of."""
-    for run in status.read_runs(engine):
+    for run in runs.read_runs(engine):
         if run.out_dir == out.absolute() and run.ended_at is None:
             return run.id
     return None
@@ -62,7 +62,7 @@ def _wait(engine: Engine, run_id: str, step: str | None, told: set[str]) -> RunS
     RetortError if the run fails.
     """
     while True:
-        run = status.read_run(engine, run_id)
+        run = runs.read_run(engine, run_id)
         for one in run.steps:
             if one.status == DONE and one.name not in told:
                 told.add(one.name)
@@ -76,7 +76,7 @@ def _wait(engine: Engine, run_id: str, step: str | None, told: set[str]) -> RunS
 
 def _load_histories(engine: Engine, run_id: str, settings: Settings) -> int:
     """How many users' events were written; doing it again changes nothing."""
-    run = status.read_run(engine, run_id)
+    run = runs.read_run(engine, run_id)
     data = None if run.data_dir == run.out_dir else run.data_dir
     context = make_context(parse_recipe(run.recipe_name, run.recipe), data, engine, Silent())
     frame = load_saved(make_pipeline(context, run.out_dir).ensure_path(_DATA)).interactions.frame

@@ -26,9 +26,10 @@ from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import load_saved
 from retort.offline.export.publish import publish_to
-from retort.offline.jobs import status
-from retort.offline.jobs.status import RunStatus
-from retort.offline.jobs.tasks import make_app, send_step
+from retort.offline.jobs import runs
+from retort.offline.jobs.celery_app import make_app
+from retort.offline.jobs.runs import RunStatus
+from retort.offline.jobs.tasks import send_step
 from retort.offline.local.local_redis import free_port, redis_service
 from retort.offline.local.subprocesses import Child, start_child
 from retort.offline.pipeline.build import make_pipeline, make_steps
@@ -100,7 +101,7 @@ def _train(
     run_ids = {}
     for name, recipe in arms.items():
         steps = make_steps(recipe, None, LanguageModelSettings())
-        run_ids[name] = status.create_run(engine, f"{_RECIPE}_{name}", recipe.raw, out, out, steps)
+        run_ids[name] = runs.create_run(engine, f"{_RECIPE}_{name}", recipe.raw, out, out, steps)
         send_step(app, run_ids[name], steps[0].name, steps[0].queue)
     with _bars(console) as bars:
         tasks = {name: bars.add_task(name, total=None, what="waiting for a worker") for name in arms}
@@ -108,13 +109,13 @@ def _train(
         while True:
             for worker in workers:
                 worker.check("it ended before its work was done")
-            runs = {name: status.read_run(engine, run_id) for name, run_id in run_ids.items()}
-            for name, run in runs.items():
+            states = {name: runs.read_run(engine, run_id) for name, run_id in run_ids.items()}
+            for name, run in states.items():
                 _show_progress(bars, tasks[name], name, run, told)
                 if run.status == FAILED:
                     raise RetortError(f"the {name} run failed in {run.error} Read {out}/worker-*.log.")
-            if all(run.status == DONE for run in runs.values()):
-                return runs
+            if all(run.status == DONE for run in states.values()):
+                return states
             time.sleep(_LOOK_EVERY_S)
 
 

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from retort.offline.common.database import migrate_and_open
 from retort.offline.data.event_export import EVENTS_FILE, EXPOSURES_FILE, write_events, write_exposures
-from retort.offline.jobs.tasks import make_app, schedule_drains
+from retort.offline.jobs.celery_app import make_app
+from retort.offline.jobs.tasks import schedule_drains
 from retort.offline.local.local_redis import running_redis
 from retort.shared.base.errors import StoreError
 from retort.shared.base.settings import Settings

@@ -15,8 +15,8 @@ from retort.offline.experiments.results import load_results
 from retort.offline.experiments.run_unit import EXPERIMENTS, Experiment, read_data
 from retort.offline.experiments.scheduler import PLAN_FILE, load_experiment, run_in_processes, run_inline, run_units
 from retort.offline.experiments.selection import Selection
-from retort.offline.jobs.experiment_units import AT_ONCE, by_workers
-from retort.offline.jobs.tasks import make_app
+from retort.offline.experiments.unit_tasks import MAX_WAITING, by_workers
+from retort.offline.jobs.celery_app import make_app
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import Settings
 
@@ -32,8 +32,8 @@ def run_experiment(
     with TerminalProgress() as progress:
         do = partial(run_units, again=again, log=log, before=lambda: read_data(experiment, engine, progress))
         if workers is None:
-            with by_workers(make_app(worker_redis()), again=again) as submit:
-                do(experiment, progress, submit, AT_ONCE, selection)
+            with by_workers(make_app(worker_redis()), engine, again=again) as submit:
+                do(experiment, progress, submit, MAX_WAITING, selection)
         elif workers == 1:
             do(experiment, progress, run_inline(progress), 1, selection)
         else:

@@ -9,9 +9,10 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from retort.offline.common.database import migrate_and_open
-from retort.offline.jobs import status
-from retort.offline.jobs.status import RunStatus
-from retort.offline.jobs.tasks import make_app, send_step
+from retort.offline.jobs import runs
+from retort.offline.jobs.celery_app import make_app
+from retort.offline.jobs.runs import RunStatus
+from retort.offline.jobs.tasks import send_step
 from retort.offline.local.local_redis import running_redis
 from retort.offline.pipeline.build import make_steps
 from retort.offline.recipes.recipe import load_recipe
@@ -43,7 +44,7 @@ def submit_to(
     recipe = load_recipe(reference, overrides)
     steps = make_steps(recipe, data.absolute() if data else None, LanguageModelSettings(), publish=True)
     # a database column is never null: no data directory is written as the run directory itself
-    run_id = status.create_run(engine, recipe.name, recipe.raw, data or out, out, steps)
+    run_id = runs.create_run(engine, recipe.name, recipe.raw, data or out, out, steps)
     send_step(make_app(redis_url), run_id, steps[0].name, steps[0].queue)
     return run_id
 
@@ -53,18 +54,18 @@ def show_status(run_id: str | None, *, watch: bool) -> None:
     engine = migrate_and_open(Settings())
     console = Console()
     if run_id is None and not watch:
-        console.print(_runs_table(status.read_runs(engine)))
+        console.print(_runs_table(runs.read_runs(engine)))
         return
     if run_id is None:
-        latest = status.read_runs(engine, limit=1)
+        latest = runs.read_runs(engine, limit=1)
         if not latest:
             raise RecipeError("nothing was submitted yet; `retort submit RECIPE` does it.")
         run_id = latest[0].id
-    run = status.read_run(engine, run_id)
+    run = runs.read_run(engine, run_id)
     with Live(_steps_table(run), console=console, auto_refresh=False) as live:
         while watch and run.ended_at is None:
             time.sleep(_LOOK_EVERY_S)
-            run = status.read_run(engine, run_id)
+            run = runs.read_run(engine, run_id)
             live.update(_steps_table(run), refresh=True)
     if run.error:
         raise RecipeError(f"run {run.id[:8]} failed in {run.error}")

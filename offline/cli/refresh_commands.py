@@ -16,11 +16,11 @@ from sqlalchemy import Engine
 
 from retort.offline.cli.bootstrap import NOTHING
 from retort.offline.common.database import migrate_and_open
-from retort.offline.jobs.leases import next_try_s
-from retort.offline.jobs.tasks import make_app
+from retort.offline.jobs.celery_app import make_app
 from retort.offline.local.local_redis import running_redis
 from retort.offline.recipes.recipe import load_recipe
 from retort.offline.refresh import jobs
+from retort.offline.refresh.chunks import next_try_s
 from retort.offline.refresh.messages import schedule_starts, send_look
 from retort.offline.refresh.requests import prepare_asked
 from retort.offline.refresh.spec import Words, refresh_of

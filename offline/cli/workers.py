@@ -4,8 +4,7 @@ A worker that does not know a task would drop its message, so each knows all of 
 queue `gpu-llm` also does refreshes, in a thread; it does one thing at a time: a run's step waits for the chunk in hand.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 
 from celery import Celery
 from rich.console import Console
@@ -14,11 +13,11 @@ from sqlalchemy import Engine
 from retort.offline.cli.events import drain_once
 from retort.offline.cli.refresh_commands import start_by_beat
 from retort.offline.common.database import migrate_and_open
-from retort.offline.jobs import status
-from retort.offline.jobs.experiment_units import register_units
-from retort.offline.jobs.status import RunStatus
-from retort.offline.jobs.tasks import make_app, register, register_drain
-from retort.offline.jobs.worker import run_worker
+from retort.offline.common.progress import Progress
+from retort.offline.experiments.unit_tasks import register_units
+from retort.offline.jobs.celery_app import make_app, run_worker
+from retort.offline.jobs.runs import RunStatus
+from retort.offline.jobs.tasks import ExclusiveGpu, register_drain, register_step_task
 from retort.offline.local.local_redis import redis_service
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import bundle_path, make_context
@@ -36,31 +35,29 @@ def work(queues: list[str], poll_s: float = POLL_S) -> None:
     with redis_service(settings.redis_url, settings.retort_home) as service, ExitStack() as stack:
         Console(stderr=True).print(service.story, markup=False, highlight=False)
         app = make_app(service.url)
-        turn: Callable[[], AbstractContextManager[None]] = nullcontext
+        exclusive_gpu: ExclusiveGpu = nullcontext
         if QUEUE in queues:
             writer = stack.enter_context(
                 RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine))
             )
             wake = stack.enter_context(serve_refreshes(writer, poll_s))
-            turn = writer.exclusive_gpu
+            exclusive_gpu = writer.exclusive_gpu
         else:
             wake = None
         register_refreshes(app, wake, start_by_beat)
-        register_steps(app, engine, settings, turn)
-        register_units(app, turn)
+        register_steps(app, engine, settings, exclusive_gpu)
+        register_units(app, engine, exclusive_gpu)
         register_drain(app, lambda: drain_once(settings.histories_url or service.url, engine))
         run_worker(app, queues, log_level=settings.log_level)
 
 
-def register_steps(
-    app: Celery, engine: Engine, settings: Settings, turn: Callable[[], AbstractContextManager[None]]
-) -> None:
-    """Teach an application the steps of submitted runs. turn: held while a step is done."""
+def register_steps(app: Celery, engine: Engine, settings: Settings, exclusive_gpu: ExclusiveGpu) -> None:
+    """Let an application execute the steps of submitted runs. exclusive_gpu: held during a step."""
 
-    def open_submitted(run: RunStatus, progress: status.StepProgress) -> object:
+    def open_submitted(run: RunStatus, progress: Progress) -> object:
         recipe = parse_recipe(run.recipe_name, run.recipe)
         data = None if run.data_dir == run.out_dir else run.data_dir
         bundles = settings.bundles_dir if any(step.name == "publish" for step in run.steps) else None
         return make_pipeline(make_context(recipe, data, engine, progress, bundles), run.out_dir)
 
-    register(app, engine, open_submitted, bundle_path, turn)  # type: ignore[arg-type]
+    register_step_task(app, engine, open_submitted, bundle_path, exclusive_gpu)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from retort.offline.experiments.plan import parse_plan
 from retort.offline.experiments.run_unit import Experiment, find_record, run_unit
 from retort.offline.experiments.selection import Selection
 from retort.offline.experiments.unit import Unit
+from retort.offline.jobs.heartbeat import error_sentence
 from retort.shared.base.errors import RetortError
 
 PLAN_FILE = "plan.json"
@@ -153,7 +154,7 @@ def _take(scheduler: Scheduler, unit: Unit, future: "Future[Record]", progress: 
             "what is finished is kept."
         ) from None
     except Exception as error:  # noqa: BLE001 - the other arms go on; all failures are told at the end
-        scheduler.failed[unit] = str(error) if isinstance(error, RetortError) else repr(error)
+        scheduler.failed[unit] = error_sentence(error)
         progress.say(f"{unit.name} failed: {scheduler.failed[unit]}")
         return None
     test = record.get("test", {}).get("ndcg@10")

@@ -1,50 +1,34 @@
-"""The heartbeat of a chunk: says that its worker lives, and stops the worker when it must."""
+"""Work under a lease: a heartbeat renews the lease, and the way the work ends decides how its row ends."""
 
 import logging
 import threading
-import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from retort.offline.jobs.leases import HaltedError, Lease, LeaseLostError, LeaseRules, beat
-from retort.offline.profiles.report import ProfilesReport
-from retort.offline.profiles.token_budget import SpendingConfig
-from retort.shared.base.errors import StoreError
+from retort.offline.common.database import retry_on_db_error
+from retort.offline.jobs.leases import HaltedError, LeaseLostError, WorkItem
+from retort.shared.base.errors import RetortError, StoreError
 
 _logger = logging.getLogger(__name__)
 
 
-class Heart:
-    """Beats in a thread of its own while the block runs, so that a long answer is no silence.
+class Heartbeat:
+    """Renews a lease in a thread of its own while the block runs, so that a long computation does not look dead.
 
-    What a beat learns (the lease is lost, the job is halted) is raised in the working thread, at its next answer.
+    If a renewal finds that the lease is lost or the work must end, `check` raises it in the working thread.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        lease: Lease,
-        report: ProfilesReport,
-        spending: SpendingConfig,
-        rules: LeaseRules,
-        stopping: threading.Event,
-    ) -> None:
-        self._engine, self._lease, self._report, self._spending = engine, lease, report, spending
-        self._rules, self._stopping = rules, stopping
+    def __init__(self, item: WorkItem, stopping: threading.Event | None = None) -> None:
+        self._item, self._stopping = item, stopping
         self._ended = threading.Event()
         self._stop: LeaseLostError | HaltedError | None = None
-        self._beat_at = time.monotonic()
-        self._beating = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"heart of {lease.token[:6]}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat {item.lease.token[:6]}", daemon=True)
 
-    @property
-    def cost_usd(self) -> float:
-        """Of this attempt so far; 0 where no prices are stated."""
-        return self._spending.cost_usd(self._report.prompt_tokens, self._report.completion_tokens) or 0.0
-
-    def __enter__(self) -> "Heart":
+    def __enter__(self) -> "Heartbeat":
         self._thread.start()
         return self
 
@@ -54,28 +38,91 @@ class Heart:
         self._ended.set()
         self._thread.join()
 
-    def kept(self, _report: ProfilesReport) -> None:
-        """Called after each stored answer. Raises where the work has to end here."""
-        if self._stopping.is_set():
-            raise HaltedError("this worker was told to stop")
-        if time.monotonic() - self._beat_at >= self._rules.beat_s:
-            self._beat()
+    def check(self) -> None:
+        """Raise LeaseLostError or HaltedError if the work must end here."""
+        if self._stopping is not None and self._stopping.is_set():
+            raise HaltedError("this worker is stopping")
         if self._stop is not None:
             raise self._stop
 
     def _run(self) -> None:
-        while not self._ended.wait(self._rules.beat_s) and self._stop is None:
-            self._beat()
-
-    def _beat(self) -> None:
-        with self._beating:
-            if self._stop is not None:
-                return
-            self._beat_at = time.monotonic()
+        while self._stop is None and not self._ended.wait(self._item.rules.beat_s):
             try:
-                beat(self._engine, self._lease, self._report, self.cost_usd)
+                self._item.renew()
             except (LeaseLostError, HaltedError) as stop:
                 self._stop = stop
             except (StoreError, DBAPIError) as error:
-                # the work goes on; if this lasts, another worker takes over, and that does no harm
-                _logger.warning("the heartbeat of chunk %s was not written: %s", self._lease.position, error)
+                # The work goes on. If this lasts, another worker takes over, which does no harm.
+                _logger.warning("the heartbeat of %s was not written: %s", self._item.lease.label, error)
+
+
+def run_under_lease(
+    item: WorkItem,
+    work: Callable[[Heartbeat], object],
+    *,
+    stopping: threading.Event | None = None,
+    retry_for_s: float = 0.0,
+) -> bool:
+    """Do the work while a heartbeat renews its lease, then finish, fail or release the row.
+
+    Args:
+        work: may call `Heartbeat.check` where it can end early.
+        stopping: set when the worker has to stop; the row is released then.
+        retry_for_s: how long the last write waits for a database that is down.
+
+    Returns:
+        Whether this worker finished the row.
+
+    Raises:
+        StoreError: a store is down. The row is released, because stores come back.
+    """
+    try:
+        with Heartbeat(item, stopping) as heartbeat:
+            work(heartbeat)
+    except LeaseLostError as error:
+        _logger.warning("%s", error)
+    except HaltedError as error:
+        _logger.info("%s", error)
+        settle(item.release, retry_for_s)
+    except StoreError:
+        with suppress(StoreError, DBAPIError, LeaseLostError):  # the database itself may be down
+            item.release()
+        raise
+    except DBAPIError:
+        raise  # the lease expires by itself, and the attempt counts
+    except Exception as error:  # noqa: BLE001 - every error becomes the row's reason, where people look for it
+        record_failure(item, error, retry_for_s)
+    except BaseException:
+        settle(item.release, retry_for_s)
+        raise
+    else:
+        return settle(item.finish, retry_for_s)
+    return False
+
+
+def record_failure(item: WorkItem, error: Exception, retry_for_s: float = 0.0) -> None:
+    """Log an error and write its sentence to the row."""
+    sentence = log_error(f"{item.lease.label} failed", error)
+    settle(lambda: item.fail(sentence), retry_for_s)
+
+
+def settle(write: Callable[[], object], retry_for_s: float = 0.0) -> bool:
+    """Write how the work ended. Returns False if the lease was lost, because the row is then another worker's."""
+    try:
+        retry_on_db_error(write, retry_for_s)
+    except LeaseLostError as error:
+        _logger.warning("%s", error)
+        return False
+    return True
+
+
+def log_error(what: str, error: Exception) -> str:
+    """Log `what: sentence`, with the traceback of an unexpected error. Returns the sentence."""
+    sentence = error_sentence(error)
+    _logger.error("%s: %s", what, sentence, exc_info=None if isinstance(error, RetortError) else error)
+    return sentence
+
+
+def error_sentence(error: BaseException) -> str:
+    """Turn an exception into one sentence: the message of our own errors, type and message of all others."""
+    return str(error) if isinstance(error, RetortError) else traceback.format_exception_only(error)[-1].strip()

@@ -1,186 +1,115 @@
-"""The line as Celery tasks: each task is one call, `pipeline.ensure(step)`, and then sends for the next step.
+"""Celery tasks of the pipeline: a step of a run, and the drain of events.
 
-The truth about a run is in the database (`offline/jobs/status.py`) and in its directory; Celery only wakes a worker.
-A task that is delivered twice, or whose worker was killed, is harmless: it finds the step done, resumes it, or finds
-another process at it and looks again later.
+The state of a run is in the database (`offline/jobs/runs.py`) and in its directory; a message only wakes a worker. A
+task that is delivered twice, or whose worker was killed, does no harm: it finds the step done, resumes it, or finds
+that another worker holds the lease and looks again later.
 """
 
-import time
-import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import before_task_publish
 from celery.utils.log import get_task_logger
-from kombu import Queue
-from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
-from retort.offline.jobs import status
-from retort.offline.jobs.status import RunStatus
+from retort.offline.jobs import runs
+from retort.offline.jobs.celery_app import LOOK_AGAIN_S, schedule_task, send_task
+from retort.offline.jobs.heartbeat import run_under_lease
+from retort.offline.jobs.leases import Lease
+from retort.offline.jobs.runs import RunStatus, StepItem
 from retort.offline.pipeline.dag import Pipeline
-from retort.shared.base.errors import RetortError, StoreError
+from retort.shared.base.errors import StoreError
 
 STEP_TASK = "offline.step"
 DRAIN_TASK = "offline.drain_events"
-QUEUES = ("cpu", "gpu-train", "gpu-llm")
-# A message's header: when it was sent, in seconds since 1970, so that one can see how long it waits.
-SENT_AT = "sent_at"
-VISIBILITY_S = 120
-_LOOK_AGAIN_S = 10
-_MAX_ATTEMPTS = 5
 _logger = get_task_logger(__name__)
 
-# From a run's row and a listener to its line, ready to be worked on.
+# Opens the pipeline of a run.
 MakePipeline = Callable[[RunStatus, Progress], Pipeline[Any]]
-# From a line that is done to its bundle.
+# Finds the bundle of a finished pipeline.
 BundleOf = Callable[[Pipeline[Any]], Path]
-# What else this process does with its GPU stands aside meanwhile.
-Turn = Callable[[], AbstractContextManager[None]]
+# A block in which nothing else in this process uses the GPU.
+ExclusiveGpu = Callable[[], AbstractContextManager[None]]
 
 
 class LogProgress:
-    """Progress as log lines; bars make no sense in a worker's log."""
+    """Progress reporter that writes lines to the worker's log, without progress bars."""
 
     def update(self, what: str, done: int, total: int | None) -> None:
-        """The database is told; the log is not."""
+        """Do nothing: progress is in the database."""
 
     def say(self, line: str) -> None:
-        """One line of the log."""
+        """Log a line."""
         _logger.info(line)
 
 
-def make_app(redis_url: str, *, visibility_s: int = VISIBILITY_S) -> Celery:
-    """A Celery application that can send tasks; `register` makes it one that can do them.
-
-    visibility_s: after this long an unacknowledged task is handed out again. Short, because a second copy does no harm.
-    """
-    app = Celery("retort", broker=redis_url)
-    app.conf.update(
-        task_serializer="json",
-        accept_content=["json"],
-        task_ignore_result=True,
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
-        worker_prefetch_multiplier=1,
-        task_queues=[Queue(name) for name in QUEUES],
-        task_default_queue="cpu",
-        broker_connection_retry_on_startup=True,
-        broker_transport_options={
-            "visibility_timeout": visibility_s,
-            # kombu looks for lost tasks every 10th round by default: some 100 s
-            "unacked_restore_throttle": 1,
-        },
-        worker_hijack_root_logger=False,
-        worker_send_task_events=False,
-    )
-    return app
-
-
-@before_task_publish.connect  # type: ignore[untyped-decorator]
-def _note_when(headers: dict[str, Any] | None = None, **_: Any) -> None:
-    if headers is not None:
-        headers[SENT_AT] = time.time()
-
-
 def send_step(app: Celery, run_id: str, step: str, queue: str) -> None:
-    """Ask any worker of a queue to do a step."""
-    try:
-        app.send_task(STEP_TASK, kwargs={"run_id": run_id, "step": step}, queue=queue, ignore_result=True)
-    except OperationalError as error:
-        raise StoreError(f"the task could not be sent to Redis ({error}); is REDIS_URL right and Redis up?") from None
+    """Wake any worker of a queue for a step. Raises StoreError if Redis is down."""
+    send_task(app, STEP_TASK, {"run_id": run_id, "step": step}, queue)
 
 
-def register(
-    app: Celery, engine: Engine, make_pipeline: MakePipeline, bundle_path: BundleOf, turn: Turn = nullcontext
+def register_step_task(
+    app: Celery,
+    engine: Engine,
+    make_pipeline: MakePipeline,
+    bundle_path: BundleOf,
+    exclusive_gpu: ExclusiveGpu = nullcontext,
 ) -> None:
-    """Teach an application to do the steps of runs that are written down in `engine`. turn: held while one is done."""
+    """Let an application execute the steps of the runs in a database. exclusive_gpu: held during a step."""
 
     @app.task(name=STEP_TASK, bind=True, max_retries=None)  # type: ignore[untyped-decorator]
     def step(self: Task, run_id: str, step: str) -> None:
         try:
-            if status.already_followed(engine, run_id, step):
+            if runs.is_settled(engine, run_id, step):
                 return
-            with turn():
-                if status.lease_step(engine, run_id, step):
-                    do_step(app, engine, make_pipeline, bundle_path, run_id, step)
+            with exclusive_gpu():
+                if lease := runs.lease_step(engine, run_id, step):
+                    run_step(app, engine, lease, make_pipeline, bundle_path)
                     return
         except StoreError as error:
-            _logger.warning("%s Trying again in %s s.", error, _LOOK_AGAIN_S)
+            _logger.warning("%s Trying again in %s s.", error, LOOK_AGAIN_S)
         else:
-            _logger.info("step %s of run %s is done elsewhere; looking again in %s s", step, run_id, _LOOK_AGAIN_S)
-        raise self.retry(countdown=_LOOK_AGAIN_S)
+            _logger.info("another worker holds step %s of run %s; looking again in %s s", step, run_id, LOOK_AGAIN_S)
+        raise self.retry(countdown=LOOK_AGAIN_S)
+
+
+def run_step(app: Celery, engine: Engine, lease: Lease, make_pipeline: MakePipeline, bundle_path: BundleOf) -> None:
+    """Execute one leased step, record how it ended, and send the next step."""
+    run_id, name = lease.key["run_id"], lease.key["name"]
+    run = runs.read_run(engine, run_id)
+    item = StepItem(engine, lease, LogProgress())
+    opened: list[Pipeline[Any]] = []
+
+    def work(_: object) -> None:
+        opened.append(make_pipeline(run, item))
+        opened[0].ensure(name)
+
+    if not run_under_lease(item, work):
+        return
+    following = opened[0].step_after(name)
+    if following:
+        send_step(app, run_id, following.name, following.queue)
+    else:
+        runs.end_run(engine, run_id, bundle_path(opened[0]))
 
 
 def register_drain(app: Celery, drain: Callable[[], object]) -> None:
-    """Teach an application to bring serving's events to the database; `drain` says what was brought.
+    """Let an application move serving's events to the database. drain: returns a description of what was moved.
 
-    A store that is away is waited for by the next tick of beat: the events stay on their stream.
+    If a store is down, the events stay on their stream until the next run of the schedule.
     """
 
     @app.task(name=DRAIN_TASK)  # type: ignore[untyped-decorator]
     def drain_events() -> None:
         try:
-            _logger.info("%s were brought to the database", drain())
+            _logger.info("%s were moved to the database", drain())
         except StoreError as error:
             _logger.warning("events wait on their stream: %s", error)
 
 
 def schedule_drains(app: Celery, every_s: float) -> None:
-    """Let Celery beat send for a drain again and again; one that nobody did in time is dropped, not piled up."""
-    app.conf.beat_schedule = {
-        **(app.conf.beat_schedule or {}),
-        "drain events": {
-            "task": DRAIN_TASK,
-            "schedule": every_s,
-            "options": {"queue": "cpu", "ignore_result": True, "expires": every_s},
-        },
-    }
-
-
-def do_step(
-    app: Celery, engine: Engine, make_pipeline: MakePipeline, bundle_path: BundleOf, run_id: str, name: str
-) -> None:
-    """Do one leased step, record how it went, and send for the next."""
-    run = status.read_run(engine, run_id)
-    if run.step(name).attempts > _MAX_ATTEMPTS:
-        error = f"begun {_MAX_ATTEMPTS} times and never finished; read the worker's log, then submit again"
-        status.end_step(engine, run_id, name, error=error)
-        return
-    try:
-        pipeline = make_pipeline(run, status.StepProgress(engine, run_id, name, LogProgress()))
-        with status.heartbeat(engine, run_id, name):
-            pipeline.ensure(name)
-    except (KeyboardInterrupt, SystemExit):
-        status.release_step(engine, run_id, name)
-        raise
-    except StoreError:
-        # the task is tried again: stores come back
-        with suppress(StoreError):  # the database itself may be away
-            status.release_step(engine, run_id, name)
-        raise
-    except Exception as error:  # noqa: BLE001 - recorded, with its traceback in the log
-        _record_failure(engine, run_id, name, error)
-        return
-    _go_on(app, engine, pipeline, bundle_path, run_id, name)
-
-
-def _record_failure(engine: Engine, run_id: str, name: str, error: Exception) -> None:
-    # Whatever it was belongs into the database, where the person who waits will look.
-    known = isinstance(error, RetortError)
-    sentence = str(error) if known else traceback.format_exception_only(error)[-1].strip()
-    _logger.error("step %s of run %s failed: %s", name, run_id, sentence, exc_info=None if known else error)
-    status.end_step(engine, run_id, name, error=sentence)
-
-
-def _go_on(app: Celery, engine: Engine, pipeline: Pipeline[Any], bundle_path: BundleOf, run_id: str, name: str) -> None:
-    status.end_step(engine, run_id, name)
-    following = pipeline.step_after(name)
-    if following:
-        send_step(app, run_id, following.name, following.queue)
-    else:
-        status.end_run(engine, run_id, bundle_path(pipeline))
+    """Let Celery beat start a drain at this interval."""
+    schedule_task(app, "drain events", DRAIN_TASK, every_s, "cpu")

@@ -8,7 +8,7 @@ import orjson
 from prometheus_client.metrics_core import Metric
 from redis import Redis
 
-from retort.offline.jobs.tasks import QUEUES, SENT_AT
+from retort.offline.jobs.celery_app import QUEUES, SENT_AT
 from retort.offline.monitoring.families import gauge
 from retort.shared.history import keys
 from retort.shared.history.redis_clients import open_client

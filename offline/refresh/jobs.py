@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from retort.offline.jobs.leases import close_if_done
 from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.refresh.chunks import close_if_done
 from retort.offline.refresh.snapshot import Snapshot, open_snapshot
 from retort.shared.base.tracing import inject_trace
 from retort.shared.db.models import DONE, FAILED, PENDING, RefreshChunk, RefreshJob

@@ -6,7 +6,6 @@ worker that is killed here loses nothing, and no lease is needed.
 
 import logging
 import shutil
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from retort.offline.jobs.heartbeat import log_error
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.refresh.jobs import fill_job
 from retort.offline.refresh.snapshot import Snapshot
@@ -44,11 +44,8 @@ def _prepare(engine: Engine, job_id: str, spec: dict[str, Any]) -> bool:
         raise  # it comes back, and this is tried again
     except NobodyDueError as error:
         return _close(engine, job_id, DONE, str(error))
-    except Exception as error:
-        known = isinstance(error, RetortError)
-        sentence = str(error) if known else traceback.format_exception_only(error)[-1].strip()
-        _logger.error("refresh %s cannot be started: %s", job_id[:8], sentence, exc_info=None if known else error)
-        return _close(engine, job_id, FAILED, sentence)
+    except Exception as error:  # noqa: BLE001 - every error becomes the reason of the refresh
+        return _close(engine, job_id, FAILED, log_error(f"refresh {job_id[:8]} cannot be started", error))
     try:
         made = fill_job(engine, job_id, profiles, snapshot)
     except RetortError as error:

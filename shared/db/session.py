@@ -1,9 +1,10 @@
-"""Connections and transactions; SQLite and PostgreSQL behave alike behind these functions."""
+"""Connections, transactions and the database's clock, the same for SQLite and PostgreSQL."""
 
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _BEGIN = "sqlite_begin"
 
 
 def database_address(database_url: str) -> sa.URL:
-    """The address of a PostgreSQL or SQLite; StoreError where it is none. Nothing is asked of the database."""
+    """Parse the address of a PostgreSQL or SQLite database without connecting. Raises StoreError for others."""
     try:
         url = make_url(database_url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -37,21 +38,19 @@ def database_address(database_url: str) -> sa.URL:
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StoreError(
-            f"DATABASE_URL names {url.get_backend_name()!r}; Retort keeps its tables in PostgreSQL or SQLite."
-        )
+        raise StoreError(f"DATABASE_URL names {url.get_backend_name()!r}; use a PostgreSQL or SQLite database.")
     try:
         url.get_dialect()
     except NoSuchModuleError:
         raise StoreError(
-            f"DATABASE_URL names the driver {url.get_driver_name()!r}, which is not there; "
+            f"DATABASE_URL names the driver {url.get_driver_name()!r}, which is not installed; "
             "write postgresql+psycopg:// or sqlite:///."
         ) from None
     return url
 
 
 def open_database(database_url: str) -> Engine:
-    """An engine over the database; nothing is connected yet. Close it with `.dispose()`."""
+    """Create an engine for the database, without connecting. Close it with `.dispose()`."""
     url = database_address(database_url)
     if url.get_backend_name() == "postgresql":
         return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
@@ -68,18 +67,18 @@ def _open_sqlite(url: sa.URL) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # None: the driver opens no transactions behind our back, `_begin_sqlite` does.
+    # None: the driver opens no transactions of its own; `_begin_sqlite` opens them.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    _keep_a_write_ahead_log(cursor)
+    _enable_write_ahead_log(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
-def _keep_a_write_ahead_log(cursor: sqlite3.Cursor) -> None:
-    """SQLite refuses this switch at once where others open the new file too, busy timeout or not; so ask again."""
+def _enable_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    """Switch to WAL. SQLite ignores the busy timeout here while another process opens the new file, so retry."""
     give_up_at_s = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
     while True:
         try:
@@ -97,10 +96,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Session]:
-    """A transaction that may write: committed at the end of the block, undone on any error."""
-    # A writer takes SQLite's lock at once and waits for it: a reader that turns writer is refused without waiting.
+    """Open a transaction that may write. It is committed at the end of the block and rolled back on any error."""
+    # A writer takes SQLite's lock at the start: SQLite refuses, without waiting, a reader that becomes a writer.
     with (
-        _told(engine),
+        _translated_errors(engine),
         Session(engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}), expire_on_commit=False) as session,
         session.begin(),
     ):
@@ -109,14 +108,23 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """A transaction that only reads, beside any writer."""
-    with _told(engine), Session(engine, expire_on_commit=False) as session:
+    """Open a transaction that only reads. It does not wait for writers."""
+    with _translated_errors(engine), Session(engine, expire_on_commit=False) as session:
         yield session
 
 
+def database_time(session: Session) -> datetime:
+    """Return the database's time in UTC, on which all workers agree. SQLite's clock counts milliseconds."""
+    if session.get_bind().dialect.name == "postgresql":
+        at: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return at.astimezone(UTC)
+    text = session.execute(sa.select(sa.func.strftime("%Y-%m-%d %H:%M:%f", "now"))).scalar_one()
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
 @contextmanager
-def _told(engine: Engine) -> Iterator[None]:
-    """Turn what the driver says of a missing database or table into one sentence."""
+def _translated_errors(engine: Engine) -> Iterator[None]:
+    """Translate the driver's errors about a missing database or table into one sentence."""
     where = engine.url.render_as_string(hide_password=True)
     try:
         yield
@@ -126,15 +134,16 @@ def _told(engine: Engine) -> Iterator[None]:
                 f"the database {where} lacks a table of this version; run `retort db upgrade`."
             ) from error
         raise StoreError(
-            f"the database {where} did not do what was asked ({' '.join(str(error.orig).split())}); "
-            "is it up, and may we write?"
+            f"the database {where} refused a statement ({' '.join(str(error.orig).split())}); "
+            "check that it runs and that its user may write."
         ) from error
     except DatabaseError as error:
         if "not a database" not in str(error.orig):
             raise
-        raise StoreError(f"{where} names a file that is no SQLite database; correct DATABASE_URL.") from error
+        raise StoreError(f"{where} is not an SQLite database; correct DATABASE_URL.") from error
 
 
 def _table_missing(error: DBAPIError) -> bool:
-    said = str(error.orig)
-    return "no such table" in said or "no such column" in said or ("does not exist" in said and "database" not in said)
+    message = str(error.orig)
+    missing = "does not exist" in message and "database" not in message
+    return missing or "no such table" in message or "no such column" in message

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from retort.shared.base.errors import RetortError
 from retort.shared.base.tracing import inject_trace
 from retort.shared.db.models import CANCELLED, PENDING, RUNNING, RefreshChunk, RefreshJob, now
-from retort.shared.db.session import reading, transaction
+from retort.shared.db.session import database_time, reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
 
 ASKED = "asked"
@@ -186,18 +186,10 @@ def _rate(session: Session, job: RefreshJob) -> float:
     """Users a second, of the last ten minutes in which anything ended."""
     if job.started_at is None:
         return 0.0
-    until = job.ended_at or moment(session)
+    until = job.ended_at or database_time(session)
     since = max(job.started_at, until - _RATE_OVER)
     recent = sa.select(sa.func.sum(RefreshChunk.done)).filter_by(job_id=job.id)
     heard = sa.func.coalesce(RefreshChunk.ended_at, RefreshChunk.heartbeat_at) >= since
     users = session.execute(recent.where(heard)).scalar_one() or 0
     seconds = (until - since).total_seconds()
     return int(users) / seconds if seconds > 0 else 0.0
-
-
-def moment(session: Session) -> datetime:
-    """The database's time; SQLite lives on this machine, and its own clock knows only seconds."""
-    if session.get_bind().dialect.name != "postgresql":
-        return now()
-    at: datetime = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return at

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from retort.offline.common.progress import Progress
-from retort.offline.jobs.status import RunStatus
-from retort.offline.jobs.tasks import make_app, register
-from retort.offline.jobs.worker import run_worker
+from retort.offline.jobs.celery_app import make_app, run_worker
+from retort.offline.jobs.runs import RunStatus
+from retort.offline.jobs.tasks import register_step_task
 from retort.offline.pipeline.artifact_store import ArtifactStore
 from retort.offline.pipeline.dag import Pipeline, Step
 from retort.shared.base.errors import DataError
@@ -54,7 +54,7 @@ def main() -> None:
         return Pipeline(steps(mode), progress, ArtifactStore(run.out_dir), progress)
 
     app = make_app(redis_url, visibility_s=VISIBILITY_S)
-    register(app, open_database(database_url), make_pipeline, lambda pipeline: pipeline.ensure_path("c"))
+    register_step_task(app, open_database(database_url), make_pipeline, lambda pipeline: pipeline.ensure_path("c"))
     run_worker(app, ["cpu", "gpu-train"])
 
 

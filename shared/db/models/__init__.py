@@ -1,4 +1,4 @@
-"""The tables: profiles and their refreshes, runs and their steps, bundles and their aliases, what users did."""
+"""The tables: profiles and refreshes, runs, steps and experiment units, bundles and aliases, events and exposures."""
 
 from retort.shared.db.models.base import (
     CANCELLED,
@@ -12,13 +12,14 @@ from retort.shared.db.models.base import (
     RUNNING,
     STOPPED,
     Base,
+    LeasedRow,
     UtcTime,
     now,
 )
 from retort.shared.db.models.bundles import Alias, AliasChange, BundleVersion
 from retort.shared.db.models.events import Event, Exposure
 from retort.shared.db.models.profiles import Profile, ProfileChoice, RefreshChunk, RefreshJob
-from retort.shared.db.models.runs import Run, Step
+from retort.shared.db.models.runs import ExperimentUnit, Run, Step
 
 __all__ = [
     "CANCELLED",
@@ -36,7 +37,9 @@ __all__ = [
     "Base",
     "BundleVersion",
     "Event",
+    "ExperimentUnit",
     "Exposure",
+    "LeasedRow",
     "Profile",
     "ProfileChoice",
     "RefreshChunk",

@@ -1,4 +1,4 @@
-"""Profiles, what people decided about theirs, and the refreshes that write them."""
+"""Profiles, the users' choices about them, and the refreshes that write them."""
 
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from retort.shared.db.models.base import (
     PENDING,
     TENANT_LENGTH,
     Base,
+    LeasedRow,
     UtcTime,
     now,
 )
@@ -21,7 +22,7 @@ from retort.shared.history.keys import DEFAULT_TENANT
 
 
 class Profile(Base, kw_only=True):
-    """What a language model wrote of one user's history, for one aspect."""
+    """Text that a language model wrote about one user's history, for one aspect."""
 
     __tablename__ = "profiles"
     __table_args__ = (
@@ -59,9 +60,9 @@ class Profile(Base, kw_only=True):
 
 
 class ProfileChoice(Base, kw_only=True):
-    """What a person decided about their own profile: it stands above anything that a model writes.
+    """A user's choice about their own profile. It takes precedence over every text of a model.
 
-    kind: `edited` or `pinned` (text holds), or `erased` (no profile, and none is to be written).
+    kind: `edited` or `pinned` (`text` is in force), or `erased` (no profile, and none may be written).
     """
 
     __tablename__ = "profile_choices"
@@ -75,7 +76,7 @@ class ProfileChoice(Base, kw_only=True):
 
 
 class RefreshJob(Base, kw_only=True):
-    """Profiles that are to be written: of whom stands in the job's snapshot, how in `spec`, how far in its chunks."""
+    """A refresh of profiles: `spec` says how texts are written; the chunks hold the progress."""
 
     __tablename__ = "refresh_jobs"
 
@@ -94,10 +95,11 @@ class RefreshJob(Base, kw_only=True):
     error: Mapped[str | None] = mapped_column(Text, default=None)
 
 
-class RefreshChunk(Base, kw_only=True):
-    """Some users of a refresh, worked on together. The row is the lease: `lease` names this one taking of it.
+class RefreshChunk(LeasedRow, Base, kw_only=True):
+    """Users of a refresh that one worker profiles together, with the lease.
 
-    Tokens and cost are of all attempts; done, written, reused and failed (users or texts) of the latest.
+    Tokens and cost count all attempts. done, written, reused and failed count the latest attempt: `done` counts users,
+    the others count texts.
     """
 
     __tablename__ = "refresh_chunks"
@@ -106,14 +108,6 @@ class RefreshChunk(Base, kw_only=True):
     job_id: Mapped[str] = mapped_column(ForeignKey("refresh_jobs.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
     n_users: Mapped[int]
-    status: Mapped[str] = mapped_column(String(16), default=PENDING)
-    owner: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH), default=None)
-    lease: Mapped[str | None] = mapped_column(String(32), default=None)
-    attempts: Mapped[int] = mapped_column(default=0)
-    not_before: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
-    heartbeat_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
-    started_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
-    ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
     done: Mapped[int] = mapped_column(default=0)
     written: Mapped[int] = mapped_column(default=0)
     reused: Mapped[int] = mapped_column(default=0)
@@ -122,4 +116,3 @@ class RefreshChunk(Base, kw_only=True):
     completion_tokens: Mapped[int] = mapped_column(BigInteger, default=0)
     cost_usd: Mapped[float] = mapped_column(Double, default=0.0)
     problems: Mapped[dict[str, Any]] = mapped_column(JSON, default_factory=dict)
-    error: Mapped[str | None] = mapped_column(Text, default=None)

@@ -1,4 +1,4 @@
-"""Runs and their steps."""
+"""Runs, their steps, and the units of offline experiments."""
 
 from datetime import datetime
 from typing import Any
@@ -6,13 +6,21 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from retort.shared.base.schema import MAX_ID_LENGTH
-from retort.shared.db.models.base import NAME_LENGTH, PENDING, TENANT_LENGTH, Base, UtcTime, now
+from retort.shared.db.models.base import (
+    HASH_LENGTH,
+    NAME_LENGTH,
+    PENDING,
+    TENANT_LENGTH,
+    Base,
+    LeasedRow,
+    UtcTime,
+    now,
+)
 from retort.shared.history.keys import DEFAULT_TENANT
 
 
 class Run(Base, kw_only=True):
-    """One recipe on one data set, from raw files to a published bundle."""
+    """One run of a recipe on one data set, from raw files to a published bundle."""
 
     __tablename__ = "runs"
 
@@ -29,8 +37,8 @@ class Run(Base, kw_only=True):
     error: Mapped[str | None] = mapped_column(Text, default=None)
 
 
-class Step(Base, kw_only=True):
-    """How far one step of a run is."""
+class Step(LeasedRow, Base, kw_only=True):
+    """One step of a run: its progress and its lease."""
 
     __tablename__ = "steps"
 
@@ -38,13 +46,18 @@ class Step(Base, kw_only=True):
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
     position: Mapped[int]
     queue: Mapped[str] = mapped_column(String(16))
-    status: Mapped[str] = mapped_column(String(16), default=PENDING)
     what: Mapped[str | None] = mapped_column(Text, default=None)
     done: Mapped[int] = mapped_column(default=0)
     total: Mapped[int | None] = mapped_column(default=None)
-    attempts: Mapped[int] = mapped_column(default=0)
-    owner: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH), default=None)
-    started_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
-    heartbeat_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
-    ended_at: Mapped[datetime | None] = mapped_column(UtcTime, default=None)
-    error: Mapped[str | None] = mapped_column(Text, default=None)
+
+
+class ExperimentUnit(LeasedRow, Base, kw_only=True):
+    """One unit of an offline experiment that Celery workers train: its lease and, if it failed, its error.
+
+    id: hash of the path of the unit's record. The record itself is a file in the experiment's folder.
+    """
+
+    __tablename__ = "experiment_units"
+
+    id: Mapped[str] = mapped_column(String(HASH_LENGTH), primary_key=True)
+    record: Mapped[str] = mapped_column(Text)

@@ -9,7 +9,8 @@ import pytest
 from retort.offline.cli.events import drain_events, drain_once, export_events
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import DataConfig, load
-from retort.offline.jobs.tasks import DRAIN_TASK, make_app, register_drain, schedule_drains
+from retort.offline.jobs.celery_app import make_app
+from retort.offline.jobs.tasks import DRAIN_TASK, register_drain, schedule_drains
 from retort.offline.refresh.messages import schedule_starts
 from retort.shared.base.errors import StoreError
 from retort.shared.db import migrate

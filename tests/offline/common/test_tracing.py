@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from retort.offline.common.tracing import span, trace_no_more, trace_offline
-from retort.offline.jobs.tasks import make_app
+from retort.offline.jobs.celery_app import make_app
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.refresh.jobs import create_job, read_spec
 from retort.offline.refresh.messages import START_TASK, register_refreshes

@@ -18,7 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
-from retort.offline.jobs.tasks import SENT_AT, make_app, send_step
+from retort.offline.jobs.celery_app import SENT_AT, make_app
+from retort.offline.jobs.tasks import send_step
 from retort.offline.local.local_redis import free_port
 from retort.offline.local.subprocesses import start_child
 from retort.offline.monitoring.profiles import SeldomLook, profile_metrics

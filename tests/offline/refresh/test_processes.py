@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from retort.offline.jobs.tasks import make_app
+from retort.offline.jobs.celery_app import make_app
 from retort.offline.local.subprocesses import Child, start_child
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.refresh.jobs import create_job

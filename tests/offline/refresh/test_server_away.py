@@ -10,9 +10,10 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from retort.offline.cli.refresh_commands import _until_done, retry, show_dead, show_status
-from retort.offline.jobs.leases import LeaseRules, next_try_s
+from retort.offline.jobs.leases import LeaseRules
 from retort.offline.profiles.backends._base import Prompt, Reply
 from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.refresh.chunks import next_try_s
 from retort.offline.refresh.jobs import create_job, dead_letters
 from retort.offline.refresh.worker import RefreshWorker
 from retort.shared.base.settings import LanguageModelSettings

@@ -5,15 +5,16 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from retort.offline.jobs import leases
-from retort.offline.jobs.leases import LeaseLostError, LeaseRules, end_chunk, lease_chunk, release_chunk
+from retort.offline.jobs.leases import LeaseLostError, LeaseRules
 from retort.offline.profiles.backends._base import Prompt, Reply
-from retort.offline.profiles.report import ProfilesReport
+from retort.offline.refresh import chunks
+from retort.offline.refresh.chunks import lease_chunk
 from retort.offline.refresh.jobs import dead_letters, resume_job, retry_job
 from retort.shared.base.errors import ProfileError
 from retort.shared.db.models import Profile, RefreshChunk
@@ -72,13 +73,13 @@ def test_living_leases_are_left_alone_and_silent_ones_taken_over(engine: Engine,
     let_leases_run_out(engine)
     second = lease_chunk(engine, "second", QUICK)
     assert second is not None
-    assert (second.position, second.attempt) == (first.position, 2)
-    # the first worker was only asleep: whatever it says now changes nothing
-    for late in (end_chunk, leases.beat, release_chunk):
+    assert (second.position, second.lease.attempt) == (first.position, 2)
+    # the first worker was only suspended: its late writes change nothing
+    for late in (first.finish, first.renew, first.release):
         with pytest.raises(LeaseLostError):
-            late(engine, first, ProfilesReport(""), 0.0)
+            late()
     assert read_job(engine, job_id).chunks == {"running": 1}
-    end_chunk(engine, second, ProfilesReport(""), 0.0)
+    second.finish()
     assert read_job(engine, job_id).status == "done"
 
 
@@ -103,7 +104,8 @@ def test_several_workers_share_a_job_without_meeting(engine: Engine, tmp_path: P
 def test_the_last_two_chunks_ended_at_once_end_the_job(engine: Engine, tmp_path: Path) -> None:
     job_id = job(engine, tmp_path, 8, 1)
     held = [lease_chunk(engine, f"w{n}", QUICK) for n in range(8)]
-    threads = [threading.Thread(target=end_chunk, args=(engine, one, ProfilesReport(""), 0.0)) for one in held]
+    threads = [threading.Thread(target=chunk.finish) for chunk in held if chunk is not None]
+    assert len(threads) == 8
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -284,14 +286,14 @@ def test_a_refresh_called_off_while_a_chunk_is_taken_stays_called_off(
 ) -> None:
     """SQLite lets nobody write in between; PostgreSQL does."""
     job_id = job(engine, tmp_path)
-    take = leases._take
+    begin = chunks._begin_job
 
-    def late(*what: object) -> object:
-        monkeypatch.setattr(leases, "_take", take)
+    def cancelled_first(*args: Any) -> bool:
+        monkeypatch.setattr(chunks, "_begin_job", begin)
         cancel_job(engine, job_id)
-        return take(*what)  # type: ignore[arg-type]
+        return begin(*args)
 
-    monkeypatch.setattr(leases, "_take", late)
+    monkeypatch.setattr(chunks, "_begin_job", cancelled_first)
     assert lease_chunk(engine, "worker", QUICK) is None
     status = read_job(engine, job_id)
     assert (status.status, status.chunks) == ("cancelled", {"pending": 4})

@@ -23,8 +23,7 @@ def main() -> None:
     engine = open_database(database_url)
     with RefreshWorker(engine, settings, RULES, retry_for_s=30.0) as worker:
         if rest:
-            from retort.offline.jobs.tasks import make_app
-            from retort.offline.jobs.worker import run_worker
+            from retort.offline.jobs.celery_app import make_app, run_worker
             from retort.offline.refresh.messages import register_refreshes, serve_refreshes
 
             app = make_app(rest[0])
