@@ -1,79 +1,121 @@
-"""`retort data …` and `retort history load`."""
+"""The `retort data`, `retort history` and `retort db` command groups: raw data, histories in Redis, database tables."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import orjson
-import polars as pl
+import typer
 from rich.console import Console
 
+from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
 from retort.offline.common.terminal import TerminalProgress
-from retort.offline.data.check import check
-from retort.offline.data.data_directory import existing_directory
-from retort.offline.data.fetch import CATALOGUE, fetch
-from retort.offline.data.load import load, load_saved
-from retort.offline.local.local_redis import redis_service
-from retort.offline.pipeline.build import load_pipeline
-from retort.offline.recipes.recipe import load_recipe
-from retort.shared.base.settings import Settings
-from retort.shared.history.redis_history import load_histories
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from retort.shared.base.settings import Settings
+
+data_app = typer.Typer(help="Check and describe raw data, and download public data sets.", no_args_is_help=True)
+db_app = typer.Typer(help="The database's tables.", no_args_is_help=True)
+history_app = typer.Typer(help="Histories in Redis.", no_args_is_help=True)
+_DAY_S = 86_400
 
 
-def fetch_data(name: str | None, out: Path) -> None:
-    """Download one data set, or list them."""
+@data_app.command("fetch")
+def fetch_data(
+    name: Annotated[str | None, typer.Argument(help="a public data set; none: list them")] = None,
+    out: Annotated[Path, typer.Option("--out", help="target directory")] = Path("data"),
+) -> None:
+    """Download a public data set; an interrupted download is resumed."""
+    from retort.offline.data.fetch import CATALOGUE, fetch
+
     if name is None:
-        for known in sorted(CATALOGUE):
-            print(known)
+        typer.echo("\n".join(sorted(CATALOGUE)))
         return
     with TerminalProgress() as progress:
         for path in fetch(name, out, progress):
             progress.say(str(path))
 
 
-def check_data(reference: str, data: Path | None, overrides: list[str]) -> int:
-    """Print what is wrong, a line each; how many."""
-    recipe = load_recipe(reference, overrides)
-    where = existing_directory(data) if data else None
+@data_app.command("check")
+def check_data(recipe: RecipeName, data: DataDir = None, overrides: Overrides = None) -> None:
+    """List the faults in raw data by file, row and column; exit status 1 if there are any."""
+    from retort.offline.data.check import check
+    from retort.offline.data.data_directory import existing_directory
+    from retort.offline.recipes.recipe import load_recipe
+
+    config = load_recipe(recipe, overrides or []).data
+    directory = existing_directory(data) if data else None
     with TerminalProgress() as progress:
-        findings = check(recipe.data, where, progress)
+        findings = check(config, directory, progress)
     for finding in findings:
         print(finding)
     Console(stderr=True).print(f"{len(findings)} finding{'s' * (len(findings) != 1)}", highlight=False)
-    return len(findings)
+    if findings:
+        raise typer.Exit(1)
 
 
-def report_data(reference: str, data: Path | None, overrides: list[str]) -> None:
-    """Print the data report as JSON."""
+@data_app.command("report")
+def report_data(recipe: RecipeName, data: DataDir = None, overrides: Overrides = None) -> None:
+    """Read the data as the recipe does and print a report as JSON."""
+    import orjson
+
+    from retort.offline.data.load import load
+    from retort.offline.recipes.recipe import load_recipe
+
     with TerminalProgress() as progress:
-        loaded = load(load_recipe(reference, overrides).data, data, progress)
+        loaded = load(load_recipe(recipe, overrides or []).data, data, progress)
     print(orjson.dumps(loaded.report.as_json(), option=orjson.OPT_INDENT_2, default=str).decode())
 
 
-def load_into_redis(reference: str, data: Path | None, out: Path, overrides: list[str]) -> None:
-    """Every user's events, the newest ones that Redis may hold."""
+@history_app.command("load")
+def load_history(
+    recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None
+) -> None:
+    """Write every user's newest events of a run's data into Redis."""
+    from retort.offline.data.load import load_saved
+    from retort.offline.local.local_redis import redis_service
+    from retort.offline.pipeline.build import load_pipeline
+    from retort.shared.base.settings import Settings
+
     settings = Settings()
     with TerminalProgress() as progress:
-        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        pipeline = load_pipeline(recipe, data, out, overrides or [], progress)
         frame = load_saved(pipeline.ensure_path("data")).interactions.frame
         with redis_service(settings.histories_url, settings.retort_home, settings.histories_setting) as service:
             progress.say(service.story)
-            users = load_frame(service.url, frame, settings)
-    print(f"{users} histories are in Redis")
+            n_users = load_frame(service.url, frame, settings)
+    print(f"{n_users} histories are in Redis")
 
 
-def load_frame(redis_url: str, frame: pl.DataFrame, settings: Settings) -> int:
-    """The histories of an interactions frame into Redis; how many users."""
+def load_frame(redis_url: str, frame: "pl.DataFrame", settings: "Settings") -> int:
+    """Write the histories of an interactions frame into Redis; returns the number of users."""
+    from retort.shared.history.redis_history import load_histories
+
     return load_histories(
         redis_url,
         _histories(frame, settings.history_length),
         max_events=settings.history_length,
-        ttl_s=settings.history_ttl_days * 86_400 or None,
+        ttl_s=settings.history_ttl_days * _DAY_S or None,
     )
 
 
-def _histories(frame: pl.DataFrame, newest: int) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+def _histories(frame: "pl.DataFrame", max_events: int) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """User id and newest (item id, timestamp) pairs, user by user."""
+    import polars as pl
+
     grouped = frame.group_by("user_id", maintain_order=True).agg(
-        pl.col("item_id").tail(newest), pl.col("timestamp").tail(newest)
+        pl.col("item_id").tail(max_events), pl.col("timestamp").tail(max_events)
     )
     for user_id, items, times in grouped.iter_rows():
         yield user_id, list(zip(items, times, strict=True))
+
+
+@db_app.command("upgrade")
+def upgrade_database() -> None:
+    """Migrate the database's tables to this version."""
+    from retort.shared.base.settings import Settings
+    from retort.shared.db.migrate import upgrade
+
+    upgrade(Settings().database)
+    typer.echo("the database is at this version's tables")

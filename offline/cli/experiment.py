@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from retort.offline.cli.jobs import worker_redis
+from retort.offline.cli.run import worker_redis
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.experiments.comparability import check_comparability

@@ -1,4 +1,7 @@
-"""`retort`: the command line. Each command is one file or one call; heavy libraries are imported inside them."""
+"""The `retort` command line: the Typer application, its commands and its error handling.
+
+Command modules define the Typer commands and import heavy libraries inside functions, so that `--help` stays fast.
+"""
 
 import sys
 from pathlib import Path
@@ -6,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from retort.offline.cli import models_cli
-from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
+from retort.offline.cli import bundles, measure, refresh_jobs, run
+from retort.offline.cli._options import DataDir, OutDir
+from retort.offline.cli.data import data_app, db_app, history_app
+from retort.offline.cli.events import events_app
 from retort.offline.cli.experiments_cli import app as experiment_app
-from retort.offline.cli.items import app as items_app
-from retort.offline.cli.profiles import app as profiles_app
-from retort.offline.cli.profiles import plan
-from retort.offline.cli.refresh import app as refresh_app
-from retort.offline.cli.stores_cli import data_app, db_app, events_app, history_app
+from retort.offline.cli.plan import plan
+from retort.offline.cli.profiles import profiles_app
+from retort.offline.cli.recipes import recipes
 from retort.shared.base.errors import RetortError
 
 if TYPE_CHECKING:
@@ -32,36 +35,36 @@ app.add_typer(data_app, name="data")
 app.add_typer(db_app, name="db")
 app.add_typer(events_app, name="events")
 app.add_typer(history_app, name="history")
-app.add_typer(refresh_app, name="refresh")
+app.add_typer(refresh_jobs.app, name="refresh")
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(experiment_app, name="experiment")
-app.add_typer(items_app, name="items")
+app.add_typer(bundles.items_app, name="items")
 
 
 def main() -> None:
-    """The entry point: a `RetortError` and a file's error are one sentence and status 2; Ctrl-C is status 130."""
+    """Run the command; a RetortError or an OSError is printed as one sentence with status 2, Ctrl-C is status 130."""
     try:
         app()
     except RetortError as error:
-        _leave(str(error))
+        _exit(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         why = error.strerror or str(error)
-        _leave(f"{where}{why}; mend the path, its rights or the room on its disk and run the same command again.")
+        _exit(f"{where}{why}; check the path, permissions and free disk space, and run the same command again.")
     except SystemExit as left:
-        if left.code == _INTERRUPTED:  # Typer leaves without a word
-            sys.stderr.write("retort: interrupted; what is finished is kept, and the same command goes on.\n")
+        if left.code == _INTERRUPTED:  # Typer exits without a message
+            sys.stderr.write("retort: interrupted; finished work is kept, and the same command resumes.\n")
         raise
 
 
-def _leave(sentence: str) -> NoReturn:
+def _exit(sentence: str) -> NoReturn:
     sys.stderr.write(f"retort: {sentence}\n")
     sys.exit(2)
 
 
 @app.callback()
 def prepare() -> None:
-    """Logging and traces, once."""
+    """Configure logging and traces, once a process."""
     from retort.shared.base.logging import configure_logging
 
     settings = _settings()
@@ -73,7 +76,7 @@ def prepare() -> None:
 
 
 def _settings() -> "Settings":
-    """Read here once, so that every command finds settings that can be used."""
+    """Read the settings before every command, so that an invalid one is reported in one sentence."""
     from pydantic import ValidationError
 
     from retort.shared.base.settings import Settings
@@ -88,73 +91,34 @@ def _settings() -> "Settings":
         ) from None
 
 
-@app.command()
-def recipes(
-    recipe: Annotated[str | None, typer.Argument(help="a shipped recipe's name, or a .toml file; none: list")] = None,
-    overrides: Overrides = None,
-) -> None:
-    """List the shipped recipes, or show one whole: `extends` and all defaults filled in."""
-    from retort.offline.cli.recipes import list_recipes, show_recipe
-
-    typer.echo("\n".join(list_recipes()) if recipe is None else show_recipe(recipe, overrides or []).rstrip())
-
-
-@app.command()
-def run(
-    recipe: RecipeName,
-    data: DataDir = None,
-    out: OutDir = Path("runs"),
-    overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="the last line is one JSON object")] = False,
-    plain: Annotated[bool, typer.Option(help="run the same recipe without its teacher too, and compare")] = True,
-) -> None:
-    """Do a whole recipe in this process: raw data to sealed bundle."""
-    from retort.offline.cli.run import run_recipe
-
-    run_recipe(recipe, data, out, overrides or [], as_json=as_json, beside_plain=plain)
-
-
-@app.command()
-def submit(recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None) -> None:
-    """Do a whole recipe by Celery workers; watch it with `retort status`."""
-    from retort.offline.cli.jobs import submit_recipe
-
-    typer.echo(submit_recipe(recipe, data, out, overrides or []))
+app.command()(recipes)
+app.command()(run.run)
+app.command()(run.submit)
 
 
 @app.command()
 def worker(
-    queues: Annotated[str, typer.Option(help="which tasks it takes")] = "cpu,gpu-train,gpu-llm",
+    queues: Annotated[str, typer.Option(help="queues to consume, comma-separated")] = "cpu,gpu-train,gpu-llm",
 ) -> None:
-    """Work on submitted recipes and refreshes until told to stop: one worker a GPU."""
-    from retort.offline.cli.workers import work
+    """Work on submitted recipes and refreshes until SIGTERM or Ctrl-C: one worker a GPU."""
+    from retort.offline.cli.worker import work
 
     work([queue.strip() for queue in queues.split(",") if queue.strip()])
 
 
 @app.command()
 def metrics(
-    host: Annotated[
-        str, typer.Option(help="address to listen at; there is nothing secret and no user in it")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="address to bind; the metrics hold no secret and no user")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 9108,
-    profiles_every_s: Annotated[float, typer.Option(min=1.0, help="pause between two looks at all profiles")] = 300.0,
+    profiles_every_s: Annotated[float, typer.Option(min=1.0, help="seconds between two scans of all profiles")] = 300.0,
 ) -> None:
-    """Answer Prometheus for queues, streams, refreshes, profiles and the database, until told to stop."""
+    """Serve Prometheus metrics of queues, streams, refreshes, profiles and the database until SIGTERM or Ctrl-C."""
     from retort.offline.monitoring.serve import serve_metrics
 
     serve_metrics(host, port, profiles_every_s)
 
 
-@app.command()
-def status(
-    run_id: Annotated[str | None, typer.Argument(help="one run; none: the latest")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="until it ends")] = False,
-) -> None:
-    """How far submitted recipes are."""
-    from retort.offline.cli.jobs import show_status
-
-    show_status(run_id, watch=watch)
+app.command()(run.status)
 
 
 @app.command()
@@ -163,77 +127,25 @@ def bootstrap(
     data: DataDir = None,
     out: OutDir = Path("runs"),
 ) -> None:
-    """Where nothing serves yet: have workers make and publish a first bundle, and load its histories."""
-    from retort.offline.cli.bootstrap import bootstrap as act
+    """Make and publish the first bundle by workers, if none serves yet, and load its histories."""
+    from retort.offline.cli.bootstrap import bootstrap as make_first_bundle
 
-    typer.echo(act(recipe, data, out))
+    typer.echo(make_first_bundle(recipe, data, out))
 
 
-for action in (
-    models_cli.publish,
-    models_cli.promote,
-    models_cli.rollback,
-    models_cli.models,
-    models_cli.recommend,
+for command in (
+    bundles.publish,
+    bundles.promote,
+    bundles.rollback,
+    bundles.models,
+    bundles.recommend,
     plan,
+    measure.compare,
+    measure.evaluate,
+    measure.reproduce,
+    measure.ctr,
 ):
-    app.command()(action)
-
-
-@app.command()
-def compare(
-    a: Annotated[list[Path], typer.Argument(help="users.parquet of the baseline runs, one a seed")],
-    b: Annotated[list[Path], typer.Option("--with", help="users.parquet of the variant's runs, one a seed")],
-    metric: Annotated[str, typer.Option(help="hr, ndcg or mrr at a k")] = "ndcg@10",
-) -> None:
-    """Is one run better than another? Paired by user, with an interval."""
-    from retort.offline.cli.measure import compare_runs
-
-    typer.echo(compare_runs(a, b, metric))
-
-
-@app.command()
-def evaluate(
-    recipe: RecipeName,
-    through: Annotated[str, typer.Option(help="URL of a running server, such as http://127.0.0.1:8000")],
-    data: DataDir = None,
-    out: OutDir = Path("runs"),
-    overrides: Overrides = None,
-    by_events: Annotated[bool, typer.Option(help="post histories as events first, ask by user_id")] = False,
-    api_key: Annotated[str | None, typer.Option(envvar="RETORT_API_KEY", help="where the server wants one")] = None,
-) -> None:
-    """Ask the recipe's test over HTTP and measure the answers; beside them what the bundle was sealed with."""
-    from retort.offline.cli.measure import evaluate_through
-
-    evaluate_through(recipe, through, data, out, overrides or [], by_events=by_events, api_key=api_key)
-
-
-@app.command()
-def reproduce(
-    paper: Annotated[str, typer.Argument(help="ecir26, llmkt, dllm2rec or llmd4rec")],
-    data: DataDir = None,
-    dataset: Annotated[str | None, typer.Option(help="which of the paper's data sets lies in --data")] = None,
-    out: OutDir = Path("runs"),
-    modes: Annotated[str, typer.Option(help="any of plain,faithful,repaired")] = "plain,faithful,repaired",
-    overrides: Overrides = None,
-) -> None:
-    """Run a paper's recipes on its data, and print its numbers beside ours."""
-    from retort.offline.cli.reproduce import reproduce_paper
-
-    reproduce_paper(paper, dataset, data, out, modes, overrides or [])
-
-
-@app.command()
-def ctr(
-    file: Annotated[str, typer.Argument(help="a shipped comparison (ml1m), or a .toml file with [ctr]")],
-    data: DataDir = None,
-    out: OutDir = Path("runs"),
-    overrides: Overrides = None,
-) -> None:
-    """DeepFM and DCN-v2 with profiles as input (KAR) and as a lesson (LLM-KT), by AUC; offline only."""
-    from retort.offline.cli.ctr import compare_ctr
-
-    compare_ctr(file, data, out, overrides or [])
+    app.command()(command)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -248,7 +160,7 @@ def serve(context: typer.Context) -> None:
 def demo(
     leave: Annotated[bool, typer.Option("--exit", help="end after the answers instead of serving on")] = False,
 ) -> None:
-    """The whole line on made-up data: profiles to answers over HTTP."""
+    """Run the whole pipeline on made-up data: profiles, training, serving over HTTP."""
     from retort.offline.cli.demo import run_demo
 
     run_demo(leave=leave)

@@ -1,31 +1,40 @@
-"""`retort compare` and `retort evaluate --through URL`."""
+"""The commands `compare`, `evaluate`, `reproduce` and `ctr`: measurements of finished runs, of a server, of papers."""
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import polars as pl
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
 from retort.offline.common.terminal import TerminalProgress
-from retort.offline.data.split import Split
-from retort.offline.data.split_store import load_split
-from retort.offline.evaluation.compare import compare
-from retort.offline.evaluation.evaluate import evaluate, summarise
-from retort.offline.evaluation.server_eval import ServerRanker
-from retort.offline.pipeline.build import load_pipeline
-from retort.offline.pipeline.context import evaluated_split_step
-from retort.shared.base.errors import DataError
+from retort.shared.base.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from retort.offline.ctr.train import Outcome
+    from retort.offline.data.split import Split
+    from retort.offline.experiments.reproduce import Reproduced
 
 
-def compare_runs(a: list[Path], b: list[Path], metric: str) -> str:
-    """The verdict in one sentence."""
-    return compare([_read(path) for path in a], [_read(path) for path in b], metric).sentence()
+def compare(
+    a: Annotated[list[Path], typer.Argument(help="users.parquet of the baseline runs, one a seed")],
+    b: Annotated[list[Path], typer.Option("--with", help="users.parquet of the variant's runs, one a seed")],
+    metric: Annotated[str, typer.Option(help="hr, ndcg or mrr at a k")] = "ndcg@10",
+) -> None:
+    """Compare two runs, paired by user, with a confidence interval."""
+    from retort.offline.evaluation.compare import compare as compare_users
+
+    typer.echo(compare_users([_read_users(path) for path in a], [_read_users(path) for path in b], metric).sentence())
 
 
-def _read(path: Path) -> pl.DataFrame:
+def _read_users(path: Path) -> "pl.DataFrame":
     """`users.parquet` of an evaluate step, or the directory that holds it."""
+    import polars as pl
+
     file = path / "users.parquet" if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"there is no {file}; name the users.parquet that the evaluate step of a run wrote.")
@@ -40,29 +49,35 @@ def _read(path: Path) -> pl.DataFrame:
     return frame
 
 
-def evaluate_through(
-    reference: str,
-    url: str,
-    data: Path | None,
-    out: Path,
-    overrides: list[str],
-    *,
-    by_events: bool,
-    api_key: str | None,
+def evaluate(
+    recipe: RecipeName,
+    through: Annotated[str, typer.Option(help="URL of a running server, such as http://127.0.0.1:8000")],
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
+    by_events: Annotated[bool, typer.Option(help="post histories as events first, then request by user_id")] = False,
+    api_key: Annotated[str | None, typer.Option(envvar="RETORT_API_KEY", help="where the server requires one")] = None,
 ) -> None:
-    """Ask the recipe's test of a server; print what came beside what its bundle was sealed with. Nothing is trained."""
+    """Evaluate a running server on the recipe's test split, compared with the metrics in its bundle; trains nothing."""
+    from retort.offline.data.split_store import load_split
+    from retort.offline.evaluation.evaluate import evaluate as evaluate_ranker
+    from retort.offline.evaluation.evaluate import summarise
+    from retort.offline.evaluation.server_eval import ServerRanker
+    from retort.offline.pipeline.build import load_pipeline
+    from retort.offline.pipeline.context import evaluated_split_step
+
     with TerminalProgress() as progress, ExitStack() as opened:
-        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        pipeline = load_pipeline(recipe, data, out, overrides or [], progress)
         split, config = (
             load_split(pipeline.ensure_path(evaluated_split_step(pipeline))),
             pipeline.context.recipe.evaluation,
         )
-        ranker = opened.enter_context(ServerRanker(url, split.item_index, by_events=by_events, api_key=api_key))
+        ranker = opened.enter_context(ServerRanker(through, split.item_index, by_events=by_events, api_key=api_key))
         sealed = ranker.sealed()
-        _check_same_question(sealed, split, config.hide_seen, reference)
-        evaluation = evaluate(ranker, split.test, config, progress, "asking the server")
+        _check_same_protocol(sealed, split, config.hide_seen, recipe)
+        evaluation = evaluate_ranker(ranker, split.test, config, progress, "requests to the server")
     served = summarise(evaluation, config, len(split.item_index))
-    table = Table("metric", "offline", "through HTTP", title=f"{reference}: {len(split.test)} cases at {url}")
+    table = Table("metric", "offline", "through HTTP", title=f"{recipe}: {len(split.test)} cases at {through}")
     for metric in ("hr@10", "ndcg@10", "mrr@10", "hr@20", "ndcg@20"):
         if metric in served:
             offline = sealed["test"].get(metric)
@@ -70,11 +85,102 @@ def evaluate_through(
     Console().print(table)
 
 
-def _check_same_question(sealed: dict[str, Any], split: Split, hide_seen: bool, reference: str) -> None:
-    """The bundle was measured by the recipe's own protocol, cases and hiding; DataError otherwise."""
-    asked = {"protocol": split.protocol, "cases": len(split.test), "seen_hidden": hide_seen}
-    if odd := [key for key, value in asked.items() if sealed.get(key) != value]:
+def _check_same_protocol(sealed: dict[str, Any], split: "Split", hide_seen: bool, reference: str) -> None:
+    """Raise DataError unless the bundle was evaluated with the recipe's protocol, cases and hiding of seen items."""
+    expected = {"protocol": split.protocol, "cases": len(split.test), "seen_hidden": hide_seen}
+    if different := [key for key, value in expected.items() if sealed.get(key) != value]:
+        key = different[0]
         raise DataError(
-            f"the bundle that serves was measured with {odd[0]} = {sealed.get(odd[0])}, but {reference} asks with "
-            f"{asked[odd[0]]}; name the recipe and the data that the bundle was made from."
+            f"the served bundle was evaluated with {key} = {sealed.get(key)}, but {reference} has {expected[key]}; "
+            "name the recipe and the data that the bundle was made from."
         )
+
+
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="ecir26, llmkt, dllm2rec or llmd4rec")],
+    data: DataDir = None,
+    dataset: Annotated[str | None, typer.Option(help="the paper's data set that is in --data")] = None,
+    out: OutDir = Path("runs"),
+    modes: Annotated[str, typer.Option(help="any of plain,faithful,repaired")] = "plain,faithful,repaired",
+    overrides: Overrides = None,
+) -> None:
+    """Run a paper's recipes on its data, and compare its published numbers with ours."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.experiments.reproduce import MODES, rows_of
+    from retort.offline.experiments.reproduce import reproduce as reproduce_row
+    from retort.offline.pipeline.context import make_context
+    from retort.shared.base.settings import Settings
+
+    chosen = [mode for mode in MODES if mode in [name.strip() for name in modes.split(",")]]
+    if not chosen:
+        raise RecipeError(f"--modes {modes!r} names none of: {', '.join(MODES)}.")
+    rows = rows_of(paper, dataset, chosen, overrides or [])
+    if not rows:
+        raise RecipeError(f"no recipe of {paper} is shipped with this version.")
+    if dataset is None and len({row.dataset for row in rows}) > 1:
+        names = ", ".join(dict.fromkeys(row.dataset for row in rows))
+        raise RecipeError(f"{paper} has several data sets ({names}); name the one in --data with --dataset.")
+    engine = migrate_and_open(Settings())
+    found = []
+    with TerminalProgress() as progress:
+        for row in rows:
+            progress.say(f"── {row.recipe.name}")
+            found.append(reproduce_row(row, make_context(row.recipe, data, engine, progress), out))
+    Console().print(reproduced_table(paper, found))
+
+
+def reproduced_table(paper: str, found: "list[Reproduced]") -> Table:
+    """Table with a row for each run and metric: published value and ours."""
+    table = Table("recipe", "student", "mode", "metric", "printed", "here", title=f"{paper}, printed and reproduced")
+    for result in found:
+        for metric in result.printed or ("hr@10", "ndcg@10"):
+            printed = f"{result.printed[metric]:.4f}" if metric in result.printed else "–"
+            here = f"{result.measured[metric]:.4f}" if metric in result.measured else "–"
+            table.add_row(result.recipe, result.student, result.mode, metric, printed, here)
+    return table
+
+
+def ctr(
+    file: Annotated[str, typer.Argument(help="a shipped comparison (ml1m), or a .toml file with [ctr]")],
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
+) -> None:
+    """Compare DeepFM and DCN-v2 with profiles as input (KAR) and as training target (LLM-KT) by AUC; offline only."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.ctr.run import compare, read_file
+    from retort.offline.recipes.recipe import parse_override
+    from retort.shared.base.settings import Settings
+
+    recipe, config = read_file(file, dict(parse_override(override) for override in overrides or []))
+    engine = migrate_and_open(Settings())
+    directory = data.absolute() if data else None
+    with TerminalProgress() as progress:
+        outcomes = compare(recipe, config, directory, engine, progress, out)
+    Console().print(ctr_table(outcomes))
+
+
+def ctr_table(outcomes: "list[Outcome]") -> Table:
+    """Table of the arms, each compared with its model's base, paired by seed; ± is the 95 % interval over seeds."""
+    from retort.offline.evaluation.interval import interval
+
+    rows: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        rows.setdefault((outcome.model, outcome.arm), []).append(outcome)
+    n_seeds = len({outcome.seed for outcome in outcomes})
+    table = Table("model", "arm", "AUC", "to base", "log loss", "parameters", title=f"test, mean of {n_seeds} seeds")
+    for (model, arm), of_arm in rows.items():
+        base = {outcome.seed: outcome.auc for outcome in rows.get((model, "base"), [])}
+        gains = [outcome.auc - base[outcome.seed] for outcome in of_arm if outcome.seed in base]
+        log_loss, _ = interval([outcome.log_loss for outcome in of_arm])
+        auc = _mean_and_interval([outcome.auc for outcome in of_arm])
+        cells = (auc, _mean_and_interval(gains, "+") if gains else "–", f"{log_loss:.4f}")
+        table.add_row(model, arm, *cells, f"{of_arm[0].n_parameters:,}")
+    return table
+
+
+def _mean_and_interval(values: list[float], sign: str = "") -> str:
+    from retort.offline.evaluation.interval import interval
+
+    mean, half = interval(values)
+    return f"{mean:{sign}.4f}" if half is None else f"{mean:{sign}.4f} ± {half:.4f}"

@@ -1,136 +1,202 @@
-"""`retort profiles …`: batch files out and in, and what a person may do with their own profile; `retort plan`."""
+"""The `retort profiles` command group: batch files, one user's profile, and themes."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-app = typer.Typer(help="Profiles as batch files, and one by one.", no_args_is_help=True)
-_Recipe = Annotated[str, typer.Argument(help="a shipped recipe's name, or a .toml file")]
-_Data = Annotated[Path | None, typer.Option("--data", help="directory of the raw files")]
-_Out = Annotated[Path, typer.Option("--out", help="run directory")]
-_Set = Annotated[list[str] | None, typer.Option("--set", help="section.key=value")]
+from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
+from retort.offline.common.terminal import TerminalProgress
+from retort.shared.base.errors import StoreError
+
+profiles_app = typer.Typer(help="Profiles by batch files, and the profile of one user.", no_args_is_help=True)
 _User = Annotated[str, typer.Argument(help="user_id")]
-_Model = Annotated[str, typer.Option(help="name of the model that the service knows; stored beside each text")]
-_Context = Annotated[int, typer.Option(help="prompt and answer together, in tokens")]
+_Model = Annotated[str, typer.Option(help="the model's name at the batch service; stored with each text")]
+_Context = Annotated[int, typer.Option(help="context length in tokens: prompt plus answer")]
+_DAY_S = 86_400
+_SET_BY = "command line"
 
 
-@app.command("export")
+@profiles_app.command("export")
 def export_prompts(
-    recipe: _Recipe,
+    recipe: RecipeName,
     to: Annotated[Path, typer.Option("--to", help="OpenAI Batch JSONL to write")],
     model: _Model,
-    data: _Data = None,
-    out: _Out = Path("runs"),
-    overrides: _Set = None,
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
     context_tokens: _Context = 8192,
 ) -> None:
-    """Write the prompts of all profiles that are missing as a batch file."""
-    from retort.offline.cli.profile_commands import run_round
-
-    typer.echo(run_round(recipe, data, out, overrides or [], [], to, model, context_tokens))
+    """Write the prompts of all missing profiles into a batch file."""
+    typer.echo(_run_round(recipe, data, out, overrides or [], [], to, model, context_tokens))
 
 
-@app.command("import")
+@profiles_app.command("import")
 def import_results(
-    recipe: _Recipe,
-    results: Annotated[list[Path], typer.Argument(help="what the batch service wrote, of all rounds so far")],
-    to: Annotated[Path, typer.Option("--to", help="where the next round's prompts go, if any are left")],
+    recipe: RecipeName,
+    results: Annotated[list[Path], typer.Argument(help="result files of the batch service, of all rounds so far")],
+    to: Annotated[Path, typer.Option("--to", help="file for the next round's prompts, if any are left")],
     model: _Model,
-    data: _Data = None,
-    out: _Out = Path("runs"),
-    overrides: _Set = None,
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
     context_tokens: _Context = 8192,
 ) -> None:
-    """Check and store what came back; what is not finished goes into the next batch file."""
-    from retort.offline.cli.profile_commands import run_round
-
-    typer.echo(run_round(recipe, data, out, overrides or [], results, to, model, context_tokens))
+    """Check and store the batch's results; unfinished prompts go into the next batch file."""
+    typer.echo(_run_round(recipe, data, out, overrides or [], results, to, model, context_tokens))
 
 
-@app.command()
-def show(user_id: _User) -> None:
-    """Everything that is kept of a user's profile."""
-    from retort.offline.cli.profile_commands import show_profile
+def _run_round(
+    reference: str,
+    data: Path | None,
+    out: Path,
+    overrides: list[str],
+    results: list[Path],
+    target: Path,
+    model: str,
+    context_tokens: int,
+) -> str:
+    """Run a round of batch files; returns a summary sentence."""
+    from retort.offline.data.load import load_saved
+    from retort.offline.data.split_store import load_split
+    from retort.offline.pipeline.build import load_pipeline
+    from retort.offline.profiles.batch_files import batch_round
+    from retort.offline.profiles.history import user_histories
+    from retort.offline.profiles.store import ProfileStore
 
-    show_profile(user_id)
+    with TerminalProgress() as progress:
+        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
+        done = batch_round(
+            user_histories(split, loaded.interactions),
+            loaded.items,
+            pipeline.context.recipe.profiles,
+            ProfileStore(pipeline.context.engine),
+            progress,
+            model=model,
+            results=results,
+            target=target,
+            context_tokens=context_tokens,
+        )
+    report = done.report
+    stored = f"{report.written} profiles stored, {report.reused} were there, {report.failed} failed"
+    if not done.n_waiting:
+        return f"{stored}; no prompts are left"
+    return f"{stored}; {done.n_waiting} prompts are in {', '.join(map(str, done.files))}"
 
 
-@app.command()
-def edit(user_id: _User, text: Annotated[str, typer.Argument(help="the person's own words")]) -> None:
-    """Put a person's own words in the place of the model's; they survive every refresh."""
-    from retort.offline.cli.profile_commands import edit as act
+@profiles_app.command("show")
+def show_profile(user_id: _User) -> None:
+    """Show the user's choice, the profile in force and every stored version."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.profiles.profile_choices import view_profile
 
-    typer.echo(act(user_id, text))
+    view = view_profile(migrate_and_open(Settings()), user_id)
+    console = Console()
+    if view.choice is not None:
+        console.print(f"{view.choice.kind} at {view.choice.set_at:%Y-%m-%d %H:%M} by {view.choice.set_by or 'unknown'}")
+    console.print(view.text or "(no profile)", markup=False, highlight=False)
+    for version in view.versions:
+        faithfulness = "unknown" if version.grounding is None else f"{version.grounding:.2f}"
+        seen = "unknown" if version.n_events is None else str(version.n_events)
+        console.print(
+            f"{version.created_at:%Y-%m-%d %H:%M}  {version.aspect}  {version.model}  {seen} events  "
+            f"faithfulness {faithfulness}",
+            markup=False,
+            highlight=False,
+        )
 
 
-@app.command()
+@profiles_app.command("edit")
+def edit(user_id: _User, text: Annotated[str, typer.Argument(help="the text that replaces the profile")]) -> None:
+    """Replace a profile by the user's own text; refreshes keep it."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.profiles.profile_choices import edit_profile
+
+    edit_profile(migrate_and_open(Settings()), user_id, text, set_by=_SET_BY)
+    typer.echo(f"the profile of {user_id} is the given text; refreshes do not change it")
+
+
+@profiles_app.command("pin")
 def pin(user_id: _User) -> None:
-    """Keep the text that is in force now."""
-    from retort.offline.cli.profile_commands import pin as act
+    """Keep the profile that is in force; refreshes do not change it."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.profiles.profile_choices import pin_profile
 
-    typer.echo(act(user_id))
+    pin_profile(migrate_and_open(Settings()), user_id, set_by=_SET_BY)
+    typer.echo(f"the profile of {user_id} is pinned; refreshes do not change it")
 
 
-@app.command()
+@profiles_app.command("erase")
 def erase(user_id: _User) -> None:
-    """Delete every text of a user, and write none again."""
-    from retort.offline.cli.profile_commands import erase as act
+    """Delete every profile text of a user, and write no new one."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.profiles.profile_choices import erase_profile
 
-    typer.echo(act(user_id))
+    n_texts = erase_profile(migrate_and_open(Settings()), user_id, set_by=_SET_BY)
+    typer.echo(f"{n_texts} texts of {user_id} are deleted, and no new one will be written")
 
 
-@app.command()
+@profiles_app.command("release")
 def release(user_id: _User) -> None:
     """Withdraw an edit, a pin or an erasure."""
-    from retort.offline.cli.profile_commands import release as act
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.profiles.profile_choices import release_profile
 
-    typer.echo(act(user_id))
+    if release_profile(migrate_and_open(Settings()), user_id):
+        typer.echo(f"refreshes write the profile of {user_id} again")
+    else:
+        typer.echo(f"{user_id} has no edit, pin or erasure")
 
 
-@app.command("publish-themes")
-def publish_themes(
-    recipe: _Recipe,
-    data: _Data = None,
-    out: _Out = Path("runs"),
-    overrides: _Set = None,
+@profiles_app.command("publish-themes")
+def publish_themes_command(
+    recipe: RecipeName,
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
     days: Annotated[int, typer.Option(min=1, help="days until they expire, unless written again")] = 90,
 ) -> None:
-    """Leave a few theme words of each profile in serving's Redis; missing profiles are written first."""
-    from retort.offline.cli.profile_commands import publish_themes as act
-
-    typer.echo(act(recipe, data, out, overrides or [], days))
+    """Write a few theme words of each profile into serving's Redis; missing profiles are generated first."""
+    typer.echo(publish_themes(recipe, data, out, overrides or [], days))
 
 
-def plan(
-    recipe: _Recipe,
-    users: Annotated[int, typer.Option(help="how many users")],
-    data: _Data = None,
-    out: _Out = Path("runs"),
-    overrides: _Set = None,
-    answer_tokens: Annotated[float | None, typer.Option(help="mean length of a profile; none: of the stored")] = None,
-    new_events_a_day: Annotated[float, typer.Option(help="mean events of a user")] = 0.5,
-    width: Annotated[int | None, typer.Option(help="components of a stored vector; none: the recipe's map")] = None,
-    input_price: Annotated[float, typer.Option(help="USD a million prompt tokens")] = 0.0,
-    output_price: Annotated[float, typer.Option(help="USD a million answered tokens")] = 0.0,
-    gpu_price: Annotated[float, typer.Option(help="USD a GPU hour")] = 0.0,
-    gpus: Annotated[int, typer.Option(help="GPUs at work")] = 1,
-    prompt_rate: Annotated[float | None, typer.Option(help="prompt tokens/s of a GPU; none: from the last job")] = None,
-    answer_rate: Annotated[float | None, typer.Option(help="answer tokens/s of a GPU; none: from the last job")] = None,
-    cached_share: Annotated[float, typer.Option(help="share of prompt tokens saved by prefix caching")] = 0.0,
-    model: Annotated[str | None, typer.Option(help="calibrate by this model's profiles and jobs alone")] = None,
-) -> None:
-    """Tokens, GPU hours, money, storage and time of each refresh policy, for any number of users."""
-    from retort.offline.cli.cost_commands import show_plan
-    from retort.offline.refresh.cost import Prices
+def publish_themes(reference: str, data: Path | None, out: Path, overrides: list[str], days: int) -> str:
+    """Write the themes of a run's profiles into serving's Redis; returns a summary sentence."""
+    import polars as pl
 
-    prices = Prices(
-        usd_per_million_input=input_price,
-        usd_per_million_output=output_price,
-        usd_per_gpu_hour=gpu_price,
-        gpus=gpus,
-        prompt_tokens_per_s=prompt_rate,
-        answer_tokens_per_s=answer_rate,
-        cached_share=cached_share,
-    )
-    show_plan(recipe, data, out, overrides or [], users, answer_tokens, new_events_a_day, width, prices, model)
+    from retort.offline.data.load import load_saved
+    from retort.offline.data.split_store import load_split
+    from retort.offline.local.local_redis import running_redis
+    from retort.offline.pipeline.build import load_pipeline
+    from retort.offline.pipeline.context import PROFILES_FILE
+    from retort.offline.profiles.history import Catalogue, user_histories
+    from retort.offline.profiles.store import ProfileStore
+    from retort.offline.profiles.themes import extract_themes, join_texts
+    from retort.shared.base.settings import Settings
+    from retort.shared.history.themes import write_themes
+
+    settings = Settings()
+    redis_url = settings.histories_url or running_redis(settings.retort_home)
+    if redis_url is None:
+        raise StoreError("themes are kept in serving's Redis: set REDIS_URL (or HISTORIES_REDIS_URL) to it.")
+    with TerminalProgress() as progress:
+        pipeline = load_pipeline(reference, data, out, overrides, progress)
+        tables, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
+        config = pipeline.context.recipe.profiles
+        profiles = pl.read_parquet(pipeline.ensure_path("profiles") / PROFILES_FILE)
+        users = extract_themes(
+            user_histories(split, tables.interactions),
+            join_texts(profiles),
+            Catalogue(tables.items, config.attributes),
+            ProfileStore(pipeline.context.engine),
+            config.max_history,
+        )
+        n_users = write_themes(redis_url, users, ttl_s=days * _DAY_S)
+    return f"{n_users} users have themes for {days} days"

@@ -1,49 +1,66 @@
-"""`retort recipes`: which are shipped, and what one is with everything filled in."""
+"""The `retort recipes` command: lists the shipped recipes, or shows one with all defaults filled in."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from retort.offline.recipes.recipe import Recipe, load_recipe, shipped_recipes
+import typer
+
+from retort.offline.cli._options import Overrides
+
+if TYPE_CHECKING:
+    from retort.offline.recipes.recipe import Recipe
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
+def recipes(
+    recipe: Annotated[str | None, typer.Argument(help="a shipped recipe's name, or a .toml file; none: list")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """List the shipped recipes, or show one whole: `extends` and all defaults filled in."""
+    typer.echo("\n".join(list_recipes()) if recipe is None else show_recipe(recipe, overrides or []).rstrip())
+
+
 def list_recipes() -> Iterator[str]:
     """A line for each shipped recipe."""
+    from retort.offline.recipes.recipe import load_recipe, shipped_recipes
+
     for name in shipped_recipes():
         yield f"{name:28} {load_recipe(name).raw.get('description', '')}"
 
 
 def show_recipe(reference: str, overrides: Iterable[str]) -> str:
-    """The recipe as TOML: a recipe again, with `extends`, `--set` and all defaults filled in."""
+    """The recipe as a complete TOML recipe, with `extends`, `--set` and all defaults filled in."""
+    from retort.offline.recipes.recipe import load_recipe
+
     return recipe_as_toml(load_recipe(reference, overrides))
 
 
-def recipe_as_toml(recipe: Recipe) -> str:
-    """What the run would do. Keys without a value are comments, for TOML has no word for nothing."""
-    said = {key: value for key, value in recipe.as_json().items() if key != "name"}
+def recipe_as_toml(recipe: "Recipe") -> str:
+    """The recipe as TOML. Keys without a value are comments, for TOML has no null."""
+    values = {key: value for key, value in recipe.as_json().items() if key != "name"}
     description = {"description": recipe.raw["description"]} if "description" in recipe.raw else {}
-    return "\n".join(_lines({**description, **said}, ())).strip() + "\n"
+    return "\n".join(_lines({**description, **values}, ())).strip() + "\n"
 
 
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
-    """A table's own values first, as TOML wants it, then the tables in it."""
+    """A table's own values first, as TOML requires, then the tables in it."""
     below: list[tuple[str, tuple[str, ...], Mapping[str, Any]]] = []
     for key, value in table.items():
-        place = (*path, _key(key))
+        key_path = (*path, _key(key))
         if isinstance(value, Mapping) and value:
-            below.append((f"[{'.'.join(place)}]", place, value))
-        elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
-            below += [(f"[[{'.'.join(place)}]]", place, one) for one in value]
+            below.append((f"[{'.'.join(key_path)}]", key_path, value))
+        elif isinstance(value, list) and value and all(isinstance(element, Mapping) for element in value):
+            below += [(f"[[{'.'.join(key_path)}]]", key_path, element) for element in value]
         elif value is None:
             yield f"# {_key(key)} is unset"
         else:
             yield f"{_key(key)} = {_value(value)}"
-    for head, place, inner in below:
+    for head, inner_path, inner in below:
         yield from ("", head)
-        yield from _lines(inner, place)
+        yield from _lines(inner, inner_path)
 
 
 def _key(key: str) -> str:
@@ -52,8 +69,8 @@ def _key(key: str) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)} = {_value(element)}" for key, element in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
-    # JSON's strings, numbers and truth values are TOML's too, but for the delete character, which TOML wants escaped
+    # JSON's strings, numbers and truth values are valid TOML, except that TOML requires an escaped delete character
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,106 +1,202 @@
-"""`retort refresh …`: profiles of very many users, by any number of workers."""
+"""The `retort refresh` command group, part one: start, schedule and execute refreshes of profiles."""
 
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
-app = typer.Typer(help="Write or renew the profiles of very many users.", no_args_is_help=True)
-_Job = Annotated[str, typer.Argument(help="a refresh's id, or the start of it")]
-_Tokens = Annotated[int | None, typer.Option("--budget-tokens", help="stop when so many are used")]
-_Money = Annotated[float | None, typer.Option("--budget-usd", help="stop when so much is spent; wants prices")]
+from retort.offline.cli._options import NO_RECIPE, DataDir, OutDir, Overrides, RecipeName
+from retort.shared.base.errors import DataError, RetortError, StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from retort.offline.refresh.worker import RefreshWorker
+
+refresh_app = typer.Typer(help="Generate or renew the profiles of very many users.", no_args_is_help=True)
+Tokens = Annotated[int | None, typer.Option("--budget-tokens", help="stop when so many tokens are used")]
+Money = Annotated[float | None, typer.Option("--budget-usd", help="stop when so much is spent; requires prices")]
+Budget = tuple[int | None, float | None]
+_Policy = Annotated[str, typer.Option(help="all, schedule, events, drift or budgeted")]
+_Rule = Annotated[list[str] | None, typer.Option(help="a key of the policy: min_new_events=10")]
+_logger = logging.getLogger(__name__)
+_RETRY_MARGIN_S = 0.05  # a chunk that another worker is just acquiring is not polled without a pause
 
 
-@app.command()
-def start(
-    recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, or a .toml file")],
-    data: Annotated[Path | None, typer.Option("--data", help="directory of the raw files")] = None,
+@refresh_app.command("start")
+def start_command(
+    recipe: RecipeName,
+    data: DataDir = None,
     out: Annotated[Path, typer.Option("--out", help="run directory; workers need it at the same path")] = Path("runs"),
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value")] = None,
-    policy: Annotated[str, typer.Option(help="all, schedule, events, drift or budgeted")] = "all",
-    rule: Annotated[list[str] | None, typer.Option(help="a key of the policy: min_new_events=10")] = None,
-    users: Annotated[Path | None, typer.Option(help="a file with one user_id a line; none: everybody")] = None,
-    budget_tokens: _Tokens = None,
-    budget_usd: _Money = None,
+    overrides: Overrides = None,
+    policy: _Policy = "all",
+    rule: _Rule = None,
+    users: Annotated[Path | None, typer.Option(help="a file with one user_id a line; none: all users")] = None,
+    budget_tokens: Tokens = None,
+    budget_usd: Money = None,
 ) -> None:
-    """Write a refresh down and wake the workers; its id."""
-    from retort.offline.cli.refresh_commands import start_from_recipe
-
+    """Create a refresh and wake the workers; prints its id."""
     budget = (budget_tokens, budget_usd)
     typer.echo(start_from_recipe(recipe, data, out, overrides or [], policy, rule or [], users, budget))
 
 
-@app.command()
-def work(
-    poll_s: Annotated[float, typer.Option(help="seconds between two looks into the database")] = 15.0,
-    celery: Annotated[bool, typer.Option(help="be woken through REDIS_URL too")] = True,
-    until_done: Annotated[bool, typer.Option("--until-done", help="leave when nothing can be taken any more")] = False,
+def start_from_recipe(
+    reference: str,
+    data: Path | None,
+    out: Path,
+    overrides: list[str],
+    policy: str,
+    rules: list[str],
+    users: Path | None,
+    budget: Budget = (None, None),
+) -> str:
+    """Read the recipe's data (or reuse it), select users, write the job to the database, wake the workers.
+
+    Returns:
+        The job's id.
+    """
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.jobs.celery_app import make_app
+    from retort.offline.local.local_redis import running_redis
+    from retort.offline.refresh.messages import send_look
+    from retort.offline.refresh.spec import Words, refresh_of
+    from retort.offline.refresh.start import start_refresh
+    from retort.shared.base.settings import Settings
+
+    words, settings = Words.of(reference, data, out, overrides, policy, rules, _read_user_ids(users)), Settings()
+    engine = migrate_and_open(settings)
+    with refresh_of(engine, words, budget) as (pipeline, refresh):
+        job_id = start_refresh(engine, refresh, out, pipeline.context.language_model, words.origin)
+    redis_url = settings.redis_url or running_redis(settings.retort_home)
+    if redis_url is not None:
+        send_look(make_app(redis_url))
+    return job_id
+
+
+def _read_user_ids(users: Path | None) -> frozenset[str] | None:
+    if users is None:
+        return None
+    if not users.is_file():
+        raise DataError(f"there is no file {users}; give one with a user_id a line.")
+    found = frozenset(line.strip() for line in users.read_text(encoding="utf-8").splitlines() if line.strip())
+    if not found:
+        raise DataError(f"{users} names no user; write one user_id a line.")
+    return found
+
+
+@refresh_app.command("work")
+def work_command(
+    poll_s: Annotated[float, typer.Option(help="seconds between two polls of the database")] = 15.0,
+    celery: Annotated[bool, typer.Option(help="listen for wake-ups through REDIS_URL too")] = True,
+    until_done: Annotated[bool, typer.Option("--until-done", help="end when no chunk can be leased any more")] = False,
 ) -> None:
-    """Be a worker: one a GPU, on as many machines as there are."""
+    """Work on refreshes: one worker a GPU, on any number of machines."""
     if celery and not until_done:
-        from retort.offline.cli.workers import work as work_by_celery
+        from retort.offline.cli.worker import work
 
-        work_by_celery(["gpu-llm"], poll_s)
+        work(["gpu-llm"], poll_s)
     else:
-        from retort.offline.cli.refresh_commands import work_here
-
-        work_here(poll_s, until_done=until_done)
+        _work_without_celery(poll_s, until_done=until_done)
 
 
-@app.command()
-def status(
-    job: Annotated[str | None, typer.Argument(help="one refresh; none: the latest")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="until it ends")] = False,
-) -> None:
-    """Progress, rate, tokens, cost and time left."""
-    from retort.offline.cli.refresh_commands import show_status
+def _work_without_celery(poll_s: float, *, until_done: bool) -> None:
+    """Work until Ctrl-C or SIGTERM, which give the current chunk back, or until nothing is left."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.refresh.requests import prepare_asked
+    from retort.offline.refresh.worker import RefreshWorker
+    from retort.shared.base.settings import LanguageModelSettings, Settings
 
-    show_status(job, watch=watch)
-
-
-@app.command()
-def cancel(job: _Job) -> None:
-    """Call it off; what was written is kept."""
-    from retort.offline.cli.refresh_commands import cancel as act
-
-    typer.echo(act(job))
-
-
-@app.command()
-def resume(job: _Job, budget_tokens: _Tokens = None, budget_usd: _Money = None) -> None:
-    """Go on with one that was cancelled or has spent its budget."""
-    from retort.offline.cli.refresh_commands import resume as act
-
-    typer.echo(act(job, budget_tokens, budget_usd))
+    engine = migrate_and_open(Settings())
+    with RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine)) as worker:
+        if until_done:
+            with _stopped_by_signals(worker):
+                n_chunks = work_until_done(engine, worker)
+            Console(stderr=True).print(f"{n_chunks} chunks done", highlight=False)
+        else:
+            wake = threading.Event()
+            with _stopped_by_signals(worker, wake):
+                worker.work_forever(wake, poll_s)
 
 
-@app.command()
-def retry(job: _Job) -> None:
-    """Try dead letters and failed users again."""
-    from retort.offline.cli.refresh_commands import retry as act
+def work_until_done(engine: "Engine", worker: "RefreshWorker") -> int:
+    """Work until nothing is left, including chunks that are retried after a pause; returns the number of chunks."""
+    from retort.offline.refresh.chunks import next_try_s
 
-    typer.echo(act(job))
-
-
-@app.command()
-def dead(job: _Job) -> None:
-    """What could not be done, and why."""
-    from retort.offline.cli.refresh_commands import show_dead
-
-    show_dead(job)
+    n_chunks = worker.work_on()
+    while (wait_s := next_try_s(engine)) is not None and not worker.stopping.wait(wait_s + _RETRY_MARGIN_S):
+        n_chunks += worker.work_on()
+    return n_chunks
 
 
-@app.command()
-def schedule(
+@contextmanager
+def _stopped_by_signals(worker: "RefreshWorker", wake: threading.Event | None = None) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        worker.stopping.set()
+        if wake is not None:
+            wake.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@refresh_app.command("schedule")
+def schedule_command(
     recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, a .toml file, or `none`")],
-    every_hours: Annotated[float, typer.Option(help="how often Celery beat starts one")] = 24.0,
-    data: Annotated[Path | None, typer.Option("--data", help="directory of the raw files")] = None,
-    out: Annotated[Path, typer.Option("--out", help="run directory")] = Path("runs"),
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value")] = None,
-    policy: Annotated[str, typer.Option(help="all, schedule, events, drift or budgeted")] = "events",
-    rule: Annotated[list[str] | None, typer.Option(help="a key of the policy: min_new_events=10")] = None,
+    every_hours: Annotated[float, typer.Option(help="hours between two refreshes")] = 24.0,
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
+    policy: _Policy = "events",
+    rule: _Rule = None,
 ) -> None:
-    """Be Celery's beat: start a refresh again and again (a worker of the queue gpu-llm does what is due)."""
-    from retort.offline.cli.refresh_commands import run_schedule
+    """Run Celery beat for refreshes; a worker of the queue gpu-llm starts each of them."""
+    from retort.offline.jobs.celery_app import make_app
+    from retort.offline.local.local_redis import running_redis
+    from retort.offline.recipes.recipe import load_recipe
+    from retort.offline.refresh.messages import schedule_starts
+    from retort.offline.refresh.spec import Words
+    from retort.shared.base.settings import Settings
 
-    run_schedule(recipe, data, out, overrides or [], policy, rule or [], every_hours)
+    if recipe == NO_RECIPE:
+        _idle()
+        return
+    load_recipe(recipe, overrides or [])
+    words = Words.of(recipe, data, out, overrides or [], policy, rule or [])
+    settings = Settings()
+    redis_url = settings.redis_url or running_redis(settings.retort_home)
+    if redis_url is None:
+        raise StoreError("beat sends through Redis: set REDIS_URL, or let cron run `retort refresh start` instead.")
+    app = make_app(redis_url)
+    schedule_starts(app, every_hours * 3600, {**words.origin, "policy": policy, "rules": rule or []})
+    settings.retort_home.mkdir(parents=True, exist_ok=True)
+    app.Beat(schedule=str(settings.retort_home / "beat-refresh"), loglevel=settings.log_level).run()
+
+
+def _idle() -> None:
+    """Wait for SIGTERM or Ctrl-C: a container that exits would be restarted."""
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    Console(stderr=True).print("no recipe is given, so no refresh is scheduled", highlight=False)
+    stopped.wait()
+
+
+def start_by_beat(message: dict[str, Any]) -> None:
+    """Start the refresh that Celery beat sent. An unfinished earlier one, or no eligible user, is no failure."""
+    data = None if message["data"] is None else Path(message["data"])
+    arguments = (message["overrides"], message["policy"], message["rules"])
+    try:
+        start_from_recipe(message["recipe"], data, Path(message["out"]), *arguments, None)
+    except RetortError as error:
+        # a scheduled start that fails must not end the worker: the next one may succeed
+        _logger.warning("no refresh of %s was started: %s", message["recipe"], error)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
-from retort.offline.cli.refresh_commands import start_from_recipe
+from retort.offline.cli.refresh import start_from_recipe
 from retort.offline.refresh.requests import prepare_asked
 from retort.offline.refresh.worker import RefreshWorker
 from retort.serving.api.auth import Scope, new_key

@@ -175,7 +175,7 @@ def test_an_interruption_says_how_to_go_on(retort: Retort, monkeypatch: pytest.M
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retort.offline.cli.models.list_models", interrupted)
+    monkeypatch.setattr("retort.offline.cli.bundles.list_models", interrupted)
     status, told = retort("models")
     assert status == 130
     assert "interrupted" in told

@@ -48,7 +48,7 @@ def test_events_become_the_next_trainings_data(
 ) -> None:
     add(redis_url, *(event(n) for n in range(3)), event(3, None), event(4, "bob", "impression"))
     drain_events(None)
-    assert capsys.readouterr().out == "5 events and 0 shown lists were brought to the database\n"
+    assert capsys.readouterr().out == "5 events and 0 shown lists were moved to the database\n"
     assert waiting(redis_url) == 0
     assert export_events(tmp_path / "data").startswith("5 events are in")
     named = load(DataConfig(source="events"), tmp_path / "data", Silent()).interactions.frame
@@ -74,7 +74,7 @@ def test_what_was_shown_is_exported_beside_the_events(
 
     asyncio.run(show())
     drain_events(None)
-    assert capsys.readouterr().out == "0 events and 3 shown lists were brought to the database\n"
+    assert capsys.readouterr().out == "0 events and 3 shown lists were moved to the database\n"
     assert "2 shown lists" in export_events(tmp_path / "data")
     rows = pq.read_table(tmp_path / "data" / "exposures.parquet").to_pylist()
     assert [(row["request_id"], row["item_ids"], row["first_rank"]) for row in rows] == [

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retort.offline.cli.models import list_changes, list_models, publish_bundle
-from retort.offline.cli.promotion import promote_bundle
+from retort.offline.cli.bundles import list_changes, list_models, promote_bundle, publish_bundle
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split
 from retort.offline.data.split_store import save_split
@@ -44,7 +43,7 @@ def test_a_worse_one_is_refused_and_an_equal_or_better_one_passes(tmp_path: Path
         make_bundle(tmp_path, seed=seed, ranks=ranks(rank)) for seed, rank in ((1, 2), (2, 9), (3, 1))
     )
     assert "champion" in publish_bundle(good, None), "the first bundle has nobody to be worse than"
-    with pytest.raises(RegistryError, match=r"champion stays.*ndcg@10.*--force"):
+    with pytest.raises(RegistryError, match=r"champion is not moved.*ndcg@10.*--force"):
         publish_bundle(worse, "champion")
     assert changes(home)[0].bundle_id == good.name
     assert "challenger" in publish_bundle(worse, "challenger"), "an alias of its own"
@@ -75,7 +74,7 @@ def test_different_tests_are_no_pair_but_a_split_is_asked(tmp_path: Path) -> Non
         publish_bundle(newer, "champion")
     split = split_that_suits(newer, tmp_path / "split")
     assert "ndcg@10" in promote_bundle(newer.name, "champion", cases=split)
-    with pytest.raises(RegistryError, match="stays where it is: ndcg@10"):
+    with pytest.raises(RegistryError, match="is not moved: ndcg@10"):
         promote_bundle(good.name, "champion", cases=split)
 
 
@@ -119,7 +118,7 @@ def test_a_champion_that_cannot_be_read_is_replaced_by_decision_only(tmp_path: P
     publish_bundle(good, None)
     publish_bundle(other, None)
     (home / "bundles" / good.name / "model.onnx").write_bytes(b"")
-    with pytest.raises(RegistryError, match="could not be weighed"):
+    with pytest.raises(RegistryError, match="could not be compared"):
         promote_bundle(other.name, "champion")
     assert "by force" in promote_bundle(other.name, "champion", force=True, because="the disk ate it")
 

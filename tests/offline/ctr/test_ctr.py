@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from retort.offline.cli.ctr import table_of
+from retort.offline.cli.measure import ctr_table
 from retort.offline.common.plugins import load_plugin
 from retort.offline.common.progress import Silent
 from retort.offline.ctr._parts import Fields
@@ -239,11 +239,11 @@ def test_the_table_has_a_line_an_arm_beside_its_base() -> None:
         for arm, aucs in (("base", (0.5, 0.6)), ("kar", (0.7, 0.6)))
         for seed, auc in enumerate(aucs)
     ]
-    table = table_of(made)  # type: ignore[arg-type]
+    table = ctr_table(made)  # type: ignore[arg-type]
     assert list(table.columns[2].cells) == ["0.5500 ± 0.6353", "0.6500 ± 0.6353"]
     # paired by seed: +.2 and 0
     assert list(table.columns[3].cells) == ["+0.0000 ± 0.0000", "+0.1000 ± 1.2706"]
-    one = table_of([made[0]])  # type: ignore[list-item]
+    one = ctr_table([made[0]])  # type: ignore[list-item]
     assert list(one.columns[2].cells) == ["0.5000"]
 
 

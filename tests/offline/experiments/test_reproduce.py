@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retort.offline.cli.reproduce import reproduce_paper
+from retort.offline.cli.measure import reproduce
 from retort.offline.distillation.profile import Config as Profile
 from retort.offline.experiments.reproduce import Row, papers, recipe_in, rows_of
 from retort.shared.base.errors import RecipeError
@@ -89,10 +89,10 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         rows_of("sigir27", None)
     with pytest.raises(RecipeError, match=r"it has recipes for: .*beauty"):
         rows_of("ecir26", "yoochoose")
-    with pytest.raises(RecipeError, match="name the one that lies in --data"):
-        reproduce_paper("ecir26", None, tmp_path, tmp_path, "plain", [])
+    with pytest.raises(RecipeError, match="name the one in --data"):
+        reproduce("ecir26", tmp_path, None, tmp_path, "plain", [])
     with pytest.raises(RecipeError, match="names none of"):
-        reproduce_paper("ecir26", "beauty", tmp_path, tmp_path, "best", [])
+        reproduce("ecir26", tmp_path, "beauty", tmp_path, "best", [])
 
 
 @pytest.mark.long
@@ -110,7 +110,7 @@ def test_a_table_from_a_small_file_of_the_papers_layout(
     monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "160")
     WRITERS[dataset](tmp_path / "raw")
-    reproduce_paper(paper, dataset, tmp_path / "raw", tmp_path / "runs", "plain,faithful,repaired", SMALL + smaller)
+    reproduce(paper, tmp_path / "raw", dataset, tmp_path / "runs", "plain,faithful,repaired", SMALL + smaller)
     said = capsys.readouterr().out
     rows = set(re.findall(rf"│ ({paper}_{dataset}_\w+) ", said))
     assert len(rows) == n_rows, said

@@ -6,9 +6,10 @@ import polars as pl
 import pytest
 import redis
 
-from retort.offline.cli import profile_commands
+from retort.offline.cli.profiles import publish_themes
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import load_saved
+from retort.offline.pipeline.build import load_pipeline
 from retort.offline.pipeline.context import PROFILES_FILE
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.store import ProfileStore
@@ -71,8 +72,8 @@ def test_the_command_leaves_a_runs_themes_in_redis(
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'retort.db'}")
     monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
     runs = tmp_path / "runs"
-    pipeline = profile_commands.load_pipeline(TINY, None, runs, [], Silent())
-    said = profile_commands.publish_themes(TINY, None, runs, [], 30)
+    pipeline = load_pipeline(TINY, None, runs, [], Silent())
+    said = publish_themes(TINY, None, runs, [], 30)
     profiles = pl.read_parquet(pipeline.ensure_path("profiles") / PROFILES_FILE)
     catalogue = load_saved(pipeline.ensure_path("data")).items
     with redis.Redis.from_url(redis_url) as client:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from retort.offline.cli.refresh_commands import _until_done, retry, show_dead, show_status
+from retort.offline.cli.refresh import work_until_done
+from retort.offline.cli.refresh_jobs import retry, show_dead, show_status
 from retort.offline.jobs.leases import LeaseRules
 from retort.offline.profiles.backends._base import Prompt, Reply
 from retort.offline.profiles.config import ProfilesConfig
@@ -76,7 +77,7 @@ def test_a_server_that_stays_away_ends_in_dead_letters_that_say_so(
 def test_after_it_is_back_a_retry_asks_everybody(engine: Engine, tmp_path: Path) -> None:
     job_id = served_job(engine, tmp_path, 6, 3)
     work(engine, nowhere())
-    assert retry(job_id) == "2 chunks are tried again by the next worker that looks"
+    assert retry(job_id) == "2 chunks are queued again"
     with serving(lambda _n, _body: completion()) as fake:
         work(engine, fake.url)
     assert len(fake.bodies) == 6
@@ -117,7 +118,7 @@ def test_a_prompt_that_never_gets_an_answer_fails_alone(
     assert "3 of 4" in said
     assert "1 users without a profile: no answer within 5 s" in said
     # nothing was learned about the user, so who asks again asks the model again
-    assert retry(job_id).startswith("1 chunk is tried again")
+    assert retry(job_id).startswith("1 chunk is queued again")
     worker(engine)[0].work_on()
     assert (read_job(engine, job_id).users_done, read_job(engine, job_id).failed) == (4, 0)
 
@@ -164,7 +165,7 @@ def test_a_worker_until_done_waits_for_the_next_attempt(engine: Engine, tmp_path
         assert someone.work_on() == 0
         assert read_job(engine, job_id).status in ("pending", "running")
         assert next_try_s(engine) is not None
-        assert _until_done(engine, someone) == 0
+        assert work_until_done(engine, someone) == 0
     assert read_job(engine, job_id).status == "failed"
     assert next_try_s(engine) is None
 
@@ -174,7 +175,7 @@ def test_nothing_to_retry_and_nothing_dead_is_said(
 ) -> None:
     job_id = job(engine, tmp_path, 3, 3)
     worker(engine)[0].work_on()
-    assert retry(job_id).startswith("nothing to try again")
+    assert retry(job_id).startswith("nothing to retry")
     show_dead(job_id)
     assert capsys.readouterr().out.strip() == f"refresh {job_id[:8]} has no dead letters"
     show_status(job_id, watch=False)

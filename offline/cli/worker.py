@@ -1,7 +1,8 @@
-"""`retort worker` and `retort refresh work`: one process that knows every task and takes those of its queues.
+"""The worker process of `retort worker` and `retort refresh work`.
 
-A worker that does not know a task would drop its message, so each knows all of them, whatever its queues. One of the
-queue `gpu-llm` also does refreshes, in a thread; it does one thing at a time: a run's step waits for the chunk in hand.
+Every worker registers every task, whatever its queues, because Celery drops a message whose task is unknown. A worker
+of the queue `gpu-llm` also works on refreshes, in a thread. It executes one job at a time: a run's step waits until the
+current chunk is done.
 """
 
 from contextlib import ExitStack, nullcontext
@@ -11,7 +12,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from retort.offline.cli.events import drain_once
-from retort.offline.cli.refresh_commands import start_by_beat
+from retort.offline.cli.refresh import start_by_beat
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Progress
 from retort.offline.experiments.unit_tasks import register_units
@@ -29,7 +30,7 @@ from retort.shared.base.settings import LanguageModelSettings, Settings
 
 
 def work(queues: list[str], poll_s: float = POLL_S) -> None:
-    """Be a worker until told to stop; without REDIS_URL it brings its own Redis, or finds the one that is there."""
+    """Run a worker until SIGTERM or Ctrl-C; without REDIS_URL it uses the local Redis, which it starts if needed."""
     settings = Settings()
     engine = migrate_and_open(settings)
     with redis_service(settings.redis_url, settings.retort_home) as service, ExitStack() as stack:

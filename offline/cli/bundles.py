@@ -1,0 +1,224 @@
+"""The commands about bundles: `publish`, `promote`, `rollback`, `models`, `recommend` and the group `items`."""
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Column, Table
+
+from retort.offline.common.terminal import TerminalProgress, show_table
+from retort.shared.base.errors import RetortError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from retort.offline.evaluation.promotion_gate import Verdict
+    from retort.shared.model.registry import Published
+
+items_app = typer.Typer(help="New items between two trainings.", no_args_is_help=True)
+# Ids are never cut short: they are copied into the next command.
+_ID_LENGTH = 16
+
+
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="a sealed bundle's directory")],
+    alias: Annotated[str | None, typer.Option(help="promote it to this alias too, through the gate")] = None,
+) -> None:
+    """Copy a bundle to the bundle store of serving, and register its version."""
+    typer.echo(publish_bundle(bundle, alias))
+
+
+def promote(
+    reference: Annotated[str, typer.Argument(help="bundle id, its start, name@version, or an alias")],
+    alias: Annotated[str, typer.Option(help="the alias to move")] = "champion",
+    metric: Annotated[str | None, typer.Option(help="hr, ndcg or mrr at a k; none: ndcg at the recipe's k")] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(help="a run's split directory: evaluate both bundles on its test, where their data differ"),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="despite the gate; requires --because, and is recorded")
+    ] = False,
+    because: Annotated[str | None, typer.Option(help="the reason, stored with the promotion")] = None,
+) -> None:
+    """Point an alias to a published bundle unless the gate finds it worse than the champion; serving follows."""
+    typer.echo(promote_bundle(reference, alias, metric, cases, force=force, because=because))
+
+
+def rollback(alias: Annotated[str, typer.Option(help="the alias")] = "champion") -> None:
+    """Undo an alias's last promotion."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.model import registry
+
+    typer.echo(_version_of(registry.rollback(migrate_and_open(Settings()), alias)))
+
+
+def models(
+    changes: Annotated[bool, typer.Option("--changes", help="the promotions: who, when and why")] = False,
+) -> None:
+    """List the published bundles."""
+    (list_changes if changes else list_models)()
+
+
+def recommend(
+    users: Annotated[Path, typer.Option(help="Parquet with a column user_id")],
+    out: Annotated[Path, typer.Option(help="Parquet to write: user_id, item_id, score, rank, source")],
+    bundle: Annotated[str, typer.Option(help="a bundle's directory, or an alias, id or name@version")] = "champion",
+    histories: Annotated[
+        Path | None, typer.Option(help="Parquet with user_id, item_id, timestamp; none: Redis, as in serving")
+    ] = None,
+    k: Annotated[int, typer.Option(help="items for each user")] = 10,
+    tenant: Annotated[str, typer.Option(help="tenant of the bundle and the histories")] = "default",
+) -> None:
+    """Recommend to a file of users; the lists equal those of the server."""
+    from retort.offline.cli.recommend import recommend_users
+
+    typer.echo(recommend_users(users, out, bundle, histories, k, tenant))
+
+
+@items_app.callback()
+def items() -> None:
+    """New items between two trainings."""
+
+
+@items_app.command("add")
+def add(
+    bundle: Annotated[Path, typer.Argument(help="a sealed bundle's directory")],
+    items: Annotated[Path, typer.Argument(help="item_id, title, attributes: of the new items and of the known ones")],
+    out: Annotated[Path, typer.Option("--out", help="target directory of the new bundle")],
+    encoder: Annotated[str | None, typer.Option(help="a text encoder; unset: the recipe's")] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="share of new items in the top ten; unset: their share of the catalogue"),
+    ] = None,
+) -> None:
+    """Add new items to a bundle from their texts, without training; seals a new bundle."""
+    from retort.offline.export.cold_items import add_items
+
+    with TerminalProgress() as progress:
+        added = add_items(bundle, items, out, progress, encoder=encoder, share=share)
+        progress.say(added.sentence())
+    typer.echo(added.bundle)
+
+
+def publish_bundle(bundle: Path, alias: str | None) -> str:
+    """Publish, and promote to the alias through the same gate as every promotion; returns a summary sentence."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.export.publish import publish_to
+    from retort.shared.base.settings import Settings
+
+    settings = Settings()
+    published = publish_to(migrate_and_open(settings), bundle, settings.bundles_dir)
+    if alias is None:
+        return _version_of(published)
+    return promote_bundle(published.bundle_id, alias)
+
+
+def promote_bundle(
+    reference: str,
+    alias: str,
+    metric: str | None = None,
+    cases: Path | None = None,
+    *,
+    force: bool = False,
+    because: str | None = None,
+) -> str:
+    """Move the alias to the challenger.
+
+    Returns:
+        The gate's reason and the bundle's version and aliases.
+
+    Raises:
+        RegistryError: The gate refused and `force` is unset, or `force` has no reason.
+    """
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.model import registry
+    from retort.shared.model.registry import RegistryError
+
+    if force and not because:
+        raise RegistryError('--force requires a reason, which is stored with the promotion: --because "why".')
+    engine = migrate_and_open(Settings())
+    challenger = registry.resolve(engine, reference)
+    verdict = _compare_with_champion(engine, challenger, alias, metric, cases)
+    if not (verdict.passed or force):
+        raise RegistryError(f"{alias} is not moved: {verdict.reason} To promote anyway: --force --because WHY.")
+    forced = not verdict.passed
+    moved = registry.promote(
+        engine,
+        challenger.bundle_id,
+        alias,
+        set_by=getpass.getuser(),
+        reason=" | ".join(filter(None, (because, verdict.reason))),
+        forced=forced,
+    )
+    return f"{verdict.reason}\n{_version_of(moved)}{', by force' if forced else ''}"
+
+
+def _compare_with_champion(
+    engine: "Engine", challenger: "Published", alias: str, metric: str | None, cases: Path | None
+) -> "Verdict":
+    from retort.offline.evaluation.promotion_gate import Verdict, weigh
+    from retort.shared.model import registry
+    from retort.shared.model.bundle import open_bundle
+
+    champion_id = registry.aliases(engine).get(alias)
+    if champion_id is None or champion_id == challenger.bundle_id:
+        return Verdict(True, f"{alias} points to no other bundle, so there is none to compare with.")
+    paths = [Path(one.uri.removeprefix("file://")) for one in (registry.resolve(engine, champion_id), challenger)]
+    try:
+        with TerminalProgress() as progress:
+            return weigh(open_bundle(paths[0]), open_bundle(paths[1]), metric, cases, progress)
+    except RetortError as error:
+        # A champion that cannot be read must be replaceable, but a person decides it.
+        return Verdict(False, f"the two bundles could not be compared: {error}")
+
+
+def _version_of(published: "Published") -> str:
+    aliases = ", ".join(published.aliases) or "no alias yet; `retort promote` sets one"
+    return f"{published.bundle_id} is {published.name}@{published.version} ({aliases})"
+
+
+def list_models() -> None:
+    """Print all versions, newest first."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.model import registry
+
+    metrics = ("hr@10", "ndcg@10")
+    columns = ("name", "version", "aliases", "protocol", *metrics, "published")
+    table = Table(Column("bundle", min_width=_ID_LENGTH), *columns)
+    for bundle in registry.list_published(migrate_and_open(Settings())):
+        test = bundle.metrics.get("test", {})
+        table.add_row(
+            bundle.bundle_id,
+            bundle.name,
+            str(bundle.version),
+            ", ".join(bundle.aliases),
+            str(bundle.metrics.get("protocol", "")),
+            *(f"{test[metric]:.4f}" if metric in test else "–" for metric in metrics),
+            bundle.created_at.strftime("%Y-%m-%d %H:%M"),
+        )
+    show_table(table)
+
+
+def list_changes() -> None:
+    """Print the latest promotions, newest first."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.model import registry
+
+    table = Table("when", "alias", Column("bundle", min_width=_ID_LENGTH), "by", "forced", "rolled back", "why")
+    for change in registry.changes(migrate_and_open(Settings())):
+        table.add_row(
+            change.set_at.strftime("%Y-%m-%d %H:%M"),
+            change.alias,
+            change.bundle_id,
+            change.set_by or "–",
+            "forced" if change.forced else "",
+            change.withdrawn_at.strftime("%Y-%m-%d %H:%M") if change.withdrawn_at else "",
+            change.reason or "",
+        )
+    show_table(table)

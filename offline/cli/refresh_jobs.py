@@ -1,0 +1,175 @@
+"""The `retort refresh` command group, part two: inspect, cancel, resume and retry refreshes."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from retort.offline.cli.refresh import Money, Tokens, refresh_app
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from retort.shared.profiles.refreshes import JobStatus
+
+# the whole group: these commands are added to those of part one
+app = refresh_app
+_Job = Annotated[str, typer.Argument(help="a refresh's id, or the start of it")]
+_POLL_S = 1.0
+
+
+@refresh_app.command("status")
+def status_command(
+    job: Annotated[str | None, typer.Argument(help="one refresh; none: the latest")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="until it ends")] = False,
+) -> None:
+    """Show progress, rate, tokens, cost and time left."""
+    show_status(job, watch=watch)
+
+
+@refresh_app.command("cancel")
+def cancel_command(job: _Job) -> None:
+    """Cancel a refresh; profiles that are written are kept."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.profiles import refreshes
+
+    job_id = refreshes.cancel_job(migrate_and_open(Settings()), job)
+    typer.echo(f"refresh {job_id[:8]} is cancelled; workers stop at their next heartbeat, written profiles are kept")
+
+
+@refresh_app.command("resume")
+def resume_command(job: _Job, budget_tokens: Tokens = None, budget_usd: Money = None) -> None:
+    """Resume a refresh that was cancelled or has spent its budget."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.refresh import jobs
+    from retort.shared.base.settings import Settings
+
+    job_id = jobs.resume_job(migrate_and_open(Settings()), job, budget_tokens=budget_tokens, budget_usd=budget_usd)
+    typer.echo(f"refresh {job_id[:8]} is resumed")
+
+
+@refresh_app.command("retry")
+def retry_command(job: _Job) -> None:
+    """Retry dead letters and failed users."""
+    typer.echo(retry(job))
+
+
+@refresh_app.command("dead")
+def dead_command(job: _Job) -> None:
+    """List the dead letters: chunks that failed for good, with reasons."""
+    show_dead(job)
+
+
+def show_status(reference: str | None, *, watch: bool) -> None:
+    """Print a refresh, or the latest ones; `watch`: until it ends. RefreshError if it failed."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.shared.base.settings import Settings
+    from retort.shared.profiles import refreshes
+
+    engine, console = migrate_and_open(Settings()), Console()
+    if reference is None and not watch:
+        console.print(_jobs_table(refreshes.read_jobs(engine)))
+        return
+    reference = reference or _latest_id(engine)
+    job = refreshes.read_job(engine, reference)
+    if watch:
+        job = _watch(engine, job, console)
+    if not (watch and console.is_terminal):
+        console.print(_status_table(job))
+    for problem, count in refreshes.user_problems(engine, reference).most_common(10):
+        console.print(f"{count} users without a profile: {problem}", markup=False, highlight=False)
+    if job.error:
+        raise refreshes.RefreshError(f"refresh {job.id[:8]}: {job.error}")
+
+
+def _watch(engine: "Engine", job: "JobStatus", console: Console) -> "JobStatus":
+    """Wait until the job ends; returns its last state. Only a terminal shows the states between."""
+    from retort.shared.profiles import refreshes
+
+    if not console.is_terminal:
+        while job.status in refreshes.UNFINISHED:
+            time.sleep(_POLL_S)
+            job = refreshes.read_job(engine, job.id)
+        return job
+    with Live(_status_table(job), console=console, auto_refresh=False) as live:
+        while job.status in refreshes.UNFINISHED:
+            time.sleep(_POLL_S)
+            job = refreshes.read_job(engine, job.id)
+            live.update(_status_table(job), refresh=True)
+    return job
+
+
+def _latest_id(engine: "Engine") -> str:
+    from retort.shared.profiles import refreshes
+
+    latest = refreshes.read_jobs(engine, limit=1)
+    if not latest:
+        raise refreshes.RefreshError("there is no refresh; `retort refresh start RECIPE` starts one.")
+    return latest[0].id
+
+
+def _jobs_table(jobs: list["JobStatus"]) -> Table:
+    table = Table("refresh", "recipe", "status", "users", "tokens", "cost", "started", "error")
+    for job in jobs:
+        tokens = job.prompt_tokens + job.completion_tokens
+        started = job.created_at.strftime("%Y-%m-%d %H:%M")
+        users = f"{job.users_done:,}/{job.n_users:,}"
+        row = (job.id[:8], job.name, job.status, users, f"{tokens:,}", f"${job.cost_usd:.2f}", started, job.error or "")
+        table.add_row(*row)
+    return table
+
+
+def _status_table(job: "JobStatus") -> Table:
+    table = Table(title=f"{job.name} {job.id[:8]}: {job.status}", show_header=False)
+    budget = f" of {job.budget_tokens:,}" if job.budget_tokens else ""
+    money = f" of ${job.budget_usd:.2f}" if job.budget_usd else ""
+    rows = {
+        "users": f"{job.users_done:,} of {job.n_users:,}",
+        "chunks": ", ".join(f"{count:,} {name}" for name, count in sorted(job.chunks.items())),
+        "texts": f"{job.written:,} written, {job.reused:,} reused, {job.failed:,} failed",
+        "tokens": f"{job.prompt_tokens:,} read and {job.completion_tokens:,} written{budget}",
+        "cost": f"${job.cost_usd:.4f}{money}",
+        "rate": f"{job.users_per_s:.2f} users/s",
+        "time left": "–" if job.seconds_left is None else f"{job.seconds_left / 60:.0f} min",
+        "workers": ", ".join(job.owners) or "none",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def retry(reference: str) -> str:
+    """Requeue a refresh's dead letters and failed users; returns a summary sentence."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.refresh import jobs
+    from retort.shared.base.settings import Settings
+
+    n_chunks = jobs.retry_job(migrate_and_open(Settings()), reference)
+    if not n_chunks:
+        return f"nothing to retry: refresh {reference[:8]} has no dead letter and no user without a profile"
+    return f"{n_chunks} chunk{'s are' if n_chunks > 1 else ' is'} queued again"
+
+
+def show_dead(reference: str) -> None:
+    """Print a row for each dead chunk, or a sentence where there is none."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.refresh import jobs
+    from retort.shared.base.settings import Settings
+
+    letters = jobs.dead_letters(migrate_and_open(Settings()), reference)
+    if not letters:
+        Console().print(f"refresh {reference[:8]} has no dead letters", markup=False, highlight=False)
+        return
+    table = Table("chunk", "attempts", "users", "reason")
+    for letter in letters:
+        table.add_row(str(letter.position), str(letter.attempts), _first_user_ids(letter.user_ids), letter.error)
+    Console().print(table)
+
+
+def _first_user_ids(user_ids: tuple[str, ...]) -> str:
+    more = ", …" if len(user_ids) > 3 else ""
+    return f"{len(user_ids)} ({', '.join(user_ids[:3])}{more})"
