@@ -121,3 +121,12 @@ def test_the_readme_is_short_and_shows_a_picture_and_the_two_commands_first() ->
     assert all((ROOT / (html or markdown)).is_file() for html, markdown in pictures)
     assert "make demo" in first_screen
     assert "make test" in first_screen
+
+
+def test_every_make_target_that_a_page_names_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for page in PAGES:
+        for text in code(page):
+            named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.MULTILINE))
+            assert named <= targets, f"{page.name} names make targets that do not exist"
