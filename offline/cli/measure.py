@@ -162,7 +162,7 @@ def ctr(
 
 def ctr_table(outcomes: "list[Outcome]") -> Table:
     """Table of the arms, each compared with its model's base, paired by seed; ± is the 95 % interval over seeds."""
-    from retort.offline.evaluation.interval import interval
+    from retort.offline.evaluation.compare import interval
 
     rows: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
@@ -180,7 +180,7 @@ def ctr_table(outcomes: "list[Outcome]") -> Table:
 
 
 def _mean_and_interval(values: list[float], sign: str = "") -> str:
-    from retort.offline.evaluation.interval import interval
+    from retort.offline.evaluation.compare import interval
 
     mean, half = interval(values)
     return f"{mean:{sign}.4f}" if half is None else f"{mean:{sign}.4f} ± {half:.4f}"

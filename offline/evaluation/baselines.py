@@ -105,7 +105,7 @@ def _strongest(matrix: Any, count: int) -> Any:
     return matrix
 
 
-def floor(name: str, split: Split) -> Ranker:
+def baseline_ranker(name: str, split: Split) -> Ranker:
     """A floor by name: popularity, item_knn, ease."""
     match name:
         case "popularity":

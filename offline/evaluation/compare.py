@@ -3,6 +3,7 @@
 Shapes: S seeds, U users that both runs were asked about, C cases: one a user, or several (successive targets).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,3 +127,14 @@ def _values(frames: list[pl.DataFrame], cases: pl.DataFrame, metric: str) -> NDA
     per_case = _METRICS[name]
     ranks = [cases.join(frame, on=_CASE, how="left", maintain_order="left")["rank"].to_numpy() for frame in frames]
     return np.stack([per_case(one, int(k)) for one in ranks])
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Compute the mean over seeds and half of its 95 % interval by Student's t; no interval for one seed."""
+    from scipy.stats import t as students_t
+
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, None
+    spread = float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    return mean, float(students_t.ppf(0.975, len(values) - 1) * spread)

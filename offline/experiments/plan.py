@@ -1,9 +1,9 @@
-"""What an experiment file declares: arms × students × seeds, and a search that costs every arm the same.
+"""Plan of an experiment: arms × students × seeds, with the same search budget for every arm.
 
     description = "…"
     base = "beauty_sasrec_plain"            a recipe; arms change it
     protocol = "refit"                      unset: the recipe's
-    baseline = "plain"                      the arm that others are measured against
+    baseline = "plain"                      the arm that the others are compared with
     students = ["sasrec", "gru4rec"]        unset: the recipe's
     seeds = [0, 1, 2, 3, 4]
     floors = ["popularity", "ease", "item_knn"]
@@ -20,44 +20,43 @@
     set = { "teacher.item_control" = "shuffled" }
     objectives = [{ name = "text_start" }]  unset: the recipe's
     control = true
-    of = "text"                             whose gain it explains, or a list of several
+    of = "text"                             the arm whose gain it explains, or a list of several
     trials = [{}, {}]                       unset: the search's; as many as the baseline has
-    [[views]]                               further looks at the same weights
+    [[views]]                               further evaluations of the same weights
     name = "last 3 items"
     set = { "evaluation.last_items" = 3 }
+    [slices]                                upper edges of the slices of test cases; unset: the default edges
+    history_length = [5, 10, 30, 100]
 
-Trials are trained held with the first seed, and validation alone chooses. Nothing here is chosen by the test. All arms
-are asked the same, and none may train longer than the baseline (`comparability.py`).
+Trials are trained under protocol "held" with the first seed, and validation alone selects one. The test selects
+nothing. All arms are evaluated on the same cases, and none may train longer than the baseline (`plan_files.py`).
 """
 
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from retort.offline.common.plugins import load_config
-from retort.offline.common.section import Section, parse_section
-from retort.offline.recipes.recipe import STUDENTS, Recipe, parse_override, parse_recipe, read_recipe, with_keys
-from retort.shared.base.errors import RecipeError
+from retort.offline.common.section import Section
+from retort.offline.recipes.recipe import STUDENTS, Recipe, parse_recipe, read_recipe, with_keys
 
 Keys = dict[str, Any]
-FLOORS = ("popularity", "item_knn", "ease")
+SliceColumn = Literal["history_length", "train_length", "target_popularity"]
 
 
 class ArmConfig(Section):
     """One `[[arms]]`: a recipe, or the base, with a few keys changed."""
 
-    name: str = Field(min_length=1, pattern=r"^[^/\\]+$", description="as in the table")
+    name: str = Field(min_length=1, pattern=r"^[^/\\]+$", description="name in the tables")
     recipe: str | None = Field(None, description="another recipe than base")
     students: list[str] | None = Field(None, min_length=1, description="unset: all of the file's")
     set: Keys = Field({}, description="keys of this arm's runs")
     objectives: list[dict[str, Any]] | None = Field(None, description="in place of the recipe's; unset: the recipe's")
-    control: bool = Field(False, description="knows less on purpose; its gain is no knowledge")
-    of: str | list[str] | None = Field(None, description="control: the arm, or arms, whose gain it is to explain")
+    control: bool = Field(False, description="a control: knows less on purpose, so its gain is not knowledge")
+    of: str | list[str] | None = Field(None, description="control: the arm, or arms, whose gain it explains")
     trials: list[Keys] | None = Field(None, description="unset: those of [search]")
 
     @property
@@ -67,16 +66,16 @@ class ArmConfig(Section):
 
 
 class ViewConfig(Section):
-    """One `[[views]]`: keys of `evaluation`, asked of the same weights."""
+    """One `[[views]]`: another evaluation of the same weights."""
 
-    name: str = Field(min_length=1, description="as in the table")
+    name: str = Field(min_length=1, description="name in the tables")
     set: Keys = Field(description="keys of `evaluation` alone")
 
 
 class SearchConfig(Section):
-    """`[search]`: what every arm may choose from."""
+    """`[search]`: the settings that every arm may select from."""
 
-    trials: list[Keys] = Field([{}], min_length=1, description="settings that validation chooses from")
+    trials: list[Keys] = Field([{}], min_length=1, description="settings that validation selects from")
 
 
 class PlanConfig(Section):
@@ -85,33 +84,37 @@ class PlanConfig(Section):
     description: str = Field("", description="one line for the report")
     base: str = Field(description="the recipe that arms change")
     protocol: Literal["held", "refit"] | None = Field(None, description="unset: the recipe's")
-    baseline: str = Field(description="the arm that others are measured against")
+    baseline: str = Field(description="the arm that the others are compared with")
     students: list[str] | None = Field(None, min_length=1, description="unset: the recipe's")
     student_keys: dict[str, Keys] = Field({}, description="keys of one student in every arm, by its name")
     seeds: list[int] = Field(
         [0, 1, 2, 3, 4], min_length=1, description="of the runs; trials are trained with the first"
     )
     floors: list[Literal["popularity", "item_knn", "ease"]] = Field(
-        ["popularity"], description="what needs no training, asked the same"
+        ["popularity"], description="rankers without training, evaluated on the same cases"
     )
     set: Keys = Field({}, description="keys of every run")
-    search: SearchConfig = Field(SearchConfig(), description="what every arm may choose from")
+    search: SearchConfig = Field(SearchConfig(), description="the settings that every arm may select from")
     arms: list[ArmConfig] = Field(min_length=1, description="what is compared")
-    views: list[ViewConfig] = Field([], description="further looks at the same weights")
+    views: list[ViewConfig] = Field([], description="further evaluations of the same weights")
+    slices: dict[SliceColumn, list[int]] | None = Field(
+        None, description="upper edges of the slices of test cases, by column; unset: the default edges of each column"
+    )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked experiment. `written` is the file's content; `beside` is where relative recipes are looked for.
+    """A checked experiment file.
 
-    asked: what stood behind `retort experiment run`, without data and places.
+    written: the file's content. beside: the folder where relative recipes are found.
+    command: the words after `retort experiment`, without data and directories.
     """
 
     name: str
     config: PlanConfig
     written: dict[str, Any]
     beside: Path
-    asked: str = ""
+    command: str = ""
 
     @property
     def arms(self) -> dict[str, ArmConfig]:
@@ -119,8 +122,8 @@ class Plan:
 
     @property
     def students(self) -> list[str]:
-        """The students, or the base recipe's."""
-        return self.config.students or [self._start(self.config.arms[0])[1].get("student", {}).get("name", "sasrec")]
+        """The file's students, or the base recipe's."""
+        return self.config.students or [self._start(self.config.arms[0]).get("student", {}).get("name", "sasrec")]
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -133,121 +136,34 @@ class Plan:
         ]
 
     def trials(self, arm: str) -> list[Keys]:
-        """The settings that the arm may choose from."""
+        """The settings that the arm may select from."""
         own = self.arms[arm].trials
         return self.config.search.trials if own is None else own
 
     def recipe(self, arm: str, student: str, keys: Mapping[str, Any]) -> Recipe:
-        """The arm's recipe for a student; `keys` win over all else that is set."""
+        """Build the arm's recipe for a student; `keys` win over all other settings."""
         config = self.arms[arm]
-        _, raw = self._start(config)
+        raw = self._start(config)
         if config.objectives is not None:
             raw = {**raw, "objectives": config.objectives}
         if self.config.protocol is not None:
             raw = {**raw, "protocol": self.config.protocol}
-        raw = {**raw, "student": _section_of(student, raw.get("student", {}))}
+        raw = {**raw, "student": _student_section(student, raw.get("student", {}))}
         for more in (self.config.set, self.config.student_keys.get(student, {}), config.set, keys):
             raw = with_keys(raw, more)
         return parse_recipe(f"{self.name}_{arm}_{student}".replace(" ", "_"), raw)
 
-    def _start(self, arm: ArmConfig) -> tuple[str, dict[str, Any]]:
-        return read_recipe(arm.recipe or self.config.base, self.beside)
+    def baseline_recipe(self, keys: Mapping[str, Any] | None = None) -> Recipe:
+        """Build the baseline's recipe for the first student: data, split and evaluation of the whole experiment."""
+        return self.recipe(self.config.baseline, self.students[0], keys or {})
+
+    def _start(self, arm: ArmConfig) -> dict[str, Any]:
+        return read_recipe(arm.recipe or self.config.base, self.beside)[1]
 
 
-def _section_of(student: str, raw: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's `[student]` for another student: the keys that this one has too, such as max_length."""
+def _student_section(student: str, raw: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's `[student]` for another student, with the keys that both have, such as max_length."""
     if raw.get("name", "sasrec") == student:
         return raw
     known = load_config(STUDENTS, student).model_fields
     return {"name": student, **{key: value for key, value in raw.items() if key in known and key != "name"}}
-
-
-def shipped_plans() -> dict[str, Path]:
-    """name → file of the experiments that come with the product."""
-    folder = Path(str(files("retort.recipes"))) / "experiments"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def read_plan(reference: Path, overrides: Sequence[str] = (), name: str | None = None) -> Plan:
-    """Read and check an experiment by its file or its shipped name, recipes and all.
-
-    overrides: `section.key=value` for every arm. They make another experiment, which wants another `name`.
-    """
-    if overrides and name is None:
-        raise RecipeError("--set makes this another experiment; give it a name of its own by --name.")
-    shipped = shipped_plans()
-    path = reference if reference.suffix else shipped.get(str(reference), reference)
-    try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        told = ", ".join(shipped)
-        raise RecipeError(f"there is no experiment {path}; name a .toml file, or one of: {told}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: {error}; it must be TOML.") from None
-    keys = dict(parse_override(one) for one in overrides)
-    written = {**written, "set": {**written.get("set", {}), **keys}} if keys else written
-    # no directories: a report is read on other machines
-    called = path.stem if shipped.get(path.stem) == path else path.name
-    asked = [called, *(f"--set {one}" for one in overrides), *([f"--name {name}"] if name else [])]
-    return parse_plan(name or path.stem, written, path.parent, " ".join(asked))
-
-
-def parse_plan(name: str, written: dict[str, Any], beside: Path, asked: str = "") -> Plan:
-    """The same from what was written."""
-    plan = Plan(name, parse_section(PlanConfig, written, name), written, beside, asked or name)
-    _check_arms(plan)
-    _check_budgets(plan)
-    for view in plan.config.views:
-        if odd := [key for key in view.set if not key.startswith("evaluation.")]:
-            raise RecipeError(
-                f"view {view.name!r} sets {odd[0]!r}; a view looks at the same weights, by evaluation.… ."
-            )
-    for arm, student in plan.rows:
-        for keys in plan.trials(arm):
-            _check_trial(plan.recipe(arm, student, keys), keys)
-    return plan
-
-
-def _check_arms(plan: Plan) -> None:
-    names = [arm.name for arm in plan.config.arms]
-    if double := {name for name in names if names.count(name) > 1}:
-        raise RecipeError(f"two arms are called {double.pop()!r}; give each a name of its own.")
-    if plan.config.baseline not in names:
-        raise RecipeError(f"baseline = {plan.config.baseline!r} is no arm; arms are: {', '.join(names)}.")
-    for arm in plan.config.arms:
-        _check_students(plan, arm)
-        if arm.of is not None and (not arm.control or not arm.explains or set(arm.explains) - set(names)):
-            raise RecipeError(f"arm {arm.name!r}: of = {arm.of!r} wants control = true and the name of another arm.")
-    if odd := [name for name in plan.config.student_keys if name not in plan.students]:
-        raise RecipeError(
-            f"[student_keys.{odd[0]}] is for no student of this file; students: {', '.join(plan.students)}."
-        )
-
-
-def _check_students(plan: Plan, arm: ArmConfig) -> None:
-    """An arm stands only beside a baseline, and a control only beside the arm that it explains."""
-    mine = arm.students or plan.students
-    if odd := [name for name in mine if name not in plan.students]:
-        raise RecipeError(f"arm {arm.name!r} names {odd[0]!r}; students of this file: {', '.join(plan.students)}.")
-    for other in (plan.config.baseline, *arm.explains):
-        if other in plan.arms and (lacking := set(mine) - set(plan.arms[other].students or plan.students)):
-            raise RecipeError(
-                f"arm {arm.name!r} wants {other!r} with {sorted(lacking)[0]!r} too; give {other!r} that student."
-            )
-
-
-def _check_budgets(plan: Plan) -> None:
-    budget = len(plan.trials(plan.config.baseline))
-    for name in plan.arms:
-        if (n_trials := len(plan.trials(name))) != budget:
-            raise RecipeError(
-                f"arm {name!r} has {n_trials} trial(s) and the baseline {budget}; every arm searches equally long, so "
-                "give both as many (a trial may repeat another with a further training.seed)."
-            )
-
-
-def _check_trial(recipe: Recipe, keys: Keys) -> None:
-    if recipe.training.refit_epochs is not None:
-        raise RecipeError(f"{recipe.name}: an experiment sets training.refit_epochs itself; remove the key.")
-    if odd := [key for key in keys if key.startswith(("evaluation", "split", "data", "protocol"))]:
-        raise RecipeError(f"{recipe.name}: a trial sets {odd[0]!r}, which would change the question, not the answer.")

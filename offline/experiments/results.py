@@ -1,9 +1,9 @@
-"""What an experiment found, in numbers: means over seeds, paired differences to the baseline, slices, verdicts.
+"""Results of an experiment: records by arm, paired differences from the baseline, and slices of the test cases.
 
 Shapes: S seeds, U users.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,21 +14,25 @@ from retort.offline.evaluation.compare import Comparison, compare
 from retort.offline.experiments.plan import ArmConfig
 from retort.offline.experiments.run_unit import Experiment
 from retort.offline.experiments.scheduler import Record, Scheduler
-from retort.offline.experiments.selection import Selection
+from retort.offline.experiments.unit import Selection
 
 METRIC = "ndcg@10"
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20")
 RESAMPLES = 10_000
 RESAMPLES_SLICE = 2_000
 _LEAST_CASES = 20
-_EDGES = {"history_length": (5, 10, 30, 100), "train_length": (30,), "target_popularity": (3, 10, 30, 100)}
-_WORDS = {"history_length": "history", "train_length": "train items", "target_popularity": "target's train events"}
+_DEFAULT_EDGES = {"history_length": (5, 10, 30, 100), "train_length": (30,), "target_popularity": (3, 10, 30, 100)}
+_COLUMN_NAMES = {
+    "history_length": "history",
+    "train_length": "train items",
+    "target_popularity": "target's train events",
+}
 Mask = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One arm with one student: its runs' records, by seed. `arm` is None for a floor."""
+    """The runs of one arm with one student, by seed. `arm` is None for a floor; `trial` is the selected trial."""
 
     name: str
     student: str
@@ -39,47 +43,48 @@ class Row:
 
     def test(self, metric: str, view: str = "") -> list[float]:
         """The metric of each seed."""
-        looks = [record["views"][view] if view else record for record in self.records]
-        return [look["test"][metric] for look in looks if metric in look["test"]]
+        evaluations = [record["views"][view] if view else record for record in self.records]
+        return [evaluation["test"][metric] for evaluation in evaluations if metric in evaluation["test"]]
 
 
 @dataclass(frozen=True)
 class Results:
-    """All rows of an experiment that have a run, and what stands against what."""
+    """All rows of an experiment that have a run; `missing` names those that have none."""
 
     experiment: Experiment
     rows: tuple[Row, ...]
     missing: tuple[str, ...]
 
     def baseline(self, student: str) -> Row | None:
-        """The row that others with this student are measured against."""
-        wanted = self.experiment.plan.config.baseline
-        return next((row for row in self.rows if (row.name, row.student) == (wanted, student)), None)
+        """The row that the others with this student are compared with."""
+        key = (self.experiment.plan.config.baseline, student)
+        return next((row for row in self.rows if (row.name, row.student) == key), None)
 
     def controls(self, row: Row) -> list[Row]:
-        """The control arms that are to explain this row's gain."""
-        return [one for one in self.rows if one.arm and one.student == row.student and row.name in one.arm.explains]
+        """The control arms that explain this row's gain."""
+        return [
+            other
+            for other in self.rows
+            if other.arm and other.student == row.student and row.name in other.arm.explains
+        ]
 
     def view(self, row: Row, view: str) -> tuple[pl.DataFrame, ...]:
-        """The ranks of each seed in another look at the same weights."""
+        """The ranks of each seed in another evaluation of the same weights."""
         files = [record["views"][view]["ranks"] for record in row.records]
         return tuple(pl.read_parquet(self.experiment.folder / file) for file in files)
 
 
 def load_results(experiment: Experiment) -> Results:
-    """Read all records that the experiment has so far; arms without a run are named in `missing`."""
+    """Read all records that the experiment has so far."""
     scheduler = Scheduler(experiment, Selection(), again=False, say=lambda line: None)
     scheduler.start()
+    plan = experiment.plan
     rows, missing = [], []
-    keys: list[tuple[str, str]] = [(name, "floor") for name in experiment.plan.config.floors]
-    keys += experiment.plan.rows
-    for name, student in keys:
+    for name, student in [*((floor, "floor") for floor in plan.config.floors), *plan.rows]:
         mine = {
             unit: record for unit, record in scheduler.records.items() if (unit.arm, unit.student) == (name, student)
         }
-        runs = sorted(
-            ((unit.number, record) for unit, record in mine.items() if unit.kind != "trial"), key=lambda x: x[0]
-        )
+        runs = sorted((unit.number, record) for unit, record in mine.items() if unit.kind != "trial")
         if not runs:
             missing.append(f"{name} · {student}")
             continue
@@ -87,32 +92,33 @@ def load_results(experiment: Experiment) -> Results:
         ranks = tuple(pl.read_parquet(experiment.folder / record["ranks"]) for record in records)
         trials = [record for unit, record in mine.items() if unit.kind == "trial"]
         best = max(trials, key=lambda record: record["validation_ndcg"], default=None)
-        rows.append(Row(name, student, experiment.plan.arms.get(name), records, ranks, best))
+        rows.append(Row(name, student, plan.arms.get(name), records, ranks, best))
     return Results(experiment, tuple(rows), tuple(missing))
 
 
-def against(a: Sequence[pl.DataFrame], b: Sequence[pl.DataFrame], *, whole: bool = True) -> Comparison:
-    """Paired over users, seeds resampled too; b − a."""
+def compare_ranks(a: Sequence[pl.DataFrame], b: Sequence[pl.DataFrame], *, whole: bool = True) -> Comparison:
+    """Compare two arms, paired over users, with seeds resampled too; the difference is b − a. whole: all test cases."""
     return compare(list(a), list(b), METRIC, resamples=RESAMPLES if whole else RESAMPLES_SLICE)
 
 
-def slices_of(frame: pl.DataFrame) -> dict[str, Mask]:
-    """name → which cases: by history, train items, the target's popularity, and the subsets that users are flagged by.
+def slice_masks(frame: pl.DataFrame, edges: Mapping[str, Sequence[int]]) -> dict[str, Mask]:
+    """Cut test cases by the columns of `edges` and by the flagged subsets of users; slice name → mask.
 
-    The bins depend on nothing that a student did, so they hold the same users in every arm.
+    The slices depend on nothing that a student did, so they hold the same users in every arm. Slices with fewer than
+    20 cases are left out.
     """
-    found: dict[str, Mask] = {}
-    for column, edges in _EDGES.items():
+    masks: dict[str, Mask] = {}
+    for column, uppers in edges.items():
         if column in frame.columns:
-            for low, high in pairwise((None, *edges, None)):
-                found[_bin_name(_WORDS[column], low, high)] = _between(column, low, high)
+            for low, high in pairwise((None, *uppers, None)):
+                masks[_slice_name(_COLUMN_NAMES[column], low, high)] = _between(column, low, high)
     for column in frame.columns:
         if column.startswith("subset "):
-            found[column] = _flagged(column)
-    return {name: mask for name, mask in found.items() if len(mask(frame)) >= _LEAST_CASES}
+            masks[column] = _flagged(column)
+    return {name: mask for name, mask in masks.items() if len(mask(frame)) >= _LEAST_CASES}
 
 
-def _bin_name(word: str, low: int | None, high: int | None) -> str:
+def _slice_name(word: str, low: int | None, high: int | None) -> str:
     if low is None:
         return f"{word} ≤ {high}"
     return f"{word} > {low}" if high is None else f"{word} {low + 1}–{high}"
@@ -131,24 +137,27 @@ def _flagged(column: str) -> Mask:
     return lambda frame: frame.filter(pl.col(column))
 
 
-def slice_rows(found: Results, row: Row) -> list[dict[str, Any]]:
-    """The row against its baseline in every slice and every view."""
-    base = found.baseline(row.student)
+def slice_rows(results: Results, row: Row) -> list[dict[str, Any]]:
+    """Compare the row with its baseline in every slice and every view."""
+    base = results.baseline(row.student)
     if base is None or base is row:
         return []
+    config = results.experiment.plan.config
+    edges = {str(column): uppers for column, uppers in (config.slices or {}).items()}
+    masks = slice_masks(base.ranks[0], edges or _DEFAULT_EDGES)
     rows = [
-        _difference(row, name, "", [mask(one) for one in base.ranks], [mask(one) for one in row.ranks])
-        for name, mask in slices_of(base.ranks[0]).items()
+        _difference(row, name, "", [mask(frame) for frame in base.ranks], [mask(frame) for frame in row.ranks])
+        for name, mask in masks.items()
     ]
-    for view in found.experiment.plan.config.views:
-        rows.append(_difference(row, "all", view.name, found.view(base, view.name), found.view(row, view.name)))
+    for view in config.views:
+        rows.append(_difference(row, "all", view.name, results.view(base, view.name), results.view(row, view.name)))
     return rows
 
 
 def _difference(
     row: Row, name: str, view: str, a: Sequence[pl.DataFrame], b: Sequence[pl.DataFrame], *, whole: bool = False
 ) -> dict[str, Any]:
-    compared = against(a, b, whole=whole)
+    compared = compare_ranks(a, b, whole=whole)
     return {
         "least_p": 1 / (RESAMPLES if whole else RESAMPLES_SLICE),
         "arm": row.name,
@@ -170,22 +179,22 @@ def _difference(
 Differences = dict[tuple[str, str], dict[str, Any] | None]
 
 
-def differences_of(found: Results) -> Differences:
-    """(arm, student) → the row against its baseline; computed once, read by every part of a report."""
-    return {(row.name, row.student): difference_row(found, row) for row in found.rows}
+def differences_of(results: Results) -> Differences:
+    """Compare every row with its baseline; (arm, student) → the difference, computed once for all parts of a report."""
+    return {(row.name, row.student): difference_row(results, row) for row in results.rows}
 
 
 def share_of_gain(differences: Differences, control: Row, arm: str) -> float | None:
-    """How much of an arm's gain a control shows too; None where there is no gain to share."""
+    """The share of an arm's gain that a control shows too; None where no gain is shown."""
     gain, shown = differences.get((arm, control.student)), differences[control.name, control.student]
     if gain is None or shown is None or gain["low"] <= 0:
         return None
     return float(shown["difference"] / gain["difference"])
 
 
-def difference_row(found: Results, row: Row) -> dict[str, Any] | None:
-    """The row against its baseline on all users; None for floors and for the baseline itself."""
-    base = found.baseline(row.student)
+def difference_row(results: Results, row: Row) -> dict[str, Any] | None:
+    """Compare the row with its baseline on all users; None for floors and for the baseline itself."""
+    base = results.baseline(row.student)
     if base is None or base is row:
         return None
     return _difference(row, "all", "", base.ranks, row.ranks, whole=True)

@@ -1,4 +1,4 @@
-"""Does one unit of an experiment: the steps of `offline/pipeline/`, and the record of what they left."""
+"""Execution of one unit of an experiment: the steps of `offline/pipeline/`, and the record of their results."""
 
 import time
 from collections.abc import Mapping
@@ -12,9 +12,10 @@ import polars as pl
 from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
-from retort.offline.evaluation.baselines import floor
+from retort.offline.evaluation.baselines import baseline_ranker
 from retort.offline.evaluation.evaluate import evaluate, per_user, summarise
 from retort.offline.experiments.plan import Plan, ViewConfig
+from retort.offline.experiments.plan_files import parse_plan
 from retort.offline.experiments.unit import Records, Unit
 from retort.offline.export.bundle_builder import git_commit
 from retort.offline.pipeline.build import make_pipeline
@@ -34,8 +35,10 @@ from retort.offline.pipeline.deliver import read_validation, subsets_of
 from retort.offline.pipeline.outcome import read_outcome, run_pipeline
 from retort.offline.pipeline.prepare import files_hash
 from retort.offline.recipes.recipe import Recipe
+from retort.shared.base.errors import RetortError
 
 EXPERIMENTS = "experiments"
+PLAN_FILE = "plan.json"
 RANKS = "ranks"
 _NOT_TEACHING = ("data", "split", "split_refit", "train", "refit", "export", "evaluate", "seal", "publish")
 _LATENCY_REQUESTS = 200
@@ -43,18 +46,21 @@ _LATENCY_REQUESTS = 200
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment at a place: raw data in, run directory out, records under OUT/experiments/NAME."""
+    """A plan with its raw data and its run directory; records are stored in OUT/experiments/NAME.
+
+    files: hash of the raw data when the experiment was opened; None without raw data.
+    older: saved by a version that named records otherwise; reports then find records by their content.
+    """
 
     plan: Plan
     data: Path | None
     out: Path
-    files: str | None  # state of the raw data when the experiment was opened
-    # kept by a version that named records otherwise: they are found by what they say they are, for reports
+    files: str | None
     older: bool = False
 
     @classmethod
     def open(cls, plan: Plan, data: Path | None, out: Path) -> "Experiment":
-        """For raw data as it lies there now."""
+        """Open an experiment on the present state of the raw data."""
         return cls(plan, data, out, files_hash(data))
 
     @property
@@ -67,113 +73,138 @@ class Experiment:
 
     @property
     def command(self) -> str:
-        """What makes the same again, wherever the data lie."""
-        return f"retort experiment run {self.plan.asked}{' --data DIR' if self.data else ''}"
+        """The command that repeats the experiment, without directories."""
+        return f"retort experiment {self.plan.command}{' --data DIR' if self.data else ''}"
 
     def recipe(self, unit: Unit) -> Recipe:
-        """What the unit runs. A floor is asked what the baseline is asked."""
-        config = self.plan.config
+        """Build the unit's recipe. A floor is evaluated by the baseline's."""
         if unit.kind == "floor":
-            return self.plan.recipe(config.baseline, self.plan.students[0], {})
+            return self.plan.baseline_recipe()
         held = {"protocol": "held"} if unit.kind == "trial" else {}
         return self.plan.recipe(unit.arm, unit.student, {**unit.keys, **held})
 
     def record_of(self, unit: Unit) -> Path:
-        """Where the unit's record lies, done or not."""
-        # as written: a key that the code learns meanwhile, with its default, must not throw away a night's work
+        """The file of the unit's record, finished or not."""
+        # the recipe as written: a new key with a default value must not invalidate finished records
         recipe = self.recipe(unit).raw
         views = [view.model_dump() for view in self.plan.config.views] if unit.kind != "trial" else []
         return self.records.path(unit, {"recipe": recipe, "views": views, "files": self.files})
 
 
+def save_plan(experiment: Experiment) -> None:
+    """Save the plan, so that workers and reports need the folder alone."""
+    saved = {
+        "name": experiment.plan.name,
+        "command": experiment.plan.command,
+        "written": experiment.plan.written,
+        "beside": str(experiment.plan.beside.absolute()),
+        "data": str(experiment.data.absolute()) if experiment.data else None,
+        "files": experiment.files,
+    }
+    (experiment.folder / PLAN_FILE).write_bytes(orjson.dumps(saved, option=orjson.OPT_INDENT_2))
+
+
+def load_experiment(folder: Path) -> Experiment:
+    """Load the experiment of a folder OUT/experiments/NAME.
+
+    Raises:
+        RetortError: The folder holds no experiment.
+    """
+    try:
+        saved = orjson.loads((folder / PLAN_FILE).read_bytes())
+    except FileNotFoundError:
+        raise RetortError(f"{folder} holds no experiment ({PLAN_FILE} is missing); run it first.") from None
+    # earlier versions saved the words after `retort experiment run` as "asked"
+    command = saved.get("command") or f"run {saved.get('asked') or saved['name']}"
+    plan = parse_plan(saved["name"], saved["written"], Path(saved["beside"]), command)
+    data = Path(saved["data"]) if saved["data"] else None
+    return Experiment(plan, data, folder.parent.parent, saved.get("files"), older="files" not in saved)
+
+
 def find_record(experiment: Experiment, unit: Unit) -> dict[str, Any] | None:
-    """The unit's finished record, or None."""
-    found = experiment.records.find(experiment.record_of(unit))
-    return experiment.records.newest(unit) if found is None and experiment.older else found
+    """Read the unit's finished record; None without one."""
+    record = experiment.records.find(experiment.record_of(unit))
+    return experiment.records.newest(unit) if record is None and experiment.older else record
 
 
 def read_data(experiment: Experiment, engine: Engine, progress: Progress) -> None:
-    """The step that all units begin with; a wrong `--data` is told here, once, and not by every unit."""
-    config = experiment.plan.config
-    _line(
-        experiment, experiment.plan.recipe(config.baseline, experiment.plan.students[0], {}), engine, progress
-    ).ensure("data")
+    """Run the first step of all units, so that a wrong `--data` is reported once and not by every unit."""
+    _pipeline(experiment, experiment.plan.baseline_recipe(), engine, progress).ensure("data")
 
 
 def run_unit(experiment: Experiment, unit: Unit, engine: Engine, progress: Progress) -> dict[str, Any]:
-    """Do it, keep its record, return the record. Interrupted, it goes on where its steps stopped."""
+    """Run a unit, save its record and return it. An interrupted unit resumes from its finished steps."""
     started_s = time.perf_counter()
-    pipeline = _line(experiment, experiment.recipe(unit), engine, progress)
-    make = {"trial": _trial, "run": _run, "floor": _floor}[unit.kind]
+    pipeline = _pipeline(experiment, experiment.recipe(unit), engine, progress)
+    run = {"trial": _run_trial, "run": _run_seed, "floor": _run_floor}[unit.kind]
     record = {
         "unit": unit.as_json(),
-        "protocol": experiment.plan.recipe(experiment.plan.config.baseline, experiment.plan.students[0], {}).protocol,
+        "protocol": experiment.plan.baseline_recipe().protocol,
         "commit": git_commit(),
-        **make(experiment, unit, pipeline),
+        **run(experiment, unit, pipeline),
         "seconds": round(time.perf_counter() - started_s, 2),
     }
-    experiment.records.keep(experiment.record_of(unit), record)
+    experiment.records.save(experiment.record_of(unit), record)
     return record
 
 
-def _line(experiment: Experiment, recipe: Recipe, engine: Engine, progress: Progress) -> Pipeline[RunContext]:
+def _pipeline(experiment: Experiment, recipe: Recipe, engine: Engine, progress: Progress) -> Pipeline[RunContext]:
     return make_pipeline(make_context(recipe, experiment.data, engine, progress), experiment.out)
 
 
-def _trial(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext]) -> dict[str, Any]:
-    """Validation only: the exported graph is never made, the test never asked."""
-    said = orjson.loads((pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())
-    best = max((entry["ndcg"] for entry in said["log"] if entry["ndcg"] is not None), default=0.0)
-    return {"best_epoch": said["best_epoch"], "validation_ndcg": best, "validation": read_validation(pipeline)}
+def _run_trial(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext]) -> dict[str, Any]:
+    """Train and validate: a trial exports no graph and never reads the test."""
+    training = orjson.loads((pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())
+    best = max((entry["ndcg"] for entry in training["log"] if entry["ndcg"] is not None), default=0.0)
+    return {"best_epoch": training["best_epoch"], "validation_ndcg": best, "validation": read_validation(pipeline)}
 
 
-def _run(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext]) -> dict[str, Any]:
+def _run_seed(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext]) -> dict[str, Any]:
     run_pipeline(pipeline)
     outcome = read_outcome(pipeline)
-    said = orjson.loads((pipeline.ensure_path("evaluate") / METRICS_FILE).read_bytes())
+    metrics = orjson.loads((pipeline.ensure_path("evaluate") / METRICS_FILE).read_bytes())
     return {
         "recipe": pipeline.context.recipe.as_json(),
         "bundle": outcome.bundle.name,
         "test": outcome.test,
-        "cases": said["cases"],
-        "cold_targets": said["cold_targets"],
-        "seen_hidden": said["seen_hidden"],
-        "ranks": _kept_ranks(experiment, unit, "", pl.read_parquet(outcome.per_user)),
-        "views": {view.name: _view(experiment, unit, pipeline, view) for view in experiment.plan.config.views},
+        "cases": metrics["cases"],
+        "cold_targets": metrics["cold_targets"],
+        "seen_hidden": metrics["seen_hidden"],
+        "ranks": _save_ranks(experiment, unit, "", pl.read_parquet(outcome.per_user)),
+        "views": {view.name: _run_view(experiment, unit, pipeline, view) for view in experiment.plan.config.views},
         "cost": cost_of(pipeline),
     }
 
 
-def _view(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext], view: ViewConfig) -> dict[str, Any]:
-    """The same weights asked otherwise: only the evaluate step is another."""
+def _run_view(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext], view: ViewConfig) -> dict[str, Any]:
+    """Evaluate the same weights with other settings: only the evaluate step differs."""
     context = pipeline.context
     recipe = experiment.plan.recipe(unit.arm, unit.student, {**unit.keys, **view.set})
-    other = _line(experiment, recipe, context.engine, context.progress)
-    # a view that shows seen items would choose other epochs: the weights are the run's
+    other = _pipeline(experiment, recipe, context.engine, context.progress)
+    # a view that shows seen items would select other epochs: the weights are the run's
     other.steps |= {name: step for name, step in pipeline.steps.items() if name != "evaluate"}
-    said = orjson.loads((other.ensure_path("evaluate") / METRICS_FILE).read_bytes())
+    metrics = orjson.loads((other.ensure_path("evaluate") / METRICS_FILE).read_bytes())
     ranks = pl.read_parquet(other.ensure_path("evaluate") / USERS_FILE)
-    return {"test": said["test"], "ranks": _kept_ranks(experiment, unit, view.name, ranks)}
+    return {"test": metrics["test"], "ranks": _save_ranks(experiment, unit, view.name, ranks)}
 
 
-def _floor(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext]) -> dict[str, Any]:
+def _run_floor(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext]) -> dict[str, Any]:
     from retort.offline.data.split_store import load_split
 
     context, split = pipeline.context, load_split(pipeline.ensure_path(evaluated_split_step(pipeline)))
-    progress = context.progress
-    ranker = floor(unit.arm, split)
-    looks: dict[str, dict[str, Any]] = {}
+    ranker = baseline_ranker(unit.arm, split)
+    views: dict[str, dict[str, Any]] = {}
     for name, keys in {"": {}, **{view.name: view.set for view in experiment.plan.config.views}}.items():
-        config = experiment.plan.recipe(experiment.plan.config.baseline, experiment.plan.students[0], keys).evaluation
-        found = evaluate(ranker, split.test, config, progress, f"scoring {unit.arm}")
+        config = experiment.plan.baseline_recipe(keys).evaluation
+        evaluation = evaluate(ranker, split.test, config, context.progress, f"scoring {unit.arm}")
         subsets = subsets_of(load_tables(pipeline), split, config.subsets)
-        ranks = _kept_ranks(experiment, unit, name, per_user(found, split.test, split, subsets))
-        looks[name] = {"test": summarise(found, config, len(split.item_index)), "ranks": ranks}
-    return {**looks.pop(""), "views": looks, "cases": len(split.test), "cost": {}}
+        ranks = _save_ranks(experiment, unit, name, per_user(evaluation, split.test, split, subsets))
+        views[name] = {"test": summarise(evaluation, config, len(split.item_index)), "ranks": ranks}
+    return {**views.pop(""), "views": views, "cases": len(split.test), "cost": {}}
 
 
-def _kept_ranks(experiment: Experiment, unit: Unit, view: str, ranks: pl.DataFrame) -> str:
-    """Copy of the ranks beside the records, by name; relative, so that the folder may be moved."""
+def _save_ranks(experiment: Experiment, unit: Unit, view: str, ranks: pl.DataFrame) -> str:
+    """Save the ranks in the experiment's folder; the path is relative, so the folder may be moved."""
     stem = experiment.record_of(unit).stem + (f"-{view}".replace(" ", "_").replace("/", "_") if view else "")
     path = experiment.folder / RANKS / f"{stem}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,9 +215,11 @@ def _kept_ranks(experiment: Experiment, unit: Unit, view: str, ranks: pl.DataFra
 
 
 def cost_of(pipeline: Pipeline[RunContext]) -> dict[str, float]:
-    """What the run cost and what serving it costs: seconds, parameters, bytes, milliseconds."""
-    said: Mapping[str, Any] = orjson.loads((pipeline.ensure_path(weights_step(pipeline)) / TRAINING_FILE).read_bytes())
-    epochs = [entry["seconds"] for entry in said["log"]]
+    """Measure the cost of a finished run and of serving its bundle: seconds, parameters, bytes, milliseconds."""
+    training: Mapping[str, Any] = orjson.loads(
+        (pipeline.ensure_path(weights_step(pipeline)) / TRAINING_FILE).read_bytes()
+    )
+    epochs = [entry["seconds"] for entry in training["log"]]
     bundle = read_outcome(pipeline).bundle
     return {
         "epochs": len(epochs),
@@ -207,16 +240,16 @@ def _parameters(weights: Path) -> int:
 
 
 def _latency_ms(pipeline: Pipeline[RunContext]) -> float:
-    """Median of single requests to the exported graph, one thread; other work on the machine shows in it."""
+    """Median latency of single requests to the exported graph on one thread; other load on the machine adds to it."""
     from retort.offline.data.split_store import load_split
     from retort.shared.model.bundle import open_bundle
 
     split = load_split(pipeline.ensure_path(evaluated_split_step(pipeline)))
     scorer = open_bundle(read_outcome(pipeline).bundle).scorer(threads=1)
     histories = [split.test.histories[row] for row in range(min(_LATENCY_REQUESTS, len(split.test)))]
-    taken_s = []
+    latencies_s = []
     for history in histories:
         started_s = time.perf_counter()
         scorer.top_k([history], 10, hidden=[history])
-        taken_s.append(time.perf_counter() - started_s)
-    return float(np.median(taken_s)) * 1000
+        latencies_s.append(time.perf_counter() - started_s)
+    return float(np.median(latencies_s)) * 1000

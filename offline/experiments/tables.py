@@ -1,11 +1,15 @@
-"""An experiment's Markdown tables: accuracy, cost, slices, and the one that stands in `docs/results.md`."""
+"""Markdown tables and pictures of an experiment: accuracy, cost, slices, and the table of `docs/results.md`."""
 
+from pathlib import Path
 from typing import Any
 
-from retort.offline.evaluation.interval import interval
+import numpy as np
+
+from retort.offline.evaluation.compare import interval
 from retort.offline.experiments.results import METRICS, Differences, Results, Row, share_of_gain
 from retort.offline.experiments.verdicts import p_value, percent, share_cell
 
+_INCHES_PER_ROW = 0.32
 _HEADLINE = ("hr@10", "ndcg@10")
 _COST = {
     "epoch_s": ("s an epoch", "{:.2f}"),
@@ -18,12 +22,12 @@ _COST = {
 _HEADLINE_COST = ("epoch_s", "epochs", "teacher_s", "parameters", "latency_ms")
 
 
-def headline_table(found: Results, differences: Differences) -> str:
-    """Method × student: accuracy, the paired difference, what controls show of a gain, and cost; a row each."""
+def headline_table(results: Results, differences: Differences) -> str:
+    """Accuracy, the paired difference, the controls' shares of a gain, and cost; a row for each method and student."""
     columns = ["method", "student", "seeds", *(metric.upper() for metric in _HEADLINE), "NDCG@10 to baseline", "p"]
     columns += ["share of the gain", *(_COST[key][0] for key in _HEADLINE_COST)]
     rows = []
-    for row in found.rows:
+    for row in results.rows:
         cost = mean_cost(row)
         rows.append(
             [
@@ -35,10 +39,10 @@ def headline_table(found: Results, differences: Differences) -> str:
     return table(columns, rows)
 
 
-def accuracy_table(found: Results, differences: Differences) -> str:
-    """Every metric of every row, and NDCG@10 against the baseline."""
+def accuracy_table(results: Results, differences: Differences) -> str:
+    """Every metric of every row, and NDCG@10 compared with the baseline."""
     columns = ["arm", "student", "seeds", *(metric.upper() for metric in METRICS), "NDCG@10 to baseline", "p"]
-    return table(columns, [_accuracy_cells(row, differences, METRICS) for row in found.rows])
+    return table(columns, [_accuracy_cells(row, differences, METRICS) for row in results.rows])
 
 
 def _accuracy_cells(row: Row, differences: Differences, metrics: tuple[str, ...]) -> list[str]:
@@ -51,13 +55,13 @@ def _accuracy_cells(row: Row, differences: Differences, metrics: tuple[str, ...]
 
 
 def _shares(row: Row, differences: Differences) -> str:
-    """What a control shows of each gain that it explains, in the order of the file."""
+    """The share that a control shows of each gain that it explains, in the order of the file."""
     explained = row.arm.explains if row.arm else []
     shares = [(arm, share_cell(share_of_gain(differences, row, arm))) for arm in explained]
-    told = [(arm, share) for arm, share in shares if share]
+    shown = [(arm, share) for arm, share in shares if share]
     if len(explained) == 1:
-        return "".join(share for _, share in told)
-    return ", ".join(f"{share} of {arm}" for arm, share in told)
+        return "".join(share for _, share in shown)
+    return ", ".join(f"{share} of {arm}" for arm, share in shown)
 
 
 def _mean(row: Row, metric: str) -> str:
@@ -68,32 +72,50 @@ def _mean(row: Row, metric: str) -> str:
 
 
 def mean_cost(row: Row) -> dict[str, float]:
-    """What the row's runs cost, averaged over seeds; empty for floors."""
+    """Mean cost of the row's runs over seeds; empty for floors."""
     costs = [record["cost"] for record in row.records if record["cost"]]
     return {key: sum(cost[key] for cost in costs) / len(costs) for key in costs[0]} if costs else {}
 
 
-def cost_table(found: Results) -> str:
+def cost_table(results: Results) -> str:
     """Seconds, parameters, bytes and milliseconds of every row that trains."""
     rows = [
         [row.name, row.student, *(shown.format(cost[key]) for key, (_, shown) in _COST.items())]
-        for row in found.rows
+        for row in results.rows
         if (cost := mean_cost(row))
     ]
     return table(["arm", "student", *(title for title, _ in _COST.values())], rows)
 
 
-def slice_table(cut: list[dict[str, Any]]) -> str:
-    """NDCG@10 of each slice and view, beside the baseline's."""
-    columns = ["arm", "student", "look", "slice", "users", "baseline", "arm's", "difference"]
+def slice_table(slices: list[dict[str, Any]]) -> str:
+    """NDCG@10 of each slice and view, compared with the baseline."""
+    columns = ["arm", "student", "view", "slice", "users", "baseline", "value", "difference"]
     rows = []
-    for one in cut:
+    for one in slices:
         numbers = [f"{one['users']:,}", f"{one['baseline']:.4f}", f"{one['value']:.4f}", percent(one)]
         rows.append([one["arm"], one["student"], one["view"] or "test", one["slice"], *numbers])
     return table(columns, rows)
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
-    """Markdown. A name with a bar in it would end its cell."""
+    """Write a Markdown table; a bar in a name is escaped, or it would end its cell."""
     lines = [columns, ["---"] * len(columns), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def draw_differences(rows: list[dict[str, Any]], labels: list[str], title: str, path: Path) -> None:
+    """Draw the differences from the baseline in per cent of it, with their 95 % intervals; one line a row."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1.4 + _INCHES_PER_ROW * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)  # no display is needed, and no state is shared
+    axes = figure.subplots()
+    base = np.array([row["baseline"] or np.nan for row in rows])
+    middle, low, high = (np.array([row[key] for row in rows]) / base * 100 for key in ("difference", "low", "high"))
+    places = np.arange(len(rows))[::-1]
+    axes.errorbar(middle, places, xerr=[(middle - low).clip(0), (high - middle).clip(0)], fmt="o", capsize=3)
+    axes.axvline(0.0, color="grey", linewidth=0.8)
+    axes.set_yticks(places, labels)
+    axes.set(xlabel="difference to the baseline in NDCG@10, % (95 %)", title=title)
+    figure.savefig(path, dpi=120)

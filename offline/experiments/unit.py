@@ -1,17 +1,20 @@
-"""One piece of an experiment's work, and what it leaves: a JSON record, and the ranks of all test users.
+"""Units of an experiment, the selection of those to run, and the records that they leave.
 
-A unit is a trial (trained held, never tested), a run (one seed of the chosen setting, tested once), or a floor.
+A unit is a trial (trained under protocol "held", never tested), a run (one seed of the selected setting, tested once),
+or a floor (a ranker without training). Each leaves a JSON record; runs and floors also leave the ranks of all test
+cases.
 """
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
+from retort.offline.experiments.plan import Plan
 from retort.shared.base.errors import RetortError
 from retort.shared.base.hashing import hash_json
 
@@ -20,7 +23,7 @@ Kind = Literal["trial", "run", "floor"]
 
 @dataclass(frozen=True)
 class Unit:
-    """What is to be done. number: which trial, or the seed. keys: what is set beyond the arm and the student."""
+    """A unit of work. number: which trial, or the seed. keys: settings beyond those of the arm and the student."""
 
     kind: Kind
     arm: str
@@ -30,12 +33,12 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """For people and files."""
+        """Name in messages and file names."""
         place = {"trial": f"trial-{self.number}", "run": f"seed-{self.number}", "floor": "floor"}[self.kind]
         return f"{self.arm}-{self.student}-{place}".replace(" ", "_")
 
     def as_json(self) -> dict[str, Any]:
-        """To cross a process."""
+        """Serialise the unit for another process."""
         return {
             "kind": self.kind,
             "arm": self.arm,
@@ -45,44 +48,77 @@ class Unit:
         }
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> "Unit":
-        return cls(**said)
+    def from_json(cls, fields: dict[str, Any]) -> "Unit":
+        """Rebuild a unit from `as_json`."""
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part of an experiment to run this time: some arms, some students, the first n_seeds seeds. None: all."""
+
+    arms: Sequence[str] | None = None
+    students: Sequence[str] | None = None
+    n_seeds: int | None = None
+
+    def rows(self, plan: Plan) -> list[tuple[str, str]]:
+        """Select (arm, student) in the order of the table; RetortError for a name that the plan does not have."""
+        _check_names("arm", self.arms, list(plan.arms))
+        _check_names("student", self.students, plan.students)
+        return [
+            (arm, student)
+            for arm, student in plan.rows
+            if (self.arms is None or arm in self.arms) and (self.students is None or student in self.students)
+        ]
+
+    def seeds(self, plan: Plan) -> list[int]:
+        """Select the seeds to run."""
+        return plan.config.seeds[: self.n_seeds]
+
+
+def _check_names(what: str, names: Sequence[str] | None, known: Sequence[str]) -> None:
+    if odd := sorted(set(names or ()) - set(known)):
+        raise RetortError(f"there is no {what} {odd[0]!r}; {what}s are: {', '.join(known)}.")
 
 
 @dataclass(frozen=True)
 class Records:
-    """OUT/experiments/NAME: what is done. One file a unit; it appears whole or not at all."""
+    """The finished units of an experiment in OUT/experiments/NAME: one file a unit, written atomically."""
 
     folder: Path
 
-    def path(self, unit: Unit, recipe: Mapping[str, Any]) -> Path:
-        """Named by all that was asked: another recipe or other data are another record."""
-        return self.folder / "records" / f"{unit.name}-{hash_json(dict(recipe))[:10]}.json"
+    def path(self, unit: Unit, settings: Mapping[str, Any]) -> Path:
+        """The record's file; its name holds a hash of all settings, so other settings make another record."""
+        return self.folder / "records" / f"{unit.name}-{hash_json(dict(settings))[:10]}.json"
 
     def find(self, path: Path) -> dict[str, Any] | None:
-        """The finished record, or None; RetortError for a file that holds none."""
+        """Read a finished record; None where there is none.
+
+        Raises:
+            RetortError: The file holds no record.
+        """
         try:
-            found = orjson.loads(path.read_bytes())
+            record = orjson.loads(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, orjson.JSONDecodeError) as error:
             raise _unreadable(path, str(error)) from None
-        if not isinstance(found, dict) or not found:
+        if not isinstance(record, dict) or not record:
             raise _unreadable(path, "it holds no object")
-        return found
+        return record
 
     def newest(self, unit: Unit) -> dict[str, Any] | None:
-        """The latest record of the unit with the same keys, under whatever recipe; None without one."""
+        """Read the latest record of the unit with the same keys, whatever its recipe; None without one."""
         files = sorted(self.path(unit, {}).parent.glob(f"{glob.escape(unit.name)}-*.json"), key=_changed_ns)
-        found = (orjson.loads(file.read_bytes()) for file in reversed(files))
-        return next((record for record in found if record["unit"] == unit.as_json()), None)
+        records = (orjson.loads(file.read_bytes()) for file in reversed(files))
+        return next((record for record in records if record["unit"] == unit.as_json()), None)
 
-    def keep(self, path: Path, record: Mapping[str, Any]) -> None:
-        """Write beside, then rename."""
+    def save(self, path: Path, record: Mapping[str, Any]) -> None:
+        """Write a record to a temporary file, then rename it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.new")
-        beside.write_bytes(orjson.dumps(dict(record), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
-        os.replace(beside, path)
+        temporary = path.with_suffix(f".{os.getpid()}.new")
+        temporary.write_bytes(orjson.dumps(dict(record), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+        os.replace(temporary, path)
 
 
 def _unreadable(path: Path, why: str) -> RetortError:

@@ -19,8 +19,8 @@ from sqlalchemy import Engine
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from retort.offline.experiments.run_unit import Experiment
-from retort.offline.experiments.scheduler import Record, Submit, load_experiment, run_unit_in_process
+from retort.offline.experiments.run_unit import Experiment, load_experiment
+from retort.offline.experiments.scheduler import Record, Submit, run_unit_in_process
 from retort.offline.experiments.unit import Unit
 from retort.offline.jobs.celery_app import LOOK_AGAIN_S, send_task
 from retort.offline.jobs.heartbeat import run_under_lease

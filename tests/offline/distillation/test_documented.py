@@ -12,7 +12,7 @@ import retort.offline.distillation.configs
 from retort.offline.common.plugins import load_plugin
 from retort.offline.common.progress import Silent
 from retort.offline.distillation._base import Objective
-from retort.offline.experiments.plan import parse_plan
+from retort.offline.experiments.plan_files import parse_plan
 from retort.offline.recipes.recipe import OBJECTIVES
 from retort.offline.students import sasrec
 from retort.offline.training.config import TrainingConfig

@@ -7,7 +7,7 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split
 from retort.offline.evaluation import baselines as floors
-from retort.offline.evaluation.baselines import ease, floor, interactions, item_knn
+from retort.offline.evaluation.baselines import baseline_ranker, ease, interactions, item_knn
 from retort.offline.evaluation.evaluate import EvaluationConfig, evaluate
 from retort.shared.base.errors import DataError
 from retort.shared.model.item_index import ItemIndex
@@ -30,8 +30,8 @@ def split() -> Split:
 @pytest.mark.parametrize("name", ["ease", "item_knn"])
 def test_neighbours_find_what_popularity_cannot(name: str, split: Split) -> None:
     config = EvaluationConfig(k=(2,))
-    found = evaluate(floor(name, split), split.test, config, Silent(), "asking")
-    popular = evaluate(floor("popularity", split), split.test, config, Silent(), "asking")
+    found = evaluate(baseline_ranker(name, split), split.test, config, Silent(), "asking")
+    popular = evaluate(baseline_ranker("popularity", split), split.test, config, Silent(), "asking")
     # two items of six are left once four are hidden, and the floor must know which
     assert (found.ranks_U > 0).all()
     assert (popular.ranks_U > 0).mean() < 0.8
@@ -61,4 +61,4 @@ def test_a_catalogue_that_would_not_fit_is_refused(split: Split, monkeypatch: py
 
 def test_an_unknown_floor_is_told(split: Split) -> None:
     with pytest.raises(DataError, match="no floor"):
-        floor("random", split)
+        baseline_ranker("random", split)

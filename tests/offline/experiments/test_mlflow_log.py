@@ -9,8 +9,7 @@ from retort.offline.common.progress import Silent
 from retort.offline.experiments.mlflow_log import MlflowSettings, logged_to
 from retort.offline.experiments.run_unit import Experiment
 from retort.offline.experiments.scheduler import run_units
-from retort.offline.experiments.selection import Selection
-from retort.offline.experiments.unit import Unit
+from retort.offline.experiments.unit import Selection, Unit
 from retort.shared.base.errors import RetortError
 from tests.offline.experiments.test_plan import plan
 from tests.offline.experiments.test_scheduler import made_up

@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
-from retort.offline.experiments.comparability import check_comparability
-from retort.offline.experiments.plan import Plan, parse_plan, read_plan, shipped_plans
+from retort.offline.experiments.plan import Plan
+from retort.offline.experiments.plan_files import (
+    check_comparability,
+    parse_plan,
+    read_plan,
+    shipped_plans,
+)
 from retort.shared.base.errors import RecipeError
 
 TINY = Path(__file__).parents[2] / "tiny.toml"
@@ -74,8 +79,8 @@ def test_every_arm_searches_equally_long() -> None:
             },
             "give 'plain' that student",
         ),
-        ({"views": [{"name": "longer", "set": {"training.epochs": 9}}]}, "a view looks at the same weights"),
-        ({"search": {"trials": [{"evaluation.hide_seen": False}]}}, "change the question"),
+        ({"views": [{"name": "longer", "set": {"training.epochs": 9}}]}, "a view evaluates the same weights"),
+        ({"search": {"trials": [{"evaluation.hide_seen": False}]}}, "would change what is evaluated"),
         ({"set": {"training.refit_epochs": 3}}, "an experiment sets"),
         ({"seedz": [1]}, "no key"),
         ({"search": {"trials": [{"training.epochz": 3}]}}, "no key"),
@@ -122,7 +127,7 @@ def test_shipped_experiments_are_valid_and_have_controls(name: str) -> None:
 def test_overrides_make_another_experiment_with_a_name_of_its_own() -> None:
     changed = read_plan(Path("beauty_headline"), ["split.train_share=0.25"], "quarter")
     assert changed.name == "quarter"
-    assert changed.asked == "beauty_headline --set split.train_share=0.25 --name quarter"
+    assert changed.command == "run beauty_headline --set split.train_share=0.25 --name quarter"
     for arm in changed.arms:
         assert changed.recipe(arm, "sasrec", {}).split.train_share == 0.25
     with pytest.raises(RecipeError, match="--name"):

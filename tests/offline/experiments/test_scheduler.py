@@ -13,16 +13,15 @@ import pytest
 
 from retort.offline.cli.experiment import report_experiments
 from retort.offline.common.progress import Silent
-from retort.offline.evaluation.interval import interval
+from retort.offline.evaluation.compare import interval
 from retort.offline.experiments import results
-from retort.offline.experiments.plan import parse_plan
+from retort.offline.experiments.plan_files import parse_plan
 from retort.offline.experiments.report import write_report
 from retort.offline.experiments.results import differences_of, load_results
-from retort.offline.experiments.run_unit import Experiment
-from retort.offline.experiments.scheduler import Record, load_experiment, run_inline, run_unit_in_process, run_units
-from retort.offline.experiments.selection import Selection
+from retort.offline.experiments.run_unit import Experiment, load_experiment
+from retort.offline.experiments.scheduler import Record, run_inline, run_unit_in_process, run_units
 from retort.offline.experiments.tables import headline_table
-from retort.offline.experiments.unit import Unit
+from retort.offline.experiments.unit import Selection, Unit
 from retort.offline.experiments.verdicts import percent, verdicts
 from retort.shared.base.errors import RetortError
 from tests.offline.experiments.test_plan import TINY, plan
@@ -68,7 +67,7 @@ def made_up(gain: dict[str, float], done: list[Unit]) -> Callable[[Experiment, U
             hit = float((better <= 10).mean())
             record |= {"test": {"hr@10": hit, "ndcg@10": hit / 2}, "ranks": f"ranks/{unit.name}.parquet", "views": {}}
             record |= {"cases": N_USERS, "cost": {}}
-        experiment.records.keep(experiment.record_of(unit), record)
+        experiment.records.save(experiment.record_of(unit), record)
         future: Future[Record] = Future()
         future.set_result(record)
         return future
@@ -165,15 +164,15 @@ def test_the_report_tells_knowledge_from_what_a_control_shows_too(experiment: Ex
     knowing = told({"text": 8, "noise": 1})
     assert "text · sasrec: gain.** NDCG@10 +" in knowing
     assert "p ≤ 0.001" in knowing
-    assert re.search(r"of which noise show \d?\d%\.", knowing)
-    assert "above every control that has run; nearest is noise, by +" in knowing
+    assert re.search(r"shares of this gain that controls show too: noise \d?\d%\.", knowing)
+    assert "better than every control that has run; the nearest is noise, by +" in knowing
     alike = told({"text": 8, "noise": 8})
-    assert "of which noise show 100%" in alike
-    assert "**not knowledge**: not above noise" in alike
-    assert "of which noise show none" in told({"text": 8, "noise": -3})
+    assert "controls show too: noise 100%" in alike
+    assert "**not knowledge**: not significantly better than noise" in alike
+    assert "controls show too: noise none" in told({"text": 8, "noise": -3})
     nothing = told({})
     assert "no gain shown" in nothing
-    assert "of which" not in nothing
+    assert "shares of this gain" not in nothing
     assert "loss" in told({"text": -8})
 
 
@@ -184,8 +183,8 @@ def test_one_control_may_explain_several_arms(tmp_path: Path) -> None:
     found = load_results(experiment)
     differences = differences_of(found)
     said = "\n".join(verdicts(found, differences))
-    assert said.count("of which noise show") == 2
-    assert said.count("above every control that has run; nearest is noise") == 2
+    assert said.count("controls show too: noise") == 2
+    assert said.count("better than every control that has run; the nearest is noise") == 2
     (noise,) = (line for line in headline_table(found, differences).splitlines() if line.startswith("| noise"))
     one, other = (int(share) for share in re.findall(r"(\d+)% of (?:longer )?text", noise))
     assert one < other

@@ -12,10 +12,9 @@ from celery import Celery
 from sqlalchemy import Engine
 
 from retort.offline.cli.experiment import run_experiment
-from retort.offline.experiments.run_unit import Experiment
-from retort.offline.experiments.scheduler import Record, save_plan
-from retort.offline.experiments.selection import Selection
-from retort.offline.experiments.unit import Unit
+from retort.offline.experiments.run_unit import Experiment, save_plan
+from retort.offline.experiments.scheduler import Record
+from retort.offline.experiments.unit import Selection, Unit
 from retort.offline.experiments.unit_tasks import (
     UnitItem,
     by_workers,
@@ -69,7 +68,7 @@ def test_a_unit_that_is_done_or_held_is_left_alone(experiment: Experiment, engin
 
     def run(folder: str, unit: dict[str, Any]) -> Record:
         done.append(unit["arm"])
-        experiment.records.keep(experiment.record_of(FLOOR), {"unit": unit})
+        experiment.records.save(experiment.record_of(FLOOR), {"unit": unit})
         return {}
 
     held = lease_unit(engine, experiment.record_of(FLOOR), "another:1")
@@ -149,7 +148,7 @@ def test_a_unit_that_left_nothing_readable_fails_alone(
             path.write_bytes(damage)
         with pytest.raises(RetortError, match=r"cannot be read .* delete it|read the worker's log"):
             damaged.result(timeout=30)
-        experiment.records.keep(experiment.record_of(other), {"unit": other.as_json()})
+        experiment.records.save(experiment.record_of(other), {"unit": other.as_json()})
         assert kept.result(timeout=30) == {"unit": other.as_json()}
 
 
