@@ -28,7 +28,7 @@ from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.profiles.history import user_histories
 from retort.offline.recipes.recipe import load_recipe
 from retort.offline.refresh.jobs import create_job
-from retort.offline.refresh.messages import send_look
+from retort.offline.refresh.messages import wake_workers
 from retort.offline.refresh.snapshot import ProfileRequest, write_snapshot
 from retort.shared.base.errors import StoreError
 from retort.shared.db.migrate import upgrade
@@ -62,7 +62,7 @@ def main() -> int:
 
         crew = [start(number) for number in range(3)]
         job_id = create_job(engine, "under fire", config, snapshot)
-        send_look(make_app(redis.url))
+        wake_workers(make_app(redis.url))
 
         def until(done: float) -> None:
             while read_job(engine, job_id).users_done < done * snapshot.n_users:

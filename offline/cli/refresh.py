@@ -64,18 +64,18 @@ def start_from_recipe(
     from retort.offline.common.database import migrate_and_open
     from retort.offline.jobs.celery_app import make_app
     from retort.offline.local.local_redis import running_redis
-    from retort.offline.refresh.messages import send_look
-    from retort.offline.refresh.spec import Words, refresh_of
+    from retort.offline.refresh.messages import wake_workers
+    from retort.offline.refresh.spec import RefreshSpec, open_refresh
     from retort.offline.refresh.start import start_refresh
     from retort.shared.base.settings import Settings
 
-    words, settings = Words.of(reference, data, out, overrides, policy, rules, _read_user_ids(users)), Settings()
+    spec, settings = RefreshSpec.of(reference, data, out, overrides, policy, rules, _read_user_ids(users)), Settings()
     engine = migrate_and_open(settings)
-    with refresh_of(engine, words, budget) as (pipeline, refresh):
-        job_id = start_refresh(engine, refresh, out, pipeline.context.language_model, words.origin)
+    with open_refresh(engine, spec, budget) as (pipeline, refresh):
+        job_id = start_refresh(engine, refresh, out, pipeline.context.language_model, spec.origin)
     redis_url = settings.redis_url or running_redis(settings.retort_home)
     if redis_url is not None:
-        send_look(make_app(redis_url))
+        wake_workers(make_app(redis_url))
     return job_id
 
 
@@ -108,12 +108,12 @@ def work_command(
 def _work_without_celery(poll_s: float, *, until_done: bool) -> None:
     """Work until Ctrl-C or SIGTERM, which give the current chunk back, or until nothing is left."""
     from retort.offline.common.database import migrate_and_open
-    from retort.offline.refresh.requests import prepare_asked
+    from retort.offline.refresh.requests import prepare_requested
     from retort.offline.refresh.worker import RefreshWorker
     from retort.shared.base.settings import LanguageModelSettings, Settings
 
     engine = migrate_and_open(Settings())
-    with RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine)) as worker:
+    with RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_requested(engine)) as worker:
         if until_done:
             with _stopped_by_signals(worker):
                 n_chunks = work_until_done(engine, worker)
@@ -163,21 +163,21 @@ def schedule_command(
     from retort.offline.jobs.celery_app import make_app
     from retort.offline.local.local_redis import running_redis
     from retort.offline.recipes.recipe import load_recipe
-    from retort.offline.refresh.messages import schedule_starts
-    from retort.offline.refresh.spec import Words
+    from retort.offline.refresh.messages import schedule_refreshes
+    from retort.offline.refresh.spec import RefreshSpec
     from retort.shared.base.settings import Settings
 
     if recipe == NO_RECIPE:
         _idle()
         return
     load_recipe(recipe, overrides or [])
-    words = Words.of(recipe, data, out, overrides or [], policy, rule or [])
+    spec = RefreshSpec.of(recipe, data, out, overrides or [], policy, rule or [])
     settings = Settings()
     redis_url = settings.redis_url or running_redis(settings.retort_home)
     if redis_url is None:
         raise StoreError("beat sends through Redis: set REDIS_URL, or let cron run `retort refresh start` instead.")
     app = make_app(redis_url)
-    schedule_starts(app, every_hours * 3600, {**words.origin, "policy": policy, "rules": rule or []})
+    schedule_refreshes(app, every_hours * 3600, {**spec.origin, "policy": policy, "rules": rule or []})
     settings.retort_home.mkdir(parents=True, exist_ok=True)
     app.Beat(schedule=str(settings.retort_home / "beat-refresh"), loglevel=settings.log_level).run()
 

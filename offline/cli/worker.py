@@ -24,7 +24,7 @@ from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import bundle_path, make_context
 from retort.offline.recipes.recipe import parse_recipe
 from retort.offline.refresh.messages import POLL_S, QUEUE, register_refreshes, serve_refreshes
-from retort.offline.refresh.requests import prepare_asked
+from retort.offline.refresh.requests import prepare_requested
 from retort.offline.refresh.worker import RefreshWorker
 from retort.shared.base.settings import LanguageModelSettings, Settings
 
@@ -39,7 +39,7 @@ def work(queues: list[str], poll_s: float = POLL_S) -> None:
         exclusive_gpu: ExclusiveGpu = nullcontext
         if QUEUE in queues:
             writer = stack.enter_context(
-                RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_asked(engine))
+                RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_requested(engine))
             )
             wake = stack.enter_context(serve_refreshes(writer, poll_s))
             exclusive_gpu = writer.exclusive_gpu

@@ -68,7 +68,7 @@ def _used_metrics(rows: Iterable[Any]) -> Iterator[Metric]:
     yield from (texts, tokens, cost)
 
 
-class SeldomLook:
+class PeriodicCollector:
     """Takes a look in a thread of its own, again and again, and keeps what it saw last for whoever asks."""
 
     def __init__(self, look: Callable[[], Iterator[Metric]], every_s: float) -> None:
@@ -77,7 +77,7 @@ class SeldomLook:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="profiles", daemon=True)
 
-    def __enter__(self) -> "SeldomLook":
+    def __enter__(self) -> "PeriodicCollector":
         self._thread.start()
         return self
 

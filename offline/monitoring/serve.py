@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from retort.offline.monitoring.families import gauge
-from retort.offline.monitoring.profiles import SeldomLook, profile_metrics
+from retort.offline.monitoring.profiles import PeriodicCollector, profile_metrics
 from retort.offline.monitoring.queues import queue_metrics, stream_metrics
 from retort.offline.monitoring.tables import connection_metrics, refresh_metrics, run_metrics
 from retort.shared.base.errors import RetortError, StoreError
@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 Look = Callable[[], Iterator[Metric]]
 
 
-class Looks(Collector):
+class StoreCollector(Collector):
     """One look into each store at every scrape. A store that is away takes its own metrics with it, and is named."""
 
     def __init__(self, looks: dict[str, Look]) -> None:
@@ -46,7 +46,7 @@ class Looks(Collector):
         yield answered
 
 
-def looks_at(settings: Settings, engine: Engine, seldom: Callable[[], list[Metric]]) -> dict[str, Look]:
+def readers_of(settings: Settings, engine: Engine, seldom: Callable[[], list[Metric]]) -> dict[str, Look]:
     """What there is to see with these settings. seldom: what was seen of the profiles."""
 
     def tables() -> Iterator[Metric]:
@@ -71,9 +71,9 @@ def serve_metrics(host: str, port: int, profiles_every_s: float) -> None:
         signal.signal(number, lambda *_: told.set())
     settings = Settings()
     engine = open_database(settings.database)
-    with SeldomLook(lambda: profile_metrics(engine), profiles_every_s) as seldom:
+    with PeriodicCollector(lambda: profile_metrics(engine), profiles_every_s) as seldom:
         registry = CollectorRegistry()
-        registry.register(Looks(looks_at(settings, engine, seldom.seen)))
+        registry.register(StoreCollector(readers_of(settings, engine, seldom.seen)))
         try:
             server, thread = start_http_server(port, host, registry)
         except OSError as error:

@@ -1,6 +1,6 @@
-"""What profiles cost: tokens measured on real prompts of a sample, then money, GPU hours and storage for any number.
+"""Cost estimates of profiles: tokens measured on prompts of a sample, then money, GPU hours and storage.
 
-Nothing here is a price list: prices and rates are stated by the person who asks, or measured by a calibration run.
+This module contains no price list. Prices and rates come from the options, or from a calibration run.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,20 @@ import numpy as np
 from pydantic import Field
 
 from retort.offline.common.section import Section
-from retort.offline.profiles.backends._base import Message
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
 from retort.offline.profiles.config import ProfilesConfig, combination_writer, prompt_writers
 from retort.offline.profiles.history import Catalogue, UserHistory
 
-_BYTES_PER_ROW = 420  # of one profile in the database beside its text: keys, hashes, index entries
+_BYTES_PER_ROW = 420  # of one profile in the database without its text: keys, hashes, index entries
 _REDIS_BYTES_PER_EVENT = 40
 _SAMPLE = 200
 
 
 @dataclass(frozen=True)
 class TokenModel:
-    """prompt tokens = base + per_event × events that are read; an update reads the old profile besides.
+    """Linear model of the tokens of one user: prompt tokens = base + per_event × events read (+ the old profile).
 
-    combined: one more text is made of all aspects' texts, by a prompt that reads them in place of events.
+    combined: one more text is generated from the texts of all aspects, which its prompt reads instead of events.
     """
 
     base: float
@@ -35,20 +34,20 @@ class TokenModel:
 
     @property
     def texts(self) -> int:
-        """That are written of one user."""
+        """Texts that are generated per user."""
         return self.aspects + self.combined
 
     def __call__(self, n_events: int, update: bool) -> float:
-        """Prompt and answer of one user."""
+        """Estimate the tokens of prompts and answers of one user."""
         return self.prompt(n_events, update) + self.answer()
 
     def prompt(self, n_events: int, update: bool) -> float:
-        """What is read."""
+        """Estimate the tokens of one user's prompts."""
         of_aspects = self.aspects * (self.base + self.per_event * n_events + (self.profile if update else 0.0))
         return of_aspects + self.combined * (self.base + self.aspects * self.profile)
 
     def answer(self) -> float:
-        """What is written."""
+        """Estimate the tokens of one user's answers."""
         return self.texts * self.profile
 
 
@@ -59,14 +58,14 @@ def calibrate(
     answer_tokens: float,
     count: TokenCounter = estimate_tokens,
 ) -> TokenModel:
-    """Fit the line on real prompts of some users. answer_tokens: mean length of a profile, measured or assumed."""
+    """Fit the token model on the prompts of a sample. answer_tokens: mean length of a profile, measured or assumed."""
     all_writers = prompt_writers(config)
     kinds = len(all_writers), combination_writer(config) is not None
     rows = []
     for history in sample[:_SAMPLE]:
         events, _ = catalogue.events(history, config.max_history)
         if events:
-            rows.append((len(events), _prompt_tokens(all_writers[0].write(events).messages, count)))
+            rows.append((len(events), count(all_writers[0].write(events).messages)))
     if not rows:
         return TokenModel(float(config.max_output_tokens), 0.0, answer_tokens, *kinds)
     n_events, tokens = np.array(rows, dtype=np.float64).T
@@ -76,12 +75,8 @@ def calibrate(
     return TokenModel(max(0.0, float(base)), max(0.0, float(per_event)), answer_tokens, *kinds)
 
 
-def _prompt_tokens(messages: Sequence[Message], count: TokenCounter) -> int:
-    return count(messages)
-
-
 class Prices(Section):
-    """Stated by the person who asks; a plan prints them beside its result."""
+    """Prices and rates for a plan, which prints them with its result."""
 
     usd_per_million_input: float = Field(0.0, ge=0)
     usd_per_million_output: float = Field(0.0, ge=0)
@@ -94,7 +89,7 @@ class Prices(Section):
 
 @dataclass(frozen=True)
 class Plan:
-    """One policy over a year, or one refresh of all users (refreshes = 1)."""
+    """Cost of one policy over a year, or of one refresh of all users (refreshes = 1)."""
 
     policy: str
     refreshes: float
@@ -108,7 +103,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Storage:
-    """Bytes once everybody has a profile."""
+    """Bytes of storage when every user has a profile."""
 
     database: float
     vectors: float
@@ -118,7 +113,12 @@ class Storage:
 def plan_policy(
     policy: str, refreshes: float, events_read: float, update: bool, tokens: TokenModel, prices: Prices
 ) -> Plan:
-    """refreshes: profiles written (users × times); events_read: mean events that one of them reads."""
+    """Compute the cost of a policy.
+
+    Args:
+        refreshes: profiles written, users × times.
+        events_read: mean number of events that one profile reads.
+    """
     prompt = refreshes * tokens.prompt(round(events_read), update)
     answer = refreshes * tokens.answer()
     api = (prompt * prices.usd_per_million_input + answer * prices.usd_per_million_output) / 1e6
@@ -131,5 +131,5 @@ def plan_policy(
 
 
 def plan_storage(users: float, text_bytes: float, width: int, events: float) -> Storage:
-    """width: of one stored vector, float32; events: kept a user in Redis."""
+    """Compute the storage. width: of one stored float32 vector; events: stored per user in Redis."""
     return Storage(users * (text_bytes + _BYTES_PER_ROW), users * width * 4.0, users * events * _REDIS_BYTES_PER_EVENT)

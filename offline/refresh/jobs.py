@@ -1,4 +1,4 @@
-"""Refreshes as workers and operators handle them: made, taken up again, and what could not be done."""
+"""Refreshes in the database: creating, resuming and retrying them, and their dead letters."""
 
 import uuid
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from retort.shared.base.tracing import inject_trace
 from retort.shared.db.models import DONE, FAILED, PENDING, RefreshChunk, RefreshJob
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
-from retort.shared.profiles.refreshes import ASKED, UNFINISHED, RefreshError, find_job
+from retort.shared.profiles.refreshes import REQUESTED, UNFINISHED, RefreshError, find_job
 
-_ROWS_AT_ONCE = 1000
+_ROWS_PER_INSERT = 1000
 
 
 @dataclass(frozen=True)
 class DeadChunk:
-    """A dead letter: whom it was about, how often it was tried, and why it failed."""
+    """A chunk that is a dead letter: its users, the number of attempts and the last error."""
 
     position: int
     attempts: int
@@ -34,7 +34,7 @@ class DeadChunk:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """How a job's texts are written, where its histories lie, and the trace of who asked for it."""
+    """What a worker needs to know of a refresh: how texts are written, its snapshot, and the trace of its start."""
 
     tenant: str
     profiles: ProfilesConfig
@@ -53,9 +53,9 @@ def create_job(
     origin: Mapping[str, Any] | None = None,
     tenant: str = DEFAULT_TENANT,
 ) -> str:
-    """Write down that a snapshot's users are to be profiled; the job's id. Workers find it by themselves.
+    """Create a refresh of a snapshot's users, which workers find by themselves. Returns its id.
 
-    origin: from what it was started, for those who ask for one more like it.
+    origin: parameters for repeating it.
     """
     _check_budget(profiles, budget_usd)
     job_id = uuid.uuid4().hex
@@ -76,10 +76,10 @@ def create_job(
 
 
 def fill_job(engine: Engine, job_id: str, profiles: ProfilesConfig, snapshot: Snapshot) -> bool:
-    """Make what was asked for a job that workers find. False: it was called off, or another worker was quicker."""
+    """Fill a requested refresh with chunks. Returns False if it was cancelled or another worker filled it first."""
     with transaction(engine) as session:
         job = session.get_one(RefreshJob, job_id, with_for_update=True)
-        if job.status != ASKED:
+        if job.status != REQUESTED:
             return False
         _check_budget(profiles, job.budget_usd)
         job.status = PENDING
@@ -88,7 +88,7 @@ def fill_job(engine: Engine, job_id: str, profiles: ProfilesConfig, snapshot: Sn
 
 
 def _fill(session: Session, job: RefreshJob, profiles: ProfilesConfig, snapshot: Snapshot) -> None:
-    """The job's spec, budget and chunks. The caller commits."""
+    """Write spec, budget and chunks. The caller commits."""
     written = {"profiles": profiles.model_dump(mode="json"), "snapshot": str(snapshot.root.absolute())}
     job.spec = {**job.spec, **written}
     job.n_users, job.n_chunks = snapshot.n_users, snapshot.n_chunks
@@ -98,8 +98,8 @@ def _fill(session: Session, job: RefreshJob, profiles: ProfilesConfig, snapshot:
         job.budget_usd = profiles.spending.max_usd
     session.flush()
     job_id, sizes = job.id, _sizes(snapshot, profiles.chunk_users)
-    for start in range(0, len(sizes), _ROWS_AT_ONCE):
-        rows = enumerate(sizes[start : start + _ROWS_AT_ONCE], start=start)
+    for start in range(0, len(sizes), _ROWS_PER_INSERT):
+        rows = enumerate(sizes[start : start + _ROWS_PER_INSERT], start=start)
         session.add_all(RefreshChunk(job_id=job_id, position=place, n_users=n) for place, n in rows)
         session.flush()
         session.expunge_all()
@@ -108,7 +108,7 @@ def _fill(session: Session, job: RefreshJob, profiles: ProfilesConfig, snapshot:
 def _check_budget(profiles: ProfilesConfig, budget_usd: float | None) -> None:
     if budget_usd is not None and profiles.spending.cost_usd(0, 0) is None:
         raise RefreshError(
-            "a budget in money wants prices: set [profiles.spending] usd_per_million_input and usd_per_million_output."
+            "a budget in USD requires prices; set [profiles.spending] usd_per_million_input and usd_per_million_output."
         )
 
 
@@ -118,7 +118,7 @@ def _sizes(snapshot: Snapshot, chunk_users: int) -> list[int]:
 
 
 def read_spec(engine: Engine, job_id: str) -> JobSpec:
-    """What a worker needs to know of a job."""
+    """Read the part of a refresh that its workers need."""
     with reading(engine) as session:
         job = session.get_one(RefreshJob, job_id)
     profiles = ProfilesConfig.model_validate(job.spec["profiles"])
@@ -128,7 +128,7 @@ def read_spec(engine: Engine, job_id: str) -> JobSpec:
 def resume_job(
     engine: Engine, reference: str, *, budget_tokens: int | None = None, budget_usd: float | None = None
 ) -> str:
-    """Take up a refresh that was cancelled or stopped by its budget, with a new budget if one is given. Its id."""
+    """Resume a refresh that was cancelled or stopped by its budget, with a new budget if given. Returns its id."""
     with transaction(engine) as session:
         job = find_job(session, reference)
         if job.status in (DONE, *UNFINISHED):
@@ -140,7 +140,7 @@ def resume_job(
 
 
 def retry_job(engine: Engine, reference: str) -> int:
-    """Put dead chunks, and chunks in which single users failed, back among those to do; how many."""
+    """Queue dead letters, and chunks in which single users failed, again. Returns the number of chunks."""
     again = sa.or_(RefreshChunk.status == FAILED, sa.and_(RefreshChunk.status == DONE, RefreshChunk.failed > 0))
     with transaction(engine) as session:
         job = find_job(session, reference)
@@ -153,7 +153,7 @@ def retry_job(engine: Engine, reference: str) -> int:
 
 
 def dead_letters(engine: Engine, reference: str) -> list[DeadChunk]:
-    """What could not be done, by chunk."""
+    """Read the dead letters of a refresh in the order of their chunks."""
     with reading(engine) as session:
         job = find_job(session, reference)
         rows = session.scalars(

@@ -1,8 +1,8 @@
-"""Celery's part in a refresh: to say "go and look". Who looks, finds the work in the database.
+"""Celery messages of refreshes. A message only wakes a worker; the worker finds its work in the database.
 
-A worker also looks by itself every poll_s, so a broker that loses messages, or is away, costs seconds and no profile.
-The work runs in a thread beside Celery's loop: messages are acknowledged at once and never held for the hours that a
-refresh takes. One such worker a GPU, solo pool, queue `gpu-llm`.
+A worker also looks for work every poll_s, so a broker that loses messages or is down costs seconds and no profile. The
+work runs in a thread of its own: messages are acknowledged at once and never held for the hours that a refresh takes.
+Each GPU has one such worker, with Celery's solo pool, on the queue `gpu-llm`.
 """
 
 import logging
@@ -17,6 +17,7 @@ from celery import Celery
 from celery.signals import worker_shutting_down
 from kombu.exceptions import OperationalError
 
+from retort.offline.jobs.celery_app import schedule_task
 from retort.offline.refresh.worker import RefreshWorker
 
 QUEUE = "gpu-llm"
@@ -26,12 +27,12 @@ POLL_S = 15.0
 _logger = logging.getLogger(__name__)
 
 
-def send_look(app: Celery) -> bool:
-    """Wake a worker. False where the broker cannot be reached: workers find the job when they next look."""
+def wake_workers(app: Celery) -> bool:
+    """Wake a worker. Returns False if the broker is down: workers then find the refresh when they next look."""
     try:
         app.send_task(LOOK_TASK, queue=QUEUE, ignore_result=True, retry=False)
     except OperationalError as error:
-        _logger.warning("no worker could be woken (%s); they look by themselves every %g s", error, POLL_S)
+        _logger.warning("no worker could be woken (%s); workers look for refreshes every %g s", error, POLL_S)
         return False
     return True
 
@@ -39,7 +40,7 @@ def send_look(app: Celery) -> bool:
 def register_refreshes(
     app: Celery, wake: threading.Event | None, start_refresh: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Teach an application the messages of refreshes. wake: of this process's factory; None where it has none."""
+    """Let an application receive the messages of refreshes. wake: wakes this process's worker; None if it has none."""
 
     @app.task(name=LOOK_TASK)  # type: ignore[untyped-decorator]
     def look() -> None:
@@ -55,20 +56,20 @@ def register_refreshes(
 
 @contextmanager
 def serve_refreshes(worker: RefreshWorker, poll_s: float = POLL_S) -> Iterator[threading.Event]:
-    """While the block runs (Celery's worker loop), do refreshes in a thread of their own; yields what wakes it.
+    """Run a refresh worker in a thread during the block, which is Celery's loop. Yields the event that wakes it.
 
-    An error that ends the thread (a model that cannot be opened) is raised at the end of the block.
+    An error that ends the thread, such as a model that cannot be loaded, is raised at the end of the block.
     """
     wake = threading.Event()
-    ended: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def work() -> None:
         try:
             worker.work_forever(wake, poll_s)
-        except Exception as error:  # noqa: BLE001 - carried to the main thread, which ends the worker with it
-            _logger.error("refreshes end here: %s", error)
-            ended.append(error)
-            os.kill(os.getpid(), signal.SIGTERM)  # Celery's own loop would go on and answer for nothing
+        except Exception as error:  # noqa: BLE001 - passed to the main thread, which ends the worker with it
+            _logger.error("the refresh worker ends: %s", error)
+            errors.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)  # otherwise Celery's loop would go on without the worker
 
     def stop(**_: Any) -> None:
         worker.stopping.set()
@@ -83,19 +84,10 @@ def serve_refreshes(worker: RefreshWorker, poll_s: float = POLL_S) -> Iterator[t
         stop()
         thread.join(worker.grace_s)
         worker_shutting_down.disconnect(stop)
-    if ended:
-        raise ended[0]
+    if errors:
+        raise errors[0]
 
 
-def schedule_starts(app: Celery, every_s: float, what: dict[str, Any]) -> None:
-    """Let Celery beat send for a refresh again and again; `what` are the words of `retort refresh`, as JSON."""
-    app.conf.beat_schedule = {
-        **(app.conf.beat_schedule or {}),
-        f"refresh {what['recipe']}": {
-            "task": START_TASK,
-            "schedule": every_s,
-            "kwargs": {"what": what},
-            # the workers that are there for it; one that nobody did in time is dropped, not piled up
-            "options": {"queue": QUEUE, "ignore_result": True, "expires": every_s},
-        },
-    }
+def schedule_refreshes(app: Celery, every_s: float, what: dict[str, Any]) -> None:
+    """Let Celery beat start a refresh at this interval. what: the options of `retort refresh`, as JSON."""
+    schedule_task(app, f"refresh {what['recipe']}", START_TASK, every_s, QUEUE, {"what": what})

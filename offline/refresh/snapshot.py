@@ -1,12 +1,12 @@
-"""Whose profiles a job writes, and from what: histories frozen when the job was made, one row group a chunk.
+"""Snapshot of a refresh: its users with their histories at the start, one row group per chunk.
 
     SNAPSHOT/items.parquet          the catalogue
     SNAPSHOT/part-00000.parquet     user_id, item_ids, weights, profile; row group g is chunk 256 · part + g
     SNAPSHOT/snapshot.json          counts; written last
 
-A chunk is read without touching the others, so a hundred million users are never in memory at once. `profile` is the
-text that an update carries on; null where everything is read anew. Workers on several machines need the directory at
-the same path.
+A chunk is read without the others, so a hundred million users are never in memory at once. `profile` is the text that
+an update continues; it is null if the whole history is read. Workers on several machines need the directory at the same
+path.
 """
 
 import json
@@ -26,8 +26,8 @@ from retort.offline.profiles.history import UserHistory
 from retort.shared.base.errors import ProfileError
 
 FORMAT = 1
-_HEAD, _ITEMS = "snapshot.json", "items.parquet"
-_CHUNKS_A_FILE = 256  # a Parquet footer lists every row group; too many make it slow to open
+_MANIFEST, _ITEMS = "snapshot.json", "items.parquet"
+_CHUNKS_PER_FILE = 256  # a Parquet footer lists every row group; too many make it slow to open
 _SCHEMA = pa.schema(
     [
         ("user_id", pa.string()),
@@ -40,7 +40,7 @@ _SCHEMA = pa.schema(
 
 
 class ProfileRequest(NamedTuple):
-    """One user to be profiled. `profile` was written of the first n_covered events; the update reads the others."""
+    """One user to be profiled. `profile` was written from the first n_covered events; an update reads the others."""
 
     history: UserHistory
     profile: str | None = None
@@ -57,14 +57,16 @@ class Snapshot:
 
     @cached_property
     def items(self) -> Items:
-        """The catalogue as it was."""
+        """The catalogue at the start of the refresh."""
         return Items(pl.read_parquet(self.root / _ITEMS))
 
     def chunk(self, position: int) -> list[ProfileRequest]:
-        """The users of one chunk."""
-        file, group = divmod(position, _CHUNKS_A_FILE)
+        """Read the users of one chunk."""
+        file, group = divmod(position, _CHUNKS_PER_FILE)
         if not 0 <= position < self.n_chunks:
-            raise ProfileError(f"{self.root} has {self.n_chunks} chunks, and none in place {position}.")
+            raise ProfileError(
+                f"{self.root} has {self.n_chunks} chunks and no chunk {position}; use a position below {self.n_chunks}."
+            )
         with pq.ParquetFile(_part(self.root, file)) as part:
             rows = part.read_row_group(group).to_pylist()
         return [
@@ -76,7 +78,7 @@ class Snapshot:
 
 
 def write_snapshot(root: Path, requests: Iterable[ProfileRequest], items: Items, chunk_users: int) -> Snapshot:
-    """Freeze users in the order given; the first chunks are worked on first. A user may come once only."""
+    """Write a snapshot. Chunks are processed in this order. Raises ProfileError for a user that is listed twice."""
     root.mkdir(parents=True, exist_ok=True)
     items.frame.write_parquet(root / _ITEMS)
     n_users = n_chunks = 0
@@ -84,11 +86,11 @@ def write_snapshot(root: Path, requests: Iterable[ProfileRequest], items: Items,
     writer: pq.ParquetWriter | None = None
     try:
         for chunk in batches(requests, chunk_users):
-            _check_once(chunk, seen)
-            if n_chunks % _CHUNKS_A_FILE == 0:
+            _check_unique(chunk, seen)
+            if n_chunks % _CHUNKS_PER_FILE == 0:
                 if writer is not None:
                     writer.close()
-                writer = pq.ParquetWriter(_part(root, n_chunks // _CHUNKS_A_FILE), _SCHEMA, compression="zstd")
+                writer = pq.ParquetWriter(_part(root, n_chunks // _CHUNKS_PER_FILE), _SCHEMA, compression="zstd")
             assert writer is not None
             writer.write_table(_table(chunk), row_group_size=len(chunk))
             n_users, n_chunks = n_users + len(chunk), n_chunks + 1
@@ -96,29 +98,31 @@ def write_snapshot(root: Path, requests: Iterable[ProfileRequest], items: Items,
         if writer is not None:
             writer.close()
     if not n_users:
-        raise ProfileError("there is nobody to profile: no user with a history was asked for, or none has aged.")
-    head = {"format": FORMAT, "n_users": n_users, "n_chunks": n_chunks}
-    (root / _HEAD).write_text(json.dumps(head), encoding="utf-8")
+        raise ProfileError("no eligible users: none has a history, or all profiles are current.")
+    manifest = {"format": FORMAT, "n_users": n_users, "n_chunks": n_chunks}
+    (root / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     return Snapshot(root, n_users, n_chunks)
 
 
 def open_snapshot(root: Path) -> Snapshot:
-    """What `write_snapshot` left. Raises ProfileError where it is missing or of another version."""
+    """Open a finished snapshot. Raises ProfileError if it is missing or has another format."""
     try:
-        head = json.loads((root / _HEAD).read_text(encoding="utf-8"))
+        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProfileError(
             f"the refresh's histories are not at {root}; give every worker the same directory there (a shared disk)."
         ) from None
-    if head.get("format") != FORMAT:
-        raise ProfileError(f"{root} holds a snapshot of format {head.get('format')}, this is {FORMAT}; refresh anew.")
-    return Snapshot(root, head["n_users"], head["n_chunks"])
+    if manifest.get("format") != FORMAT:
+        raise ProfileError(
+            f"{root} holds a snapshot of format {manifest.get('format')}, not {FORMAT}; start a new refresh."
+        )
+    return Snapshot(root, manifest["n_users"], manifest["n_chunks"])
 
 
-def _check_once(chunk: list[ProfileRequest], seen: set[str]) -> None:
+def _check_unique(chunk: list[ProfileRequest], seen: set[str]) -> None:
     for request in chunk:
         if request.history.user_id in seen:
-            raise ProfileError(f"user {request.history.user_id!r} is asked for twice; name each user once.")
+            raise ProfileError(f"user {request.history.user_id!r} is listed twice; name each user once.")
         seen.add(request.history.user_id)
 
 

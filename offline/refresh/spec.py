@@ -1,4 +1,4 @@
-"""The words of `retort refresh start`, kept with the job, and what they mean: the data, the policy, the users."""
+"""The options of `retort refresh start`, kept with the refresh: recipe, data, policy and users."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +22,8 @@ from retort.offline.refresh.start import Refresh
 from retort.shared.base.errors import RecipeError
 
 
-class Words(BaseModel):
-    """What to refresh and by which policy, as JSON. recipe: a name or a path; paths are absolute."""
+class RefreshSpec(BaseModel):
+    """The options of a refresh, as JSON. recipe: a name or a path. All paths are absolute."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     recipe: str
@@ -44,55 +44,55 @@ class Words(BaseModel):
         policy: str,
         rules: list[str],
         user_ids: frozenset[str] | None = None,
-    ) -> "Words":
-        """From a command line; the policy is proved to be one."""
-        said = cls(
+    ) -> "RefreshSpec":
+        """Parse the options of a command line. Raises RecipeError if the policy or a rule is wrong."""
+        spec = cls(
             # a worker has another working directory
             recipe=str(Path(recipe).absolute()) if Path(recipe).is_file() else recipe,
             data=str(data.absolute()) if data else None,
             out=str(out.absolute()),
             overrides=tuple(overrides),
             policy=policy,
-            rules=_rules(rules),
+            rules=_parse_rules(rules),
             user_ids=tuple(sorted(user_ids)) if user_ids is not None else None,
         )
-        read_policy(said)
-        return said
+        parse_policy(spec)
+        return spec
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What one more like it needs; whose turn it is, is asked anew."""
+        """Parameters for repeating this refresh. Users are selected again."""
         return self.model_dump(mode="json", include={"recipe", "data", "out", "overrides"})
 
 
-def read_policy(words: Words) -> RefreshPolicy:
-    """`--policy` and its `--rule key=value`."""
-    return parse_section(RefreshPolicy, {"name": words.policy, **words.rules}, "refresh policy")
+def parse_policy(spec: RefreshSpec) -> RefreshPolicy:
+    """Parse `--policy` and its `--rule key=value`."""
+    return parse_section(RefreshPolicy, {"name": spec.policy, **spec.rules}, "refresh policy")
 
 
-def _rules(rules: list[str]) -> dict[str, str]:
-    raw = {}
+def _parse_rules(rules: list[str]) -> dict[str, str]:
+    parsed = {}
     for rule in rules:
         key, separator, value = rule.partition("=")
         if not separator:
-            raise RecipeError(f"--rule {rule!r} is no key=value, such as min_new_events=10.")
-        raw[key.strip()] = value.strip()
-    return raw
+            raise RecipeError(f"--rule {rule!r} is not key=value; write one like min_new_events=10.")
+        parsed[key.strip()] = value.strip()
+    return parsed
 
 
 @contextmanager
-def refresh_of(
-    engine: Engine, words: Words, budget: tuple[int | None, float | None] = (None, None)
+def open_refresh(
+    engine: Engine, spec: RefreshSpec, budget: tuple[int | None, float | None] = (None, None)
 ) -> Iterator[tuple[Pipeline[RunContext], Refresh]]:
-    """Read the recipe's data, or find it read; what a refresh is made from."""
-    policy, recipe = read_policy(words), load_recipe(words.recipe, words.overrides)
+    """Open the recipe's pipeline and the refresh that its data gives. Data that is not stored yet is read first."""
+    policy, recipe = parse_policy(spec), load_recipe(spec.recipe, spec.overrides)
     with TerminalProgress() as progress:
-        context = make_context(recipe, Path(words.data) if words.data else None, engine, progress)
-        pipeline = make_pipeline(context, Path(words.out))
+        context = make_context(recipe, Path(spec.data) if spec.data else None, engine, progress)
+        pipeline = make_pipeline(context, Path(spec.out))
         loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
-        listed = frozenset(words.user_ids) if words.user_ids is not None else None
+        user_ids = frozenset(spec.user_ids) if spec.user_ids is not None else None
 
         def histories() -> Iterator[UserHistory]:
             return iter(user_histories(split, loaded.interactions))
 
-        yield pipeline, Refresh(recipe.name, histories, loaded.items, recipe.profiles, policy, listed, *budget)
+        yield pipeline, Refresh(recipe.name, histories, loaded.items, recipe.profiles, policy, user_ids, *budget)

@@ -1,4 +1,4 @@
-"""From a recipe's data to a job: whose turn it is by the policy, frozen with their histories, written down."""
+"""Start of a refresh: users are selected by the policy, their histories are frozen, and the refresh is created."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,9 +16,9 @@ from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.store import ProfileKey, ProfileStore
 from retort.offline.refresh.cost import TokenModel, calibrate
 from retort.offline.refresh.jobs import create_job
-from retort.offline.refresh.policy import RefreshPolicy, choose
+from retort.offline.refresh.policy import RefreshPolicy, select_requests
 from retort.offline.refresh.snapshot import Snapshot, write_snapshot
-from retort.offline.refresh.staleness import Age, ages
+from retort.offline.refresh.staleness import Staleness, measure_staleness
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_json
 from retort.shared.base.settings import LanguageModelSettings
@@ -28,13 +28,13 @@ from retort.shared.profiles.refreshes import UNFINISHED, RefreshBusyError, read_
 _SAMPLE = 200
 
 
-class NobodyDueError(ProfileError):
-    """By this policy there is nothing to write: no failure where a clock asks."""
+class NoUserDueError(ProfileError):
+    """No profile is due by the policy. For a scheduled refresh this is no failure."""
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """What a refresh is made from. histories: called anew for each pass; they may be too many to keep."""
+    """Inputs of a refresh. histories: called for each pass, because all histories may not fit into memory."""
 
     name: str
     histories: Callable[[], Iterable[UserHistory]]
@@ -53,7 +53,11 @@ def start_refresh(
     settings: LanguageModelSettings,
     origin: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write the job down; its id. Raises RefreshBusyError while one of the same name is at work: beat sends twice."""
+    """Create a refresh and its chunks. Returns its id.
+
+    Raises:
+        RefreshBusyError: a refresh of the same name is not finished. Celery beat may send a message twice.
+    """
     for job in read_jobs(engine):
         if job.name == refresh.name and job.status in UNFINISHED:
             raise RefreshBusyError(
@@ -63,43 +67,43 @@ def start_refresh(
         engine,
         refresh.name,
         refresh.profiles,
-        freeze(engine, refresh, folder, settings),
+        freeze_users(engine, refresh, folder, settings),
         budget_tokens=refresh.budget_tokens,
         budget_usd=refresh.budget_usd,
         origin=origin,
     )
 
 
-def freeze(engine: Engine, refresh: Refresh, folder: Path, settings: LanguageModelSettings) -> Snapshot:
-    """Choose who is due, and keep their histories as they are now. Raises NobodyDueError where there is none."""
+def freeze_users(engine: Engine, refresh: Refresh, folder: Path, settings: LanguageModelSettings) -> Snapshot:
+    """Write a snapshot of the users that are due and their histories. Raises NoUserDueError if none is due."""
     if refresh.profiles.backend == IMPORTED:
         raise ProfileError(
-            f"recipe {refresh.name} takes ready profiles from a file; a refresh asks a model: "
-            "--set profiles.backend=openai (or vllm, template)."
+            f"recipe {refresh.name} imports profiles from a file, but a refresh requires a model; "
+            "add --set profiles.backend=openai (or vllm, template)."
         )
     catalogue = Catalogue(refresh.items, refresh.profiles.attributes, refresh.profiles.item_text_chars)
-    requests = choose(
-        _ages(refresh, catalogue, ProfileStore(engine), settings),
+    requests = select_requests(
+        _measure(refresh, catalogue, ProfileStore(engine), settings),
         refresh.policy,
         now(),
         token_model(refresh.histories(), catalogue, refresh.profiles),
         refresh.profiles.max_history,
     )
     if not requests:
-        raise NobodyDueError(f"nobody's profile is due by the policy {refresh.policy.name!r}; nothing was started.")
+        raise NoUserDueError(f"no user's profile is due by the policy {refresh.policy.name!r}; no refresh was started.")
     root = folder / "refresh" / f"{now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     return write_snapshot(root, requests, refresh.items, refresh.profiles.chunk_users)
 
 
-def _ages(
+def _measure(
     refresh: Refresh, catalogue: Catalogue, store: ProfileStore, settings: LanguageModelSettings
-) -> Iterator[Age]:
+) -> Iterator[Staleness]:
     key, any_model = latest_key(refresh.profiles, settings)
-    return ages(_asked_for(refresh), catalogue, store, key, any_model=any_model)
+    return measure_staleness(_candidates(refresh), catalogue, store, key, any_model=any_model)
 
 
-def _asked_for(refresh: Refresh) -> Iterator[UserHistory]:
-    """Everybody, or the users that were listed; one who has no history is named."""
+def _candidates(refresh: Refresh) -> Iterator[UserHistory]:
+    """Iterate over all users, or the listed ones. Raises ProfileError if a listed user has no history."""
     if refresh.user_ids is None:
         yield from refresh.histories()
         return
@@ -111,12 +115,15 @@ def _asked_for(refresh: Refresh) -> Iterator[UserHistory]:
     if missing:
         raise ProfileError(
             f"{len(missing)} of the {len(refresh.user_ids)} listed users have no train history "
-            f"(like {min(missing)!r}); take them off the list."
+            f"(like {min(missing)!r}); remove them from the list."
         )
 
 
 def latest_key(config: ProfilesConfig, settings: LanguageModelSettings) -> tuple[ProfileKey, bool]:
-    """Under what profiles are found without loading a model; True: whoever wrote them, its name being unknown yet."""
+    """Return the key under which profiles are found without loading a model, and whether profiles of any model count.
+
+    The latter is the case if only the server knows the name of its model.
+    """
     writer = combination_writer(config) or prompt_writers(config)[0]
     named, revision = config.options.get("model"), config.options.get("revision")
     named = f"{named}@{revision}" if named and revision else named
@@ -132,6 +139,6 @@ def token_model(
     answer_tokens: float | None = None,
     count: TokenCounter = estimate_tokens,
 ) -> TokenModel:
-    """Fitted on the first users; an answer is taken for half of what it may be, unless its length is known."""
+    """Fit the tokens of prompts on the first users. An answer of unknown length counts half of its limit."""
     sample = [history for _, history in zip(range(_SAMPLE), histories, strict=False)]
     return calibrate(sample, catalogue, config, answer_tokens or config.max_output_tokens / 2, count)

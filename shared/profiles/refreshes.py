@@ -21,9 +21,9 @@ from retort.shared.db.models import CANCELLED, PENDING, RUNNING, RefreshChunk, R
 from retort.shared.db.session import database_time, reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
 
-ASKED = "asked"
+REQUESTED = "asked"
 ALIVE = (PENDING, RUNNING)
-UNFINISHED = (ASKED, *ALIVE)
+UNFINISHED = (REQUESTED, *ALIVE)
 _RATE_OVER = timedelta(minutes=10)
 # Columns of a job, and of its chunks, that a status takes as they are.
 _STATED = (
@@ -95,7 +95,7 @@ def read_jobs(engine: Engine, *, limit: int = 20, tenant: str = DEFAULT_TENANT) 
         return [_status(session, job) for job in session.scalars(query.limit(limit))]
 
 
-def ask_refresh(
+def request_refresh(
     engine: Engine,
     name: str,
     asked: Mapping[str, Any],
@@ -125,7 +125,7 @@ def ask_refresh(
             tenant=tenant,
             name=name,
             spec=spec,
-            status=ASKED,
+            status=REQUESTED,
             n_users=0,
             n_chunks=0,
             budget_tokens=budget_tokens,

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from retort.offline.cli.refresh import start_from_recipe
-from retort.offline.refresh.requests import prepare_asked
+from retort.offline.refresh.requests import prepare_requested
 from retort.offline.refresh.worker import RefreshWorker
 from retort.serving.api.auth import Scope, new_key
 from retort.shared.base.settings import LanguageModelSettings
@@ -130,7 +130,7 @@ def started(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pyte
 
 def work(engine: Engine) -> None:
     settings = LanguageModelSettings(_env_file=None)  # type: ignore[call-arg]
-    with RefreshWorker(engine, settings, before_look=lambda: prepare_asked(engine)) as worker:
+    with RefreshWorker(engine, settings, before_look=lambda: prepare_requested(engine)) as worker:
         worker.work_on()
 
 
@@ -174,13 +174,13 @@ def test_a_worker_that_freezes_too_late_leaves_nothing(
     before = sorted((tmp_path / "runs" / "refresh").iterdir())
     from retort.offline.refresh import requests as module
 
-    frozen = module._frozen
+    frozen = module._freeze
 
     def slow(*given: object) -> object:
         done = frozen(*given)  # type: ignore[arg-type]
         cancel_job(engine, asked["id"])
         return done
 
-    monkeypatch.setattr(module, "_frozen", slow)
-    assert prepare_asked(engine) == 0
+    monkeypatch.setattr(module, "_freeze", slow)
+    assert prepare_requested(engine) == 0
     assert sorted((tmp_path / "runs" / "refresh").iterdir()) == before

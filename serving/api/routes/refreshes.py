@@ -18,10 +18,10 @@ from retort.shared.profiles.refreshes import (
     Progress,
     RefreshBusyError,
     RefreshError,
-    ask_refresh,
     cancel_job,
     read_job,
     read_jobs,
+    request_refresh,
     user_problems,
 )
 
@@ -102,7 +102,7 @@ def _ask(engine: Any, caller: Caller, asked: RefreshRequest) -> str:
         "user_ids": sorted(set(asked.user_ids)) if asked.user_ids is not None else None,
         "asked_by": caller.name,
     }
-    return ask_refresh(
+    return request_refresh(
         engine,
         asked.name,
         what,

@@ -11,7 +11,7 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.load import DataConfig, load
 from retort.offline.jobs.celery_app import make_app
 from retort.offline.jobs.tasks import DRAIN_TASK, register_drain, schedule_drains
-from retort.offline.refresh.messages import schedule_starts
+from retort.offline.refresh.messages import schedule_refreshes
 from retort.shared.base.errors import StoreError
 from retort.shared.db import migrate
 from retort.shared.db.session import open_database
@@ -105,7 +105,7 @@ def test_the_task_waits_for_a_store_that_is_away(redis_url: str, tmp_path: Path)
 def test_beat_sends_for_drains_beside_refreshes(redis_url: str) -> None:
     app = make_app(redis_url)
     schedule_drains(app, 60.0)
-    schedule_starts(app, 3600.0, {"recipe": "demo"})
+    schedule_refreshes(app, 3600.0, {"recipe": "demo"})
     entries = app.conf.beat_schedule
     assert set(entries) == {"drain events", "refresh demo"}
     assert entries["drain events"]["task"] == DRAIN_TASK

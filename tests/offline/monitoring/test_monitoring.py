@@ -22,9 +22,9 @@ from retort.offline.jobs.celery_app import SENT_AT, make_app
 from retort.offline.jobs.tasks import send_step
 from retort.offline.local.local_redis import free_port
 from retort.offline.local.subprocesses import start_child
-from retort.offline.monitoring.profiles import SeldomLook, profile_metrics
+from retort.offline.monitoring.profiles import PeriodicCollector, profile_metrics
 from retort.offline.monitoring.queues import queue_metrics, stream_metrics
-from retort.offline.monitoring.serve import Looks, looks_at
+from retort.offline.monitoring.serve import StoreCollector, readers_of
 from retort.offline.monitoring.tables import connection_metrics, refresh_metrics, run_metrics
 from retort.shared.base.settings import Settings
 from retort.shared.db.migrate import upgrade
@@ -176,7 +176,7 @@ def test_a_look_that_fails_leaves_nothing_old_and_is_tried_again(engine: Engine)
             yield from profile_metrics(open_database("postgresql+psycopg://nobody@127.0.0.1:1/none"))
         yield from profile_metrics(engine)
 
-    with SeldomLook(look, 0.01) as seldom:
+    with PeriodicCollector(look, 0.01) as seldom:
         until = time.monotonic() + 60
         while len(looks) < 3 or not seldom.seen():
             assert time.monotonic() < until, looks
@@ -188,7 +188,7 @@ def test_a_store_that_is_away_takes_its_own_metrics_with_it(database_url: str) -
     engine = open_database(database_url)
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     settings = Settings(_env_file=None, redis_url=nowhere, database_url=database_url)
-    seen = samples(Looks(looks_at(settings, engine, list)).collect())
+    seen = samples(StoreCollector(readers_of(settings, engine, list)).collect())
     engine.dispose()
     assert {key[1]: value for key, value in seen.items() if key[0] == "retort_store_answered"} == {
         "database": 1,

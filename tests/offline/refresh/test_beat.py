@@ -60,7 +60,7 @@ def test_beat_starts_a_refresh_and_a_worker_does_it_once(
     worker = start("worker", "refresh", "work", "--poll-s", "1")
     wait(lambda: any(job.status == "done" for job in read_jobs(engine)), beat, worker)
     # the clock goes on, and finds nobody due: neither another refresh nor the worker's end
-    wait(lambda: "nobody's profile is due" in worker.log.read_text(), beat, worker)
+    wait(lambda: "no user's profile is due" in worker.log.read_text(), beat, worker)
     (job,) = read_jobs(engine)
     assert (job.users_done, job.written) == (20, 20)
     assert worker.process.poll() is None

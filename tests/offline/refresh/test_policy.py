@@ -12,8 +12,8 @@ from retort.offline.profiles.config import ProfilesConfig, prompt_writers
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.store import Latest, ProfileKey, ProfileStore, Record
 from retort.offline.refresh.cost import Prices, TokenModel, calibrate, plan_policy, plan_storage
-from retort.offline.refresh.policy import RefreshPolicy, choose, tokens_of
-from retort.offline.refresh.staleness import Age, ages, drift
+from retort.offline.refresh.policy import RefreshPolicy, select_requests, tokens_of
+from retort.offline.refresh.staleness import Staleness, drift, measure_staleness
 from retort.offline.refresh.start import Refresh, latest_key, start_refresh
 from retort.shared.base.errors import ProfileError
 from retort.shared.db.migrate import upgrade
@@ -28,10 +28,10 @@ TOKENS = TokenModel(base=100.0, per_event=10.0, profile=50.0)
 CONFIG = ProfilesConfig(backend="template", domain="movies", chunk_users=3)
 
 
-def aged(user_id: str, n_events: int, covered: int | None, days: float = 1.0, drifted: float = 0.0) -> Age:
+def aged(user_id: str, n_events: int, covered: int | None, days: float = 1.0, drifted: float = 0.0) -> Staleness:
     latest = None if covered is None else Latest("old", covered, now() - timedelta(days=days))
     n_new = n_events if covered is None else n_events - covered
-    return Age(UserHistory(user_id, ["i1"] * n_events), latest, n_new, drifted)
+    return Staleness(UserHistory(user_id, ["i1"] * n_events), latest, n_new, drifted)
 
 
 CROWD = [
@@ -54,12 +54,12 @@ CROWD = [
     ],
 )
 def test_policies_choose(policy: dict[str, object], due: set[str]) -> None:
-    requests = choose(CROWD, RefreshPolicy.model_validate(policy), now(), TOKENS, None)
+    requests = select_requests(CROWD, RefreshPolicy.model_validate(policy), now(), TOKENS, None)
     assert {request.history.user_id for request in requests} == due
 
 
 def test_the_most_worthwhile_come_first() -> None:
-    order = [one.history.user_id for one in choose(CROWD, RefreshPolicy(name="all"), now(), TOKENS, None)]
+    order = [one.history.user_id for one in select_requests(CROWD, RefreshPolicy(name="all"), now(), TOKENS, None)]
     assert order.index("changed") < order.index("two more")
     assert order.index("twice as many") < order.index("two more")
     assert order[-1] == "same as ever"
@@ -69,15 +69,15 @@ def test_the_most_worthwhile_come_first() -> None:
 
 def test_a_budget_buys_what_is_worth_most_for_a_token() -> None:
     policy = RefreshPolicy(name="budgeted", max_tokens=700)
-    bought = choose(CROWD, policy, now(), TOKENS, None)
+    bought = select_requests(CROWD, policy, now(), TOKENS, None)
     assert bought[0].history.user_id == "nobody wrote of"
     assert 0 < sum(tokens_of(one, TOKENS, None) for one in bought) <= 700
-    assert len(choose(CROWD, RefreshPolicy(name="budgeted"), now(), TOKENS, None)) > len(bought)
+    assert len(select_requests(CROWD, RefreshPolicy(name="budgeted"), now(), TOKENS, None)) > len(bought)
 
 
 def test_an_update_reads_the_old_profile_and_what_is_new() -> None:
     policy = RefreshPolicy(name="events", min_new_events=2, update=True, reread_after=0.5)
-    requests = {one.history.user_id: one for one in choose(CROWD, policy, now(), TOKENS, None)}
+    requests = {one.history.user_id: one for one in select_requests(CROWD, policy, now(), TOKENS, None)}
     assert (requests["changed"].profile, requests["changed"].n_covered) == ("old", 20)
     assert requests["twice as many"].profile is None, "it grew by more than half: it is read anew"
     assert tokens_of(requests["changed"], TOKENS, None) == 100 + 2 * 10 + 50 + 50
@@ -100,7 +100,9 @@ def test_ages_come_from_the_store(tmp_path: Path) -> None:
     store.save([Record("user-0", "h", question, "old", n_events=4), Record("user-1", "h", question, "old", n_events=6)])
     store.save([Record("user-2", "h", ProfileKey("whole", "another prompt", "m"), "old", n_events=6)])
     edit_profile(store._engine, "user-3", "mine")
-    found = {age.history.user_id: age for age in ages(histories(4, 6), Catalogue(catalogue()), store, question)}
+    found = {
+        age.history.user_id: age for age in measure_staleness(histories(4, 6), Catalogue(catalogue()), store, question)
+    }
     assert {user_id: age.n_new for user_id, age in found.items()} == {"user-0": 2, "user-1": 0, "user-2": 6}
     assert found["user-0"].drift > 0
     assert found["user-2"].latest is None

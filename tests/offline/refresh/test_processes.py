@@ -17,7 +17,7 @@ from retort.offline.jobs.celery_app import make_app
 from retort.offline.local.subprocesses import Child, start_child
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.refresh.jobs import create_job
-from retort.offline.refresh.messages import send_look
+from retort.offline.refresh.messages import wake_workers
 from retort.shared.db.models import Profile
 from retort.shared.db.session import reading
 from retort.shared.profiles.refreshes import JobStatus, read_job
@@ -103,7 +103,7 @@ def test_a_message_wakes_a_worker_and_copies_of_it_do_no_harm(
         time.sleep(0.1)
     job_id = new_job(engine, tmp_path, 12, 3)
     for _ in range(5):
-        assert send_look(app)
+        assert wake_workers(app)
     status = wait(engine, job_id, lambda job: job.status == "done", worker)
     assert (status.written, len(model.bodies)) == (12, 12)
     worker.process.terminate()
@@ -121,7 +121,7 @@ def test_a_broker_that_loses_every_message_costs_no_profile(
 
 
 def test_a_broker_that_is_away_is_no_failure() -> None:
-    assert not send_look(make_app("redis://127.0.0.1:1/0"))
+    assert not wake_workers(make_app("redis://127.0.0.1:1/0"))
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -147,4 +147,4 @@ def test_a_database_that_goes_away_changes_nothing(
     status = wait(engine, job_id, lambda job: job.status != "running", worker)
     assert status.status == "done"
     assert stored_users(engine) == Counter(f"user-{n}" for n in range(n_users))
-    assert "cannot be used" in worker.log.read_text()
+    assert "is unavailable" in worker.log.read_text()
