@@ -1,4 +1,4 @@
-"""`retort-serve`: read the settings once, open the bundle, listen. `retort-serve key NAME` makes an API key."""
+"""Entry point `retort-serve`: serves the API. `retort-serve key NAME` creates an API key."""
 
 import argparse
 import gc
@@ -20,9 +20,9 @@ from pydantic_settings import SettingsError
 
 from retort.serving.api.app import Application, create_app
 from retort.serving.api.asgi import AsgiApp
-from retort.serving.api.auth import Scope, new_key, read_keys
-from retort.serving.api.tracing import traced
-from retort.serving.models.model_slots import open_models
+from retort.serving.api.auth import Scope, create_key, read_keys
+from retort.serving.api.tracing import with_tracing
+from retort.serving.models.model_slots import open_model_slots
 from retort.serving.runtime.settings import ServingSettings
 from retort.serving.runtime.workers import Workers
 from retort.shared.base.errors import RetortError
@@ -35,17 +35,17 @@ from retort.shared.model.bundle import read_manifest
 logger = logging.getLogger("retort.serving")
 
 _BACKLOG = 2048
-# Longer than the 60 s after which proxies (nginx, AWS and GCP balancers) let a connection go: whoever closes first must
-# be the one who sends, or a request meets a closed door.
+# Longer than the 60 s after which proxies (nginx, AWS and GCP load balancers) close an idle connection: if the server
+# closed it first, a request could be sent to a closed connection.
 _KEEP_ALIVE_S = 75
-# A request leaves nothing in cycles; looking for some every 700 objects, and through all modules now and then, took an
-# eighth of the processor and doubled p99.
-_COLLECT_AFTER = (100_000, 50, 100)
+# Requests leave no reference cycles. With the default thresholds (700 objects) the garbage collector took an eighth of
+# the CPU time and doubled the p99 latency.
+_GC_THRESHOLDS = (100_000, 50, 100)
 
 
 def main() -> None:
-    """Serve until told to stop; 2 where the settings, their files or the bundle cannot be used."""
-    options = _arguments(sys.argv[1:])
+    """Serve until a signal; exit with 2 when the settings, their files or the bundle are invalid."""
+    options = _parse_arguments(sys.argv[1:])
     try:
         if options.command == "key":
             print(add_key(options.file, options.name, options.scopes, options.tenant))
@@ -56,33 +56,33 @@ def main() -> None:
         first = error.errors(include_input=False)[0]
         prefix = "RETORT_" if error.title == ServingSettings.__name__ else ""
         name = prefix + "_".join(str(part) for part in first["loc"]).upper()
-        sys.exit(_told(f"the setting {name} cannot be used: {first['msg']}"))
+        sys.exit(_report_error(f"the setting {name} is invalid: {first['msg']}"))
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         name = f"RETORT_{field.group(1).upper()}" if field else str(error)
-        sys.exit(_told(f"the setting {name} cannot be used: it must be JSON, as serving/runtime/settings.py says."))
+        sys.exit(_report_error(f"the setting {name} is invalid: it must be JSON, see serving/runtime/settings.py."))
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        sys.exit(_told(f"{where}{error.strerror or error}; correct the path or its rights."))
+        prefix = f"{error.filename}: " if error.filename else ""
+        sys.exit(_report_error(f"{prefix}{error.strerror or error}; check the path and its permissions."))
     except RetortError as error:
-        sys.exit(_told(str(error)))
+        sys.exit(_report_error(str(error)))
 
 
 def serve(settings: Settings, serving: ServingSettings) -> None:
-    """Bind, say where, and run one worker here or several as children."""
+    """Bind, announce the address, and run one worker in this process or several as children."""
     configure_logging(settings.log_level, as_json=settings.log_json)
     check_binding(serving)
-    database_address(settings.database)  # it may be away, but it must be an address
+    database_address(settings.database)  # checks the address; the database may be down
     if serving.workers == 1:
-        app = create_app(settings, serving, models=open_models(serving))
+        app = create_app(settings, serving, models=open_model_slots(serving))
         listener = _bind(serving)
         _announce(listener, settings, serving)
-        uvicorn.Server(uvicorn.Config(_entry(app, serving), **_options(serving))).run(sockets=[listener])
+        uvicorn.Server(uvicorn.Config(_wrap(app, serving), **_options(serving))).run(sockets=[listener])
         return
     if serving.bundle is not None:
         read_manifest(serving.bundle)
     with tempfile.TemporaryDirectory(prefix="retort-metrics-") as metrics_dir:
-        # prometheus_client asks the environment when it is imported, in each child.
+        # prometheus_client reads the environment at import, in each child.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["RETORT_METRICS_DIR"] = metrics_dir
         listener = _bind(serving)
         _announce(listener, settings, serving)
@@ -93,53 +93,68 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
 
 
 def worker() -> AsgiApp:
-    """The application of one child process; a child is an entry point and reads the settings itself."""
+    """Create the application of a child process, which reads the settings itself."""
     settings, serving = Settings(), ServingSettings()
     configure_logging(settings.log_level, as_json=settings.log_json)
-    return _entry(create_app(settings, serving), serving)
+    return _wrap(create_app(settings, serving), serving)
 
 
-def _entry(app: Application, serving: ServingSettings) -> AsgiApp:
+def _wrap(app: Application, serving: ServingSettings) -> AsgiApp:
     gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
-    return traced(app) if serving.traces else app
+    gc.set_threshold(*_GC_THRESHOLDS)
+    return with_tracing(app) if serving.traces else app
 
 
 def check_binding(serving: ServingSettings) -> None:
-    """Without keys nobody outside this machine may reach the server."""
+    """Refuse to serve an address that is reachable from outside without API keys.
+
+    Raises:
+        RetortError: The address is not loopback and there are no keys.
+    """
     reached_at = serving.reached_at or serving.host
     if serving.keys_file is None and not _is_loopback(reached_at):
         name = "RETORT_REACHED_AT" if serving.reached_at else "RETORT_HOST"
         raise RetortError(
-            f"{name}={reached_at} is reachable from outside and there are no API keys; "
+            f"{name}={reached_at} is reachable from outside, but there are no API keys; "
             "set RETORT_KEYS_FILE, or bind to 127.0.0.1."
         )
 
 
 def add_key(file: Path, name: str, scopes: Sequence[str], tenant: str) -> str:
-    """Write a new key's hash into the key file and return the key, which is told this once."""
+    """Create a key, write its hash to the key file and return the key, which is shown once.
+
+    Raises:
+        RetortError: The file already has a key of this name.
+    """
     entries = read_keys(file) if file.exists() else ()
     if any(entry.name == name for entry in entries):
-        raise RetortError(f"the key file {file} has a key {name!r} already; choose another name.")
-    key, entry = new_key(name, frozenset(map(Scope, scopes)), tenant)
-    fresh = file.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    documents = [one.model_dump(mode="json") for one in (*entries, entry)]
-    fresh.write_bytes(orjson.dumps(documents, option=orjson.OPT_INDENT_2))
-    fresh.replace(file)
+        raise RetortError(f"the key file {file} already has a key {name!r}; choose another name.")
+    key, entry = create_key(name, frozenset(map(Scope, scopes)), tenant)
+    temporary = file.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    documents = [each.model_dump(mode="json") for each in (*entries, entry)]
+    temporary.write_bytes(orjson.dumps(documents, option=orjson.OPT_INDENT_2))
+    temporary.replace(file)
     return key
 
 
-def _arguments(words: Sequence[str]) -> argparse.Namespace:
+def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="retort-serve", description="Serve recommendations; settings come from the environment (RETORT_...)."
+        prog="retort-serve",
+        description="Serve recommendations over HTTP; configured by environment variables (RETORT_...).",
     )
-    key = parser.add_subparsers(dest="command").add_parser("key", help="make an API key; it is shown once")
-    key.add_argument("name")
-    key.add_argument("--scopes", nargs="+", choices=[scope.value for scope in Scope], default=["read"])
-    key.add_argument("--tenant", default=DEFAULT_TENANT)
-    key.add_argument("--file", type=Path, default=Path("keys.json"))
-    return parser.parse_args(words)
+    key = parser.add_subparsers(dest="command").add_parser("key", help="create an API key; it is shown once")
+    key.add_argument("name", help="unique name of the key")
+    key.add_argument(
+        "--scopes",
+        nargs="+",
+        choices=[scope.value for scope in Scope],
+        default=["read"],
+        help="permissions (default: read)",
+    )
+    key.add_argument("--tenant", default=DEFAULT_TENANT, help="tenant of the key (default: %(default)s)")
+    key.add_argument("--file", type=Path, default=Path("keys.json"), help="key file (default: %(default)s)")
+    return parser.parse_args(arguments)
 
 
 def _is_loopback(host: str) -> bool:
@@ -168,15 +183,15 @@ def _bind(serving: ServingSettings) -> socket.socket:
 
 
 def _announce(listener: socket.socket, settings: Settings, serving: ServingSettings) -> None:
-    """One line for people and scripts: where, from what, and what is not protected."""
+    """Print one line with the address, the bundle, the history store and the authentication."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     histories = "Redis" if settings.histories_url else "this process's memory (REDIS_URL is not set)"
     origin = Path(serving.bundle).name if serving.bundle else f"alias {serving.alias}"
-    doors = "API keys" if serving.keys_file else "no API keys, loopback only"
+    authentication = "API keys" if serving.keys_file else "no API keys, loopback only"
     pages = "console at /console, docs at /docs" if serving.console else "docs at /docs"
     print(
-        f"Retort serves {origin} at http://{shown}:{port} ({pages}; histories in {histories}; {doors})",
+        f"Retort serves {origin} at http://{shown}:{port} ({pages}; histories in {histories}; {authentication})",
         flush=True,
     )
 
@@ -195,8 +210,8 @@ def _options(serving: ServingSettings) -> dict[str, Any]:
     }
 
 
-def _told(sentence: str) -> int:
-    print(f"retort-serve: {sentence}", file=sys.stderr)
+def _report_error(message: str) -> int:
+    print(f"retort-serve: {message}", file=sys.stderr)
     return 2
 
 

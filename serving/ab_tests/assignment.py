@@ -1,4 +1,4 @@
-"""Experiments: who sees which variant, decided by a hash, so that it never has to be stored.
+"""A/B test configuration and the assignment of users to variants by a hash, which needs no storage.
 
     {"name": "autumn", "holdout": 0.05,
      "variants": [{"name": "control", "share": 0.5},
@@ -6,8 +6,8 @@
                   {"name": "new", "share": 0.2, "alias": "challenger"}],
      "shadow": {"alias": "challenger", "share": 0.1}}
 
-Shares divide those who are not held out. The same user is in the same place as long as the experiment keeps its name
-and its shares.
+The shares divide the users outside the holdout. A user keeps its variant as long as the test keeps its name and its
+shares.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from retort.shared.base.errors import RetortError
 
 HOLDOUT = "holdout"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-# What a variant may set where the request does not.
+# Settings that a variant may have; a value in the request takes precedence.
 Tunable = Literal["diversity", "boost", "bury", "caps", "filter", "strict_filter"]
 
 
@@ -31,23 +31,25 @@ class _Document(BaseModel):
 
 
 class Variant(_Document):
-    """One way to answer."""
+    """One variant of the test."""
 
     name: Name
     share: float = Field(gt=0, le=1)
-    alias: Name | None = Field(None, description="the registry's alias that answers; unset: the server's own")
+    alias: Name | None = Field(
+        None, description="alias of the registry that serves the variant; default: the server's alias"
+    )
     defaults: dict[Tunable, Any] = {}
 
 
 class Shadow(_Document):
-    """A bundle that answers in the background and is only compared."""
+    """A bundle that answers in the background and is only compared with the served one."""
 
     alias: Name
     share: float = Field(1.0, gt=0, le=1)
 
 
-class Experiment(_Document):
-    """A whole experiment; its name is the salt of the hash."""
+class ABTest(_Document):
+    """Configuration of an A/B test; its name is the salt of the hash."""
 
     name: Name
     tenant: Name = "default"
@@ -57,14 +59,14 @@ class Experiment(_Document):
 
     @property
     def labels(self) -> frozenset[str]:
-        """Every variant's name, and the holdout's."""
+        """Names of the variants and of the holdout."""
         return frozenset(variant.name for variant in self.variants) | {HOLDOUT}
 
     @model_validator(mode="after")
-    def _adds_up(self) -> Self:
+    def _check_variants(self) -> Self:
         names = [variant.name for variant in self.variants]
         if len(set(names)) != len(names) or HOLDOUT in names:
-            raise ValueError("variants need names of their own, other than 'holdout'")
+            raise ValueError("variants must have unique names other than 'holdout'")
         if self.variants and abs(sum(variant.share for variant in self.variants) - 1) > 1e-6:
             raise ValueError("the variants' shares must add up to 1")
         for variant in self.variants:
@@ -74,9 +76,9 @@ class Experiment(_Document):
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where a caller belongs; `variant` None is the holdout."""
+    """Variant of a caller; None is the holdout."""
 
-    experiment: str
+    ab_test: str
     variant: Variant | None
 
     @property
@@ -85,53 +87,63 @@ class Assignment:
 
     @property
     def document(self) -> dict[str, str]:
-        return {"name": self.experiment, "variant": self.label}
+        return {"name": self.ab_test, "variant": self.label}
 
 
-def assign(experiment: Experiment, tenant: str, user_id: str | None, session_id: str | None) -> Assignment | None:
-    """The caller's place; None for other tenants, for nobody in particular, and where there is nothing to try."""
+def assign(ab_test: ABTest, tenant: str, user_id: str | None, session_id: str | None) -> Assignment | None:
+    """Assign a caller to a variant.
+
+    Returns:
+        None for other tenants, for requests without a user or session, and for tests without variants and holdout.
+    """
     unit = user_id if user_id is not None else session_id
-    if unit is None or tenant != experiment.tenant or not (experiment.variants or experiment.holdout):
+    if unit is None or tenant != ab_test.tenant or not (ab_test.variants or ab_test.holdout):
         return None
-    if _point(experiment.name, "holdout", unit) < experiment.holdout:
-        return Assignment(experiment.name, None)
-    if not experiment.variants:
+    if _hash_fraction(ab_test.name, "holdout", unit) < ab_test.holdout:
+        return Assignment(ab_test.name, None)
+    if not ab_test.variants:
         return None
-    point = _point(experiment.name, "variant", unit)
-    for variant in experiment.variants:
-        point -= variant.share
-        if point < 0:
-            return Assignment(experiment.name, variant)
-    return Assignment(experiment.name, experiment.variants[-1])
+    fraction = _hash_fraction(ab_test.name, "variant", unit)
+    for variant in ab_test.variants:
+        fraction -= variant.share
+        if fraction < 0:
+            return Assignment(ab_test.name, variant)
+    return Assignment(ab_test.name, ab_test.variants[-1])
 
 
-def in_shadow(experiment: Experiment, tenant: str, unit: str) -> bool:
-    """Whether this caller's request is answered by the shadow too."""
-    shadow = experiment.shadow
-    return shadow is not None and tenant == experiment.tenant and _point(experiment.name, "shadow", unit) < shadow.share
+def in_shadow(ab_test: ABTest, tenant: str, unit: str) -> bool:
+    """Return whether the shadow also answers this caller's requests."""
+    shadow = ab_test.shadow
+    return (
+        shadow is not None and tenant == ab_test.tenant and _hash_fraction(ab_test.name, "shadow", unit) < shadow.share
+    )
 
 
-def with_defaults(request: RecommendRequest, variant: Variant) -> RecommendRequest:
-    """The request with the variant's settings where it says nothing itself."""
+def apply_variant(request: RecommendRequest, variant: Variant) -> RecommendRequest:
+    """Return the request with the variant's settings for fields that it does not set."""
     added = {name: value for name, value in variant.defaults.items() if name not in request.model_fields_set}
     if not added:
         return request
     return RecommendRequest.model_validate({**request.model_dump(exclude_unset=True), **added})
 
 
-def read_experiment(path: Path) -> Experiment:
-    """The experiment in a JSON file."""
+def read_ab_test(path: Path) -> ABTest:
+    """Read an A/B test from a JSON file.
+
+    Raises:
+        RetortError: The file is missing or invalid.
+    """
     try:
-        return Experiment.model_validate_json(path.read_bytes())
+        return ABTest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise RetortError(f"the experiment file {path} does not exist; unset RETORT_EXPERIMENT or write it.") from None
+        raise RetortError(f"the A/B test file {path} does not exist; create it or unset RETORT_EXPERIMENT.") from None
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise RetortError(f"the experiment file {path} cannot be used: {where}: {first['msg']}.") from None
+        where = ".".join(map(str, first["loc"])) or "document"
+        raise RetortError(f"the A/B test file {path} is invalid: {where}: {first['msg']}.") from None
 
 
-def _point(name: str, purpose: str, unit: str) -> float:
-    """Evenly spread over [0, 1), and for each purpose anew."""
+def _hash_fraction(name: str, purpose: str, unit: str) -> float:
+    """Return a uniform hash in [0, 1), independent for each purpose."""
     digest = blake2b(f"{name}\x1f{purpose}\x1f{unit}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

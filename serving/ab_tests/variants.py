@@ -1,17 +1,18 @@
-"""Which variants of the experiment can be served: one that asks for what its bundle's items do not have is refused.
+"""Compatibility of the variants of an A/B test with the bundles that serve them.
 
-It is told when the bundle is taken in, in `/models`, the log and a counter. Those who would be in it get the server's
-own answer and are in no experiment: they asked nothing wrong, and as a variant's users they would spoil its numbers.
+A variant is refused when its settings name attributes that the bundle's items do not have. The refusal is reported when
+the bundle is loaded: in `/models`, in the log and in a counter. Users of a refused variant get the list of the server's
+alias and are not part of the test: their requests are valid, and their events would distort the variant's numbers.
 """
 
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from retort.serving.ab_tests.assignment import Experiment, Variant
-from retort.serving.models.bundles import LiveBundle, Slot
-from retort.serving.models.model_slots import Models
-from retort.serving.recommend.query_plan import make_plan
+from retort.serving.ab_tests.assignment import ABTest, Variant
+from retort.serving.models.bundles import LiveBundle
+from retort.serving.models.model_slots import ModelSlots, Slot
+from retort.serving.recommend.query_plan import build_query_plan
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.schemas.problems import Problem
 from retort.serving.schemas.requests import RecommendRequest
@@ -19,46 +20,46 @@ from retort.serving.schemas.requests import RecommendRequest
 _NOTHING_SEEN = np.zeros(0, dtype=np.int64)
 
 
-class Variants:
-    """Verdicts by bundle; each is reached once."""
+class VariantCompatibility:
+    """Check of each variant against each bundle, made once for each pair."""
 
-    def __init__(self, experiment: Experiment, models: Models, metrics: Metrics) -> None:
-        self._experiment = experiment
+    def __init__(self, ab_test: ABTest, models: ModelSlots, metrics: Metrics) -> None:
+        self._ab_test = ab_test
         self._models = models
         self._metrics = metrics
-        self._verdicts: WeakKeyDictionary[LiveBundle, dict[str, bool]] = WeakKeyDictionary()
-        for variant in experiment.variants:
-            self._watch(variant, models.slot(experiment.tenant, variant.alias))
+        self._results: WeakKeyDictionary[LiveBundle, dict[str, bool]] = WeakKeyDictionary()
+        for variant in ab_test.variants:
+            self._watch(variant, models.slot(ab_test.tenant, variant.alias))
 
     def can_serve(self, variant: Variant) -> bool:
-        """Whether the bundle that would answer for the variant now can do what it asks for."""
-        tenant = self._experiment.tenant
+        """Return whether the bundle that serves the variant now supports its settings."""
+        tenant = self._ab_test.tenant
         for slot in (self._models.slot(tenant, variant.alias), self._models.slot(tenant)):
             if slot.current is not None:
-                return self._judge(variant, slot, slot.current)
-        return True  # nothing is loaded; whoever answers without a bundle looks at no setting
+                return self._check(variant, slot, slot.current)
+        return True  # without a bundle the fallback ignores all settings
 
     def _watch(self, variant: Variant, slot: Slot) -> None:
-        slot.watchers.append(lambda live: self._judge(variant, slot, live))
+        slot.load_hooks.append(lambda live: self._check(variant, slot, live))
         if slot.current is not None:
-            self._judge(variant, slot, slot.current)
+            self._check(variant, slot, slot.current)
 
-    def _judge(self, variant: Variant, slot: Slot, live: LiveBundle) -> bool:
-        verdicts = self._verdicts.setdefault(live, {})
-        if variant.name not in verdicts:
-            problem = _problem(variant, live)
-            verdicts[variant.name] = problem is None
+    def _check(self, variant: Variant, slot: Slot, live: LiveBundle) -> bool:
+        results = self._results.setdefault(live, {})
+        if variant.name not in results:
+            problem = _find_problem(variant, live)
+            results[variant.name] = problem is None
             if problem is not None:
-                where = f"experiment {self._experiment.name}, variant {variant.name}"
+                where = f"experiment {self._ab_test.name}, variant {variant.name}"
                 slot.refuse(where, f"the bundle {live.name}@{live.version} cannot serve it: {problem}", what="variant")
-                self._metrics.variants_refused.labels(self._experiment.name, variant.name).inc()
-        return verdicts[variant.name]
+                self._metrics.variants_refused.labels(self._ab_test.name, variant.name).inc()
+        return results[variant.name]
 
 
-def _problem(variant: Variant, live: LiveBundle) -> str | None:
+def _find_problem(variant: Variant, live: LiveBundle) -> str | None:
     request = RecommendRequest.model_validate({"history": [], **variant.defaults})
     try:
-        make_plan(request, live.catalogue, _NOTHING_SEEN)
+        build_query_plan(request, live.catalogue, _NOTHING_SEEN)
     except Problem as problem:
         return problem.detail
     return None

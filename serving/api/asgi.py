@@ -1,7 +1,7 @@
-"""The seam between ASGI and the application: one front that all requests pass.
+"""ASGI middleware in front of FastAPI: request ids, overload protection, metrics and the fast path.
 
-The two hot routes are answered right here, from bytes to bytes; a framework's routing and validation would cost more
-than the student does. All other requests go on to FastAPI, which also documents the hot ones.
+The fast path answers `/recommend` and `/events` from bytes to bytes, because a framework's routing and validation would
+cost more than the student. FastAPI handles all other requests and documents these two as well.
 """
 
 import logging
@@ -28,18 +28,18 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON = "application/json"
-# A request id names, it does not protect: no system call for each.
+# A request id is no secret, so it does not need a system call.
 _random = random.Random()
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9_-]{1,64}")
-# Probes and scrapes must be heard when the house is full.
-ALWAYS_OPEN = ("/health/", "/metrics", "/v2/health/")
-# Whose body the framework would read, and judge, before the route sees the key.
-_GUARDED = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/", "/refreshes")
+# Probes and scrapes are answered under overload too, and do not count as requests in flight.
+PROBE_PATHS = ("/health/", "/metrics", "/v2/health/")
+# Routes whose body the framework would read and validate before the route checks the key.
+_KEY_FIRST_PATHS = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/", "/refreshes")
 
 
 @dataclass(slots=True)
-class Incoming:
-    """A request that has been read."""
+class RawRequest:
+    """A request of the fast path, with its body."""
 
     method: str
     path: str
@@ -50,8 +50,8 @@ class Incoming:
 
 
 @dataclass(slots=True)
-class Outgoing:
-    """A response that has been decided."""
+class RawResponse:
+    """A response of the fast path."""
 
     body: bytes
     status: int = 200
@@ -59,30 +59,37 @@ class Outgoing:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Incoming], Awaitable[Outgoing]]
+Handler = Callable[[RawRequest], Awaitable[RawResponse]]
 
 
-class Front:
-    """Request id, limits, metrics and the hot lane, before the framework."""
+class FastPathMiddleware:
+    """Middleware that all requests pass.
+
+    Args:
+        app: The framework's application.
+        routes: Handlers of the fast path by method and path.
+        max_waiting: Requests in flight; further ones are refused with 503.
+        check_key: Raises a `Problem` for a request without a valid key.
+    """
 
     def __init__(
         self,
         app: AsgiApp,
-        lane: dict[tuple[str, str], Handler],
+        routes: dict[tuple[str, str], Handler],
         metrics: Metrics,
         *,
         max_waiting: int,
         max_body_bytes: int,
-        guard: Callable[[dict[bytes, bytes]], None] = lambda headers: None,
+        check_key: Callable[[dict[bytes, bytes]], None] = lambda headers: None,
     ) -> None:
         self._app = app
-        self._lane = lane
+        self._routes = routes
         self._metrics = metrics
         self._max_waiting = max_waiting
         self._max_body_bytes = max_body_bytes
-        self._guard = guard
+        self._check_key = check_key
         self._in_flight = 0
-        metrics.waiting.set(0)
+        metrics.in_flight.set(0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,58 +99,57 @@ class Front:
         request_id = _request_id(headers)
         logs.request_id.set(request_id)
         path = scope["path"]
-        # Nor do they take a place in it.
-        places = 0 if path.startswith(ALWAYS_OPEN) else 1
-        if places and self._in_flight >= self._max_waiting:
+        counted = 0 if path.startswith(PROBE_PATHS) else 1
+        if counted and self._in_flight >= self._max_waiting:
             self._metrics.count_refusal("overload", 503)
             await _send(send, _problem(overloaded(), request_id), request_id)
             return
-        self._in_flight += places
-        self._metrics.waiting.set(self._in_flight)
+        self._in_flight += counted
+        self._metrics.in_flight.set(self._in_flight)
         started = time.perf_counter()
         status, route = 500, ""
         try:
-            handler = self._lane.get((scope["method"], path))
+            handler = self._routes.get((scope["method"], path))
             if handler is None:
-                if path.startswith(_GUARDED):
-                    self._guard(headers)
-                status = await self._through_framework(scope, receive, send, request_id)
+                if path.startswith(_KEY_FIRST_PATHS):
+                    self._check_key(headers)
+                status = await self._run_framework(scope, receive, send, request_id)
             else:
                 route = path
-                status = await self._hot(handler, scope, headers, receive, send, request_id)
-        except Problem as problem:  # the guard's; what handlers raise is answered where they are called
+                status = await self._run_handler(handler, scope, headers, receive, send, request_id)
+        except Problem as problem:  # of the key check; problems of handlers are answered by _run_handler
             status, route = problem.status, "refused"
             await _send(send, _problem(problem, request_id), request_id)
         finally:
-            self._in_flight -= places
-            self._metrics.waiting.set(self._in_flight)
-            # The route's pattern, never the path: a path holds ids.
+            self._in_flight -= counted
+            self._metrics.in_flight.set(self._in_flight)
+            # The route's pattern, not the path, which holds ids.
             route = route or getattr(scope.get("route"), "path", "other")
             self._metrics.count_request(route, status, time.perf_counter() - started)
 
-    async def _hot(
+    async def _run_handler(
         self, handler: Handler, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: str
     ) -> int:
         try:
-            body = await _read(receive, self._max_body_bytes) if scope["method"] == "POST" else b""
-            incoming = Incoming(scope["method"], scope["path"], scope["query_string"], headers, body, request_id)
-            outgoing = await handler(incoming)
+            body = await _read_body(receive, self._max_body_bytes) if scope["method"] == "POST" else b""
+            raw_request = RawRequest(scope["method"], scope["path"], scope["query_string"], headers, body, request_id)
+            raw_response = await handler(raw_request)
         except Problem as problem:
-            outgoing = _problem(problem, request_id)
+            raw_response = _problem(problem, request_id)
         except Disconnected:
             return 499
-        except Exception:  # the last line of defence: the caller gets a document, the log the trace
+        except Exception:  # the caller gets a problem document, the log gets the traceback
             logger.exception("request failed", extra={"request_id": request_id})
-            outgoing = _problem(failure(), request_id)
-        await _send(send, outgoing, request_id)
-        return outgoing.status
+            raw_response = _problem(failure(), request_id)
+        await _send(send, raw_response, request_id)
+        return raw_response.status
 
-    async def _through_framework(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+    async def _run_framework(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         status = 500
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         scope["path"] = routed_path(scope)
 
-        async def marked(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -154,19 +160,19 @@ class Front:
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        await self._app(scope, _limited(receive, self._max_body_bytes), marked)
+        await self._app(scope, _limit_body(receive, self._max_body_bytes), send_with_headers)
         return status
 
 
-class Disconnected(Exception):  # noqa: N818 - not an error of ours
-    """The caller left before the body was complete."""
+class Disconnected(Exception):  # noqa: N818 - not an error of the server
+    """The caller disconnected before the body was complete."""
 
 
-def documented(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-    """The same handler as a FastAPI endpoint, for its documentation and for mounted applications."""
+def as_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """Wrap a handler of the fast path as a FastAPI endpoint, for the documentation and for mounted applications."""
 
     async def endpoint(request: Request) -> Response:
-        incoming = Incoming(
+        raw_request = RawRequest(
             request.method,
             request.url.path,
             request.scope["query_string"],
@@ -174,25 +180,25 @@ def documented(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             await request.body(),
             request.state.request_id,
         )
-        outgoing = await handler(incoming)
-        return Response(outgoing.body, outgoing.status, outgoing.headers, outgoing.content_type)
+        raw_response = await handler(raw_request)
+        return Response(raw_response.body, raw_response.status, raw_response.headers, raw_response.content_type)
 
     return endpoint
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:
-    """The caller's own id where it is harmless, else a new one."""
-    given = headers.get(b"x-request-id")
-    if given is not None and REQUEST_ID_PATTERN.fullmatch(given):
-        return given.decode()
+    """Return the caller's id if it matches the pattern, otherwise a new one."""
+    sent = headers.get(b"x-request-id")
+    if sent is not None and REQUEST_ID_PATTERN.fullmatch(sent):
+        return sent.decode()
     return f"{_random.getrandbits(64):016x}"
 
 
-def _problem(problem: Problem, request_id: str) -> Outgoing:
-    return Outgoing(problem.body(request_id), problem.status, CONTENT_TYPE, problem.headers)
+def _problem(problem: Problem, request_id: str) -> RawResponse:
+    return RawResponse(problem.body(request_id), problem.status, CONTENT_TYPE, problem.headers)
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
+async def _read_body(receive: Receive, limit: int) -> bytes:
     message = await receive()
     body: bytes = message.get("body", b"")
     parts = [body]
@@ -209,33 +215,33 @@ async def _read(receive: Receive, limit: int) -> bytes:
         size += len(parts[-1])
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
+def _limit_body(receive: Receive, limit: int) -> Receive:
     size = 0
 
-    async def counted() -> Message:
+    async def receive_limited() -> Message:
         nonlocal size
         message = await receive()
         size += len(message.get("body", b""))
         if size > limit:
-            # the framework, which reads the bodies here, lets this one pass and makes a 400 of any other
+            # The framework reads the body here: it passes this exception on and turns any other into a 400.
             raise HTTPException(413, too_large(limit).detail)
         return message
 
-    return counted
+    return receive_limited
 
 
 def too_large(limit: int) -> Problem:
-    """413 with the limit."""
-    return Problem(413, f"The body is larger than {limit} bytes; send it in parts.")
+    """Return a 413 with the limit."""
+    return Problem(413, f"The body is larger than {limit} bytes; split it into several requests.")
 
 
-async def _send(send: Send, outgoing: Outgoing, request_id: str) -> None:
+async def _send(send: Send, raw_response: RawResponse, request_id: str) -> None:
     headers = [
-        (b"content-type", outgoing.content_type.encode()),
-        (b"content-length", str(len(outgoing.body)).encode()),
+        (b"content-type", raw_response.content_type.encode()),
+        (b"content-length", str(len(raw_response.body)).encode()),
         (b"cache-control", b"private, no-store"),
         (b"x-request-id", request_id.encode()),
     ]
-    headers += [(name.lower().encode(), value.encode()) for name, value in outgoing.headers.items()]
-    await send({"type": "http.response.start", "status": outgoing.status, "headers": headers})
-    await send({"type": "http.response.body", "body": outgoing.body})
+    headers += [(name.lower().encode(), value.encode()) for name, value in raw_response.headers.items()]
+    await send({"type": "http.response.start", "status": raw_response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": raw_response.body})

@@ -1,6 +1,6 @@
-"""Who may ask what: API keys that are stored as hashes, with scopes, a tenant and a rate.
+"""Authentication by API keys, which are stored as hashes, with scopes, a tenant and rate limits.
 
-A key is 32 random bytes, so one SHA-256 keeps it: there is nothing to guess that a slow hash would slow down.
+A key is 32 random bytes, so one SHA-256 protects it: a slow hash only helps against guessing.
 """
 
 import asyncio
@@ -10,10 +10,12 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
+from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from retort.serving.api.rate_limits import Limits
+from retort.serving.api.rate_limits import RateLimiter
 from retort.serving.schemas.problems import Problem
 from retort.shared.base.errors import RetortError
 from retort.shared.history.keys import DEFAULT_TENANT
@@ -22,7 +24,7 @@ _BEARER = b"bearer "
 
 
 class Scope(StrEnum):
-    """What a key may do; each holds only itself, a key lists all that it has."""
+    """Permission of a key; no scope includes another."""
 
     READ = "read"
     WRITE = "write"
@@ -30,124 +32,165 @@ class Scope(StrEnum):
 
 
 class KeyEntry(BaseModel):
-    """One line of the key file. The key itself is nowhere."""
+    """One entry of the key file. The key itself is not stored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     scopes: frozenset[Scope]
     tenant: str = Field(DEFAULT_TENANT, pattern=r"^[a-z0-9_-]{1,64}$")
-    per_second: float = Field(0.0, ge=0, description="0: no limit; over all workers, see serving/api/rate_limits.py")
-    per_day: int = Field(0, ge=0, description="0: no limit; days end at midnight UTC; counted as above")
+    per_second: float = Field(0.0, ge=0, description="requests a second over all workers; 0: unlimited")
+    per_day: int = Field(0, ge=0, description="requests a day (UTC) over all workers; 0: unlimited")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever asks, once they have been let in."""
+    """An authenticated caller."""
 
     tenant: str
     scopes: frozenset[Scope]
     name: str | None = None
 
 
-_EVERYTHING = Caller(DEFAULT_TENANT, frozenset(Scope))
+_UNRESTRICTED = Caller(DEFAULT_TENANT, frozenset(Scope))
 
 
-class Door:
-    """Lets callers in. Without keys everybody may do everything, and the entry point binds to loopback only."""
+class Authenticator:
+    """Authenticates callers by their key. Without keys every caller has all scopes, on loopback only."""
 
-    def __init__(self, entries: tuple[KeyEntry, ...] = (), limits: Limits | None = None) -> None:
+    def __init__(self, entries: tuple[KeyEntry, ...] = (), limiter: RateLimiter | None = None) -> None:
         self._entries = entries
-        self._limits = limits or Limits()
+        self._limiter = limiter or RateLimiter()
 
     @property
     def is_open(self) -> bool:
+        """True when there are no keys."""
         return not self._entries
 
-    async def enter(self, headers: dict[bytes, bytes], scope: Scope, cost: int = 1) -> Caller:
-        """The caller behind the request's key, once the key's limits allow it; 401, 403 or 429 otherwise.
+    async def authenticate_within_limits(self, headers: dict[bytes, bytes], scope: Scope, cost: int = 1) -> Caller:
+        """Authenticate a request and wait for the check of its key's limits.
 
-        cost: how many single requests it stands for.
+        Args:
+            cost: Number of single requests that it counts as.
+
+        Raises:
+            Problem: 401 without a valid key, 403 without the scope, 429 over a limit.
         """
-        caller, admitted = self.knock(headers, scope, cost)
-        if admitted is not None:
-            await admitted
+        caller, limit_check = self.authenticate(headers, scope, cost)
+        if limit_check is not None:
+            await limit_check
         return caller
 
-    def knock(
+    def authenticate(
         self, headers: dict[bytes, bytes], scope: Scope, cost: int = 1
     ) -> "tuple[Caller, asyncio.Future[None] | None]":
-        """The caller, and what must be awaited before they get anything: the limits are asked in the next trip."""
-        caller, entry = self._let_in(headers, scope)
+        """Authenticate a request and start the check of its key's limits, in the next round trip to Redis.
+
+        Returns:
+            The caller, and the check, which must be awaited before the response; None for a key without limits.
+
+        Raises:
+            Problem: 401 without a valid key, 403 without the scope.
+        """
+        caller, entry = self._authorize(headers, scope)
         if entry is None:
             return caller, None
-        return caller, self._limits.take(entry.tenant, entry.name, entry.per_second, entry.per_day, cost)
+        return caller, self._limiter.take(entry.tenant, entry.name, entry.per_second, entry.per_day, cost)
 
-    def admit(self, headers: dict[bytes, bytes], scope: Scope) -> Caller:
-        """The caller by key and scope alone; 401 or 403 otherwise."""
-        return self._let_in(headers, scope)[0]
+    def require_scope(self, headers: dict[bytes, bytes], scope: Scope) -> Caller:
+        """Authenticate a request without its limits.
 
-    def _let_in(self, headers: dict[bytes, bytes], scope: Scope) -> tuple[Caller, KeyEntry | None]:
+        Raises:
+            Problem: 401 without a valid key, 403 without the scope.
+        """
+        return self._authorize(headers, scope)[0]
+
+    def require_valid_key(self, headers: dict[bytes, bytes]) -> None:
+        """Check the key before the request is read; the route checks the scope and the limits.
+
+        Raises:
+            Problem: 401 without a valid key.
+        """
+        if self._entries:
+            self._find_entry(headers)
+
+    def _authorize(self, headers: dict[bytes, bytes], scope: Scope) -> tuple[Caller, KeyEntry | None]:
         if not self._entries:
-            return _EVERYTHING, None
-        entry = self._known(headers)
+            return _UNRESTRICTED, None
+        entry = self._find_entry(headers)
         if scope not in entry.scopes:
             raise Problem(403, f"This key has no {scope} scope.")
         return Caller(entry.tenant, entry.scopes, entry.name), entry
 
-    def refuse_strangers(self, headers: dict[bytes, bytes]) -> None:
-        """401 without a valid key, before anything of the request is read; scope and rate are the route's to check."""
-        if self._entries:
-            self._known(headers)
-
-    def _known(self, headers: dict[bytes, bytes]) -> KeyEntry:
-        entry = self._find(_presented(headers))
+    def _find_entry(self, headers: dict[bytes, bytes]) -> KeyEntry:
+        entry = self._match(_key_of(headers))
         if entry is None:
             raise Problem(
                 401,
-                "An API key is needed: send it as `Authorization: Bearer KEY`.",
+                "A valid API key is required: send it as `Authorization: Bearer KEY`.",
                 headers={"www-authenticate": "Bearer"},
             )
         return entry
 
-    def _find(self, key: bytes | None) -> KeyEntry | None:
+    def _match(self, key: bytes | None) -> KeyEntry | None:
         if key is None:
             return None
-        presented = hashlib.sha256(key).hexdigest()
+        digest = hashlib.sha256(key).hexdigest()
         found = None
-        for entry in self._entries:  # all of them, so that time tells nothing about which came close
-            if hmac.compare_digest(entry.sha256, presented):
+        for entry in self._entries:  # compares with all entries, so that the time reveals nothing
+            if hmac.compare_digest(entry.sha256, digest):
                 found = entry
         return found
 
 
+async def require_admin(request: Request) -> Caller:
+    """Authenticate a request to an admin route, before its path and body are validated.
+
+    Raises:
+        Problem: 401 without a valid key, 403 without the admin scope, 429 over a limit.
+    """
+    authenticator: Authenticator = request.app.services.authenticator
+    return await authenticator.authenticate_within_limits(dict(request.scope["headers"]), Scope.ADMIN)
+
+
+AdminCaller = Annotated[Caller, Depends(require_admin)]
+
+
 def read_keys(path: Path) -> tuple[KeyEntry, ...]:
-    """The key file: a JSON list of `KeyEntry`."""
+    """Read the key file, a JSON list of `KeyEntry`.
+
+    Raises:
+        RetortError: The file is missing, empty or invalid.
+    """
     try:
         entries = TypeAdapter(tuple[KeyEntry, ...]).validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise RetortError(f"the key file {path} does not exist; make a key with `retort-serve key NAME`.") from None
+        raise RetortError(f"the key file {path} does not exist; create a key with `retort-serve key NAME`.") from None
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise RetortError(f"the key file {path} cannot be used: {where}: {first['msg']}.") from None
+        raise RetortError(f"the key file {path} is invalid: {where}: {first['msg']}.") from None
     if not entries:
-        raise RetortError(f"the key file {path} holds no key; make one with `retort-serve key NAME`.")
+        raise RetortError(f"the key file {path} holds no key; create one with `retort-serve key NAME`.")
     names = [entry.name for entry in entries]
     if len(set(names)) != len(names):
-        raise RetortError(f"the key file {path} names a key twice; names must be unique.")
+        raise RetortError(f"the key file {path} holds two keys of the same name; give each key a unique name.")
     return entries
 
 
-def new_key(name: str, scopes: frozenset[Scope], tenant: str = DEFAULT_TENANT) -> tuple[str, KeyEntry]:
-    """A fresh key, to be shown once, and the entry that stands for it."""
+def create_key(name: str, scopes: frozenset[Scope], tenant: str = DEFAULT_TENANT) -> tuple[str, KeyEntry]:
+    """Create a key.
+
+    Returns:
+        The key, which is shown once, and its entry for the key file.
+    """
     key = f"rt_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(key.encode()).hexdigest()
     return key, KeyEntry(name=name, sha256=digest, scopes=scopes, tenant=tenant)
 
 
-def _presented(headers: dict[bytes, bytes]) -> bytes | None:
-    given = headers.get(b"authorization")
-    if given is not None and given[: len(_BEARER)].lower() == _BEARER:
-        return given[len(_BEARER) :].strip()
+def _key_of(headers: dict[bytes, bytes]) -> bytes | None:
+    value = headers.get(b"authorization")
+    if value is not None and value[: len(_BEARER)].lower() == _BEARER:
+        return value[len(_BEARER) :].strip()
     return headers.get(b"x-api-key")

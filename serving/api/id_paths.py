@@ -1,6 +1,6 @@
-"""Users' ids in paths: an id may hold slashes, and may end like a route.
+"""User ids in paths: an id may hold slashes and may end like a route.
 
-`/users/a%2Fprofile` is the user `a/profile`, `/users/a/profile` the profile of `a`; decoded they are the same.
+`/users/a%2Fprofile` is the user `a/profile`, `/users/a/profile` is the profile of `a`; decoded they are equal.
 """
 
 import re
@@ -13,14 +13,14 @@ from pydantic import BeforeValidator
 from retort.serving.schemas.requests import Id
 
 _ENCODED = re.compile(rb"%2[fF]")
-# A lone surrogate: no path that was decoded holds one, and no id.
+# A lone surrogate, which neither a decoded path nor an id can hold.
 _SLASH = "\udc2f"
 
-PathId = Annotated[Id, BeforeValidator(lambda given: given.replace(_SLASH, "/"))]
+PathId = Annotated[Id, BeforeValidator(lambda path_id: path_id.replace(_SLASH, "/"))]
 
 
 def routed_path(scope: Mapping[str, Any]) -> str:
-    """The path of an ASGI request as routes are to match it: the slashes of a user's id are no slashes there."""
+    """Return the path for route matching: encoded slashes of a user id are replaced by a placeholder."""
     path: str = scope["path"]
     if not path.startswith("/users/"):
         return path

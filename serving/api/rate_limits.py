@@ -1,7 +1,7 @@
-"""How much a key may ask: so many a second and a day, over all workers, counted by Redis in the request's own trip.
+"""Rate limits of API keys, a second and a day, over all workers; Redis checks them in the request's own round trip.
 
-While Redis is away, and where there is none, each worker counts for itself: a key may then have up to as many times its
-rate as there are workers, and `retort_limits_by_worker_total` says so.
+While Redis is down, and without Redis, each worker limits on its own: a key may then exceed its rate by a factor of the
+number of workers. `retort_limits_local_counter_total` counts these requests.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 _DAY_S = 86_400
 _RATE, _QUOTA = 1, 2
-# The rate is GCRA (ATM Forum, 1994) with one second's worth to burst: the key holds when the bucket is full again, in
-# ms. Redis' own clock decides, so that workers on several machines agree; where it went back, the bucket is full.
-# Answers {0, 0} and `cost` fewer left, or, with nothing taken, {what does not suffice, ms until it does}; a cost that
-# never fits waits for the full bucket.
+# The rate is GCRA (ATM Forum, 1994) with a burst of one second: the key holds the time, in ms, at which the bucket is
+# full again. Redis' clock is used, so that workers on several machines agree; if it goes back, the bucket is full.
+# Returns {0, 0} after future `cost`, or, with nothing taken, {exceeded limit, ms until it suffices}; a cost above the
+# size of the bucket waits for the full bucket.
 _SCRIPT = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -54,8 +54,8 @@ return {0, 0}
 """
 
 
-class Bucket:
-    """So many a second, with one second's worth to burst."""
+class TokenBucket:
+    """Token bucket with a rate a second and a burst of one second."""
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = per_second
@@ -65,9 +65,12 @@ class Bucket:
         self._at_s = clock()
 
     def take(self, cost: int = 1) -> float:
-        """0 and `cost` fewer left, or the seconds until there are so many, or as many as there can be."""
+        """Take `cost` tokens and return 0, or take none and return the seconds until enough are available.
+
+        A cost above the size of the bucket waits for the full bucket.
+        """
         now_s = self._clock()
-        # A clock that stood still or went back gives nothing.
+        # A clock that stands still or goes back adds nothing.
         self._left = min(self._size, self._left + max(0.0, now_s - self._at_s) * self._rate)
         self._at_s = now_s
         if self._left >= cost:
@@ -75,13 +78,13 @@ class Bucket:
             return 0.0
         return max(0.001, (min(cost, self._size) - self._left) / self._rate)
 
-    def give_back(self, cost: int) -> None:
-        """Undo a taking whose request was refused for another reason."""
+    def refund(self, cost: int) -> None:
+        """Return the tokens of a request that was refused by another limit."""
         self._left = min(self._size, self._left + cost)
 
 
-class Quota:
-    """So many a day; days end at midnight UTC."""
+class DailyQuota:
+    """Quota of requests a day; days end at midnight UTC."""
 
     def __init__(self, per_day: int, clock: Callable[[], float] = time.time) -> None:
         self._per_day = per_day
@@ -90,10 +93,10 @@ class Quota:
         self._used = 0
 
     def take(self, cost: int = 1) -> float:
-        """0 and `cost` fewer left, or the seconds until the day ends."""
+        """Take `cost` and return 0, or take nothing and return the seconds until the day ends."""
         now_s = self._clock()
         today = int(now_s // _DAY_S)
-        # A clock that goes back a little over midnight gives nothing; one that had run days ahead locks nobody out.
+        # A clock that goes back over midnight adds nothing; a clock that was days ahead blocks no caller.
         if today > self._day or today < self._day - 1:
             self._day, self._used = today, 0
         if self._used + cost <= self._per_day:
@@ -103,16 +106,16 @@ class Quota:
 
 
 @dataclass
-class _Own:
-    """What this worker counts for itself."""
+class _LocalLimits:
+    """Limits of one key, counted by this worker."""
 
-    bucket: Bucket | None
-    quota: Quota | None
+    bucket: TokenBucket | None
+    quota: DailyQuota | None
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What a request costs, and what its key may have."""
+class _LimitedRequest:
+    """Cost of a request, and the limits of its key."""
 
     cost: int
     per_second: float
@@ -120,77 +123,87 @@ class _Asked:
 
 
 @dataclass
-class Limits:
-    """The limits of keys. `ask` runs a command in the next trip to Redis; None: there is no Redis."""
+class RateLimiter:
+    """Rate limiter of API keys.
 
-    ask: Callable[[Command], Awaitable[Any]] | None = None
-    by_worker: Counter | None = None
+    Attributes:
+        run_command: Runs a command in the next round trip to Redis; None without Redis.
+        local_counter: Counts requests whose limits were checked by this worker alone.
+    """
+
+    run_command: Callable[[Command], Awaitable[Any]] | None = None
+    local_counter: Counter | None = None
     clock: Callable[[], float] = time.monotonic
     day_clock: Callable[[], float] = time.time
-    _own: dict[tuple[str, str], _Own] = field(default_factory=dict)
-    _told: bool = False
+    _local: dict[tuple[str, str], _LocalLimits] = field(default_factory=dict)
+    _fallback_logged: bool = False
 
     def take(
         self, tenant: str, name: str, per_second: float, per_day: int, cost: int = 1
     ) -> "asyncio.Future[None] | None":
-        """Begin to take `cost`, all or nothing; None where the key has no limit. Await it: 429 where less is left."""
+        """Start to take `cost`, all or nothing.
+
+        Returns:
+            A future that raises a `Problem` 429 over a limit; None for a key without limits.
+        """
         if not per_second and not per_day:
             return None
-        if (own := self._own.get((tenant, name))) is None:
-            own = self._own[tenant, name] = self._fresh(per_second, per_day)
+        if (local := self._local.get((tenant, name))) is None:
+            local = self._local[tenant, name] = self._create_local(per_second, per_day)
         command: Command = (
             "EVAL", _SCRIPT, 2, keys.rate(tenant, name), keys.quota(tenant, name), per_second, per_day, cost
         )  # fmt: skip
-        taking = asyncio.ensure_future(self._take(command, own, _Asked(cost, per_second, per_day)))
-        # Whoever is refused for another reason never looks at this one.
-        taking.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return taking
+        future = asyncio.ensure_future(self._take(command, local, _LimitedRequest(cost, per_second, per_day)))
+        # A request that is refused for another reason does not await this future.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
 
-    async def _take(self, command: Command, own: _Own, asked: _Asked) -> None:
-        if self.ask is not None:
+    async def _take(self, command: Command, local: _LocalLimits, request: _LimitedRequest) -> None:
+        if self.run_command is not None:
             try:
-                used_up, wait_ms = await self.ask(command)
+                exceeded, wait_ms = await self.run_command(command)
             except StoreError as error:
-                self._tell(error)
+                self._report_fallback(error)
             else:
-                self._told = False
-                _refuse(used_up, wait_ms / 1000, asked)
+                self._fallback_logged = False
+                _raise_if_exceeded(exceeded, wait_ms / 1000, request)
                 return
-        elif self.by_worker is not None:
-            self.by_worker.inc()
-        if own.bucket is not None and (wait_s := own.bucket.take(asked.cost)):
-            _refuse(_RATE, wait_s, asked)
-        if own.quota is not None and (wait_s := own.quota.take(asked.cost)):
-            if own.bucket is not None:
-                own.bucket.give_back(asked.cost)
-            _refuse(_QUOTA, wait_s, asked)
+        elif self.local_counter is not None:
+            self.local_counter.inc()
+        if local.bucket is not None and (wait_s := local.bucket.take(request.cost)):
+            _raise_if_exceeded(_RATE, wait_s, request)
+        if local.quota is not None and (wait_s := local.quota.take(request.cost)):
+            if local.bucket is not None:
+                local.bucket.refund(request.cost)
+            _raise_if_exceeded(_QUOTA, wait_s, request)
 
-    def _tell(self, error: StoreError) -> None:
-        if self.by_worker is not None:
-            self.by_worker.inc()
-        if not self._told:  # once, not for every request
-            logger.warning("limits are counted by each worker for itself", extra={"reason": str(error)})
-        self._told = True
+    def _report_fallback(self, error: StoreError) -> None:
+        if self.local_counter is not None:
+            self.local_counter.inc()
+        if not self._fallback_logged:  # once, not for every request
+            logger.warning("Redis is down; each worker limits on its own", extra={"reason": str(error)})
+        self._fallback_logged = True
 
-    def _fresh(self, per_second: float, per_day: int) -> _Own:
-        return _Own(
-            Bucket(per_second, self.clock) if per_second else None, Quota(per_day, self.day_clock) if per_day else None
+    def _create_local(self, per_second: float, per_day: int) -> _LocalLimits:
+        return _LocalLimits(
+            TokenBucket(per_second, self.clock) if per_second else None,
+            DailyQuota(per_day, self.day_clock) if per_day else None,
         )
 
 
-def _refuse(used_up: int, wait_s: float, asked: _Asked) -> None:
-    if used_up:
-        raise Problem(429, _sentence(used_up, asked), headers={"retry-after": str(math.ceil(wait_s))})
+def _raise_if_exceeded(exceeded: int, wait_s: float, request: _LimitedRequest) -> None:
+    if exceeded:
+        raise Problem(429, _limit_message(exceeded, request), headers={"retry-after": str(math.ceil(wait_s))})
 
 
-def _sentence(used_up: int, asked: _Asked) -> str:
-    if asked.cost == 1:
-        return (
-            "This key's rate is used up; slow down." if used_up == _RATE else "This key's quota for today is used up."
-        )
-    rate = used_up == _RATE
-    most = int(max(1, asked.per_second)) if rate else asked.per_day
-    request = f"This request counts as {asked.cost} and this key"
-    if asked.cost > most:
-        return f"{request} may have {most} {'at once' if rate else 'a day'}; send fewer at once."
-    return f"{request}'s {'rate' if rate else 'quota for today'} leaves fewer; send fewer at once or wait."
+def _limit_message(exceeded: int, request: _LimitedRequest) -> str:
+    if request.cost == 1:
+        if exceeded == _RATE:
+            return "This key's rate limit is exceeded; send fewer requests a second."
+        return "This key's quota for today is used up; retry tomorrow."
+    is_rate = exceeded == _RATE
+    most = int(max(1, request.per_second)) if is_rate else request.per_day
+    prefix = f"This request counts as {request.cost} and this key"
+    if request.cost > most:
+        return f"{prefix} may send {most} {'at once' if is_rate else 'a day'}; send fewer at once."
+    return f"{prefix}'s {'rate' if is_rate else 'quota for today'} leaves fewer; send fewer at once or wait."

@@ -1,26 +1,27 @@
-"""Everything an application holds while it runs, built once and handed to the routes."""
+"""Services of the application, built once and passed to the routes."""
 
 from dataclasses import dataclass
 
-from retort.serving.ab_tests.assignment import Experiment, read_experiment
-from retort.serving.ab_tests.variants import Variants
-from retort.serving.api.auth import Door, read_keys
-from retort.serving.api.rate_limits import Limits
-from retort.serving.api.recommendation_service import Answering
+from retort.serving.ab_tests.assignment import ABTest, read_ab_test
+from retort.serving.ab_tests.variants import VariantCompatibility
+from retort.serving.api.auth import Authenticator, read_keys
+from retort.serving.api.rate_limits import RateLimiter
+from retort.serving.api.recommendation_service import RecommendationService
 from retort.serving.feedback.events import EventIntake
-from retort.serving.feedback.exposures import ExposureLog
-from retort.serving.models.model_slots import Models
-from retort.serving.models.registry_watcher import Follower
+from retort.serving.feedback.exposures import ExposureBuffer
+from retort.serving.models.model_slots import ModelSlots
+from retort.serving.models.registry_watcher import RegistryWatcher
 from retort.serving.recommend.ranking import StudentRanker
 from retort.serving.recommend.recommender import Recommender
 from retort.serving.recommend.user_context import HistoryReader
-from retort.serving.runtime.circuit_breaker import Breaker
-from retort.serving.runtime.graceful_shutdown import Leaving
+from retort.serving.runtime.circuit_breaker import CircuitBreaker
+from retort.serving.runtime.graceful_shutdown import GracefulShutdown
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.runtime.settings import ServingSettings
 from retort.serving.runtime.steady_clock import SteadyClock
 from retort.serving.schemas.problems import Problem
-from retort.serving.users.erasure import MemoryNotes, Notes, People, RedisNotes
+from retort.serving.users.erasure import ErasureStore, MemoryErasureStore, RedisErasureStore
+from retort.serving.users.user_data import UserDataService
 from retort.shared.base.settings import Settings
 from retort.shared.events.event_stream import EventWriter
 from retort.shared.events.exposures import ExposureWriter
@@ -32,44 +33,44 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True)
 class Services:
-    """The parts, wired."""
+    """Services of one application."""
 
     settings: Settings
     serving: ServingSettings
     metrics: Metrics
-    models: Models
+    models: ModelSlots
     histories: HistoryStore
     reader: HistoryReader
     recommender: Recommender
-    answering: Answering
-    exposures: ExposureLog
-    intake: EventIntake
-    door: Door
-    follower: Follower
-    people: People
-    leaving: Leaving
+    recommendations: RecommendationService
+    exposures: ExposureBuffer
+    event_intake: EventIntake
+    authenticator: Authenticator
+    registry_watcher: RegistryWatcher
+    user_data: UserDataService
+    shutdown: GracefulShutdown
 
     def check_ready(self) -> None:
-        """503 while the server leaves, or has no bundle for one of its tenants."""
-        if self.leaving.under_way:
-            raise Problem(503, "The server is stopping; ask another one.")
+        """Raise a `Problem` 503 during the shutdown, or when a tenant has no bundle."""
+        if self.shutdown.in_progress:
+            raise Problem(503, "The server is stopping; send the request to another one.")
         if any(self.models.current(tenant) is None for tenant in self.serving.tenants):
-            raise Problem(503, "No bundle has been loaded yet; /models says why.", headers={"retry-after": "5"})
+            raise Problem(503, "No bundle is loaded yet; /models gives the reason.", headers={"retry-after": "5"})
 
 
 def build_services(
-    settings: Settings, serving: ServingSettings, models: Models, histories: HistoryStore | None = None
+    settings: Settings, serving: ServingSettings, models: ModelSlots, histories: HistoryStore | None = None
 ) -> Services:
-    """Wire the parts; nothing is dialled yet."""
+    """Build the services; no connection is opened yet."""
     metrics = Metrics(serving.metrics_dir)
-    clock = SteadyClock(metrics.faults.clock_jumps.inc)
+    clock = SteadyClock(metrics.clock_jumps.inc)
     histories = histories or open_histories(settings, serving)
     reader = _reader(histories, metrics, serving)
     recommender = _recommender(models, reader, metrics, serving)
-    exposures = ExposureLog(_exposure_writer(histories, serving.exposures_kept), metrics)
-    experiment = _experiment(serving, models)
-    variants = None if experiment is None else Variants(experiment, models, metrics)
-    answering = Answering(recommender, metrics, exposures, experiment, variants, serving.max_k, clock)
+    exposures = ExposureBuffer(_exposure_writer(histories, serving.exposures_kept), metrics)
+    ab_test = _ab_test(serving, models)
+    variants = None if ab_test is None else VariantCompatibility(ab_test, models, metrics)
+    recommendations = RecommendationService(recommender, metrics, exposures, ab_test, variants, serving.max_k, clock)
     return Services(
         settings=settings,
         serving=serving,
@@ -78,13 +79,13 @@ def build_services(
         histories=histories,
         reader=reader,
         recommender=recommender,
-        answering=answering,
+        recommendations=recommendations,
         exposures=exposures,
-        intake=_intake(reader, answering, metrics, serving, clock),
-        door=_door(reader, metrics, serving, clock),
-        follower=Follower(models, metrics, settings, serving),
-        people=People(histories, _notes(histories), settings.database, clock),
-        leaving=Leaving(serving.leave_s),
+        event_intake=_event_intake(reader, recommendations, metrics, serving, clock),
+        authenticator=_authenticator(reader, metrics, serving, clock),
+        registry_watcher=RegistryWatcher(models, metrics, settings, serving),
+        user_data=UserDataService(histories, _erasure_store(histories), settings.database, clock),
+        shutdown=GracefulShutdown(serving.leave_s),
     )
 
 
@@ -94,11 +95,11 @@ def _reader(histories: HistoryStore, metrics: Metrics, serving: ServingSettings)
         metrics,
         limit=serving.history_limit,
         timeout_s=serving.history_timeout_s,
-        breaker=Breaker(serving.breaker_failures, serving.breaker_rest_s),
+        breaker=CircuitBreaker(serving.breaker_failures, serving.breaker_rest_s),
     )
 
 
-def _recommender(models: Models, reader: HistoryReader, metrics: Metrics, serving: ServingSettings) -> Recommender:
+def _recommender(models: ModelSlots, reader: HistoryReader, metrics: Metrics, serving: ServingSettings) -> Recommender:
     return Recommender(
         models,
         reader,
@@ -109,39 +110,50 @@ def _recommender(models: Models, reader: HistoryReader, metrics: Metrics, servin
     )
 
 
-def _experiment(serving: ServingSettings, models: Models) -> Experiment | None:
-    """The one that the settings name; its aliases get a place, so that they are followed."""
+def _ab_test(serving: ServingSettings, models: ModelSlots) -> ABTest | None:
+    """Read the A/B test and create slots for its aliases, so that the registry watcher loads them."""
     if serving.experiment is None:
         return None
-    experiment = read_experiment(serving.experiment)
-    for alias in _aliases(experiment):
-        models.slot(experiment.tenant, alias)
-    return experiment
+    ab_test = read_ab_test(serving.experiment)
+    for alias in _aliases(ab_test):
+        models.slot(ab_test.tenant, alias)
+    return ab_test
 
 
-def _intake(
-    reader: HistoryReader, answering: Answering, metrics: Metrics, serving: ServingSettings, clock: SteadyClock
+def _event_intake(
+    reader: HistoryReader,
+    recommendations: RecommendationService,
+    metrics: Metrics,
+    serving: ServingSettings,
+    clock: SteadyClock,
 ) -> EventIntake:
-    stream = _stream(reader.store)
     return EventIntake(
-        reader, metrics, serving.event_weights, answering.count_event, answering.count_return, stream, clock
+        reader,
+        metrics,
+        serving.event_weights,
+        recommendations.count_event,
+        recommendations.count_attributed_event,
+        _stream(reader.store),
+        clock,
     )
 
 
-def _door(reader: HistoryReader, metrics: Metrics, serving: ServingSettings, clock: SteadyClock) -> Door:
-    """Who may come in, and how often: counted by Redis over all workers where there is one."""
-    limits = Limits(
-        ask=reader.ask if isinstance(reader.store, RedisHistory) else None,
-        by_worker=metrics.limits_by_worker,
+def _authenticator(
+    reader: HistoryReader, metrics: Metrics, serving: ServingSettings, clock: SteadyClock
+) -> Authenticator:
+    """Build the authenticator; with Redis the limits hold over all workers."""
+    limiter = RateLimiter(
+        run_command=reader.run_command if isinstance(reader.store, RedisHistory) else None,
+        local_counter=metrics.local_limits,
         day_clock=clock,
     )
-    return Door(read_keys(serving.keys_file) if serving.keys_file is not None else (), limits)
+    return Authenticator(read_keys(serving.keys_file) if serving.keys_file is not None else (), limiter)
 
 
-def _aliases(experiment: Experiment) -> set[str]:
-    """The aliases that the experiment needs beside the server's own."""
-    named = {variant.alias for variant in experiment.variants if variant.alias is not None}
-    return named | ({experiment.shadow.alias} if experiment.shadow is not None else set())
+def _aliases(ab_test: ABTest) -> set[str]:
+    """Return the aliases that the A/B test requires besides the server's."""
+    aliases = {variant.alias for variant in ab_test.variants if variant.alias is not None}
+    return aliases | ({ab_test.shadow.alias} if ab_test.shadow is not None else set())
 
 
 def _stream(histories: HistoryStore) -> EventWriter | None:
@@ -152,12 +164,12 @@ def _exposure_writer(histories: HistoryStore, kept: int) -> ExposureWriter | Non
     return ExposureWriter(histories.client, kept) if kept and isinstance(histories, RedisHistory) else None
 
 
-def _notes(histories: HistoryStore) -> Notes:
-    return RedisNotes(histories.client) if isinstance(histories, RedisHistory) else MemoryNotes()
+def _erasure_store(histories: HistoryStore) -> ErasureStore:
+    return RedisErasureStore(histories.client) if isinstance(histories, RedisHistory) else MemoryErasureStore()
 
 
 def open_histories(settings: Settings, serving: ServingSettings) -> HistoryStore:
-    """Redis where one is named, else this process's memory."""
+    """Open the history store: Redis if it is configured, otherwise the memory of this process."""
     ttl_s = settings.history_ttl_days * _DAY_S or None
     if settings.histories_url is None:
         return MemoryHistory(settings.history_length, ttl_s)

@@ -1,21 +1,25 @@
-"""OpenTelemetry traces of HTTP requests; off unless RETORT_TRACES says otherwise, extra `otel`.
+"""OpenTelemetry traces of HTTP requests; enabled by RETORT_TRACES, requires the extra `otel`.
 
-The ready-made instrumentation of ASGI writes whole paths into spans; ours hold users' ids, so the span here knows the
-route's pattern alone.
+The standard instrumentation of ASGI writes whole paths into spans. Paths hold user ids here, so spans carry only the
+pattern of the route.
 """
 
 import asyncio
 from typing import Any
 
-from retort.serving.api.asgi import ALWAYS_OPEN, AsgiApp, Message, Receive, Scope, Send
+from retort.serving.api.asgi import PROBE_PATHS, AsgiApp, Message, Receive, Scope, Send
 from retort.shared.base.errors import RetortError
 from retort.shared.base.tracing import NOT_INSTALLED, tracer_provider
 
 
-def traced(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
-    """The application with a span around each request; `RetortError` where the extra is not installed.
+def with_tracing(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
+    """Wrap the application in a span for each request.
 
-    provider: an OpenTelemetry tracer provider; None: one that exports over OTLP as the environment says.
+    Args:
+        provider: OpenTelemetry tracer provider; default: one that exports over OTLP, configured by the environment.
+
+    Raises:
+        RetortError: The extra `otel` is not installed.
     """
     try:
         from opentelemetry.propagate import extract
@@ -27,16 +31,16 @@ def traced(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await app(scope, receive, _flushing(send, provider))
+            await app(scope, receive, _flushing_send(send, provider))
             return
-        if scope["type"] != "http" or scope["path"].startswith(ALWAYS_OPEN):
+        if scope["type"] != "http" or scope["path"].startswith(PROBE_PATHS):
             await app(scope, receive, send)
             return
         carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         method = scope["method"]
         with tracer.start_as_current_span(method, context=extract(carrier), kind=SpanKind.SERVER) as span:
             span.set_attribute("http.request.method", method)
-            await app(scope, receive, _noting(send, span))
+            await app(scope, receive, _recording_send(send, span))
             route = _route(scope)
             span.update_name(f"{method} {route}")
             span.set_attribute("http.route", route)
@@ -45,14 +49,14 @@ def traced(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
 
 
 def _route(scope: Scope) -> str:
-    """The pattern that answered. What the framework did not route is one of the hot paths, or nothing we know."""
+    """Return the route's pattern. The framework does not route the fast paths and unknown paths."""
     if scope["path"] in ("/recommend", "/events"):
         return str(scope["path"])
     return getattr(scope.get("route"), "path", "other")
 
 
-def _noting(send: Send, span: Any) -> Send:
-    async def noted(message: Message) -> None:
+def _recording_send(send: Send, span: Any) -> Send:
+    async def send_recorded(message: Message) -> None:
         if message["type"] == "http.response.start":
             status = message["status"]
             span.set_attribute("http.response.status_code", status)
@@ -63,15 +67,15 @@ def _noting(send: Send, span: Any) -> Send:
                 span.set_attribute("retort.request_id", request_id.decode())
         await send(message)
 
-    return noted
+    return send_recorded
 
 
-def _flushing(send: Send, provider: Any) -> Send:
-    """The last spans leave before the server says that it has stopped: it ends by a signal, and nothing runs after."""
+def _flushing_send(send: Send, provider: Any) -> Send:
+    """Export the last spans before the shutdown is reported: nothing runs after it."""
 
-    async def flushed(message: Message) -> None:
+    async def send_flushed(message: Message) -> None:
         if message["type"] == "lifespan.shutdown.complete":
             await asyncio.to_thread(provider.shutdown)
         await send(message)
 
-    return flushed
+    return send_flushed

@@ -1,4 +1,4 @@
-"""A bundle's item columns as arrays by item index, built when first asked for."""
+"""Item attributes of a bundle as arrays by item index, built at first use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class NumberAttribute:
-    """Numbers, booleans (0 and 1) and times (seconds since 1970); NaN where an item has none."""
+    """Numeric attribute: numbers, booleans (0 and 1) or times (seconds since 1970); NaN for items without a value."""
 
     kind: Literal["number", "boolean", "time"]
     values: NDArray[np.float64]  # (n_items + 1,)
@@ -29,7 +29,7 @@ class NumberAttribute:
 
 @dataclass(frozen=True)
 class TextAttribute:
-    """One word or several for each item: item i holds codes[starts[i]:starts[i + 1]]."""
+    """Text attribute with any number of values for each item: item i has codes[starts[i]:starts[i + 1]]."""
 
     codes: NDArray[np.int32]
     starts: NDArray[np.int64]  # (n_items + 2,)
@@ -45,11 +45,11 @@ class TextAttribute:
 
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
-        """The item of each code."""
+        """The item index of each code."""
         return np.repeat(np.arange(self.n_rows), np.diff(self.starts))
 
-    def one_of(self, words: Sequence[str]) -> Mask:
-        """Items that hold any of the words."""
+    def matches_any(self, words: Sequence[str]) -> Mask:
+        """Return the (n_items + 1,) mask of the items that have any of the words."""
         wanted = np.zeros(len(self.words), dtype=bool)
         wanted[[self.words[word] for word in words if word in self.words]] = True
         mask = np.zeros(self.n_rows, dtype=bool)
@@ -61,7 +61,7 @@ Attribute = NumberAttribute | TextAttribute
 
 
 class Attributes:
-    """All columns that can be filtered on."""
+    """All attributes that filters may use."""
 
     def __init__(self, items: pa.Table) -> None:
         self._items = items
@@ -72,7 +72,7 @@ class Attributes:
         return [field.name for field in self._items.schema if field.name not in (ITEM_ID, TEXT) and _usable(field.type)]
 
     def get(self, name: str) -> Attribute | None:
-        """The attribute, or None where the items have no such column."""
+        """Return the attribute, or None when the items have no such column."""
         if name not in self.names:
             return None
         if name not in self._built:
@@ -117,7 +117,7 @@ def _numbers(column: "pa.Array") -> NumberAttribute:
         column = column.cast(pa.int8())
     elif _is_time(column.type):
         kind, scale = "time", 1e-3
-        column = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())  # what is finer than a ms goes
+        column = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())  # rounds down to milliseconds
     numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return NumberAttribute(kind, np.concatenate([[np.nan], numbers * scale]))
 
@@ -126,7 +126,7 @@ def _texts(column: "pa.Array") -> TextAttribute:
     if _is_list(column.type):
         counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
         words = column.flatten()
-        # A null inside a list says nothing: it is taken out of the list it stands in.
+        # Nulls inside a list are removed.
         owners = np.repeat(np.arange(len(counts)), counts)
     else:
         words = column

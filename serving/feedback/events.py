@@ -1,4 +1,4 @@
-"""Events on their way in: into the history at once."""
+"""Intake of events: validation, attribution to shown lists, and storage in the history and on the stream."""
 
 import logging
 import time
@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from retort.serving.recommend.user_context import HistoryReader
 from retort.serving.runtime.metrics import Metrics
-from retort.serving.schemas.impression_tokens import Impression, read_impression
 from retort.serving.schemas.problems import Problem
 from retort.serving.schemas.requests import Event
+from retort.serving.schemas.tokens import Impression, read_impression
 from retort.shared.base.errors import StoreError
 from retort.shared.events.event_stream import EventWriter, Merge, StreamedEvent
 from retort.shared.history import keys
@@ -20,19 +20,26 @@ from retort.shared.history.store import HistoryEvent, Owner, derived_event_id
 
 logger = logging.getLogger(__name__)
 
-_COUNTED_HERE = 50_000
+_MAX_ATTRIBUTED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of the events: all of them, those that were new to a history."""
+    """Number of accepted events, and of those that were new to a history."""
 
     accepted: int
     new: int
 
 
 class EventIntake:
-    """Turns events into history entries; an event that says it was accepted is stored."""
+    """Writer of events to the history and the stream; an event is reported as accepted only after it is stored.
+
+    Args:
+        weights: Accepted event types; types of weight 0 are not part of the history.
+        count_event: Counts an event of a tenant's user or session.
+        count_attributed_event: Counts an event that names the list that showed its item.
+        stream: Stream to the database; None without Redis.
+    """
 
     def __init__(
         self,
@@ -40,7 +47,7 @@ class EventIntake:
         metrics: Metrics,
         weights: dict[str, float],
         count_event: Callable[[str, str | None, str | None, str], None],
-        count_return: Callable[[str, Impression, str], None],
+        count_attributed_event: Callable[[str, Impression, str], None],
         stream: EventWriter | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -48,54 +55,62 @@ class EventIntake:
         self._metrics = metrics
         self._weights = weights
         self._count_event = count_event
-        self._count_return = count_return
-        self._counted = Counted()
+        self._count_attributed_event = count_attributed_event
+        self._attributed = AttributedEvents()
         self._stream = stream
         self._clock = clock
 
     async def accept(self, events: Sequence[Event], tenant: str) -> Accepted:
-        """Store the events; 422 for an unknown type, 503 where the store does not answer."""
-        self._refuse_strange_types(events)
+        """Store events.
+
+        Raises:
+            Problem: 422 for an unknown event type, 503 when the store is down.
+        """
+        self._check_types(events)
         now_ms = int(self._clock() * 1000)
-        named = [(event, _time_ms(event, now_ms), _event_id(event)) for event in events]
-        # Types that weigh nothing (impressions) are accepted and are no history.
+        resolved = [(event, _time_ms(event, now_ms), _event_id(event)) for event in events]
+        # Types of weight 0, such as impressions, are accepted but are not part of the history.
         entries = [
             HistoryEvent(_owner(event, tenant), event.item_id, time_ms, event_id)
-            for event, time_ms, event_id in named
+            for event, time_ms, event_id in resolved
             if self._weights[event.event_type] > 0
         ]
-        shown = {_counted_key(event, tenant): event for event in events if event.impression is not None}
+        attributed = {_attribution_key(event, tenant): event for event in events if event.impression is not None}
         try:
-            firsts = self._counted.first_times(list(shown))
+            is_first = self._attributed.add(list(attributed))
             if self._stream is not None:
-                streamed = [self._streamed(*one, tenant, now_ms) for one in named]
-                firsts = await self._stream.add(streamed, once=list(shown))
-            # before the history is asked: where that fails the event is sent again, and is then no first
-            self._count_returns(shown.values(), firsts, tenant)
+                streamed = [self._streamed_event(*event, tenant, now_ms) for event in resolved]
+                is_first = await self._stream.add(streamed, once=list(attributed))
+            # Counted before the history is written: if that fails, the events are sent again and are no longer first.
+            self._count_attributed(attributed.values(), is_first, tenant)
             new = await self._reader.store.append(entries)
         except StoreError as error:
             self._metrics.store_failures.labels("append").inc()
             logger.warning("events were not stored", extra={"count": len(events), "reason": str(error)})
             raise Problem(
                 503,
-                "The events could not be stored; send them again, with their event_id they count once.",
+                "The events could not be stored; send them again with the same event_id, so that they count once.",
                 headers={"retry-after": "2"},
             ) from error
         for owner in {entry.owner for entry in entries}:
-            self._reader.memory.drop(owner)
+            self._reader.cache.discard(owner)
         self._count(events, tenant)
         return Accepted(len(events), new)
 
     async def merge(self, guest: Owner, user: Owner) -> int:
-        """Move a guest's history into the user's, and tell the next training; how many events were new there."""
+        """Move a guest's history into the user's and report the merge to the next training.
+
+        Returns:
+            The number of events that were new to the user.
+        """
         if guest == user:
             return 0
         moved = await self._reader.store.merge(guest, user)
         if self._stream is not None:
-            named = {"guest_user_id": guest.id} if guest.kind == "user" else {"guest_session_id": guest.id}
-            await self._stream.add_merge(Merge(user.tenant, user.id, int(self._clock() * 1000), **named))
-        self._reader.memory.drop(guest)
-        self._reader.memory.drop(user)
+            source = {"guest_user_id": guest.id} if guest.kind == "user" else {"guest_session_id": guest.id}
+            await self._stream.add_merge(Merge(user.tenant, user.id, int(self._clock() * 1000), **source))
+        self._reader.cache.discard(guest)
+        self._reader.cache.discard(user)
         return moved
 
     def _count(self, events: Sequence[Event], tenant: str) -> None:
@@ -104,12 +119,12 @@ class EventIntake:
         for event in events:
             self._count_event(tenant, event.user_id, event.session_id, event.event_type)
 
-    def _count_returns(self, shown: Iterable[Event], firsts: Sequence[bool], tenant: str) -> None:
-        for event, first in zip(shown, firsts, strict=True):
+    def _count_attributed(self, events: Iterable[Event], is_first: Sequence[bool], tenant: str) -> None:
+        for event, first in zip(events, is_first, strict=True):
             if first and event.impression is not None:
-                self._count_return(tenant, read_impression(event.impression), event.event_type)
+                self._count_attributed_event(tenant, read_impression(event.impression), event.event_type)
 
-    def _streamed(self, event: Event, time_ms: int, event_id: str, tenant: str, now_ms: int) -> StreamedEvent:
+    def _streamed_event(self, event: Event, time_ms: int, event_id: str, tenant: str, now_ms: int) -> StreamedEvent:
         return StreamedEvent(
             event_id=event_id,
             tenant=tenant,
@@ -125,31 +140,32 @@ class EventIntake:
             impressions=tuple(event.impressions),
         )
 
-    def _refuse_strange_types(self, events: Sequence[Event]) -> None:
-        for place, event in enumerate(events):
+    def _check_types(self, events: Sequence[Event]) -> None:
+        for index, event in enumerate(events):
             if event.event_type not in self._weights:
                 known = ", ".join(sorted(self._weights))
                 raise Problem(
-                    422, f"{place}.event_type: this server knows {known}; set RETORT_EVENT_WEIGHTS for others."
+                    422,
+                    f"{index}.event_type: this server accepts {known}; add other types to RETORT_EVENT_WEIGHTS.",
                 )
 
 
-class Counted:
-    """Which shown items have been counted already, where there is no Redis to ask: the newest of this process."""
+class AttributedEvents:
+    """Keys of the newest attributed events of this process; used without Redis, so that each counts once."""
 
     def __init__(self) -> None:
         self._keys: OrderedDict[str, None] = OrderedDict()
 
-    def first_times(self, keys: Sequence[str]) -> list[bool]:
-        """Which of the keys were not there before."""
-        firsts = [key not in self._keys for key in keys]
+    def add(self, keys: Sequence[str]) -> list[bool]:
+        """Add keys and return which of them were new."""
+        is_first = [key not in self._keys for key in keys]
         self._keys.update(dict.fromkeys(keys))
-        while len(self._keys) > _COUNTED_HERE:
+        while len(self._keys) > _MAX_ATTRIBUTED:
             self._keys.popitem(last=False)
-        return firsts
+        return is_first
 
 
-def _counted_key(event: Event, tenant: str) -> str:
+def _attribution_key(event: Event, tenant: str) -> str:
     return keys.counted(tenant, event.shown_by or "", event.item_id, event.event_type)
 
 
@@ -160,12 +176,12 @@ def _owner(event: Event, tenant: str) -> Owner:
 
 
 def _time_ms(event: Event, now_ms: int) -> int:
-    """The event's own time; a clock that runs ahead must not put its events in front of all that are to come."""
+    """Return the event's time, limited to now, so that a fast clock of a sender does not order its events last."""
     return now_ms if event.timestamp is None else min(_ms(event.timestamp), now_ms)
 
 
 def _event_id(event: Event) -> str:
-    """The sender's, else one of the time that was sent: what a clock ahead of ours sends again is the same event."""
+    """Return the sender's id or one derived from the sent time, so that an event that is sent twice counts once."""
     if event.event_id is not None:
         return event.event_id
     return uuid4().hex if event.timestamp is None else derived_event_id(event.item_id, _ms(event.timestamp))

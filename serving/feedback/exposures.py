@@ -1,6 +1,7 @@
-"""Exposures on their way to the stream: kept in memory for a moment and written in batches, beside the requests.
+"""Buffer of exposures: shown lists are kept in memory and written to the stream in batches, in the background.
 
-No answer waits for it. While Redis is away the newest are kept up to a bound and the oldest are dropped and counted.
+No response waits for a write. While Redis is down the newest lists are kept up to a limit; older ones are dropped and
+counted.
 """
 
 import asyncio
@@ -13,24 +14,24 @@ from retort.shared.events.exposures import Exposure, ExposureWriter
 
 logger = logging.getLogger(__name__)
 
-WRITE_EVERY_S = 1.0
+WRITE_INTERVAL_S = 1.0
 BATCH = 100
 MAX_WAITING = 20_000
-_BATCHES_AT_ONCE = 20
-_LAST_TRY_S = 1.0
+_BATCHES_PER_WRITE = 20
+_LAST_WRITE_TIMEOUT_S = 1.0
 
 
-class ExposureLog:
-    """What was shown and is not on the stream yet. Without a writer (no Redis) nothing is kept."""
+class ExposureBuffer:
+    """Shown lists that are not on the stream yet. Without a writer (no Redis) nothing is kept."""
 
     def __init__(self, writer: ExposureWriter | None, metrics: Metrics) -> None:
         self._writer = writer
         self._metrics = metrics
         self._waiting: deque[Exposure] = deque()
-        self._told = False
+        self._failure_logged = False
 
     def add(self, exposure: Exposure) -> None:
-        """Keep one until the next writing; never waits, never fails."""
+        """Buffer an exposure; never waits and never fails."""
         if self._writer is None:
             return
         if len(self._waiting) >= MAX_WAITING:
@@ -39,38 +40,38 @@ class ExposureLog:
         self._waiting.append(exposure)
 
     async def run(self) -> None:
-        """Write again and again, until cancelled."""
+        """Write at regular intervals until cancelled."""
         while True:
-            await asyncio.sleep(WRITE_EVERY_S)
+            await asyncio.sleep(WRITE_INTERVAL_S)
             try:
                 await self.write()
-            except Exception:  # a writer that died would drop all that is shown from then on
+            except Exception:  # a writer that stopped would drop all later exposures
                 logger.exception("exposures could not be written")
 
     async def write(self) -> None:
-        """Put on the stream what waits; what cannot be written now waits on."""
+        """Write the buffered exposures; those that cannot be written stay in the buffer."""
         while self._writer is not None and self._waiting:
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH * _BATCHES_AT_ONCE))]
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH * _BATCHES_PER_WRITE))]
             try:
                 await self._writer.add([taken[start : start + BATCH] for start in range(0, len(taken), BATCH)])
             except StoreError as error:
                 self._waiting.extendleft(reversed(taken))
                 self._metrics.store_failures.labels("exposures").inc()
-                if not self._told:  # once, not every second
+                if not self._failure_logged:  # once, not every second
                     logger.warning("exposures wait in memory", extra={"reason": str(error)})
-                self._told = True
+                self._failure_logged = True
                 return
             except BaseException:
-                # Perhaps they are on the stream already; the table keeps each once.
+                # They may be on the stream already; the table keeps each of them once.
                 self._waiting.extendleft(reversed(taken))
                 raise
-            self._told = False
+            self._failure_logged = False
             self._metrics.exposures_written.labels("written").inc(len(taken))
 
     async def finish(self) -> None:
-        """The last writing; used on the way out."""
+        """Write once more; used at shutdown."""
         try:
-            async with asyncio.timeout(_LAST_TRY_S):
+            async with asyncio.timeout(_LAST_WRITE_TIMEOUT_S):
                 await self.write()
         except TimeoutError:
             pass

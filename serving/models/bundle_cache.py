@@ -1,7 +1,7 @@
-"""Copies of bundles that live elsewhere (S3 and whatever else fsspec reads), in a directory that servers may share.
+"""Local cache of remote bundles (S3 and everything else that fsspec reads); servers may share the directory.
 
-A copy is used only while all its hashes hold; a damaged one is fetched again. Copies that nothing names any more go,
-but for the last few: a rollback must not have to wait for a download.
+A copy is used only while all its hashes match; a damaged copy is downloaded again. Copies that no alias names are
+removed, except the most recent ones, so that a rollback does not wait for a download.
 """
 
 import os
@@ -17,105 +17,110 @@ from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import MANIFEST, read_manifest
 from retort.shared.model.sealed_files import check_file, check_hash
 
-KEPT = 3
-_WORK = ".fetch-"
-# Nothing was written for so long: whoever was downloading is gone.
-_LEFT_S = 6 * 3600
+KEEP_NEWEST = 3
+_WORK_PREFIX = ".fetch-"
+# A download without a write for so long is abandoned.
+_ABANDONED_S = 6 * 3600
 
 
 @dataclass(frozen=True)
-class Target:
-    """What an alias points to."""
+class BundleTarget:
+    """The bundle that an alias points to."""
 
     bundle_id: str
     uri: str
 
 
-def fetch(target: Target, cache: Path) -> Path:
-    """The bundle's local directory: the URI itself where it is a path, else a copy made through fsspec."""
+def fetch_bundle(target: BundleTarget, cache: Path) -> Path:
+    """Return the bundle's local directory: the path in the URI, or a copy in `cache` that is downloaded when needed.
+
+    Raises:
+        BundleError: The bundle cannot be downloaded, or it is not the one that the registry names.
+    """
     local = target.uri.removeprefix("file://")
     if "://" not in local:
-        return _checked(Path(local), target)
-    place = cache / target.bundle_id
-    if _is_whole(place, target):
-        os.utime(place)  # used now: not the first to go
+        return _check_id(Path(local), target)
+    copy = cache / target.bundle_id
+    if _is_intact(copy, target):
+        os.utime(copy)  # marks it as used, so that it is pruned later
     else:
-        _download(target, place)
-    return _checked(place, target)
+        _download(target, copy)
+    return _check_id(copy, target)
 
 
-def prune(cache: Path, named: Collection[str]) -> None:
-    """Remove copies, but for those with a named bundle id and the last `KEPT` that were fetched or used.
+def prune_cache(cache: Path, named: Collection[str]) -> None:
+    """Remove the remains of killed downloads, and all copies but the last `KEEP_NEWEST` used.
 
-    What killed downloads left goes too.
+    Args:
+        named: Bundle ids whose copies are always kept.
     """
-    places = [place for place in cache.glob("[!.]*") if place.is_dir()] if cache.is_dir() else []
-    newest_first = sorted(places, key=_used_s, reverse=True)
-    for place in newest_first[KEPT:]:
-        if place.name not in named:
-            shutil.rmtree(place, ignore_errors=True)  # another server may be removing it too
-    for work in cache.glob(f"{_WORK}*"):
-        if time.time() - max(map(_used_s, (work, *work.glob("*")))) > _LEFT_S:
+    copies = [copy for copy in cache.glob("[!.]*") if copy.is_dir()] if cache.is_dir() else []
+    newest_first = sorted(copies, key=_last_used_s, reverse=True)
+    for copy in newest_first[KEEP_NEWEST:]:
+        if copy.name not in named:
+            shutil.rmtree(copy, ignore_errors=True)  # another server may remove it at the same time
+    for work in cache.glob(f"{_WORK_PREFIX}*"):
+        if time.time() - max(map(_last_used_s, (work, *work.glob("*")))) > _ABANDONED_S:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _used_s(place: Path) -> float:
+def _last_used_s(path: Path) -> float:
     try:
-        return place.stat().st_mtime
-    except FileNotFoundError:  # another server was quicker
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another server has removed it
         return 0.0
 
 
-def _is_whole(place: Path, target: Target) -> bool:
-    """Whether the copy is the bundle, every byte of it."""
+def _is_intact(copy: Path, target: BundleTarget) -> bool:
+    """Return whether all hashes of the copy match."""
     try:
-        manifest = read_manifest(place)
+        manifest = read_manifest(copy)
         for name, entry in manifest.files.items():
-            check_file(place, name, entry)
-            check_hash(place, name, entry)
+            check_file(copy, name, entry)
+            check_hash(copy, name, entry)
     except (BundleError, OSError):
         return False
     return manifest.bundle_id == target.bundle_id
 
 
-def _download(target: Target, place: Path) -> None:
-    import fsspec  # only where a bundle lives elsewhere
+def _download(target: BundleTarget, copy: Path) -> None:
+    import fsspec  # only remote bundles require it
 
-    place.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=_WORK, dir=place.parent))
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=copy.parent))
     try:
         filesystem, root = fsspec.core.url_to_fs(target.uri)
         for name in filesystem.ls(root, detail=False):
             filesystem.get_file(name, str(work / Path(name).name))
-        _put_in_place(work, place, target)
+        _install(work, copy, target)
     except (OSError, ValueError, ImportError) as error:
         raise BundleError(
-            f"{target.uri} cannot be fetched ({type(error).__name__}: {error}); check the address and its access."
+            f"{target.uri} cannot be downloaded ({type(error).__name__}: {error}); check the address and access."
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _put_in_place(work: Path, place: Path, target: Target) -> None:
-    """Renames only: nobody reads half a copy, and a whole one of another worker's stays."""
-    aside = work.with_name(f"{work.name}-damaged")
+def _install(work: Path, copy: Path, target: BundleTarget) -> None:
+    """Rename the download into the cache: no partial copy is ever read, and an intact copy of another worker stays."""
+    damaged = work.with_name(f"{work.name}-damaged")
     try:
-        if place.exists() and not _is_whole(place, target):
-            with suppress(FileNotFoundError):  # another worker has dropped it
-                place.replace(aside)
-        work.replace(place)
+        if copy.exists() and not _is_intact(copy, target):
+            with suppress(FileNotFoundError):  # another worker has removed it
+                copy.replace(damaged)
+        work.replace(copy)
     except OSError:
-        # another worker was quicker with the same bundle
-        if not (place / MANIFEST).is_file():
+        # another worker has installed the same bundle
+        if not (copy / MANIFEST).is_file():
             raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(damaged, ignore_errors=True)
 
 
-def _checked(path: Path, target: Target) -> Path:
+def _check_id(path: Path, target: BundleTarget) -> Path:
     found = read_manifest(path).bundle_id
     if found != target.bundle_id:
         raise BundleError(
-            f"{path} holds bundle {found} and the registry says {target.bundle_id}; publish the bundle again."
+            f"{path} holds bundle {found}, but the registry names {target.bundle_id}; publish the bundle again."
         )
     return path

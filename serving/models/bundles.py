@@ -1,16 +1,9 @@
-"""Bundles in memory: loaded aside, checked at every gate, then swapped in by replacing one reference.
+"""Bundles in memory: loading, golden requests and warm-up."""
 
-A bundle that fails any gate never answers a request; what serves goes on serving, and the refusal is kept for
-`/models`, the metrics and the log.
-"""
-
-import logging
 import math
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,17 +16,15 @@ from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import Bundle, GoldenRequest, open_bundle
 from retort.shared.model.scoring import Scorer
 
-logger = logging.getLogger(__name__)
-
-SCORE_TOLERANCE = 1e-3  # relative and absolute; other processors add up in another order
+SCORE_TOLERANCE = 1e-3  # relative and absolute; the order of additions differs between processors
 WARM_UP_ROUNDS = 20
-# Above this a run of the graph would hold up the event loop too long and goes to a thread.
+# A slower graph would block the event loop for too long and runs in a thread.
 INLINE_LIMIT_MS = 4.0
 
 
 @dataclass(frozen=True, eq=False)
 class LiveBundle:
-    """A bundle that has passed every gate. Whoever answers a request keeps the one it started with."""
+    """A bundle that has passed every check. A request keeps the bundle that it started with."""
 
     bundle: Bundle
     scorer: Scorer
@@ -46,17 +37,17 @@ class LiveBundle:
 
     @cached_property
     def version(self) -> str:
-        """The bundle's id; kept, for it is a hash of the whole manifest."""
+        """The bundle's id; cached, because it is a hash of the whole manifest."""
         return self.bundle.bundle_id
 
     @cached_property
     def document(self) -> dict[str, str]:
-        """How answers name the bundle."""
+        """The bundle's name and version as responses carry them."""
         return {"name": self.name, "version": self.version}
 
     @property
     def runs_inline(self) -> bool:
-        """True where one answer is so quick that a thread would cost more than it frees."""
+        """True when a run of the graph is faster than the change to a thread."""
         return self.latency_ms <= INLINE_LIMIT_MS
 
     @cached_property
@@ -64,43 +55,16 @@ class LiveBundle:
         return Catalogue(self.bundle)
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A bundle, or a variant over one, that was not let in, and why."""
+def load_bundle(path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> LiveBundle:
+    """Open a bundle, verify it, replay its golden requests, warm it up and measure its latency.
 
-    where: str
-    reason: str
-    at: datetime
+    Args:
+        threads: Threads of the ONNX Runtime session.
+        latency_gate_ms: Highest accepted median latency.
 
-
-@dataclass
-class Slot:
-    """The one reference that a swap replaces."""
-
-    current: LiveBundle | None = None
-    refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=10))
-    # Who looks at a bundle before its first answer; they let it in whatever they find.
-    watchers: list[Callable[[LiveBundle], object]] = field(default_factory=list)
-
-    def swap(self, path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> LiveBundle:
-        """Load `path` aside and, when it passes, let it answer from now on. Blocking: call it in a thread."""
-        fresh = load(path, threads=threads, latency_gate_ms=latency_gate_ms)
-        for watch in self.watchers:
-            watch(fresh)
-        self.current = fresh
-        logger.info("bundle serves", extra={"model": fresh.name, "version": fresh.version})
-        return fresh
-
-    def refuse(self, where: str, reason: str, what: str = "bundle") -> None:
-        """Remember and tell that a bundle, or a variant over it, was not let in; the same refusal is told once."""
-        if self.refusals and self.refusals[-1].where == where and self.refusals[-1].reason == reason:
-            return
-        self.refusals.append(Refusal(where, reason, datetime.now(UTC)))
-        logger.error("%s refused", what, extra={"where": where, "reason": reason})
-
-
-def load(path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> LiveBundle:
-    """Open, verify, replay the golden requests, warm up, measure. Raises `BundleError` at the first closed gate."""
+    Raises:
+        BundleError: The first check that failed.
+    """
     bundle = open_bundle(path)
     try:
         check_graph(bundle.graph)
@@ -108,16 +72,16 @@ def load(path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> 
         raise BundleError(f"{path}: {error}") from None
     try:
         scorer = bundle.scorer(threads)
-    except Exception as error:  # ONNX Runtime's own classes have no common base but Exception
+    except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
         raise BundleError(
             f"{path}: the graph cannot be loaded ({_first_line(error)}); export it again with this version."
         ) from error
     for number, request in enumerate(bundle.golden, start=1):
-        _replay(bundle, scorer, request, number)
+        _replay_golden_request(bundle, scorer, request, number)
     latency_ms = _warm_up(bundle, scorer)
     if latency_ms > latency_gate_ms:
         raise BundleError(
-            f"{path}: one answer takes {latency_ms:.0f} ms and the gate is {latency_gate_ms:.0f} ms; "
+            f"{path}: one request takes {latency_ms:.0f} ms and the limit is {latency_gate_ms:.0f} ms; "
             "use a smaller student or raise RETORT_LATENCY_GATE_MS."
         )
     live = LiveBundle(bundle, scorer, latency_ms, datetime.now(UTC))
@@ -125,16 +89,16 @@ def load(path: Path, *, threads: int = 1, latency_gate_ms: float = math.inf) -> 
     return live
 
 
-def _replay(bundle: Bundle, scorer: Scorer, request: GoldenRequest, number: int) -> None:
-    """The graph must still give what it gave when it was sealed; scores within tolerance, ids up to equal scores."""
+def _replay_golden_request(bundle: Bundle, scorer: Scorer, request: GoldenRequest, number: int) -> None:
+    """Compare the graph's result with the sealed one: scores within tolerance, ids up to ties."""
     index = bundle.item_index
     history = index.indexes(request.history)
     hidden = index.indexes([*request.history, *request.exclude])
     try:
         ranked = scorer.top_k([history], request.k, hidden=[hidden])
-    except Exception as error:  # as above
+    except Exception as error:  # see load_bundle
         raise BundleError(
-            f"{bundle.path}: golden request {number} cannot be answered ({_first_line(error)}); export it again."
+            f"{bundle.path}: golden request {number} fails ({_first_line(error)}); export it again."
         ) from error
     items, scores = ranked.row(0)
     expected = np.array(request.scores, dtype=np.float32)
@@ -144,31 +108,31 @@ def _replay(bundle: Bundle, scorer: Scorer, request: GoldenRequest, number: int)
     got_ids = [index.id(int(item)) for item in items]
     if not same_scores or not _same_order(got_ids, request.items, expected):
         raise BundleError(
-            f"{bundle.path}: golden request {number} is answered otherwise than when the bundle was sealed; "
+            f"{bundle.path}: golden request {number} gives another result than when the bundle was sealed; "
             "the graph or ONNX Runtime changed, export it again."
         )
 
 
 def _same_order(got: list[str], expected: list[str], scores: np.ndarray) -> bool:
-    """Equal, or exchanged only where the scores are as good as equal."""
-    for place, (one, other) in enumerate(zip(got, expected, strict=True)):
-        if one == other:
+    """Return whether the ids are equal up to exchanges between tied scores."""
+    for position, (got_id, expected_id) in enumerate(zip(got, expected, strict=True)):
+        if got_id == expected_id:
             continue
-        near = np.isclose(scores, scores[place], rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE)
-        # The last place may have been won by an item that tied just outside the list.
-        if near.sum() < 2 and place != len(expected) - 1:
+        ties = np.isclose(scores, scores[position], rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE)
+        # The last item may be tied with an item just outside the list.
+        if ties.sum() < 2 and position != len(expected) - 1:
             return False
     return True
 
 
 def _warm_up(bundle: Bundle, scorer: Scorer) -> float:
-    """Median time of one answer in ms, over histories like the golden ones and of full length."""
+    """Return the median latency in ms over the golden histories and histories of full length."""
     index = bundle.item_index
     full = np.arange(bundle.manifest.max_length, dtype=np.int64) % bundle.manifest.n_items + 1
     histories = [index.indexes(request.history) for request in bundle.golden] or [full]
     times_ms = []
-    for turn in range(WARM_UP_ROUNDS):
-        history = full if turn % 2 else histories[turn // 2 % len(histories)]
+    for round_ in range(WARM_UP_ROUNDS):
+        history = full if round_ % 2 else histories[round_ // 2 % len(histories)]
         started = time.perf_counter()
         scorer.top_k([history], 10)
         times_ms.append((time.perf_counter() - started) * 1000)

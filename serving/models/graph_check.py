@@ -1,7 +1,7 @@
-"""A look into an ONNX file before ONNX Runtime does: one file, known operators, nothing that points outside.
+"""Safety check of an ONNX file before ONNX Runtime loads it: known operators and no external files.
 
-ONNX may name other files for its weights (CVE-2022-25882 and its successors) and operators of other domains. Serving
-has no `onnx` package and needs only a few fields, so they are read from the protocol buffer directly:
+An ONNX file may refer to other files for its weights (CVE-2022-25882 and its successors) and to operators of other
+domains. Serving does not install the `onnx` package and needs few fields, so it reads the protocol buffer directly:
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, https://protobuf.dev/programming-guides/encoding/
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from retort.shared.base.errors import BundleError
 
-# Operators that ONNX Runtime brings itself; any other domain would need a library of somebody else's.
+# Operators that ONNX Runtime contains; any other domain would require a third-party library.
 KNOWN_DOMAINS = frozenset({"", "ai.onnx", "com.microsoft"})
 MAX_DEPTH = 8
 
@@ -25,7 +25,11 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def check_graph(model: bytes) -> None:
-    """Raise `BundleError` for weights outside the file, foreign operators, or bytes that are no model."""
+    """Check a serialised ONNX model.
+
+    Raises:
+        BundleError: The bytes are not a model, or it uses external weights, sparse weights or unknown operators.
+    """
     view = memoryview(model)
     functions = [name for number, name in _messages(view) if number == _MODEL_FUNCTIONS]
     graphs = [body for number, body in _messages(view) if number == _MODEL_GRAPH]
@@ -40,14 +44,14 @@ def check_graph(model: bytes) -> None:
 
 def _check_graph(graph: memoryview, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise BundleError("the graph nests too deep; export it again.")
+        raise BundleError("the graph is nested too deeply; export it again.")
     for number, body in _messages(graph):
         if number == _GRAPH_NODE:
             _check_node(body, depth)
         elif number == _GRAPH_INITIALIZER:
             _check_tensor(body)
         elif number == _GRAPH_SPARSE:
-            raise BundleError("the graph holds sparse weights, which this server does not read; export it again.")
+            raise BundleError("the graph holds sparse weights, which this server does not support; export it again.")
 
 
 def _check_node(node: memoryview, depth: int) -> None:
@@ -55,7 +59,9 @@ def _check_node(node: memoryview, depth: int) -> None:
         if number == _NODE_DOMAIN:
             domain = bytes(body).decode("utf-8", "replace")
             if domain not in KNOWN_DOMAINS:
-                raise BundleError(f"the graph uses operators of {domain!r}, which this server does not run.")
+                raise BundleError(
+                    f"the graph uses operators of {domain!r}, which this server does not support; export it again."
+                )
         elif number == _NODE_ATTRIBUTE:
             for kind, value in _messages(body):
                 if kind in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
@@ -66,20 +72,20 @@ def _check_node(node: memoryview, depth: int) -> None:
 
 def _check_tensor(tensor: memoryview) -> None:
     for number, wire, value, _ in _fields(tensor):
-        outside = number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and wire == _VARINT and value == 1)
-        if outside:
+        is_external = number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and wire == _VARINT and value == 1)
+        if is_external:
             raise BundleError("the graph keeps weights in another file; export it as one file.")
 
 
 def _messages(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(field number, body) of all fields that hold bytes."""
+    """Yield (field number, body) of all fields that hold bytes."""
     for number, wire, _, body in _fields(message):
         if wire == _BYTES:
             yield number, body
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
-    """(field number, wire type, integer, bytes) of all fields."""
+    """Yield (field number, wire type, integer, bytes) of all fields."""
     at, end, empty = 0, len(message), message[:0]
     while at < end:
         key, at = _varint(message, at)
@@ -93,9 +99,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, int, memoryview]]:
         elif wire in (_FIXED64, _FIXED32):
             size = 8 if wire == _FIXED64 else 4
         else:
-            raise _broken()
+            raise _truncated()
         if at + size > end:
-            raise _broken()
+            raise _truncated()
         yield number, wire, 0, message[at : at + size]
         at += size
 
@@ -109,8 +115,8 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-    raise _broken()
+    raise _truncated()
 
 
-def _broken() -> BundleError:
-    return BundleError("the graph is not an ONNX model, or is cut short; export it again.")
+def _truncated() -> BundleError:
+    return BundleError("the graph is not an ONNX model, or is truncated; export it again.")

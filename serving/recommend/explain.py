@@ -1,5 +1,4 @@
-"""Why an item is in the list, without asking any model: the nearest items of the history, by the student's vectors, and
-the themes of the user's profile that the item carries."""
+"""Explanations without a model: the most similar items of the history, and themes of the profile that the item has."""
 
 import re
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from retort.serving.schemas.responses import Source
 from retort.shared.history.themes import Theme
 from retort.shared.model.sequences import IntArray
 
-_LOOK_BACK = 100
-_AT_MOST = 2
-_PARTS = re.compile(r"\s*(?:>|\|)\s*")  # as profiles take categories apart: a > b, a|b
+_MAX_HISTORY = 100
+_MAX_REASONS = 2
+_PARTS = re.compile(r"\s*(?:>|\|)\s*")  # the separators of categories in profiles: a > b, a|b
 
 
 def explain(
@@ -25,8 +24,14 @@ def explain(
     source: Source,
     themes: Sequence[Theme] = (),
 ) -> list[dict[str, Any] | None]:
-    """One reason for each item; `themes` only where the item carries one."""
-    recent = np.array(list(dict.fromkeys(history[::-1].tolist()))[:_LOOK_BACK], dtype=np.int64)
+    """Return one reason for each item.
+
+    Args:
+        items: Item indices of the list.
+        history: Item indices, oldest first.
+        themes: Themes of the user's profile, strongest first; a reason lists those that the item has.
+    """
+    recent = np.array(list(dict.fromkeys(history[::-1].tolist()))[:_MAX_HISTORY], dtype=np.int64)
     units = catalogue.unit_vectors
     personal = source not in (Source.POPULAR, Source.POPULAR_SEGMENT) and units is not None and len(recent) > 0
     reasons: list[dict[str, Any] | None] = []
@@ -37,23 +42,23 @@ def explain(
             reason = {"kind": "popular"}
         else:
             assert units is not None
-            reason = _because(catalogue, units[recent] @ units[item], recent)
-        carried = _carried(catalogue, item, themes)
-        reasons.append({**reason, "themes": carried} if carried else reason)
+            reason = _similar_history(catalogue, units[recent] @ units[item], recent)
+        matching = _matching_themes(catalogue, item, themes)
+        reasons.append({**reason, "themes": matching} if matching else reason)
     return reasons
 
 
-def _because(catalogue: Catalogue, likeness: np.ndarray, recent: IntArray) -> dict[str, Any]:
-    nearest = [place for place in np.argsort(-likeness, kind="stable")[:_AT_MOST] if likeness[place] > 0]
+def _similar_history(catalogue: Catalogue, similarity: np.ndarray, recent: IntArray) -> dict[str, Any]:
+    nearest = [index for index in np.argsort(-similarity, kind="stable")[:_MAX_REASONS] if similarity[index] > 0]
     because = [
-        {"item_id": catalogue.ids[int(recent[place])], "likeness": round(float(likeness[place]), 4)}
-        for place in nearest
+        {"item_id": catalogue.ids[int(recent[index])], "likeness": round(float(similarity[index]), 4)}
+        for index in nearest
     ]
     return {"kind": "like_your_history" if because else "fits_your_sequence", "because": because}
 
 
-def _carried(catalogue: Catalogue, item: int, themes: Sequence[Theme]) -> list[str]:
-    """The themes that are values of the item's own attributes, the strongest first."""
+def _matching_themes(catalogue: Catalogue, item: int, themes: Sequence[Theme]) -> list[str]:
+    """Return the themes that are values of the item's attributes, strongest first."""
     fields = catalogue.fields(item, [theme.attribute for theme in themes]) if themes else {}
     words = {name: _words(value) for name, value in fields.items()}
     return [theme.value for theme in themes if theme.value in words.get(theme.attribute, ())]

@@ -1,4 +1,4 @@
-"""The student's run: questions that wait together for one bundle are scored together."""
+"""Ranking by the student: requests that wait for the same bundle are scored in one run of the graph."""
 
 import asyncio
 import time
@@ -16,82 +16,89 @@ from retort.serving.runtime.metrics import Metrics
 from retort.shared.model.sequences import IntArray
 
 FloatArray = NDArray[np.float32]
-Ranking = tuple[IntArray, FloatArray]  # best first: item indexes, scores
+Ranking = tuple[IntArray, FloatArray]  # item indices and scores, best first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
-    """One history to rank for. `bias` is (1, n_items + 1) or None; `asked_s` by `time.perf_counter`, 0: not known."""
+class RankingRequest:
+    """One history to rank items for.
+
+    Attributes:
+        hidden: Item indices to leave out.
+        depth: Length of the ranking.
+        bias: (1, n_items + 1) addition to the scores, or None.
+        queued_at_s: Time of the request by `time.perf_counter`; 0 if unknown.
+    """
 
     live: LiveBundle
     history: IntArray
     hidden: IntArray
     depth: int
     bias: FloatArray | None = None
-    asked_s: float = 0.0
+    queued_at_s: float = 0.0
 
 
 class StudentRanker:
-    """Runs the graph for whoever waits, in a row for each bundle: one that is slow or fails harms no other's."""
+    """Batched ranker with one queue for each bundle, so that a slow or failing bundle does not affect the others."""
 
     def __init__(self, metrics: Metrics, *, max_batch: int) -> None:
         self._max_batch = max_batch
         self._sizes = metrics.batch_sizes.labels("student")
         self._seconds = metrics.stage_seconds.labels("student")
-        self._queued = metrics.stage_seconds.labels("queue")
-        # A bundle that has been swapped out goes with its last question.
-        self._batchers: WeakKeyDictionary[LiveBundle, Batcher[Question, Ranking]] = WeakKeyDictionary()
+        self._queue_seconds = metrics.stage_seconds.labels("queue")
+        # A swapped-out bundle is released with its last request.
+        self._batchers: WeakKeyDictionary[LiveBundle, Batcher[RankingRequest, Ranking]] = WeakKeyDictionary()
 
-    def rank(self, question: Question) -> Awaitable[Ranking]:
-        """The best `depth` items; fewer where no more are left."""
-        batcher = self._batchers.get(question.live)
+    def rank(self, request: RankingRequest) -> Awaitable[Ranking]:
+        """Return the best `depth` items; fewer when no more are available."""
+        batcher = self._batchers.get(request.live)
         if batcher is None:
-            batcher = Batcher(self._answer, max_batch=self._max_batch, observe=self._sizes.observe)
-            self._batchers[question.live] = batcher
-        return batcher.ask(question)
+            batcher = Batcher(self._process, max_batch=self._max_batch, observe=self._sizes.observe)
+            self._batchers[request.live] = batcher
+        return batcher.submit(request)
 
-    def _answer(self, questions: list[Question]) -> list[Ranking] | Coroutine[Any, Any, list[Ranking]]:
-        """At once where the graph is quick, else in a thread. The questions are all for one bundle."""
+    def _process(self, batch: list[RankingRequest]) -> list[Ranking] | Coroutine[Any, Any, list[Ranking]]:
+        """Rank requests of one bundle: inline when its graph is fast, otherwise in a thread."""
         started = time.perf_counter()
-        for question in questions:
-            if question.asked_s:
-                self._queued.observe(started - question.asked_s)
-        if not questions[0].live.runs_inline:
-            return self._in_a_thread(questions, started)
-        rankings = run(questions)
+        for request in batch:
+            if request.queued_at_s:
+                self._queue_seconds.observe(started - request.queued_at_s)
+        if not batch[0].live.runs_inline:
+            return self._process_in_thread(batch, started)
+        rankings = rank_batch(batch)
         self._seconds.observe(time.perf_counter() - started)
         return rankings
 
-    async def _in_a_thread(self, questions: list[Question], started: float) -> list[Ranking]:
-        rankings = await asyncio.to_thread(run, questions)
+    async def _process_in_thread(self, batch: list[RankingRequest], started: float) -> list[Ranking]:
+        rankings = await asyncio.to_thread(rank_batch, batch)
         self._seconds.observe(time.perf_counter() - started)
         return rankings
 
 
-def run(questions: list[Question]) -> list[Ranking]:
-    """Rank questions of one bundle: one run of the graph for those without a bias, one each for the others.
+def rank_batch(batch: list[RankingRequest]) -> list[Ranking]:
+    """Rank requests of one bundle: one run of the graph for those without a bias, one run for each of the others.
 
-    A bias is as wide as the catalogue; stacking them would copy more than a run costs.
+    A bias is as wide as the catalogue; stacking several would copy more than a run costs.
     """
-    rankings: list[Ranking | None] = [None] * len(questions)
-    plain = [place for place, question in enumerate(questions) if question.bias is None]
+    rankings: list[Ranking | None] = [None] * len(batch)
+    plain = [index for index, request in enumerate(batch) if request.bias is None]
     if plain:
-        _run_group(questions, plain, rankings)
-    for place, question in enumerate(questions):
-        if question.bias is not None:
-            _run_group(questions, [place], rankings)
+        _rank_group(batch, plain, rankings)
+    for index, request in enumerate(batch):
+        if request.bias is not None:
+            _rank_group(batch, [index], rankings)
     return [ranking for ranking in rankings if ranking is not None]
 
 
-def _run_group(questions: list[Question], places: list[int], rankings: list[Ranking | None]) -> None:
-    group = [questions[place] for place in places]
+def _rank_group(batch: list[RankingRequest], indices: list[int], rankings: list[Ranking | None]) -> None:
+    group = [batch[index] for index in indices]
     first = group[0]
     ranked = first.live.scorer.top_k(
-        [question.history for question in group],
-        max(question.depth for question in group),
-        hidden=[question.hidden for question in group],
+        [request.history for request in group],
+        max(request.depth for request in group),
+        hidden=[request.hidden for request in group],
         bias=first.bias,
     )
-    for row, (place, question) in enumerate(zip(places, group, strict=True)):
+    for row, (index, request) in enumerate(zip(indices, group, strict=True)):
         items, scores = ranked.row(row)
-        rankings[place] = (items[: question.depth], scores[: question.depth])
+        rankings[index] = (items[: request.depth], scores[: request.depth])

@@ -1,4 +1,4 @@
-"""The online line without HTTP: request in, labelled answer out, whatever happens on the way."""
+"""Recommender without HTTP: it turns a request into a labelled list and follows the fallback chain on failures."""
 
 import asyncio
 import logging
@@ -6,32 +6,38 @@ import time
 from collections.abc import Callable
 
 from retort.serving.models.bundles import LiveBundle
-from retort.serving.models.model_slots import Models
+from retort.serving.models.model_slots import ModelSlots
 from retort.serving.recommend import fallback
 from retort.serving.recommend.explain import explain
-from retort.serving.recommend.query_plan import Plan, make_plan
-from retort.serving.recommend.ranking import Question, Ranking, StudentRanker
-from retort.serving.recommend.reranking import Chosen, choose
-from retort.serving.recommend.user_context import Evidence, HistoryReader, gather, remembered
-from retort.serving.schemas.paging import write_token
+from retort.serving.recommend.query_plan import QueryPlan, build_query_plan
+from retort.serving.recommend.ranking import Ranking, RankingRequest, StudentRanker
+from retort.serving.recommend.reranking import RankedList, rerank
+from retort.serving.recommend.user_context import HistoryReader, UserContext, cached_user_context, read_user_context
 from retort.serving.schemas.problems import Problem
 from retort.serving.schemas.requests import RecommendRequest
-from retort.serving.schemas.responses import Answer, Reason, Source
+from retort.serving.schemas.responses import Reason, Recommendation, Source
+from retort.serving.schemas.tokens import write_next_token
 from retort.shared.history.keys import DEFAULT_TENANT
 from retort.shared.model.sequences import IntArray
 
 logger = logging.getLogger(__name__)
 
-# Asked together with the history, awaited before the student runs; None: no limit.
-Admitted = asyncio.Future[None] | None
+# Rate-limit check that runs together with the read of the history and is awaited before the student; None: no limit.
+LimitCheck = asyncio.Future[None] | None
 
 
 class Recommender:
-    """Gathers what is known, lets the student rank, and goes down the fallback chain where it cannot."""
+    """Reads the user context, ranks with the student, and falls back when the student cannot rank.
+
+    Args:
+        deadline_s: Time after which a request falls back to popularity.
+        static_items: Items that are returned without a bundle.
+        observe_stage: Receives the name and the seconds of a stage.
+    """
 
     def __init__(
         self,
-        models: Models,
+        models: ModelSlots,
         reader: HistoryReader,
         ranker: StudentRanker,
         *,
@@ -53,189 +59,192 @@ class Recommender:
         alias: str | None = None,
         *,
         deadline_s: float | None = None,
-        admitted: Admitted = None,
-    ) -> Answer:
-        """Always an answer; its `source` and `reason` say how good it is. A request that makes no sense is a 422."""
-        # An alias that has no bundle (yet) must not leave its callers without an answer.
+        limit_check: LimitCheck = None,
+    ) -> Recommendation:
+        """Recommend with the bundle of an alias; the result's `source` and `reason` tell where it comes from.
+
+        Args:
+            alias: An alias without a bundle is replaced by the server's.
+            limit_check: Awaited before the student runs.
+
+        Raises:
+            Problem: 422 for an invalid request, 429 from `limit_check`.
+        """
         live = self.models.current(tenant, alias) or self.models.current(tenant)
         if live is None:
-            await _let_in(admitted)
-            return self._static(request)
-        return await self.recommend_over(live, request, tenant, deadline_s=deadline_s, admitted=admitted)
+            await _await_limit_check(limit_check)
+            return self._static_list(request)
+        return await self.recommend_with_bundle(live, request, tenant, deadline_s=deadline_s, limit_check=limit_check)
 
-    async def recommend_over(
+    async def recommend_with_bundle(
         self,
         live: LiveBundle,
         request: RecommendRequest,
         tenant: str = DEFAULT_TENANT,
         *,
         deadline_s: float | None = None,
-        admitted: Admitted = None,
-    ) -> Answer:
-        """The same over one bundle."""
-        evidence = None
+        limit_check: LimitCheck = None,
+    ) -> Recommendation:
+        """Recommend with the given bundle; see `recommend`."""
+        context = None
         try:
             async with asyncio.timeout(deadline_s or self._deadline_s):
-                evidence = await gather(self.reader, request, tenant)
-                await _let_in(admitted)
-                return await self._personal(_Case(live, request, evidence))
+                context = await read_user_context(self.reader, request, tenant)
+                await _await_limit_check(limit_check)
+                return await self._personal(_Query(live, request, context))
         except TimeoutError:
-            await _let_in(admitted)
-            evidence = evidence or remembered(self.reader, request, tenant)
-            return await self._without_student(_Case(live, request, evidence), Reason.DEADLINE)
+            await _await_limit_check(limit_check)
+            context = context or cached_user_context(self.reader, request, tenant)
+            return await self._without_student(_Query(live, request, context), Reason.DEADLINE)
 
     async def popular(
-        self, request: RecommendRequest, tenant: str, reason: Reason, *, admitted: Admitted = None
-    ) -> Answer:
-        """The unpersonalised answer, for those who are to get no other; what they have seen stays hidden."""
+        self, request: RecommendRequest, tenant: str, reason: Reason, *, limit_check: LimitCheck = None
+    ) -> Recommendation:
+        """Recommend popular items without personalisation; items that the caller has seen are hidden."""
         live = self.models.current(tenant)
         if live is None:
-            await _let_in(admitted)
-            return self._static(request)
-        evidence = await gather(self.reader, request, tenant)
-        await _let_in(admitted)
-        return await self._popular(_Case(live, request, evidence), reason)
+            await _await_limit_check(limit_check)
+            return self._static_list(request)
+        context = await read_user_context(self.reader, request, tenant)
+        await _await_limit_check(limit_check)
+        return await self._popular(_Query(live, request, context), reason)
 
-    async def _personal(self, case: "_Case") -> Answer:
-        if not len(case.history):
-            return await self._popular(case, _why_nothing(case.evidence))
-        plan = case.plan
-        waited_s = 0.0
+    async def _personal(self, query: "_Query") -> Recommendation:
+        if not len(query.history):
+            return await self._popular(query, _empty_history_reason(query.context))
+        plan = query.plan
+        ranking_s = 0.0
 
         async def rank(depth: int) -> Ranking:
-            nonlocal waited_s
-            asked_s = time.perf_counter()
+            nonlocal ranking_s
+            queued_at_s = time.perf_counter()
             ranking = await self._ranker.rank(
-                Question(case.live, case.history, plan.hidden, depth, plan.bias, asked_s=asked_s)
+                RankingRequest(query.live, query.history, plan.hidden, depth, plan.bias, queued_at_s=queued_at_s)
             )
-            waited_s += time.perf_counter() - asked_s
+            ranking_s += time.perf_counter() - queued_at_s
             return ranking
 
         try:
-            chosen = await choose(rank, plan.k, plan.rules, case.live.catalogue.n_items)
+            ranked = await rerank(rank, plan.k, plan.reranking, query.live.catalogue.n_items)
         except Problem:
             raise
-        except Exception:  # whatever the runtime raises, the caller gets an answer and the log the trace
+        except Exception:  # whatever the runtime raises, the caller gets a list and the log gets the traceback
             logger.exception("the student failed")
-            return await self._without_student(case, Reason.STUDENT_FAILED)
-        if not case.request.is_plain:
-            self._observe_stage("rules", time.perf_counter() - case.begun_s - waited_s)
-        if not chosen.items and case.may_drop_filter:
-            return await self._nothing_passed(case)
-        return case.answer(chosen, case.evidence.source, case.evidence.reason)
+            return await self._without_student(query, Reason.STUDENT_FAILED)
+        if not query.request.is_plain:
+            self._observe_stage("rules", time.perf_counter() - query.started_s - ranking_s)
+        if not ranked.items and query.may_drop_filter:
+            return await self._nothing_passed_filter(query)
+        return query.build_recommendation(ranked, query.context.source, query.context.reason)
 
-    async def _without_student(self, case: "_Case", reason: Reason) -> Answer:
-        """Similar items where something is known, else the popular ones."""
-        units = case.live.catalogue.unit_vectors
-        if units is None or not len(case.history):
-            return await self._popular(case, reason)
-        chosen = await case.choose(
-            lambda depth: fallback.similar(units, case.history, case.plan.hidden, depth, case.plan.bias)
+    async def _without_student(self, query: "_Query", reason: Reason) -> Recommendation:
+        """Recommend items similar to the history, or popular items without a history."""
+        units = query.live.catalogue.unit_vectors
+        if units is None or not len(query.history):
+            return await self._popular(query, reason)
+        ranked = await query.rerank(
+            lambda depth: fallback.similar(units, query.history, query.plan.hidden, depth, query.plan.bias)
         )
-        return case.answer(chosen, Source.SIMILAR, reason)
+        return query.build_recommendation(ranked, Source.SIMILAR, reason)
 
-    async def _popular(self, case: "_Case", reason: Reason) -> Answer:
-        """Popular in the request's segment where it names one, else popular."""
-        source, plan = Source.POPULAR, case.plan
-        catalogue = case.live.catalogue
-        if case.request.segment is not None:
-            segment = case.with_plan(make_plan(case.request, catalogue, case.seen, segmented=True))
-            chosen = await segment.choose(
+    async def _popular(self, query: "_Query", reason: Reason) -> Recommendation:
+        """Recommend the popular items of the request's segment, or of the whole catalogue."""
+        catalogue, plan = query.live.catalogue, query.plan
+        if query.request.segment is not None:
+            segment = query.with_plan(build_query_plan(query.request, catalogue, query.seen, apply_segment=True))
+            ranked = await segment.rerank(
                 lambda depth: fallback.popular(catalogue, segment.plan.hidden, depth, segment.plan.bias)
             )
-            if chosen.items:
-                return segment.answer(chosen, Source.POPULAR_SEGMENT, reason)
-        chosen = await case.choose(lambda depth: fallback.popular(catalogue, plan.hidden, depth, plan.bias))
-        if not chosen.items and case.may_drop_filter:
-            return await self._nothing_passed(case)
-        return case.answer(chosen, source, reason)
+            if ranked.items:
+                return segment.build_recommendation(ranked, Source.POPULAR_SEGMENT, reason)
+        ranked = await query.rerank(lambda depth: fallback.popular(catalogue, plan.hidden, depth, plan.bias))
+        if not ranked.items and query.may_drop_filter:
+            return await self._nothing_passed_filter(query)
+        return query.build_recommendation(ranked, Source.POPULAR, reason)
 
-    async def _nothing_passed(self, case: "_Case") -> Answer:
-        """The filter left nothing: an empty list for the strict, popular items without the filter for the others."""
-        reason = Reason.FILTER_MATCHES_NOTHING
-        if case.request.strict_filter:
-            return case.answer(Chosen([], []), Source.NONE, reason)
-        open_case = case.with_plan(make_plan(case.request, case.live.catalogue, case.seen, filtered=False))
-        plan = open_case.plan
-        chosen = await open_case.choose(
-            lambda depth: fallback.popular(case.live.catalogue, plan.hidden, depth, plan.bias)
-        )
-        return open_case.answer(chosen, Source.POPULAR, reason)
+    async def _nothing_passed_filter(self, query: "_Query") -> Recommendation:
+        """Return an empty list for a strict filter, otherwise popular items without the filter."""
+        reason, catalogue = Reason.FILTER_MATCHES_NOTHING, query.live.catalogue
+        if query.request.strict_filter:
+            return query.build_recommendation(RankedList([], []), Source.NONE, reason)
+        unfiltered = query.with_plan(build_query_plan(query.request, catalogue, query.seen, apply_filter=False))
+        plan = unfiltered.plan
+        ranked = await unfiltered.rerank(lambda depth: fallback.popular(catalogue, plan.hidden, depth, plan.bias))
+        return unfiltered.build_recommendation(ranked, Source.POPULAR, reason)
 
-    def _static(self, request: RecommendRequest) -> Answer:
-        """No bundle at all: the list from the settings, without what the request excludes."""
+    def _static_list(self, request: RecommendRequest) -> Recommendation:
+        """Return the list of the settings without the excluded items; used when no bundle is loaded."""
         hidden = {*request.exclude, *(request.history or ())}
         item_ids = [item_id for item_id in self._static_items if item_id not in hidden]
         if request.candidates is not None:
             item_ids = [item_id for item_id in item_ids if item_id in set(request.candidates)]
         item_ids = item_ids[: request.k]
-        return Answer(item_ids, [None] * len(item_ids), Source.STATIC, Reason.NO_BUNDLE)
+        return Recommendation(item_ids, [None] * len(item_ids), Source.STATIC, Reason.NO_BUNDLE)
 
 
-class _Case:
-    """One request over one bundle with what is known of the caller."""
+class _Query:
+    """One request over one bundle, with its user context and its plan."""
 
-    __slots__ = ("begun_s", "evidence", "history", "live", "plan", "request", "seen")
+    __slots__ = ("context", "history", "live", "plan", "request", "seen", "started_s")
 
     def __init__(
-        self, live: LiveBundle, request: RecommendRequest, evidence: Evidence, plan: Plan | None = None
+        self, live: LiveBundle, request: RecommendRequest, context: UserContext, plan: QueryPlan | None = None
     ) -> None:
-        self.begun_s = time.perf_counter()
+        self.started_s = time.perf_counter()
         self.live = live
         self.request = request
-        self.evidence = evidence
-        self.history: IntArray = live.catalogue.index.indexes(evidence.item_ids)
-        if evidence.seen is evidence.item_ids:
+        self.context = context
+        self.history: IntArray = live.catalogue.index.indexes(context.item_ids)
+        if context.seen is context.item_ids:
             self.seen = self.history
         else:
-            self.seen = live.catalogue.index.indexes(evidence.seen)
-        self.plan = plan or make_plan(request, live.catalogue, self.seen)
+            self.seen = live.catalogue.index.indexes(context.seen)
+        self.plan = plan or build_query_plan(request, live.catalogue, self.seen)
 
     @property
     def may_drop_filter(self) -> bool:
-        """Where none of the pages before was the filter's own, whose list would have come to its end."""
+        """True unless a previous page showed items that pass the filter; then the list has simply ended."""
         if self.request.filter is None:
             return False
         shown = self.live.catalogue.hash_table.items_of(self.plan.shown)
         return not self.live.catalogue.filters.mask(self.request.filter)[shown].any()
 
-    def with_plan(self, plan: Plan) -> "_Case":
-        return _Case(self.live, self.request, self.evidence, plan)
+    def with_plan(self, plan: QueryPlan) -> "_Query":
+        return _Query(self.live, self.request, self.context, plan)
 
-    async def choose(self, ranking: Callable[[int], Ranking]) -> Chosen:
-        """The list from a ranking that needs no waiting."""
+    async def rerank(self, ranking: Callable[[int], Ranking]) -> RankedList:
+        """Re-rank a ranking that is computed without waiting."""
 
         async def rank(depth: int) -> Ranking:
             return ranking(depth)
 
-        return await choose(rank, self.plan.k, self.plan.rules, self.live.catalogue.n_items)
+        return await rerank(rank, self.plan.k, self.plan.reranking, self.live.catalogue.n_items)
 
-    def answer(self, chosen: Chosen, source: Source, reason: Reason | None) -> Answer:
+    def build_recommendation(self, ranked: RankedList, source: Source, reason: Reason | None) -> Recommendation:
         catalogue, request = self.live.catalogue, self.request
-        ids = catalogue.ids
-        item_ids = [ids[item] for item in chosen.items]
+        item_ids = [catalogue.ids[item] for item in ranked.items]
         if reason is None and len(item_ids) < request.k:
             reason = Reason.NOT_ENOUGH_ITEMS
-        answer = Answer(item_ids, chosen.scores, source, reason, self.live.document)
+        result = Recommendation(item_ids, ranked.scores, source, reason, self.live.document)
         if len(item_ids) == request.k:
-            answer.next_token = write_token(self.plan.shown, item_ids)
+            result.next_token = write_next_token(self.plan.shown, item_ids)
         if request.is_plain:
-            return answer
-        answer.first_rank = len(self.plan.shown) + 1
+            return result
+        result.first_rank = len(self.plan.shown) + 1
         if request.fields:
-            answer.fields = [catalogue.fields(item, request.fields) for item in chosen.items]
+            result.fields = [catalogue.fields(item, request.fields) for item in ranked.items]
         if request.explain:
-            answer.reasons = explain(catalogue, chosen.items, chosen.pinned, self.history, source, self.evidence.themes)
-        return answer
+            result.reasons = explain(catalogue, ranked.items, ranked.pinned, self.history, source, self.context.themes)
+        return result
 
 
-async def _let_in(admitted: Admitted) -> None:
-    """A deadline does not cut it short: who is over the limit gets 429, not a cheaper answer."""
-    if admitted is not None:
-        await asyncio.shield(admitted)
+async def _await_limit_check(limit_check: LimitCheck) -> None:
+    """Await the check without the deadline: a caller over its limit gets 429, not a cheaper list."""
+    if limit_check is not None:
+        await asyncio.shield(limit_check)
 
 
-def _why_nothing(evidence: Evidence) -> Reason:
-    if evidence.item_ids and evidence.reason is not Reason.HISTORY_UNAVAILABLE:
+def _empty_history_reason(context: UserContext) -> Reason:
+    if context.item_ids and context.reason is not Reason.HISTORY_UNAVAILABLE:
         return Reason.NO_KNOWN_ITEMS
-    return evidence.reason or Reason.EMPTY_HISTORY
+    return context.reason or Reason.EMPTY_HISTORY

@@ -1,97 +1,105 @@
-"""Adaptive batching: what waits while the last batch runs is the next batch.
+"""Adaptive batching: requests that arrive while a batch runs form the next batch.
 
-A request that comes alone is run at once and alone, so batching costs an idle server nothing; under load the batches
-grow by themselves. No timer, no tuning.
+A single request runs at once and alone, so batching costs an idle server nothing. Under load the batches grow without
+a timer and without tuning.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-Q = TypeVar("Q")
-A = TypeVar("A")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class Batcher(Generic[Q, A]):
-    """Collects single questions and has them answered together, at most `max_running` batches at a time."""
+class Batcher(Generic[Item, Result]):
+    """Adaptive batcher of single requests.
+
+    Args:
+        process: Returns the results of a batch, or a coroutine that will.
+        max_batch: Requests in one batch.
+        max_running: Batches that run at the same time.
+        observe: Receives the size of each batch.
+    """
 
     def __init__(
         self,
-        answer: Callable[[list[Q]], list[A] | Coroutine[Any, Any, list[A]]],
+        process: Callable[[list[Item]], list[Result] | Coroutine[Any, Any, list[Result]]],
         *,
         max_batch: int,
         max_running: int = 1,
         observe: Callable[[int], None] | None = None,
     ) -> None:
-        """`answer` gives the answers at once, where they need no waiting, or a coroutine that will."""
-        self._answer = answer
+        self._process = process
         self._max_batch = max_batch
         self._max_running = max_running
         self._observe = observe
-        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._woken = False
+        self._is_scheduled = False
 
-    def ask(self, question: Q) -> "asyncio.Future[A]":
-        """A future with the answer; a failure of the batch is a failure of each of its questions."""
+    def submit(self, item: Item) -> "asyncio.Future[Result]":
+        """Queue a request and return the future of its result; an error of the batch is set on each of its futures."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[A] = loop.create_future()
-        self._waiting.append((question, future))
-        self._wake(loop)
+        future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((item, future))
+        self._schedule(loop)
         return future
 
-    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Not now but after the other requests that came with the same read of the sockets.
-        if self._waiting and not self._woken and len(self._running) < self._max_running:
-            self._woken = True
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Run after the other requests of the same read of the sockets, so that they share the batch.
+        if self._waiting and not self._is_scheduled and len(self._running) < self._max_running:
+            self._is_scheduled = True
             loop.call_soon(self._start)
 
     def _start(self) -> None:
-        self._woken = False
+        self._is_scheduled = False
         while self._waiting and len(self._running) < self._max_running:
             batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
-            # Whoever gave up while waiting costs nothing.
+            # Cancelled requests are not computed.
             batch = [pair for pair in batch if not pair[1].done()]
-            if batch and self._begin(batch):
-                # The next batch lets the answers of this one out first.
-                self._wake(asyncio.get_running_loop())
+            if batch and self._start_batch(batch):
+                # The results of this batch are delivered before the next batch runs.
+                self._schedule(asyncio.get_running_loop())
                 return
 
-    def _begin(self, batch: list[tuple[Q, "asyncio.Future[A]"]]) -> bool:
-        """True where the batch is answered already, else a task has been started for it."""
+    def _start_batch(self, batch: list[tuple[Item, "asyncio.Future[Result]"]]) -> bool:
+        """Return True when the batch is finished, False when a task runs for it."""
         if self._observe is not None:
             self._observe(len(batch))
         try:
-            answers = self._answer([question for question, _ in batch])
-        except Exception as error:  # noqa: BLE001 - each waiting request gets it and decides
-            _fail(batch, error)
+            results = self._process([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - each waiting request receives it
+            _set_exception(batch, error)
             return True
-        if isinstance(answers, list):
-            _settle(batch, answers)
+        if isinstance(results, list):
+            _set_results(batch, results)
             return True
-        task = asyncio.get_running_loop().create_task(self._wait(batch, answers))
+        task = asyncio.get_running_loop().create_task(self._await_results(batch, results))
         self._running.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._on_done)
         return False
 
-    def _finished(self, task: "asyncio.Task[None]") -> None:
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
         self._start()
 
-    async def _wait(self, batch: list[tuple[Q, "asyncio.Future[A]"]], answers: Coroutine[Any, Any, list[A]]) -> None:
+    async def _await_results(
+        self, batch: list[tuple[Item, "asyncio.Future[Result]"]], results: Coroutine[Any, Any, list[Result]]
+    ) -> None:
         try:
-            _settle(batch, await answers)
-        except Exception as error:  # noqa: BLE001 - as above
-            _fail(batch, error)
+            _set_results(batch, await results)
+        except Exception as error:  # noqa: BLE001 - each waiting request receives it
+            _set_exception(batch, error)
 
 
-def _settle(batch: list[tuple[Q, "asyncio.Future[A]"]], answers: list[A]) -> None:
-    for (_, future), answer in zip(batch, answers, strict=True):
+def _set_results(batch: list[tuple[Item, "asyncio.Future[Result]"]], results: list[Result]) -> None:
+    for (_, future), result in zip(batch, results, strict=True):
         if not future.done():
-            future.set_result(answer)
+            future.set_result(result)
 
 
-def _fail(batch: list[tuple[Q, "asyncio.Future[A]"]], error: Exception) -> None:
+def _set_exception(batch: list[tuple[Item, "asyncio.Future[Result]"]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)

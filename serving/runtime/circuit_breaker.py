@@ -1,39 +1,48 @@
-"""A circuit breaker: after some failures in a row, leave the store alone for a while."""
+"""Circuit breaker: after several failures in a row, calls to a store stop for a while."""
 
 import time
 from collections.abc import Callable
 
 
-class Breaker:
-    """Closed: calls go through. Open: they do not. After the rest one call is let through to try."""
+class CircuitBreaker:
+    """Circuit breaker with the states closed (calls go through), open (calls are refused) and half-open (one trial).
+
+    Args:
+        failures: Failures in a row that open the breaker.
+        rest_s: Seconds for which it stays open before a trial call.
+    """
 
     def __init__(self, failures: int, rest_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = failures
         self._rest_s = rest_s
         self._clock = clock
         self._failures = 0
-        self._closed_from_s = 0.0
+        self._trial_from_s = 0.0
 
     @property
-    def tripped(self) -> bool:
-        """True from the last failure of the row until the next success; asking changes nothing."""
+    def is_tripped(self) -> bool:
+        """True from the failure that opens the breaker until the next success; reading it changes nothing."""
         return self._failures >= self._limit
 
-    @property
-    def is_open(self) -> bool:
-        """True while calls are refused; the first caller after the rest finds it closed and is the trial."""
-        if self._failures < self._limit:
-            return False
-        now_s = self._clock()
-        if now_s < self._closed_from_s:
-            return True
-        self._closed_from_s = now_s + self._rest_s
-        return False
+    def try_acquire(self) -> bool:
+        """Return whether the caller may call the store.
 
-    def succeeded(self) -> None:
+        After the rest this consumes the trial call: one caller gets True, the others wait for another `rest_s`.
+        """
+        if self._failures < self._limit:
+            return True
+        now_s = self._clock()
+        if now_s < self._trial_from_s:
+            return False
+        self._trial_from_s = now_s + self._rest_s
+        return True
+
+    def record_success(self) -> None:
+        """Close the breaker."""
         self._failures = 0
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
+        """Count a failure; at the limit the breaker opens."""
         self._failures += 1
         if self._failures >= self._limit:
-            self._closed_from_s = self._clock() + self._rest_s
+            self._trial_from_s = self._clock() + self._rest_s

@@ -1,7 +1,7 @@
-"""Leaving without losing a request: first say so, go on answering, and only then stop listening.
+"""Graceful shutdown: report not ready, keep answering for a while, and only then stop listening.
 
-Between the moment when a server closes its port and the moment when a load balancer has noticed, requests would be
-sent into a closed door. While a server leaves, `/health/ready` is 503 and every answer carries `connection: close`.
+A load balancer needs some time to notice that a server stops; requests that it sends to a closed port fail. During the
+shutdown `/health/ready` is 503 and every response carries `connection: close`.
 """
 
 import asyncio
@@ -15,37 +15,41 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Leaving:
-    """Whether this process was told to stop, and the pause before it does."""
+class GracefulShutdown:
+    """State of the shutdown of this process, and the pause before it stops listening.
+
+    Args:
+        pause_s: Seconds between SIGTERM and the end of listening; 0 disables the pause.
+    """
 
     def __init__(self, pause_s: float) -> None:
         self._pause_s = pause_s
-        self.under_way = False
+        self.in_progress = False
 
-    def take_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Put the pause before what SIGTERM does now; SIGTERM a second time stops at once."""
+    def install(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Delay the present handler of SIGTERM by the pause; a second SIGTERM stops at once."""
         stop = signal.getsignal(signal.SIGTERM)
-        # An embedding program (a test client) has its own way to stop, and only main threads hear signals.
+        # An embedding program, such as a test client, stops in its own way; only the main thread receives signals.
         if not self._pause_s or not callable(stop) or threading.current_thread() is not threading.main_thread():
             return
         handler: Callable[[int, FrameType | None], Any] = stop
 
-        def leave(number: int, frame: FrameType | None) -> None:
-            if self.under_way:
+        def begin(number: int, frame: FrameType | None) -> None:
+            if self.in_progress:
                 handler(number, frame)
                 return
-            self.under_way = True
+            self.in_progress = True
             loop.call_soon_threadsafe(loop.call_later, self._pause_s, handler, number, None)
 
-        signal.signal(signal.SIGTERM, leave)
+        signal.signal(signal.SIGTERM, begin)
 
 
-def closing(send: Send) -> Send:
-    """The same, and the caller's next request takes a new connection, to whoever then listens."""
+def close_connections(send: Send) -> Send:
+    """Wrap `send` to close the connection after the response, so that the next request reaches another server."""
 
-    async def last(message: Message) -> None:
+    async def send_close(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
         await send(message)
 
-    return last
+    return send_close

@@ -1,4 +1,4 @@
-"""Several workers behind one port: uvicorn's supervisor, and the books of their metrics."""
+"""Supervisor of several worker processes behind one port, based on uvicorn's."""
 
 import socket
 from pathlib import Path
@@ -9,9 +9,9 @@ from uvicorn.supervisors import Multiprocess
 
 
 class Workers(Multiprocess):
-    """Starts the workers, replaces those that die, and takes the gauges of the dead out of /metrics.
+    """Supervisor that starts workers, replaces dead ones and removes the gauges of dead ones from /metrics.
 
-    What a dead worker counted stays: counters and histograms go on from where all workers were.
+    Counters and histograms of a dead worker are kept, so that the sums over all workers do not go back.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], metrics_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""Errors over HTTP: RFC 9457 problem documents, each with what to do about it."""
+"""HTTP errors as RFC 9457 problem documents, each with a remedy."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,7 +10,12 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's own word
-    """An answer other than success. `detail` is one sentence for the caller and never holds an id or a key."""
+    """An error response.
+
+    Args:
+        detail: One sentence for the caller. It never holds an id or a key.
+        extra: Further members of the document.
+    """
 
     def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any) -> None:
         super().__init__(detail)
@@ -20,7 +25,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
         self.extra = extra
 
     def body(self, request_id: str) -> bytes:
-        """The document, as bytes."""
+        """Return the document as JSON bytes."""
         document = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -32,7 +37,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
 
 
 def invalid(errors: list[Any]) -> Problem:
-    """422 from pydantic's list of errors: where and why, without the values, which may be personal."""
+    """Return a 422 from pydantic's errors: location and message, without the values, which may be personal."""
     places = [
         {"where": ".".join(str(part) for part in error["loc"]) or "body", "why": error["msg"]} for error in errors[:10]
     ]
@@ -41,15 +46,15 @@ def invalid(errors: list[Any]) -> Problem:
 
 
 def overloaded(retry_after_s: int = 1) -> Problem:
-    """503: the queue is full."""
-    return Problem(503, "The server is at its limit; try again shortly.", headers={"retry-after": str(retry_after_s)})
+    """Return a 503: too many requests are in flight."""
+    return Problem(503, "The server is overloaded; retry shortly.", headers={"retry-after": str(retry_after_s)})
 
 
 def failure() -> Problem:
-    """500: a fault of ours."""
-    return Problem(500, "The server failed; the request id finds it in the log.")
+    """Return a 500: an error of the server."""
+    return Problem(500, "The server failed; find the cause in its log by the request id.")
 
 
-def not_found(what: str) -> Problem:
-    """404 with what was looked for."""
-    return Problem(404, what)
+def not_found(detail: str) -> Problem:
+    """Return a 404."""
+    return Problem(404, detail)

@@ -1,4 +1,4 @@
-"""What a caller may ask; validated once, straight from the body's bytes."""
+"""Request schemas of the HTTP API, validated once and directly from the body's bytes."""
 
 from typing import Annotated, Any, Self
 
@@ -13,17 +13,15 @@ from pydantic import (
     model_validator,
 )
 
-from retort.serving.schemas.impression_tokens import PATTERN as IMPRESSION
-from retort.serving.schemas.impression_tokens import read_impression
-from retort.serving.schemas.paging import MAX_TOKEN
 from retort.serving.schemas.problems import invalid
+from retort.serving.schemas.tokens import IMPRESSION_PATTERN, MAX_NEXT_LENGTH, read_impression
 from retort.shared.base.schema import MAX_ID_LENGTH, MAX_K
 
-# No control characters: ids travel in logs of others, in keys and in headers.
+# No control characters: ids are written to logs, Redis keys and headers.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Filter = dict[str, Any]  # the language of `serving/catalogue/filters.py`, which checks it against the items' attributes
+Filter = dict[str, Any]  # see `catalogue/filters.py`, which checks it against the items' attributes
 
 MAX_HISTORY = 1000
 MAX_EXCLUDE = 2000
@@ -34,86 +32,94 @@ MAX_PINS = 50
 MAX_CAPS = 10
 MAX_FIELDS = 50
 
-_PLAIN = frozenset({"user_id", "session_id", "history", "k", "exclude", "dry_run"})
+_PLAIN_FIELDS = frozenset({"user_id", "session_id", "history", "k", "exclude", "dry_run"})
 
 
 class Body(BaseModel):
-    """Frozen; a key that nobody reads is refused, not ignored.
+    """Base of request bodies: frozen, and unknown keys are rejected.
 
-    Empty lists come from factories: a default value would be copied deeply for every request.
+    Empty lists come from factories because pydantic copies a default value deeply for every request.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Weighting(Body):
-    """Adds to the score of whatever passes a filter; scores are logits, 0.7 doubles the odds."""
+    """An addition to the score of the items that pass a filter; scores are logits, so 0.7 doubles the odds."""
 
     filter: Filter
     by: float = Field(gt=0, le=1000, allow_inf_nan=False)
 
 
 class Pin(Body):
-    """An item at a place, 1 is the first."""
+    """An item at a fixed position; 1 is the first."""
 
     item_id: Id
     position: int = Field(ge=1, le=MAX_K)
 
 
 class RecommendRequest(Body):
-    """Name a user, a session, or hand over the history itself."""
+    """A request for recommendations; it names a user or a session, or carries the history itself."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"user_id": "u42", "k": 10}, {"history": ["i7", "i12"], "exclude": ["i3"]}]}
     )
 
-    user_id: Id | None = Field(None, description="whose history to use")
-    session_id: Id | None = Field(None, description="used where the user has no history")
+    user_id: Id | None = Field(None, description="user whose stored history is read")
+    session_id: Id | None = Field(None, description="session whose history is read when the user has none")
     history: list[Id] | None = Field(
-        None, max_length=MAX_HISTORY, description="item ids, oldest first; given, no stored history is read"
+        None, max_length=MAX_HISTORY, description="item ids, oldest first; replaces the stored history"
     )
-    k: int = Field(10, ge=1, le=MAX_K, description="items wanted")
-    exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDE, description="items that must not come back")
-    candidates: list[Id] | None = Field(None, max_length=MAX_CANDIDATES, description="rank only these")
-    filter: Filter | None = Field(None, description="conditions on item attributes; see the filter language")
+    k: int = Field(10, ge=1, le=MAX_K, description="number of items")
+    exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDE, description="items to leave out")
+    candidates: list[Id] | None = Field(None, max_length=MAX_CANDIDATES, description="rank only these items")
+    filter: Filter | None = Field(None, description="conditions on item attributes, in the filter language")
     strict_filter: bool = Field(
-        False, description="where nothing passes the filter: true gives an empty list, false popular items"
+        False, description="when no item passes the filter: true returns an empty list, false returns popular items"
     )
     boost: list[Weighting] = Field(
-        default_factory=list, max_length=MAX_WEIGHTINGS, description="raise the scores of what passes"
+        default_factory=list, max_length=MAX_WEIGHTINGS, description="raise the scores of items that pass a filter"
     )
     bury: list[Weighting] = Field(
-        default_factory=list, max_length=MAX_WEIGHTINGS, description="lower the scores of what passes"
+        default_factory=list, max_length=MAX_WEIGHTINGS, description="lower the scores of items that pass a filter"
     )
     pins: list[Pin] = Field(
-        default_factory=list, max_length=MAX_PINS, description="items at fixed places; exclusions and filters win"
+        default_factory=list,
+        max_length=MAX_PINS,
+        description="items at fixed positions; exclusions and filters take precedence",
     )
     caps: dict[AttributeName, Annotated[int, Field(ge=1, le=MAX_K)]] = Field(
-        default_factory=dict, max_length=MAX_CAPS, description="at most so many items of each value of an attribute"
+        default_factory=dict, max_length=MAX_CAPS, description="maximum number of items for each value of an attribute"
     )
-    diversity: float = Field(0.0, ge=0, le=1, description="0: the ranking itself; 1: as unlike as can be")
-    segment: Filter | None = Field(None, description="where nothing is known: popular among what passes")
+    diversity: float = Field(0.0, ge=0, le=1, description="0 keeps the order of the scores; 1 maximises diversity")
+    segment: Filter | None = Field(
+        None, description="filter for the popular items that are returned when the history is unknown"
+    )
     fields: list[AttributeName] = Field(
-        default_factory=list, max_length=MAX_FIELDS, description="attributes to show with each item"
+        default_factory=list, max_length=MAX_FIELDS, description="attributes to return with each item"
     )
-    explain: bool = Field(False, description="say why each item is there")
-    next: str | None = Field(None, max_length=MAX_TOKEN, description="from the last answer: more without repeats")
-    dry_run: bool = Field(False, description="answer, but count and log nothing as shown")
+    explain: bool = Field(False, description="return a reason with each item")
+    next: str | None = Field(
+        None,
+        max_length=MAX_NEXT_LENGTH,
+        description="token of the previous response; continues the list without repeats",
+    )
+    dry_run: bool = Field(False, description="return the list without recording it as shown")
 
     @property
     def is_plain(self) -> bool:
-        """True where nothing but user, history, k and exclusions was said: the hot path."""
-        return self.model_fields_set <= _PLAIN
+        """True for the fast path: only user, session, history, k, exclusions and dry_run are set."""
+        return self.model_fields_set <= _PLAIN_FIELDS
 
     @model_validator(mode="after")
-    def _somebody(self) -> Self:
+    def _require_subject(self) -> Self:
         if self.user_id is None and self.session_id is None and self.history is None:
-            raise ValueError("name a user_id, a session_id or a history")
+            raise ValueError("give a user_id, a session_id or a history")
         return self
 
 
 def parse_recommend(body: bytes) -> RecommendRequest:
-    """The request in a body; 422 says where it is wrong."""
+    """Parse a JSON body; a `Problem` 422 names the invalid field."""
     try:
         return RecommendRequest.model_validate_json(body)
     except ValidationError as error:
@@ -121,7 +127,7 @@ def parse_recommend(body: bytes) -> RecommendRequest:
 
 
 def parse_recommend_query(values: dict[str, Any]) -> RecommendRequest:
-    """The request in a query string's values; lists come as lists."""
+    """Parse the values of a query string, in which lists are lists; a `Problem` 422 names the invalid field."""
     try:
         return RecommendRequest.model_validate(values)
     except ValidationError as error:
@@ -129,34 +135,36 @@ def parse_recommend_query(values: dict[str, Any]) -> RecommendRequest:
 
 
 class Event(Body):
-    """Somebody did something with an item."""
+    """One interaction of a user or a session with an item."""
 
-    event_id: Id | None = Field(None, description="the same id is the same event, however often it is sent")
+    event_id: Id | None = Field(None, description="idempotency key: events with the same id count once")
     user_id: Id | None = None
     session_id: Id | None = None
     item_id: Id
     event_type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")] = "click"
-    value: float | None = Field(None, allow_inf_nan=False, description="rating, price, seconds watched")
+    value: float | None = Field(None, allow_inf_nan=False, description="rating, price or seconds watched")
     timestamp: AwareDatetime | None = Field(
-        None, description="ISO 8601 with a zone, or seconds or milliseconds since 1970; missing: now"
+        None, description="ISO 8601 with a zone, or seconds or milliseconds since 1970; default: now"
     )
     request_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,80}$")] | None = Field(
-        None, description="the answer that showed the item"
+        None, description="request id of the response that showed the item"
     )
-    impression: Annotated[str, StringConstraints(pattern=IMPRESSION)] | None = Field(
-        None, description="the answer's `impression`: the event counts for the list that showed the item"
+    impression: Annotated[str, StringConstraints(pattern=IMPRESSION_PATTERN)] | None = Field(
+        None, description="`impression` of the response that showed the item; the event is attributed to that list"
     )
-    impressions: list[Id] = Field(default_factory=list, max_length=MAX_K, description="what was shown beside it")
+    impressions: list[Id] = Field(
+        default_factory=list, max_length=MAX_K, description="items that were shown together with it"
+    )
 
     @model_validator(mode="after")
-    def _somebody(self) -> Self:
+    def _require_subject(self) -> Self:
         if self.user_id is None and self.session_id is None:
-            raise ValueError("name a user_id or a session_id")
+            raise ValueError("give a user_id or a session_id")
         return self
 
     @property
     def shown_by(self) -> str | None:
-        """The request that showed the item, whichever way the sender names it."""
+        """Id of the request that showed the item, from `request_id` or from `impression`."""
         return self.request_id or (read_impression(self.impression).request_id if self.impression else None)
 
 
@@ -164,7 +172,7 @@ _EVENTS = TypeAdapter(Annotated[list[Event], Field(min_length=1, max_length=MAX_
 
 
 def parse_events(body: bytes) -> list[Event]:
-    """One event, or a list of them."""
+    """Parse one event or a list of events; a `Problem` 422 names the invalid field."""
     try:
         if body.lstrip()[:1] == b"[":
             return _EVENTS.validate_json(body)

@@ -1,4 +1,4 @@
-"""What a caller gets: the documented models, and the quick way from a result to bytes."""
+"""Response schemas of the HTTP API, and the fast serialisation of a recommendation."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from retort.serving.schemas.impression_tokens import Impression
+from retort.serving.schemas.tokens import Impression
 
 
 class Source(StrEnum):
-    """Who answered; the order of the fallback chain."""
+    """Origin of a list, in the order of the fallback chain."""
 
     STUDENT = "student"
     PARTIAL_HISTORY = "partial_history"
@@ -24,7 +24,7 @@ class Source(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the answer is not the student's over the full history."""
+    """Reason why a list is not the student's over the full history."""
 
     UNKNOWN_USER = "unknown_user"
     EMPTY_HISTORY = "empty_history"
@@ -43,28 +43,28 @@ class Item(BaseModel):
     """One recommended item."""
 
     item_id: str
-    score: float | None = Field(description="comparable within one answer only; null where the place was pinned")
-    rank: int = Field(description="1 is best")
-    reason: dict[str, Any] | None = Field(None, description="with `explain`: why it is here")
-    fields: dict[str, Any] | None = Field(None, description="with `fields`: the item's attributes")
+    score: float | None = Field(description="comparable within one response only; null for a pinned item")
+    rank: int = Field(description="1 is the best")
+    reason: dict[str, Any] | None = Field(None, description="with `explain`: why the item is in the list")
+    fields: dict[str, Any] | None = Field(None, description="with `fields`: attributes of the item")
 
 
 class Model(BaseModel):
-    """Which bundle answered."""
+    """Bundle that produced the list."""
 
     name: str
     version: str
 
 
 class ExperimentRef(BaseModel):
-    """Which variant of which experiment the caller saw."""
+    """A/B test and variant that the caller is assigned to."""
 
     name: str
     variant: str
 
 
 class RecommendAnswer(BaseModel):
-    """The ranked items, and an honest label of where they come from."""
+    """Ranked items with the origin of the list."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -92,13 +92,15 @@ class RecommendAnswer(BaseModel):
     fallback_reason: Reason | None
     model: Model | None
     experiment: ExperimentRef | None
-    impression: str = Field(description="hand it back with events about these items, so that they count for this list")
-    next: str | None = Field(description="hand it back for more without repeats")
+    impression: str = Field(
+        description="return it with events about these items, so that they are attributed to this list"
+    )
+    next: str | None = Field(description="return it to continue the list without repeats; null: no more items")
 
 
 @dataclass(slots=True)
-class Answer:
-    """A finished recommendation, before it becomes bytes."""
+class Recommendation:
+    """A finished recommendation before serialisation."""
 
     item_ids: list[str]
     scores: list[float | None]
@@ -112,13 +114,13 @@ class Answer:
     next_token: str | None = None
 
     def impression(self, request_id: str) -> Impression:
-        """The list as events will name it."""
+        """Return the impression that identifies this list in events."""
         if self.experiment is None:
             return Impression(request_id, self.source)
         return Impression(request_id, self.source, self.experiment["variant"], self.experiment["name"])
 
     def document(self, request_id: str) -> dict[str, Any]:
-        """The answer as `RecommendAnswer` documents it."""
+        """Return the response body as documented by `RecommendAnswer`."""
         items: list[dict[str, Any]] = [
             {"item_id": item_id, "score": score, "rank": rank}
             for rank, (item_id, score) in enumerate(zip(self.item_ids, self.scores, strict=True), self.first_rank)

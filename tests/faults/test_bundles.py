@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from retort.serving.models.bundles import load
+from retort.serving.models.bundles import load_bundle
 from retort.shared.model.bundle import MANIFEST, MODEL
 from tests.faults._watch import Load, metric, soon
 from tests.faults.conftest import Registry
@@ -19,7 +19,7 @@ REQUEST: dict[str, Any] = {"history": ["i1", "i2", "i3"], "k": 5}
 
 def expected(path: Path) -> list[str]:
     """What a bundle answers to REQUEST."""
-    live = load(path)
+    live = load_bundle(path)
     history = live.catalogue.index.indexes(REQUEST["history"])
     items, _ = live.scorer.top_k([history], 5).row(0)
     return [live.catalogue.ids[item] for item in items]

@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 
-from retort.serving.api.auth import Scope, new_key
+from retort.serving.api.auth import Scope, create_key
 from retort.shared.events.event_stream import StreamedEvent, drain
 from tests.faults._clock import MovableClock
 from tests.faults._redis import HurtableRedis
@@ -88,7 +88,7 @@ def test_a_servers_clock_that_jumps_keeps_histories_in_order(
 def test_a_quota_neither_renews_nor_locks_out_when_the_clock_jumps(
     bundles: list[Path], clock: MovableClock, tmp_path: Path
 ) -> None:
-    key, entry = new_key("app", frozenset({Scope.READ}))
+    key, entry = create_key("app", frozenset({Scope.READ}))
     limited = entry.model_copy(update={"per_day": 3, "per_second": 1000.0})
     (tmp_path / "keys.json").write_bytes(orjson.dumps([limited.model_dump(mode="json")]))
     with serving_process(

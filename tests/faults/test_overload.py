@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from benchmarks.load import Report, Run, post
-from retort.serving.api.auth import Scope, new_key
+from retort.serving.api.auth import Scope, create_key
 from tests.faults._watch import Load, metric, soon
 from tests.serving._process import Server, serving_process
 
@@ -142,8 +142,8 @@ def test_a_late_student_is_answered_for_by_the_deadline(bundles: list[Path], tmp
 
 
 def test_a_key_above_its_rate_is_told_when_to_come_back(bundles: list[Path], tmp_path: Path) -> None:
-    key, entry = new_key("app", frozenset({Scope.READ}))
-    _, other = new_key("other", frozenset({Scope.READ}))
+    key, entry = create_key("app", frozenset({Scope.READ}))
+    _, other = create_key("other", frozenset({Scope.READ}))
     entries = [one.model_copy(update={"per_second": 2.0}).model_dump(mode="json") for one in (entry, other)]
     (tmp_path / "keys.json").write_bytes(orjson.dumps(entries))
     with serving_process(tmp_path, retort_bundle=bundles[0], retort_keys_file=tmp_path / "keys.json") as server:

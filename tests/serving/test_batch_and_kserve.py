@@ -100,5 +100,5 @@ def test_both_protocols_say_when_a_server_is_not_to_be_asked(make_client: MakeCl
     client = make_client()
     assert [client.get(path).status_code for path in ready] == [200, 200]
     app: Any = client.app
-    app.services.leaving.under_way = True
+    app.services.shutdown.in_progress = True
     assert [client.get(path).status_code for path in ready] == [503, 503]

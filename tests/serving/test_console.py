@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retort.serving.api.auth import Scope, new_key
+from retort.serving.api.auth import Scope, create_key
 from retort.serving.api.routes.console import FILES
 from tests.serving.api.test_auth import write
 from tests.serving.conftest import MakeClient
@@ -55,7 +55,7 @@ def test_it_can_be_left_out(make_client: MakeClient) -> None:
 
 
 def test_the_page_needs_no_key_and_what_it_asks_does(make_client: MakeClient, tmp_path: Path) -> None:
-    write(tmp_path / "keys.json", [new_key("shop", frozenset({Scope.READ}))[1]])
+    write(tmp_path / "keys.json", [create_key("shop", frozenset({Scope.READ}))[1]])
     client = make_client(keys_file=tmp_path / "keys.json")
     assert client.get("/console").status_code == 200
     assert client.get("/console/console.js").status_code == 200

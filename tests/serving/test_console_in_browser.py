@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from retort.serving.api.auth import Scope, new_key
+from retort.serving.api.auth import Scope, create_key
 from tests.serving._browser import CHROMIUM, Page, browser_page
 from tests.serving._process import serving_process
 from tests.serving.api.test_auth import write
@@ -116,7 +116,7 @@ def test_typing_on_leaves_no_look_up_unanswered(page: Page, bundle_path: Path, t
 
 
 def test_the_key_is_asked_for_sent_and_shown_nowhere(page: Page, bundle_path: Path, tmp_path: Path) -> None:
-    key, entry = new_key("shop", frozenset({Scope.READ}))
+    key, entry = create_key("shop", frozenset({Scope.READ}))
     write(tmp_path / "keys.json", [entry])
     with serving_process(tmp_path, retort_bundle=bundle_path, retort_keys_file=tmp_path / "keys.json") as server:
         server.ready()

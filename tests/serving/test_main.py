@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from retort.serving.__main__ import add_key, check_binding, main
-from retort.serving.api.auth import Door, Scope, read_keys
+from retort.serving.api.auth import Authenticator, Scope, read_keys
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.errors import RetortError
 from tests.serving._process import serving_process
@@ -55,10 +55,10 @@ def test_two_workers_share_port_and_metrics(bundle_path: Path, tmp_path: Path) -
     ("environment", "sentence"),
     [
         ({"RETORT_BUNDLE": "nowhere"}, "is not a bundle"),
-        ({"RETORT_PORT": "x"}, "setting RETORT_PORT cannot be used"),
-        ({"RETORT_TENANTS": "a,b"}, "setting RETORT_TENANTS cannot be used: it must be JSON"),
+        ({"RETORT_PORT": "x"}, "setting RETORT_PORT is invalid"),
+        ({"RETORT_TENANTS": "a,b"}, "setting RETORT_TENANTS is invalid: it must be JSON"),
         ({"RETORT_KEYS_FILE": "."}, ".: Is a directory"),
-        ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL cannot be used"),
+        ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL is invalid"),
         ({"RETORT_HOST": "0.0.0.0"}, "no API keys"),
         ({"DATABASE_URL": "blah"}, "DATABASE_URL is not a database address"),
         ({"DATABASE_URL": "postgresql://retort@db:port/retort"}, "DATABASE_URL is not a database address"),
@@ -110,7 +110,7 @@ def test_a_key_is_shown_once_and_opens_the_door(tmp_path: Path) -> None:
     keys = [add_key(file, name, ["read"], "default") for name in ("app", "job")]
     assert keys[0] != keys[1]
     assert file.stat().st_mode & 0o077 == 0, "nobody else reads it"
-    door = Door(read_keys(file))
-    assert door.admit({b"x-api-key": keys[1].encode()}, Scope.READ).name == "job"
+    authenticator = Authenticator(read_keys(file))
+    assert authenticator.require_scope({b"x-api-key": keys[1].encode()}, Scope.READ).name == "job"
     with pytest.raises(RetortError, match="another name"):
         add_key(file, "app", ["read"], "default")

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from retort.offline.cli.refresh import start_from_recipe
 from retort.offline.refresh.requests import prepare_requested
 from retort.offline.refresh.worker import RefreshWorker
-from retort.serving.api.auth import Scope, new_key
+from retort.serving.api.auth import Scope, create_key
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.models import CANCELLED, DONE, Profile
@@ -107,7 +107,7 @@ def test_without_a_database_it_is_unavailable(client: TestClient) -> None:
 
 
 def test_one_tenant_never_touches_anothers_profile(make_client: MakeClient, engine: Engine, tmp_path: Path) -> None:
-    key, entry = new_key("ops", frozenset({Scope.ADMIN}), "other")
+    key, entry = create_key("ops", frozenset({Scope.ADMIN}), "other")
     write(tmp_path / "keys.json", [entry])
     client = make_client(keys_file=tmp_path / "keys.json", tenants=("default", "other"))
     client.headers["authorization"] = f"Bearer {key}"

@@ -1,4 +1,4 @@
-"""Filters, candidates, boosts, pins, caps, diversity, paging, decoration: what a request may shape."""
+"""FilterCompiler, candidates, boosts, pins, caps, diversity, paging, decoration: what a request may shape."""
 
 from collections import Counter
 from pathlib import Path

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
-from retort.serving.users.erasure import Erasure, MemoryNotes, Notes, People, RedisNotes
+from retort.serving.users.erasure import Erasure, ErasureStore, MemoryErasureStore, RedisErasureStore
+from retort.serving.users.user_data import UserDataService
 from retort.shared.base.errors import StoreError
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.models import Profile
@@ -231,13 +232,15 @@ def test_an_erasure_survives_an_absent_database(backend: str | None, tmp_path: P
 
     async def story() -> None:
         histories = RedisHistory.from_url(backend) if backend else MemoryHistory()
-        notes: Notes = RedisNotes(histories.client) if isinstance(histories, RedisHistory) else MemoryNotes()
-        people = People(histories, notes, "postgresql://u:p@127.0.0.1:1/none")
+        notes: ErasureStore = (
+            RedisErasureStore(histories.client) if isinstance(histories, RedisHistory) else MemoryErasureStore()
+        )
+        people = UserDataService(histories, notes, "postgresql://u:p@127.0.0.1:1/none")
         await histories.append([HistoryEvent(ANN, "i1", 1, "e1")])
         first = await people.erase(ANN, "r1")
         assert (first.status, first.history, first.profiles) == ("pending", 1, None)
         assert await notes.pending() == [ANN]
-        people = People(histories, notes, f"sqlite:///{database}")
+        people = UserDataService(histories, notes, f"sqlite:///{database}")
         await asyncio.to_thread(upgrade, f"sqlite:///{database}")
         await asyncio.to_thread(add_profile, f"sqlite:///{database}", "ann")
         await people.finish_pending()
@@ -270,8 +273,10 @@ def test_what_comes_while_an_erasure_is_pending_stays(backend: str | None, tmp_p
     async def story() -> None:
         nonlocal now_s
         histories = RedisHistory.from_url(backend) if backend else MemoryHistory()
-        notes: Notes = RedisNotes(histories.client) if isinstance(histories, RedisHistory) else MemoryNotes()
-        people = People(histories, notes, "postgresql://u:p@127.0.0.1:1/none", lambda: now_s)
+        notes: ErasureStore = (
+            RedisErasureStore(histories.client) if isinstance(histories, RedisHistory) else MemoryErasureStore()
+        )
+        people = UserDataService(histories, notes, "postgresql://u:p@127.0.0.1:1/none", lambda: now_s)
         events = [HistoryEvent(ANN, "i1", 1000, "e1"), HistoryEvent(ANN, "i2", 1000, "e2")]
         await histories.append(events)
         await people.erase(ANN, "r1")
@@ -288,9 +293,9 @@ def test_what_comes_while_an_erasure_is_pending_stays(backend: str | None, tmp_p
 
 
 def test_a_note_that_cannot_be_read_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retort.serving.users.erasure.RETRY_EVERY_S", 0.001)
+    monkeypatch.setattr("retort.serving.users.user_data.RETRY_INTERVAL_S", 0.001)
 
-    class Torn(MemoryNotes):
+    class Torn(MemoryErasureStore):
         async def read(self, owner: Owner) -> Erasure | None:
             if owner == ANN:
                 raise TypeError("written by another version")
@@ -298,7 +303,7 @@ def test_a_note_that_cannot_be_read_keeps_nobody_else_waiting(monkeypatch: pytes
 
     async def story() -> None:
         notes, bob = Torn(), Owner("bob")
-        people = People(MemoryHistory(), notes, "sqlite:///nowhere.db")
+        people = UserDataService(MemoryHistory(), notes, "sqlite:///nowhere.db")
         for owner in (ANN, bob):
             await notes.write(owner, Erasure("pending", 1, 0))
         trying = asyncio.create_task(people.run())

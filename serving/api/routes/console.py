@@ -1,6 +1,7 @@
-"""The console: a page for people who want to see the recommender work. `RETORT_CONSOLE=false` leaves it out.
+"""Route of the console, a web page to try and inspect the recommender; `RETORT_CONSOLE=false` disables it.
 
-Its files hold no data and need no key. Whatever it shows it asks of the public API, with the key that the person typed.
+Its files hold no data and require no key. The page reads everything from the public API, with the key that the user
+enters.
 """
 
 import gzip
@@ -19,7 +20,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Titles and profiles are strangers' words: the browser itself refuses whatever would run or load because of them.
+# Titles and profiles are untrusted text: this policy stops the browser from running or loading anything in them.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -34,17 +35,17 @@ _HEADERS = {
 
 
 class _File(NamedTuple):
-    """A file as it is sent, to those who read gzip and to the others."""
+    """A static file, compressed by gzip and plain."""
 
-    packed: bytes
+    compressed: bytes
     plain: bytes
     media_type: str
 
 
 def router() -> APIRouter:
-    """`/console` and the files beside the page, read now."""
+    """Create `/console` and the routes of its files, which are read now."""
     files = {path.name: _read(path) for path in FILES.iterdir() if path.suffix in _TYPES}
-    index = files.pop(_PAGE)  # at one address only: its links are relative to it
+    index = files.pop(_PAGE)  # at one address only, because its links are relative to it
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/console")
@@ -53,7 +54,7 @@ def router() -> APIRouter:
 
     @routes.get("/console/")
     async def folder() -> Response:
-        # relative, as the page's own links: a proxy may have another port, a prefix, or TLS before it
+        # relative, like the page's links: a proxy may use another port, a prefix or TLS
         return Response(status_code=307, headers={"location": "../console"})
 
     @routes.get("/console/{name}")
@@ -73,4 +74,4 @@ def _read(path: Path) -> _File:
 def _response(request: Request, file: _File) -> Response:
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(file.plain, headers=_HEADERS, media_type=file.media_type)
-    return Response(file.packed, headers={**_HEADERS, "content-encoding": "gzip"}, media_type=file.media_type)
+    return Response(file.compressed, headers={**_HEADERS, "content-encoding": "gzip"}, media_type=file.media_type)

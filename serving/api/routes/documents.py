@@ -1,4 +1,4 @@
-"""OpenAPI pieces for routes that read their bytes themselves."""
+"""OpenAPI fragments: problem responses, and schemas for routes that parse their bodies themselves."""
 
 from typing import Any
 
@@ -6,55 +6,55 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from retort.serving.schemas.problems import CONTENT_TYPE
 
-_WHY = {
-    400: "The request is not HTTP as it should be.",
-    401: "A key is needed.",
+_DESCRIPTIONS = {
+    400: "Malformed request.",
+    401: "A valid API key is required.",
     403: "The key lacks the scope.",
-    404: "Not here.",
-    409: "Not now: something else is in the way; `detail` says what.",
+    404: "Not found.",
+    409: "Conflict with the present state; `detail` describes it.",
     413: "The body is too large.",
-    422: "The request is wrong; `detail` says where.",
-    429: "Too many requests; `Retry-After` says when to come back.",
-    503: "At the limit or without its store; `Retry-After` says when to come back.",
+    422: "Invalid request; `detail` names the field.",
+    429: "Rate limit or quota exceeded; retry after `Retry-After` seconds.",
+    503: "Overloaded, or a store is down; retry after `Retry-After` seconds.",
 }
 
 
 class ProblemDocument(BaseModel):
-    """RFC 9457."""
+    """Problem document (RFC 9457)."""
 
     type: str
     title: str
     status: int
     detail: str
     request_id: str
-    errors: list[dict[str, str]] | None = Field(None, description="with 422: where and why")
+    errors: list[dict[str, str]] | None = Field(None, description="with 422: location and message of each error")
 
 
 _PROBLEM_SCHEMA = TypeAdapter(ProblemDocument).json_schema()
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` entries of these problems."""
+    """Return the OpenAPI `responses` of these statuses."""
     return {
-        status: {"description": _WHY[status], "content": {CONTENT_TYPE: {"schema": _PROBLEM_SCHEMA}}}
+        status: {"description": _DESCRIPTIONS[status], "content": {CONTENT_TYPE: {"schema": _PROBLEM_SCHEMA}}}
         for status in statuses
     }
 
 
 def body_of(model: type[BaseModel] | TypeAdapter[Any]) -> dict[str, Any]:
-    """A JSON request body."""
+    """Return the OpenAPI description of a JSON request body."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(model)}}}}
 
 
 def parameters_of(model: type[BaseModel], names: tuple[str, ...]) -> dict[str, Any]:
-    """Query parameters from some fields of a model; lists repeat their parameter."""
+    """Return the OpenAPI query parameters for some fields of a model; a list repeats its parameter."""
     properties = _schema(model)["properties"]
     parameters = []
     for name in names:
         schema = dict(properties[name])
-        # An absent parameter is absent, there is no null in a query string.
-        some = [option for option in schema.pop("anyOf", []) if option.get("type") != "null"]
-        schema = {**schema, **some[0]} if some else schema
+        # A query string has no null: an optional parameter is left out.
+        not_null = [option for option in schema.pop("anyOf", []) if option.get("type") != "null"]
+        schema = {**schema, **not_null[0]} if not_null else schema
         description = schema.pop("description", "")
         schema.pop("title", None)
         schema.pop("default", None) if schema.get("default") is None else None
@@ -70,7 +70,7 @@ def _schema(model: type[BaseModel] | TypeAdapter[Any]) -> dict[str, Any]:
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without $defs: OpenAPI resolves references from its own root."""
+    """Inline the $defs, because OpenAPI resolves references from the root of its own document."""
     definitions = schema.pop("$defs", {})
 
     def resolve(node: Any) -> Any:
@@ -78,7 +78,7 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
             if "$ref" in node:
                 return resolve(definitions[node["$ref"].rpartition("/")[2]])
             return {key: resolve(value) for key, value in node.items()}
-        return [resolve(one) for one in node] if isinstance(node, list) else node
+        return [resolve(child) for child in node] if isinstance(node, list) else node
 
     resolved: dict[str, Any] = resolve(schema)
     return resolved

@@ -1,10 +1,10 @@
-"""`POST /events`: what happened, one or many."""
+"""Route `POST /events`: one event or a list of events."""
 
 import orjson
 from fastapi import APIRouter
 from pydantic import BaseModel, Field, TypeAdapter
 
-from retort.serving.api.asgi import Handler, Incoming, Outgoing, documented
+from retort.serving.api.asgi import Handler, RawRequest, RawResponse, as_endpoint
 from retort.serving.api.auth import Scope
 from retort.serving.api.routes.documents import body_of, problems
 from retort.serving.api.services import Services
@@ -15,48 +15,50 @@ _EXAMPLE = {"event_id": "e-1001", "user_id": "u42", "item_id": "i7", "event_type
 
 
 class EventsAnswer(BaseModel):
-    """What became of them."""
+    """Result of the intake of events."""
 
     request_id: str
-    accepted: int = Field(description="events taken")
-    new: int = Field(description="of these, how many were new to a history")
+    accepted: int = Field(description="number of accepted events")
+    new: int = Field(description="number of them that were new to a history")
 
 
-def handlers(services: Services) -> dict[tuple[str, str], Handler]:
-    """The hot lane's entry."""
+def fast_handlers(services: Services) -> dict[tuple[str, str], Handler]:
+    """Return the handler for the fast path."""
 
-    async def post(incoming: Incoming) -> Outgoing:
-        services.door.admit(incoming.headers, Scope.WRITE)  # before the body is read
+    async def post(raw_request: RawRequest) -> RawResponse:
+        services.authenticator.require_scope(raw_request.headers, Scope.WRITE)  # before the body is read
         try:
-            events = parse_events(incoming.body)
+            events = parse_events(raw_request.body)
         except Problem:
-            await services.door.enter(incoming.headers, Scope.WRITE)  # what cannot be read was one request
+            await services.authenticator.authenticate_within_limits(
+                raw_request.headers, Scope.WRITE
+            )  # an invalid body counts as one request
             raise
-        caller = await services.door.enter(incoming.headers, Scope.WRITE, len(events))
-        result = await services.intake.accept(events, caller.tenant)
-        answer = {"request_id": incoming.request_id, "accepted": result.accepted, "new": result.new}
-        return Outgoing(orjson.dumps(answer), 202)
+        caller = await services.authenticator.authenticate_within_limits(raw_request.headers, Scope.WRITE, len(events))
+        result = await services.event_intake.accept(events, caller.tenant)
+        document = {"request_id": raw_request.request_id, "accepted": result.accepted, "new": result.new}
+        return RawResponse(orjson.dumps(document), 202)
 
     return {("POST", "/events"): post}
 
 
-def router(lane: dict[tuple[str, str], Handler]) -> APIRouter:
-    """The same handler, documented."""
+def router(fast_routes: dict[tuple[str, str], Handler]) -> APIRouter:
+    """Create the documented route over the same handler."""
     routes = APIRouter(tags=["events"])
-    one_or_many: TypeAdapter[Event | list[Event]] = TypeAdapter(Event | list[Event])
-    extra = body_of(one_or_many)
+    event_or_list: TypeAdapter[Event | list[Event]] = TypeAdapter(Event | list[Event])
+    extra = body_of(event_or_list)
     schema = extra["requestBody"]["content"]["application/json"]["schema"]
     schema["anyOf"][1] |= {"minItems": 1, "maxItems": MAX_EVENTS}
     schema["examples"] = [_EXAMPLE]
     routes.add_api_route(
         "/events",
-        documented(lane["POST", "/events"]),
+        as_endpoint(fast_routes["POST", "/events"]),
         methods=["POST"],
         name="events",
         status_code=202,
-        summary="Take one event or a list; the next answer knows them",
-        description="Each event of a list counts against the key's limits; a list of more than they leave is refused "
-        "whole, with `Retry-After`.",
+        summary="Send one event or a list; the next recommendation uses them",
+        description="Each event counts against the key's limits; a list that exceeds them is refused as a whole, with "
+        "`Retry-After`.",
         responses={202: {"model": EventsAnswer}, **problems(401, 403, 413, 422, 429, 503)},
         openapi_extra=extra,
     )

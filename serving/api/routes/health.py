@@ -1,4 +1,4 @@
-"""Probes, metrics and what serves."""
+"""Operations routes: probes, metrics and the loaded bundles."""
 
 from typing import Any
 
@@ -9,24 +9,24 @@ from pydantic import BaseModel, Field
 from retort.serving.api.auth import Scope
 from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
-from retort.serving.models.bundles import Slot
+from retort.serving.models.model_slots import Slot
 
 
 class Live(BaseModel):
-    """The process runs."""
+    """The process is alive."""
 
     status: str = "live"
 
 
 class Ready(BaseModel):
-    """A bundle answers. `degraded` names what is away; answers then carry their reason."""
+    """The server is ready. `degraded` names dependencies that are down; responses then carry a fallback reason."""
 
     status: str = "ready"
     degraded: list[str] = []
 
 
 class RefusalDocument(BaseModel):
-    """A bundle, or an experiment's variant over it, that was not let in."""
+    """A refused bundle, or a refused variant of an A/B test."""
 
     where: str
     reason: str
@@ -34,7 +34,7 @@ class RefusalDocument(BaseModel):
 
 
 class SlotDocument(BaseModel):
-    """One alias of one tenant."""
+    """The bundle of one alias of one tenant."""
 
     tenant: str
     alias: str
@@ -42,7 +42,7 @@ class SlotDocument(BaseModel):
     version: str | None = None
     student: str | None = None
     n_items: int | None = None
-    fields: list[str] | None = Field(None, description="attributes of its items, as `fields` of a request takes them")
+    fields: list[str] | None = Field(None, description="attributes of its items, for `fields` of a request")
     max_length: int | None = None
     metrics: dict[str, Any] | None = None
     loaded_at: str | None = None
@@ -51,31 +51,31 @@ class SlotDocument(BaseModel):
 
 
 class ModelsDocument(BaseModel):
-    """All slots that the caller may see."""
+    """The bundles of the caller's tenant."""
 
     models: list[SlotDocument]
 
 
 def router(services: Services) -> APIRouter:
-    """`/health/live`, `/health/ready`, `/metrics`, `/models`."""
+    """Create `/health/live`, `/health/ready`, `/metrics` and `/models`."""
     routes = APIRouter(tags=["operations"])
 
-    @routes.get("/health/live", summary="Is the process alive?")
+    @routes.get("/health/live", summary="Liveness probe")
     async def live() -> Live:
         return Live()
 
-    @routes.get("/health/ready", summary="Can it answer?", responses=problems(503))
+    @routes.get("/health/ready", summary="Readiness probe", responses=problems(503))
     async def ready() -> Ready:
         services.check_ready()
-        return Ready(degraded=["redis"] if services.reader.breaker.tripped else [])
+        return Ready(degraded=["redis"] if services.reader.breaker.is_tripped else [])
 
-    @routes.get("/metrics", summary="Prometheus' text format", response_class=Response)
+    @routes.get("/metrics", summary="Metrics in Prometheus' text format", response_class=Response)
     async def metrics() -> Response:
         return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
-    @routes.get("/models", summary="What serves, and what was refused", responses=problems(401, 403, 429))
+    @routes.get("/models", summary="Loaded and refused bundles", responses=problems(401, 403, 429))
     async def models(request: Request) -> ModelsDocument:
-        caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
+        caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), Scope.READ)
         visible = [entry for entry in services.models.all() if entry[0] == caller.tenant]
         return ModelsDocument(models=[_document(*entry) for entry in visible])
 
@@ -83,7 +83,10 @@ def router(services: Services) -> APIRouter:
 
 
 def _document(tenant: str, alias: str, slot: Slot) -> SlotDocument:
-    refusals = [RefusalDocument(where=one.where, reason=one.reason, at=one.at.isoformat()) for one in slot.refusals]
+    refusals = [
+        RefusalDocument(where=refusal.where, reason=refusal.reason, at=refusal.at.isoformat())
+        for refusal in slot.refusals
+    ]
     live = slot.current
     if live is None:
         return SlotDocument(tenant=tenant, alias=alias, refusals=refusals)

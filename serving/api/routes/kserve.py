@@ -1,7 +1,7 @@
-"""The KServe v2 inference protocol, for tooling that speaks it: health, metadata and inference over item ids.
+"""KServe v2 inference protocol (Open Inference Protocol): health, metadata and inference over item ids.
 
-https://github.com/kserve/open-inference-protocol, REST. A model is a bundle; its input `history` is a list of item ids
-(BYTES, one row), with `k` as a parameter; its outputs are `item_ids` (BYTES) and `scores` (FP32).
+Source: https://github.com/kserve/open-inference-protocol, REST. A model is a bundle. Its input is `history`, a list of
+item ids (BYTES, one row), with the parameter `k`; its outputs are `item_ids` (BYTES) and `scores` (FP32).
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -19,7 +19,7 @@ from retort.shared.base.schema import MAX_K
 
 
 class Tensor(BaseModel):
-    """One tensor's metadata."""
+    """Metadata of a tensor."""
 
     name: str
     datatype: str
@@ -36,22 +36,24 @@ class InputTensor(BaseModel):
     data: list[Id] = Field(max_length=MAX_HISTORY)
 
     @model_validator(mode="after")
-    def _one_row(self) -> Self:
+    def _check_shape(self) -> Self:
         count = len(self.data)
         if self.shape not in ([count], [1, count]):
-            raise ValueError(f"the shape of {count} items in one row is [{count}] or [1, {count}], not {self.shape}")
+            raise ValueError(
+                f"the shape of one row of {count} items must be [{count}] or [1, {count}], not {self.shape}"
+            )
         return self
 
 
 class InferParameters(BaseModel):
-    """What else may be said."""
+    """Parameters of an inference request."""
 
     model_config = ConfigDict(extra="forbid")
     k: int = Field(10, ge=1, le=MAX_K)
 
 
 class InferRequest(BaseModel):
-    """An inference request with the one input."""
+    """An inference request with the single input `history`."""
 
     model_config = ConfigDict(extra="forbid")
     id: Annotated[str, Field(max_length=128)] | None = None
@@ -60,7 +62,7 @@ class InferRequest(BaseModel):
 
 
 class OutputTensor(Tensor):
-    """One tensor of the answer."""
+    """An output tensor."""
 
     data: list[Any]
 
@@ -75,7 +77,7 @@ class InferAnswer(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """What the protocol says of a model."""
+    """Metadata of a model."""
 
     name: str
     versions: list[str]
@@ -87,12 +89,12 @@ class ModelMetadata(BaseModel):
     ]
 
 
-_ASKED = problems(400, 401, 403, 404, 413, 422, 429, 503)
+_PROBLEMS = problems(400, 401, 403, 404, 413, 422, 429, 503)
 ModelName = Annotated[str, Path(max_length=256)]
 
 
 def router(services: Services) -> APIRouter:
-    """All `/v2` routes."""
+    """Create the `/v2` routes."""
     routes = APIRouter(prefix="/v2", tags=["kserve v2"])
     _add_health(routes, services)
     _add_metadata(routes, services)
@@ -101,58 +103,58 @@ def router(services: Services) -> APIRouter:
 
 
 async def _live_of(services: Services, request: Request, name: str, version: str | None) -> tuple[LiveBundle, str]:
-    """The bundle of that name that serves the caller's tenant now, and the tenant; 404 otherwise."""
-    caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
-    for owner, _, slot in services.models.all():
+    """Authenticate and return the named bundle of the caller's tenant, and the tenant; a `Problem` 404 without one."""
+    caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), Scope.READ)
+    for tenant, _, slot in services.models.all():
         live = slot.current
-        if owner == caller.tenant and live is not None and live.name == name and version in (None, live.version):
+        if tenant == caller.tenant and live is not None and live.name == name and version in (None, live.version):
             return live, caller.tenant
-    raise not_found("No such model serves; /models lists what does.")
+    raise not_found("No such model is loaded; /models lists those that are.")
 
 
 def _add_health(routes: APIRouter, services: Services) -> None:
-    @routes.get("/health/live", summary="Is the process alive?")
+    @routes.get("/health/live", summary="Liveness probe")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @routes.get("/health/ready", responses=problems(503), summary="Can it answer?")
+    @routes.get("/health/ready", responses=problems(503), summary="Readiness probe")
     async def ready() -> dict[str, bool]:
         services.check_ready()
         return {"ready": True}
 
 
 def _add_metadata(routes: APIRouter, services: Services) -> None:
-    @routes.get("/models/{name}", responses=_ASKED, summary="What the model takes and gives")
-    @routes.get("/models/{name}/versions/{version}", responses=_ASKED, summary="What this version takes and gives")
+    @routes.get("/models/{name}", responses=_PROBLEMS, summary="Inputs and outputs of the model")
+    @routes.get("/models/{name}/versions/{version}", responses=_PROBLEMS, summary="Inputs and outputs of this version")
     async def metadata(request: Request, name: ModelName, version: str | None = None) -> ModelMetadata:
         live, _ = await _live_of(services, request, name, version)
         return ModelMetadata(name=live.name, versions=[live.version])
 
-    @routes.get("/models/{name}/ready", responses=_ASKED, summary="Does the model serve?")
-    @routes.get("/models/{name}/versions/{version}/ready", responses=_ASKED, summary="Does this version serve?")
+    @routes.get("/models/{name}/ready", responses=_PROBLEMS, summary="Readiness of the model")
+    @routes.get("/models/{name}/versions/{version}/ready", responses=_PROBLEMS, summary="Readiness of this version")
     async def model_ready(request: Request, name: ModelName, version: str | None = None) -> dict[str, Any]:
         live, _ = await _live_of(services, request, name, version)
         return {"name": live.name, "ready": True}
 
 
 def _add_inference(routes: APIRouter, services: Services) -> None:
-    @routes.post("/models/{name}/infer", responses=_ASKED, summary="Rank items for a history")
+    @routes.post("/models/{name}/infer", responses=_PROBLEMS, summary="Rank items for a history")
     @routes.post(
         "/models/{name}/versions/{version}/infer",
-        responses=_ASKED,
+        responses=_PROBLEMS,
         summary="Rank items for a history with this version",
     )
     async def infer(request: Request, name: ModelName, body: InferRequest, version: str | None = None) -> InferAnswer:
         live, tenant = await _live_of(services, request, name, version)
-        wanted = RecommendRequest(history=body.inputs[0].data, k=body.parameters.k)
-        answer = await services.answering.answer_over(live, wanted, tenant, request.state.request_id)
-        count = len(answer.item_ids)
+        query = RecommendRequest(history=body.inputs[0].data, k=body.parameters.k)
+        result = await services.recommendations.recommend_with_bundle(live, query, tenant, request.state.request_id)
+        count = len(result.item_ids)
         return InferAnswer(
             model_name=live.name,
             model_version=live.version,
             id=body.id,
             outputs=[
-                OutputTensor(name="item_ids", datatype="BYTES", shape=[count], data=list(answer.item_ids)),
-                OutputTensor(name="scores", datatype="FP32", shape=[count], data=list(answer.scores)),
+                OutputTensor(name="item_ids", datatype="BYTES", shape=[count], data=list(result.item_ids)),
+                OutputTensor(name="scores", datatype="FP32", shape=[count], data=list(result.scores)),
             ],
         )

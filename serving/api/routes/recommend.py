@@ -1,4 +1,4 @@
-"""`POST /recommend` and `GET /recommend`: hot, so they are handled from bytes to bytes."""
+"""Routes `POST /recommend` and `GET /recommend`, on the fast path."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter
 
-from retort.serving.api.asgi import Handler, Incoming, Outgoing, documented
+from retort.serving.api.asgi import Handler, RawRequest, RawResponse, as_endpoint
 from retort.serving.api.auth import Scope
 from retort.serving.api.routes.documents import body_of, parameters_of, problems
 from retort.serving.api.services import Services
@@ -18,42 +18,44 @@ _LISTS = frozenset({"history", "exclude"})
 _MAX_PARAMETERS = 3000
 
 
-def handlers(services: Services) -> dict[tuple[str, str], Handler]:
-    """The hot lane's entries."""
-    door, answering = services.door, services.answering
+def fast_handlers(services: Services) -> dict[tuple[str, str], Handler]:
+    """Return the handlers for the fast path."""
+    authenticator, recommendations = services.authenticator, services.recommendations
 
-    async def answer(incoming: Incoming, read: Callable[[Incoming], RecommendRequest]) -> Outgoing:
-        caller, admitted = door.knock(incoming.headers, Scope.READ)
-        result = await answering.answer(read(incoming), caller.tenant, incoming.request_id, admitted=admitted)
-        return Outgoing(result.body(incoming.request_id))
+    async def respond(raw_request: RawRequest, parse: Callable[[RawRequest], RecommendRequest]) -> RawResponse:
+        caller, limit_check = authenticator.authenticate(raw_request.headers, Scope.READ)
+        result = await recommendations.recommend(
+            parse(raw_request), caller.tenant, raw_request.request_id, limit_check=limit_check
+        )
+        return RawResponse(result.body(raw_request.request_id))
 
-    async def post(incoming: Incoming) -> Outgoing:
-        return await answer(incoming, lambda incoming: parse_recommend(incoming.body))
+    async def post(raw_request: RawRequest) -> RawResponse:
+        return await respond(raw_request, lambda raw_request: parse_recommend(raw_request.body))
 
-    async def get(incoming: Incoming) -> Outgoing:
-        return await answer(incoming, lambda incoming: parse_recommend_query(_values(incoming.query)))
+    async def get(raw_request: RawRequest) -> RawResponse:
+        return await respond(raw_request, lambda raw_request: parse_recommend_query(_values(raw_request.query)))
 
     return {("POST", "/recommend"): post, ("GET", "/recommend"): get}
 
 
-def router(lane: dict[tuple[str, str], Handler]) -> APIRouter:
-    """The same handlers, documented."""
+def router(fast_routes: dict[tuple[str, str], Handler]) -> APIRouter:
+    """Create the documented routes over the same handlers."""
     routes = APIRouter(tags=["recommend"])
     routes.add_api_route(
         "/recommend",
-        documented(lane["POST", "/recommend"]),
+        as_endpoint(fast_routes["POST", "/recommend"]),
         methods=["POST"],
         name="recommend",
-        summary="Recommend items to a user, a session or a history",
+        summary="Recommend items for a user, a session or a history",
         responses={200: {"model": RecommendAnswer}, **problems(401, 403, 413, 422, 429, 503)},
         openapi_extra=body_of(RecommendRequest),
     )
     routes.add_api_route(
         "/recommend",
-        documented(lane["GET", "/recommend"]),
+        as_endpoint(fast_routes["GET", "/recommend"]),
         methods=["GET"],
         name="recommend_get",
-        summary="The same from a query string; lists repeat their parameter",
+        summary="Recommend items, with the request as a query string; a list repeats its parameter",
         responses={200: {"model": RecommendAnswer}, **problems(401, 403, 422, 429, 503)},
         openapi_extra=parameters_of(RecommendRequest, ("user_id", "session_id", "history", "k", "exclude")),
     )
@@ -66,8 +68,8 @@ def _values(query: bytes) -> dict[str, Any]:
         pairs = parse_qsl(
             query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
         )
-    except ValueError:  # a UnicodeDecodeError is one
-        raise Problem(422, "The query string is not percent-encoded UTF-8, or has too many parameters.") from None
+    except ValueError:  # includes UnicodeDecodeError
+        raise Problem(422, "The query string is not percent-encoded UTF-8, or it has too many parameters.") from None
     for name, value in pairs:
         if name in _LISTS:
             values.setdefault(name, []).append(value)

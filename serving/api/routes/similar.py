@@ -1,4 +1,4 @@
-"""`GET /similar/{item_id}`: the items nearest to one item, by the student's own vectors."""
+"""Route `GET /similar/{item_id}`: items similar to an item by the student's item vectors."""
 
 import time
 from typing import Annotated, Any
@@ -11,20 +11,20 @@ from retort.serving.api.auth import Scope
 from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
 from retort.serving.recommend import fallback
-from retort.serving.recommend.query_plan import make_plan
+from retort.serving.recommend.query_plan import build_query_plan
 from retort.serving.schemas.problems import Problem, not_found
 from retort.serving.schemas.requests import Id, RecommendRequest
-from retort.serving.schemas.responses import Answer, Reason, RecommendAnswer, Source
+from retort.serving.schemas.responses import Reason, RecommendAnswer, Recommendation, Source
 from retort.shared.base.schema import MAX_K
 
 
 def router(services: Services) -> APIRouter:
-    """One route."""
+    """Create the route."""
     routes = APIRouter(tags=["recommend"])
 
     @routes.get(
         "/similar/{item_id:path}",
-        summary="Items like this one",
+        summary="Items similar to this one",
         responses={200: {"model": RecommendAnswer}, **problems(401, 403, 404, 422, 429, 503)},
         response_class=Response,
     )
@@ -35,19 +35,19 @@ def router(services: Services) -> APIRouter:
         exclude: Annotated[list[Id] | None, Query(), Field(max_length=1000)] = None,
         fields: Annotated[list[str] | None, Query(), Field(max_length=50)] = None,
     ) -> Response:
-        caller = await services.door.enter(dict(request.scope["headers"]), Scope.READ)
-        services.answering.check_k(k)
+        caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), Scope.READ)
+        services.recommendations.check_k(k)
         started = time.perf_counter()
         live = services.models.current(caller.tenant)
         if live is None:
-            raise Problem(503, "No bundle is loaded.", headers={"retry-after": "5"})
+            raise Problem(503, "No bundle is loaded; publish one, then retry.", headers={"retry-after": "5"})
         catalogue = live.catalogue
         anchor = catalogue.index.index(item_id)
         if anchor is None:
-            raise not_found("This bundle knows no such item.")
-        wanted = _request(item_id, k, exclude or [], fields or [])
+            raise not_found("The bundle has no such item.")
+        query = _request(item_id, k, exclude or [], fields or [])
         anchors = np.array([anchor], dtype=np.int64)
-        plan = make_plan(wanted, catalogue, anchors)
+        plan = build_query_plan(query, catalogue, anchors)
         source = Source.SIMILAR
         reason: Reason | None = None
         if catalogue.unit_vectors is None:
@@ -56,7 +56,7 @@ def router(services: Services) -> APIRouter:
         else:
             items, scores = fallback.similar(catalogue.unit_vectors, anchors, plan.hidden, k)
             reason = None if len(items) == k else Reason.NOT_ENOUGH_ITEMS
-        answer = Answer(
+        result = Recommendation(
             [catalogue.ids[item] for item in items.tolist()],
             scores.tolist(),
             source,
@@ -65,8 +65,8 @@ def router(services: Services) -> APIRouter:
             fields=[catalogue.fields(item, fields) for item in items.tolist()] if fields else None,
         )
         request_id = request.state.request_id
-        services.answering.shown(wanted, caller.tenant, request_id, answer, time.perf_counter() - started)
-        return Response(answer.body(request_id), media_type="application/json")
+        services.recommendations.record_shown(query, caller.tenant, request_id, result, time.perf_counter() - started)
+        return Response(result.body(request_id), media_type="application/json")
 
     return routes
 

@@ -1,4 +1,4 @@
-"""What the `/users` routes take and give."""
+"""Schemas of the `/users` routes."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ class HistoryEntry(BaseModel):
     """One stored event."""
 
     item_id: str
-    time_ms: int = Field(description="the event's own time, in ms since 1970")
+    time_ms: int = Field(description="time of the event, in ms since 1970")
 
 
 class History(BaseModel):
@@ -22,7 +22,7 @@ class History(BaseModel):
 
 
 class ProfileText(BaseModel):
-    """What a language model wrote of the user, offline."""
+    """A profile text that a language model wrote offline."""
 
     aspect: str
     text: str
@@ -31,9 +31,9 @@ class ProfileText(BaseModel):
 
 
 class Stored(BaseModel):
-    """What the database holds: rows that have been drained, newest first, at most 1,000 of a kind."""
+    """Rows of the database, newest first, at most 1,000 of each table."""
 
-    choice: dict[str, Any] | None = Field(description="what the person decided about their own profile")
+    choice: dict[str, Any] | None = Field(description="the user's choice about the profile")
     n_events: int
     events: list[dict[str, Any]]
     n_exposures: int
@@ -41,37 +41,37 @@ class Stored(BaseModel):
 
 
 class Known(BaseModel):
-    """Everything that this server and its stores know of a user; vectors stand in the files of training runs alone."""
+    """All data of a user in this server's stores; vectors exist only in the files of training runs."""
 
     request_id: str
-    events: list[HistoryEntry] = Field(description="the history that answers are made from")
+    events: list[HistoryEntry] = Field(description="history that recommendations use")
     profiles: list[ProfileText]
-    themes: list[str] = Field(description="words of the profile that explanations are made with")
-    stored: Stored | None = Field(description="null where serving has no database")
+    themes: list[str] = Field(description="themes of the profile that explanations use")
+    stored: Stored | None = Field(description="null without a database")
 
 
 class MergeRequest(Body):
-    """The guest whose history becomes the user's."""
+    """The guest whose history is moved to the user: a session or another user."""
 
     session_id: Id | None = None
     user_id: Id | None = None
 
 
 class Merged(BaseModel):
-    """How many events were new to the user."""
+    """Number of events that were new to the user."""
 
     request_id: str
     moved: int
 
 
 class ErasureDocument(BaseModel):
-    """How far an erasure is."""
+    """State of an erasure."""
 
     request_id: str
     status: str = Field(description="pending or done")
-    requested_ms: int = Field(description="what came after this stays, however often the request is sent")
+    requested_ms: int = Field(description="time of the first request; data stored later is kept")
     finished_ms: int | None
-    history: int = Field(description="events forgotten")
-    profiles: int | None = Field(description="profiles deleted; null until the database has answered")
+    history: int = Field(description="events deleted from the history")
+    profiles: int | None = Field(description="deleted profiles; null until the database has answered")
     events: int | None = Field(description="events deleted from the database; null until it has answered")
-    exposures: int | None = Field(description="shown lists deleted; null until the database has answered")
+    exposures: int | None = Field(description="deleted shown lists; null until the database has answered")

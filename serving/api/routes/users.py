@@ -1,4 +1,4 @@
-"""What is known of a user, moving a guest's history, and forgetting everything."""
+"""User routes: read a user's data, merge a guest's history, erase a user."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +16,11 @@ from retort.serving.users.erasure import Erasure
 from retort.shared.base.errors import StoreError
 from retort.shared.history.store import Entry, Owner
 
-UserId = Annotated[PathId, Path(description="the user's id")]
+UserId = Annotated[PathId, Path(description="user id")]
 
 
 def router(services: Services) -> APIRouter:
-    """All `/users` routes; longer paths first, ids may hold slashes."""
+    """Create the `/users` routes, longer paths first, because ids may hold slashes."""
     routes = APIRouter(tags=["users"], responses=problems(400, 401, 403, 404, 413, 422, 429, 503))
     _add_history(routes, services)
     _add_merge(routes, services)
@@ -30,77 +30,77 @@ def router(services: Services) -> APIRouter:
 
 
 async def _owner(services: Services, request: Request, user_id: str, scope: Scope) -> Owner:
-    # The tenant comes from the key alone: nobody names another tenant's user.
-    caller = await services.door.enter(dict(request.scope["headers"]), scope)
+    # The tenant comes from the key, so no caller can read another tenant's user.
+    caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), scope)
     return Owner(user_id, caller.tenant)
 
 
 def _add_history(routes: APIRouter, services: Services) -> None:
-    @routes.get("/users/{user_id:path}/history", summary="The stored history")
+    @routes.get("/users/{user_id:path}/history", summary="Stored history")
     async def history(request: Request, user_id: UserId) -> History:
         owner = await _owner(services, request, user_id, Scope.READ)
-        with _store():
+        with _store_errors():
             entries = await services.histories.entries(owner)
-        return History(request_id=request.state.request_id, events=_listed(entries))
+        return History(request_id=request.state.request_id, events=_history_entries(entries))
 
 
 def _add_merge(routes: APIRouter, services: Services) -> None:
-    @routes.post("/users/{user_id:path}/merge", summary="Move a guest's history into the user's")
+    @routes.post("/users/{user_id:path}/merge", summary="Merge a guest's history into the user's")
     async def merge(request: Request, user_id: UserId, guest: MergeRequest) -> Merged:
         owner = await _owner(services, request, user_id, Scope.WRITE)
         if (guest.session_id is None) == (guest.user_id is None):
-            raise Problem(422, "body: name either a session_id or a user_id.")
+            raise Problem(422, "body: give either a session_id or a user_id.")
         source = (
             Owner(guest.session_id, owner.tenant, "session")
             if guest.session_id is not None
             else Owner(str(guest.user_id), owner.tenant)
         )
-        with _store():
-            moved = await services.intake.merge(source, owner)
+        with _store_errors():
+            moved = await services.event_intake.merge(source, owner)
         return Merged(request_id=request.state.request_id, moved=moved)
 
 
 def _add_erasure(routes: APIRouter, services: Services) -> None:
-    people = services.people
+    user_data = services.user_data
 
-    @routes.get("/users/{user_id:path}/erasure", summary="How far an erasure is", responses=problems(404))
+    @routes.get("/users/{user_id:path}/erasure", summary="State of an erasure", responses=problems(404))
     async def erasure(request: Request, user_id: UserId) -> ErasureDocument:
         owner = await _owner(services, request, user_id, Scope.ADMIN)
-        with _store():
-            note = await people.notes.read(owner)
-        if note is None:
-            raise not_found("No erasure of this user is known.")
-        return _document(request, note)
+        with _store_errors():
+            state = await user_data.erasures.read(owner)
+        if state is None:
+            raise not_found("No erasure of this user exists; request one with DELETE.")
+        return _document(request, state)
 
     @routes.delete(
         "/users/{user_id:path}",
         status_code=202,
-        summary="Forget everything of the user",
-        description="Sent again with the same `X-Request-Id`, or while it is pending, it goes on with the first "
-        "request's erasure and takes nothing that came after it.",
+        summary="Erase all data of the user",
+        description="A request with the same `X-Request-Id`, or one while an erasure is pending, continues the first "
+        "request's erasure and deletes nothing that was stored after it.",
     )
     async def erase(request: Request, response: Response, user_id: UserId) -> ErasureDocument:
         owner = await _owner(services, request, user_id, Scope.ADMIN)
         try:
-            with _store():
-                note = await people.erase(owner, request.state.request_id)
+            with _store_errors():
+                state = await user_data.erase(owner, request.state.request_id)
         finally:
-            services.reader.memory.drop(owner)  # last: a question in between would be remembered
-        return _document(request, note)
+            services.reader.cache.discard(owner)  # last: a request in between would cache the history again
+        return _document(request, state)
 
 
 def _add_known(routes: APIRouter, services: Services) -> None:
-    @routes.get("/users/{user_id:path}", summary="Everything that is known of the user")
+    @routes.get("/users/{user_id:path}", summary="All data of the user")
     async def known(request: Request, user_id: UserId) -> Known:
         owner = await _owner(services, request, user_id, Scope.ADMIN)
-        with _store():
+        with _store_errors():
             entries = await services.histories.entries(owner)
-            stored = await services.people.stored(owner)
+            stored = await services.user_data.read_stored(owner)
         themes = await services.reader.themes(owner)
         values = dict(stored or {})
         return Known(
             request_id=request.state.request_id,
-            events=_listed(entries),
+            events=_history_entries(entries),
             profiles=values.pop("profiles", []),
             themes=[theme.value for theme in themes],
             stored=values or None,
@@ -108,17 +108,17 @@ def _add_known(routes: APIRouter, services: Services) -> None:
 
 
 @contextmanager
-def _store() -> Iterator[None]:
-    """A store that does not answer is a 503, with when to come back."""
+def _store_errors() -> Iterator[None]:
+    """Turn an error of a store into a `Problem` 503."""
     try:
         yield
     except StoreError as error:
-        raise Problem(503, "A store does not answer; try again shortly.", headers={"retry-after": "2"}) from error
+        raise Problem(503, "A store is down; retry shortly.", headers={"retry-after": "2"}) from error
 
 
-def _listed(entries: list[Entry]) -> list[HistoryEntry]:
+def _history_entries(entries: list[Entry]) -> list[HistoryEntry]:
     return [HistoryEntry(item_id=entry.item_id, time_ms=entry.time_ms) for entry in entries]
 
 
-def _document(request: Request, note: Erasure) -> ErasureDocument:
-    return ErasureDocument(**{**vars(note), "request_id": request.state.request_id})
+def _document(request: Request, state: Erasure) -> ErasureDocument:
+    return ErasureDocument(**{**vars(state), "request_id": request.state.request_id})

@@ -9,10 +9,10 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
-from retort.serving.ab_tests.assignment import Experiment, Variant, assign, read_experiment
+from retort.serving.ab_tests.assignment import ABTest, Variant, assign, read_ab_test
 from retort.serving.api.app import create_app
-from retort.serving.models.bundles import load
-from retort.serving.models.model_slots import open_models
+from retort.serving.models.bundles import load_bundle
+from retort.serving.models.model_slots import open_model_slots
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import Settings
@@ -20,7 +20,7 @@ from retort.shared.history.store import MemoryHistory
 from tests.serving._graphs import make_bundle
 from tests.serving.conftest import MakeClient
 
-TRIAL = Experiment(
+TRIAL = ABTest(
     name="t",
     holdout=0.1,
     variants=(Variant(name="a", share=0.5), Variant(name="b", share=0.3), Variant(name="c", share=0.2)),
@@ -45,7 +45,7 @@ def test_another_experiment_splits_anew() -> None:
     other = TRIAL.model_copy(update={"name": "u"})
     users = [f"user-{n}" for n in range(5_000)]
 
-    def label(experiment: Experiment, user: str) -> str:
+    def label(experiment: ABTest, user: str) -> str:
         place = assign(experiment, "default", user, None)
         assert place is not None
         return place.label
@@ -63,7 +63,7 @@ def test_nobody_in_particular_and_other_tenants_are_in_no_experiment() -> None:
     ("experiment", "sentence"),
     [
         ({"variants": [{"name": "a", "share": 0.5}]}, "add up"),
-        ({"variants": [{"name": "a", "share": 0.5}, {"name": "a", "share": 0.5}]}, "names of their own"),
+        ({"variants": [{"name": "a", "share": 0.5}, {"name": "a", "share": 0.5}]}, "unique names"),
         ({"variants": [{"name": "a", "share": 1, "defaults": {"k": 3}}]}, "defaults"),
         ({"variants": [{"name": "a", "share": 1, "defaults": {"diversity": 7}}]}, "diversity"),
         ({"holdout": 1}, "holdout"),
@@ -72,9 +72,9 @@ def test_nobody_in_particular_and_other_tenants_are_in_no_experiment() -> None:
 )
 def test_a_wrong_experiment_is_told(tmp_path: Path, experiment: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RetortError, match=sentence):
-        read_experiment(write(tmp_path / "e.json", **experiment))
+        read_ab_test(write(tmp_path / "e.json", **experiment))
     with pytest.raises(RetortError, match="does not exist"):
-        read_experiment(tmp_path / "none.json")
+        read_ab_test(tmp_path / "none.json")
 
 
 def test_variants_answer_and_count_and_the_holdout_is_popular(make_client: MakeClient, tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_a_variant_may_be_another_bundle_and_a_shadow_is_only_counted(bundle_pat
         shadow={"alias": "challenger"},
     )
     serving = ServingSettings(_env_file=None, bundle=bundle_path, experiment=file)
-    models = open_models(serving)
-    challenger = load(make_bundle(tmp_path, seed=5, name="other"))
+    models = open_model_slots(serving)
+    challenger = load_bundle(make_bundle(tmp_path, seed=5, name="other"))
     app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, models=models, histories=MemoryHistory())
     with TestClient(app) as client:
         first = client.post("/recommend", json={"user_id": "u1"}).json()
@@ -148,8 +148,8 @@ def test_a_shadow_is_asked_what_the_caller_was_answered(bundle_path: Path, tmp_p
         shadow={"alias": "challenger"},
     )
     serving = ServingSettings(_env_file=None, bundle=bundle_path, experiment=file)
-    models = open_models(serving)
-    models.slot("default", "challenger").current = load(bundle_path)
+    models = open_model_slots(serving)
+    models.slot("default", "challenger").current = load_bundle(bundle_path)
     app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, models=models, histories=MemoryHistory())
     with TestClient(app) as client:
         compared = 0
@@ -194,7 +194,7 @@ def test_a_variants_own_bundle_is_looked_at_before_it_answers(bundle_path: Path,
         ],
     )
     serving = ServingSettings(_env_file=None, bundle=bundle_path, experiment=file)
-    models = open_models(serving)
+    models = open_model_slots(serving)
     app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, models=models, histories=MemoryHistory())
     slot = models.slot("default", "challenger")
     assert not slot.refusals

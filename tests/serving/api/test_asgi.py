@@ -8,7 +8,7 @@ from tests.serving.conftest import MakeClient
 def test_what_overload_turns_away_counts_among_the_requests_and_hides_nobodys_waiting(make_client: MakeClient) -> None:
     client = make_client()
     app: Any = client.app
-    app.front._max_waiting = 0
+    app.fast_path._max_waiting = 0
     for path in ("/recommend", "/models"):
         response = client.get(path, params={"user_id": "ann"})
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")

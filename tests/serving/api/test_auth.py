@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from retort.serving.api.auth import Door, KeyEntry, Scope, new_key, read_keys
+from retort.serving.api.auth import Authenticator, KeyEntry, Scope, create_key, read_keys
 from retort.serving.schemas.problems import Problem
 from retort.shared.base.errors import RetortError
 from tests.serving.conftest import MakeClient
@@ -39,8 +39,8 @@ OPEN = {"/health/live", "/health/ready", "/metrics"}
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[str, str]:
     """One key for each scope, one of another tenant; as written to keys.json."""
-    made = {scope.value: new_key(scope.value, frozenset({scope})) for scope in Scope}
-    made["other"] = new_key("other", frozenset(Scope), "other")
+    made = {scope.value: create_key(scope.value, frozenset({scope})) for scope in Scope}
+    made["other"] = create_key("other", frozenset(Scope), "other")
     write(tmp_path / "keys.json", [entry for _, entry in made.values()])
     return {name: key for name, (key, _) in made.items()}
 
@@ -115,10 +115,13 @@ def test_no_key_is_told_anywhere(
     ("content", "sentence"),
     [
         (b"[]", "holds no key"),
-        (b"{", "cannot be used"),
+        (b"{", "is invalid"),
         (b'[{"name": "a", "sha256": "x", "scopes": ["read"]}]', "sha256"),
         (b'[{"name": "a", "sha256": "' + b"0" * 64 + b'", "scopes": ["root"]}]', "scopes"),
-        (b"[" + b",".join([b'{"name": "a", "sha256": "' + b"0" * 64 + b'", "scopes": ["read"]}'] * 2) + b"]", "twice"),
+        (
+            b"[" + b",".join([b'{"name": "a", "sha256": "' + b"0" * 64 + b'", "scopes": ["read"]}'] * 2) + b"]",
+            "same name",
+        ),
     ],
 )
 def test_a_wrong_key_file_is_told(tmp_path: Path, content: bytes, sentence: str) -> None:
@@ -128,7 +131,7 @@ def test_a_wrong_key_file_is_told(tmp_path: Path, content: bytes, sentence: str)
 
 
 def test_without_keys_the_door_is_open() -> None:
-    assert Door().is_open
-    assert Door().admit({}, Scope.ADMIN).tenant == "default"
+    assert Authenticator().is_open
+    assert Authenticator().require_scope({}, Scope.ADMIN).tenant == "default"
     with pytest.raises(Problem):
-        Door((new_key("a", frozenset({Scope.READ}))[1],)).admit({}, Scope.READ)
+        Authenticator((create_key("a", frozenset({Scope.READ}))[1],)).require_scope({}, Scope.READ)

@@ -11,8 +11,8 @@ import pytest
 import redis
 from starlette.testclient import TestClient
 
-from retort.serving.api.auth import Scope, new_key
-from retort.serving.api.rate_limits import Bucket, Limits, Quota
+from retort.serving.api.auth import Scope, create_key
+from retort.serving.api.rate_limits import DailyQuota, RateLimiter, TokenBucket
 from retort.serving.schemas.problems import Problem
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
@@ -22,7 +22,7 @@ from tests.serving.conftest import MakeClient
 
 def key_file(path: Path, **limits: float) -> dict[str, str]:
     """A key file with one key; the header that presents it."""
-    key, entry = new_key("app", frozenset(Scope))
+    key, entry = create_key("app", frozenset(Scope))
     path.write_bytes(orjson.dumps([entry.model_copy(update=limits).model_dump(mode="json")]))
     return {"x-api-key": key}
 
@@ -94,7 +94,7 @@ def test_a_batch_costs_as_many_as_it_asks_and_is_refused_whole(
     assert 1 <= int(over.headers["retry-after"]) <= 86_400
     never = batch(lines(6))
     assert never.status_code == 429
-    assert never.json()["detail"] == ("This request counts as 6 and this key may have 5 a day; send fewer at once.")
+    assert never.json()["detail"] == ("This request counts as 6 and this key may send 5 a day; send fewer at once.")
     assert batch(lines(1)).status_code == 200, "what was refused is not used"
     assert batch(b"").status_code == 422
     assert batch(lines(1)).status_code == 429, "a batch of none was one request"
@@ -104,7 +104,7 @@ def test_a_batch_takes_its_lines_from_the_rate(make_client: MakeClient, redis_of
     client, headers = limited(make_client, redis_of, tmp_path, per_second=0.001)
     never = client.post("/recommend/batch", content=lines(2), headers=headers)
     assert never.status_code == 429
-    assert never.json()["detail"] == ("This request counts as 2 and this key may have 1 at once; send fewer at once.")
+    assert never.json()["detail"] == ("This request counts as 2 and this key may send 1 at once; send fewer at once.")
     assert int(never.headers["retry-after"]) == 1, "one line would be let in now"
     assert client.post("/recommend/batch", content=lines(1), headers=headers).status_code == 200
     assert 900 <= int(client.post("/recommend/batch", content=lines(2), headers=headers).headers["retry-after"]) <= 1000
@@ -173,7 +173,7 @@ def test_the_rate_by_redis_allows_its_burst_and_refills(redis_url: str) -> None:
         async def ask(command: Command) -> Any:
             return (await store.recent_with_commands([], 1, [command]))[1][0]
 
-        limits = Limits(ask)
+        limits = RateLimiter(ask)
 
         async def allowed(n: int) -> int:
             count = 0
@@ -204,7 +204,7 @@ def test_a_store_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> No
         raise StoreError("away")
 
     async def story() -> None:
-        limits = Limits(away)
+        limits = RateLimiter(away)
         assert limits.take("default", "free", 0, 0) is None
         for _ in range(2):
             taking = limits.take("default", "app", 0, 2)
@@ -216,12 +216,12 @@ def test_a_store_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> No
             await over
 
     asyncio.run(story())
-    assert len([record for record in caplog.records if "by each worker" in record.message]) == 1
+    assert len([record for record in caplog.records if "limits on its own" in record.message]) == 1
 
 
 def test_a_bucket_refills_with_time_and_never_by_a_clock_that_goes_back() -> None:
     now = [100.0]
-    bucket = Bucket(2.0, lambda: now[0])
+    bucket = TokenBucket(2.0, lambda: now[0])
     assert [bucket.take(), bucket.take()] == [0.0, 0.0]
     assert bucket.take() == pytest.approx(0.5)
     now[0] = 50.0
@@ -234,18 +234,18 @@ def test_a_bucket_refills_with_time_and_never_by_a_clock_that_goes_back() -> Non
 
 
 def test_a_bucket_gives_all_or_nothing() -> None:
-    bucket = Bucket(4.0, lambda: 100.0)
+    bucket = TokenBucket(4.0, lambda: 100.0)
     assert bucket.take(3) == 0.0
     assert bucket.take(2) == pytest.approx(0.25)
     assert bucket.take(9) == pytest.approx(0.75), "until it is full: nine are never there"
     assert bucket.take(1) == 0.0
-    bucket.give_back(2)
+    bucket.refund(2)
     assert bucket.take(2) == 0.0
 
 
 def test_a_batch_above_the_quota_leaves_the_rate_as_it_was() -> None:
     async def story() -> None:
-        limits = Limits(clock=lambda: 100.0)
+        limits = RateLimiter(clock=lambda: 100.0)
         taking = limits.take("default", "app", 4.0, 3, 4)
         assert taking is not None
         with pytest.raises(Problem, match="3 a day"):
@@ -265,7 +265,7 @@ def test_a_whole_burst_by_redis_is_one_batch(redis_url: str, cost: int) -> None:
         async def ask(command: Command) -> Any:
             return (await store.recent_with_commands([], 1, [command]))[1][0]
 
-        taking = Limits(ask).take("default", f"app{cost}", float(cost), 0, cost)
+        taking = RateLimiter(ask).take("default", f"app{cost}", float(cost), 0, cost)
         assert taking is not None
         await taking
         await store.close()
@@ -275,7 +275,7 @@ def test_a_whole_burst_by_redis_is_one_batch(redis_url: str, cost: int) -> None:
 
 def test_a_quota_lasts_a_day_whatever_the_clock_does() -> None:
     now = [10 * 86_400.0]
-    quota = Quota(2, lambda: now[0])
+    quota = DailyQuota(2, lambda: now[0])
     assert [quota.take(), quota.take(), quota.take()] == [0.0, 0.0, 86_400.0]
     now[0] -= 86_400
     assert quota.take() > 0
@@ -285,7 +285,7 @@ def test_a_quota_lasts_a_day_whatever_the_clock_does() -> None:
 
 def test_a_clock_that_was_a_year_ahead_locks_nobody_out() -> None:
     now = [375 * 86_400.0]
-    quota = Quota(1, lambda: now[0])
+    quota = DailyQuota(1, lambda: now[0])
     assert [quota.take(), quota.take()] == [0.0, 86_400.0]
     now[0] -= 365 * 86_400
     assert [quota.take(), quota.take()] == [0.0, 86_400.0]

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from starlette.testclient import TestClient
 
 from retort.serving.api.app import create_app
-from retort.serving.api.tracing import traced
+from retort.serving.api.tracing import with_tracing
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import Settings
@@ -28,7 +28,7 @@ def test_a_span_knows_the_route_the_caller_and_no_user(bundle_path: Path, tmp_pa
     provider.add_span_processor(SimpleSpanProcessor(spans))
     serving = ServingSettings(_env_file=None, bundle=bundle_path)
     app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, histories=MemoryHistory())
-    with TestClient(traced(app, provider), raise_server_exceptions=False) as client:
+    with TestClient(with_tracing(app, provider), raise_server_exceptions=False) as client:
         headers = {"traceparent": CALLER, "x-request-id": "mine"}
         client.post("/recommend", json={"user_id": "ann-secret"}, headers=headers)
         client.get("/users/ann-secret/history?x=ann-secret")
@@ -87,4 +87,4 @@ def test_without_the_extra_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -
         """Never called."""
 
     with pytest.raises(RetortError, match=r"retort-recsys\[otel\]"):
-        traced(app)
+        with_tracing(app)

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retort.serving.catalogue.attributes import Attributes
-from retort.serving.catalogue.filters import MAX_CONDITIONS, MAX_DEPTH, Filters
+from retort.serving.catalogue.filters import MAX_CONDITIONS, MAX_DEPTH, FilterCompiler
 from retort.serving.schemas.problems import Problem
 from tests.serving._graphs import item_table
 
 TABLE = item_table(60)
 ROWS = TABLE.to_pylist()
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-FILTERS = Filters(Attributes(TABLE), clock=NOW.timestamp)
+FILTERS = FilterCompiler(Attributes(TABLE), clock=NOW.timestamp)
 
 
-def passing(filter: dict[str, Any], filters: Filters = FILTERS) -> list[str]:
+def passing(filter: dict[str, Any], filters: FilterCompiler = FILTERS) -> list[str]:
     mask = filters.mask(filter)
     assert not mask[0], "PAD passes nothing"
     return [row["item_id"] for row, passes in zip(ROWS, mask[1:], strict=True) if passes]
@@ -110,22 +110,22 @@ def test_depth_is_bounded() -> None:
 
 def test_now_is_never_remembered() -> None:
     at = [NOW.timestamp()]
-    filters = Filters(Attributes(TABLE), clock=lambda: at[0])
+    filters = FilterCompiler(Attributes(TABLE), clock=lambda: at[0])
     alive = passing({"expires_at": {"gt": "now"}}, filters)
     at[0] = datetime(2010, 1, 1, tzinfo=UTC).timestamp()
     assert len(passing({"expires_at": {"gt": "now"}}, filters)) > len(alive)
 
 
 def test_kept_masks_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retort.serving.catalogue.filters.KEPT_BYTES", 3 * (len(ROWS) + 550))
-    filters = Filters(Attributes(TABLE))
+    monkeypatch.setattr("retort.serving.catalogue.filters.CACHE_BYTES", 3 * (len(ROWS) + 550))
+    filters = FilterCompiler(Attributes(TABLE))
     masks = {year: filters.mask({"year": year}) for year in range(9)}
-    assert 1 <= filters.kept_bytes <= 3 * (len(ROWS) + 550)
+    assert 1 <= filters.cached_bytes <= 3 * (len(ROWS) + 550)
     assert filters.mask({"year": 8}) is masks[8], "the last ones are kept"
     assert filters.mask({"year": 0}) is not masks[0]
-    monkeypatch.setattr("retort.serving.catalogue.filters.KEPT_BYTES", 0)
+    monkeypatch.setattr("retort.serving.catalogue.filters.CACHE_BYTES", 0)
     filters.mask({"year": 99})
-    assert filters.kept_bytes == 0
+    assert filters.cached_bytes == 0
 
 
 def test_columns_of_every_kind_are_read_and_others_left_alone() -> None:
@@ -142,7 +142,7 @@ def test_columns_of_every_kind_are_read_and_others_left_alone() -> None:
     )
     attributes = Attributes(table)
     assert attributes.names == ["dictionary", "large", "day", "small", "fine"]
-    filters = Filters(attributes)
+    filters = FilterCompiler(attributes)
     for filter, mask in (
         ({"dictionary": "x"}, [True, False, False]),
         ({"large": "p"}, [True, False, False]),

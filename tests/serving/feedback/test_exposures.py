@@ -11,9 +11,9 @@ import redis
 from starlette.testclient import TestClient
 
 from retort.serving.feedback import exposures as module
-from retort.serving.feedback.exposures import ExposureLog
+from retort.serving.feedback.exposures import ExposureBuffer
 from retort.serving.runtime.metrics import Metrics
-from retort.serving.schemas.impression_tokens import Impression, read_impression
+from retort.serving.schemas.tokens import Impression, read_impression
 from retort.shared.base.errors import StoreError
 from retort.shared.events.event_stream import drain_exposures
 from retort.shared.events.exposures import Exposure, ExposureWriter
@@ -186,7 +186,7 @@ def test_a_store_that_is_away_loses_nothing_up_to_the_bound(monkeypatch: pytest.
     writer, metrics = Writer(), Metrics()
 
     async def story() -> None:
-        log = ExposureLog(writer, metrics)
+        log = ExposureBuffer(writer, metrics)
         writer.away = True
         for n in range(260):
             log.add(shown(n))
@@ -204,7 +204,7 @@ def test_a_store_that_is_away_loses_nothing_up_to_the_bound(monkeypatch: pytest.
 
 
 def test_the_writer_outlives_a_fault_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WRITE_EVERY_S", 0.001)
+    monkeypatch.setattr(module, "WRITE_INTERVAL_S", 0.001)
 
     class Torn(Writer):
         async def add(self, batches: Sequence[Sequence[Exposure]]) -> None:
@@ -215,7 +215,7 @@ def test_the_writer_outlives_a_fault_of_its_own(monkeypatch: pytest.MonkeyPatch)
 
     async def story() -> None:
         writer = Torn()
-        log = ExposureLog(writer, Metrics())
+        log = ExposureBuffer(writer, Metrics())
         log.add(shown(1))
         writing = asyncio.create_task(log.run())
         async with asyncio.timeout(10):

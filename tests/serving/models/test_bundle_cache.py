@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from retort.serving.models.bundle_cache import Target, fetch, prune
+from retort.serving.models.bundle_cache import BundleTarget, fetch_bundle, prune_cache
 from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import MANIFEST, MODEL, open_bundle, read_manifest
 
@@ -17,15 +17,15 @@ def test_a_bundle_elsewhere_is_copied_once_and_checked(bundle_path: Path, tmp_pa
     path = bundle_path
     store = fsspec.filesystem("memory")
     store.put(str(path), "/bundles/one", recursive=True)
-    target = Target(path.name, "memory://bundles/one")
-    local = fetch(target, tmp_path / "cache")
+    target = BundleTarget(path.name, "memory://bundles/one")
+    local = fetch_bundle(target, tmp_path / "cache")
     assert read_manifest(local).bundle_id == path.name
     store.rm("/bundles/one", recursive=True)
-    assert fetch(target, tmp_path / "cache") == local
-    with pytest.raises(BundleError, match="cannot be fetched"):
-        fetch(Target("0" * 16, "memory://bundles/none"), tmp_path / "cache")
+    assert fetch_bundle(target, tmp_path / "cache") == local
+    with pytest.raises(BundleError, match="cannot be downloaded"):
+        fetch_bundle(BundleTarget("0" * 16, "memory://bundles/none"), tmp_path / "cache")
     with pytest.raises(BundleError, match="publish the bundle again"):
-        fetch(Target("0" * 16, str(path)), tmp_path / "cache")
+        fetch_bundle(BundleTarget("0" * 16, str(path)), tmp_path / "cache")
 
 
 def test_two_workers_may_copy_a_bundle_at_once(
@@ -42,7 +42,7 @@ def test_two_workers_may_copy_a_bundle_at_once(
             shutil.copytree(path, place)  # the other worker is done first
 
     monkeypatch.setattr(type(store), "get_file", slower)
-    assert fetch(Target(path.name, "memory://bundles/race"), tmp_path / "cache") == place
+    assert fetch_bundle(BundleTarget(path.name, "memory://bundles/race"), tmp_path / "cache") == place
     assert [one.name for one in place.parent.iterdir()] == [place.name], "nothing is left over"
 
 
@@ -51,35 +51,35 @@ def test_two_workers_may_copy_a_bundle_at_once(
 def test_a_damaged_copy_is_fetched_again(bundle_path: Path, tmp_path: Path, name: str, cut: bool) -> None:
     store, cache = fsspec.filesystem("memory"), tmp_path / "cache"
     store.put(str(bundle_path), "/bundles/damaged", recursive=True)
-    target = Target(bundle_path.name, "memory://bundles/damaged")
-    file = fetch(target, cache) / name
+    target = BundleTarget(bundle_path.name, "memory://bundles/damaged")
+    file = fetch_bundle(target, cache) / name
     content = file.read_bytes()
     file.write_bytes(content[:-9] if cut else content[:50] + bytes([content[50] ^ 1]) + content[51:])
-    assert open_bundle(fetch(target, cache)).bundle_id == target.bundle_id
+    assert open_bundle(fetch_bundle(target, cache)).bundle_id == target.bundle_id
     assert [one.name for one in cache.iterdir()] == [target.bundle_id], "nothing is left over"
     file.unlink()
     store.rm("/bundles/damaged", recursive=True)
-    with pytest.raises(BundleError, match="cannot be fetched"):
-        fetch(target, cache)
+    with pytest.raises(BundleError, match="cannot be downloaded"):
+        fetch_bundle(target, cache)
 
 
 def test_a_bundle_that_is_damaged_where_it_lives_is_fetched_anew_each_time(bundle_path: Path, tmp_path: Path) -> None:
     store, cache = fsspec.filesystem("memory"), tmp_path / "cache"
     store.put(str(bundle_path), "/bundles/bad", recursive=True)
     store.pipe("/bundles/bad/" + MODEL, b"cut")
-    target = Target(bundle_path.name, "memory://bundles/bad")
+    target = BundleTarget(bundle_path.name, "memory://bundles/bad")
     with pytest.raises(BundleError, match="hash"):
-        open_bundle(fetch(target, cache))
+        open_bundle(fetch_bundle(target, cache))
     store.put(str(bundle_path / MODEL), "/bundles/bad/" + MODEL)
-    assert open_bundle(fetch(target, cache)).bundle_id == target.bundle_id
+    assert open_bundle(fetch_bundle(target, cache)).bundle_id == target.bundle_id
 
 
 def test_the_last_copies_used_and_those_that_are_named_stay(tmp_path: Path) -> None:
-    prune(tmp_path / "none", set())
+    prune_cache(tmp_path / "none", set())
     for number in range(6):
         (tmp_path / f"b{number}").mkdir()
         os.utime(tmp_path / f"b{number}", (number, number))
-    prune(tmp_path, {"b1"})
+    prune_cache(tmp_path, {"b1"})
     assert {place.name for place in tmp_path.iterdir()} == {"b1", "b3", "b4", "b5"}
 
 
@@ -92,5 +92,5 @@ def test_what_a_killed_download_left_goes_and_one_under_way_stays(tmp_path: Path
         os.utime(tmp_path / name / "model.onnx", (hours_ago_s, hours_ago_s))
         os.utime(tmp_path / name, (hours_ago_s, hours_ago_s))
     (tmp_path / ".fetch-long" / "model.onnx").write_bytes(b"more of it")
-    prune(tmp_path, set())
+    prune_cache(tmp_path, set())
     assert {place.name for place in tmp_path.iterdir()} == {".fetch-long", ".fetch-now"}

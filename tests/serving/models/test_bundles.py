@@ -6,7 +6,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from retort.serving.models.bundles import Slot, load
+from retort.serving.models.bundles import load_bundle
+from retort.serving.models.model_slots import Slot
 from retort.shared.base.errors import BundleError
 from retort.shared.base.hashing import hash_file
 from retort.shared.model.bundle import GOLDEN, ITEMS, MANIFEST, MODEL
@@ -27,7 +28,7 @@ def reseal(path: Path, name: str) -> None:
 
 
 def test_a_good_bundle_is_measured_and_prepared(bundle_path: Path) -> None:
-    live = load(bundle_path)
+    live = load_bundle(bundle_path)
     assert live.name == "tiny"
     assert 0 < live.latency_ms < 1000
     assert live.catalogue.ids[1] == "i1"
@@ -40,21 +41,21 @@ def test_a_flipped_bit_closes_the_gate(copy: Path, name: str) -> None:
     data[len(data) // 2] ^= 1
     (copy / name).write_bytes(data)
     with pytest.raises(BundleError, match=name):
-        load(copy)
+        load_bundle(copy)
 
 
 @pytest.mark.parametrize("name", [MODEL, ITEMS, GOLDEN, MANIFEST])
 def test_half_a_bundle_closes_the_gate(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(BundleError):
-        load(copy)
+        load_bundle(copy)
 
 
 def test_a_graph_that_is_none_closes_the_gate(copy: Path) -> None:
     (copy / MODEL).write_bytes(b"not a graph")
     reseal(copy, MODEL)
     with pytest.raises(BundleError, match="not an ONNX model"):
-        load(copy)
+        load_bundle(copy)
 
 
 def test_another_graph_answers_the_golden_requests_otherwise(copy: Path, tmp_path: Path) -> None:
@@ -62,19 +63,19 @@ def test_another_graph_answers_the_golden_requests_otherwise(copy: Path, tmp_pat
     shutil.copy(other / MODEL, copy / MODEL)
     reseal(copy, MODEL)
     with pytest.raises(BundleError, match="golden request 1"):
-        load(copy)
+        load_bundle(copy)
 
 
 def test_a_slow_bundle_closes_the_gate(bundle_path: Path) -> None:
     with pytest.raises(BundleError, match="RETORT_LATENCY_GATE_MS"):
-        load(bundle_path, latency_gate_ms=1e-6)
+        load_bundle(bundle_path, latency_gate_ms=1e-6)
 
 
 def test_another_format_closes_the_gate(copy: Path) -> None:
     manifest = orjson.loads((copy / MANIFEST).read_bytes())
     (copy / MANIFEST).write_bytes(orjson.dumps(manifest | {"format_version": 99}))
     with pytest.raises(BundleError, match="99"):
-        load(copy)
+        load_bundle(copy)
 
 
 def test_a_refused_bundle_leaves_the_old_one_and_is_remembered_once(bundle_path: Path, copy: Path) -> None:

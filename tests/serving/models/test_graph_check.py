@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
-from retort.serving.models.bundles import load
+from retort.serving.models.bundles import load_bundle
 from retort.serving.models.graph_check import check_graph
 from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import MODEL
@@ -71,7 +71,7 @@ def test_such_a_bundle_does_not_open(copy: Path) -> None:
     (copy / MODEL).write_bytes(changed(external=True))
     reseal(copy, MODEL)
     with pytest.raises(BundleError, match="another file"):
-        load(copy)
+        load_bundle(copy)
 
 
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255))

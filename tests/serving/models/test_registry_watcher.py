@@ -8,8 +8,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from retort.serving.models.model_slots import Models
-from retort.serving.models.registry_watcher import Follower
+from retort.serving.models.model_slots import ModelSlots
+from retort.serving.models.registry_watcher import RegistryWatcher
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.settings import Settings
@@ -34,11 +34,11 @@ class World:
         self.restart()
 
     def restart(self, **changed: object) -> None:
-        self.models = Models("champion")
+        self.models = ModelSlots("champion")
         self.slot = self.models.slot("default")
         self.metrics = Metrics()
         settings = self.settings.model_copy(update=changed)
-        self.follower = Follower(self.models, self.metrics, settings, ServingSettings(_env_file=None))
+        self.watcher = RegistryWatcher(self.models, self.metrics, settings, ServingSettings(_env_file=None))
 
     def promote(self, path: Path, scheme: str = "") -> str:
         published = registry.publish(self.engine, read_manifest(path), f"{scheme}{path}")
@@ -46,7 +46,7 @@ class World:
         return published.bundle_id
 
     def follow(self) -> str | None:
-        self.follower.follow(*CHAMPION, self.slot)
+        self.watcher.check_alias(*CHAMPION, self.slot)
         return self.slot.current.version if self.slot.current else None
 
 
@@ -57,7 +57,7 @@ def world(tmp_path: Path) -> World:
 
 def test_promotion_and_rollback_are_followed(world: World) -> None:
     assert world.follow() is None
-    assert "champion" in world.follower.problems["default", "champion"]
+    assert "champion" in world.watcher.problems["default", "champion"]
     first = world.promote(world.bundles[0])
     assert world.follow() == first
     second = world.promote(world.bundles[1])
@@ -96,7 +96,7 @@ def test_without_the_database_the_last_known_bundle_starts(world: World, away: s
     world.follow()
     world.restart(database_url=away.format(home=world.home))
     assert world.follow() == first
-    assert world.follower.problems
+    assert world.watcher.problems
     assert not (world.home / "not-there.db").exists(), "looking creates nothing"
 
 
@@ -150,8 +150,8 @@ def test_a_fixed_bundle_stays_while_an_experiments_alias_is_followed(world: Worl
 
 def test_an_alias_that_cannot_be_followed_is_told_once_each(world: World, caplog: pytest.LogCaptureFixture) -> None:
     for alias in ("champion", "challenger") * 3:
-        world.follower.follow("default", alias, world.models.slot("default", alias))
-    told = [record for record in caplog.records if "cannot be followed" in record.message]
+        world.watcher.check_alias("default", alias, world.models.slot("default", alias))
+    told = [record for record in caplog.records if "cannot read an alias" in record.message]
     assert sorted(vars(record)["alias"] for record in told) == ["challenger", "champion"]
 
 

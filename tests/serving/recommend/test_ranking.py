@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retort.serving.models.bundles import LiveBundle, load
-from retort.serving.recommend.ranking import Question, Ranking, StudentRanker
+from retort.serving.models.bundles import LiveBundle, load_bundle
+from retort.serving.recommend.ranking import Ranking, RankingRequest, StudentRanker
 from retort.serving.runtime.metrics import Metrics
 
 HISTORY = np.array([1], dtype=np.int64)
@@ -33,7 +33,7 @@ class Slow:
 
 @pytest.mark.parametrize("error", [None, RuntimeError("out of memory")])
 def test_a_slow_or_failing_bundle_harms_no_others_questions(bundle_path: Path, error: Exception | None) -> None:
-    live = load(bundle_path)
+    live = load_bundle(bundle_path)
     slow = replace(live, scorer=Slow(live, error), latency_ms=300.0)
 
     async def story() -> None:
@@ -41,7 +41,7 @@ def test_a_slow_or_failing_bundle_harms_no_others_questions(bundle_path: Path, e
 
         async def ask(bundle: LiveBundle) -> tuple[float, Ranking]:
             started = time.perf_counter()
-            ranking = await ranker.rank(Question(bundle, HISTORY, HISTORY, 3))
+            ranking = await ranker.rank(RankingRequest(bundle, HISTORY, HISTORY, 3))
             return time.perf_counter() - started, ranking
 
         shadows = asyncio.create_task(ask(slow))
@@ -61,13 +61,15 @@ def test_a_slow_or_failing_bundle_harms_no_others_questions(bundle_path: Path, e
 
 
 def test_questions_with_and_without_a_bias_get_each_their_own_answer(bundle_path: Path) -> None:
-    live = load(bundle_path)
+    live = load_bundle(bundle_path)
     only = np.full((1, live.catalogue.n_items + 1), -np.inf, dtype=np.float32)
     only[0, 7] = 0
 
     async def story() -> list[Ranking]:
         ranker = StudentRanker(Metrics(), max_batch=16)
-        asked = [Question(live, HISTORY, HISTORY, depth, bias) for depth, bias in ((2, None), (5, only), (4, None))]
+        asked = [
+            RankingRequest(live, HISTORY, HISTORY, depth, bias) for depth, bias in ((2, None), (5, only), (4, None))
+        ]
         return list(await asyncio.gather(*map(ranker.rank, asked)))
 
     first, biased, last = (items.tolist() for items, _ in asyncio.run(story()))
@@ -79,8 +81,8 @@ def test_a_bundle_that_was_swapped_out_is_not_kept(bundle_path: Path) -> None:
     ranker = StudentRanker(Metrics(), max_batch=16)
 
     async def story() -> "weakref.ref[LiveBundle]":
-        live = load(bundle_path)
-        await ranker.rank(Question(live, HISTORY, HISTORY, 3))
+        live = load_bundle(bundle_path)
+        await ranker.rank(RankingRequest(live, HISTORY, HISTORY, 3))
         return weakref.ref(live)
 
     left = asyncio.run(story())

@@ -15,7 +15,7 @@ class Doubler:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
 
-    def answer(self, numbers: list[int]) -> list[int] | Coroutine[Any, Any, list[int]]:
+    def process(self, numbers: list[int]) -> list[int] | Coroutine[Any, Any, list[int]]:
         self.batches.append(numbers)
         if any(number > 100 for number in numbers):
             return self._later(numbers)
@@ -36,8 +36,8 @@ def test_each_gets_its_own_answer_in_batches_of_the_size(start: int) -> None:
     doubler = Doubler()
 
     async def ask() -> list[int]:
-        batcher = Batcher(doubler.answer, max_batch=4)
-        return await asyncio.gather(*(batcher.ask(start + n) for n in range(10)))
+        batcher = Batcher(doubler.process, max_batch=4)
+        return await asyncio.gather(*(batcher.submit(start + n) for n in range(10)))
 
     assert asyncio.run(ask()) == [2 * (start + n) for n in range(10)]
     assert [len(batch) for batch in doubler.batches] == [4, 4, 2]
@@ -46,8 +46,8 @@ def test_each_gets_its_own_answer_in_batches_of_the_size(start: int) -> None:
 @pytest.mark.parametrize("start", [0, 200], ids=["at once", "later"])
 def test_a_failure_is_that_of_its_batch_alone(start: int) -> None:
     async def ask() -> list[int | BaseException]:
-        batcher = Batcher(Doubler().answer, max_batch=2)
-        return await asyncio.gather(*(batcher.ask(start + n) for n in (12, 13, 14, 15)), return_exceptions=True)
+        batcher = Batcher(Doubler().process, max_batch=2)
+        return await asyncio.gather(*(batcher.submit(start + n) for n in (12, 13, 14, 15)), return_exceptions=True)
 
     first, second, third, fourth = asyncio.run(ask())
     assert isinstance(first, ValueError)
@@ -60,11 +60,11 @@ def test_answers_go_out_before_the_next_batch_is_run() -> None:
     seen: list[int] = []
 
     async def one(batcher: Batcher[int, int], number: int) -> None:
-        await batcher.ask(number)
+        await batcher.submit(number)
         seen.append(len(doubler.batches))
 
     async def ask() -> None:
-        batcher = Batcher(doubler.answer, max_batch=1)
+        batcher = Batcher(doubler.process, max_batch=1)
         await asyncio.gather(*(one(batcher, n) for n in range(3)))
 
     asyncio.run(ask())
@@ -75,9 +75,9 @@ def test_who_gave_up_is_not_asked_for() -> None:
     doubler = Doubler()
 
     async def ask() -> int:
-        batcher = Batcher(doubler.answer, max_batch=4)
-        batcher.ask(1).cancel()
-        return await batcher.ask(2)
+        batcher = Batcher(doubler.process, max_batch=4)
+        batcher.submit(1).cancel()
+        return await batcher.submit(2)
 
     assert asyncio.run(ask()) == 4
     assert doubler.batches == [[2]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retort.serving.runtime.steady_clock import BELIEVED_AFTER_S, SteadyClock
+from retort.serving.runtime.steady_clock import ACCEPT_AFTER_S, SteadyClock
 
 YEAR_S = 365 * 86_400.0
 
@@ -31,9 +31,9 @@ def test_a_jump_is_counted_once_and_not_followed_until_it_has_lasted(jump_s: flo
     machine.monotonic_s += 10
     assert now() == now() == pytest.approx(before_s + 10)
     assert machine.jumps == 1
-    machine.monotonic_s += BELIEVED_AFTER_S
+    machine.monotonic_s += ACCEPT_AFTER_S
     now()
-    assert now() == pytest.approx(before_s + 10 + BELIEVED_AFTER_S + jump_s)
+    assert now() == pytest.approx(before_s + 10 + ACCEPT_AFTER_S + jump_s)
     assert machine.jumps == 1
 
 
