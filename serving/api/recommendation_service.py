@@ -131,7 +131,7 @@ class RecommendationService:
             self._metrics.variant_events.labels(assignment.ab_test, assignment.label, event_type).inc()
 
     def count_attributed_event(self, tenant: str, impression: Impression, event_type: str) -> None:
-        """Count an event of a shown list; unknown names in the token do not become labels."""
+        """Count an event of an exposure; unknown names in the token do not become labels."""
         source = impression.source if impression.source in _SOURCES else "unknown"
         test = self._ab_test
         is_known = (

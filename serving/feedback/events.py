@@ -1,4 +1,4 @@
-"""Intake of events: validation, attribution to shown lists, and storage in the history and on the stream."""
+"""Intake of events: validation, attribution to exposures, and storage in the history and on the stream."""
 
 import logging
 import time

@@ -1,7 +1,7 @@
-"""Buffer of exposures: shown lists are kept in memory and written to the stream in batches, in the background.
+"""Buffer of exposures, which are kept in memory and written to the stream in batches, in the background.
 
-No response waits for a write. While Redis is down the newest lists are kept up to a limit; older ones are dropped and
-counted.
+No response waits for a write. While Redis is down the newest exposures are kept up to a limit; older ones are dropped
+and counted.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _LAST_WRITE_TIMEOUT_S = 1.0
 
 
 class ExposureBuffer:
-    """Shown lists that are not on the stream yet. Without a writer (no Redis) nothing is kept."""
+    """Exposures that are not on the stream yet. Without a writer (no Redis) nothing is kept."""
 
     def __init__(self, writer: ExposureWriter | None, metrics: Metrics) -> None:
         self._writer = writer

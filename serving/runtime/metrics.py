@@ -49,8 +49,8 @@ class Metrics:
         self.answer_seconds = self._histogram(
             "retort_answer_seconds", "Latency of one recommendation in seconds.", *_LIST_LABELS
         )
-        self.exposures = self._counter("retort_exposures_total", "Lists shown.", *_LIST_LABELS)
-        self.exposed_items = self._counter("retort_exposed_items_total", "Items in the lists shown.", *_LIST_LABELS)
+        self.exposures = self._counter("retort_exposures_total", "Exposures: lists that were shown.", *_LIST_LABELS)
+        self.exposed_items = self._counter("retort_exposed_items_total", "Items in the exposures.", *_LIST_LABELS)
         self.exposed_events = self._counter(
             "retort_exposed_events_total",
             "Events attributed to the list that showed their item.",
@@ -86,7 +86,7 @@ class Metrics:
         )
         self.exposures_written = self._counter(
             "retort_exposures_written_total",
-            "Shown lists on their way to the database, by outcome (written, dropped).",
+            "Exposures on their way to the database, by outcome (written, dropped).",
             "outcome",
         )
 

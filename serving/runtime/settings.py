@@ -48,7 +48,7 @@ class ServingSettings(BaseSettings):
     )
 
     exposures_kept: int = Field(
-        5_000, ge=0, description="batches of at most 100 shown lists that wait to be drained; 0: none are recorded"
+        5_000, ge=0, description="batches of at most 100 exposures that wait to be drained; 0: none are recorded"
     )
     max_k: int = Field(MAX_K, ge=1, le=MAX_K, description="items in one response")
     max_body_bytes: int = Field(1_000_000, ge=1024, description="largest request body in bytes")

@@ -150,7 +150,7 @@ class UserDataService:
 
 
 def read_stored(engine: Engine, owner: Owner) -> dict[str, Any]:
-    """Read the user's profiles, profile choice, newest events and newest shown lists, with their total numbers."""
+    """Read the user's profiles, profile choice, newest events and newest exposures, with their total numbers."""
     return {
         "profiles": _profiles(engine, owner),
         "choice": _choice(engine, owner),

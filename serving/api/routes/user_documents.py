@@ -74,4 +74,4 @@ class ErasureDocument(BaseModel):
     history: int = Field(description="events deleted from the history")
     profiles: int | None = Field(description="deleted profiles; null until the database has answered")
     events: int | None = Field(description="events deleted from the database; null until it has answered")
-    exposures: int | None = Field(description="deleted shown lists; null until the database has answered")
+    exposures: int | None = Field(description="deleted exposures; null until the database has answered")
