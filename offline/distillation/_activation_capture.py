@@ -8,12 +8,12 @@ from torch.utils.hooks import RemovableHandle
 from retort.offline.distillation.configs._base import Side
 
 
-def listen(module: nn.Module, side: Side, heard: list[Tensor]) -> RemovableHandle:
+def capture_activation(module: nn.Module, side: Side, captured: list[Tensor]) -> RemovableHandle:
     """Keep the newest tensor that went in or came out; `heard` never holds more than one."""
 
     def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
         found = inputs if side == "input" else outputs
         if module.training:  # an evaluation in between is not what this step's loss is about
-            heard[:] = [found[0] if isinstance(found, tuple) else found]
+            captured[:] = [found[0] if isinstance(found, tuple) else found]
 
     return module.register_forward_hook(hook)

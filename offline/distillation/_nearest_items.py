@@ -18,7 +18,7 @@ def unit_items(items: ItemTargets) -> Tensor:
     return functional.normalize(items.vectors_NE - items.vectors_NE[items.known_N].mean(0), dim=-1)
 
 
-def nearest(
+def nearest_items(
     rows_RE: Tensor, items_NE: Tensor, known_N: Tensor, k: int, *, rows_are_items: bool = False
 ) -> tuple[Tensor, Tensor]:
     """(R, K) cosines and indexes of the nearest known items; an item is no neighbour of its own."""

@@ -8,28 +8,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retort.offline.distillation._user_targets import UserTargets
-from retort.offline.distillation.configs._base import Gathering
+from retort.offline.distillation.configs._base import Combination
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
 
 
-def apart(targets: UserTargets, teacher: Teacher) -> Tensor:
+def split_profiles(targets: UserTargets, teacher: Teacher) -> Tensor:
     """(U, K, W): each user's profiles one below the other; K is 1 where a user has one."""
     return targets.vectors_UP.unflatten(1, (teacher.user_parts, -1))
 
 
-def standardised_apart(targets_UKW: Tensor, known_U: Tensor) -> Tensor:
+def standardise_profiles(targets_UKW: Tensor, known_U: Tensor) -> Tensor:
     """Each kind of profile centred by its own mean over the known users, and of unit length."""
     return functional.normalize(targets_UKW - targets_UKW[known_U].mean(0), dim=-1)
 
 
-class Gather(nn.Module):
+class ProfileCombination(nn.Module):
     """The mean of K profiles, or their sum weighed by a learnt look at each.
 
     With one profile there is nothing to weigh: attention is then refused, for it would be a knob that turns nothing.
     """
 
-    def __init__(self, kind: Gathering, n_profiles: int, width: int) -> None:
+    def __init__(self, kind: Combination, n_profiles: int, width: int) -> None:
         super().__init__()
         if kind == "attention" and n_profiles == 1:
             raise TeacherError(

@@ -17,7 +17,7 @@ from retort.shared.base.schema import PAD
 
 
 @dataclass(frozen=True)
-class Asked:
+class TeacherPositions:
     """states (M, D), the item truly taken (M,), the teacher's row (M,), and which cells of (B, T) these are."""
 
     states_MD: Tensor
@@ -26,7 +26,7 @@ class Asked:
     cells_BT: Tensor
 
 
-def asked(output: StudentOutput, rows_E: Tensor, positions: Positions) -> Asked:
+def teacher_positions(output: StudentOutput, rows_E: Tensor, positions: Positions) -> TeacherPositions:
     """Positions whose event has a row in the teacher's table; "last": only the newest asked position of each row."""
     asked_BT = output.events_BT >= 0
     if positions == "last":
@@ -36,7 +36,7 @@ def asked(output: StudentOutput, rows_E: Tensor, positions: Positions) -> Asked:
         asked_BT = asked_BT & (place_T == newest_B1)
     rows_BT = torch.where(asked_BT, rows_E[output.events_BT.clamp(min=0)], -1)
     cells_BT = rows_BT >= 0
-    return Asked(output.states[-1][cells_BT], output.targets_BT[cells_BT], rows_BT[cells_BT], cells_BT)
+    return TeacherPositions(output.states[-1][cells_BT], output.targets_BT[cells_BT], rows_BT[cells_BT], cells_BT)
 
 
 def candidate_scores(states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor) -> Tensor:

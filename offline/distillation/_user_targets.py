@@ -31,7 +31,7 @@ def user_targets(teacher: Teacher, objective: str) -> UserTargets:
     return UserTargets(torch.from_numpy(teacher.user_vectors), known_U, weights_U)
 
 
-def standardised(targets: UserTargets) -> UserTargets:
+def standardise(targets: UserTargets) -> UserTargets:
     """Centred by the known users' mean and of unit length: what all users share is nobody's knowledge."""
     centred_UP = targets.vectors_UP - targets.vectors_UP[targets.known_U].mean(0)
     return replace(targets, vectors_UP=functional.normalize(centred_UP, dim=-1))

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
 from retort.offline.distillation._item_vectors import ItemTargets, item_targets, whitened
 from retort.offline.distillation.configs.embedding import Config
 from retort.offline.students._base import Student
@@ -49,7 +49,7 @@ class Model(Objective):
         return self.config.weight * self.project(self.vectors_NP)
 
     def forward(self, output: StudentOutput) -> Tensor:
-        return nothing(output)
+        return zero_loss(output)
 
 
 def _zero_where_unknown(targets: ItemTargets) -> Tensor:

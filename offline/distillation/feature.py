@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from retort.offline.distillation._activation_capture import listen
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._activation_capture import capture_activation
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
 from retort.offline.distillation._pooling import Pool
 from retort.offline.distillation._teacher_positions import info_nce
-from retort.offline.distillation._user_targets import standardised, user_targets
+from retort.offline.distillation._user_targets import standardise, user_targets
 from retort.offline.distillation.configs._base import Side
 from retort.offline.distillation.configs.feature import Config
 from retort.offline.students._base import Student, real_positions
@@ -35,42 +35,42 @@ class Model(Objective):
         super().__init__(config, student, teacher)
         targets = user_targets(teacher, "feature")
         if config.mode == "repaired":
-            targets = standardised(targets)
+            targets = standardise(targets)
         width = targets.vectors_UP.shape[1]
         _check_width(config, width)
         self.layer = config.layer or [name for name, _ in student.named_children()][-1]
-        heard = _heard_width(_module(student, self.layer), student, config.side)
+        captured = _captured_width(_module(student, self.layer), student, config.side)
         if config.first_columns:
-            _check_first_columns(config, heard, width)
-        elif config.mode == "faithful" and heard != width:
+            _check_first_columns(config, captured, width)
+        elif config.mode == "faithful" and captured != width:
             raise TeacherError(
-                f"objective 'feature', faithful: {self.layer!r} is {heard} wide, the user vectors {width}; reduce them "
-                f'to {heard} ([reducer] n_components), or use mode = "repaired".'
+                f"objective 'feature', faithful: {self.layer!r} is {captured} wide, the user vectors {width}; "
+                f'reduce them to {captured} ([reducer] n_components), or use mode = "repaired".'
             )
         self.register_buffer("targets_UP", targets.vectors_UP, persistent=False)
         self.register_buffer("known_U", targets.known_U, persistent=False)
-        self.pool = Pool(config.pooling, heard, config.gamma)
+        self.pool = Pool(config.pooling, captured, config.gamma)
         # unchanged columns, none of them weighed: the paper has no projector
-        self.project: nn.Module = nn.Linear(heard, width) if config.mode == "repaired" else _First(width)
-        self._heard: list[Tensor] = []
+        self.project: nn.Module = nn.Linear(captured, width) if config.mode == "repaired" else _First(width)
+        self._captured: list[Tensor] = []
         self._handle: RemovableHandle | None = None
 
     def attach(self, student: Student) -> None:
-        self._handle = listen(_module(student, self.layer), self.config.side, self._heard)
+        self._handle = capture_activation(_module(student, self.layer), self.config.side, self._captured)
 
     def detach(self, student: Student) -> None:
         if self._handle is not None:
             self._handle.remove()
 
     def forward(self, output: StudentOutput) -> Tensor:
-        if not self._heard:
+        if not self._captured:
             raise TeacherError(f"objective 'feature': the student's module {self.layer!r} took no part in this step.")
-        heard = self._heard.pop().float()  # a linear layer speaks bfloat16 under autocast
+        captured = self._captured.pop().float()  # a linear layer speaks bfloat16 under autocast
         real_BT = real_positions(output.items_BT)
         known_B = self.known_U[output.users_B] & real_BT.any(-1)
         if not known_B.any():
-            return nothing(output)
-        pooled_BH = self.pool(heard[known_B], real_BT[known_B]) if heard.dim() == 3 else heard[known_B]
+            return zero_loss(output)
+        pooled_BH = self.pool(captured[known_B], real_BT[known_B]) if captured.dim() == 3 else captured[known_B]
         return self._distance(self.project(pooled_BH), self.targets_UP[output.users_B[known_B]])
 
     def _distance(self, said_BP: Tensor, target_BP: Tensor) -> Tensor:
@@ -107,13 +107,13 @@ def _check_width(config: Config, width: int) -> None:
         )
 
 
-def _check_first_columns(config: Config, heard: int, width: int) -> None:
+def _check_first_columns(config: Config, captured: int, width: int) -> None:
     if config.mode == "repaired":
         raise TeacherError("objective 'feature': first_columns belongs to mode = \"faithful\"; leave it.")
-    if width > heard:
+    if width > captured:
         raise TeacherError(
-            f"objective 'feature': the user vectors are {width} wide, the layer only {heard}; reduce them to at most "
-            f"{heard} ([reducer] n_components)."
+            f"objective 'feature': the user vectors are {width} wide, the layer only {captured}; reduce them to "
+            f"at most {captured} ([reducer] n_components)."
         )
 
 
@@ -125,19 +125,19 @@ def _module(student: Student, name: str) -> nn.Module:
     return modules[name]
 
 
-def _heard_width(module: nn.Module, student: Student, side: Side) -> int:
+def _captured_width(module: nn.Module, student: Student, side: Side) -> int:
     """How wide the layer is, by letting the student read two sequences of three items."""
-    heard: list[Tensor] = []
-    handle = listen(module, side, heard)
+    captured: list[Tensor] = []
+    handle = capture_activation(module, side, captured)
     was_training = student.training
     student.train()
     with torch.no_grad():
         student.hidden_states(torch.ones(2, 3, dtype=torch.long, device=student.items.weight.device))
     student.train(was_training)
     handle.remove()
-    if not heard or not heard[0].is_floating_point() or heard[0].shape[:-1] not in ((2,), (2, 3)):
+    if not captured or not captured[0].is_floating_point() or captured[0].shape[:-1] not in ((2,), (2, 3)):
         raise TeacherError(
             "objective 'feature': this layer hears no vectors of users or positions; name one that the student's "
             "states pass."
         )
-    return heard[0].shape[-1]
+    return captured[0].shape[-1]

@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
-from retort.offline.distillation._teacher_positions import Asked, asked
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
+from retort.offline.distillation._teacher_positions import TeacherPositions, teacher_positions
 from retort.offline.distillation.configs.mutual import Config
 from retort.offline.losses.truncated_kl import Weigh, by_current_ranks, rank_weights, tail_divergence
 from retort.offline.students._base import Student
@@ -44,22 +44,22 @@ class Model(Objective):
         self.register_buffer("items_RK", torch.from_numpy(stored.items), persistent=False)
         self.register_buffer("shares_RK", torch.from_numpy(stored.probabilities), persistent=False)
         self.register_buffer("ranks_R", torch.from_numpy(stored.true_ranks), persistent=False)
-        own = stored.listener_ranks if config.mode == "repaired" else None
+        own = stored.learner_ranks if config.mode == "repaired" else None
         self.knows_own_ranks = own is not None
         self.register_buffer("own_ranks_R", torch.empty(0) if own is None else torch.from_numpy(own), persistent=False)
 
     def forward(self, output: StudentOutput) -> Tensor:
-        here = asked(output, self.rows_E, self.config.positions)
+        here = teacher_positions(output, self.rows_E, self.config.positions)
         if not len(here.rows_M):
-            return nothing(output)
+            return zero_loss(output)
         items_MK, shares_MK = self.items_RK[here.rows_M], self.shares_RK[here.rows_M]
-        listening = self._listening(here)
+        listening = self._sample_weights(here)
         divergence = tail_divergence(
             here.states_MD, output.table_ND, items_MK, shares_MK, listening, self.temperature, bf16=output.bf16
         )
         return self.temperature**2 * divergence
 
-    def _listening(self, here: Asked) -> Tensor | Weigh:
+    def _sample_weights(self, here: TeacherPositions) -> Tensor | Weigh:
         if not self.config.weigh_samples:
             return here.states_MD.new_ones(len(here.rows_M))
         theirs_M = self.ranks_R[here.rows_M]

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
 from retort.offline.distillation._item_vectors import item_targets
-from retort.offline.distillation._nearest_items import nearest, unit_items
+from retort.offline.distillation._nearest_items import nearest_items, unit_items
 from retort.offline.distillation._teacher_positions import listed_cross_entropy
 from retort.offline.distillation.configs.near_items import Config
 from retort.offline.students._base import Student
@@ -35,7 +35,7 @@ class Model(Objective):
         if (n_others := int(items.known_N.sum()) - 1) < 1:
             raise TeacherError("the objective 'near_items' wants two items with a text at least; encode more of them.")
         units_NE, k = unit_items(items), min(config.k, n_others)
-        cosines_NK, near_NK = nearest(units_NE, units_NE, items.known_N, k, rows_are_items=True)
+        cosines_NK, near_NK = nearest_items(units_NE, units_NE, items.known_N, k, rows_are_items=True)
         self.register_buffer("known_N", items.known_N, persistent=False)
         self.register_buffer("near_NK", near_NK, persistent=False)
         self.register_buffer("shares_NK", (cosines_NK / config.temperature).softmax(-1), persistent=False)
@@ -44,7 +44,7 @@ class Model(Objective):
         cells_BT = (output.targets_BT != PAD) & self.known_N[output.targets_BT]
         targets_M = output.targets_BT[cells_BT]
         if not len(targets_M):
-            return nothing(output)
+            return zero_loss(output)
         near_MK, shares_MK = self.near_NK[targets_M], self.shares_NK[targets_M]
         states_MD = output.states[-1][cells_BT]
         return listed_cross_entropy(states_MD, output.table_ND, near_MK, shares_MK, self.config.negatives)

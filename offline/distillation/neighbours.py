@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
 from retort.offline.distillation._pooling import Pool
-from retort.offline.distillation._user_targets import UserTargets, standardised, user_targets
+from retort.offline.distillation._user_targets import UserTargets, standardise, user_targets
 from retort.offline.distillation.configs.neighbours import Config
 from retort.offline.students._base import Student, real_positions
 from retort.offline.teachers.teacher import Teacher
@@ -29,7 +29,7 @@ class Model(Objective):
 
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
         super().__init__(config, student, teacher)
-        targets = standardised(user_targets(teacher, "neighbours"))
+        targets = standardise(user_targets(teacher, "neighbours"))
         smoothed_UP = config.own_share * targets.vectors_UP + (1 - config.own_share) * _neighbour_mean(targets, config)
         self.register_buffer("targets_UP", functional.normalize(smoothed_UP, dim=-1), persistent=False)
         self.register_buffer("known_U", targets.known_U, persistent=False)
@@ -41,7 +41,7 @@ class Model(Objective):
         real_BT = real_positions(output.items_BT)
         known_B = self.known_U[output.users_B] & real_BT.any(-1)
         if not known_B.any():
-            return nothing(output)
+            return zero_loss(output)
         pooled_BD = self.pool(output.states[self.config.block][known_B], real_BT[known_B])
         targets_BP = self.targets_UP[output.users_B[known_B]]
         return (1 - functional.cosine_similarity(self.project(pooled_BD), targets_BP, dim=-1)).mean()

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from retort.offline.distillation._activation_capture import listen
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._activation_capture import capture_activation
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
 from retort.offline.distillation._pooling import Pool
-from retort.offline.distillation._profiles_of_user import Gather, apart, standardised_apart
+from retort.offline.distillation._profiles_of_user import ProfileCombination, split_profiles, standardise_profiles
 from retort.offline.distillation._user_targets import user_targets
 from retort.offline.distillation.configs.profile import Config
 from retort.offline.students._base import Student, real_positions
@@ -41,24 +41,24 @@ class Model(Objective):
         targets = user_targets(teacher, "profile")
         if not -student.n_blocks <= config.block < student.n_blocks:
             raise TeacherError(f"objective 'profile': block = {config.block}, but the student has {student.n_blocks}.")
-        targets_UKW = apart(targets, teacher)
+        targets_UKW = split_profiles(targets, teacher)
         if config.mode == "repaired":
-            targets_UKW = standardised_apart(targets_UKW, targets.known_U)
+            targets_UKW = standardise_profiles(targets_UKW, targets.known_U)
         dim, (_, n_profiles, width) = student.config.embedding_dim, targets_UKW.shape
         self.register_buffer("targets_UKW", targets_UKW, persistent=False)
         self.register_buffer("known_U", targets.known_U, persistent=False)
         self.register_buffer("weights_U", targets.weights_U, persistent=False)
-        self._heard: list[Tensor] | None = None
+        self._captured: list[Tensor] | None = None
         self._handle: RemovableHandle | None = None
         self.pool = Pool(config.pooling, dim, config.gamma)
         self.of_profile, self.of_student = _maps(config, dim, width)
-        self.gather = Gather(config.aspects, n_profiles, dim if config.mode == "faithful" else width)
+        self.gather = ProfileCombination(config.aspects, n_profiles, dim if config.mode == "faithful" else width)
 
     def attach(self, student: Student) -> None:
         norm = dict(student.named_children()).get("norm")
         if norm is not None and self.config.mode == "faithful" and self.config.block == student.n_blocks - 1:
-            self._heard = []
-            self._handle = listen(norm, "input", self._heard)
+            self._captured = []
+            self._handle = capture_activation(norm, "input", self._captured)
 
     def detach(self, student: Student) -> None:
         if self._handle is not None:
@@ -67,7 +67,7 @@ class Model(Objective):
     def forward(self, output: StudentOutput) -> Tensor:
         known_B = self.known_U[output.users_B] & real_positions(output.items_BT).any(-1)
         if not known_B.any():
-            return nothing(output)
+            return zero_loss(output)
         pooled_BD = self.pool(self._states(output)[known_B], real_positions(output.items_BT[known_B]))
         users_B = output.users_B[known_B]
         target_BW = self.gather(self.of_profile(self.targets_UKW[users_B]))
@@ -75,9 +75,9 @@ class Model(Objective):
 
     def _states(self, output: StudentOutput) -> Tensor:
         """(B, T, D) of the block."""
-        if self._heard is None:
+        if self._captured is None:
             return output.states[self.config.block]
-        return self._heard[0].float()  # a block speaks bfloat16 under autocast
+        return self._captured[0].float()  # a block speaks bfloat16 under autocast
 
     def _distance(self, said_BW: Tensor, target_BW: Tensor, weights_B: Tensor) -> Tensor:
         if self.config.loss == "cosine":

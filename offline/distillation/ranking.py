@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
-from retort.offline.distillation._teacher_positions import asked, candidate_scores, listed_cross_entropy
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
+from retort.offline.distillation._teacher_positions import candidate_scores, listed_cross_entropy, teacher_positions
 from retort.offline.distillation.configs.ranking import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Rankings, Teacher
@@ -53,9 +53,9 @@ class Model(Objective):
         self._student = [student]  # in a list: the student's parameters are not the objective's
 
     def forward(self, output: StudentOutput) -> Tensor:
-        here = asked(output, self.rows_E, self.config.positions)
+        here = teacher_positions(output, self.rows_E, self.config.positions)
         if not len(here.rows_M):
-            return nothing(output)
+            return zero_loss(output)
         candidates_MK = self.items_RK[here.rows_M]
         weights_MK = self.weights(output, here.cells_BT, here.states_MD, here.rows_M)
         if self.config.mode == "repaired":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
 from retort.offline.distillation._item_vectors import item_targets
 from retort.offline.distillation._pooling import Pool
 from retort.offline.distillation._user_targets import user_targets
@@ -41,7 +41,7 @@ class Model(Objective):
     def forward(self, output: StudentOutput) -> Tensor:
         said_SD, ids_S = self._items(output) if self.config.among == "items" else self._users(output)
         if len(ids_S) < 2:
-            return nothing(output)
+            return zero_loss(output)
         difference_SS = _cosines(said_SD) - _cosines(self.targets_NP[ids_S])
         n_pairs = len(ids_S) * (len(ids_S) - 1)
         return difference_SS.fill_diagonal_(0.0).square().sum() / n_pairs

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from retort.offline.distillation._base import Objective, StudentOutput, nothing
+from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
 from retort.offline.distillation._item_vectors import item_targets
-from retort.offline.distillation._nearest_items import nearest, unit_items
+from retort.offline.distillation._nearest_items import nearest_items, unit_items
 from retort.offline.distillation._teacher_positions import listed_cross_entropy
-from retort.offline.distillation._user_targets import standardised, user_targets
+from retort.offline.distillation._user_targets import standardise, user_targets
 from retort.offline.distillation.configs.soft_items import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
@@ -40,9 +40,9 @@ class Model(Objective):
                 f"objective 'soft_items': user vectors are {users.vectors_UP.shape[1]} wide, item vectors "
                 f'{items.vectors_NE.shape[1]}; encode both by one encoder and set [reducer] method = "none".'
             )
-        users = standardised(users)
+        users = standardise(users)
         k = min(config.k, int(items.known_N.sum()))
-        cosines, indexes = nearest(users.vectors_UP, unit_items(items), items.known_N, k)
+        cosines, indexes = nearest_items(users.vectors_UP, unit_items(items), items.known_N, k)
         self.register_buffer("known_U", users.known_U, persistent=False)
         self.register_buffer("items_UK", indexes, persistent=False)
         self.register_buffer("shares_UK", (cosines / config.temperature).softmax(-1), persistent=False)
@@ -50,7 +50,7 @@ class Model(Objective):
     def forward(self, output: StudentOutput) -> Tensor:
         known_B = self.known_U[output.users_B] & (output.targets_BT[:, -1] != PAD)
         if not known_B.any():
-            return nothing(output)
+            return zero_loss(output)
         users_M = output.users_B[known_B]
         states_MD = output.states[-1][known_B, -1]
         items_MK, shares_MK = self.items_UK[users_M], self.shares_UK[users_M]

@@ -16,11 +16,13 @@ from retort.shared.base.schema import PAD
 from retort.shared.model.sequences import left_pad, right_fill
 
 _CASES_PER_BATCH = 512
-ASKS = EvaluationConfig()
+DEFAULT_EVALUATION = EvaluationConfig()
 
 
 @torch.inference_mode()
-def validation_ranks(student: Student, cases: Cases, asks: EvaluationConfig = ASKS) -> NDArray[np.int64]:
+def validation_ranks(
+    student: Student, cases: Cases, evaluation: EvaluationConfig = DEFAULT_EVALUATION
+) -> NDArray[np.int64]:
     """Rank of each target among all items that were not seen, from 1; 0 for a target that train never saw.
 
     asks: what the test will ask, seen items shown or histories cut. A tie counts against the target.
@@ -32,9 +34,9 @@ def validation_ranks(student: Student, cases: Cases, asks: EvaluationConfig = AS
     for first in range(0, len(order), _CASES_PER_BATCH):
         rows = order[first : first + _CASES_PER_BATCH]
         histories = [cases.histories[int(row)] for row in rows]
-        items_BT = torch.from_numpy(left_pad(asks.read(histories), student.config.max_length)).to(device)
+        items_BT = torch.from_numpy(left_pad(evaluation.read(histories), student.config.max_length)).to(device)
         scores_BN = student.scores(student.last_state(items_BT), student.item_table())
-        if asks.hide_seen:
+        if evaluation.hide_seen:
             scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)).to(device), -torch.inf)
         scores_BN[:, PAD] = -torch.inf
         targets_B = torch.from_numpy(cases.targets[rows]).to(device)

@@ -31,7 +31,7 @@ from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import make_context
 from retort.offline.pipeline.outcome import run_pipeline
 from retort.offline.recipes.recipe import Recipe, parse_recipe
-from retort.offline.teachers.controls import gaussian, traded
+from retort.offline.teachers.controls import derangement, gaussian
 from retort.shared.base.errors import DataError, RecipeError
 from retort.shared.base.schema import ITEM_ID, USER_ID
 from retort.shared.model.bundle import Bundle, open_bundle
@@ -156,7 +156,7 @@ def arms_of(vectors: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
     beside = {f"{name} + {WORDS}": _beside(one, words) for name, one in read.items()}
     first = next(iter(read.values()))
     there = np.ones(len(first.ids), dtype=bool)
-    others = Vectors(first.ids, first.vectors[traded(there, seed)])
+    others = Vectors(first.ids, first.vectors[derangement(there, seed)])
     controls = {
         _BASES[1]: _beside(others, words),
         OTHERS: others,

@@ -181,7 +181,7 @@ def _lists(recipe: Recipe) -> list[Step[RunContext]]:
     )
     models = [getattr(getattr(config, section), "model", None) for section in config.list_teachers]
     shaped |= _in_folders("model_files", models)
-    if config.takes_turns:
+    if config.trains_with_student:
         shaped |= {"student": said["student"], "training": _partner_training(said["training"])}
         code = ("retort.offline.pipeline.lists", *_TRAINING_CODE)
     if "tuned_encoder" in config.list_teachers:

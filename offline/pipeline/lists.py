@@ -53,16 +53,16 @@ def _make(pipeline: Pipeline[RunContext], split_step: str, work: Path) -> None:
 
     context = pipeline.context
     split, config = load_split(pipeline.ensure_path(split_step)), context.recipe.teacher
-    told = (
-        _in_turns(pipeline, split)
-        if config.takes_turns
+    outputs = (
+        _mutual_distillation(pipeline, split)
+        if config.trains_with_student
         else make_lists(split, _known(pipeline), config, context.progress)
     )
-    write_rankings(work / RANKINGS, split, told.rankings)
-    write_distributions(work / DISTRIBUTIONS, split, told.distributions)
+    write_rankings(work / RANKINGS, split, outputs.rankings)
+    write_distributions(work / DISTRIBUTIONS, split, outputs.distributions)
 
 
-def _in_turns(pipeline: Pipeline[RunContext], split: Split) -> Any:
+def _mutual_distillation(pipeline: Pipeline[RunContext], split: Split) -> Any:
     """LLMD4Rec's loop; `item_head` alone is a plain student, read once, that hears nothing back.
 
     Its seed is the turns' own: they are one teacher, which all seeds of the student that is served share.
@@ -73,7 +73,7 @@ def _in_turns(pipeline: Pipeline[RunContext], split: Split) -> Any:
     from retort.offline.teachers.item_head import ItemHead
     from retort.offline.teachers.list_builders import text_vectors
     from retort.offline.teachers.text_encoder import TextEncoder
-    from retort.offline.training.mutual_distillation import take_turns
+    from retort.offline.training.mutual_distillation import run_mutual_distillation
 
     recipe, progress = pipeline.context.recipe, pipeline.context.progress
     teacher, n_items = recipe.teacher, len(split.item_index)
@@ -83,7 +83,7 @@ def _in_turns(pipeline: Pipeline[RunContext], split: Split) -> Any:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kept: dict[str, Any] = {"k": config.k, "temperature": config.temperature}
 
-    def new_learner(events: Any) -> Any:
+    def new_teacher(events: Any) -> Any:
         if config.teacher == "item_head":
             return ItemHead(events, n_items, teacher.item_head, **kept)
         items = text_vectors(split, _known(pipeline), teacher, progress)
@@ -92,14 +92,14 @@ def _in_turns(pipeline: Pipeline[RunContext], split: Split) -> Any:
     def new_partner() -> Any:
         return new_student(recipe, n_items, config.seed).to(device)
 
-    return take_turns(split, new_partner, new_learner, recipe.training, config, progress)
+    return run_mutual_distillation(split, new_partner, new_teacher, recipe.training, config, progress)
 
 
 def _known(pipeline: Pipeline[RunContext]) -> Any:
-    from retort.offline.teachers.list_builders import Known
+    from retort.offline.teachers.list_builders import ItemKnowledge
 
     vectors = pipeline.ensure_path("items") / VECTORS_FILE if "items" in pipeline.steps else None
-    return Known(load_tables(pipeline).items, vectors, pipeline.context.recipe.encoder)
+    return ItemKnowledge(load_tables(pipeline).items, vectors, pipeline.context.recipe.encoder)
 
 
 def beside_data(config: TeacherConfig, data_dir: Path | None) -> TeacherConfig:

@@ -65,8 +65,10 @@ def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work:
             for one in recipe.objectives:
                 model = load_plugin(OBJECTIVES, one.name).Model
                 objectives.append(model(one, student, teacher).to(device))
-    asks = recipe.evaluation
-    fitted = fit(student, split, objectives, recipe.training, progress, work, stop_after=stop_after, asks=asks)
+    evaluation = recipe.evaluation
+    fitted = fit(
+        student, split, objectives, recipe.training, progress, work, stop_after=stop_after, evaluation=evaluation
+    )
     save_file({name: value.contiguous().cpu() for name, value in student.state_dict().items()}, work / STUDENT_FILE)
     (work / CHECKPOINT).unlink(missing_ok=True)
     return fitted

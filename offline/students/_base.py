@@ -61,7 +61,7 @@ class Student(nn.Module):
         return 1
 
     @torch.no_grad()
-    def start_items(self) -> None:
+    def initialise_items(self) -> None:
         """Draw the items' first vectors, of mean length 1; PAD's is zero."""
         nn.init.normal_(self.items.weight, std=self.config.embedding_dim**-0.5)
         self.items.weight[PAD].zero_()

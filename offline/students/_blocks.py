@@ -55,7 +55,7 @@ def causal_mask(items_BT: Tensor) -> Tensor:
     return (not_ahead_TT & real_B11T) | itself_TT
 
 
-def by_rows(layer: nn.Module, x_BTD: Tensor) -> Tensor:
+def apply_rowwise(layer: nn.Module, x_BTD: Tensor) -> Tensor:
     """A layer that looks at one place at a time, (B, T, D) → (B, T, E), over the rows of a matrix.
 
     The same numbers; exported, product, bias and ReLU are then one node, where three would each pass over all rows.
@@ -73,10 +73,12 @@ class SelfAttention(nn.Module):
         self.project_out = nn.Linear(dim, dim)
 
     def forward(self, x_BTD: Tensor, mask_B1QT: Tensor, *, only_last: bool = False) -> Tensor:
-        q_BQD, k_BTD, v_BTD = self._newest(x_BTD) if only_last else by_rows(self.project_in, x_BTD).chunk(3, dim=-1)
+        q_BQD, k_BTD, v_BTD = (
+            self._newest(x_BTD) if only_last else apply_rowwise(self.project_in, x_BTD).chunk(3, dim=-1)
+        )
         mask_B1QT = mask_B1QT[:, :, -q_BQD.shape[1] :]
         out_BHQd = _attention(self._heads(q_BQD), self._heads(k_BTD), self._heads(v_BTD), mask_B1QT)
-        return by_rows(self.project_out, out_BHQd.transpose(1, 2).flatten(2))
+        return apply_rowwise(self.project_out, out_BHQd.transpose(1, 2).flatten(2))
 
     def _newest(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The newest place's question (B, 1, D), and the keys and values of all (B, T, D)."""
@@ -94,7 +96,7 @@ class SelfAttention(nn.Module):
 def _attention(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor) -> Tensor:
     """Softmax attention; on a CPU in float32, where bfloat16 makes products faster and attention slower."""
     if torch.compiler.is_exporting():
-        return _written_out(q_BHQd, k_BHTd, v_BHTd, mask_B1QT)
+        return _explicit_attention(q_BHQd, k_BHTd, v_BHTd, mask_B1QT)
     if q_BHQd.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return functional.scaled_dot_product_attention(q_BHQd, k_BHTd, v_BHTd, attn_mask=mask_B1QT)
     with torch.autocast("cpu", enabled=False):
@@ -103,7 +105,7 @@ def _attention(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor
         )
 
 
-def _written_out(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor) -> Tensor:
+def _explicit_attention(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor) -> Tensor:
     """The same for a graph: the exporter's own way turns the keys twice and looks for rows without any place."""
     logits_BHQT = (q_BHQd * q_BHQd.shape[-1] ** -0.5) @ k_BHTd.transpose(-1, -2)
     logits_BHQT = logits_BHQT + torch.where(mask_B1QT, 0.0, -torch.inf)
@@ -124,4 +126,4 @@ class TransformerBlock(nn.Module):
     def forward(self, x_BTD: Tensor, mask_B1TT: Tensor, *, only_last: bool = False) -> Tensor:
         kept_BQD = x_BTD[:, -1:] if only_last else x_BTD
         kept_BQD = kept_BQD + self.dropout(self.attention(self.norm_attention(x_BTD), mask_B1TT, only_last=only_last))
-        return kept_BQD + self.dropout(by_rows(self.feed, self.norm_feed(kept_BQD)))
+        return kept_BQD + self.dropout(apply_rowwise(self.feed, self.norm_feed(kept_BQD)))

@@ -24,9 +24,9 @@ class StackStudent(Student):
 
     config: StackConfig
 
-    def __init__(self, config: StackConfig, n_items: int, n_places: int | None = None) -> None:
+    def __init__(self, config: StackConfig, n_items: int, n_positions: int | None = None) -> None:
         super().__init__(config, n_items)
-        self.positions = nn.Parameter(torch.empty(n_places or config.max_length, config.embedding_dim))
+        self.positions = nn.Parameter(torch.empty(n_positions or config.max_length, config.embedding_dim))
         self.dropout = PooledDropout(config.dropout)
         self.blocks = nn.ModuleList(self.new_block() for _ in range(config.n_blocks))
         self.norm = self.new_norm()
@@ -43,7 +43,7 @@ class StackStudent(Student):
         """What the last block's states pass."""
         return nn.LayerNorm(self.config.embedding_dim)
 
-    def may_look(self, items_BT: Tensor) -> Tensor:
+    def attention_mask(self, items_BT: Tensor) -> Tensor:
         """(B, 1, T, T) bool, True where a place may look. Here: at what is not ahead and no padding."""
         return causal_mask(items_BT)
 
@@ -52,8 +52,8 @@ class StackStudent(Student):
         return self.embed(items_BT)
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
-        mask_B1TT = self.may_look(items_BT)
-        x_BTD = self._placed(items_BT)
+        mask_B1TT = self.attention_mask(items_BT)
+        x_BTD = self._with_positions(items_BT)
         states: list[Tensor] = []
         for block in self.blocks:
             x_BTD = block(x_BTD, mask_B1TT)
@@ -62,13 +62,13 @@ class StackStudent(Student):
         return states
 
     def last_state(self, items_BT: Tensor) -> Tensor:
-        mask_B1TT = self.may_look(items_BT)
-        x_BTD = self._placed(items_BT)
+        mask_B1TT = self.attention_mask(items_BT)
+        x_BTD = self._with_positions(items_BT)
         for block in self.blocks[:-1]:
             x_BTD = block(x_BTD, mask_B1TT)
         return self.norm(self.blocks[-1](x_BTD, mask_B1TT, only_last=True))[:, -1]
 
-    def _placed(self, items_BT: Tensor) -> Tensor:
+    def _with_positions(self, items_BT: Tensor) -> Tensor:
         x_BTD = self.vectors(items_BT) * self.config.embedding_dim**0.5
         return self.dropout(x_BTD + self.positions[self.positions.shape[0] - items_BT.shape[1] :])
 

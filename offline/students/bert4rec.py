@@ -29,7 +29,7 @@ class Model(StackStudent):
 
     def __init__(self, config: Config, n_items: int) -> None:
         # one place more than a history has: the mask stands behind it
-        super().__init__(config, n_items, n_places=config.max_length + 1)
+        super().__init__(config, n_items, n_positions=config.max_length + 1)
         self.mask = nn.Parameter(torch.empty(config.embedding_dim))
         self.initialise(self.mask)
 
@@ -37,7 +37,7 @@ class Model(StackStudent):
         config = self.config
         return TransformerBlock(config.embedding_dim, config.n_heads, config.dropout, config.expansion)
 
-    def may_look(self, items_BT: Tensor) -> Tensor:
+    def attention_mask(self, items_BT: Tensor) -> Tensor:
         """(B, 1, T, T) bool: anywhere but at padding; every place may see itself, so no row is empty."""
         itself_TT = torch.eye(items_BT.shape[1], dtype=torch.bool, device=items_BT.device)
         return (items_BT != PAD)[:, None, None, :] | itself_TT

@@ -32,7 +32,7 @@ class Model(Student):
         self.project = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.dropout = PooledDropout(config.dropout)
-        self.start_items()
+        self.initialise_items()
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         x_BTD = self.embed(items_BT) * self.config.embedding_dim**0.5 * real_positions(items_BT).unsqueeze(-1)

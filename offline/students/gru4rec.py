@@ -26,7 +26,7 @@ class Model(Student):
         self.layers = nn.ModuleList(RealFirstGRU(dim, hidden) for _ in range(config.n_blocks))
         self.project = nn.ModuleList(nn.Linear(hidden, dim) for _ in range(config.n_blocks))
         self.norm = nn.LayerNorm(dim)
-        self.start_items()
+        self.initialise_items()
 
     @property
     def n_blocks(self) -> int:

@@ -43,7 +43,7 @@ class Model(Student):
         self.pairs = nn.Identity()  # where an objective hears what the layers make of a user and an item of theirs
         self.weigh = nn.Parameter(torch.ones(self.n_multiplied))
         self.join = nn.Linear(config.layers[-1], 1)
-        self.start_items()
+        self.initialise_items()
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         x_BTD, real_BT1 = self.embed(items_BT), real_positions(items_BT).unsqueeze(-1)

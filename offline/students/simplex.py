@@ -31,7 +31,7 @@ class Model(Student):
         self.dropout = PooledDropout(config.dropout)
         self.project = nn.Linear(dim, dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
-        self.start_items()
+        self.initialise_items()
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         real_BT1 = real_positions(items_BT).unsqueeze(-1)

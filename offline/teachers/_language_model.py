@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retort.offline.teachers._queries import Events, parts
+from retort.offline.teachers._train_events import TrainEvents, chunks
 from retort.offline.teachers.config import TunedModelConfig, TuningConfig
 from retort.offline.teachers.teacher import IntArray
 from retort.shared.base.errors import TeacherError
@@ -30,7 +30,7 @@ def load_tokenizer(config: TunedModelConfig) -> Any:
     return tokenizer
 
 
-def load_model(config: TunedModelConfig, *, writes: bool) -> Any:
+def load_model(config: TunedModelConfig, *, with_lm_head: bool) -> Any:
     """The frozen model with fresh LoRA weights. writes: with its head over tokens, else only its hidden states."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -43,7 +43,7 @@ def load_model(config: TunedModelConfig, *, writes: bool) -> Any:
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=layers
     )
     try:
-        return get_peft_model(base if writes else base.base_model, lora).to(device)
+        return get_peft_model(base if with_lm_head else base.base_model, lora).to(device)
     except ValueError as error:
         raise TeacherError(
             f"{config.model} has no layers {layers} for LoRA ({str(error).splitlines()[0]}); name its own in "
@@ -75,7 +75,7 @@ def tune(
     means = []
     for _ in range(config.epochs):
         losses = []
-        for _, part in parts(random.permutation(events)[:n_rows], config.batch_size):
+        for _, part in chunks(random.permutation(events)[:n_rows], config.batch_size):
             loss = loss_of(part)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -87,7 +87,7 @@ def tune(
     return means
 
 
-def askable_events(events: Events) -> IntArray:
+def eligible_events(events: TrainEvents) -> IntArray:
     """Events that follow another one. Raises TeacherError where there is none."""
     found: IntArray = np.flatnonzero(events.nth.numpy() > 0)
     if not len(found):
@@ -95,9 +95,9 @@ def askable_events(events: Events) -> IntArray:
     return found
 
 
-def asked_events(events: Events, askable: IntArray, config: TuningConfig) -> IntArray:
+def evaluated_events(events: TrainEvents, eligible: IntArray, config: TuningConfig) -> IntArray:
     """Those whose lists are wanted."""
-    return askable if config.latest is None else askable[events.left[askable] <= config.latest]
+    return eligible if config.latest is None else eligible[events.left[eligible] <= config.latest]
 
 
 def template(name: str) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retort.offline.teachers._queries import Events
+from retort.offline.teachers._train_events import TrainEvents
 from retort.offline.teachers.teacher import Distributions, IntArray, Rankings
 from retort.shared.base.schema import PAD
 
 
 @dataclass(frozen=True)
-class Answers:
+class ListBatch:
     """items_RK best first (PAD where fewer), distances_RK, shares_RK, ranks_R and d_star_R of the true item."""
 
     items_RK: Tensor
@@ -26,7 +26,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Told:
+class TeacherOutputs:
     """Answers for every asked event, and how good they are: the share of true items among the first ten."""
 
     rankings: Rankings
@@ -34,20 +34,20 @@ class Told:
     hit_rate: float
 
 
-class Lists:
+class ListCollector:
     """Answers to `asked` (R,) events out of `n_events`, put together from parts."""
 
-    def __init__(self, n_events: int, asked: IntArray, k: int, temperature: float) -> None:
+    def __init__(self, n_events: int, evaluated: IntArray, k: int, temperature: float) -> None:
         self.temperature = temperature
         self.rows_E = np.full(n_events, -1, dtype=np.int64)
-        self.rows_E[asked] = np.arange(len(asked))
-        self.items = np.full((len(asked), k), PAD, dtype=np.int64)
-        self.distances = np.full((len(asked), k), np.inf, dtype=np.float32)
-        self.shares = np.zeros((len(asked), k), dtype=np.float32)
-        self.ranks = np.zeros(len(asked), dtype=np.int64)
-        self.d_star = np.zeros(len(asked), dtype=np.float32)
+        self.rows_E[evaluated] = np.arange(len(evaluated))
+        self.items = np.full((len(evaluated), k), PAD, dtype=np.int64)
+        self.distances = np.full((len(evaluated), k), np.inf, dtype=np.float32)
+        self.shares = np.zeros((len(evaluated), k), dtype=np.float32)
+        self.ranks = np.zeros(len(evaluated), dtype=np.int64)
+        self.d_star = np.zeros(len(evaluated), dtype=np.float32)
 
-    def fill(self, events: IntArray, said: Answers) -> None:
+    def fill(self, events: IntArray, said: ListBatch) -> None:
         """Keep the answers to some of the asked events."""
         rows, k = self.rows_E[events], said.items_RK.shape[1]
         self.items[rows, :k] = said.items_RK.cpu()
@@ -55,13 +55,13 @@ class Lists:
         self.shares[rows, :k] = said.shares_RK.cpu()
         self.ranks[rows], self.d_star[rows] = said.ranks_R.cpu(), said.d_star_R.cpu()
 
-    def told(self) -> Told:
+    def outputs(self) -> TeacherOutputs:
         rankings = Rankings(self.rows_E, self.items, self.distances, self.d_star)
         distributions = Distributions(self.rows_E, self.items, self.shares, self.ranks, self.temperature)
-        return Told(rankings, distributions, float((self.ranks <= 10).mean()))
+        return TeacherOutputs(rankings, distributions, float((self.ranks <= 10).mean()))
 
 
-def answers_of_logits(logits_RN: Tensor, targets_R: Tensor, k: int, temperature: float) -> Answers:
+def lists_from_logits(logits_RN: Tensor, targets_R: Tensor, k: int, temperature: float) -> ListBatch:
     """From scores whose softmax is meant; −inf: not to be said. A distance is −log of the share at temperature 1.
 
     The true item's rank counts ties against it. Writes over `logits_RN`.
@@ -72,7 +72,7 @@ def answers_of_logits(logits_RN: Tensor, targets_R: Tensor, k: int, temperature:
     best = logits_RN.topk(min(k, logits_RN.shape[1]), dim=1)
     none_RK = best.values.isneginf()
     warm_mass_R1 = logits_RN.div_(temperature).logsumexp(-1, keepdim=True)
-    return Answers(
+    return ListBatch(
         items_RK=best.indices.masked_fill(none_RK, PAD),
         distances_RK=log_mass_R1 - best.values,
         shares_RK=(best.values / temperature - warm_mass_R1).exp(),
@@ -81,16 +81,16 @@ def answers_of_logits(logits_RN: Tensor, targets_R: Tensor, k: int, temperature:
     )
 
 
-def answers_of_cosines(
+def lists_from_cosines(
     cosines_RN: Tensor,
-    questions: Events,
+    questions: TrainEvents,
     events: IntArray,
     known_N: Tensor,
     k: int,
     sharpness: float | Tensor,
     *,
     hide_seen: bool,
-) -> Answers:
+) -> ListBatch:
     """From nearness; shares are a softmax of cosines times `sharpness`, over the items that have a text.
 
     A distance is 1 − cosine, and 2, the farthest there is, to a true item without a text. Writes over `cosines_RN`.
@@ -100,14 +100,14 @@ def answers_of_cosines(
     cosines_RN[:, ~known_N] = -torch.inf
     if hide_seen:
         questions.hide_seen(cosines_RN, events)
-    hide_pad(cosines_RN)
+    mask_pad(cosines_RN)
     ranks_R = (cosines_RN >= cosines_RN.gather(1, true_R1)).sum(1)
     best = cosines_RN.topk(min(k, cosines_RN.shape[1]), dim=1)
     items_RK = best.indices.masked_fill(best.values.isneginf(), PAD)
     log_mass_R1 = cosines_RN.mul_(sharpness).logsumexp(-1, keepdim=True)
-    return Answers(items_RK, 1 - best.values, (best.values * sharpness - log_mass_R1).exp(), ranks_R, d_star_R)
+    return ListBatch(items_RK, 1 - best.values, (best.values * sharpness - log_mass_R1).exp(), ranks_R, d_star_R)
 
 
-def hide_pad(scores_RN: Tensor) -> None:
+def mask_pad(scores_RN: Tensor) -> None:
     """PAD is nobody's answer."""
     scores_RN[:, PAD] = -torch.inf

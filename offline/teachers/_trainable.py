@@ -10,33 +10,33 @@ import torch
 from torch import Tensor
 
 from retort.offline.losses.truncated_kl import Weigh, by_current_ranks, rank_weights, tail_divergence
-from retort.offline.teachers._list_collector import Answers
+from retort.offline.teachers._list_collector import ListBatch
 from retort.offline.teachers.teacher import Distributions, IntArray
 
 
-class Learner(Protocol):
+class TrainableTeacher(Protocol):
     """One language-model recommender with weights of its own. `answer` keeps best items at the temperature it was
     made with; `hides_seen` says whether what a user had before is kept out of its lists and ranks. `askable` are the
     train events it can learn from, `asked` those of them whose lists are wanted."""
 
     hides_seen: bool
-    askable: IntArray
+    eligible: IntArray
 
     @property
-    def asked(self) -> IntArray: ...
+    def evaluated(self) -> IntArray: ...
 
-    def take_items(self, vectors_ND: Tensor) -> None:
+    def set_item_vectors(self, vectors_ND: Tensor) -> None:
         """Read the student's item vectors from now on (row 0 is PAD)."""
 
-    def learn(self, events: IntArray, student: "StudentSaid | None") -> float:
+    def tune_on(self, events: IntArray, student: "StudentPredictions | None") -> float:
         """Tune on these events' items, and on what the student said there; the mean loss of the last epoch."""
 
-    def answer(self, events: IntArray) -> Answers:
+    def recommend(self, events: IntArray) -> ListBatch:
         """What it would recommend before each event."""
 
 
 @dataclass(frozen=True)
-class StudentSaid:
+class StudentPredictions:
     """The student's distributions, at one row an event, and how much they count beside the own loss.
 
     current_ranks: the learner's rank of the true item is taken while it learns (the paper's way); else it is the
@@ -56,9 +56,9 @@ class StudentSaid:
         The learner scores item n by states · table[n].
         """
         stored, device = self.distributions, states_RD.device
-        told = torch.from_numpy(stored.rows_E[events] >= 0)
-        rows, states_MD = stored.rows_E[events[told.numpy()]], states_RD[told]
-        listening = self._listening(rows, targets_R[told], device)
+        outputs = torch.from_numpy(stored.rows_E[events] >= 0)
+        rows, states_MD = stored.rows_E[events[outputs.numpy()]], states_RD[outputs]
+        listening = self._listening(rows, targets_R[outputs], device)
         items_MK = torch.from_numpy(stored.items[rows]).to(device)
         shares_MK = torch.from_numpy(stored.probabilities[rows]).to(device)
         divergence = tail_divergence(
@@ -71,6 +71,6 @@ class StudentSaid:
         theirs_M = torch.from_numpy(stored.true_ranks[rows]).to(device)
         if self.weigh_samples and self.current_ranks:
             return by_current_ranks(targets_M, theirs_M)
-        if self.weigh_samples and stored.listener_ranks is not None:
-            return rank_weights(torch.from_numpy(stored.listener_ranks[rows]).to(device), theirs_M)[0]
+        if self.weigh_samples and stored.learner_ranks is not None:
+            return rank_weights(torch.from_numpy(stored.learner_ranks[rows]).to(device), theirs_M)[0]
         return torch.ones(len(rows), device=device)

@@ -9,7 +9,7 @@ from retort.offline.data.split import Split
 from retort.offline.embeddings.vectors import Vectors, read_vectors
 from retort.offline.teachers import controls
 from retort.offline.teachers.config import TeacherConfig, WeightsConfig
-from retort.offline.teachers.faithfulness_weights import of_mean_one, user_weights
+from retort.offline.teachers.faithfulness_weights import normalised_weights, user_weights
 from retort.offline.teachers.published import read_published_rankings
 from retort.offline.teachers.ranked_lists import DISTRIBUTIONS, RANKINGS, read_distributions, read_rankings
 from retort.offline.teachers.selection import select
@@ -45,7 +45,7 @@ def build_teacher(
     config, progress = config or TeacherConfig(), progress or Silent()
     stored = None if user_vectors_path is None else read_vectors(user_vectors_path, "user_id")
     users = _users(split, stored)
-    items = item_arm(split, item_vectors_path, config, progress)
+    items = arm_item_vectors(split, item_vectors_path, config, progress)
     arm = _control(split, users, items, config)
     if arm is not None:
         _report(split, arm, config, progress)
@@ -72,7 +72,7 @@ def _weights(split: Split, profiles_path: Path | None, config: WeightsConfig, pr
         return None
     if profiles_path is None:
         raise TeacherError('[teacher.weights] by = "grounding" needs the profiles themselves; add [profiles].')
-    return of_mean_one(user_weights(split.user_ids, pl.read_parquet(profiles_path), config), present)
+    return normalised_weights(user_weights(split.user_ids, pl.read_parquet(profiles_path), config), present)
 
 
 def _users(split: Split, stored: Vectors | None) -> Aligned | None:
@@ -89,7 +89,7 @@ def _items(split: Split, path: Path | None) -> Aligned | None:
     return align_items(split.item_index, stored.ids, stored.vectors)
 
 
-def item_arm(split: Split, path: Path | None, config: TeacherConfig, progress: Progress) -> Aligned | None:
+def arm_item_vectors(split: Split, path: Path | None, config: TeacherConfig, progress: Progress) -> Aligned | None:
     """The items' vectors, or a control arm that has as many and as spread ones."""
     items = _items(split, path)
     if config.item_control == "none":

@@ -42,7 +42,7 @@ class ItemHeadConfig(TunedModelConfig):
     lora_layers: Literal["all-linear"] | tuple[str, ...] = ("gate_proj", "down_proj", "up_proj")
 
 
-class GroundingConfig(TunedModelConfig):
+class TitleGenerationConfig(TunedModelConfig):
     """BIGRec's way, https://arxiv.org/abs/2308.08434, with its knobs: the next title is written and looked up."""
 
     lora_rank: int = Field(8, ge=1)
@@ -174,7 +174,7 @@ class TeacherConfig(Section):
     tuned_encoder: TunedEncoderConfig = Field(
         TunedEncoderConfig(), description='lists = "tuned_encoder" or items = "tuned"'
     )
-    grounding: GroundingConfig = Field(GroundingConfig(), description='lists = "grounding"')
+    grounding: TitleGenerationConfig = Field(TitleGenerationConfig(), description='lists = "grounding"')
     item_head: ItemHeadConfig = Field(ItemHeadConfig(), description='lists = "item_head", or turns with it')
     mutual: MutualConfig = Field(MutualConfig(), description='lists = "mutual" or "item_head"')
     selection: SelectionConfig = Field(SelectionConfig(), description="of which users the lists speak")
@@ -186,7 +186,7 @@ class TeacherConfig(Section):
         return self.lists not in ("none", "file", "published")
 
     @property
-    def takes_turns(self) -> bool:
+    def trains_with_student(self) -> bool:
         """Whether the lists' teacher reads a student's item vectors, and so is made together with one."""
         return self.lists in ("mutual", "item_head")
 

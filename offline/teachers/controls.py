@@ -14,7 +14,7 @@ from retort.offline.teachers.teacher import BoolArray, FloatArray, IntArray
 from retort.shared.base.errors import TeacherError
 
 
-def traded(present: BoolArray, seed: int) -> IntArray:
+def derangement(present: BoolArray, seed: int) -> IntArray:
     """(n,): whose knowledge each row gets. With two that have some or more, nobody keeps their own."""
     rows = np.flatnonzero(present)
     if len(rows) < 2:
@@ -28,7 +28,7 @@ def traded(present: BoolArray, seed: int) -> IntArray:
 
 def shuffled(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:
     """Those who have a vector trade theirs."""
-    return vectors[traded(present, seed)]
+    return vectors[derangement(present, seed)]
 
 
 def gaussian(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:

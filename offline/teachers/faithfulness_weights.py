@@ -25,10 +25,10 @@ def user_weights(user_ids: Sequence[str], profiles: pl.DataFrame, config: Weight
     if not present.any():
         raise TeacherError("none of these profiles is of a user of this split; give the profiles made from this data.")
     raised = np.ones(len(weights)) if config.by == "none" else weights**config.power
-    return of_mean_one(raised, present)
+    return normalised_weights(raised, present)
 
 
-def of_mean_one(weights: NDArray[np.floating], present: BoolArray) -> FloatArray:
+def normalised_weights(weights: NDArray[np.floating], present: BoolArray) -> FloatArray:
     """The weights of those who are present scaled to mean 1, 0 for the others; TeacherError where all are 0."""
     mean = weights[present].mean() if present.any() else 0.0
     if mean == 0:

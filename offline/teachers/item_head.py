@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retort.offline.teachers._language_model import (
-    askable_events,
-    asked_events,
     device_of,
+    eligible_events,
+    evaluated_events,
     load_model,
     load_tokenizer,
     template,
     tune,
 )
-from retort.offline.teachers._list_collector import Answers, answers_of_logits, hide_pad
-from retort.offline.teachers._queries import Events
-from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers._list_collector import ListBatch, lists_from_logits, mask_pad
+from retort.offline.teachers._train_events import TrainEvents
+from retort.offline.teachers._trainable import StudentPredictions
 from retort.offline.teachers.config import ItemHeadConfig
 from retort.offline.teachers.teacher import IntArray
 from retort.shared.base.errors import TeacherError
@@ -32,14 +32,14 @@ from retort.shared.base.schema import PAD
 class ItemHead:
     """A learner (`_learner.py`); k items at `temperature` are kept of each answer."""
 
-    def __init__(self, events: Events, n_items: int, config: ItemHeadConfig, k: int, temperature: float) -> None:
+    def __init__(self, events: TrainEvents, n_items: int, config: ItemHeadConfig, k: int, temperature: float) -> None:
         self.events, self.config = events, config
         self.k, self.temperature = k, temperature
         self.hides_seen = config.hide_seen
-        self.askable = askable_events(events)
+        self.eligible = eligible_events(events)
         self.device = device_of(config)
         torch.manual_seed(config.seed)
-        self.model = load_model(config, writes=False)
+        self.model = load_model(config, with_lm_head=False)
         width = self.model.config.hidden_size
         self.head = nn.Linear(width, n_items + 1).to(self.device)
         self.before_HS, self.after_HS = self._prompt()
@@ -47,10 +47,10 @@ class ItemHead:
         self.read: nn.Linear | None = None
 
     @property
-    def asked(self) -> IntArray:
-        return asked_events(self.events, self.askable, self.config)
+    def evaluated(self) -> IntArray:
+        return evaluated_events(self.events, self.eligible, self.config)
 
-    def take_items(self, vectors_ND: Tensor) -> None:
+    def set_item_vectors(self, vectors_ND: Tensor) -> None:
         """Their mean length becomes √width, so that no student's scale decides how loud its items are."""
         lengths_N = vectors_ND[PAD + 1 :].float().norm(dim=-1)
         scale = vectors_ND.shape[1] ** 0.5 / lengths_N.mean().clamp(min=1e-6)
@@ -63,7 +63,7 @@ class ItemHead:
             nn.init.normal_(self.read.weight, std=float(deviation) / vectors_ND.shape[1] ** 0.5)
             nn.init.zeros_(self.read.bias)
 
-    def learn(self, events: IntArray, student: StudentSaid | None) -> float:
+    def tune_on(self, events: IntArray, student: StudentPredictions | None) -> float:
         """Softmax over the items, and the student's word beside it; the mean loss of the last epoch."""
         if self.read is None:
             raise TeacherError("the item-head teacher has no item vectors to read; it takes turns with a student.")
@@ -82,15 +82,15 @@ class ItemHead:
         return tune((weight for module in modules for weight in module.parameters()), events, self.config, loss_of)[-1]
 
     @torch.no_grad()
-    def answer(self, events: IntArray) -> Answers:
+    def recommend(self, events: IntArray) -> ListBatch:
         """A distance is −log of the item's share."""
         self.model.eval()
         pieces = [self._logits(part) for part in _split(events, self.config.batch_size)]
         logits_RN = torch.cat(pieces).cpu()
-        hide_pad(logits_RN)
+        mask_pad(logits_RN)
         if self.hides_seen:
             self.events.hide_seen(logits_RN, events)
-        return answers_of_logits(logits_RN, self._targets(events).cpu(), self.k, self.temperature)
+        return lists_from_logits(logits_RN, self._targets(events).cpu(), self.k, self.temperature)
 
     def _logits(self, events: IntArray) -> Tensor:
         """(R, N)."""

@@ -13,8 +13,8 @@ from retort.offline.data.interactions import Items
 from retort.offline.data.split import Split
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.teachers import controls
-from retort.offline.teachers._list_collector import Told
-from retort.offline.teachers.build import item_arm
+from retort.offline.teachers._list_collector import TeacherOutputs
+from retort.offline.teachers.build import arm_item_vectors
 from retort.offline.teachers.config import TeacherConfig
 from retort.offline.teachers.teacher import Aligned, FloatArray
 from retort.shared.base.errors import TeacherError
@@ -22,7 +22,7 @@ from retort.shared.model.item_index import ItemIndex
 
 
 @dataclass(frozen=True)
-class Known:
+class ItemKnowledge:
     """What a list maker may read of the items: their table, the file of their text vectors, and the text encoder."""
 
     items: Items
@@ -30,7 +30,7 @@ class Known:
     encoder: EncoderConfig
 
 
-def make_lists(split: Split, known: Known, config: TeacherConfig, progress: Progress) -> Told:
+def make_lists(split: Split, known: ItemKnowledge, config: TeacherConfig, progress: Progress) -> TeacherOutputs:
     """Ask the teacher that `[teacher] lists` names about the split's train events."""
     match config.lists:
         case "text_encoder":
@@ -41,26 +41,26 @@ def make_lists(split: Split, known: Known, config: TeacherConfig, progress: Prog
         case "tuned_encoder":
             from retort.offline.teachers.tuned_encoder import tuned_encoder_lists
 
-            texts = text_arm(item_texts(split.item_index, known.items), config, progress)
+            texts = control_texts(item_texts(split.item_index, known.items), config, progress)
             return tuned_encoder_lists(split, texts, known.encoder, config.tuned_encoder, progress)
         case "grounding":
-            from retort.offline.teachers.grounding import grounding_lists
+            from retort.offline.teachers.title_generation import title_generation_lists
 
-            titles = text_arm(item_titles(split.item_index, known.items), config, progress)
-            return grounding_lists(split, titles, config.grounding, progress)
+            titles = control_texts(item_titles(split.item_index, known.items), config, progress)
+            return title_generation_lists(split, titles, config.grounding, progress)
         case _:
             raise TeacherError(f"[teacher] lists = {config.lists!r} is made with a student or given, not made alone.")
 
 
-def text_vectors(split: Split, known: Known, config: TeacherConfig, progress: Progress) -> Aligned:
+def text_vectors(split: Split, known: ItemKnowledge, config: TeacherConfig, progress: Progress) -> Aligned:
     """The items' text vectors, or their control arm; raises TeacherError where there are none."""
-    items = item_arm(split, known.vectors_path, config, progress)
+    items = arm_item_vectors(split, known.vectors_path, config, progress)
     if items is None:
         raise TeacherError(f"[teacher] lists = {config.lists!r} needs item vectors; give the items a text.")
     return items
 
 
-def text_arm(texts: list[str], config: TeacherConfig, progress: Progress) -> list[str]:
+def control_texts(texts: list[str], config: TeacherConfig, progress: Progress) -> list[str]:
     """The texts that a list maker reads, or those of other items; a control must not leave the lists their texts."""
     if config.item_control == "none":
         return texts
@@ -70,11 +70,13 @@ def text_arm(texts: list[str], config: TeacherConfig, progress: Progress) -> lis
             'texts; write item_control = "shuffled".'
         )
     progress.say("the texts that the lists are made from are a control arm: shuffled")
-    whose = controls.traded(np.array([bool(text.strip()) for text in texts]), config.seed)
+    whose = controls.derangement(np.array([bool(text.strip()) for text in texts]), config.seed)
     return [texts[row] for row in whose]
 
 
-def tuned_items(split: Split, known: Known, config: TeacherConfig, progress: Progress) -> tuple[list[str], FloatArray]:
+def tuned_items(
+    split: Split, known: ItemKnowledge, config: TeacherConfig, progress: Progress
+) -> tuple[list[str], FloatArray]:
     """Ids and vectors of the items that have a text, by an encoder tuned on the split's train rows."""
     from retort.offline.teachers.tuned_encoder import tuned_item_vectors
 
@@ -97,5 +99,5 @@ def item_titles(index: ItemIndex, items: Items) -> list[str]:
 
 def _by_index(index: ItemIndex, items: Items, columns: tuple[str, ...]) -> list[str]:
     said = items.frame.select("item_id", *columns).iter_rows()
-    known = {item_id: ". ".join(part.strip() for part in parts if part).strip(" .") for item_id, *parts in said}
+    known = {item_id: ". ".join(part.strip() for part in chunks if part).strip(" .") for item_id, *chunks in said}
     return ["", *(known.get(item_id, "") for item_id in index.ids)]

@@ -29,8 +29,8 @@ def write_rankings(path: Path, split: Split, rankings: Rankings) -> None:
     """One row an asked event."""
     columns = _keys(split, rankings.rows_E) | _lists(split, rankings.rows_E, rankings.items, rankings.distances)
     columns["distances"] = columns.pop("values")
-    asked = rankings.rows_E[rankings.rows_E >= 0]
-    _write(path, {**columns, "d_star": pa.array(rankings.d_star[asked], pa.float32())}, {})
+    evaluated = rankings.rows_E[rankings.rows_E >= 0]
+    _write(path, {**columns, "d_star": pa.array(rankings.d_star[evaluated], pa.float32())}, {})
 
 
 def write_distributions(path: Path, split: Split, distributions: Distributions) -> None:
@@ -38,10 +38,10 @@ def write_distributions(path: Path, split: Split, distributions: Distributions) 
     rows_E = distributions.rows_E
     columns = _keys(split, rows_E) | _lists(split, rows_E, distributions.items, distributions.probabilities)
     columns["probabilities"] = columns.pop("values")
-    asked = rows_E[rows_E >= 0]
-    columns["true_rank"] = pa.array(distributions.true_ranks[asked], pa.int64())
-    if distributions.listener_ranks is not None:
-        columns["listener_rank"] = pa.array(distributions.listener_ranks[asked], pa.int64())
+    evaluated = rows_E[rows_E >= 0]
+    columns["true_rank"] = pa.array(distributions.true_ranks[evaluated], pa.int64())
+    if distributions.learner_ranks is not None:
+        columns["listener_rank"] = pa.array(distributions.learner_ranks[evaluated], pa.int64())
     _write(path, columns, {_TEMPERATURE: str(distributions.temperature).encode()})
 
 
@@ -130,19 +130,19 @@ def join_lists(
 
 
 def _keys(split: Split, rows_E: IntArray) -> dict[str, Any]:
-    asked = np.flatnonzero(rows_E >= 0)
-    users = np.searchsorted(split.train.offsets, asked, side="right") - 1
+    evaluated = np.flatnonzero(rows_E >= 0)
+    users = np.searchsorted(split.train.offsets, evaluated, side="right") - 1
     return {
         "user_id": pa.array([split.user_ids[user] for user in users], pa.string()),
-        "position": pa.array(asked - split.train.offsets[users], pa.int64()),
+        "position": pa.array(evaluated - split.train.offsets[users], pa.int64()),
     }
 
 
 def _lists(split: Split, rows_E: IntArray, items: IntArray, values: FloatArray) -> dict[str, Any]:
-    asked = rows_E[rows_E >= 0]
+    evaluated = rows_E[rows_E >= 0]
     names: list[list[str]] = []
     numbers: list[list[float]] = []
-    for ids, row in zip(items[asked], values[asked], strict=True):
+    for ids, row in zip(items[evaluated], values[evaluated], strict=True):
         names.append([split.item_index.id(int(item)) for item in ids if item != PAD])
         numbers.append(row[ids != PAD].tolist())
     return {"items": pa.array(names, pa.list_(pa.string())), "values": pa.array(numbers, pa.list_(pa.float32()))}

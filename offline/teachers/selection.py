@@ -12,7 +12,7 @@ import numpy as np
 
 from retort.offline.data.split import Split
 from retort.offline.teachers.config import SelectionConfig
-from retort.offline.teachers.faithfulness_weights import of_mean_one
+from retort.offline.teachers.faithfulness_weights import normalised_weights
 from retort.offline.teachers.teacher import BoolArray, Distributions, FloatArray, IntArray, Rankings, Teacher
 from retort.shared.base.errors import TeacherError
 
@@ -32,7 +32,7 @@ def select(teacher: Teacher, split: Split, config: SelectionConfig) -> Teacher:
     vectors, weights = teacher.user_vectors, teacher.user_weights
     return replace(
         teacher,
-        user_weights=None if weights is None or has_user is None else of_mean_one(weights, has_user),
+        user_weights=None if weights is None or has_user is None else normalised_weights(weights, has_user),
         user_vectors=None if vectors is None or has_user is None else vectors * has_user[:, None],
         has_user=has_user,
         rankings=None if teacher.rankings is None else _only(teacher.rankings, kept_U[users_E]),
@@ -43,19 +43,19 @@ def select(teacher: Teacher, split: Split, config: SelectionConfig) -> Teacher:
 def _ranks(stored: Distributions, config: SelectionConfig) -> IntArray:
     if config.by == "sure":
         return stored.true_ranks
-    if stored.listener_ranks is None:
+    if stored.learner_ranks is None:
         raise TeacherError(
             '[teacher.selection] by = "hard" needs the student\'s own ranks; make the lists with lists = "mutual".'
         )
-    return stored.listener_ranks
+    return stored.learner_ranks
 
 
 def _mean_log_ranks(stored: Distributions, ranks_R: IntArray, users_E: IntArray, n_users: int) -> FloatArray:
     """(U,): NaN for users whom no list is about."""
-    asked = stored.rows_E >= 0
-    logs = np.log(ranks_R[stored.rows_E[asked]])
-    totals = np.bincount(users_E[asked], logs, n_users)
-    counts = np.bincount(users_E[asked], minlength=n_users)
+    evaluated = stored.rows_E >= 0
+    logs = np.log(ranks_R[stored.rows_E[evaluated]])
+    totals = np.bincount(users_E[evaluated], logs, n_users)
+    counts = np.bincount(users_E[evaluated], minlength=n_users)
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan).astype(np.float32)
 
 

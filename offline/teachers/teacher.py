@@ -44,7 +44,7 @@ class Distributions:
     probabilities: FloatArray
     true_ranks: IntArray
     temperature: float
-    listener_ranks: IntArray | None = None
+    learner_ranks: IntArray | None = None
 
 
 @dataclass(frozen=True)

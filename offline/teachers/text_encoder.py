@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from retort.offline.common.progress import Progress
 from retort.offline.data.split import Split
-from retort.offline.teachers._list_collector import Answers, Lists, Told, answers_of_cosines
-from retort.offline.teachers._queries import Events, parts, user_folds
-from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers._list_collector import ListBatch, ListCollector, TeacherOutputs, lists_from_cosines
+from retort.offline.teachers._train_events import TrainEvents, chunks, user_folds
+from retort.offline.teachers._trainable import StudentPredictions
 from retort.offline.teachers.config import TextEncoderConfig
 from retort.offline.teachers.teacher import BoolArray, FloatArray, IntArray
 from retort.shared.base.errors import TeacherError
@@ -46,32 +46,34 @@ class Reader(nn.Module):
 
 def text_encoder_lists(
     split: Split, item_vectors: FloatArray, has_item: BoolArray, config: TextEncoderConfig, progress: Progress
-) -> Told:
+) -> TeacherOutputs:
     """Ask for every train event that follows an item with a text. Raises TeacherError where there is none."""
-    questions = Events(split.train)
+    questions = TrainEvents(split.train)
     encoder = TextEncoder(questions, item_vectors, has_item, config)
-    events, asked = encoder.askable, encoder.asked
+    events, evaluated = encoder.eligible, encoder.evaluated
     n_folds = max(1, config.folds)
     folds_E = user_folds(len(split.train), n_folds, config.seed)[questions.users]
-    lists = Lists(len(questions), asked, config.k, config.temperature)
+    lists = ListCollector(len(questions), evaluated, config.k, config.temperature)
     for fold in range(n_folds):
-        mine = asked[folds_E[asked] == fold]
+        mine = evaluated[folds_E[evaluated] == fold]
         encoder = TextEncoder(questions, item_vectors, has_item, config)
         if config.folds > 1:
-            encoder.learn(events[folds_E[events] != fold], None)
-        for done, part in parts(mine, _EVENTS_AT_ONCE):
-            lists.fill(part, encoder.answer(part))
+            encoder.tune_on(events[folds_E[events] != fold], None)
+        for done, part in chunks(mine, _EVENTS_AT_ONCE):
+            lists.fill(part, encoder.recommend(part))
             progress.update(f"text encoder, part {fold + 1} of {n_folds}", done, len(mine))
-    told = lists.told()
-    progress.say(f"the text encoder finds {told.hit_rate:.1%} of the next items of users it was not tuned on (HR@10)")
-    return told
+    outputs = lists.outputs()
+    progress.say(
+        f"the text encoder finds {outputs.hit_rate:.1%} of the next items of users it was not tuned on (HR@10)"
+    )
+    return outputs
 
 
 class TextEncoder:
     """The teacher as one learner: texts, and where it takes part in turns, the student's item vectors beside them."""
 
     def __init__(
-        self, events: Events, item_vectors: FloatArray, has_item: BoolArray, config: TextEncoderConfig
+        self, events: TrainEvents, item_vectors: FloatArray, has_item: BoolArray, config: TextEncoderConfig
     ) -> None:
         if not has_item.any():
             raise TeacherError("the text encoder has nothing to read: no item of this split has a text vector.")
@@ -81,23 +83,23 @@ class TextEncoder:
         self.hides_seen = config.hide_seen
         self.reader: Reader | None = None
         every = np.arange(len(events))
-        read = [self._histories(part)[1] for _, part in parts(every, _EVENTS_AT_ONCE)]
-        self.askable: IntArray = every[(torch.cat(read) > 0).numpy()] if read else every
-        if not len(self.askable):
+        read = [self._histories(part)[1] for _, part in chunks(every, _EVENTS_AT_ONCE)]
+        self.eligible: IntArray = every[(torch.cat(read) > 0).numpy()] if read else every
+        if not len(self.eligible):
             raise TeacherError("the text encoder is asked nothing: no train row goes on after an item with a text.")
 
     @property
-    def asked(self) -> IntArray:
+    def evaluated(self) -> IntArray:
         """The events whose lists are wanted."""
         latest = self.config.latest
-        return self.askable if latest is None else self.askable[self.events.left[self.askable] <= latest]
+        return self.eligible if latest is None else self.eligible[self.events.left[self.eligible] <= latest]
 
-    def take_items(self, vectors_ND: Tensor) -> None:
+    def set_item_vectors(self, vectors_ND: Tensor) -> None:
         """Read the student's item vectors beside the texts; the maps that were tuned so far stay."""
         student_ND = self.config.id_weight * functional.normalize(vectors_ND.float(), dim=-1)
         self.vectors_NP = torch.cat([self.text_NP, student_ND * self.known_N[:, None]], 1)
 
-    def learn(self, events: IntArray, student: StudentSaid | None) -> float:
+    def tune_on(self, events: IntArray, student: StudentPredictions | None) -> float:
         """Bring histories and next items together: softmax over the batch's items, corrected by how often each occurs.
 
         What the student said is compared over the whole catalogue. Returns the mean loss of the last epoch.
@@ -111,7 +113,7 @@ class TextEncoder:
         losses: list[float] = []
         for _ in range(config.epochs):
             losses.clear()
-            for _, part in parts(random.permutation(events), config.batch_size):
+            for _, part in chunks(random.permutation(events), config.batch_size):
                 loss = self._loss(reader, part, log_share_N, student)
                 optimizer.zero_grad()
                 loss.backward()
@@ -120,17 +122,19 @@ class TextEncoder:
         return float(np.mean(losses)) if losses else 0.0
 
     @torch.no_grad()
-    def answer(self, events: IntArray) -> Answers:
+    def recommend(self, events: IntArray) -> ListBatch:
         """Nearest items; a distance is 1 − cosine, and 2, the farthest there is, to an item without a text."""
         reader, config = self._tuned_reader(), self.config
         said_RP, _ = self._histories(events)
         cosines_RN = reader.read(said_RP) @ reader.items(self.vectors_NP).T
         sharpness = reader.log_scale.exp() / config.temperature
-        return answers_of_cosines(
+        return lists_from_cosines(
             cosines_RN, self.events, events, self.known_N, config.k, sharpness, hide_seen=config.hide_seen
         )
 
-    def _loss(self, reader: "Reader", part: IntArray, log_share_N: Tensor, student: StudentSaid | None) -> Tensor:
+    def _loss(
+        self, reader: "Reader", part: IntArray, log_share_N: Tensor, student: StudentPredictions | None
+    ) -> Tensor:
         targets_R = self.events.values[torch.from_numpy(part)]
         said_RP = reader.read(self._histories(part)[0])
         near_RP = reader.items(self.vectors_NP[targets_R])

@@ -20,9 +20,9 @@ from retort.offline.common.progress import Progress
 from retort.offline.data.split import Split
 from retort.offline.embeddings.encoder_config import EncoderConfig, prefix_for
 from retort.offline.embeddings.text_model import load_encoder
-from retort.offline.teachers._language_model import askable_events, asked_events, tune
-from retort.offline.teachers._list_collector import Answers, Lists, Told, answers_of_cosines
-from retort.offline.teachers._queries import Events, parts, user_folds
+from retort.offline.teachers._language_model import eligible_events, evaluated_events, tune
+from retort.offline.teachers._list_collector import ListBatch, ListCollector, TeacherOutputs, lists_from_cosines
+from retort.offline.teachers._train_events import TrainEvents, chunks, user_folds
 from retort.offline.teachers.config import TunedEncoderConfig
 from retort.offline.teachers.teacher import FloatArray, IntArray
 from retort.shared.base.errors import TeacherError
@@ -35,33 +35,33 @@ _HISTORY = "what follows: "
 
 def tuned_encoder_lists(
     split: Split, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig, progress: Progress
-) -> Told:
+) -> TeacherOutputs:
     """Ask about train events. texts (N): by item index, "" for PAD and for items that have none."""
-    events = Events(split.train)
-    askable = _readable(events, texts, config)
-    asked = asked_events(events, askable, config)
+    events = TrainEvents(split.train)
+    eligible = _readable(events, texts, config)
+    evaluated = evaluated_events(events, eligible, config)
     folds_E = user_folds(len(split.train), config.folds, config.seed)[events.users]
-    lists = Lists(len(events), asked, config.k, config.temperature)
+    lists = ListCollector(len(events), evaluated, config.k, config.temperature)
     for fold in range(config.folds):
         tuned = TunedEncoder(events, texts, encoder, config)
-        losses = tuned.learn(askable if config.folds == 1 else askable[folds_E[askable] != fold])
+        losses = tuned.tune_on(eligible if config.folds == 1 else eligible[folds_E[eligible] != fold])
         progress.say(f"part {fold + 1} of {config.folds}: the encoder's loss fell {losses[0]:.3f} → {losses[-1]:.3f}")
-        mine = asked[folds_E[asked] == fold]
-        for done, part in parts(mine, _EVENTS_AT_ONCE):
-            lists.fill(part, tuned.answer(part))
+        mine = evaluated[folds_E[evaluated] == fold]
+        for done, part in chunks(mine, _EVENTS_AT_ONCE):
+            lists.fill(part, tuned.recommend(part))
             progress.update(f"histories read, part {fold + 1} of {config.folds}", done, len(mine))
-    told = lists.told()
-    progress.say(f"the tuned encoder finds {told.hit_rate:.1%} of the next items (HR@10)")
-    return told
+    outputs = lists.outputs()
+    progress.say(f"the tuned encoder finds {outputs.hit_rate:.1%} of the next items (HR@10)")
+    return outputs
 
 
 def tuned_item_vectors(
     split: Split, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig, progress: Progress
 ) -> FloatArray:
     """(N, E) of length 1, tuned on all train rows; rows without a text are zero."""
-    events = Events(split.train)
+    events = TrainEvents(split.train)
     tuned = TunedEncoder(events, texts, encoder, config)
-    losses = tuned.learn(_readable(events, texts, config))
+    losses = tuned.tune_on(_readable(events, texts, config))
     progress.say(f"the encoder's loss fell {losses[0]:.3f} → {losses[-1]:.3f}; items are encoded by it")
     vectors: FloatArray = (tuned.items() * tuned.known_N[:, None]).numpy()
     return vectors
@@ -71,7 +71,7 @@ class TunedEncoder:
     """One encoder with LoRA weights, and the texts it reads."""
 
     def __init__(
-        self, events: Events, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig
+        self, events: TrainEvents, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig
     ) -> None:
         self.events, self.texts, self.config = events, list(texts), config
         self.known_N = _known(texts)
@@ -82,7 +82,7 @@ class TunedEncoder:
         self.log_share_N = (counts_N / counts_N.sum()).log()
         self._items_NE: Tensor | None = None
 
-    def learn(self, events: IntArray) -> list[float]:
+    def tune_on(self, events: IntArray) -> list[float]:
         """Tune on these events; the mean loss of each epoch."""
         events = events[self.known_N[self.events.values[torch.from_numpy(events)]].numpy()]
         if len(events) < 2:
@@ -96,13 +96,13 @@ class TunedEncoder:
         return losses
 
     @torch.no_grad()
-    def answer(self, events: IntArray) -> Answers:
+    def recommend(self, events: IntArray) -> ListBatch:
         """Nearest items; a distance is 1 − cosine, and 2, the farthest there is, to an item without a text."""
         self.model.eval()
         cosines_RN = self._encode([self._history(event) for event in events], 0) @ self.items().T
         config = self.config
         sharpness = config.scale / config.temperature
-        return answers_of_cosines(
+        return lists_from_cosines(
             cosines_RN, self.events, events, self.known_N, config.k, sharpness, hide_seen=config.hide_seen
         )
 
@@ -137,7 +137,7 @@ class TunedEncoder:
         """Like lengths together, so that little is spent on padding."""
         order = np.argsort([len(text) for text in texts], kind="stable")
         rows = torch.empty(len(texts), self.model.get_embedding_dimension())
-        for _, part in parts(order, self.config.batch_size):
+        for _, part in chunks(order, self.config.batch_size):
             rows[torch.from_numpy(part)] = self._forward([texts[row] for row in part], role).cpu()
         return rows
 
@@ -146,13 +146,13 @@ def _known(texts: Sequence[str]) -> Tensor:
     return torch.tensor([place != PAD and bool(text.strip()) for place, text in enumerate(texts)])
 
 
-def _readable(events: Events, texts: Sequence[str], config: TunedEncoderConfig) -> IntArray:
+def _readable(events: TrainEvents, texts: Sequence[str], config: TunedEncoderConfig) -> IntArray:
     """Events whose read history has an item with a text."""
     if len(texts) <= int(events.values.max()):
         raise TeacherError(f'{len(texts)} item texts are too few for this split; give one an item, "" for none.')
-    askable, known_N = askable_events(events), _known(texts)
-    read = [known_N[events.histories(part, config.history)].any(1) for _, part in parts(askable, _EVENTS_AT_ONCE)]
-    readable: IntArray = askable[torch.cat(read).numpy()]
+    eligible, known_N = eligible_events(events), _known(texts)
+    read = [known_N[events.histories(part, config.history)].any(1) for _, part in chunks(eligible, _EVENTS_AT_ONCE)]
+    readable: IntArray = eligible[torch.cat(read).numpy()]
     if not len(readable):
         raise TeacherError("the sentence encoder is asked nothing: no train row goes on after an item with a text.")
     return readable

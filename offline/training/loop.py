@@ -21,13 +21,13 @@ from retort.offline.data.split import Split
 from retort.offline.distillation._base import Objective, StudentOutput
 from retort.offline.evaluation.evaluate import EvaluationConfig
 from retort.offline.evaluation.metrics import hit_rate, ndcg
-from retort.offline.evaluation.validate import ASKS, validation_ranks
+from retort.offline.evaluation.validate import DEFAULT_EVALUATION, validation_ranks
 from retort.offline.students._base import Examples, Student
 from retort.offline.training.batches import Batch, Windows, batches, cut_windows
 from retort.offline.training.checkpoint import load_checkpoint, save_checkpoint
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.schedule import learning_rate_factor
-from retort.offline.training.sequence_loss import OwnLoss
+from retort.offline.training.sequence_loss import SequenceLoss
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import PAD
 
@@ -62,7 +62,7 @@ def fit(
     work: Path,
     *,
     stop_after: int | None = None,
-    asks: EvaluationConfig = ASKS,
+    evaluation: EvaluationConfig = DEFAULT_EVALUATION,
 ) -> Fitted:
     """Train `student` in place and leave it with its best weights.
 
@@ -71,7 +71,7 @@ def fit(
     schedule are run and the last weights are kept. `work` holds the checkpoint. `asks`: what the test will ask, and
     validation with it.
     """
-    run = _Run(student, split, objectives, config, asks=asks)
+    run = _Run(student, split, objectives, config, evaluation=evaluation)
     run.start(work)
     last = stop_after or config.epochs
     try:
@@ -97,10 +97,10 @@ class _Run:
         objectives: Sequence[Objective],
         config: TrainingConfig,
         *,
-        asks: EvaluationConfig,
+        evaluation: EvaluationConfig,
     ) -> None:
         self.student = student
-        self.asks = asks
+        self.evaluation = evaluation
         self.objectives = nn.ModuleList(objectives)
         self.config = config
         self.split = split
@@ -110,7 +110,7 @@ class _Run:
                 "there is nothing to learn: no user has two train events; give longer histories, or raise "
                 "[split] train_share or quantile."
             )
-        self.own_loss = OwnLoss(split, config)
+        self.sequence_loss = SequenceLoss(split, config)
         self.device = student.items.weight.device
         self.optimizer = torch.optim.AdamW(
             [{"params": list(module.parameters())} for module in (student, *objectives)],
@@ -180,7 +180,7 @@ class _Run:
         table_ND = self.student.item_table()
         asked_BT = examples.targets_BT != PAD
         targets_M = examples.targets_BT[asked_BT]
-        own = self.own_loss(self.student, states[-1][asked_BT], table_ND, targets_M)
+        own = self.sequence_loss(self.student, states[-1][asked_BT], table_ND, targets_M)
         penalty = self.student.penalty(len(targets_M))
         own = own if penalty is None else own + penalty
         output = self._output(states, examples, batch, table_ND)
@@ -189,7 +189,7 @@ class _Run:
             if objective.config.active(self.epoch):
                 raw = objective(output)
                 sums[objective.config.name] += raw.detach()
-                total = _joined(total, own, raw, objective)
+                total = add_weighted(total, own, raw, objective)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         for module in (self.student, *self._objectives()):
@@ -216,7 +216,7 @@ class _Run:
     def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         """Of the validation targets, by the weights as they are now; None without validation cases."""
         cases = self.split.validation
-        return None if cases is None else validation_ranks(self.student, cases, self.asks)
+        return None if cases is None else validation_ranks(self.student, cases, self.evaluation)
 
     def validate(self, *, is_last: bool) -> None:
         """Score the validation cases where it is their turn, and remember the best weights."""
@@ -267,14 +267,14 @@ class _Run:
     def describe(self) -> str:
         """The last epoch in one line."""
         entry = self.log[-1]
-        parts = [f"epoch {entry.epoch}", f"loss {entry.loss:.4f}"]
-        parts += [f"{name} {value:.4f}" for name, value in entry.objectives.items()]
+        chunks = [f"epoch {entry.epoch}", f"loss {entry.loss:.4f}"]
+        chunks += [f"{name} {value:.4f}" for name, value in entry.objectives.items()]
         if entry.ndcg is not None:
-            parts.append(f"validation NDCG@10 {entry.ndcg:.4f}")
-        return " · ".join([*parts, f"{entry.seconds:.1f} s"])
+            chunks.append(f"validation NDCG@10 {entry.ndcg:.4f}")
+        return " · ".join([*chunks, f"{entry.seconds:.1f} s"])
 
 
-def _joined(total: Tensor, own: Tensor, raw: Tensor, objective: Objective) -> Tensor:
+def add_weighted(total: Tensor, own: Tensor, raw: Tensor, objective: Objective) -> Tensor:
     """Add one objective to the loss, as its config says."""
     config = objective.config
     scale = 1.0

@@ -29,14 +29,14 @@ from retort.offline.data.split import Split
 from retort.offline.distillation import mutual
 from retort.offline.distillation.configs.mutual import Config as MutualObjectiveConfig
 from retort.offline.students._base import Student
-from retort.offline.teachers._list_collector import Lists, Told
-from retort.offline.teachers._queries import Events, parts, user_folds
-from retort.offline.teachers._trainable import Learner, StudentSaid
+from retort.offline.teachers._list_collector import ListCollector, TeacherOutputs
+from retort.offline.teachers._train_events import TrainEvents, chunks, user_folds
+from retort.offline.teachers._trainable import StudentPredictions, TrainableTeacher
 from retort.offline.teachers.config import MutualConfig
 from retort.offline.teachers.teacher import BoolArray, Distributions, IntArray, Teacher
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.loop import fit
-from retort.offline.training.student_predictions import student_says
+from retort.offline.training.student_predictions import collect_student_predictions
 
 _EVENTS_AT_ONCE = 1024
 
@@ -46,62 +46,68 @@ class _Pair:
     """Two models that learn from the users in `trained_U`, and answer for the events in `held`."""
 
     student: Student
-    learner: Learner
+    teacher_model: TrainableTeacher
     trained_U: BoolArray
     held: IntArray
 
 
 @dataclass(frozen=True)
-class Turns:
+class MutualDistillation:
     """All that the loop works with. events: the questions, which `learners` were made for too."""
 
     split: Split
-    events: Events
+    events: TrainEvents
     training: TrainingConfig
     config: MutualConfig
     progress: Progress
 
-    def take(self, new_student: Callable[[], Student], new_learner: Callable[[Events], Learner]) -> Told:
+    def take(
+        self, new_student: Callable[[], Student], new_teacher: Callable[[TrainEvents], TrainableTeacher]
+    ) -> TeacherOutputs:
         """Run all loops and return what the recommender says at their end."""
-        pairs = self._pairs(new_student, new_learner)
-        asked = np.sort(np.concatenate([pair.held for pair in pairs]))
-        told: Told | None = None
+        pairs = self._pairs(new_student, new_teacher)
+        evaluated = np.sort(np.concatenate([pair.held for pair in pairs]))
+        outputs: TeacherOutputs | None = None
         student_ranks: IntArray | None = None
         for loop in range(1, self.config.loops + 1):
-            upward = None if told is None else _heard(told.distributions, student_ranks)
-            student_told = self._students_turn(pairs, asked, upward, loop)
+            upward = None if outputs is None else _heard(outputs.distributions, student_ranks)
+            student_told = self._students_turn(pairs, evaluated, upward, loop)
             student_ranks = student_told.distributions.true_ranks
-            learner_ranks = None if told is None else told.distributions.true_ranks
-            told = self._learners_turn(pairs, asked, _heard(student_told.distributions, learner_ranks), loop)
+            learner_ranks = None if outputs is None else outputs.distributions.true_ranks
+            outputs = self._learners_turn(pairs, evaluated, _heard(student_told.distributions, learner_ranks), loop)
             self.progress.say(
                 f"loop {loop} of {self.config.loops}: HR@10 on {self._rows()}: student {student_told.hit_rate:.3f}, "
-                f"teacher {told.hit_rate:.3f}"
+                f"teacher {outputs.hit_rate:.3f}"
             )
-        assert told is not None
-        return replace(told, distributions=_heard(told.distributions, student_ranks))
+        assert outputs is not None
+        return replace(outputs, distributions=_heard(outputs.distributions, student_ranks))
 
-    def _pairs(self, new_student: Callable[[], Student], new_learner: Callable[[Events], Learner]) -> list[_Pair]:
+    def _pairs(
+        self, new_student: Callable[[], Student], new_teacher: Callable[[TrainEvents], TrainableTeacher]
+    ) -> list[_Pair]:
         n_users = len(self.split.train)
         if self.config.mode == "faithful":
-            learner = new_learner(self.events)
-            return [_Pair(new_student(), learner, np.ones(n_users, dtype=bool), learner.asked)]
+            teacher_model = new_teacher(self.events)
+            return [_Pair(new_student(), teacher_model, np.ones(n_users, dtype=bool), teacher_model.evaluated)]
         folds_U = user_folds(n_users, self.config.folds, self.config.seed)
         pairs = []
         for fold in range(self.config.folds):
-            learner = new_learner(self.events)
-            held = learner.asked[folds_U[self.events.users[learner.asked]] == fold]
-            pairs.append(_Pair(new_student(), learner, folds_U != fold, held))
+            teacher_model = new_teacher(self.events)
+            held = teacher_model.evaluated[folds_U[self.events.users[teacher_model.evaluated]] == fold]
+            pairs.append(_Pair(new_student(), teacher_model, folds_U != fold, held))
         return pairs
 
-    def _students_turn(self, pairs: Sequence[_Pair], asked: IntArray, heard: Distributions | None, loop: int) -> Told:
+    def _students_turn(
+        self, pairs: Sequence[_Pair], evaluated: IntArray, heard: Distributions | None, loop: int
+    ) -> TeacherOutputs:
         config = self.config
-        lists = Lists(len(self.events), asked, config.k, config.temperature)
+        lists = ListCollector(len(self.events), evaluated, config.k, config.temperature)
         for number, pair in enumerate(pairs):
             self.progress.update(f"loop {loop}: students", number, len(pairs))
             self._fit(pair, heard)
-            hide_seen = pair.learner.hides_seen
-            student_says(pair.student, self.split.train, pair.held, lists, hide_seen=hide_seen)
-        return lists.told()
+            hide_seen = pair.teacher_model.hides_seen
+            collect_student_predictions(pair.student, self.split.train, pair.held, lists, hide_seen=hide_seen)
+        return lists.outputs()
 
     def _fit(self, pair: _Pair, heard: Distributions | None) -> None:
         config = self.config
@@ -117,27 +123,29 @@ class Turns:
         with TemporaryDirectory() as work:
             fit(pair.student, split, objectives, training, Silent(), Path(work), stop_after=config.student_epochs)
 
-    def _learners_turn(self, pairs: Sequence[_Pair], asked: IntArray, heard: Distributions, loop: int) -> Told:
+    def _learners_turn(
+        self, pairs: Sequence[_Pair], evaluated: IntArray, heard: Distributions, loop: int
+    ) -> TeacherOutputs:
         config = self.config
-        lists = Lists(len(self.events), asked, config.k, config.temperature)
+        lists = ListCollector(len(self.events), evaluated, config.k, config.temperature)
         by_present_ranks = config.mode == "faithful"
-        said = StudentSaid(heard, config.downward, config.weigh_samples, by_present_ranks, self.training.bf16)
+        said = StudentPredictions(heard, config.downward, config.weigh_samples, by_present_ranks, self.training.bf16)
         for number, pair in enumerate(pairs):
             self.progress.update(f"loop {loop}: teachers", number, len(pairs))
-            pair.learner.take_items(pair.student.item_table().detach().cpu())
-            mine = pair.learner.askable[pair.trained_U[self.events.users[pair.learner.askable]]]
-            pair.learner.learn(mine, said)
-            for _, part in parts(pair.held, _EVENTS_AT_ONCE):
-                lists.fill(part, pair.learner.answer(part))
-        return lists.told()
+            pair.teacher_model.set_item_vectors(pair.student.item_table().detach().cpu())
+            mine = pair.teacher_model.eligible[pair.trained_U[self.events.users[pair.teacher_model.eligible]]]
+            pair.teacher_model.tune_on(mine, said)
+            for _, part in chunks(pair.held, _EVENTS_AT_ONCE):
+                lists.fill(part, pair.teacher_model.recommend(part))
+        return lists.outputs()
 
     def _rows(self) -> str:
         return "the rows they learnt" if self.config.mode == "faithful" else "users they had not seen"
 
 
-def _heard(said: Distributions, listener_ranks: IntArray | None) -> Distributions:
+def _heard(said: Distributions, learner_ranks: IntArray | None) -> Distributions:
     """The same rows in the same order, with the ranks of the one who is to listen."""
-    return replace(said, listener_ranks=listener_ranks)
+    return replace(said, learner_ranks=learner_ranks)
 
 
 def only(split: Split, users_U: BoolArray) -> tuple[Split, BoolArray]:
@@ -148,14 +156,16 @@ def only(split: Split, users_U: BoolArray) -> tuple[Split, BoolArray]:
     return replace(split, train=Ragged(split.train.values[kept_E], offsets), validation=None), kept_E
 
 
-def take_turns(
+def run_mutual_distillation(
     split: Split,
     new_student: Callable[[], Student],
-    new_learner: Callable[[Events], Learner],
+    new_teacher: Callable[[TrainEvents], TrainableTeacher],
     training: TrainingConfig,
     config: MutualConfig,
     progress: Progress,
-) -> Told:
+) -> TeacherOutputs:
     """The recommender's lists for the split's train events, after all loops; ranks of both sides are kept with them."""
     with torch.random.fork_rng():
-        return Turns(split, Events(split.train), training, config, progress).take(new_student, new_learner)
+        return MutualDistillation(split, TrainEvents(split.train), training, config, progress).take(
+            new_student, new_teacher
+        )

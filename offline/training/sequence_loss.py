@@ -12,7 +12,7 @@ from retort.offline.training.negatives import Negatives
 from retort.offline.training.scored_loss import scored_loss
 
 
-class OwnLoss:
+class SequenceLoss:
     """One of `losses`, with the negatives that it wants."""
 
     def __init__(self, split: Split, config: TrainingConfig) -> None:

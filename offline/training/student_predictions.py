@@ -11,8 +11,8 @@ from torch import Tensor
 
 from retort.offline.data.ragged import Ragged
 from retort.offline.students._base import Student
-from retort.offline.teachers._list_collector import Lists, answers_of_logits, hide_pad
-from retort.offline.teachers._queries import Events, parts
+from retort.offline.teachers._list_collector import ListCollector, lists_from_logits, mask_pad
+from retort.offline.teachers._train_events import TrainEvents, chunks
 from retort.offline.teachers.teacher import IntArray
 from retort.offline.training.batches import Windows, batches, cut_windows
 
@@ -21,27 +21,33 @@ _SCORED_AT_ONCE = 1024
 
 
 @torch.no_grad()
-def student_says(student: Student, train: Ragged, asked: IntArray, lists: Lists, *, hide_seen: bool) -> None:
+def collect_student_predictions(
+    student: Student, train: Ragged, evaluated: IntArray, lists: ListCollector, *, hide_seen: bool
+) -> None:
     """Fill the student's answers to `asked` events into `lists`; the student is left in evaluation mode."""
     student.eval()
-    events, table_ND = Events(train), student.item_table()
-    states = _in_windows(student, train, events, asked) if student.causal else _one_by_one(student, events, asked)
+    events, table_ND = TrainEvents(train), student.item_table()
+    states = (
+        _in_windows(student, train, events, evaluated) if student.causal else _one_by_one(student, events, evaluated)
+    )
     for found, states_MD in states:
-        for behind, part in parts(found, _SCORED_AT_ONCE):
+        for behind, part in chunks(found, _SCORED_AT_ONCE):
             logits_MN = student.scores(states_MD[behind - len(part) : behind], table_ND).float().cpu()
-            hide_pad(logits_MN)
+            mask_pad(logits_MN)
             if hide_seen:
                 events.hide_seen(logits_MN, part)
             targets_M = events.values[torch.from_numpy(part)]
-            lists.fill(part, answers_of_logits(logits_MN, targets_M, lists.items.shape[1], lists.temperature))
+            lists.fill(part, lists_from_logits(logits_MN, targets_M, lists.items.shape[1], lists.temperature))
 
 
-def _in_windows(student: Student, train: Ragged, events: Events, asked: IntArray) -> Iterator[tuple[IntArray, Tensor]]:
+def _in_windows(
+    student: Student, train: Ragged, events: TrainEvents, evaluated: IntArray
+) -> Iterator[tuple[IntArray, Tensor]]:
     """One reading of a window answers for all its events."""
     wanted_E = np.zeros(len(events), dtype=bool)
-    wanted_E[asked] = True
+    wanted_E[evaluated] = True
     cut = cut_windows(train, student.config.max_length)
-    some = np.isin(cut.users, events.users[asked])
+    some = np.isin(cut.users, events.users[evaluated])
     windows = Windows(cut.values, cut.users[some], cut.starts[some], cut.ends[some])
     device = student.items.weight.device
     for batch in batches(windows, _SEQUENCES_AT_ONCE, seed=0, epoch=0):
@@ -52,9 +58,9 @@ def _in_windows(student: Student, train: Ragged, events: Events, asked: IntArray
         yield events_BT[cells_BT], states_BTD[torch.from_numpy(cells_BT).to(device)]
 
 
-def _one_by_one(student: Student, events: Events, asked: IntArray) -> Iterator[tuple[IntArray, Tensor]]:
+def _one_by_one(student: Student, events: TrainEvents, evaluated: IntArray) -> Iterator[tuple[IntArray, Tensor]]:
     """A student that sees what comes later is asked anew for each event; like lengths together."""
     device = student.items.weight.device
-    by_length = asked[np.argsort(events.nth.numpy()[asked], kind="stable")]
-    for _, part in parts(by_length, _SEQUENCES_AT_ONCE):
+    by_length = evaluated[np.argsort(events.nth.numpy()[evaluated], kind="stable")]
+    for _, part in chunks(by_length, _SEQUENCES_AT_ONCE):
         yield part, student.last_state(events.histories(part, student.config.max_length).to(device))

@@ -8,7 +8,7 @@ from retort.offline.common.section import Section
 
 Side = Literal["input", "output"]
 Pooling = Literal["mean", "exponential", "attention", "last", "max"]
-Gathering = Literal["mean", "attention"]
+Combination = Literal["mean", "attention"]
 Positions = Literal["all", "last"]
 
 

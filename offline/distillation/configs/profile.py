@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from retort.offline.distillation.configs._base import Gathering, ObjectiveConfig, Pooling
+from retort.offline.distillation.configs._base import Combination, ObjectiveConfig, Pooling
 
 
 class Config(ObjectiveConfig):
@@ -18,6 +18,6 @@ class Config(ObjectiveConfig):
     gamma: float = Field(0.1, description="weight_scale of exponential pooling")
     loss: Literal["mse", "rmse", "cosine"] = Field("cosine", description="distance of the two")
     block: int = Field(-1, description="counts from 0; −1: the last, behind its norm; faithful: by number before it")
-    aspects: Gathering = Field("mean", description="several profiles a user: their mean, or learnt weights")
+    aspects: Combination = Field("mean", description="several profiles a user: their mean, or learnt weights")
     down_scale: bool = Field(True, description="faithful: map the profile to the student's width; false: it has it")
     up_scale: bool = Field(False, description="faithful: map the student's side too, within its width")

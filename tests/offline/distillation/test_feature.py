@@ -30,8 +30,8 @@ def test_hears_every_listed_module_of_every_student(name: str, side: str) -> Non
         with suppress(TeacherError):  # a list of modules, or one that reads item indexes
             objective = build(model, layer=layer, side=side)
             with torch.autocast("cpu", dtype=torch.bfloat16):  # as the loop does
-                heard = output(model)
-            assert torch.isfinite(objective(heard))
+                captured = output(model)
+            assert torch.isfinite(objective(captured))
             objective.detach(model)
             reached += 1
     assert reached
@@ -73,7 +73,7 @@ def test_random_targets_cannot_be_told_from_nothing() -> None:
     blank = output(model, torch.ones(len(users_B), 1, dtype=torch.long), users_B)
     optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
     for _ in range(200):
-        objective._heard[:] = [handle_state]
+        objective._captured[:] = [handle_state]
         loss = objective(blank)
         optimizer.zero_grad()
         loss.backward()
@@ -95,23 +95,23 @@ def test_a_map_of_two_columns_is_refused_unless_it_is_asked_for() -> None:
         config = feature.Config(name="feature", mode=mode, layer="norm", first_columns=mode == "faithful")  # type: ignore[arg-type]
         with pytest.raises(TeacherError, match="two columns"):
             feature.Model(config, student(), narrow)
-        asked = config.model_copy(update={"width": 2})
-        assert feature.Model(asked, student(), narrow).targets_UP.shape[1] == 2
+        teacher_positions = config.model_copy(update={"width": 2})
+        assert feature.Model(teacher_positions, student(), narrow).targets_UP.shape[1] == 2
 
 
 def test_the_first_columns_of_a_wider_layer_are_compared_and_no_other() -> None:
     model = student()
     objective = build(model, mode="faithful", layer="norm", loss="mse", first_columns=True)
     out = output(model)
-    heard = objective._heard[0]
-    heard.retain_grad()
+    captured = objective._captured[0]
+    captured.retain_grad()
     loss = objective(out)
-    pooled = objective.pool(heard, out.items_BT != 0)[:, :6]
+    pooled = objective.pool(captured, out.items_BT != 0)[:, :6]
     torch.testing.assert_close(loss, (pooled - objective.targets_UP[out.users_B]).square().mean())
     loss.backward()
-    assert heard.grad is not None
-    assert heard.grad[..., :6].abs().sum() > 0
-    assert heard.grad[..., 6:].abs().sum() == 0
+    assert captured.grad is not None
+    assert captured.grad[..., :6].abs().sum() > 0
+    assert captured.grad[..., 6:].abs().sum() == 0
     with pytest.raises(TeacherError, match="20 wide, the layer only 16"):
         build(student(), width=20, mode="faithful", layer="norm", first_columns=True)
     with pytest.raises(TeacherError, match="belongs to mode"):

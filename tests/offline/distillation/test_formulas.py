@@ -11,8 +11,8 @@ from torch.nn import functional
 from retort.offline.distillation import embedding, feature, mutual, profile, ranking, relational, soft_items
 from retort.offline.distillation._base import StudentOutput
 from retort.offline.distillation._pooling import Pool, Pooling
-from retort.offline.distillation._teacher_positions import asked
-from retort.offline.training.loop import _joined
+from retort.offline.distillation._teacher_positions import teacher_positions
+from retort.offline.training.loop import add_weighted
 from retort.shared.base.schema import PAD
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student
@@ -28,7 +28,7 @@ def _value_and_slope(**knobs: Any) -> tuple[float, float]:
     x = torch.tensor(2.0, requires_grad=True)
     objective = profile.Model(profile.Config(name="profile", **knobs), student(), TEACHER)
     own = x**2
-    total = _joined(own, own, x**3, objective)
+    total = add_weighted(own, own, x**3, objective)
     (slope,) = torch.autograd.grad(total, x)
     return total.item(), slope.item()
 
@@ -116,7 +116,7 @@ def test_a_layer_that_says_the_profile_costs_nothing_and_the_opposite_most() -> 
 
 def _listed(objective: ranking.Model, out: StudentOutput) -> tuple[torch.Tensor, torch.Tensor, np.ndarray[Any, Any]]:
     """Scores of the catalogue (M, N), weights (M, K), rows of the lists."""
-    here = asked(out, objective.rows_E, "all")
+    here = teacher_positions(out, objective.rows_E, "all")
     weights_MK = objective.weights(out, here.cells_BT, here.states_MD, here.rows_M)
     return here.states_MD @ out.table_ND.T, weights_MK, here.rows_M.numpy()
 
@@ -161,9 +161,9 @@ def test_mutual_distillation_is_the_kl_from_the_teacher_to_the_student_by_whom_r
     model = student()
     out = output(model)
     own_ranks = np.arange(len(DISTRIBUTIONS.true_ranks)) % 5 + 1
-    teacher = replace(TEACHER, distributions=replace(DISTRIBUTIONS, listener_ranks=own_ranks))
+    teacher = replace(TEACHER, distributions=replace(DISTRIBUTIONS, learner_ranks=own_ranks))
     objective = mutual.Model(mutual.Config(name="mutual", mode=mode, positions="all"), model, teacher)  # type: ignore[arg-type]
-    here = asked(out, objective.rows_E, "all")
+    here = teacher_positions(out, objective.rows_E, "all")
     scores_MN = (here.states_MD @ out.table_ND.T)[:, 1:]
     total = torch.zeros(())
     for m, row in enumerate(here.rows_M.tolist()):
@@ -174,11 +174,11 @@ def test_mutual_distillation_is_the_kl_from_the_teacher_to_the_student_by_whom_r
             int((scores_MN[m] >= scores_MN[m, here.targets_M[m] - 1]).sum()) if mode == "faithful" else own_ranks[row]
         )
         theirs = DISTRIBUTIONS.true_ranks[row]
-        total = total + divergence * _listens(float(mine), float(theirs))
+        total = total + divergence * _paper_weight(float(mine), float(theirs))
     torch.testing.assert_close(objective(out), 4.0 * total / len(here.rows_M), rtol=1e-4, atol=1e-5)
 
 
-def _listens(mine: float, theirs: float) -> float:
+def _paper_weight(mine: float, theirs: float) -> float:
     """As the paper writes w2 for the student."""
     if mine > theirs:
         return min(2.0, max(0.0, 1 + (mine - theirs) / max(theirs, 1)))

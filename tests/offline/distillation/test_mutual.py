@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retort.offline.distillation import mutual
-from retort.offline.distillation._teacher_positions import asked
+from retort.offline.distillation._teacher_positions import teacher_positions
 from retort.offline.losses import truncated_kl as agreement
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
@@ -83,7 +83,7 @@ def test_a_student_that_is_far_better_does_not_listen() -> None:
     teacher = teacher_of(SPLIT)
     assert teacher.distributions is not None
     out = output(model)
-    here = asked(out, torch.from_numpy(teacher.distributions.rows_E), "last")
+    here = teacher_positions(out, torch.from_numpy(teacher.distributions.rows_E), "last")
     bad = np.full_like(teacher.distributions.true_ranks, 10_000)
     deaf = mutual.Model(
         mutual.Config(name="mutual"),
@@ -101,7 +101,7 @@ def test_a_repaired_student_listens_by_its_rank_on_rows_it_had_not_seen() -> Non
     teacher = teacher_of(SPLIT)
     assert teacher.distributions is not None
     best = np.ones_like(teacher.distributions.true_ranks)
-    told = replace(teacher, distributions=replace(teacher.distributions, true_ranks=10 * best, listener_ranks=best))
+    told = replace(teacher, distributions=replace(teacher.distributions, true_ranks=10 * best, learner_ranks=best))
     assert mutual.Model(mutual.Config(name="mutual"), model, told)(output(model)).item() == pytest.approx(0, abs=1e-6)
     faithful = mutual.Model(mutual.Config(name="mutual", mode="faithful"), model, told)
     assert faithful(output(model)).item() > 0.01  # this student's own ranks are no such thing

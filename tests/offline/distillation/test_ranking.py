@@ -8,7 +8,7 @@ import torch
 
 from retort.offline.distillation import ranking
 from retort.offline.distillation._base import StudentOutput
-from retort.offline.distillation._teacher_positions import Asked, asked, listed_cross_entropy
+from retort.offline.distillation._teacher_positions import TeacherPositions, listed_cross_entropy, teacher_positions
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
@@ -24,16 +24,16 @@ def build(model: Student, teacher: Teacher = TEACHER, **knobs: object) -> rankin
     return ranking.Model(ranking.Config(name="ranking", k=4, **knobs), model, teacher)  # type: ignore[arg-type]
 
 
-def weights_of(objective: ranking.Model, out: StudentOutput) -> tuple[torch.Tensor, Asked]:
-    here = asked(out, objective.rows_E, objective.config.positions)
+def weights_of(objective: ranking.Model, out: StudentOutput) -> tuple[torch.Tensor, TeacherPositions]:
+    here = teacher_positions(out, objective.rows_E, objective.config.positions)
     return objective.weights(out, here.cells_BT, here.states_MD, here.rows_M), here
 
 
 def test_every_asked_position_meets_the_list_of_its_event() -> None:
     out = output(student())
-    here = asked(out, torch.from_numpy(RANKINGS.rows_E), "all")
+    here = teacher_positions(out, torch.from_numpy(RANKINGS.rows_E), "all")
     assert here.rows_M.tolist() == out.events_BT[out.events_BT >= 0].tolist()
-    last = asked(out, torch.from_numpy(RANKINGS.rows_E), "last")
+    last = teacher_positions(out, torch.from_numpy(RANKINGS.rows_E), "last")
     assert last.rows_M.tolist() == out.events_BT[:, -1].tolist()
     assert torch.equal(last.states_MD, out.states[-1][:, -1])
 
@@ -153,7 +153,7 @@ def test_the_teachers_items_rise(mode: str) -> None:
 
     def mean_score() -> float:
         out = output(model)
-        here = asked(out, objective.rows_E, "all")
+        here = teacher_positions(out, objective.rows_E, "all")
         shares = (here.states_MD @ out.table_ND[1:].T).softmax(-1)
         return float(shares.gather(1, objective.items_RK[here.rows_M] - 1).sum(-1).mean().detach())
 

@@ -55,7 +55,7 @@ def test_who_ranks_better(mode: str) -> None:
     out = free(model)
     assert TEACHER.distributions is not None
     ranks = np.full_like(TEACHER.distributions.true_ranks, 3)
-    teacher = replace(TEACHER, distributions=replace(TEACHER.distributions, true_ranks=ranks, listener_ranks=2 * ranks))
+    teacher = replace(TEACHER, distributions=replace(TEACHER.distributions, true_ranks=ranks, learner_ranks=2 * ranks))
     objective = mutual.Model(mutual.Config(name="mutual", mode=mode), model, teacher)  # type: ignore[arg-type]
     event = int(out.events_BT[ROW, -1])
     # as good as unheard: the teacher ranks the true item last of very many

@@ -4,7 +4,7 @@ import pytest
 
 from retort.offline.distillation import profile, ranking
 from retort.offline.recipes.recipe import Recipe, load_recipe, shipped_recipes
-from retort.offline.teachers.config import GroundingConfig, ItemHeadConfig
+from retort.offline.teachers.config import ItemHeadConfig, TitleGenerationConfig
 
 # ECIR 2026, experiments/configs/datasets: width, blocks, heads, dropout, rate, batch, epochs, first epoch of
 # fine-tuning, α, whether β, loss, pooling, layer as they count it, components of the map (0: none)
@@ -92,7 +92,7 @@ def test_dllm2rec_has_the_papers_weights_and_its_codes_student() -> None:
 
 
 def test_language_models_are_tuned_as_bigrec_and_e4srec_tune_them() -> None:
-    bigrec, e4srec = GroundingConfig(), ItemHeadConfig()
+    bigrec, e4srec = TitleGenerationConfig(), ItemHeadConfig()
     assert (bigrec.lora_rank, bigrec.lora_alpha, bigrec.lora_dropout) == (8, 16, 0.05)
     assert bigrec.lora_layers == ("q_proj", "v_proj")
     assert (bigrec.learning_rate, bigrec.rows, bigrec.epochs, bigrec.history) == (1e-4, 1024, 50, 10)

@@ -124,7 +124,8 @@ def test_new_users_are_mapped_without_a_fit(tmp_path: Path) -> None:
     after = mapped(folder)
     assert len(after) == 101
     for user_id, vector in before.items():
-        np.testing.assert_array_equal(after[user_id], vector)
+        # a shard of another size is another matrix product
+        np.testing.assert_allclose(after[user_id], vector, rtol=1e-5, atol=1e-6)
 
 
 class Listener(Silent):

@@ -11,7 +11,7 @@ from retort.offline.students import neumf
 from retort.offline.training import losses
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.negatives import Negatives
-from retort.offline.training.sequence_loss import OwnLoss
+from retort.offline.training.sequence_loss import SequenceLoss
 from retort.shared.base.errors import BundleError, RecipeError, TeacherError
 from retort.shared.model.scoring import Scorer
 from tests.offline._rankings import assert_same_ranking
@@ -80,7 +80,7 @@ def test_losses_by_scores_are_those_by_vectors_where_scores_are_inner_products(l
     states_MD, targets_M = torch.randn(5, 8), torch.tensor([1, 2, 3, 4, 12])
     table_ND = student.item_table().detach()
     torch.manual_seed(3)
-    got = OwnLoss(split, config)(student, states_MD, table_ND, targets_M)
+    got = SequenceLoss(split, config)(student, states_MD, table_ND, targets_M)
     torch.manual_seed(3)
     sampler = Negatives(split, config.popularity_power if loss == "sampled_softmax" else 0.0, expected_of=9)
     pair = (states_MD[:, :7], table_ND[:, :7], targets_M)
@@ -101,8 +101,8 @@ def test_an_objective_hears_the_layers_and_reaches_them() -> None:
     objective.attach(student)
     states = student.hidden_states(torch.tensor([[0, 1, 2], [3, 4, 5]]))
     student.scores(states[-1][:, -1], student.item_table())  # what the loss asks for in between is not heard
-    assert [tuple(one.shape) for one in objective._heard] == [(2, 3, 6)]
-    objective._heard[0].sum().backward()
+    assert [tuple(one.shape) for one in objective._captured] == [(2, 3, 6)]
+    objective._captured[0].sum().backward()
     assert student.tower.read_item.weight.grad is not None
     objective.detach(student)
 
@@ -112,7 +112,9 @@ def test_what_takes_scores_for_inner_products_is_refused() -> None:
     with pytest.raises(TeacherError, match="inner product"):
         ranking.Model(ranking.Config(name="ranking"), student, teacher_of(split))
     with pytest.raises(RecipeError, match="choose bce"):
-        OwnLoss(split, TrainingConfig(loss="ccl"))(student, torch.randn(1, 8), student.item_table(), torch.tensor([1]))
+        SequenceLoss(split, TrainingConfig(loss="ccl"))(
+            student, torch.randn(1, 8), student.item_table(), torch.tensor([1])
+        )
 
 
 def test_no_item_can_be_added_to_its_graph() -> None:

@@ -29,8 +29,8 @@ ITEM_IDS = [f"i{n}" for n in range(N_ITEMS)]
 def split() -> Split:
     """User 0 has no train history; user n took n % 5 + 1 items."""
     rows = [[(user + step) % N_ITEMS + 1 for step in range(user % 5 + 1)] if user else [] for user in range(N_USERS)]
-    asked = Cases(np.array([1]), Ragged.of([rows[1]]), np.array([1]))
-    return Split("held", USER_IDS, ItemIndex(ITEM_IDS), Ragged.of(rows), asked, asked)
+    evaluated = Cases(np.array([1]), Ragged.of([rows[1]]), np.array([1]))
+    return Split("held", USER_IDS, ItemIndex(ITEM_IDS), Ragged.of(rows), evaluated, evaluated)
 
 
 @pytest.fixture
@@ -83,14 +83,14 @@ def test_without_vectors_there_is_an_empty_teacher(split: Split) -> None:
 
 def test_shuffled_gives_everyone_the_vector_of_another(split: Split, users: Path) -> None:
     real, present = of(build_teacher(split, users, None))
-    traded, same = of(build_teacher(split, users, None, TeacherConfig(control="shuffled")))
+    derangement, same = of(build_teacher(split, users, None, TeacherConfig(control="shuffled")))
     np.testing.assert_array_equal(same, present)
-    assert not (traded[present] == real[present]).all(axis=1).any()
-    assert sorted(map(tuple, traded[present].tolist())) == sorted(map(tuple, real[present].tolist()))
+    assert not (derangement[present] == real[present]).all(axis=1).any()
+    assert sorted(map(tuple, derangement[present].tolist())) == sorted(map(tuple, real[present].tolist()))
     again, _ = of(build_teacher(split, users, None, TeacherConfig(control="shuffled")))
     other, _ = of(build_teacher(split, users, None, TeacherConfig(control="shuffled", seed=7)))
-    np.testing.assert_array_equal(again, traded)
-    assert (other != traded).any()
+    np.testing.assert_array_equal(again, derangement)
+    assert (other != derangement).any()
 
 
 def test_gaussian_has_the_moments_and_nothing_else(split: Split, users: Path) -> None:
@@ -172,8 +172,8 @@ def test_item_arms_keep_the_mask_and_no_items_own_text(arm: str, split: Split, i
 
 
 def test_grounding_weighs_users_where_the_recipe_asks_for_it(split: Split, users: Path, tmp_path: Path) -> None:
-    told = {"user_id": [*USER_IDS[1:35]], "aspect": "", "text": "likes boats", "grounding": [1.0, 0.5] * 17}
-    pl.DataFrame(told).write_parquet(tmp_path / "profiles.parquet")
+    outputs = {"user_id": [*USER_IDS[1:35]], "aspect": "", "text": "likes boats", "grounding": [1.0, 0.5] * 17}
+    pl.DataFrame(outputs).write_parquet(tmp_path / "profiles.parquet")
     config = TeacherConfig(weights=WeightsConfig(by="grounding"))
     weights = build_teacher(split, users, None, config, profiles_path=tmp_path / "profiles.parquet").user_weights
     assert weights is not None

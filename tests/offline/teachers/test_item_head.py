@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from retort.offline.teachers._language_model import template
-from retort.offline.teachers._list_collector import Lists
-from retort.offline.teachers._queries import Events
-from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers._list_collector import ListCollector
+from retort.offline.teachers._train_events import TrainEvents
+from retort.offline.teachers._trainable import StudentPredictions
 from retort.offline.teachers.config import ItemHeadConfig
 from retort.offline.teachers.item_head import ItemHead
 from retort.shared.base.errors import TeacherError
@@ -18,7 +18,7 @@ from tests.offline.teachers._tiny_llama import make_tiny_llama
 
 N_ITEMS = 12
 SPLIT = ring(N_ITEMS, n_users=60)
-EVENTS = Events(SPLIT.train)
+EVENTS = TrainEvents(SPLIT.train)
 
 
 @pytest.fixture(scope="module")
@@ -33,28 +33,28 @@ def config(model: Path, **knobs: object) -> ItemHeadConfig:
     return ItemHeadConfig(**given)  # type: ignore[arg-type]
 
 
-def learner(model: Path, **knobs: object) -> ItemHead:
+def teacher_model(model: Path, **knobs: object) -> ItemHead:
     made = ItemHead(EVENTS, N_ITEMS, config(model, **knobs), k=4, temperature=1.0)
     torch.manual_seed(1)
     vectors = torch.randn(N_ITEMS + 1, 8)
     vectors[0] = 0
-    made.take_items(vectors)
+    made.set_item_vectors(vectors)
     return made
 
 
 def found(made: ItemHead) -> float:
-    said = made.answer(made.asked)
-    return float((said.items_RK[:, 0].numpy() == SPLIT.train.values[made.asked]).mean())
+    said = made.recommend(made.evaluated)
+    return float((said.items_RK[:, 0].numpy() == SPLIT.train.values[made.evaluated]).mean())
 
 
 def test_it_learns_the_ring_and_the_base_model_stays(model: Path) -> None:
-    made = learner(model)
+    made = teacher_model(model)
     before = {name: weight.clone() for name, weight in made.model.named_parameters()}
-    mine, held = made.askable[::2], made.askable[1::2]
+    mine, held = made.eligible[::2], made.eligible[1::2]
     assert found(made) < 0.4
-    first = made.learn(mine[:16], None)
-    assert made.learn(mine, None) < first
-    said = made.answer(held)
+    first = made.tune_on(mine[:16], None)
+    assert made.tune_on(mine, None) < first
+    said = made.recommend(held)
     assert (said.items_RK[:, 0].numpy() == SPLIT.train.values[held]).mean() > 0.9
     changed = {name for name, weight in made.model.named_parameters() if not torch.equal(weight, before[name])}
     assert changed
@@ -62,10 +62,10 @@ def test_it_learns_the_ring_and_the_base_model_stays(model: Path) -> None:
 
 
 def test_padding_of_a_batch_says_nothing(model: Path) -> None:
-    made = learner(model)
+    made = teacher_model(model)
     made.model.eval()
-    short = made.askable[EVENTS.nth.numpy()[made.askable] == 1][:1]
-    long = made.askable[EVENTS.nth.numpy()[made.askable] == 3][:1]
+    short = made.eligible[EVENTS.nth.numpy()[made.eligible] == 1][:1]
+    long = made.eligible[EVENTS.nth.numpy()[made.eligible] == 3][:1]
     together = made._logits(np.concatenate([short, long]))
     torch.testing.assert_close(together[:1], made._logits(short), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(together[1:], made._logits(long), atol=1e-5, rtol=1e-4)
@@ -73,42 +73,42 @@ def test_padding_of_a_batch_says_nothing(model: Path) -> None:
 
 def test_the_students_word_is_heard(model: Path) -> None:
     """The student says that what follows is the item after next; listening alone, the teacher comes to say so too."""
-    made = learner(model)
-    targets = SPLIT.train.values[made.askable]
-    lists = Lists(len(EVENTS), made.askable, 1, 1.0)
-    said = lists.told().distributions
+    made = teacher_model(model)
+    targets = SPLIT.train.values[made.eligible]
+    lists = ListCollector(len(EVENTS), made.eligible, 1, 1.0)
+    said = lists.outputs().distributions
     said.items[:, 0] = targets % N_ITEMS + 1
     said.probabilities[:, 0] = 0.99
-    made.learn(made.askable, StudentSaid(said, weight=20.0, weigh_samples=False, current_ranks=False))
-    answered = made.answer(made.askable).items_RK[:, 0].numpy()
+    made.tune_on(made.eligible, StudentPredictions(said, weight=20.0, weigh_samples=False, current_ranks=False))
+    answered = made.recommend(made.eligible).items_RK[:, 0].numpy()
     assert (answered == targets % N_ITEMS + 1).mean() > 0.8
 
 
 def test_what_it_hears_scores_items_as_its_head_does(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bias too is part of the scores that are compared with the student's."""
-    made = learner(model, epochs=1)
+    made = teacher_model(model, epochs=1)
     torch.nn.init.normal_(made.head.bias)
     given: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def hear(
-        said: StudentSaid, states: torch.Tensor, table: torch.Tensor, events: np.ndarray, targets: torch.Tensor
+        said: StudentPredictions, states: torch.Tensor, table: torch.Tensor, events: np.ndarray, targets: torch.Tensor
     ) -> torch.Tensor:
         given.append((states @ table.T, made._logits(events)))
         return states.sum() * 0
 
-    monkeypatch.setattr(StudentSaid, "loss", hear)
-    said = Lists(len(EVENTS), made.askable, 1, 1.0).told().distributions
-    made.learn(made.askable[:4], StudentSaid(said, weight=1.0, weigh_samples=False, current_ranks=False))
+    monkeypatch.setattr(StudentPredictions, "loss", hear)
+    said = ListCollector(len(EVENTS), made.eligible, 1, 1.0).outputs().distributions
+    made.tune_on(made.eligible[:4], StudentPredictions(said, weight=1.0, weigh_samples=False, current_ranks=False))
     torch.testing.assert_close(*given[0], atol=1e-5, rtol=1e-4)
 
 
 def test_a_list_is_a_distribution(model: Path) -> None:
     made = ItemHead(EVENTS, N_ITEMS, config(model, hide_seen=True, latest=1), k=N_ITEMS, temperature=2.0)
-    made.take_items(torch.randn(N_ITEMS + 1, 8))
-    assert len(made.asked) == len(SPLIT.train)
-    said = made.answer(made.asked)
-    torch.testing.assert_close(said.shares_RK.sum(1), torch.ones(len(made.asked)), atol=1e-4, rtol=0)
-    for row, event in enumerate(made.asked):
+    made.set_item_vectors(torch.randn(N_ITEMS + 1, 8))
+    assert len(made.evaluated) == len(SPLIT.train)
+    said = made.recommend(made.evaluated)
+    torch.testing.assert_close(said.shares_RK.sum(1), torch.ones(len(made.evaluated)), atol=1e-4, rtol=0)
+    for row, event in enumerate(made.evaluated):
         user = SPLIT.train[int(EVENTS.users[event])]
         assert not set(said.items_RK[row].tolist()) & set(user[: EVENTS.nth[event]].tolist())
 
@@ -119,4 +119,4 @@ def test_what_is_missing_is_told(model: Path, tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="lora_layers"):
         ItemHead(EVENTS, N_ITEMS, config(model, lora_layers=("nothing",)), 4, 1.0)
     with pytest.raises(TeacherError, match="takes turns"):
-        ItemHead(EVENTS, N_ITEMS, config(model), 4, 1.0).learn(np.array([1]), None)
+        ItemHead(EVENTS, N_ITEMS, config(model), 4, 1.0).tune_on(np.array([1]), None)

@@ -15,12 +15,12 @@ from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.vectors import write_vectors
 from retort.offline.teachers.build import build_teacher
 from retort.offline.teachers.config import TeacherConfig
-from retort.offline.teachers.list_builders import Known, make_lists
+from retort.offline.teachers.list_builders import ItemKnowledge, make_lists
 from retort.shared.base.errors import TeacherError
 from retort.shared.model.item_index import ItemIndex
 
 TITLES = ["", "Ash", "Birch", "Cedar", "", "Elm"]
-MAKERS = {"grounding": "grounding.grounding_lists", "tuned_encoder": "tuned_encoder.tuned_encoder_lists"}
+MAKERS = {"grounding": "title_generation.title_generation_lists", "tuned_encoder": "tuned_encoder.tuned_encoder_lists"}
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def split() -> Split:
 
 
 @pytest.fixture
-def known() -> Known:
+def known() -> ItemKnowledge:
     named = {"item_id": [f"i{place}" for place in range(1, len(TITLES))], "title": TITLES[1:]}
-    return Known(Items(pl.DataFrame({**named, "text": [None] * 5})), None, EncoderConfig())
+    return ItemKnowledge(Items(pl.DataFrame({**named, "text": [None] * 5})), None, EncoderConfig())
 
 
-def texts_read(split: Split, known: Known, config: TeacherConfig, patch: pytest.MonkeyPatch) -> list[str]:
+def texts_read(split: Split, known: ItemKnowledge, config: TeacherConfig, patch: pytest.MonkeyPatch) -> list[str]:
     """What the list maker is handed."""
     read: list[Any] = []
     patch.setattr(f"retort.offline.teachers.{MAKERS[config.lists]}", lambda split, texts, *more: read.append(texts))
@@ -46,17 +46,17 @@ def texts_read(split: Split, known: Known, config: TeacherConfig, patch: pytest.
 
 @pytest.mark.parametrize("lists", MAKERS)
 def test_shuffled_texts_reach_the_makers_that_read_texts(
-    lists: Any, split: Split, known: Known, monkeypatch: pytest.MonkeyPatch
+    lists: Any, split: Split, known: ItemKnowledge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = texts_read(split, known, TeacherConfig(lists=lists), monkeypatch)
     assert own == TITLES
-    traded = texts_read(split, known, TeacherConfig(lists=lists, item_control="shuffled"), monkeypatch)
-    assert sorted(traded) == sorted(TITLES)
-    assert [bool(text) for text in traded] == [bool(text) for text in TITLES], "who has no text gets none"
-    assert not any(one and one == other for one, other in zip(traded, TITLES, strict=True))
+    derangement = texts_read(split, known, TeacherConfig(lists=lists, item_control="shuffled"), monkeypatch)
+    assert sorted(derangement) == sorted(TITLES)
+    assert [bool(text) for text in derangement] == [bool(text) for text in TITLES], "who has no text gets none"
+    assert not any(one and one == other for one, other in zip(derangement, TITLES, strict=True))
 
 
-def test_noise_is_no_text(split: Split, known: Known) -> None:
+def test_noise_is_no_text(split: Split, known: ItemKnowledge) -> None:
     with pytest.raises(TeacherError, match="reads texts"):
         make_lists(split, known, TeacherConfig(lists="grounding", item_control="gaussian"), Silent())
 

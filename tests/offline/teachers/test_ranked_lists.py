@@ -16,7 +16,7 @@ from retort.offline.data.split import Split
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.teachers.build import build_teacher
 from retort.offline.teachers.config import TeacherConfig
-from retort.offline.teachers.list_builders import Known, make_lists
+from retort.offline.teachers.list_builders import ItemKnowledge, make_lists
 from retort.offline.teachers.published import read_published_items, read_published_rankings
 from retort.offline.teachers.ranked_lists import read_distributions, read_rankings, write_distributions, write_rankings
 from retort.offline.teachers.teacher import Distributions, Rankings
@@ -27,7 +27,7 @@ from tests.offline._worlds import ring, teacher_of
 
 SPLIT = ring()
 FRAME = pl.DataFrame({"item_id": ["i1"], "title": ["One"], "text": [None]}, schema_overrides={"text": pl.String})
-NOTHING = Known(Items(FRAME), None, EncoderConfig())
+NOTHING = ItemKnowledge(Items(FRAME), None, EncoderConfig())
 
 
 def rankings() -> Rankings:

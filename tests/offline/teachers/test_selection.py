@@ -20,7 +20,7 @@ def teacher() -> Teacher:
     """The student ranks worse the later a user stands, the teacher the earlier."""
     made = teacher_of(SPLIT, unknown=2)
     assert made.distributions is not None
-    ranks = {"listener_ranks": USERS_E + 1, "true_ranks": len(SPLIT.train) - USERS_E}
+    ranks = {"learner_ranks": USERS_E + 1, "true_ranks": len(SPLIT.train) - USERS_E}
     return replace(made, distributions=replace(made.distributions, **ranks))
 
 

@@ -29,7 +29,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("llama")
-    make_tiny_llama(folder, [template("grounding"), template("item_head"), "The Iron Garden Storm II"], width=32)
+    make_tiny_llama(folder, [template("title_generation"), template("item_head"), "The Iron Garden Storm II"], width=32)
     return folder
 
 
@@ -52,8 +52,8 @@ def test_turns_run_in_both_modes_and_leave_a_plain_student(out: Path, model: Pat
     )
     pipeline = load_pipeline(out, *QUICK, *knobs)
     assert training_log(pipeline)["log"][0]["objectives"]["mutual"] > 0
-    told = pl.read_parquet(pipeline.ensure_path("lists") / "distributions.parquet")
-    assert (told["listener_rank"] >= 1).all()
+    outputs = pl.read_parquet(pipeline.ensure_path("lists") / "distributions.parquet")
+    assert (outputs["listener_rank"] >= 1).all()
     plain = load_pipeline(out, *QUICK, "objectives=[]")
     shapes = [
         {name: weight.shape for name, weight in load_file(one.ensure_path("train") / STUDENT_FILE).items()}
@@ -70,14 +70,14 @@ def test_turns_are_one_teacher_for_all_seeds_and_budgets_of_the_student(out: Pat
     assert load_pipeline(out, *QUICK, *knobs, "training.seed=7", "training.epochs=3").ensure("lists").skipped
     for other in ("teacher.mutual.seed=7", "training.learning_rate=0.01", "student.embedding_dim=8"):
         assert not load_pipeline(out, *QUICK, *knobs, other).ensure("lists").skipped, other
-    told = [
+    outputs = [
         pl.read_parquet(
             load_pipeline(out, *QUICK, *knobs, f"teacher.mutual.seed={seed}").ensure_path("lists")
             / "distributions.parquet"
         )
         for seed in (0, 7)
     ]
-    assert not told[0].equals(told[1])
+    assert not outputs[0].equals(outputs[1])
 
 
 def test_turns_hand_over_ranked_lists_too(out: Path) -> None:
@@ -116,7 +116,9 @@ def test_item_vectors_of_a_tuned_encoder_start_the_table_and_lists_do_not_read_t
     both = load_pipeline(out, *QUICK, *knobs, "objectives=[{name='text_start'}, {name='mutual', weight=0.1}]")
     assert {"items", "tuned_items"} <= set(both.steps)
     assert both.steps["lists"].needs == ("split", "data", "items")
-    tuned, encoded = (read_vectors(both.path(step) / VECTORS_FILE, "item_id") for step in ("tuned_items", "items"))
+    tuned, encoded = (
+        read_vectors(both.ensure_path(step) / VECTORS_FILE, "item_id") for step in ("tuned_items", "items")
+    )
     assert tuned.vectors.shape[1] == encoded.vectors.shape[1]
     assert abs(tuned.vectors[0] - encoded.vectors[encoded.ids.index(tuned.ids[0])]).max() > 1e-3
 

@@ -8,7 +8,7 @@ import pytest
 from retort.offline.common.progress import Silent
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Split
-from retort.offline.teachers._list_collector import Told
+from retort.offline.teachers._list_collector import TeacherOutputs
 from retort.offline.teachers.config import TextEncoderConfig
 from retort.offline.teachers.teacher import FloatArray
 from retort.offline.teachers.text_encoder import text_encoder_lists
@@ -28,7 +28,7 @@ def circle() -> FloatArray:
     return (vectors * HAS_ITEM[:, None]).astype(np.float32)
 
 
-def told(split: Split, **knobs: float) -> Told:
+def outputs(split: Split, **knobs: float) -> TeacherOutputs:
     given = {"width": 4, "k": 5, "history": 1, "hide_seen": False, "batch_size": 64, **knobs}
     config = TextEncoderConfig(**given)  # type: ignore[arg-type]
     return text_encoder_lists(split, circle(), HAS_ITEM, config, Silent())
@@ -36,7 +36,7 @@ def told(split: Split, **knobs: float) -> Told:
 
 def test_untuned_it_recommends_what_reads_alike() -> None:
     split = ring(N_ITEMS)
-    rankings = told(split, folds=0).rankings
+    rankings = outputs(split, folds=0).rankings
     events = np.flatnonzero(rankings.rows_E >= 0)
     assert len(events) == len(split.train.values) - len(split.train)  # all but each user's first
     before = split.train.values[events - 1]
@@ -45,7 +45,7 @@ def test_untuned_it_recommends_what_reads_alike() -> None:
 
 def test_tuned_on_other_users_it_learns_the_way_round_the_ring() -> None:
     split = ring(N_ITEMS)
-    told_ = told(split, folds=3, epochs=40, learning_rate=2e-2)
+    told_ = outputs(split, folds=3, epochs=40, learning_rate=2e-2)
     events = np.flatnonzero(told_.rankings.rows_E >= 0)
     rows = told_.rankings.rows_E[events]
     assert (told_.rankings.items[rows, 0] == split.train.values[events]).mean() > 0.9
@@ -60,21 +60,21 @@ def test_a_users_lists_do_not_depend_on_that_users_next_items() -> None:
     values[last] = values[last] % N_ITEMS + 1
     changed = replace(split, train=Ragged(values, split.train.offsets))
     # same item counts matter to the correction, so compare against the lists only up to rounding
-    one, other = told(split, epochs=2).rankings, told(changed, epochs=2).rankings
+    one, other = outputs(split, epochs=2).rankings, outputs(changed, epochs=2).rankings
     mine = slice(0, len(one.rows_E[: split.train.offsets[1]]) - 1)
     np.testing.assert_allclose(one.distances[mine], other.distances[mine], atol=5e-3)
 
 
 def test_nothing_after_train_is_looked_at() -> None:
     blind = replace(ring(N_ITEMS), validation=None, test=None)  # type: ignore[arg-type]
-    one, other = told(ring(N_ITEMS), epochs=1).rankings, told(blind, epochs=1).rankings
+    one, other = outputs(ring(N_ITEMS), epochs=1).rankings, outputs(blind, epochs=1).rankings
     np.testing.assert_array_equal(one.items, other.items)
 
 
 def test_distances_ascend_and_say_how_far_the_true_item_is() -> None:
     split = ring(N_ITEMS)
-    answer = told(split, folds=2, k=N_ITEMS)
-    rankings, shares = answer.rankings, answer.distributions
+    recommend = outputs(split, folds=2, k=N_ITEMS)
+    rankings, shares = recommend.rankings, recommend.distributions
     assert (np.diff(rankings.distances, axis=1) >= -1e-6).all()
     events = np.flatnonzero(rankings.rows_E >= 0)
     hit = rankings.items[rankings.rows_E[events]] == split.train.values[events][:, None]
@@ -89,7 +89,7 @@ def test_distances_ascend_and_say_how_far_the_true_item_is() -> None:
 
 def test_what_was_seen_does_not_come_back() -> None:
     split = ring(N_ITEMS, length=10)
-    rankings = told(split, folds=0, hide_seen=True, k=N_ITEMS).rankings
+    rankings = outputs(split, folds=0, hide_seen=True, k=N_ITEMS).rankings
     for event in np.flatnonzero(rankings.rows_E >= 0)[:200]:
         user = np.searchsorted(split.train.offsets, event, side="right") - 1
         seen = set(split.train.values[split.train.offsets[user] : event].tolist())
@@ -103,17 +103,17 @@ def test_items_without_a_text_are_neither_read_nor_recommended() -> None:
     split = ring(N_ITEMS)
     has_item = HAS_ITEM & (np.arange(N_ITEMS + 1) != 7)
     config = TextEncoderConfig(width=4, k=12, history=1, folds=2, hide_seen=False)
-    answer = text_encoder_lists(split, circle() * has_item[:, None], has_item, config, Silent())
-    assert not (answer.rankings.items == 7).any()
-    asked = np.flatnonzero(answer.rankings.rows_E >= 0)
-    assert not (split.train.values[asked - 1] == 7).any()
-    assert np.isfinite(answer.rankings.d_star).all()
-    assert np.isfinite(answer.distributions.probabilities).all()
+    recommend = text_encoder_lists(split, circle() * has_item[:, None], has_item, config, Silent())
+    assert not (recommend.rankings.items == 7).any()
+    evaluated = np.flatnonzero(recommend.rankings.rows_E >= 0)
+    assert not (split.train.values[evaluated - 1] == 7).any()
+    assert np.isfinite(recommend.rankings.d_star).all()
+    assert np.isfinite(recommend.distributions.probabilities).all()
 
 
 def test_longer_histories_weigh_the_newest_most() -> None:
     split = ring(N_ITEMS)
-    rankings = told(split, folds=0, history=3, decay=0.2).rankings
+    rankings = outputs(split, folds=0, history=3, decay=0.2).rankings
     events = np.flatnonzero(rankings.rows_E >= 0)
     assert (rankings.items[rankings.rows_E[events], 0] == split.train.values[events - 1]).mean() > 0.9
 
@@ -128,7 +128,7 @@ def test_nothing_to_read_is_said() -> None:
 
 def test_only_the_newest_events_are_asked_for_where_told() -> None:
     split = ring(N_ITEMS)
-    every, newest = told(split, folds=0).rankings, told(split, folds=0, latest=2).rankings
+    every, newest = outputs(split, folds=0).rankings, outputs(split, folds=0, latest=2).rankings
     events = np.flatnonzero(newest.rows_E >= 0)
     assert sorted(events) == sorted([*(split.train.offsets[1:] - 1), *(split.train.offsets[1:] - 2)])
     for event in events:  # neighbours on the circle tie, and other batches may round them otherwise

@@ -92,11 +92,16 @@ def test_the_best_epoch_by_validation_is_kept_and_waiting_ends(tmp_path: Path) -
 def test_epochs_are_chosen_by_the_question_of_the_test(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=4, batch_size=32)
     models = {name: student() for name in ("before", "hidden", "shown")}
-    asked = {"before": {}, "hidden": {"asks": EvaluationConfig()}, "shown": {"asks": EvaluationConfig(hide_seen=False)}}
+    evaluated = {
+        "before": {},
+        "hidden": {"evaluation": EvaluationConfig()},
+        "shown": {"evaluation": EvaluationConfig(hide_seen=False)},
+    }
     for name in models:
         (tmp_path / name).mkdir()
     fitted = {
-        name: fit(model, SPLIT, [], config, Silent(), tmp_path / name, **asked[name]) for name, model in models.items()
+        name: fit(model, SPLIT, [], config, Silent(), tmp_path / name, **evaluated[name])
+        for name, model in models.items()
     }
 
     def diary(name: str) -> list[tuple[object, ...]]:

@@ -11,15 +11,15 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.split import Split
 from retort.offline.students import bert4rec, gru4rec, sasrec
 from retort.offline.students._base import Student
-from retort.offline.teachers._list_collector import Lists, Told
-from retort.offline.teachers._queries import Events
-from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers._list_collector import ListCollector, TeacherOutputs
+from retort.offline.teachers._train_events import TrainEvents
+from retort.offline.teachers._trainable import StudentPredictions
 from retort.offline.teachers.config import MutualConfig, TextEncoderConfig
 from retort.offline.teachers.text_encoder import TextEncoder
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.loop import fit
-from retort.offline.training.mutual_distillation import only, take_turns
-from retort.offline.training.student_predictions import student_says
+from retort.offline.training.mutual_distillation import only, run_mutual_distillation
+from retort.offline.training.student_predictions import collect_student_predictions
 from tests.offline._worlds import ring
 from tests.offline.teachers.test_text_encoder import HAS_ITEM, N_ITEMS, circle
 
@@ -38,62 +38,64 @@ def new_student() -> Student:
 class Watched(TextEncoder):
     """Notes what it learns and hears."""
 
-    def __init__(self, events: Events, log: list[dict[str, Any]]) -> None:
+    def __init__(self, events: TrainEvents, log: list[dict[str, Any]]) -> None:
         super().__init__(events, circle(), HAS_ITEM, READS)
         self.log = log
 
-    def take_items(self, vectors_ND: torch.Tensor) -> None:
-        super().take_items(vectors_ND)
+    def set_item_vectors(self, vectors_ND: torch.Tensor) -> None:
+        super().set_item_vectors(vectors_ND)
         self.log.append({"me": id(self), "vectors": vectors_ND.clone()})
 
-    def learn(self, events: np.ndarray, student: StudentSaid | None) -> float:
-        self.log[-1] |= {"events": events, "heard": student, "loss": super().learn(events, student)}
+    def tune_on(self, events: np.ndarray, student: StudentPredictions | None) -> float:
+        self.log[-1] |= {"events": events, "heard": student, "loss": super().tune_on(events, student)}
         return float(self.log[-1]["loss"])
 
 
-def turns(**knobs: Any) -> tuple[Told, list[dict[str, Any]]]:
+def turns(**knobs: Any) -> tuple[TeacherOutputs, list[dict[str, Any]]]:
     log: list[dict[str, Any]] = []
     config = MutualConfig(**{"student_epochs": 15, "loops": 2, "k": 5, **knobs})
-    told = take_turns(SPLIT, new_student, lambda events: Watched(events, log), TRAINING, config, Silent())
-    return told, log
+    outputs = run_mutual_distillation(
+        SPLIT, new_student, lambda events: Watched(events, log), TRAINING, config, Silent()
+    )
+    return outputs, log
 
 
 @pytest.fixture(scope="module")
-def repaired() -> tuple[Told, list[dict[str, Any]]]:
+def repaired() -> tuple[TeacherOutputs, list[dict[str, Any]]]:
     return turns()
 
 
-def test_nobody_speaks_of_a_user_they_were_trained_on(repaired: tuple[Told, list[dict[str, Any]]]) -> None:
-    told, log = repaired
-    users = Events(SPLIT.train).users
+def test_nobody_speaks_of_a_user_they_were_trained_on(repaired: tuple[TeacherOutputs, list[dict[str, Any]]]) -> None:
+    outputs, log = repaired
+    users = TrainEvents(SPLIT.train).users
     learnt = [set(users[entry["events"]]) for entry in log]
     assert len(log) == 4
     assert learnt[0] == learnt[2]
     assert not learnt[0] & learnt[1]
     assert learnt[0] | learnt[1] == set(range(len(SPLIT.train)))
-    assert (told.distributions.rows_E >= 0).sum() == len(SPLIT.train.values) - len(SPLIT.train)
-    assert told.distributions.listener_ranks is not None
-    assert len(told.distributions.listener_ranks) == len(told.distributions.true_ranks)
+    assert (outputs.distributions.rows_E >= 0).sum() == len(SPLIT.train.values) - len(SPLIT.train)
+    assert outputs.distributions.learner_ranks is not None
+    assert len(outputs.distributions.learner_ranks) == len(outputs.distributions.true_ranks)
 
 
 def test_item_vectors_are_read_anew_and_ranks_are_known_from_the_second_loop(
-    repaired: tuple[Told, list[dict[str, Any]]],
+    repaired: tuple[TeacherOutputs, list[dict[str, Any]]],
 ) -> None:
     _, log = repaired
     assert log[0]["me"] == log[2]["me"]
     assert not torch.equal(log[0]["vectors"], log[2]["vectors"])
-    assert log[0]["heard"].distributions.listener_ranks is None
-    assert log[2]["heard"].distributions.listener_ranks is not None
+    assert log[0]["heard"].distributions.learner_ranks is None
+    assert log[2]["heard"].distributions.learner_ranks is not None
     assert log[2]["loss"] < log[0]["loss"]
 
 
-def test_both_modes_learn_the_ring(repaired: tuple[Told, list[dict[str, Any]]]) -> None:
+def test_both_modes_learn_the_ring(repaired: tuple[TeacherOutputs, list[dict[str, Any]]]) -> None:
     faithful, log = turns(mode="faithful")
     assert len(log) == 2
     assert set(log[0]["events"]) == set(np.flatnonzero(faithful.rankings.rows_E >= 0))
-    for told, _ in (repaired, (faithful, log)):
-        events = np.flatnonzero(told.rankings.rows_E >= 0)
-        first = told.rankings.items[told.rankings.rows_E[events], 0]
+    for outputs, _ in (repaired, (faithful, log)):
+        events = np.flatnonzero(outputs.rankings.rows_E >= 0)
+        first = outputs.rankings.items[outputs.rankings.rows_E[events], 0]
         assert (first == SPLIT.train.values[events]).mean() > 0.9
 
 
@@ -105,10 +107,10 @@ def test_what_the_student_says_reaches_a_recommender_that_could_not_know_it() ->
 
     def found(knobs: MutualConfig, id_weight: float) -> float:
         reads = READS.model_copy(update={"id_weight": id_weight})
-        told = take_turns(
+        outputs = run_mutual_distillation(
             SPLIT, new_student, lambda events: TextEncoder(events, blank, HAS_ITEM, reads), TRAINING, knobs, Silent()
         )
-        return float((told.distributions.true_ranks == 1).mean())
+        return float((outputs.distributions.true_ranks == 1).mean())
 
     alone = config.model_copy(update={"downward": 0.0})
     assert found(alone, 0.0) < 0.6
@@ -132,9 +134,9 @@ def test_any_student_is_asked_about_what_came_next(kind: Any, tmp_path: Path) ->
     student = kind.Model(kind.Config(embedding_dim=16, max_length=4, dropout=0.0), N_ITEMS)
     epochs = 40 if kind is bert4rec else 10
     fit(student, split, [], TRAINING.model_copy(update={"epochs": epochs}), Silent(), tmp_path)
-    asked = np.flatnonzero(Events(split.train).nth.numpy() > 0)[::2]
-    lists = Lists(len(split.train.values), asked, 3, 1.0)
-    student_says(student, split.train, asked, lists, hide_seen=True)
-    assert (lists.items[:, 0] == split.train.values[asked]).mean() > 0.8
+    evaluated = np.flatnonzero(TrainEvents(split.train).nth.numpy() > 0)[::2]
+    lists = ListCollector(len(split.train.values), evaluated, 3, 1.0)
+    collect_student_predictions(student, split.train, evaluated, lists, hide_seen=True)
+    assert (lists.items[:, 0] == split.train.values[evaluated]).mean() > 0.8
     assert (lists.ranks >= 1).all()
     assert (lists.shares.sum(1) <= 1 + 1e-5).all()

@@ -17,7 +17,7 @@ _FOLDS = 2505  # a stream of its own: data drawn with the same seed must not dec
 _MOST_HIDDEN = 200  # events back for which an item is kept out of the list
 
 
-class Events:
+class TrainEvents:
     """values (E,) the item of each event; nth (E,) events of the same user before it; left (E,) events from it on,
     itself counted; users (E,)."""
 
@@ -52,7 +52,7 @@ class Events:
         scores_RN[rows, self.values[here]] = true_R
 
 
-def parts(events: IntArray, size: int) -> Iterator[tuple[int, IntArray]]:
+def chunks(events: IntArray, size: int) -> Iterator[tuple[int, IntArray]]:
     """Pieces of at most `size`, each with how many are behind it."""
     for first in range(0, len(events), size):
         part = events[first : first + size]

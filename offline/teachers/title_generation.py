@@ -18,17 +18,17 @@ from torch import Tensor
 from retort.offline.common.progress import Progress
 from retort.offline.data.split import Split
 from retort.offline.teachers._language_model import (
-    askable_events,
-    asked_events,
     device_of,
+    eligible_events,
+    evaluated_events,
     load_model,
     load_tokenizer,
     template,
     tune,
 )
-from retort.offline.teachers._list_collector import Answers, Lists, Told, hide_pad
-from retort.offline.teachers._queries import Events, parts, user_folds
-from retort.offline.teachers.config import GroundingConfig
+from retort.offline.teachers._list_collector import ListBatch, ListCollector, TeacherOutputs, mask_pad
+from retort.offline.teachers._train_events import TrainEvents, chunks, user_folds
+from retort.offline.teachers.config import TitleGenerationConfig
 from retort.offline.teachers.teacher import IntArray
 from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
@@ -37,51 +37,53 @@ _NO_LOSS = -100  # what transformers leaves out of the loss
 _FEW = 1024  # a stream of its own: which events are learnt must not decide in which order
 
 
-def grounding_lists(split: Split, titles: Sequence[str], config: GroundingConfig, progress: Progress) -> Told:
+def title_generation_lists(
+    split: Split, titles: Sequence[str], config: TitleGenerationConfig, progress: Progress
+) -> TeacherOutputs:
     """Ask about train events. titles (N): by item index, "" for PAD and for items that have none."""
     if len(titles) != len(split.item_index) + 1:
         raise TeacherError(f"{len(titles)} titles stand beside {len(split.item_index)} items; give one for each.")
-    events = Events(split.train)
-    askable = askable_events(events)
+    events = TrainEvents(split.train)
+    eligible = eligible_events(events)
     titled_N = np.array([bool(title.strip()) for title in titles])
-    askable = askable[titled_N[split.train.values[askable]]]
-    asked = asked_events(events, askable, config)
-    if not len(asked):
+    eligible = eligible[titled_N[split.train.values[eligible]]]
+    evaluated = evaluated_events(events, eligible, config)
+    if not len(evaluated):
         raise TeacherError(
             "the language model is asked nothing: no train event with a history is of an item with a title."
         )
     folds_E = user_folds(len(split.train), config.folds, config.seed)[events.users]
-    lists = Lists(len(events), asked, config.k, config.temperature)
+    lists = ListCollector(len(events), evaluated, config.k, config.temperature)
     for fold in range(config.folds):
-        writer = Writer(events, titles, config)
-        learnt = askable if config.folds == 1 else askable[folds_E[askable] != fold]
-        losses = writer.learn(learnt)
+        writer = TitleGenerator(events, titles, config)
+        learnt = eligible if config.folds == 1 else eligible[folds_E[eligible] != fold]
+        losses = writer.tune_on(learnt)
         progress.say(
             f"part {fold + 1} of {config.folds}: the language model's loss fell {losses[0]:.3f} → {losses[-1]:.3f}"
         )
-        mine = asked[folds_E[asked] == fold]
-        for done, part in parts(mine, config.batch_size):
-            lists.fill(part, writer.answer(part))
+        mine = evaluated[folds_E[evaluated] == fold]
+        for done, part in chunks(mine, config.batch_size):
+            lists.fill(part, writer.recommend(part))
             progress.update(f"titles written, part {fold + 1} of {config.folds}", done, len(mine))
-    told = lists.told()
-    progress.say(f"the language model's titles lead to {told.hit_rate:.1%} of the next items (HR@10)")
-    return told
+    outputs = lists.outputs()
+    progress.say(f"the language model's titles lead to {outputs.hit_rate:.1%} of the next items (HR@10)")
+    return outputs
 
 
-class Writer:
+class TitleGenerator:
     """One model with LoRA weights, the titles, and where each title stands."""
 
-    def __init__(self, events: Events, titles: Sequence[str], config: GroundingConfig) -> None:
+    def __init__(self, events: TrainEvents, titles: Sequence[str], config: TitleGenerationConfig) -> None:
         self.events, self.titles, self.config = events, list(titles), config
         self.device = device_of(config)
         torch.manual_seed(config.seed)
         self.tokenizer = load_tokenizer(config)
-        self.model = load_model(config, writes=True)
-        self.template = template("grounding")
+        self.model = load_model(config, with_lm_head=True)
+        self.template = template("title_generation")
         self.titled_N = torch.tensor([bool(title.strip()) for title in titles])
         self._items_NH: Tensor | None = None
 
-    def learn(self, events: IntArray) -> list[float]:
+    def tune_on(self, events: IntArray) -> list[float]:
         """Tune on the true titles behind a few of these events, the same in all epochs; the mean loss of each epoch."""
         n_rows = min(self.config.rows or len(events), len(events))
         few = np.random.default_rng((self.config.seed, _FEW)).choice(events, n_rows, replace=False)
@@ -103,7 +105,7 @@ class Writer:
         return [text.strip().split("\n")[0] for text in texts]
 
     @torch.no_grad()
-    def answer(self, events: IntArray) -> Answers:
+    def recommend(self, events: IntArray) -> ListBatch:
         """Distances are squared and Euclidean; the scores behind the shares are −distance in deviations of a list."""
         written_RH = self.embed(self.write(events))
         distances_RN = torch.cdist(written_RH, self._items()).square()
@@ -113,13 +115,13 @@ class Writer:
         near_RN[:, ~self.titled_N] = -torch.inf
         if self.config.hide_seen:
             self.events.hide_seen(near_RN, events)
-        hide_pad(near_RN)
+        mask_pad(near_RN)
         ranks_R = (near_RN >= near_RN.gather(1, targets_R1)).sum(1)
         best = near_RN.topk(min(self.config.k, near_RN.shape[1]), dim=1)
         items_RK = best.indices.masked_fill(best.values.isneginf(), PAD)
         deviation_R1 = distances_RN[:, self.titled_N].std(dim=1, keepdim=True).clamp(min=1e-6)
         logs_RN = (near_RN / deviation_R1 / self.config.temperature).log_softmax(-1)
-        return Answers(items_RK, -best.values, logs_RN.gather(1, best.indices).exp(), ranks_R, d_star_R)
+        return ListBatch(items_RK, -best.values, logs_RN.gather(1, best.indices).exp(), ranks_R, d_star_R)
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:

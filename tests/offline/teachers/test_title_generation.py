@@ -10,12 +10,12 @@ import torch
 
 from retort.offline.common.progress import Silent
 from retort.offline.data.ragged import Ragged
-from retort.offline.teachers import grounding
+from retort.offline.teachers import title_generation
 from retort.offline.teachers._language_model import template
-from retort.offline.teachers._queries import Events
-from retort.offline.teachers.config import GroundingConfig
-from retort.offline.teachers.grounding import Writer, grounding_lists
+from retort.offline.teachers._train_events import TrainEvents
+from retort.offline.teachers.config import TitleGenerationConfig
 from retort.offline.teachers.teacher import IntArray
+from retort.offline.teachers.title_generation import TitleGenerator, title_generation_lists
 from retort.shared.base.errors import TeacherError
 from tests.offline._worlds import ring
 from tests.offline.teachers._tiny_llama import make_tiny_llama
@@ -28,25 +28,25 @@ NAMES = ("", "Amber", "Birch", "Cedar", "Dune", "Ember", "Fjord", "Grove", "Heat
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("llama")
-    make_tiny_llama(folder, [template("grounding"), " ".join(NAMES)])
+    make_tiny_llama(folder, [template("title_generation"), " ".join(NAMES)])
     return folder
 
 
-def config(model: Path, **knobs: object) -> GroundingConfig:
+def config(model: Path, **knobs: object) -> TitleGenerationConfig:
     given = {
         "model": str(model), "epochs": 8, "learning_rate": 5e-3, "history": 1, "hide_seen": False, "rows": None,
         "lora_rank": 16, "lora_layers": "all-linear", "lora_dropout": 0.0, "max_new_tokens": 3, "k": 4, "latest": None,
         **knobs,
     }  # fmt: skip
-    return GroundingConfig(**given)  # type: ignore[arg-type]
+    return TitleGenerationConfig(**given)  # type: ignore[arg-type]
 
 
 def test_it_learns_to_write_the_next_title_by_lora_alone(model: Path) -> None:
-    writer = Writer(Events(SPLIT.train), NAMES, config(model))
+    writer = TitleGenerator(TrainEvents(SPLIT.train), NAMES, config(model))
     before = {name: weight.clone() for name, weight in writer.model.named_parameters()}
     items = writer.embed(NAMES)
     events = np.flatnonzero(writer.events.nth.numpy() > 0)
-    losses = writer.learn(events)
+    losses = writer.tune_on(events)
     assert losses[-1] < 0.5 * losses[0]
     written = writer.write(events[:16])
     assert (
@@ -60,9 +60,9 @@ def test_it_learns_to_write_the_next_title_by_lora_alone(model: Path) -> None:
 
 
 def test_a_distance_is_the_squared_one_between_what_was_written_and_a_title(model: Path) -> None:
-    writer = Writer(Events(SPLIT.train), NAMES, config(model, k=N_ITEMS))
+    writer = TitleGenerator(TrainEvents(SPLIT.train), NAMES, config(model, k=N_ITEMS))
     events = np.array([1, 6])
-    said, titles_NH, written_RH = writer.answer(events), writer.embed(NAMES), writer.embed(writer.write(events))
+    said, titles_NH, written_RH = writer.recommend(events), writer.embed(NAMES), writer.embed(writer.write(events))
     expected_RN = ((written_RH[:, None] - titles_NH) ** 2).sum(-1)
     torch.testing.assert_close(said.distances_RK, expected_RN.gather(1, said.items_RK), rtol=1e-3, atol=1e-3)
     true_R1 = torch.from_numpy(SPLIT.train.values[events])[:, None]
@@ -70,7 +70,7 @@ def test_a_distance_is_the_squared_one_between_what_was_written_and_a_title(mode
     assert set(said.items_RK[0].tolist()) == set(range(1, N_ITEMS + 1))
 
 
-class Notes(Writer):
+class Notes(TitleGenerator):
     """Notes what it reads instead of reading it."""
 
     def __init__(self, *given: Any) -> None:
@@ -84,60 +84,60 @@ class Notes(Writer):
 
 def test_the_same_few_events_are_read_in_every_epoch(model: Path) -> None:
     """BIGRec is tuned on 1024 samples in all, not on so many new ones in each of its epochs."""
-    writer = Notes(Events(SPLIT.train), NAMES, config(model, epochs=4, rows=6))
+    writer = Notes(TrainEvents(SPLIT.train), NAMES, config(model, epochs=4, rows=6))
     events = np.flatnonzero(writer.events.nth.numpy() > 0)
-    writer.learn(events)
+    writer.tune_on(events)
     assert len(writer.seen) == 4 * 6
     assert len(set(writer.seen)) == 6
-    again = Notes(Events(SPLIT.train), NAMES, config(model, epochs=4, rows=6))
-    again.learn(events)
+    again = Notes(TrainEvents(SPLIT.train), NAMES, config(model, epochs=4, rows=6))
+    again.tune_on(events)
     assert again.seen == writer.seen
 
 
-class Knows(Writer):
+class Knows(TitleGenerator):
     """Writes the true title, and notes what it was tuned on and asked about."""
 
     learnt: list[IntArray] = []  # noqa: RUF012
-    asked: list[IntArray] = []  # noqa: RUF012
+    evaluated: list[IntArray] = []  # noqa: RUF012
 
-    def learn(self, events: IntArray) -> list[float]:
+    def tune_on(self, events: IntArray) -> list[float]:
         self.learnt.append(events)
         return [1.0, 0.5]
 
     def write(self, events: IntArray) -> list[str]:
-        self.asked.append(events)
+        self.evaluated.append(events)
         return [self.titles[int(self.events.values[event])] for event in events]
 
 
 def test_what_is_written_is_looked_up_and_no_user_is_asked_about_who_was_read(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grounding, "Writer", Knows)
-    told = grounding_lists(SPLIT, NAMES, config(model, folds=2, batch_size=512), Silent())
-    events = np.flatnonzero(told.rankings.rows_E >= 0)
-    rows = told.rankings.rows_E[events]
+    monkeypatch.setattr(title_generation, "TitleGenerator", Knows)
+    outputs = title_generation_lists(SPLIT, NAMES, config(model, folds=2, batch_size=512), Silent())
+    events = np.flatnonzero(outputs.rankings.rows_E >= 0)
+    rows = outputs.rankings.rows_E[events]
     assert len(events) == len(SPLIT.train.values) - len(SPLIT.train)
-    assert (told.rankings.items[rows, 0] == SPLIT.train.values[events]).all()
-    assert told.rankings.d_star == pytest.approx(0, abs=1e-3)
-    assert (np.diff(told.rankings.distances, axis=1) >= 0).all()
-    assert (told.distributions.probabilities.sum(1) <= 1 + 1e-5).all()
-    users = Events(SPLIT.train).users
-    for learnt, asked in zip(Knows.learnt, Knows.asked, strict=True):
-        assert not set(users[learnt]) & set(users[asked])
+    assert (outputs.rankings.items[rows, 0] == SPLIT.train.values[events]).all()
+    assert outputs.rankings.d_star == pytest.approx(0, abs=1e-3)
+    assert (np.diff(outputs.rankings.distances, axis=1) >= 0).all()
+    assert (outputs.distributions.probabilities.sum(1) <= 1 + 1e-5).all()
+    users = TrainEvents(SPLIT.train).users
+    for learnt, evaluated in zip(Knows.learnt, Knows.evaluated, strict=True):
+        assert not set(users[learnt]) & set(users[evaluated])
 
 
 def test_the_papers_way_is_one_model_asked_about_the_newest_events(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grounding, "Writer", Knows)
+    monkeypatch.setattr(title_generation, "TitleGenerator", Knows)
     monkeypatch.setattr(Knows, "learnt", [])
-    told = grounding_lists(SPLIT, NAMES, config(model, folds=1, latest=1), Silent())
+    outputs = title_generation_lists(SPLIT, NAMES, config(model, folds=1, latest=1), Silent())
     assert len(Knows.learnt) == 1
-    assert sorted(np.flatnonzero(told.rankings.rows_E >= 0)) == sorted(SPLIT.train.offsets[1:] - 1)
+    assert sorted(np.flatnonzero(outputs.rankings.rows_E >= 0)) == sorted(SPLIT.train.offsets[1:] - 1)
 
 
 def test_a_long_history_loses_its_oldest_titles(model: Path) -> None:
-    writer = Writer(Events(SPLIT.train), NAMES, config(model, history=4, max_tokens=23))
+    writer = TitleGenerator(TrainEvents(SPLIT.train), NAMES, config(model, history=4, max_tokens=23))
     ids = writer._prompt(3)
     text = writer.tokenizer.decode(ids)
     assert len(ids) <= 20
@@ -147,9 +147,9 @@ def test_a_long_history_loses_its_oldest_titles(model: Path) -> None:
 
 def test_nothing_to_ask_is_told(model: Path) -> None:
     with pytest.raises(TeacherError, match="titles stand beside"):
-        grounding_lists(SPLIT, NAMES[1:], config(model), Silent())
+        title_generation_lists(SPLIT, NAMES[1:], config(model), Silent())
     with pytest.raises(TeacherError, match="with a title"):
-        grounding_lists(SPLIT, [""] * len(NAMES), config(model), Silent())
+        title_generation_lists(SPLIT, [""] * len(NAMES), config(model), Silent())
     alone = replace(SPLIT, train=Ragged.of([[1], [2]]))
     with pytest.raises(TeacherError, match="no train history has two"):
-        grounding_lists(alone, NAMES, config(model), Silent())
+        title_generation_lists(alone, NAMES, config(model), Silent())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from retort.offline.teachers._trainable import StudentSaid
+from retort.offline.teachers._trainable import StudentPredictions
 from retort.offline.teachers.teacher import Distributions
 from retort.shared.base.schema import PAD
 from tests.offline._worlds import ring, teacher_of
@@ -27,7 +27,7 @@ def said(**changes: object) -> Distributions:
     assert stored is not None
     ranks, own = stored.true_ranks.copy(), np.ones_like(stored.true_ranks)
     ranks[EVENTS], own[EVENTS] = THEIRS, OWN_RANKS
-    return replace(stored, **{"true_ranks": ranks, "listener_ranks": own, **changes})  # type: ignore[arg-type]
+    return replace(stored, **{"true_ranks": ranks, "learner_ranks": own, **changes})  # type: ignore[arg-type]
 
 
 def logits() -> torch.Tensor:
@@ -43,7 +43,7 @@ def divergence(stored: Distributions, logits_N: torch.Tensor, event: int) -> tor
     return (p_K * (p_K / q_K).log()).sum() + rest_p * (rest_p / rest_q).log()
 
 
-def loss_of(heard: StudentSaid, logits_RN: torch.Tensor, rows: slice = slice(None)) -> torch.Tensor:
+def loss_of(heard: StudentPredictions, logits_RN: torch.Tensor, rows: slice = slice(None)) -> torch.Tensor:
     """Of a learner whose states are its scores."""
     return heard.loss(logits_RN[rows], torch.eye(logits_RN.shape[1]), EVENTS[rows], TARGETS_R[rows])
 
@@ -52,8 +52,8 @@ def loss_of(heard: StudentSaid, logits_RN: torch.Tensor, rows: slice = slice(Non
 def test_it_is_gamma_t_squared_times_the_kl_from_the_student_by_whom_ranks_better(kind: str) -> None:
     logits_RN, stored = logits(), said()
     if kind == "unknown":
-        stored = replace(stored, listener_ranks=None)
-    heard = StudentSaid(stored, weight=0.5, weigh_samples=kind != "alike", current_ranks=kind == "current")
+        stored = replace(stored, learner_ranks=None)
+    heard = StudentPredictions(stored, weight=0.5, weigh_samples=kind != "alike", current_ranks=kind == "current")
     if kind == "current":  # the paper's way: its ranks as it learns
         own_R1 = logits_RN.gather(1, TARGETS_R[:, None])
         ranks = (logits_RN[:, PAD + 1 :] >= own_R1).sum(1).tolist()
@@ -68,16 +68,16 @@ def test_it_is_gamma_t_squared_times_the_kl_from_the_student_by_whom_ranks_bette
 def test_one_events_ranks_move_that_events_gradient_alone_and_events_without_a_row_do_not_count() -> None:
     def gradient(stored: Distributions, rows: slice = slice(None)) -> torch.Tensor:
         logits_RN = logits()
-        heard = StudentSaid(stored, weight=1.0, weigh_samples=True, current_ranks=False)
+        heard = StudentPredictions(stored, weight=1.0, weigh_samples=True, current_ranks=False)
         loss_of(heard, logits_RN, rows).backward()
         assert logits_RN.grad is not None
         return logits_RN.grad
 
-    own = said().listener_ranks
+    own = said().learner_ranks
     assert own is not None
     deaf = own.copy()
     deaf[EVENTS[0]] = 1  # four times as good as the student: it does not listen
-    moved = (gradient(said(listener_ranks=deaf)) - gradient(said())).abs().sum(1)
+    moved = (gradient(said(learner_ranks=deaf)) - gradient(said())).abs().sum(1)
     assert moved[0] > 0
     assert not moved[1:].any()
     rows_E = said().rows_E.copy()
@@ -88,7 +88,7 @@ def test_one_events_ranks_move_that_events_gradient_alone_and_events_without_a_r
 def test_events_of_which_nothing_was_said_cost_nothing() -> None:
     logits_RN, nowhere_E = logits(), np.full_like(said().rows_E, -1)
     for current in (False, True):
-        heard = StudentSaid(said(rows_E=nowhere_E), weight=1.0, weigh_samples=True, current_ranks=current)
+        heard = StudentPredictions(said(rows_E=nowhere_E), weight=1.0, weigh_samples=True, current_ranks=current)
         loss = loss_of(heard, logits_RN)
         loss.backward()
         assert loss == 0
