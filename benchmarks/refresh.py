@@ -19,7 +19,7 @@ import psycopg
 import sqlalchemy as sa
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import load
+from retort.offline.data.load import load_data
 from retort.offline.data.split import make_split
 from retort.offline.jobs.celery_app import make_app
 from retort.offline.local.local_redis import private_redis
@@ -118,7 +118,7 @@ def _config(chunk_users: int) -> ProfilesConfig:
 
 def _data(arguments: argparse.Namespace) -> Any:
     recipe = load_recipe(arguments.recipe)
-    loaded = load(recipe.data, arguments.data, Silent())
+    loaded = load_data(recipe.data, arguments.data, Silent())
     return user_histories(make_split(loaded.interactions, recipe.split, "held")), loaded.items
 
 

@@ -27,27 +27,27 @@ def fetch_data(
     out: Annotated[Path, typer.Option("--out", help="target directory")] = Path("data"),
 ) -> None:
     """Download a public data set; an interrupted download is resumed."""
-    from retort.offline.data.fetch import CATALOGUE, fetch
+    from retort.offline.data.fetch import CATALOGUE, fetch_dataset
 
     if name is None:
         typer.echo("\n".join(sorted(CATALOGUE)))
         return
     with TerminalProgress() as progress:
-        for path in fetch(name, out, progress):
+        for path in fetch_dataset(name, out, progress):
             progress.say(str(path))
 
 
 @data_app.command("check")
 def check_data(recipe: RecipeName, data: DataDir = None, overrides: Overrides = None) -> None:
     """List the faults in raw data by file, row and column; exit status 1 if there are any."""
-    from retort.offline.data.check import check
-    from retort.offline.data.data_directory import existing_directory
+    from retort.offline.data.check import find_problems
+    from retort.offline.data.sources import existing_directory
     from retort.offline.recipes.recipe import load_recipe
 
     config = load_recipe(recipe, overrides or []).data
     directory = existing_directory(data) if data else None
     with TerminalProgress() as progress:
-        findings = check(config, directory, progress)
+        findings = find_problems(config, directory, progress)
     for finding in findings:
         print(finding)
     Console(stderr=True).print(f"{len(findings)} finding{'s' * (len(findings) != 1)}", highlight=False)
@@ -60,11 +60,11 @@ def report_data(recipe: RecipeName, data: DataDir = None, overrides: Overrides =
     """Read the data as the recipe does and print a report as JSON."""
     import orjson
 
-    from retort.offline.data.load import load
+    from retort.offline.data.load import load_data
     from retort.offline.recipes.recipe import load_recipe
 
     with TerminalProgress() as progress:
-        loaded = load(load_recipe(recipe, overrides or []).data, data, progress)
+        loaded = load_data(load_recipe(recipe, overrides or []).data, data, progress)
     print(orjson.dumps(loaded.report.as_json(), option=orjson.OPT_INDENT_2, default=str).decode())
 
 
@@ -83,7 +83,7 @@ def load_history(
         pipeline = load_pipeline(recipe, data, out, overrides or [], progress)
         frame = load_saved(pipeline.ensure_path("data")).interactions.frame
         with redis_service(settings.histories_url, settings.retort_home, settings.histories_setting) as service:
-            progress.say(service.story)
+            progress.say(service.description)
             n_users = load_frame(service.url, frame, settings)
     print(f"{n_users} histories are in Redis")
 

@@ -59,7 +59,7 @@ def run_demo(*, leave: bool) -> None:
         stack.callback(engine.dispose)
         environment = {"REDIS_URL": redis.url, "DATABASE_URL": settings.database}
         recipe = load_recipe(_RECIPE)
-        _introduce(console, redis.story, engine, recipe)
+        _introduce(console, redis.description, engine, recipe)
         arms = {"plain": load_recipe(_RECIPE, ["objectives=[]"]), "distilled": recipe}
         with ExitStack() as workers:
             started_workers = [workers.enter_context(_worker(name, environment, out)) for name in arms]

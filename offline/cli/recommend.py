@@ -25,7 +25,7 @@ from retort.shared.history.redis_history import RedisHistory
 from retort.shared.history.store import Owner
 from retort.shared.model import registry
 from retort.shared.model.bundle import Bundle, open_bundle
-from retort.shared.model.popularity import by_popularity, most_popular, popularity_scores
+from retort.shared.model.item_index import by_popularity, most_popular, popularity_scores
 from retort.shared.model.sequences import IntArray
 
 _USERS_AT_ONCE = 256

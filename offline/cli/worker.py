@@ -34,7 +34,7 @@ def work(queues: list[str], poll_s: float = POLL_S) -> None:
     settings = Settings()
     engine = migrate_and_open(settings)
     with redis_service(settings.redis_url, settings.retort_home) as service, ExitStack() as stack:
-        Console(stderr=True).print(service.story, markup=False, highlight=False)
+        Console(stderr=True).print(service.description, markup=False, highlight=False)
         app = make_app(service.url)
         exclusive_gpu: ExclusiveGpu = nullcontext
         if QUEUE in queues:

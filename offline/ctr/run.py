@@ -43,7 +43,7 @@ def read_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe, Ctr
         raise RecipeError(f"{name} has no objective that reads user profiles, so no profiles would be made; add one.")
     if recipe.split.method != "leave_one_out":
         raise RecipeError('`retort ctr` divides each user\'s own events; write [split] method = "leave_one_out".')
-    if recipe.encoder.counts_words:
+    if recipe.encoder.uses_tfidf:
         raise RecipeError(f"[encoder] model = {TFIDF!r} gives users and items spaces of their own; choose another one.")
     return recipe, config
 

@@ -1,4 +1,4 @@
-"""Columns of any kind → typed attributes: i64, f64, bool, text or lists of text, the same from every file format."""
+"""Attribute types: columns of any kind → i64, f64, bool, text or lists of text, equal for every file format."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,16 @@ TRUE_FALSE = {"true": True, "false": False}
 
 
 def infer_types(frame: pl.DataFrame, lists: Mapping[str, str]) -> pl.DataFrame:
-    """Every column in its natural type. lists: column → separator of its values. Blank text becomes null."""
+    """Convert every column to its natural type; blank text becomes null.
+
+    Args:
+        lists: column → separator of its values.
+    """
     return frame.with_columns(infer_type(frame[name], lists.get(name)) for name in frame.columns)
 
 
 def infer_type(column: pl.Series, separator: str | None = None) -> pl.Series:
-    """Numbers and truth values written as text become such, if all values of the column are."""
+    """Convert one column; text becomes numbers or booleans only if all its values are."""
     dtype = column.dtype
     if dtype == pl.List or dtype == pl.Array:
         return column.cast(pl.List(pl.String))
@@ -35,7 +39,7 @@ def _blank_is_null(text: pl.Series) -> pl.Series:
 
 
 def _listed(text: pl.Series, separator: str) -> pl.Series:
-    """`A > B` → [A, B]; empty parts are left out, and a value without parts is null."""
+    """Split `A > B` into [A, B]; empty parts are dropped, and a value without parts is null."""
     parts = text.str.split(separator.strip() or separator)
     trimmed = parts.list.eval(pl.element().str.strip_chars().replace("", None).drop_nulls())
     return trimmed.set(trimmed.list.len() == 0, None)
@@ -48,7 +52,7 @@ def _from_text(text: pl.Series) -> pl.Series:
     if lower.drop_nulls().is_in(list(TRUE_FALSE)).all():
         return lower.replace_strict(TRUE_FALSE, return_dtype=pl.Boolean)
     whole = text.cast(pl.Int64, strict=False)
-    # "007" and "+7" are codes, not numbers: they must come back as they were
+    # "007" and "+7" are codes, not numbers, and must stay unchanged
     if (whole.cast(pl.String).eq_missing(text)).all():
         return whole
     number = text.cast(pl.Float64, strict=False)
@@ -59,7 +63,7 @@ def _from_text(text: pl.Series) -> pl.Series:
 
 
 def _narrowed(number: pl.Series) -> pl.Series:
-    """Floats that are all whole (1995.0 for want of a null) become integers; NaN becomes null."""
+    """Turn floats that are all whole (1995.0 in a column with nulls) into integers, and NaN into null."""
     number = number.fill_nan(None)
     whole = number.cast(pl.Int64, strict=False)
     return whole if whole.cast(pl.Float64).eq_missing(number).all() else number

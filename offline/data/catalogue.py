@@ -1,4 +1,4 @@
-"""Raw items and users → one row each, unique ids, typed attributes; what was missing or double is counted."""
+"""Items and users: raw tables → one row for each id, typed attributes, counts of missing and duplicate rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,12 @@ from retort.shared.base.errors import DataError
 
 @dataclass(frozen=True)
 class Entities:
-    """Items or users: their id, then attributes; `identical`: rows that only repeated another."""
+    """Items or users: the id, then attributes.
+
+    Attributes:
+        identical: Rows that only repeated another row.
+        rows_read: file → rows, rejected ones included.
+    """
 
     frame: pl.DataFrame
     identical: int
@@ -24,9 +29,12 @@ class Entities:
 
 
 def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects) -> Entities | None:
-    """All tables of items (or users) as one, side by side where they know the same id; the earlier table wins.
+    """Combine all tables of items (or users) by id; where two give the same column, the earlier table wins.
 
-    Of rows with the same id in one table the first stays; those that say otherwise are rejected.
+    Of rows with the same id in one table the first is kept; different later ones are rejected.
+
+    Raises:
+        DataError: A table has no rows, or nested values where single ones are required.
     """
     if not tables:
         return None
@@ -35,11 +43,11 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
     lists: dict[str, str] = {}
     identical = 0
     for table in tables:
-        frame = _identified(table, id_column)
+        frame = _with_ids(table, id_column)
         rows_read[table.file] = frame.height + rejects.count(table.file)
         problems = [(id_column, pl.col(id_column).is_null(), "missing"), id_problem(id_column)]
         good = reject_bad_rows(frame, table, problems, rejects)
-        unique, n_identical = _unique(good, table, id_column, rejects)
+        unique, n_identical = _drop_duplicates(good, table, id_column, rejects)
         identical += n_identical
         lists.update(table.lists)
         frames.append(unique)
@@ -53,47 +61,56 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
     return Entities(frame, identical, rows_read)
 
 
-def _identified(table: RawTable, id_column: str) -> pl.DataFrame:
+def _with_ids(table: RawTable, id_column: str) -> pl.DataFrame:
     schema = table.frame.collect_schema()
     refuse_nested(table, schema, (id_column, "title", "text"))
     frame = table.frame.with_columns(
         pl.col("row").cast(pl.Int64), id_expression(id_column, schema[id_column]).alias(id_column)
     ).collect(engine="streaming")
     if not frame.height:
-        raise DataError(f"{table.file} has no rows; give a file with rows, or leave its name out of [data.options].")
+        raise DataError(f"{table.file} has no rows; give a file with rows, or remove its name from [data.options].")
     return frame
 
 
-def _unique(frame: pl.DataFrame, table: RawTable, id_column: str, rejects: Rejects) -> tuple[pl.DataFrame, int]:
-    """The first row of each id, and how many later ones said the same; those that say otherwise are rejected."""
+def _drop_duplicates(
+    frame: pl.DataFrame, table: RawTable, id_column: str, rejects: Rejects
+) -> tuple[pl.DataFrame, int]:
+    """The first row of each id, and the number of identical later rows; different later rows are rejected."""
     others = [name for name in frame.columns if name != "row"]
     distinct = frame.unique(others, keep="first", maintain_order=True)
     first = distinct.unique(id_column, keep="first", maintain_order=True)
     later = distinct.join(first.select(id_column, first_row="row"), on=id_column)
-    told = later.filter(pl.col("row") > pl.col("first_row")).select(
+    rejected = later.filter(pl.col("row") > pl.col("first_row")).select(
         "row",
         pl.lit(table.name(id_column)).alias("column"),
         pl.col(id_column).alias("value"),
-        pl.format("the id stands in row {} already, with other values", "first_row").alias("reason"),
+        pl.format("the id is already in row {}, with other values", "first_row").alias("reason"),
     )
-    rejects.add_frame(table.file, told)
+    rejects.add_frame(table.file, rejected)
     return first, frame.height - distinct.height
 
 
 def make_items(
-    entities: Entities | None, wanted: pl.Series, columns: Sequence[str] | None, template: str | None, keep_unseen: bool
+    entities: Entities | None,
+    item_ids: pl.Series,
+    columns: Sequence[str] | None,
+    template: str | None,
+    keep_unseen: bool,
 ) -> tuple[Items, int]:
-    """One row for every item of the events, sorted by id, and how many of these have no metadata at all.
+    """Return one row for every item of the events, sorted by id, and the number of items without metadata.
 
-    wanted: ids of the events' items. keep_unseen: also the items that no event names.
+    Args:
+        wanted: Item ids of the events.
+        columns: Columns of an item's text, see `item_text`; so is `template`.
+        keep_unseen: Also keep the items without events.
     """
-    ids = pl.DataFrame({"item_id": wanted.unique()})
+    ids = pl.DataFrame({"item_id": item_ids.unique()})
     if entities is None:
         known = pl.DataFrame(schema={"item_id": pl.String})
     else:
         known = entities.frame if keep_unseen else entities.frame.join(ids, on="item_id", how="semi")
-    missing = ids.join(known, on="item_id", how="anti")
-    frame = pl.concat([known, missing], how="diagonal").sort("item_id")
+    without_metadata = ids.join(known, on="item_id", how="anti")
+    frame = pl.concat([known, without_metadata], how="diagonal").sort("item_id")
     frame = frame.with_columns(_text_column(frame, "title"))
     if "text" in frame.columns:
         text = _text_column(frame, "text")
@@ -102,7 +119,7 @@ def make_items(
         text = item_text(blank_title, columns, template)
     attributes = [name for name in frame.columns if name not in ("item_id", "title", "text")]
     frame = frame.with_columns(text.alias("text")).select("item_id", "title", "text", *attributes)
-    return Items(frame), missing.height
+    return Items(frame), without_metadata.height
 
 
 def _text_column(frame: pl.DataFrame, name: str) -> pl.Series:
@@ -111,16 +128,24 @@ def _text_column(frame: pl.DataFrame, name: str) -> pl.Series:
     return frame[name].fill_null("").str.strip_chars().alias(name)
 
 
-def make_users(entities: Entities | None, wanted: pl.Series) -> tuple[pl.DataFrame | None, int]:
-    """Users with events, sorted by id, and how many have none."""
+def make_users(entities: Entities | None, user_ids: pl.Series) -> tuple[pl.DataFrame | None, int]:
+    """Return the users with events, sorted by id, and the number of users without.
+
+    Args:
+        wanted: User ids of the events.
+
+    Raises:
+        DataError: No user has an event.
+    """
     if entities is None:
         return None, 0
-    ids = pl.DataFrame({"user_id": wanted.unique()})
+    ids = pl.DataFrame({"user_id": user_ids.unique()})
     with_events = entities.frame.join(ids, on="user_id", how="semi").sort("user_id")
     if not with_events.height:
-        theirs, ours = entities.frame["user_id"][0], wanted[0]
+        example_user, example_event = entities.frame["user_id"][0], user_ids[0]
         raise DataError(
-            f"none of the {entities.frame.height:,} users in the users' file has an event (theirs like {theirs!r}, the "
-            f"events' like {ours!r}); give the file of these users, or leave it out."
+            f"none of the {entities.frame.height:,} users in the users' file has an event (ids like "
+            f"{example_user!r}, the "
+            f"events' like {example_event!r}); give the file that belongs to the events, or remove it."
         )
     return with_events, entities.frame.height - with_events.height

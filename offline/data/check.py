@@ -1,4 +1,4 @@
-"""`retort data check`: everything that is wrong with raw data, by file, row and column, before anything runs."""
+"""Data check (`retort data check`): all problems of raw data by file, row and column, found before a run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from retort.shared.base.errors import RetortError
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know. error: the run would stop; warning: the row or value is not used; note: worth knowing."""
+    """A finding. error: the run would stop; warning: a row or value is not used; note: useful to know."""
 
     severity: Literal["error", "warning", "note"]
     message: str
@@ -28,7 +28,7 @@ class Finding:
     value: str | None = None
 
     def __str__(self) -> str:
-        """`ratings.csv, row 7, column 'ts', value 'abc': not a time`."""
+        """Format as `ratings.csv, row 7, column 'ts', value 'abc': not a time`."""
         column = f"column {self.column!r}" if self.column else None
         value = f"value {self.value!r}" if self.value is not None else None
         row = f"row {self.row}" if self.row is not None else None
@@ -36,18 +36,18 @@ class Finding:
         return f"{place}: {self.message}" if place else self.message
 
 
-def check(config: DataConfig, root: Path | None, progress: Progress | None = None) -> list[Finding]:
-    """All findings, errors first; an empty list means that every row of every file will be used."""
+def find_problems(config: DataConfig, root: Path | None, progress: Progress | None = None) -> list[Finding]:
+    """Find all problems, errors first; an empty list means that every row of every file is used."""
     rejects = Rejects()
     findings: list[Finding] = []
     try:
         findings = list(_judge(config, root, rejects, progress or Silent()))
     except RetortError as error:
-        # what stops the run is told last by the code and first to the reader
+        # raised last, but sorted first for the reader
         findings.append(Finding("error", str(error)))
     findings += [Finding("warning", row.pop("reason"), **row) for row in rejects.frame().iter_rows(named=True)]
     order = {"error": 0, "warning": 1, "note": 2}
-    return sorted(findings, key=lambda one: order[one.severity])
+    return sorted(findings, key=lambda finding: order[finding.severity])
 
 
 def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Progress) -> Iterator[Finding]:
@@ -69,37 +69,41 @@ def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Pr
 
 def _removed(removed: RemovedEvents) -> Iterator[Finding]:
     causes = {
-        "lie below [data] min_weight": removed.below_min_weight,
+        "are below [data] min_weight": removed.below_min_weight,
         "are repeats under [data] repeats": removed.repeats,
-        f"fall to k_core (with {removed.k_core_users:,} users and {removed.k_core_items:,} items)": removed.k_core,
+        f"fail k_core (with {removed.k_core_users:,} users and {removed.k_core_items:,} items)": removed.k_core,
     }
     for cause, n_events in causes.items():
         if n_events:
-            yield Finding("note", f"{n_events:,} events {cause} and are left out")
+            yield Finding("note", f"{n_events:,} events {cause}")
 
 
 def _about_items(config: DataConfig, rows: Entities | None, frame: pl.DataFrame) -> Iterator[Finding]:
     if rows is None:
-        yield Finding("note", "there is no table of items: titles and texts stay empty, and text methods learn nothing")
+        yield Finding(
+            "note", "there is no table of items: titles and texts are empty, and methods that use texts learn nothing"
+        )
         return
     items, n_missing = make_items(
         rows, frame["item_id"], config.text_columns, config.text_template, config.keep_unseen_items
     )
     if n_missing:
         yield _ids_finding(frame, rows.frame, "item_id", n_missing, "items have events but no metadata")
-    silent = items.frame.filter(pl.col("text") == "")["item_id"]
-    if len(silent) > n_missing:
-        yield Finding("note", f"{len(silent) - n_missing:,} items have metadata but no text", column="item_id")
+    without_text = items.frame.filter(pl.col("text") == "")["item_id"]
+    if len(without_text) > n_missing:
+        yield Finding("note", f"{len(without_text) - n_missing:,} items have metadata but no text", column="item_id")
     if rows.identical:
-        yield Finding("note", f"{rows.identical:,} rows of the items' table only repeat another")
+        yield Finding("note", f"{rows.identical:,} rows of the items' table repeat another row")
 
 
 def _about_users(rows: Entities | None, frame: pl.DataFrame) -> Iterator[Finding]:
     if rows is None:
         return
-    _, n_idle = make_users(rows, frame["user_id"])
-    if n_idle:
-        yield Finding("note", f"{n_idle:,} users of the users' table have no event and are left out", column="user_id")
+    _, n_without_events = make_users(rows, frame["user_id"])
+    if n_without_events:
+        yield Finding(
+            "note", f"{n_without_events:,} users of the users' table have no event and are not used", column="user_id"
+        )
     ids = frame.select(pl.col("user_id").unique())
     n_missing = ids.join(rows.frame, on="user_id", how="anti").height
     if n_missing:

@@ -1,4 +1,4 @@
-"""Interactions as flat arrays of codes, so that splits need no loop over users."""
+"""Event arrays: interactions as flat arrays of integer codes, so that splits need no loop over users."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,13 @@ from retort.offline.data.ragged import IntArray
 
 @dataclass(frozen=True)
 class EventArrays:
-    """Interactions as arrays: event e is item `items[e]` (a code) at `times[e]`; user u has starts[u] … ends[u] - 1."""
+    """Interactions as arrays, sorted by user and time.
+
+    Event e is item `items[e]` (a code) at `times[e]`; the events of user u are `starts[u]` … `ends[u] - 1`.
+    """
 
     user_ids: tuple[str, ...]
-    item_ids: pl.Series  # sorted; the code of an item is its row here
+    item_ids: pl.Series  # sorted; an item's code is its position here
     users: IntArray
     items: IntArray
     times: IntArray
@@ -22,7 +25,7 @@ class EventArrays:
 
 
 def event_arrays(frame: pl.DataFrame) -> EventArrays:
-    """From a frame sorted by user and time."""
+    """Convert a frame that is sorted by user and time."""
     users = frame["user_id"].rle_id().to_numpy().astype(np.int64)
     starts = np.flatnonzero(np.diff(users, prepend=-1)).astype(np.int64)
     ends = np.append(starts[1:], len(users)).astype(np.int64)

@@ -1,4 +1,7 @@
-"""The database's events and exposures as Parquet files: a training reads what stands still, and a hash names it."""
+"""Event export: the database's events and exposures as Parquet files.
+
+Training reads files because they do not change during a run and can be identified by a hash.
+"""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -44,12 +47,20 @@ EXPOSURES = pa.schema(
 
 
 def write_events(chunks: Iterable[Sequence[Event]], directory: Path) -> int:
-    """Write `events.parquet` into `directory`, in the order given; how many events. A reader sees all of it or none."""
+    """Write `events.parquet` into `directory`, in the given order; the file appears whole or not at all.
+
+    Returns:
+        The number of events.
+    """
     return _write(chunks, EVENTS, directory / EVENTS_FILE)
 
 
 def write_exposures(chunks: Iterable[Sequence[Exposure]], directory: Path) -> int:
-    """The same for `exposures.parquet`: a row for each list that was shown; how many lists."""
+    """Write `exposures.parquet`, one row for each shown list.
+
+    Returns:
+        The number of lists.
+    """
     return _write(chunks, EXPOSURES, directory / EXPOSURES_FILE)
 
 

@@ -1,4 +1,4 @@
-"""Raw events → checked events: ids as text, times in ms, weights as numbers; every bad row goes to the rejects."""
+"""Events: raw events → checked events with text ids, times in ms and numeric weights; bad rows are rejected."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,19 @@ from retort.shared.base.schema import MAX_ID_LENGTH
 
 @dataclass(frozen=True)
 class Events:
-    """frame: user_id, item_id, timestamp i64, weight f32; in file order. rows_read: file → rows, bad ones included."""
+    """Checked events in file order.
+
+    Attributes:
+        frame: user_id, item_id, timestamp i64, weight f32.
+        rows_read: file → rows, rejected ones included.
+    """
 
     frame: pl.DataFrame
     rows_read: dict[str, int]
 
 
 def id_expression(column: str, dtype: pl.DataType) -> pl.Expr:
-    """An id as text without spaces around it; null where there is none. Whole floats lose their `.0`."""
+    """Expression of an id as text without surrounding spaces, null where missing; whole floats lose their `.0`."""
     value = pl.col(column)
     if dtype.is_float():
         whole = value.cast(pl.Int64, strict=False)
@@ -32,49 +37,58 @@ def id_expression(column: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def refuse_nested(table: RawTable, schema: pl.Schema, columns: Sequence[str]) -> None:
-    """A DataError for a column that should hold one value a row and holds lists or records."""
+    """Raise DataError for a column of lists or records where single values are required."""
     for column in columns:
         dtype = schema.get(column, pl.Null())
         if dtype.is_nested() or dtype == pl.Object or dtype in (pl.Time, pl.Duration):
             raise DataError(
                 f"{table.file}, column {table.name(column)!r} holds values of type {dtype}, where one text or number "
-                "a row is needed; name another column, or flatten this one first."
+                "is required; name another column, or flatten this one first."
             )
 
 
 def id_problem(column: str) -> tuple[str, pl.Expr, str]:
-    """An id too long to be one, as (column, condition, reason)."""
+    """Return the rule for an id that is too long, as (column, condition, reason)."""
     return (column, pl.col(column).str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
 
 
 def reject_bad_rows(
     frame: pl.DataFrame, table: RawTable, problems: Sequence[tuple[str, pl.Expr, str]], rejects: Rejects
 ) -> pl.DataFrame:
-    """Rows without a problem; the others go to the rejects under their first one. `_raw_<column>` is the raw value."""
-    which = pl.lit(None, dtype=pl.Int32)
+    """Return the rows without a problem; the others are rejected with their first problem.
+
+    Args:
+        problems: Rules as (column, condition, reason), in order.
+        rejects: Collects the bad rows; `_raw_<column>`, where present, is the reported value.
+    """
+    first_problem = pl.lit(None, dtype=pl.Int32)
     for number, (_, condition, _) in reversed(list(enumerate(problems))):
-        which = pl.when(condition).then(pl.lit(number, dtype=pl.Int32)).otherwise(which)
-    marked = frame.with_columns(_problem=which)
+        first_problem = pl.when(condition).then(pl.lit(number, dtype=pl.Int32)).otherwise(first_problem)
+    marked = frame.with_columns(_problem=first_problem)
     for number, (column, _, reason) in enumerate(problems):
         bad = marked.filter(pl.col("_problem") == number)
         raw = f"_raw_{column}"
         value = pl.col(raw if raw in bad.columns else column).cast(pl.String)
-        told = bad.select(
+        rejected = bad.select(
             "row", pl.lit(table.name(column)).alias("column"), value.alias("value"), reason=pl.lit(reason)
         )
-        rejects.add_frame(table.file, told)
+        rejects.add_frame(table.file, rejected)
     return marked.filter(pl.col("_problem").is_null()).drop("_problem")
 
 
 def clean_events(tables: RawTables, rejects: Rejects) -> Events:
-    """All tables of events as one. DataError: no rows at all, or times of mixed units."""
+    """Combine all tables of events.
+
+    Raises:
+        DataError: There are no rows, or the times have mixed units.
+    """
     parsed = [_parsed(table, tables) for table in tables.interactions]
     if tables.clock == "time":
-        seen = [
+        units = [
             frame.select(pl.lit(table.file).alias("file"), "row", pl.col("_raw_timestamp").alias("value"), "unit")
             for frame, table in zip(parsed, tables.interactions, strict=True)
         ]
-        times.refuse_mixed(pl.concat(seen), tables.interactions[0].name("timestamp"))
+        times.refuse_mixed(pl.concat(units), tables.interactions[0].name("timestamp"))
     kept, rows_read = [], {}
     for frame, table in zip(parsed, tables.interactions, strict=True):
         rows_read[table.file] = frame.height + rejects.count(table.file)
@@ -82,12 +96,12 @@ def clean_events(tables: RawTables, rejects: Rejects) -> Events:
         kept.append(good.select("user_id", "item_id", "timestamp", "weight"))
     if not sum(rows_read.values()):
         files = ", ".join(table.file for table in tables.interactions)
-        raise DataError(f"{files}: there are no events in it, only a header at most; give a file with rows.")
+        raise DataError(f"{files}: there are no events, at most a header; give a file with rows.")
     return Events(pl.concat(kept), rows_read)
 
 
 def _parsed(table: RawTable, tables: RawTables) -> pl.DataFrame:
-    """row, ids, timestamp, weight, unit, and the raw text of what may be wrong."""
+    """Frame with row, ids, timestamp, weight, unit, and the raw text of values that may be wrong."""
     schema = table.frame.collect_schema()
     refuse_nested(table, schema, ("user_id", "item_id", "timestamp", "weight"))
     time = schema["timestamp"]

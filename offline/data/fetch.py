@@ -1,8 +1,8 @@
-"""Downloads public data sets: resumes, verifies, unpacks.
+"""Downloads of public data sets: resumable, verified and unpacked.
 
-Where the publisher gives a checksum, it is asked for and must agree. Where none is given, the SHA-256 of the first
-download is written beside the file (`NAME.sha256`): it proves later that the file is still the same, not that it was
-right at first, and the progress line says so.
+Where the publisher states a checksum, the file must match it. Where none is stated, the SHA-256 of the first download
+is written to `NAME.sha256`: later it proves that the file has not changed, not that it was right at first. The progress
+line says so.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ MAX_UNPACKED_BYTES = 40 * 2**30
 
 @dataclass(frozen=True)
 class Download:
-    """One file. md5_url: where the publisher states its MD5."""
+    """A file to download; md5_url: where the publisher states its MD5."""
 
     url: str
     md5_url: str | None = None
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """Name of the file."""
         return PurePosixPath(httpx.URL(self.url).path).name
 
 
@@ -54,7 +54,7 @@ CATALOGUE: dict[str, tuple[Download, ...]] = {
     "ml-20m": _movielens("ml-20m"),
     "ml-25m": _movielens("ml-25m"),
     "ml-32m": _movielens("ml-32m"),
-    # the publisher renews this one without notice, and states no checksum that lasts
+    # the publisher replaces this file without notice, and states no lasting checksum
     "ml-latest-small": (Download("https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"),),
     "amazon-beauty-2014": (Download(f"{SNAP}/reviews_Beauty_5.json.gz"), Download(f"{SNAP}/meta_Beauty.json.gz")),
     "amazon-sports-2014": (
@@ -78,37 +78,47 @@ CATALOGUE: dict[str, tuple[Download, ...]] = {
     ),
 }
 
-# not to be had without an account
+# data sets that require an account
 BY_HAND = {"amazon-m2": "https://www.aicrowd.com/challenges/amazon-kdd-cup-23-multilingual-recommendation-challenge"}
 
 
-def fetch(
+def fetch_dataset(
     name: str,
     target_dir: Path,
     progress: Progress,
     catalogue: dict[str, tuple[Download, ...]] | None = None,
     pause_s: float = PAUSE_S,
 ) -> list[Path]:
-    """Bring a data set into `target_dir`; returns its files as downloaded (archives are unpacked beside them).
+    """Download a data set into `target_dir`; files that exist are only verified.
 
-    What is there already is verified and not asked for again. DataError: unknown name, network, wrong checksum, disk.
+    Args:
+        catalogue: Data sets by name; None: the built-in ones.
+        pause_s: Seconds before the second attempt; doubled each time.
+
+    Returns:
+        The downloaded files; archives are unpacked next to them.
+
+    Raises:
+        DataError: The name is unknown, or network, checksum or disk fail.
     """
     known = CATALOGUE if catalogue is None else catalogue
     if name in BY_HAND and name not in known:
         raise DataError(
-            f"{name} needs an account; download it from {BY_HAND[name]} and name its directory with --data."
+            f"{name} requires an account; download it from {BY_HAND[name]} and name its directory with --data."
         )
     if name not in known:
         raise DataError(f"there is no data set {name!r} to fetch; choose one of: {', '.join(sorted(known))}.")
     try:
         target_dir.mkdir(parents=True, exist_ok=True)
         with httpx.Client(follow_redirects=True, timeout=TIMEOUT_S) as client:
-            return [_one(client, download, target_dir, progress, pause_s) for download in known[name]]
+            return [_fetch_file(client, download, target_dir, progress, pause_s) for download in known[name]]
     except OSError as error:
-        raise DataError(f"{target_dir} cannot be written ({error}); make room or choose another directory.") from error
+        raise DataError(
+            f"{target_dir} cannot be written ({error}); free disk space or choose another directory."
+        ) from error
 
 
-def _one(client: httpx.Client, download: Download, target_dir: Path, progress: Progress, pause_s: float) -> Path:
+def _fetch_file(client: httpx.Client, download: Download, target_dir: Path, progress: Progress, pause_s: float) -> Path:
     path = target_dir / download.name
     if not path.exists():
         part = _download(client, download, target_dir, progress, pause_s)
@@ -122,15 +132,16 @@ def _one(client: httpx.Client, download: Download, target_dir: Path, progress: P
 
 
 def _download(client: httpx.Client, download: Download, target_dir: Path, progress: Progress, pause_s: float) -> Path:
-    """The whole file as NAME.part; a connection that breaks is taken up again where it broke."""
+    """Download the whole file to NAME.part; a broken connection is resumed."""
     part = target_dir / f"{download.name}.part"
     for attempt in range(ATTEMPTS):
         try:
-            _continue(client, download, part, progress)
+            _resume(client, download, part, progress)
         except httpx.HTTPStatusError as error:
             if error.response.status_code < 500:
                 raise DataError(
-                    f"{download.url} answers {error.response.status_code}; the address may have moved."
+                    f"{download.url} answers {error.response.status_code}; the address may "
+                    "have changed: download the file by hand."
                 ) from error
             reason = str(error.response.status_code)
         except httpx.TransportError as error:
@@ -141,23 +152,23 @@ def _download(client: httpx.Client, download: Download, target_dir: Path, progre
         progress.say(f"{download.name}: connection lost ({reason}), attempt {attempt + 2} of {ATTEMPTS}")
         time.sleep(pause_s * 2**attempt)
     raise DataError(
-        f"{download.url} could not be read in {ATTEMPTS} attempts ({reason}); run the same command again, it continues."
+        f"{download.url} could not be read in {ATTEMPTS} attempts ({reason}); run the same command again to resume."
     )
 
 
-def _continue(client: httpx.Client, download: Download, part: Path, progress: Progress) -> None:
-    """Ask for what is missing and append it."""
+def _resume(client: httpx.Client, download: Download, part: Path, progress: Progress) -> None:
+    """Request the missing bytes and append them."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have and _validator(part).exists():
-        # If-Range: should the file have changed since, the server sends all of it
+        # If-Range: if the file has changed since, the server sends all of it
         headers |= {"Range": f"bytes={have}-", "If-Range": _validator(part).read_text(encoding="utf-8")}
     with client.stream("GET", download.url, headers=headers) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             if response.headers.get("content-range") == f"bytes */{have}":
                 return
             part.unlink()
-            raise httpx.RemoteProtocolError("the file there is shorter than what is here; starting over")
+            raise httpx.RemoteProtocolError("the server's file is shorter than the partial download; starting again")
         response.raise_for_status()
         resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
         have = have if resumed else 0
@@ -178,22 +189,25 @@ def _validator(part: Path) -> Path:
 
 
 def _verify(client: httpx.Client, download: Download, path: Path, final: Path, progress: Progress) -> None:
-    """By the publisher's MD5, or by the SHA-256 noted at the first download."""
+    """Compare with the publisher's MD5, or with the SHA-256 of the first download."""
     if download.md5_url is not None:
-        wanted, seen = _published_md5(client, download), _md5(path)
+        expected, actual = _published_md5(client, download), _md5(path)
         source = download.md5_url
     else:
-        note = final.with_name(final.name + ".sha256")
-        seen = hash_file(path)
-        if not note.exists():
-            note.write_text(f"{seen}  {final.name}\n", encoding="utf-8")
-            progress.say(f"{final.name}: the publisher states no checksum; noted SHA-256 {seen[:12]}… for later")
+        checksum_file = final.with_name(final.name + ".sha256")
+        actual = hash_file(path)
+        if not checksum_file.exists():
+            checksum_file.write_text(f"{actual}  {final.name}\n", encoding="utf-8")
+            progress.say(
+                f"{final.name}: the publisher states no checksum; stored SHA-256 {actual[:12]}… for later checks"
+            )
             return
-        wanted, source = note.read_text(encoding="utf-8").split()[0], note.name
-    if seen != wanted:
+        expected, source = checksum_file.read_text(encoding="utf-8").split()[0], checksum_file.name
+    if actual != expected:
         path.unlink()
         raise DataError(
-            f"{final.name} is damaged: its checksum is {seen}, {source} says {wanted}; it was deleted, fetch it again."
+            f"{final.name} is damaged: its checksum is {actual}, {source} states {expected}; it was deleted, "
+            "fetch it again."
         )
 
 
@@ -204,18 +218,20 @@ def _published_md5(client: httpx.Client, download: Download) -> str:
         raise DataError(f"the checksum at {download.md5_url} cannot be read ({error}); try again later.") from error
     found = re.search(r"\b[0-9a-fA-F]{32}\b", text)
     if found is None:
-        raise DataError(f"{download.md5_url} holds no MD5; the publisher may have moved it.")
+        raise DataError(
+            f"{download.md5_url} contains no MD5; the publisher may have moved it: verify the file by hand."
+        )
     return found.group().lower()
 
 
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
-        # a check against accidents in transit, as published; not against forgery
+        # the publisher's check against transfer errors; not against forgery
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def unpack(path: Path, target_dir: Path) -> None:
-    """Unzip inside `target_dir`, and only there: absolute paths, `..`, links and bombs are refused."""
+    """Unzip into `target_dir`; absolute paths, `..`, links and archives that are too large are refused."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -227,11 +243,16 @@ def unpack(path: Path, target_dir: Path) -> None:
                 _refuse_outside(path, member)
             archive.extractall(target_dir)
     except zipfile.BadZipFile as error:
-        raise DataError(f"{path.name} is no whole zip archive ({error}); delete it and fetch it again.") from error
+        raise DataError(
+            f"{path.name} is not a complete zip archive ({error}); delete it and fetch it again."
+        ) from error
 
 
 def _refuse_outside(path: Path, member: zipfile.ZipInfo) -> None:
     parts = PurePosixPath(member.filename.replace("\\", "/"))
     is_link = stat.S_ISLNK(member.external_attr >> 16)
     if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0] or is_link:
-        raise DataError(f"{path.name} holds {member.filename!r}, which would land outside its directory; not unpacked.")
+        raise DataError(
+            f"{path.name} contains {member.filename!r}, which would be outside its directory; unpack the "
+            "archive by hand."
+        )

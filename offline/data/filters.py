@@ -1,4 +1,4 @@
-"""What is done to checked events before anyone sees them: weights, repeats, k-core, order; each step counted."""
+"""Event filters: weights, repeats, k-core and order, each counted."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ Repeats = Literal["exact", "first", "last", "keep"]
 
 @dataclass(frozen=True)
 class RemovedEvents:
-    """Events taken away, by cause; rounds: how often k-core had to look again."""
+    """Numbers of removed events by cause, and of the rounds that k-core took."""
 
     below_min_weight: int
     repeats: int
@@ -28,17 +28,26 @@ class RemovedEvents:
 def filter_events(
     frame: pl.DataFrame, *, min_weight: float | None, repeats: Repeats, k_core: int
 ) -> tuple[pl.DataFrame, RemovedEvents]:
-    """Events sorted by user, time and, for ties, file order. Events of unknown weight pass `min_weight`."""
+    """Filter events and sort them by user, time and, for equal times, file order.
+
+    Args:
+        min_weight: Least weight; events of unknown weight are kept. None: off.
+        repeats: Which repeated events to drop, see `[data] repeats`.
+        k_core: Least events of every user and item.
+
+    Raises:
+        DataError: No event is left.
+    """
     n_read = frame.height
     if min_weight is not None:
         frame = frame.filter(pl.col("weight").is_null() | (pl.col("weight") >= min_weight))
-    n_heavy = frame.height
+    n_weighted = frame.height
     ordered = _without_repeats(_in_order(frame), repeats)
     kept, n_rounds = k_core_mask(ordered["_user"].to_numpy(), ordered["_item"].to_numpy(), k_core)
     left = ordered.filter(pl.Series(kept))
     removed = RemovedEvents(
-        below_min_weight=n_read - n_heavy,
-        repeats=n_heavy - ordered.height,
+        below_min_weight=n_read - n_weighted,
+        repeats=n_weighted - ordered.height,
         k_core=ordered.height - left.height,
         k_core_users=ordered["_user"].n_unique() - left["_user"].n_unique(),
         k_core_items=ordered["_item"].n_unique() - left["_item"].n_unique(),
@@ -46,14 +55,14 @@ def filter_events(
     )
     if not left.height:
         raise DataError(
-            f"nothing is left of {n_read:,} events: {removed.below_min_weight:,} lie below [data] min_weight, "
-            f"{removed.repeats:,} are repeats, {removed.k_core:,} fall to k_core = {k_core}; relax these."
+            f"none of {n_read:,} events is left: {removed.below_min_weight:,} are below [data] min_weight, "
+            f"{removed.repeats:,} are repeats, {removed.k_core:,} are removed by k_core = {k_core}; relax these."
         )
     return left.drop("_user", "_item"), removed
 
 
 def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Sorted, with dense codes `_user` and `_item`: sorting whole numbers is many times faster than sorting text."""
+    """Sort, with dense codes `_user` and `_item`: sorting integers is many times faster than sorting text."""
     for column, code in (("user_id", "_user"), ("item_id", "_item")):
         codes = pl.DataFrame({column: frame[column].unique().sort()}).with_row_index(code)
         frame = frame.join(codes, on=column, how="left", maintain_order="left")
@@ -61,7 +70,7 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_repeats(frame: pl.DataFrame, policy: Repeats) -> pl.DataFrame:
-    """exact: one of the events with the same user, item and time. first, last: one for each user and item."""
+    """Drop repeats. exact: one event for each user, item and time. first, last: one for each user and item."""
     if policy == "keep":
         return frame
     same = ["_user", "_item", "timestamp"] if policy == "exact" else ["_user", "_item"]
@@ -69,7 +78,11 @@ def _without_repeats(frame: pl.DataFrame, policy: Repeats) -> pl.DataFrame:
 
 
 def k_core_mask(users: IntArray, items: IntArray, k: int) -> tuple[NDArray[np.bool_], int]:
-    """Events left when every user and item has at least k of them; repeated until nothing changes."""
+    """Mark the events left when every user and item has at least k of them.
+
+    Returns:
+        The mask (E,), and the number of rounds until nothing changed.
+    """
     kept = np.ones(len(users), dtype=bool)
     if k <= 1 or not len(users):
         return kept, 0

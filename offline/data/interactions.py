@@ -1,20 +1,22 @@
-"""Interactions and items, checked once at the door; everything behind it may trust them."""
+"""Interactions and items: the checked tables that later code may rely on."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
 
-# Whether `timestamp` is time (milliseconds since 1970, UTC) or only the place in the user's history.
+# Whether `timestamp` is a time (ms since 1970, UTC) or only the position in the user's history.
 Clock = Literal["time", "position"]
 
 
 @dataclass(frozen=True)
 class Interactions:
-    """What users did, one row an event.
+    """Interactions of users with items, one row an event.
 
-    frame: user_id str, item_id str, timestamp i64 (ms since 1970 UTC, or a position), weight f32 (null: unknown);
-    sorted by user_id, timestamp and, for ties, the order of the raw file.
+    Attributes:
+        frame: user_id str, item_id str, timestamp i64 (ms since 1970 UTC, or a position), weight f32 (null: unknown);
+            sorted by user_id, timestamp and, for equal times, the order of the raw file.
+        clock: What `timestamp` means.
     """
 
     frame: pl.DataFrame
@@ -23,10 +25,11 @@ class Interactions:
 
 @dataclass(frozen=True)
 class Items:
-    """What can be recommended, one row an item.
+    """Items that can be recommended, one row an item.
 
-    frame: item_id str (unique), title str, text str (what an encoder or a prompt reads; may be ""), then any number
-    of attribute columns (str, i64, f64, bool or list[str]; null: unknown).
+    Attributes:
+        frame: item_id str (unique), title str, text str (read by encoders and prompts; may be ""), then any number of
+            attribute columns (str, i64, f64, bool or list[str]; null: unknown).
     """
 
     frame: pl.DataFrame

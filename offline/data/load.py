@@ -1,4 +1,4 @@
-"""The door: raw files in, checked tables out. `[data]` of a recipe is `DataConfig`."""
+"""Data loading: raw files in, checked tables out; the recipe's `[data]` is `DataConfig`."""
 
 import json
 from dataclasses import dataclass
@@ -24,24 +24,34 @@ SOURCES = "retort.offline.data.sources"
 
 
 class DataConfig(Section):
-    """`[data]`: where events come from and which of them count. `[data.options]` belongs to the source."""
+    """Recipe section `[data]`: where events come from and which are used; `[data.options]` are the source's."""
 
-    source: str = Field("table", description="a file in offline/data/sources")
+    source: str = Field("table", description="name of a module in offline/data/sources")
     options: dict[str, Any] = Field({}, description="the source's own options")
-    k_core: int = Field(0, ge=0, description="least events of every user and item, repeated until it holds; 0: off")
-    min_weight: float | None = Field(None, description="weaker events are left out; those of unknown weight stay")
-    repeats: Repeats = Field(
-        "exact", description="same user and item: drop `exact` doubles (same time), keep only `first` or `last`, or all"
+    k_core: int = Field(0, ge=0, description="least events of every user and item, applied until it holds; 0: off")
+    min_weight: float | None = Field(
+        None, description="events of a lower weight are removed; those of unknown weight are kept"
     )
-    max_reject_share: float = Field(0.01, ge=0, le=1, description="share of bad rows in a file that stops the run")
-    text_columns: list[str] | None = Field(None, description="columns that make an item's text, in order; unset: all")
+    repeats: Repeats = Field(
+        "exact",
+        description="same user and item: drop `exact` duplicates (same time), keep only `first` or `last`, or all",
+    )
+    max_reject_share: float = Field(
+        0.01, ge=0, le=1, description="share of bad rows in a file above which the run stops"
+    )
+    text_columns: list[str] | None = Field(None, description="columns of an item's text, in order; unset: all")
     text_template: str | None = Field(None, description='an item\'s text, as in "{title}. {plot}"; unset: text_columns')
-    keep_unseen_items: bool = Field(False, description="keep items that no event names")
+    keep_unseen_items: bool = Field(False, description="keep items without events")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Cleaned data. users: user_id and its extra columns (subset flags), or None. rejects: file, row, column, ..."""
+    """Cleaned data.
+
+    Attributes:
+        users: user_id and further columns (such as subset flags); None: there is no users' table.
+        rejects: file, row, column, value, reason of each bad row.
+    """
 
     interactions: Interactions
     items: Items
@@ -50,10 +60,15 @@ class Loaded:
     report: DataReport
 
 
-def load(config: DataConfig, root: Path | None, progress: Progress) -> Loaded:
-    """Read, check, filter and sort. `root`: the directory of the raw files; None for made-up data.
+def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Loaded:
+    """Read, check, filter and sort the data.
 
-    DataError: nothing usable, too many bad rows, mixed units of time, missing files or columns. RecipeError: options.
+    Args:
+        root: Directory of the raw files; None for synthetic data.
+
+    Raises:
+        DataError: Nothing usable, too many bad rows, mixed units of time, missing files or columns.
+        RecipeError: The source's options are invalid.
     """
     rejects = Rejects()
     tables = read_tables(config, root, rejects, progress)
@@ -67,10 +82,10 @@ def load(config: DataConfig, root: Path | None, progress: Progress) -> Loaded:
         events.frame, min_weight=config.min_weight, repeats=config.repeats, k_core=config.k_core
     )
     interactions = Interactions(frame, tables.clock)
-    items, n_without = make_items(
+    items, n_items_without = make_items(
         item_rows, frame["item_id"], config.text_columns, config.text_template, config.keep_unseen_items
     )
-    users, n_idle = make_users(user_rows, frame["user_id"])
+    users, n_users_without = make_users(user_rows, frame["user_id"])
     report = make_report(
         config.source,
         interactions,
@@ -79,15 +94,15 @@ def load(config: DataConfig, root: Path | None, progress: Progress) -> Loaded:
         rows_read=rows_read,
         rejects={file: rejects.count(file) for file in rows_read},
         removed=removed,
-        items_without_metadata=n_without,
-        users_without_history=n_idle,
+        items_without_metadata=n_items_without,
+        users_without_history=n_users_without,
         identical_items=0 if item_rows is None else item_rows.identical,
     )
     return Loaded(interactions, items, users, rejects.frame(), report)
 
 
 def read_tables(config: DataConfig, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """What the configured source reads."""
+    """Read the raw tables with the configured source."""
     source = load_plugin(SOURCES, config.source)
     options = parse_section(source.Config, config.options, "data.options")
     tables: RawTables = source.read(options, root, rejects, progress)
@@ -95,10 +110,10 @@ def read_tables(config: DataConfig, root: Path | None, rejects: Rejects, progres
 
 
 def all_rows(events: Events, *entities: Entities | None) -> dict[str, int]:
-    """File → rows read, bad ones included."""
+    """Return file → rows read, rejected ones included."""
     rows = dict(events.rows_read)
-    for one in entities:
-        rows.update(one.rows_read if one is not None else {})
+    for each in entities:
+        rows.update(each.rows_read if each is not None else {})
     return rows
 
 
@@ -115,9 +130,13 @@ def save_loaded(loaded: Loaded, directory: Path) -> None:
 
 
 def load_saved(directory: Path) -> Loaded:
-    """Read what `save_loaded` wrote."""
+    """Read what `save_loaded` wrote.
+
+    Raises:
+        DataError: The directory is incomplete.
+    """
     if not (directory / "report.json").is_file():
-        raise DataError(f"{directory} holds no finished data (report.json is missing); run the data step again.")
+        raise DataError(f"{directory} contains no complete data (report.json is missing); run the data step again.")
     report = DataReport.from_json(json.loads((directory / "report.json").read_text(encoding="utf-8")))
     users = directory / "users.parquet"
     return Loaded(

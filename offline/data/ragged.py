@@ -1,4 +1,4 @@
-"""Many lists of indexes in two flat arrays: no object per user, so ten million interactions stay small."""
+"""Ragged arrays: many integer lists in two flat arrays, without an object for each user, to save memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ragged(Sequence[IntArray]):
-    """Row i is `values[offsets[i]:offsets[i + 1]]`; offsets has one entry more than there are rows."""
+    """Ragged array: row i is `values[offsets[i]:offsets[i + 1]]`; there is one more offset than rows."""
 
     values: NDArray[np.int64]
     offsets: NDArray[np.int64]
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[int] | IntArray]) -> "Ragged":
-        """Pack lists into one."""
+        """Build from lists."""
         arrays = [np.asarray(row, dtype=np.int64) for row in rows]
         offsets = _offsets(np.array([len(array) for array in arrays], dtype=np.int64))
         return cls(np.concatenate(arrays) if arrays else np.empty(0, np.int64), offsets)
 
     @classmethod
     def slices(cls, values: IntArray, starts: IntArray, ends: IntArray) -> "Ragged":
-        """Row i becomes a copy of `values[starts[i]:ends[i]]`; the slices may overlap."""
+        """Build from slices that may overlap: row i is a copy of `values[starts[i]:ends[i]]`."""
         lengths = ends - starts
         offsets = _offsets(lengths)
-        # place of every copied value in its own row, moved to where that row starts in `values`
+        # position of every copied value in its row, shifted to where that row starts in `values`
         shift = np.repeat(starts - offsets[:-1], lengths)
         return cls(values[np.arange(offsets[-1], dtype=np.int64) + shift], offsets)
 
@@ -49,10 +49,14 @@ class Ragged(Sequence[IntArray]):
         return (self[row] for row in range(len(self)))
 
     def take(self, rows: IntArray) -> "Ragged":
-        """The named rows, in the named order."""
+        """Return the given rows, in the given order.
+
+        Raises:
+            IndexError: A row does not exist.
+        """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise IndexError(f"rows {rows.min()} … {rows.max()} of a Ragged with {len(self)} rows")
+            raise IndexError(f"rows {rows.min()} … {rows.max()} exceed a Ragged of {len(self)} rows")
         return Ragged.slices(self.values, self.offsets[rows], self.offsets[rows + 1])
 
 

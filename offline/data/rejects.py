@@ -1,4 +1,4 @@
-"""Rows that could not be used: each with its place and the reason, none dropped in silence."""
+"""Rejected rows: each unusable row with its place and the reason; no row is dropped silently."""
 
 from collections import Counter
 
@@ -6,13 +6,13 @@ import polars as pl
 
 from retort.shared.base.errors import DataError
 
-# row: the record's number in its file as an editor or viewer counts it (a CSV's header is row 1).
+# row: number of the record in its file, as an editor counts it (a CSV's header is row 1).
 SCHEMA = {"file": pl.String, "row": pl.Int64, "column": pl.String, "value": pl.String, "reason": pl.String}
 MAX_VALUE_LENGTH = 200  # characters of a bad value that are kept
 
 
 class Rejects:
-    """Collects bad rows while files are read; one per run of `load`."""
+    """Collector of bad rows while files are read; one for each load."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, int, str, str | None, str]] = []
@@ -20,12 +20,12 @@ class Rejects:
         self._counts: Counter[str] = Counter()
 
     def add(self, file: str, row: int, column: str, value: str | None, reason: str) -> None:
-        """One bad row."""
+        """Add one bad row."""
         self._rows.append((file, row, column, None if value is None else value[:MAX_VALUE_LENGTH], reason))
         self._counts[file] += 1
 
     def add_frame(self, file: str, frame: pl.DataFrame) -> None:
-        """Many bad rows of one file; frame has row, column, value and reason."""
+        """Add bad rows of one file; `frame` has row, column, value and reason."""
         if not frame.height:
             return
         named = frame.with_columns(
@@ -35,24 +35,28 @@ class Rejects:
         self._counts[file] += frame.height
 
     def count(self, file: str) -> int:
-        """Bad rows of one file so far."""
+        """Return the number of bad rows of one file so far."""
         return self._counts[file]
 
     def __len__(self) -> int:
         return self._counts.total()
 
     def frame(self) -> pl.DataFrame:
-        """All of them: file, row, column, value, reason; by file and row."""
+        """Return all bad rows (file, row, column, value, reason), sorted by file and row."""
         rows = pl.DataFrame(self._rows, schema=SCHEMA, orient="row")
         return pl.concat([rows, *self._frames]).sort("file", "row", maintain_order=True)
 
     def refuse_too_many(self, rows_read: dict[str, int], max_share: float) -> None:
-        """Stop if more than `max_share` of any file's rows are bad. rows_read: file → rows, bad ones included."""
+        """Raise DataError if more than `max_share` of any file's rows are bad.
+
+        Args:
+            rows_read: file → rows, bad ones included.
+        """
         for file, rows in rows_read.items():
             if rows and self.count(file) / rows > max_share:
                 first = self.frame().filter(pl.col("file") == file).row(0, named=True)
                 raise DataError(
                     f"{file}: {self.count(file):,} of {rows:,} rows are unusable, more than [data] max_reject_share = "
                     f"{max_share:g} allows; the first is row {first['row']}, column {first['column']!r}, value "
-                    f"{first['value']!r}: {first['reason']}. Run `retort data check` to see them all."
+                    f"{first['value']!r}: {first['reason']}. Run `retort data check` to list all of them."
                 )

@@ -1,19 +1,22 @@
-"""What the data are and what was done to them: the report that every run shows and keeps."""
+"""Data report: counts of the cleaned data and of what was removed, and the hash that identifies the data."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import polars as pl
 
-from retort.offline.data.content_hash import data_hash
 from retort.offline.data.filters import RemovedEvents
 from retort.offline.data.interactions import Clock, Interactions, Items
+
+_HASH_VERSION = b"retort-data-1"
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """Counts after cleaning, unless the name says otherwise. first, last: ISO times, or "positions"."""
+    """Counts after cleaning, unless stated otherwise. first, last: ISO times, or "positions"."""
 
     source: str
     users: int
@@ -33,17 +36,17 @@ class DataReport:
     users_without_history: int
     rows_read: dict[str, int]  # file → rows
     rejects: dict[str, int]  # file → bad rows
-    identical_items: int  # rows of the items' file that only repeated another
+    identical_items: int  # rows of the items' file that repeated another row
     removed: RemovedEvents
     data_hash: str
 
     def as_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return the report as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "DataReport":
-        """What `as_json` gave."""
+        """Build a report from what `as_json` returned."""
         return cls(**{**values, "removed": RemovedEvents(**values["removed"])})
 
 
@@ -93,3 +96,31 @@ def _moment(interactions: Interactions, value: int) -> str:
     if interactions.clock == "position":
         return "positions"
     return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="seconds")
+
+
+def data_hash(interactions: Interactions, items: Items, users: pl.DataFrame | None) -> str:
+    """Return the SHA-256 in hex of cleaned data: equal for CSV and Parquet, and for any order of the rows.
+
+    The order counts only where two events of a user have the same time.
+    """
+    digest = hashlib.sha256(_HASH_VERSION + interactions.clock.encode())
+    frame = interactions.frame
+    for column in ("user_id", "item_id"):
+        ids = frame[column].unique().sort()
+        codes = frame.select(column).join(
+            pl.DataFrame({column: ids}).with_row_index("code"), on=column, how="left", maintain_order="left"
+        )
+        digest.update(orjson.dumps(ids.to_list()))
+        digest.update(codes["code"].to_numpy().astype("<u4").tobytes())
+    digest.update(frame["timestamp"].to_numpy().astype("<i8").tobytes())
+    digest.update(frame["weight"].is_null().to_numpy().tobytes())
+    digest.update(frame["weight"].fill_null(0).to_numpy().astype("<f4").tobytes())
+    _add_table(digest, items.frame.sort("item_id"))
+    if users is not None:
+        _add_table(digest, users.sort("user_id"))
+    return digest.hexdigest()
+
+
+def _add_table(digest: Any, frame: pl.DataFrame) -> None:
+    for name in sorted(frame.columns):
+        digest.update(orjson.dumps([name, frame[name].to_list()]))

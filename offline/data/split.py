@@ -1,7 +1,8 @@
-"""Who is trained on what, and who is asked what: everything downstream sees `Split.train` only.
+"""Splits: which events are trained on, and which are evaluation cases; later steps see `Split.train` only.
 
-Time splits follow "Time to Split", RecSys 2025 (global cut at a quantile; last, successive or random target). We leave
-it in two places: a user needs one earlier event by default, not two, and cold targets may stay in as sure misses.
+Time splits follow "Time to Split: Exploring Data Splitting Strategies for Offline Evaluation of Sequential
+Recommenders", RecSys 2025 (global cut at a quantile; last, successive or random target), with two differences: by
+default a user needs one earlier event, not two, and cold targets may stay in as certain misses.
 """
 
 from collections.abc import Iterator
@@ -20,19 +21,21 @@ from retort.offline.data.ragged import IntArray, Ragged
 from retort.shared.base.errors import DataError
 from retort.shared.model.item_index import ItemIndex
 
-# held: validation items stay out of training. refit: they are folded in, and only the test is asked.
+# held: validation events are not trained on. refit: they are, and only the test is evaluated.
 Protocol = Literal["held", "refit"]
 BoolArray = NDArray[np.bool_]
 
-MAX_HISTORY_VALUES = 500_000_000  # 4 GB of histories; beyond it, successive targets want a cap
+MAX_HISTORY_VALUES = 500_000_000  # 4 GB of histories; larger ones, from successive targets, require max_history
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Questions with known answers: after `histories[i]`, which item does user `users[i]` take?
+    """Evaluation cases: after `histories[i]`, which item does user `users[i]` choose?
 
-    users: user_index of each case. histories: item indexes, oldest first (items unknown to train are left out).
-    targets: item_index, or PAD where train never saw the item: a sure miss that still counts as a question.
+    Attributes:
+        users: user_index of each case.
+        histories: Item indexes, oldest first; items unknown to train are left out.
+        targets: item_index, or PAD where train does not contain the item: a certain miss that still counts.
     """
 
     users: IntArray
@@ -45,11 +48,13 @@ class Cases:
 
 @dataclass(frozen=True)
 class Split:
-    """One division of the interactions.
+    """A split of the interactions.
 
-    user_ids: external id of user_index 0 … n_users - 1. item_index: the items of train, and no others, most popular
-    first and equally popular ones by id. train: one row a user (may be empty), always the oldest events of that user.
-    validation: None under `refit`.
+    Attributes:
+        user_ids: External id of user_index 0 … n_users - 1.
+        item_index: The items of train only, most popular first, equally popular ones by id.
+        train: One row for each user (may be empty): always the user's oldest events.
+        validation: None under `refit`.
     """
 
     protocol: Protocol
@@ -61,30 +66,33 @@ class Split:
 
 
 class SplitConfig(Section):
-    """`[split]`: how the interactions are divided. Which protocol (held, refit) is asked is the run's business."""
+    """Recipe section `[split]`: how the interactions are divided. The run chooses the protocol (held, refit)."""
 
     method: Literal["leave_one_out", "global_time"] = Field(
-        "leave_one_out", description="leave_one_out: each user's last events; global_time: one moment for everybody"
+        "leave_one_out", description="leave_one_out: each user's last events; global_time: one time for all users"
     )
-    min_history: int = Field(1, ge=1, description="events a user must have before a target to be asked about it")
+    min_history: int = Field(1, ge=1, description="least events of a user before a target")
     cold_items: Literal["keep", "remove"] = Field(
-        "keep", description="targets unseen in train: sure misses, or left out"
+        "keep", description="targets unseen in train: keep as certain misses, or remove"
     )
-    max_history: int | None = Field(None, ge=1, description="latest events kept in a case's history; unset: all")
+    max_history: int | None = Field(None, ge=1, description="latest events of a case's history; unset: all")
     train_share: float = Field(
-        1.0, gt=0, le=1, description="oldest share of each user's train events that is trained on; questions stay whole"
+        1.0,
+        gt=0,
+        le=1,
+        description="oldest share of each user's train events to train on; evaluation cases do not change",
     )
     quantile: float = Field(0.9, gt=0, lt=1, description="global_time: share of interactions before the cut")
-    target: Literal["last", "successive", "random"] = Field("last", description="global_time: which events are asked")
+    target: Literal["last", "successive", "random"] = Field("last", description="global_time: which events are targets")
     validation: Literal["user", "time"] = Field("user", description="global_time: where validation cases come from")
     validation_users: float = Field(0.1, gt=0, lt=1, description="validation = user: share of users, last train event")
     validation_quantile: float = Field(0.9, gt=0, lt=1, description="validation = time: second cut, inside train")
-    seed: int = Field(42, ge=0, description="random targets and validation users")
+    seed: int = Field(42, ge=0, description="seed of random targets and validation users")
 
 
 @dataclass(frozen=True)
 class _Targets:
-    """Event positions: under each protocol train of user u ends before …_ends[u]; the others are targets, sorted."""
+    """Positions of target events, and of the end of train: before `held_ends[u]` or `refit_ends[u]` for user u."""
 
     held_ends: IntArray
     refit_ends: IntArray
@@ -93,10 +101,13 @@ class _Targets:
 
 
 def make_split(interactions: Interactions, config: SplitConfig, protocol: Protocol) -> Split:
-    """Divide cleaned interactions. `held` and `refit` ask the same test questions.
+    """Divide cleaned interactions; `held` and `refit` have the same test cases.
 
-    Leave-one-out: the last event is tested, the second-last validated; users with fewer than min_history + 2 events
-    are trained on whole. Raises DataError where nobody can be asked, or time is asked of data that has only positions.
+    Leave-one-out: the last event is the test target, the second-last the validation target; users with fewer than
+    min_history + 2 events are trained on whole.
+
+    Raises:
+        DataError: There are no events or no targets, or a time split of data that have only positions.
     """
     if not len(interactions.frame):
         raise DataError("there are no interactions to split; see the data report for what was removed, and why.")
@@ -111,14 +122,14 @@ def make_split(interactions: Interactions, config: SplitConfig, protocol: Protoc
 
 
 def _leave_one_out(events: EventArrays, config: SplitConfig) -> _Targets:
-    """Train: all but the last two events (held) or the last (refit) of every user who has enough of them."""
+    """Train: all but the last two events (held), or the last (refit), of every user who has enough."""
     enough = events.ends - events.starts >= config.min_history + 2
     last = events.ends[enough] - 1
     return _Targets(events.ends - 2 * enough, events.ends - enough, last - 1, last)
 
 
 def _global_time(events: EventArrays, config: SplitConfig) -> _Targets:
-    """Train: strictly before the cut. Users' events stand in time order, so each train row is a prefix."""
+    """Train: strictly before the cut. Events are sorted by user and time, so each train row is a prefix."""
     rng = np.random.default_rng(config.seed)
     cut = _cut(events.times, config.quantile)
     train_ends = _ends_before(events, cut)
@@ -127,23 +138,23 @@ def _global_time(events: EventArrays, config: SplitConfig) -> _Targets:
         in_train = np.arange(len(events.times)) < train_ends[events.users]
         held_ends = _ends_before(events, _cut(events.times[in_train], config.validation_quantile))
         return _Targets(held_ends, train_ends, _targets(events, held_ends, train_ends, config, rng), test)
-    able = np.flatnonzero(train_ends - events.starts >= config.min_history + 1)
-    n_chosen = min(len(able), max(1, round(config.validation_users * len(able))))
-    chosen = np.sort(rng.choice(able, size=n_chosen, replace=False)) if n_chosen else able
+    eligible = np.flatnonzero(train_ends - events.starts >= config.min_history + 1)
+    n_chosen = min(len(eligible), max(1, round(config.validation_users * len(eligible))))
+    chosen = np.sort(rng.choice(eligible, size=n_chosen, replace=False)) if n_chosen else eligible
     held_ends = train_ends.copy()
     held_ends[chosen] -= 1
     return _Targets(held_ends, train_ends, held_ends[chosen], test)
 
 
 def _cut(times: IntArray, quantile: float) -> int:
-    """The first moment that is no longer train."""
+    """The first time that is not train."""
     if len(times) == 0:
-        raise DataError("nothing lies before the time cut; raise [split] quantile.")
-    # of n distinct moments, the next whole number above quantile × (n - 1) lie before it
+        raise DataError("no event is before the time cut; raise [split] quantile.")
+    # of n distinct times, the next integer above quantile × (n - 1) are before it
     cut = int(np.quantile(times, quantile, method="higher"))
     if cut == times.min():
         raise DataError(
-            f"[split] quantile {quantile} cuts at the very first moment, so train would be empty; raise the quantile."
+            f"[split] quantile {quantile} cuts at the first event, so train would be empty; raise the quantile."
         )
     return cut
 
@@ -156,10 +167,10 @@ def _ends_before(events: EventArrays, cut: int) -> IntArray:
 def _targets(
     events: EventArrays, first: IntArray, ends: IntArray, config: SplitConfig, rng: np.random.Generator
 ) -> IntArray:
-    """Positions asked of each user among first[u] … ends[u] - 1; those with too short a history are left out."""
+    """Target positions of each user within first[u] … ends[u] - 1; those with too short a history are left out."""
     first = np.maximum(first, events.starts + config.min_history)
-    able = first < ends
-    first, ends = first[able], ends[able]
+    eligible = first < ends
+    first, ends = first[eligible], ends[eligible]
     if config.target == "last":
         return ends - 1
     if config.target == "random":
@@ -183,16 +194,16 @@ def _build(events: EventArrays, targets: _Targets, config: SplitConfig, protocol
     for name, cases in (("validation", validation), ("test", test)):
         if cases is not None and not len(cases):
             raise DataError(
-                f"[split] method = {config.method!r} leaves nothing to ask in {name}: nobody has a target with "
+                f"[split] method = {config.method!r} leaves no case in {name}: no user has a target with "
                 f"min_history = {config.min_history} events before it; lower it, or give more data."
             )
     return Split(protocol, events.user_ids, item_index, train, validation, test)
 
 
 def _index(events: EventArrays, in_train: BoolArray) -> tuple[ItemIndex, IntArray]:
-    """The index of train's items, and index_of_code: item code → item_index, 0 for items that train never saw."""
+    """The item index of train, and item code → item_index (0 for items that train does not contain)."""
     counts = np.bincount(events.items[in_train], minlength=len(events.item_ids))
-    # codes ascend with the id, so the second key is the id
+    # codes are in the order of ids, so the second key is the id
     order = np.lexsort((np.arange(len(counts)), -counts))
     known = order[counts[order] > 0]
     index_of_code = np.zeros(len(counts), dtype=np.int64)
@@ -205,24 +216,24 @@ def _cases(events: EventArrays, indexes: IntArray, positions: IntArray, config: 
     if config.cold_items == "remove":
         positions = positions[indexes[positions] > 0]
     users = events.users[positions]
-    # histories are cut from the known events alone: before[e] counts those ahead of event e
+    # histories are slices of the known events: before[e] is the number of those before event e
     before = np.zeros(len(indexes) + 1, dtype=np.int64)
     np.cumsum(indexes > 0, out=before[1:])
     first, end = before[events.starts[users]], before[positions]
     if config.max_history is not None:
         first = np.maximum(first, end - config.max_history)
-    if (wanted := int((end - first).sum())) > MAX_HISTORY_VALUES:
-        raise DataError(f"the cases' histories hold {wanted:,} events; set [split] max_history (200, say).")
+    if (n_values := int((end - first).sum())) > MAX_HISTORY_VALUES:
+        raise DataError(f"the cases' histories have {n_values:,} events; set [split] max_history (for example 200).")
     return Cases(users, Ragged.slices(indexes[indexes > 0], first, end), indexes[positions])
 
 
 def train_popularity(split: Split) -> IntArray:
-    """How often train holds each item: (n_items + 1,), 0 for PAD."""
+    """Count how often train contains each item: (n_items + 1,), 0 for PAD."""
     return np.bincount(split.train.values, minlength=len(split.item_index) + 1).astype(np.int64)
 
 
 def profile_histories(split: Split) -> Iterator[tuple[str, list[str]]]:
-    """Users with a train history, and its item ids oldest first: all that a profile may be written from."""
+    """Yield the users with a train history and its item ids, oldest first; profiles may use nothing else."""
     ids = np.array(["", *split.item_index.ids], dtype=object)
     for user_id, row in zip(split.user_ids, split.train, strict=True):
         if len(row):
@@ -230,7 +241,7 @@ def profile_histories(split: Split) -> Iterator[tuple[str, list[str]]]:
 
 
 def train_interactions(split: Split, interactions: Interactions) -> pl.DataFrame:
-    """The rows of `interactions` that train holds, weights and times with them; for prompts that name ratings."""
+    """Return the rows of `interactions` that train contains, with weights and times, for prompts that state ratings."""
     frame = interactions.frame
     kept = pl.DataFrame({"user_id": list(split.user_ids), "n_train": split.train.lengths})
     place = pl.int_range(pl.len()).over("user_id")

@@ -1,4 +1,4 @@
-"""A split as files: Parquet for ids, `.npy` for arrays, no pickle anywhere."""
+"""Split files: Parquet for ids, `.npy` for arrays, no pickle."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 def save_split(split: Split, directory: Path) -> None:
-    """Write a split into `directory` (made if needed)."""
+    """Write a split into `directory`, which is created if necessary."""
     directory.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"user_id": pl.Series(split.user_ids, dtype=pl.String)}).write_parquet(directory / "users.parquet")
     pl.DataFrame({"item_id": pl.Series(split.item_index.ids, dtype=pl.String)}).write_parquet(
@@ -25,27 +25,33 @@ def save_split(split: Split, directory: Path) -> None:
     if split.validation is not None:
         _save_cases(split.validation, directory, "validation")
     _save_cases(split.test, directory, "test")
-    about = {"format": FORMAT, "protocol": split.protocol, "validation": split.validation is not None}
-    # written last: a directory without it is unfinished, and `load_split` says so
-    (directory / "split.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    header = {"format": FORMAT, "protocol": split.protocol, "validation": split.validation is not None}
+    # written last: a directory without it is incomplete, and `load_split` raises
+    (directory / "split.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
 
 
 def load_split(directory: Path) -> Split:
-    """Read what `save_split` wrote."""
+    """Read what `save_split` wrote.
+
+    Raises:
+        DataError: The directory is incomplete or has another format.
+    """
     try:
-        about = json.loads((directory / "split.json").read_text(encoding="utf-8"))
+        header = json.loads((directory / "split.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
-            f"{directory} holds no finished split (split.json is missing); run the split step again."
+            f"{directory} contains no complete split (split.json is missing); run the split step again."
         ) from None
-    if about.get("format") != FORMAT:
-        raise DataError(f"{directory} holds a split of format {about.get('format')!r}, not {FORMAT}; split again.")
+    if header.get("format") != FORMAT:
+        raise DataError(
+            f"{directory} contains a split of format {header.get('format')!r}, not {FORMAT}; run the split step again."
+        )
     return Split(
-        about["protocol"],
+        header["protocol"],
         tuple(pl.read_parquet(directory / "users.parquet")["user_id"].to_list()),
         ItemIndex(pl.read_parquet(directory / "item_index.parquet")["item_id"].to_list()),
         _load_ragged(directory, "train"),
-        _load_cases(directory, "validation") if about["validation"] else None,
+        _load_cases(directory, "validation") if header["validation"] else None,
         _load_cases(directory, "test"),
     )
 

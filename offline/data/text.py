@@ -1,4 +1,4 @@
-"""The text of an item: what an encoder or a prompt reads about it."""
+"""Item text: what encoders and prompts read about an item."""
 
 from collections.abc import Sequence
 from string import Formatter
@@ -9,10 +9,14 @@ from retort.shared.base.errors import RecipeError
 
 
 def item_text(frame: pl.DataFrame, columns: Sequence[str] | None, template: str | None) -> pl.Series:
-    """One text an item, "" where none of the columns it is made of has a value.
+    """Return one text for each item, "" where none of its columns has a value.
 
-    template: like "{title} ({year}). {plot}", empty for unknown values. Else the named columns (unset: title
-    and all attributes), all but the title after their names.
+    Args:
+        columns: Columns of the text, each after its name except the title; None: title and all attributes.
+        template: Format such as "{title} ({year}). {plot}", empty for unknown values; replaces `columns`.
+
+    Raises:
+        RecipeError: A column does not exist, or the template is malformed.
     """
     named = [name for name in frame.columns if name not in ("item_id", "text")]
     if template is not None:
@@ -47,7 +51,7 @@ def _filled(frame: pl.DataFrame, template: str, named: Sequence[str]) -> pl.Seri
 
 
 def as_text(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """A column as text: lists joined by commas, blanks null."""
+    """Return a column as text: lists joined by commas, blanks null."""
     column = pl.col(name)
     text = column.list.join(", ", ignore_nulls=True) if frame.schema[name] == pl.List else column.cast(pl.String)
     return pl.when(text != "").then(text)

@@ -1,6 +1,6 @@
-"""Times as raw files write them: seconds to nanoseconds since 1970, or ISO text; one unit for all of a data set.
+"""Times of raw files: seconds to nanoseconds since 1970, or ISO text; one unit for a whole data set.
 
-Units are told apart by magnitude: between 1973 and 5138, seconds, milli-, micro- and nanoseconds do not overlap.
+Units are recognised by magnitude: between 1973 and 5138, seconds, milli-, micro- and nanoseconds do not overlap.
 """
 
 import polars as pl
@@ -17,7 +17,7 @@ _ISO_FORMAT = "%Y-%m-%dT%H:%M:%S%.f%:z"
 
 
 def unit_of(column: str, dtype: pl.DataType, unit: TimeUnit) -> pl.Expr:
-    """The unit of each value: small, s, ms, us, ns, iso; null where it is no time."""
+    """Return the unit of each value: small, s, ms, us, ns, iso; null where it is not a time."""
     if dtype.is_temporal():
         return pl.when(pl.col(column).is_not_null()).then(pl.lit(ISO))
     number = pl.col(column).cast(pl.Float64, strict=False)
@@ -35,9 +35,9 @@ def unit_of(column: str, dtype: pl.DataType, unit: TimeUnit) -> pl.Expr:
 
 
 def milliseconds(column: str, dtype: pl.DataType, unit: pl.Expr) -> pl.Expr:
-    """i64 ms since 1970 UTC, given each value's unit."""
+    """Return i64 ms since 1970 UTC, given each value's unit."""
     if dtype.is_temporal():
-        # epoch is UTC whatever the zone; a date is its midnight
+        # the epoch is UTC for any time zone; a date means its midnight
         return (pl.col(column).cast(pl.Datetime("ms")) if dtype == pl.Date else pl.col(column)).dt.epoch("ms")
     number = pl.col(column).cast(pl.Float64, strict=False)
     time = pl.lit(None, dtype=pl.Int64)
@@ -50,7 +50,7 @@ def milliseconds(column: str, dtype: pl.DataType, unit: pl.Expr) -> pl.Expr:
 
 
 def _iso(column: str) -> pl.Expr:
-    """Dates and times like 2021-03-14, 2021-03-14 15:09 or 2021-03-14T15:09:26.5+01:00; without a zone: UTC."""
+    """Parse dates and times like 2021-03-14, 2021-03-14 15:09 or 2021-03-14T15:09:26.5+01:00; without a zone: UTC."""
     text = pl.col(column).str.strip_chars().str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00+00:00")
     text = text.str.replace(r"^(\d{4}-\d{2}-\d{2}) ", "${1}T").str.replace(r"T(\d{2}:\d{2})($|[Zz+-])", "T${1}:00${2}")
     text = text.str.replace(r"[Zz]$", "+00:00").str.replace(r"([+-]\d{2})(\d{2})$", "${1}:${2}")
@@ -59,21 +59,27 @@ def _iso(column: str) -> pl.Expr:
 
 
 def refuse_mixed(frame: pl.DataFrame, column: str) -> None:
-    """One unit in all rows, or a DataError with an example of each. frame: file, row, value, unit."""
+    """Raise DataError if the rows have more than one unit, or values that are no times.
+
+    Args:
+        frame: Table with file, row, value, unit.
+    """
     firsts = frame.filter(pl.col("unit").is_in(list(NAMES))).unique("unit", keep="first", maintain_order=True)
     examples = firsts.rows(named=True)
     if len(examples) > 1:
-        told = "; ".join(
-            f"{NAMES[one['unit']]} in {one['file']}, row {one['row']} ({one['value']})" for one in examples
+        listed = "; ".join(
+            f"{NAMES[example['unit']]} in {example['file']}, row {example['row']} ({example['value']})"
+            for example in examples
         )
         raise DataError(
-            f"column {column!r} mixes units of time: {told}. Bring all to one unit, or set time_unit in [data.options] "
-            "if the file really has one."
+            f"column {column!r} mixes units of time: {listed}. Convert all to one unit, or set time_unit in "
+            "[data.options] if the file really has one."
         )
     if not examples and "small" in frame["unit"]:
-        one = frame.filter(pl.col("unit") == "small").row(0, named=True)
+        example = frame.filter(pl.col("unit") == "small").row(0, named=True)
         raise DataError(
-            f"{one['file']}, row {one['row']}, column {column!r}: {one['value']} and the other values are too small "
-            "for clock times; if they count places in a user's history, name the column as `position`, else set "
+            f"{example['file']}, row {example['row']}, column {column!r}: {example['value']} and the other values are "
+            "too small for times; if they are positions in a user's history, name the column as `position`, "
+            "otherwise set "
             "time_unit."
         )

@@ -1,1 +1,1 @@
-"""Texts to vectors, and vectors to fewer dimensions: encoders, reducers, caches and shards."""
+"""Text embeddings: text encoders, dimension reduction, caches and shards."""

@@ -1,4 +1,4 @@
-"""Vectors by the hash of their text: what was encoded once, by the same model in the same way, is not encoded again."""
+"""Embedding cache: vectors by the hash of their text, so that a model encodes each text once."""
 
 import hashlib
 import sqlite3
@@ -16,11 +16,16 @@ _AT_ONCE = 500
 
 
 class EmbeddingCache:
-    """A SQLite file, safe against being killed; without a path it knows and keeps nothing."""
+    """Cache in a SQLite file, consistent even if the process is killed; without a path it stores nothing."""
 
-    def __init__(self, path: Path | None, space: str) -> None:
-        """space: names model and manner; vectors of different spaces never mix."""
-        self._path, self._space = path, space
+    def __init__(self, path: Path | None, namespace: str) -> None:
+        """Prepare the cache; it is opened as a context manager.
+
+        Args:
+            path: File of the cache; None: no cache.
+            namespace: Identifies model and settings; vectors of different namespaces never mix.
+        """
+        self._path, self._namespace = path, namespace
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> "EmbeddingCache":
@@ -34,7 +39,9 @@ class EmbeddingCache:
                     "PRIMARY KEY (space, digest)) WITHOUT ROWID"
                 )
             except sqlite3.DatabaseError as error:
-                raise ProfileError(f"{self._path} is no cache of vectors ({error}); delete it.") from None
+                raise ProfileError(
+                    f"{self._path} is not an embedding cache ({error}); delete it, or name another file."
+                ) from None
         return self
 
     def __exit__(
@@ -44,23 +51,23 @@ class EmbeddingCache:
             self._connection.close()
 
     def find(self, texts: Sequence[str]) -> dict[str, FloatArray]:
-        """Vectors of the texts that are known."""
+        """Return the vectors of the texts that are stored."""
         if self._connection is None:
             return {}
         found: dict[str, FloatArray] = {}
-        for some in batches(texts, _AT_ONCE):
-            by_digest = {_digest(text): text for text in some}
-            marks = ", ".join("?" * len(by_digest))
-            query = f"SELECT digest, vector FROM vectors WHERE space = ? AND digest IN ({marks})"  # noqa: S608
-            for digest, vector in self._connection.execute(query, (self._space, *by_digest)):
+        for chunk in batches(texts, _AT_ONCE):
+            by_digest = {_digest(text): text for text in chunk}
+            placeholders = ", ".join("?" * len(by_digest))
+            query = f"SELECT digest, vector FROM vectors WHERE space = ? AND digest IN ({placeholders})"  # noqa: S608
+            for digest, vector in self._connection.execute(query, (self._namespace, *by_digest)):
                 found[by_digest[digest]] = np.frombuffer(vector, dtype=np.float32)
         return found
 
     def keep(self, vectors: Mapping[str, FloatArray]) -> None:
-        """Remember these, at once."""
+        """Store vectors by text, in one transaction."""
         if self._connection is None:
             return
-        rows = [(self._space, _digest(text), vector.tobytes()) for text, vector in vectors.items()]
+        rows = [(self._namespace, _digest(text), vector.tobytes()) for text, vector in vectors.items()]
         with self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
 

@@ -1,4 +1,4 @@
-"""Texts to vectors: each distinct text once, several models side by side, what is known from a cache."""
+"""Text encoder: texts to vectors, each distinct text once, from one or several models, with a cache."""
 
 import math
 import time
@@ -23,7 +23,16 @@ from retort.shared.base.hashing import hash_json
 
 @dataclass(frozen=True)
 class EncodingReport:
-    """n_texts were asked for, n_distinct differ, n_cached were known; n_cut were longer than one window."""
+    """Counts of one encoding.
+
+    Attributes:
+        n_texts: Texts to encode.
+        n_distinct: Distinct texts among them.
+        n_cached: Distinct texts found in the cache.
+        n_cut: Texts longer than one window.
+        n_windows: Windows that were encoded.
+        width: Width of the vectors.
+    """
 
     n_texts: int
     n_distinct: int
@@ -34,19 +43,19 @@ class EncodingReport:
     seconds: float
 
     def line(self, long_texts: LongTexts) -> str:
-        """One line for a person."""
+        """Return the report as one line of text."""
         rate = (self.n_distinct - self.n_cached) / self.seconds if self.seconds else 0.0
-        how = f"read in windows, {self.n_windows} for all" if long_texts == "chunk_mean" else "cut short"
+        how = f"split into {self.n_windows} windows" if long_texts == "chunk_mean" else "truncated"
         cut = f"{self.n_cut} ({how})"
         return (
-            f"{self.n_texts} texts ({self.n_distinct} distinct, {self.n_cached} known) encoded, {self.width} wide, "
+            f"{self.n_texts} texts ({self.n_distinct} distinct, {self.n_cached} cached) encoded, width {self.width}, "
             f"{rate:.0f} texts/s, longer than the model reads: {cut if self.n_cut else 'none'}"
         )
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """vectors (N, E) float32 of length 1, in the order of the texts."""
+    """Encoded texts: vectors (N, E) float32 of length 1, in the order of the texts."""
 
     vectors: FloatArray
     report: EncodingReport
@@ -59,43 +68,53 @@ def encode_texts(
     role: Role = "query",
     cache_path: Path | None = None,
 ) -> Encoded:
-    """Encode each distinct text once. With a cache (a file), only texts it does not know; a killed run continues.
+    """Encode each distinct text once.
 
-    role: which of E5's two prefixes; users are queries, items passages. Raises ProfileError for an empty text.
+    Args:
+        role: Which of E5's two prefixes to use: users are queries, items are passages.
+        cache_path: Cache file; texts in it are not encoded again, so that an interrupted run continues.
+
+    Raises:
+        ProfileError: A text is empty, or a model is named twice.
     """
     if len(set(config.models)) < len(config.models):
-        raise ProfileError(f"[encoder] model = {config.model!r} names a model twice, or none; name each once.")
-    each = [
-        _encoded(texts, config.model_copy(update={"model": model}), progress, role, cache_path)
+        raise ProfileError(
+            f"[encoder] model = {config.model!r} names a model twice, or an empty one; name each model once."
+        )
+    by_model = [
+        _encode_with_model(texts, config.model_copy(update={"model": model}), progress, role, cache_path)
         for model in config.models
     ]
-    if len(each) == 1:
-        return each[0]
-    width = sum(one.report.width for one in each)
-    seconds = sum(one.report.seconds for one in each)
+    if len(by_model) == 1:
+        return by_model[0]
+    width = sum(encoded.report.width for encoded in by_model)
+    seconds = sum(encoded.report.seconds for encoded in by_model)
     return Encoded(
-        concatenate_normalized([one.vectors for one in each]), replace(each[0].report, width=width, seconds=seconds)
+        concatenate_normalized([encoded.vectors for encoded in by_model]),
+        replace(by_model[0].report, width=width, seconds=seconds),
     )
 
 
 def concatenate_normalized(vectors: Sequence[FloatArray]) -> FloatArray:
-    """(N, sum of widths): rows of length 1 from rows of length 1, each kind with the same weight."""
+    """Concatenate rows of length 1 to rows of length 1, each part with the same weight: (N, sum of widths)."""
     joined: FloatArray = (np.concatenate(vectors, axis=1) / math.sqrt(len(vectors))).astype(np.float32)
     return joined
 
 
-def _encoded(
+def _encode_with_model(
     texts: Sequence[str], config: EncoderConfig, progress: Progress, role: Role, cache_path: Path | None
 ) -> Encoded:
-    """By one model."""
+    """Encode with a single model."""
     started_s = time.monotonic()
     if empty := [row for row, text in enumerate(texts) if not text.strip()]:
-        raise ProfileError(f"{len(empty)} of {len(texts)} texts to encode are empty (the first is number {empty[0]}).")
+        raise ProfileError(
+            f"{len(empty)} of {len(texts)} texts to encode are empty (the first at position {empty[0]}); remove them."
+        )
     distinct = list(dict.fromkeys(texts))
     if config.model == TFIDF and texts:
-        return _counted(texts, distinct, progress)
+        return _encode_with_tfidf(texts, distinct, progress)
     prefix = prefix_for(config, role)
-    with EmbeddingCache(cache_path, _space(config, prefix)) as cache:
+    with EmbeddingCache(cache_path, _namespace(config, prefix)) as cache:
         known = cache.find(distinct)
         missing = [text for text in distinct if text not in known]
         n_cut = n_windows = 0
@@ -113,14 +132,14 @@ def _encoded(
     return Encoded(vectors, report)
 
 
-def _counted(texts: Sequence[str], distinct: list[str], progress: Progress) -> Encoded:
-    """The control without a model; it is quick enough to need no cache."""
+def _encode_with_tfidf(texts: Sequence[str], distinct: list[str], progress: Progress) -> Encoded:
+    """Encode with the baseline without a model; it is fast enough to need no cache."""
     started_s = time.monotonic()
     vectors = tfidf_vectors(distinct)
     place = {text: row for row, text in enumerate(distinct)}
     seconds = time.monotonic() - started_s
     report = EncodingReport(len(texts), len(distinct), 0, 0, len(distinct), vectors.shape[1], seconds)
-    progress.say(f"these vectors know no language model: {TFIDF}")
+    progress.say(f"these vectors use no language model: {TFIDF}")
     progress.say(report.line("truncate"))
     return Encoded(vectors[[place[text] for text in texts]], report)
 
@@ -128,13 +147,17 @@ def _counted(texts: Sequence[str], distinct: list[str], progress: Progress) -> E
 def encode_profiles(
     table: pl.DataFrame, config: EncoderConfig, progress: Progress, cache_path: Path | None = None
 ) -> Vectors:
-    """One vector a user from `profiles_table` (user_id, aspect, text); several aspects are averaged or concatenated.
+    """Encode a `profiles_table` (user_id, aspect, text) to one vector for each user.
 
-    Under `apart` they stand side by side, by the aspects' names, and remain as many vectors of length 1. A user who
-    lacks an aspect is left out under `concat` and `apart`, and averaged over the others under `mean`.
+    Several aspects are averaged (`mean`), concatenated (`concat`), or kept as separate vectors of length 1 next to each
+    other, in the order of their names (`apart`). A user who lacks an aspect is left out under `concat` and `apart`, and
+    averaged over the others under `mean`.
+
+    Raises:
+        ProfileError: There is no profile, or no user has all aspects.
     """
     if not len(table):
-        raise ProfileError("there is no profile to encode; see what the profiles step reported.")
+        raise ProfileError("there is no profile to encode; read the report of the profiles step.")
     encoded = encode_texts(table["text"].to_list(), config, progress, "query", cache_path)
     aspects = sorted(table["aspect"].unique().to_list())
     rows: dict[str, dict[str, int]] = {}
@@ -144,29 +167,35 @@ def encode_profiles(
         rows = {user_id: of_user for user_id, of_user in rows.items() if len(of_user) == len(aspects)}
         if not rows:
             raise ProfileError(f"no user has all of the aspects {', '.join(aspects)}; use [encoder] aspects = 'mean'.")
-        joined = [np.concatenate([encoded.vectors[of_user[name]] for name in aspects]) for of_user in rows.values()]
+        user_vectors = [
+            np.concatenate([encoded.vectors[of_user[name]] for name in aspects]) for of_user in rows.values()
+        ]
     else:
-        joined = [encoded.vectors[list(of_user.values())].mean(axis=0) for of_user in rows.values()]
-    vectors = np.stack(joined).astype(np.float32)
+        user_vectors = [encoded.vectors[list(of_user.values())].mean(axis=0) for of_user in rows.values()]
+    vectors = np.stack(user_vectors).astype(np.float32)
     if config.aspects == "apart":
         return Vectors(list(rows), vectors, parts=len(aspects))
     return Vectors(list(rows), normalize_rows(vectors))
 
 
 def encode_items(items: Items, config: EncoderConfig, progress: Progress, cache_path: Path | None = None) -> Vectors:
-    """One vector an item, of its title and text; items that have neither get none, and are counted aloud."""
+    """Encode title and text of each item; items that have neither get no vector and are reported.
+
+    Raises:
+        ProfileError: No item has a title or a text.
+    """
     titled = items.frame.select(
         "item_id", text=pl.concat_str("title", "text", separator=". ", ignore_nulls=True).str.strip_chars(" .")
     )
     with_text = titled.filter(pl.col("text") != "")
     if lacking := len(titled) - len(with_text):
-        progress.say(f"{lacking} of {len(titled)} items have neither title nor text, and so get no vector")
+        progress.say(f"{lacking} of {len(titled)} items have neither title nor text and get no vector")
     if not len(with_text):
         raise ProfileError("no item has a title or a text to encode; name their columns in [data].")
     encoded = encode_texts(with_text["text"].to_list(), config, progress, "passage", cache_path)
     return Vectors(with_text["item_id"].to_list(), encoded.vectors)
 
 
-def _space(config: EncoderConfig, prefix: str) -> str:
-    """Everything that changes a vector beside its text."""
+def _namespace(config: EncoderConfig, prefix: str) -> str:
+    """Everything besides the text that changes a vector."""
     return hash_json([config.model, config.revision, prefix, config.long_texts, config.max_tokens])

@@ -1,4 +1,4 @@
-"""`[encoder]`; apart from the encoders themselves, which need more than a recipe does."""
+"""Encoder configuration: the recipe's `[encoder]`. It imports no model library, so reading a recipe stays fast."""
 
 import re
 from typing import Literal, Self
@@ -11,50 +11,54 @@ from retort.offline.embeddings.windows import LongTexts
 
 PACKAGED = "packaged-minilm"
 Role = Literal["query", "passage"]
-_SIDE_BY_SIDE = " + "
+_SEPARATOR = " + "
 _E5 = re.compile(r"(^|[/_-])e5([_-]|$)", re.IGNORECASE)
 
 
 class EncoderConfig(Section):
-    """`[encoder]`: how texts become vectors."""
+    """Recipe section `[encoder]`: how texts become vectors."""
 
     model: str = Field(
         PACKAGED,
-        description="packaged-minilm (in the wheel, offline), a hub name, a folder, or word counts: tfidf; "
-        "several are set side by side: packaged-minilm + tfidf",
+        description="packaged-minilm (installed, no network), a hub name, a folder, or tfidf (word counts); "
+        "several are concatenated: packaged-minilm + tfidf",
     )
     revision: str | None = Field(None, description="hub models: commit or tag")
-    prefix: str | None = Field(None, description="put before every text; unset: by family ('query: ' for E5)")
-    long_texts: LongTexts = Field("chunk_mean", description="texts beyond the model's length: mean of windows, or cut")
-    max_tokens: int | None = Field(None, ge=8, description="window length; unset: the model's own")
+    prefix: str | None = Field(None, description="prefix of every text; unset: by model family ('query: ' for E5)")
+    long_texts: LongTexts = Field(
+        "chunk_mean", description="texts longer than the model reads: mean of windows, or truncated"
+    )
+    max_tokens: int | None = Field(None, ge=8, description="window length in tokens; unset: the model's own")
     batch_size: int = Field(32, ge=1, description="texts encoded at a time")
-    device: str | None = Field(None, description="cpu, cuda, mps; unset: the best there is")
+    device: str | None = Field(None, description="cpu, cuda, mps; unset: the best available")
     aspects: Literal["mean", "concat", "apart"] = Field(
-        "mean", description="several texts a user: their mean, one long vector, or vectors that stay apart"
+        "mean", description="several texts a user: their mean, one concatenated vector, or separate vectors (apart)"
     )
     shards: int | None = Field(
-        None, ge=1, description="users' vectors spread over so many files, one in memory at a time; unset: all at once"
+        None, ge=1, description="number of files for users' vectors, one in memory at a time; unset: all at once"
     )
 
     @model_validator(mode="after")
-    def _one_by_one(self) -> Self:
-        if self.shards is not None and self.counts_words:
-            raise ValueError(f"shards and model = {TFIDF!r} exclude each other: words are counted over all texts")
+    def _refuse_sharded_tfidf(self) -> Self:
+        if self.shards is not None and self.uses_tfidf:
+            raise ValueError(
+                f"shards and model = {TFIDF!r} exclude each other, because words are counted over all texts; remove one"
+            )
         return self
 
     @property
     def models(self) -> list[str]:
-        """Those that are set side by side; most often one."""
-        return [model.strip() for model in self.model.split(_SIDE_BY_SIDE)]
+        """Names of the models whose vectors are concatenated; usually one."""
+        return [model.strip() for model in self.model.split(_SEPARATOR)]
 
     @property
-    def counts_words(self) -> bool:
-        """Whether the vectors of one set of texts are of no use beside another's."""
+    def uses_tfidf(self) -> bool:
+        """Whether the vectors of two sets of texts cannot be compared with each other."""
         return TFIDF in self.models
 
 
 def prefix_for(config: EncoderConfig, role: Role) -> str:
-    """What the model was trained to see before each text; E5's instruct models want a sentence of one's own."""
+    """Return the prefix that the model was trained with; E5's instruct models require one of the recipe's own."""
     if config.prefix is not None:
         return config.prefix
     name = config.model.rstrip("/").rsplit("/", 1)[-1]

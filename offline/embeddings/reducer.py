@@ -1,6 +1,6 @@
-"""Wide text vectors to narrow teacher vectors: UMAP (https://arxiv.org/abs/1802.03426), PCA, or none.
+"""Dimension reduction of text vectors: UMAP (arXiv 1802.03426), PCA, or none.
 
-Fitted once, kept on disk and applied to new users; every argument goes by keyword.
+A reducer is fitted once, stored, and applied to new users. All arguments of UMAP are passed by keyword.
 """
 
 import json
@@ -26,26 +26,28 @@ _LIBRARIES = ("umap-learn", "scikit-learn", "numpy", "numba")
 
 
 class ReducerConfig(Section):
-    """`[reducer]`: how text vectors become teacher vectors."""
+    """Recipe section `[reducer]`: how text vectors become teacher vectors."""
 
-    method: Literal["umap", "pca", "none"] = Field(
-        "umap", description="how vectors are made narrow; none: they stay as they are"
+    method: Literal["umap", "pca", "none"] = Field("umap", description="reduction method; none: vectors stay unchanged")
+    n_components: int = Field(
+        128, ge=1, description="width of the teacher's vectors; with method none: the encoder's width"
     )
-    n_components: int = Field(128, ge=1, description="width of the teacher's vectors; none: the encoder's")
-    seed: int = Field(42, ge=0, description="of the map and of fit_sample")
-    fit_sample: int | None = Field(100_000, ge=10, description="vectors that the map is fitted on; a huge number: all")
+    seed: int = Field(42, ge=0, description="seed of the reduction and of fit_sample")
+    fit_sample: int | None = Field(
+        100_000, ge=10, description="vectors that the reducer is fitted on; a very large number: all"
+    )
     n_neighbors: int = Field(15, ge=2, description="umap")
     min_dist: float = Field(0.1, ge=0, le=1, description="umap")
     metric: Literal["cosine", "euclidean"] = Field("cosine", description="umap")
-    n_epochs: int | None = Field(None, ge=1, description="umap; unset: by the number of vectors")
+    n_epochs: int | None = Field(None, ge=1, description="umap; unset: depends on the number of vectors")
     init: Literal["spectral", "pca", "random"] = Field("spectral", description="umap")
-    whiten: bool = Field(False, description="pca: every component of variance 1")
-    normalize: Literal["none", "standardize", "l2"] = Field("none", description="what is done to the narrow vectors")
+    whiten: bool = Field(False, description="pca: scale every component to variance 1")
+    normalize: Literal["none", "standardize", "l2"] = Field("none", description="normalisation of the reduced vectors")
 
 
 @dataclass(frozen=True)
 class Reducer:
-    """A fitted map: (N, E) → (N, P). The same vectors always land on the same place."""
+    """Fitted reducer: (N, E) → (N, P). Equal vectors always give equal results."""
 
     config: ReducerConfig
     in_width: int
@@ -54,7 +56,11 @@ class Reducer:
     umap: Any = None
 
     def transform(self, vectors: FloatArray) -> FloatArray:
-        """Map new vectors without fitting anew."""
+        """Reduce vectors (N, E) to (N, P) without fitting.
+
+        Raises:
+            ProfileError: The width is not the encoder's.
+        """
         if vectors.ndim != 2 or vectors.shape[1] != self.in_width:
             raise ProfileError(
                 f"vectors of shape {vectors.shape} do not fit a reducer for width {self.in_width}; "
@@ -65,17 +71,19 @@ class Reducer:
         return self.finish(self.project(vectors))
 
     def project(self, vectors: FloatArray) -> FloatArray:
-        """The bare map, before `normalize`."""
+        """Reduce without `normalize`."""
         if self.config.method == "none":
             return vectors.astype(np.float32)
         if self.config.method == "pca":
             return ((vectors - self.arrays["mean"]) @ self.arrays["components"].T).astype(np.float32)
-        return _quietly(lambda: self.umap.transform(vectors))
+        return _without_warnings(lambda: self.umap.transform(vectors))
 
     def finish(self, mapped: FloatArray) -> FloatArray:
-        """`normalize`, with the numbers of the fit."""
+        """Apply `normalize` with the statistics of the fit."""
         if mapped.shape[1] != self.out_width:
-            raise ProfileError(f"the reducer gave {mapped.shape[1]} components instead of {self.out_width}.")
+            raise ProfileError(
+                f"the reducer returned {mapped.shape[1]} components instead of {self.out_width}; fit it again."
+            )
         if self.config.normalize == "standardize":
             mapped = (mapped - self.arrays["shift"]) / self.arrays["scale"]
         elif self.config.normalize == "l2":
@@ -83,7 +91,7 @@ class Reducer:
         return mapped.astype(np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write the map, its config and the versions of the libraries that made it."""
+        """Write the reducer, its config and the versions of the libraries that made it."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.umap is not None:
             joblib.dump(self.umap, folder / _UMAP)
@@ -95,13 +103,13 @@ class Reducer:
             "out_width": self.out_width,
             "libraries": _versions(),
         }
-        # last: a folder with a head is complete
+        # written last: a folder with this file is complete
         (folder / _HEAD).write_text(json.dumps(head, indent=2), encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """A map, the vectors it was fitted on after mapping (N, P), and how well it keeps neighbours."""
+    """Result of a fit: the reducer, all reduced vectors (N, P), and the quality of the reduction."""
 
     reducer: Reducer
     vectors: FloatArray
@@ -109,24 +117,28 @@ class Reduced:
 
 
 def fit_reducer(vectors: FloatArray, config: ReducerConfig, progress: Progress) -> Reduced:
-    """Fit on a seeded sample and map all. Raises ProfileError where n_components asks for too much."""
+    """Fit a reducer on a seeded sample and reduce all vectors.
+
+    Raises:
+        ProfileError: `n_components` is too large, or the result is not finite.
+    """
     n, in_width = vectors.shape
     rng = np.random.default_rng(config.seed)
     n_fit = min(n, config.fit_sample or n)
     rows = np.arange(n) if n_fit == n else np.sort(rng.choice(n, n_fit, replace=False))
     _check_size(config, n_fit, in_width)
     progress.say(f"reducing {n} vectors of width {in_width} by {config.method}, fitted on {n_fit}")
-    bare, fitted = _fit(vectors[rows], config)
-    mapped = np.empty((n, bare.out_width), np.float32)
+    unscaled, fitted = _fit(vectors[rows], config)
+    mapped = np.empty((n, unscaled.out_width), np.float32)
     mapped[rows] = fitted
     if n_fit < n:
-        rest = np.setdiff1d(np.arange(n), rows)
-        mapped[rest] = bare.project(vectors[rest])
+        others = np.setdiff1d(np.arange(n), rows)
+        mapped[others] = unscaled.project(vectors[others])
     if not np.isfinite(mapped).all():
-        raise ProfileError("the reduced vectors hold NaN or infinity; try [reducer] init = 'pca' or method = 'pca'.")
+        raise ProfileError("the reduced vectors contain NaN or infinity; try [reducer] init = 'pca' or method = 'pca'.")
     spread = np.where((scale := fitted.std(axis=0)) > 0, scale, 1.0).astype(np.float32)
-    arrays = {**bare.arrays, "shift": fitted.mean(axis=0).astype(np.float32), "scale": spread}
-    reducer = Reducer(config, in_width, bare.out_width, arrays, bare.umap)
+    arrays = {**unscaled.arrays, "shift": fitted.mean(axis=0).astype(np.float32), "scale": spread}
+    reducer = Reducer(config, in_width, unscaled.out_width, arrays, unscaled.umap)
     reduced = reducer.finish(mapped)
     quality = None if config.method == "none" else measure_reduction(vectors, reduced, config.seed)
     if quality is not None:
@@ -135,7 +147,11 @@ def fit_reducer(vectors: FloatArray, config: ReducerConfig, progress: Progress) 
 
 
 def load_reducer(folder: Path) -> Reducer:
-    """Open a kept map. Raises ProfileError if it is incomplete, or its UMAP was made by another version."""
+    """Load a stored reducer.
+
+    Raises:
+        ProfileError: It is incomplete, or its UMAP was made by another library version.
+    """
     try:
         head = json.loads((folder / _HEAD).read_text(encoding="utf-8"))
         config = ReducerConfig.model_validate(head["config"])
@@ -144,15 +160,19 @@ def load_reducer(folder: Path) -> Reducer:
         libraries, widths = head["libraries"], (int(head["in_width"]), int(head["out_width"]))
         known = head["format"] == _FORMAT
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ProfileError(f"{folder} holds no reducer of this version ({error}); fit it again.") from None
+        raise ProfileError(f"{folder} contains no readable reducer ({error}); fit it again.") from None
     if not known:
-        raise ProfileError(f"{folder} holds a reducer of format {head['format']}, this is {_FORMAT}; fit it again.")
+        raise ProfileError(
+            f"{folder} contains a reducer of format {head['format']}, but this version reads {_FORMAT}; fit it again."
+        )
     if config.method != "umap":
         return Reducer(config, *widths, arrays)
     for name, made_with in libraries.items():
-        # a pickled UMAP promises nothing to other versions
+        # a pickled UMAP works only with the versions that wrote it
         if made_with != version(name):
-            raise ProfileError(f"{folder} was made with {name} {made_with}, here is {version(name)}; fit it again.")
+            raise ProfileError(
+                f"{folder} was made with {name} {made_with}, but {version(name)} is installed; fit it again."
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # as in `_fit_umap`
         return Reducer(config, *widths, arrays, joblib.load(folder / _UMAP))
@@ -165,11 +185,11 @@ def _check_size(config: ReducerConfig, n_fit: int, in_width: int) -> None:
         raise ProfileError(
             f"[reducer] n_components = {config.n_components} exceeds the encoder's width {in_width}; lower it."
         )
-    # UMAP's spectral start needs more points than dimensions
+    # UMAP's spectral initialisation needs more points than dimensions
     most = n_fit - 2 if config.method == "umap" else n_fit
     if config.n_components > most:
         raise ProfileError(
-            f"[reducer] n_components = {config.n_components} is too much for {n_fit} vectors: {config.method} can give "
+            f"[reducer] n_components = {config.n_components} is too large for {n_fit} vectors: {config.method} allows "
             f"at most {max(most, 0)}; lower it, raise fit_sample, or use method = 'none'."
         )
 
@@ -186,7 +206,7 @@ def _fit(vectors: FloatArray, config: ReducerConfig) -> tuple[Reducer, FloatArra
 
 
 def _pca_arrays(vectors: FloatArray, config: ReducerConfig) -> dict[str, FloatArray]:
-    """Mean (E,) and components (P, E); whitening is folded into the components."""
+    """Mean (E,) and components (P, E); whitening is included in the components."""
     from sklearn.decomposition import PCA
 
     pca = PCA(n_components=config.n_components, random_state=config.seed).fit(vectors)
@@ -198,7 +218,7 @@ def _pca_arrays(vectors: FloatArray, config: ReducerConfig) -> dict[str, FloatAr
 
 def _fit_umap(vectors: FloatArray, config: ReducerConfig) -> tuple[FloatArray, Any]:
     with warnings.catch_warnings():
-        # it regrets aloud that TensorFlow, which we do not use, is not there
+        # it warns that TensorFlow, which we do not use, is missing
         warnings.simplefilter("ignore", ImportWarning)
         from umap import UMAP
 
@@ -211,16 +231,16 @@ def _fit_umap(vectors: FloatArray, config: ReducerConfig) -> tuple[FloatArray, A
         init=config.init,
         random_state=config.seed,
         transform_seed=config.seed,
-        n_jobs=1,  # what a seed means anyway; said aloud it warns nobody
+        n_jobs=1,  # a seed implies it; stated here, it causes no warning
     )
-    return _quietly(lambda: umap.fit_transform(vectors)), umap
+    return _without_warnings(lambda: umap.fit_transform(vectors)), umap
 
 
-def _quietly(act: Any) -> FloatArray:
-    """UMAP warns of its own fallbacks (a graph in pieces, a spectral start that did not converge): no fault of ours."""
+def _without_warnings(compute: Any) -> FloatArray:
+    """Suppress UMAP's warnings about its own fallbacks (unconnected graph, spectral initialisation not converged)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(act(), dtype=np.float32)
+        return np.asarray(compute(), dtype=np.float32)
 
 
 def _versions() -> dict[str, str]:

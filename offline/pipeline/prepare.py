@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retort.offline.data.data_directory import existing_directory
-from retort.offline.data.load import load, save_loaded
+from retort.offline.data.sources import existing_directory
+from retort.offline.data.load import load_data, save_loaded
 from retort.offline.data.split import make_split
 from retort.offline.data.split_store import save_split
 from retort.offline.pipeline.artifact_store import hash_directory
@@ -35,7 +35,7 @@ def files_outside(options: Mapping[str, Any], data_dir: Path | None) -> dict[str
 
 def data_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     context = pipeline.context
-    save_loaded(load(context.recipe.data, context.data_dir, context.progress), work)
+    save_loaded(load_data(context.recipe.data, context.data_dir, context.progress), work)
 
 
 def split_step(pipeline: Pipeline[RunContext], work: Path) -> None:

@@ -1,8 +1,8 @@
-"""Prompts as OpenAI Batch files, and their results: for hosted batch APIs and `vllm run-batch`.
+"""Batch files: prompts and results in the OpenAI Batch format, for hosted batch services and `vllm run-batch`.
 
-Format: https://platform.openai.com/docs/guides/batch. A custom_id is the hash of what is asked, so results are found
-again whatever came in between, and no user id leaves the house. A conversation of several prompts (long histories,
-bad replies) takes several rounds: each round answers what it can from the results and writes down what it lacks.
+Format: https://platform.openai.com/docs/guides/batch. The custom_id is a hash of the request, so a result is found
+whatever happened in between, and no user id leaves this system. A conversation of several prompts (long histories,
+rejected replies) takes several rounds: each round uses the available results and writes the missing prompts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,12 +28,12 @@ from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_json
 
 URL = "/v1/chat/completions"
-MAX_LINES = 50_000  # what hosted services take in one file
+MAX_LINES = 50_000  # limit of hosted services for one file
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one round did: `report` of what is finished, the files that ask for the rest, how many prompts they hold."""
+    """Result of one round: report of the finished profiles, the written files, and the number of prompts in them."""
 
     report: ProfilesReport
     files: tuple[Path, ...]
@@ -53,7 +53,17 @@ def batch_round(
     context_tokens: int = 8192,
     count: TokenCounter = estimate_tokens,
 ) -> Round:
-    """Store what the results finish; write the prompts that are still unanswered to target, target-2, and so on."""
+    """Store the profiles that the results finish, and write the other prompts to target, target-2 and so on.
+
+    Args:
+        model: Name of the model at the batch service.
+        results: Result files of earlier rounds.
+        context_tokens: Context length of the model, prompt and reply together.
+        count: Counts the tokens of a chat.
+
+    Raises:
+        ProfileError: A result file cannot be read, or no result belongs to this recipe and data.
+    """
     known = {custom_id: reply for path in results for custom_id, reply in read_results(path)}
     with _Files(target) as files:
         backend = BatchBackend(model, config.sampling, known, files, context_tokens, count)
@@ -63,20 +73,24 @@ def batch_round(
             config, store, backend, catalogue, FaithfulnessChecker(catalogue.vocabulary), report, progress
         )
         report.keys = writer.final_keys()
-        for some in batches(histories, config.chunk_users):
-            writer.write_chunk(some)
+        for chunk in batches(histories, config.chunk_users):
+            writer.write_chunk(chunk)
     if known and not backend.n_used and not report.reused:
         raise ProfileError(
-            f"none of the {len(known)} results in {results[0]} answers a prompt of this recipe and data; give the file "
-            "that came back for the exported prompts, with the same recipe and model."
+            f"none of the {len(known)} results in {results[0]} belongs to a prompt of this recipe and data; give the "
+            "file that the service returned for the exported prompts, and use the same recipe and model."
         )
     return Round(report, tuple(files.paths), files.n_lines)
 
 
 def read_results(path: Path) -> Iterator[tuple[str, Reply]]:
-    """custom_id and reply of each line. Raises ProfileError with the line of what is no result."""
+    """Yield custom_id and reply of each line.
+
+    Raises:
+        ProfileError: The file is missing, or a line is not a batch result.
+    """
     if not path.is_file():
-        raise ProfileError(f"there is no file {path}; give the results that the batch service wrote.")
+        raise ProfileError(f"there is no file {path}; give the results file of the batch service.")
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
@@ -89,19 +103,19 @@ def _read_result(line: bytes, where: str) -> tuple[str, Reply]:
         custom_id, response = str(row["custom_id"]), row.get("response") or {}
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise ProfileError(
-            f"{where} is no result of a batch: an object with custom_id and response is wanted."
+            f"{where} is not a batch result; each line must be an object with custom_id and response."
         ) from None
     if row.get("error") or int(response.get("status_code", 200)) >= 300:
-        said = row.get("error") or response.get("body") or response
-        return custom_id, Reply("", error=f"the batch failed here ({str(said)[:160]})")
+        details = row.get("error") or response.get("body") or response
+        return custom_id, Reply("", error=f"the batch request failed ({str(details)[:160]})")
     try:
         return custom_id, parse_completion(response.get("body"), str(response.get("body")))
-    except NoReplyError as unanswered:
-        return custom_id, Reply("", error=str(unanswered))
+    except NoReplyError as error:
+        return custom_id, Reply("", error=str(error))
 
 
 class BatchBackend:
-    """A model that answers from results, and writes down what it cannot answer yet."""
+    """Backend that answers from batch results, and writes the prompts without a result to batch files."""
 
     def __init__(
         self,
@@ -118,26 +132,26 @@ class BatchBackend:
 
     @property
     def model(self) -> str:
-        """The name that the batch service knows, and that is stored."""
+        """Name of the model at the batch service; it is stored with each text."""
         return self._model
 
     @property
     def context_tokens(self) -> int:
-        """As the caller says: nobody can be asked."""
+        """Context length, as given by the caller."""
         return self._context_tokens
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """By the counter that was given."""
+        """Count with the given counter."""
         return self._count(messages)
 
     def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
-        """Known replies at once; the others are waited for, which is no failure."""
+        """Return known replies at once; the others are marked as waiting, which is not a failure."""
         replies = [self._reply(prompt) for prompt in prompts]
         on_replies(list(enumerate(replies)))
         return replies
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Do nothing."""
 
     def _reply(self, prompt: Prompt) -> Reply:
         body = request_body(prompt, self._model, self._sampling)
@@ -167,7 +181,7 @@ class _Files:
             self._file.close()
 
     def add(self, custom_id: str, body: dict[str, Any]) -> None:
-        """One line, unless the same is asked already (two users with one history)."""
+        """Write one line, unless the same request is already written (two users with equal histories)."""
         if custom_id in self._seen:
             return
         self._seen.add(custom_id)

@@ -1,4 +1,4 @@
-"""Every reply is judged before it may teach anything."""
+"""Reply checks: form, length, language and refusals; only an accepted reply is stored."""
 
 import re
 from collections.abc import Sequence
@@ -18,24 +18,26 @@ _REFUSALS = re.compile(
     re.IGNORECASE,
 )
 _RUSSIAN_REFUSALS = re.compile(r"(не могу (помочь|выполнить|создать)|извините|как языковая модель)", re.IGNORECASE)
-# Prose was asked for: a fence, a bare JSON value or tags come from somewhere else than our instructions.
+# Prose was requested: a fence, a bare JSON value or tags do not follow our instructions.
 _OTHER_FORM = re.compile(r"\A\s*(?:```|[{\[])|```|</?(?:html|body|system|assistant|script)\b", re.IGNORECASE)
 _MARKERS = re.compile(r"</?(history|profiles?)>|\$(form|history|profiles?)\b")
-# Words that hardly any English text of a few sentences is without, and that its neighbours do not share.
+# Words that almost every English text of a few sentences contains, and that related languages do not share.
 _ENGLISH_WORDS = "the and of with for this their they from is are that to as by who which or user"
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
-_ECHO_CHARS = 45  # a line of ours this long does not come back by chance
+_ECHO_CHARS = 45  # a template line of this length does not recur by chance
 
 
 class CheckRules(Section):
-    """`[profiles.checks]`: what an acceptable reply looks like."""
+    """Recipe section `[profiles.checks]`: rules for acceptable replies."""
 
-    min_chars: int = Field(80, ge=1, description="shorter replies are refused")
-    max_chars: int = Field(12_000, ge=1, description="longer replies are refused")
-    language: Language = Field("en", description="any: only letters are asked for")
+    min_chars: int = Field(80, ge=1, description="shorter replies are rejected")
+    max_chars: int = Field(12_000, ge=1, description="longer replies are rejected")
+    language: Language = Field("en", description="expected language; any: only requires letters")
 
 
 class StructuredProfile(BaseModel):
+    # This docstring is part of the JSON schema, hence of the prompt version under which profiles are stored: a change
+    # makes every stored profile of family = "json" outdated.
     """The JSON that the `json` family asks for."""
 
     model_config = ConfigDict(extra="forbid")
@@ -47,7 +49,7 @@ class StructuredProfile(BaseModel):
     summary: str
 
     def readable(self) -> str:
-        """The profile as sentences: what is stored and encoded."""
+        """Return the profile as sentences: the text that is stored and encoded."""
         named = {"Likes": self.likes, "Dislikes": self.dislikes, "Habits": self.habits, "Recently": self.recent}
         lines = [f"{name}: {'; '.join(phrases)}." for name, phrases in named.items() if phrases]
         return "\n".join([*lines, self.summary])
@@ -56,12 +58,20 @@ class StructuredProfile(BaseModel):
 def check_reply(
     raw: str, rules: CheckRules, instructions: str, schema: dict[str, Any] | None
 ) -> tuple[str, str | None]:
-    """The text to store, and what is wrong with it (None: nothing)."""
+    """Check a model's reply.
+
+    Args:
+        instructions: Template text that a reply must not repeat.
+        schema: JSON schema of the requested reply; None: plain text.
+
+    Returns:
+        The text to store, and its problem (None: accepted).
+    """
     text = raw.strip()
     if not text:
         return "", "empty"
     if schema is None and _OTHER_FORM.search(text):
-        return text, "another form than was asked for"
+        return text, "not in the requested form"
     if schema is not None:
         text, problem = _read_structured(text)
         if problem:
@@ -70,7 +80,7 @@ def check_reply(
 
 
 def find_problem(text: str, rules: CheckRules, instructions: str = "") -> str | None:
-    """Why a text is no profile, or None."""
+    """Return why a text is not an acceptable profile, or None."""
     if _refuses(text):
         return "a refusal"
     if len(text) < rules.min_chars:
@@ -83,18 +93,18 @@ def find_problem(text: str, rules: CheckRules, instructions: str = "") -> str | 
 
 
 def _read_structured(text: str) -> tuple[str, str | None]:
-    """Models like to wrap JSON in a fence; that is no fault of the content."""
+    """Parse a JSON reply; models often wrap it in a fence, which is accepted."""
     fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", text, re.DOTALL)
     try:
         return StructuredProfile.model_validate_json(fenced.group(1) if fenced else text).readable(), None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return text, f"not the JSON that was asked for ({where + ': ' if where else ''}{first['msg']})"
+        return text, f"not the requested JSON ({where + ': ' if where else ''}{first['msg']})"
 
 
 def _refuses(text: str) -> bool:
-    # later in the text the same words may be about the person: "I cannot" opens an answer only where it refuses
+    # only at the beginning do these words mean a refusal; later they may describe the user
     opening = text[:160]
     return bool(_REFUSALS.search(opening) or _RUSSIAN_REFUSALS.search(opening))
 
@@ -127,7 +137,7 @@ def _english_share(words: Sequence[str]) -> float:
 
 
 def _repetition(text: str) -> str | None:
-    """A model caught in a loop says few different words."""
+    """Detect a model caught in a loop by its few different words."""
     words = _words(text)
     if len(words) >= 60 and len(set(words)) < 0.15 * len(words):
         return "repeats itself"

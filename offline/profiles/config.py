@@ -1,4 +1,4 @@
-"""`[profiles]`: what is written of each user, and by whom."""
+"""Configuration of profile generation: the recipe's `[profiles]`, prompt writers and the language model backend."""
 
 from typing import Any
 
@@ -22,43 +22,52 @@ AUTO, IMPORTED, TEMPLATE = "auto", "imported", "template"
 
 
 class ProfilesConfig(Section):
-    """`[profiles]`. Everything but the options of the backend is declared here."""
+    """Recipe section `[profiles]`; the backend's own options are in `[profiles.options]`."""
 
     backend: str = Field(
         AUTO, description="template, openai, vllm, imported; auto: openai where OPENAI_* is set, else template"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="the backend's own keys; imported: path")
     family: Family = Field("long", description="long, short, json, or several aspects a user")
-    domain: str = Field("generic", description="which templates: generic, movies, products")
-    aspects: tuple[str, ...] = Field((), description="family = aspects: which; none named: all of the domain")
-    combine: bool = Field(True, description="family = aspects: one more profile made of the aspects")
-    mode: Mode = Field("agg_after", description="histories beyond the context: merged after, or carried along")
+    domain: str = Field("generic", description="prompt templates: generic, movies, products")
+    aspects: tuple[str, ...] = Field((), description="family = aspects: names of the aspects; empty: all of the domain")
+    combine: bool = Field(True, description="family = aspects: also write one profile that combines the aspects")
+    mode: Mode = Field(
+        "agg_after",
+        description="histories beyond the context: agg_after merges partial profiles, agg_with updates one profile",
+    )
     language: str = Field("en", description="language of the profile; a code or a name")
     attributes: tuple[str, ...] | None = Field(None, description="item attributes in prompts; unset: all")
     item_text_chars: int = Field(160, ge=0, description="characters of each item's text in prompts")
     max_history: int | None = Field(
-        200, ge=1, description="latest events that a profile is written from; a huge number: all"
+        200, ge=1, description="latest events that a profile is written from; a very large number: all"
     )
-    max_output_tokens: int = Field(1000, ge=16, description="longest reply")
-    temperature: float = Field(0.7, ge=0, le=2, description="of sampling")
-    seed: int = Field(42, ge=0, description="of sampling, where the server takes one")
-    attempts: int = Field(3, ge=1, description="how often a bad reply is asked for, the first time included")
-    max_failed: float = Field(0.5, gt=0, le=1, description="share of failed users that stops the run")
-    canary: bool = Field(True, description="family = json: prove once, with one short prompt, that the schema binds")
-    retry_failed: bool = Field(True, description="a rerun asks again where the model had failed")
-    chunk_users: int = Field(512, ge=1, description="users worked on at a time")
+    max_output_tokens: int = Field(1000, ge=16, description="longest reply, in tokens")
+    temperature: float = Field(0.7, ge=0, le=2, description="sampling temperature")
+    seed: int = Field(42, ge=0, description="sampling seed, where the server supports one")
+    attempts: int = Field(3, ge=1, description="requests per prompt until a reply is accepted, the first included")
+    max_failed: float = Field(0.5, gt=0, le=1, description="share of failed profiles above which the run stops")
+    canary: bool = Field(
+        True, description="family = json: probe once, with one short prompt, whether the server enforces the schema"
+    )
+    retry_failed: bool = Field(True, description="a rerun repeats profiles that failed before")
+    chunk_users: int = Field(512, ge=1, description="users processed at a time")
     checks: CheckRules = Field(
-        default_factory=CheckRules, validate_default=True, description="which replies are refused"
+        default_factory=CheckRules, validate_default=True, description="which replies are rejected"
     )
     trust: FaithfulnessConfig = Field(
-        default_factory=FaithfulnessConfig, validate_default=True, description="how far the history must carry a text"
+        default_factory=FaithfulnessConfig,
+        validate_default=True,
+        description="required faithfulness of a profile to the history",
     )
     spending: SpendingConfig = Field(
-        default_factory=SpendingConfig, validate_default=True, description="prices and limits of a run"
+        default_factory=SpendingConfig, validate_default=True, description="prices, and limits of a run"
     )
-    history_share: float = Field(1.0, gt=0, le=1, description="experiments: write from this first part of each history")
+    history_share: float = Field(
+        1.0, gt=0, le=1, description="experiments: write from this first share of each history"
+    )
     damage: CorruptionConfig = Field(
-        default_factory=CorruptionConfig, validate_default=True, description="experiments: wrong profiles"
+        default_factory=CorruptionConfig, validate_default=True, description="experiments: corrupted profiles"
     )
 
     @field_validator("backend")
@@ -71,12 +80,12 @@ class ProfilesConfig(Section):
 
     @property
     def sampling(self) -> Sampling:
-        """What backends are told of it."""
+        """Sampling parameters for the backend."""
         return Sampling(self.temperature, self.max_output_tokens, self.seed)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What is stored beside each text; a change asks the model again."""
+        """Parameters stored with each text; a change leads to new requests."""
         return {
             "temperature": self.temperature,
             "max_output_tokens": self.max_output_tokens,
@@ -86,10 +95,16 @@ class ProfilesConfig(Section):
 
 
 def prompt_writers(config: ProfilesConfig) -> list[PromptWriter]:
-    """One for each aspect that is asked of each user, in order."""
+    """Return one prompt writer for each aspect, in order.
+
+    Raises:
+        RecipeError: `aspects` is set for another family, or names an unknown aspect.
+    """
     known = aspect_names(config.family, config.domain)
     if config.aspects and config.family != "aspects":
-        raise RecipeError(f"[profiles] aspects wants family = 'aspects', not {config.family!r}.")
+        raise RecipeError(
+            f"[profiles] aspects requires family = 'aspects', but family is {config.family!r}; change one of them."
+        )
     if unknown := [name for name in config.aspects if name not in known]:
         raise RecipeError(f"[profiles] aspects names {unknown[0]!r}; domain {config.domain!r} has: {', '.join(known)}.")
     chosen = config.aspects or known
@@ -97,37 +112,39 @@ def prompt_writers(config: ProfilesConfig) -> list[PromptWriter]:
 
 
 def combination_writer(config: ProfilesConfig) -> PromptWriter | None:
-    """Writes one profile of several aspects, where the recipe wants that."""
+    """Return the writer that combines several aspects into one profile, or None where the recipe has none."""
     if config.family != "aspects" or not config.combine:
         return None
     return PromptWriter(config.family, config.domain, COMBINED, config.language)
 
 
 def backend_name(config: ProfilesConfig, settings: LanguageModelSettings) -> str:
-    """What `auto` means here and now."""
+    """Return the name of the backend; `auto` is resolved from the settings."""
     if config.backend != AUTO:
         return config.backend
     return "openai" if settings.openai_base_url or settings.openai_api_key else "template"
 
 
 def open_backend(config: ProfilesConfig, settings: LanguageModelSettings) -> ProfileBackend:
-    """The plug-in the recipe names, opened with its own options; a form that is asked for is proved to bind.
+    """Open the backend that the recipe names; with family = "json" it also probes whether the schema is enforced.
 
-    Raises RecipeError for its options, ServedModelError where a model that is served elsewhere cannot be used, and
-    ProfileError where this process cannot load one.
+    Raises:
+        RecipeError: The options are invalid.
+        ServedModelError: A model behind a server cannot be used.
+        ProfileError: This process cannot load the model.
     """
     name = backend_name(config, settings)
     plugin = load_plugin(BACKENDS, name)
     options = parse_section(plugin.Config, config.options, "profiles.options")
     try:
-        return _proved(plugin.open_backend(options, config.sampling, settings), config, name)
+        return _probed(plugin.open_backend(options, config.sampling, settings), config, name)
     except ProfileError as error:
         if getattr(plugin, "SERVED", False):
             raise ServedModelError(str(error)) from None
         raise
 
 
-def _proved(backend: ProfileBackend, config: ProfilesConfig, name: str) -> ProfileBackend:
+def _probed(backend: ProfileBackend, config: ProfilesConfig, name: str) -> ProfileBackend:
     if config.family == "json" and config.canary and name != TEMPLATE:
         try:
             probe_schema(backend)

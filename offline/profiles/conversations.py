@@ -1,4 +1,4 @@
-"""Many conversations with one model at once: wave by wave, each reply judged, bad ones asked for again."""
+"""Conversations with a language model: many at once, in rounds; a rejected reply is requested again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,49 +10,52 @@ from retort.shared.base.errors import ProfileError
 
 
 class Judgement(NamedTuple):
-    """The text to keep, what is wrong with it (None: nothing), and how well the history carries it."""
+    """Result of checking a reply: the text to keep, its problem (None: accepted) and its faithfulness score."""
 
     text: str
     problem: str | None
-    grounding: float | None = None
+    faithfulness: float | None = None
 
 
-# Judges the reply to a prompt of the conversation in that place.
+# Checks a reply: (number of the conversation, prompt, raw text).
 Judge = Callable[[int, Prompt, str], Judgement]
 
 
 class Outcome(NamedTuple):
-    """How a conversation ended: a text, or the reason why there is none. grounding: of the last text.
+    """Result of a conversation: a text, or the reason why there is none.
 
-    unanswered: the server never answered, which says nothing about the user.
+    Attributes:
+        conversation: Position in the list of plans.
+        faithfulness: Score of the last text, 0 … 1; None: unknown.
+        unanswered: The server never replied. This says nothing about the user, so it is not stored as a failure.
     """
 
-    job: int
+    conversation: int
     text: str | None
     error: str | None
     prompt_tokens: int
     completion_tokens: int
-    grounding: float | None = None
+    faithfulness: float | None = None
     unanswered: bool = False
 
 
 @dataclass
-class _Job:
-    """One conversation: what it waits for, and what it has cost. Answered prompts hold their text."""
+class _Conversation:
+    """State of a conversation: prompts, accepted texts (None: no accepted reply yet) and used tokens."""
 
-    place: int
+    number: int
     plan: PromptPlan
     prompts: list[Prompt] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    grounding: float | None = None
+    faithfulness: float | None = None
     outcome: Outcome | None = None
 
     def advance(self) -> None:
-        """Hand the texts on; the conversation then asks more, or ends."""
+        """Send the accepted texts to the plan, which yields the next prompts or ends."""
         try:
-            # a generator's first step takes nothing: there are no texts yet
+            # a generator is started by next(): there are no texts yet
             prompts = self.plan.send([text or "" for text in self.texts]) if self.prompts else next(self.plan)
             self.prompts, self.texts = list(prompts), [None] * len(prompts)
         except StopIteration as ended:
@@ -61,33 +64,33 @@ class _Job:
             self.end(None, str(error))
 
     def end(self, text: str | None, error: str | None, *, unanswered: bool = False) -> None:
-        """Final; later replies to this job's prompts are counted, and otherwise ignored."""
-        grounding = None if text is None else self.grounding
+        """Set the outcome; of later replies only the tokens are counted."""
+        faithfulness = None if text is None else self.faithfulness
         self.outcome = Outcome(
-            self.place, text, error, self.prompt_tokens, self.completion_tokens, grounding, unanswered
+            self.number, text, error, self.prompt_tokens, self.completion_tokens, faithfulness, unanswered
         )
         self.plan.close()
 
-    def take(self, slot: int, reply: Reply, judge: Judge, attempts: int) -> None:
-        """One reply has come for one of the prompts."""
+    def receive(self, slot: int, reply: Reply, judge: Judge, attempts: int) -> None:
+        """Process the reply to prompt `slot`: accept it, prepare the next attempt, or end the conversation."""
         self.prompt_tokens += reply.prompt_tokens or 0
         self.completion_tokens += reply.completion_tokens or 0
         if self.outcome is not None:
             return
         prompt = self.prompts[slot]
-        judged = Judgement("", reply.error) if reply.error else judge(self.place, prompt, reply.text)
+        judged = Judgement("", reply.error) if reply.error else judge(self.number, prompt, reply.text)
         problem = judged.problem
         if problem is None:
-            self.texts[slot], self.grounding = judged.text, judged.grounding
-            if all(one is not None for one in self.texts):
+            self.texts[slot], self.faithfulness = judged.text, judged.faithfulness
+            if all(text is not None for text in self.texts):
                 self.advance()
         elif reply.final or prompt.attempt + 1 >= attempts:
             self.end(None, problem, unanswered=reply.unanswered)
         else:
-            self.prompts[slot] = _again(prompt)
+            self.prompts[slot] = _next_attempt(prompt)
 
 
-def _again(prompt: Prompt) -> Prompt:
+def _next_attempt(prompt: Prompt) -> Prompt:
     return Prompt(
         prompt.messages, prompt.events, prompt.task, prompt.aspect, prompt.parts, prompt.schema, prompt.attempt + 1
     )
@@ -98,41 +101,54 @@ def run_conversations(
     backend: ProfileBackend,
     judge: Judge,
     attempts: int,
-    finished: Callable[[list[Outcome]], None],
+    on_finished: Callable[[list[Outcome]], None],
 ) -> None:
-    """Run all conversations to their end; `finished` is told of each as soon as it is over, so that it can be kept."""
-    jobs = [_Job(place, plan) for place, plan in enumerate(plans)]
-    for job in jobs:
-        job.advance()
-    finished([job.outcome for job in jobs if job.outcome])
-    while live := [job for job in jobs if job.outcome is None]:
-        _wave(live, backend, judge, attempts, finished)
+    """Run all conversations to their end.
+
+    Args:
+        plans: One prompt plan for each conversation.
+        judge: Checks each reply.
+        attempts: How often a prompt is sent until a reply is accepted, the first time included.
+        on_finished: Called with the outcomes of conversations as soon as they end, so that each is stored at once.
+
+    Raises:
+        ProfileError: The backend left prompts without a reply.
+    """
+    conversations = [_Conversation(number, plan) for number, plan in enumerate(plans)]
+    for conversation in conversations:
+        conversation.advance()
+    on_finished([conversation.outcome for conversation in conversations if conversation.outcome])
+    while live := [conversation for conversation in conversations if conversation.outcome is None]:
+        _run_round(live, backend, judge, attempts, on_finished)
 
 
-def _wave(
-    live: list[_Job],
+def _run_round(
+    live: list[_Conversation],
     backend: ProfileBackend,
     judge: Judge,
     attempts: int,
-    finished: Callable[[list[Outcome]], None],
+    on_finished: Callable[[list[Outcome]], None],
 ) -> None:
-    waiting = [(job, slot) for job in live for slot, text in enumerate(job.texts) if text is None]
+    """Send every open prompt once."""
+    open_slots = [
+        (conversation, slot) for conversation in live for slot, text in enumerate(conversation.texts) if text is None
+    ]
     answered: set[int] = set()
 
     def on_replies(replies: Sequence[tuple[int, Reply]]) -> None:
         ended = []
         for at, reply in replies:
             answered.add(at)
-            job, slot = waiting[at]
-            was_over = job.outcome is not None
-            job.take(slot, reply, judge, attempts)
-            if job.outcome is not None and not was_over:
-                ended.append(job.outcome)
-        finished(ended)
+            conversation, slot = open_slots[at]
+            had_ended = conversation.outcome is not None
+            conversation.receive(slot, reply, judge, attempts)
+            if conversation.outcome is not None and not had_ended:
+                ended.append(conversation.outcome)
+        on_finished(ended)
 
-    backend.write([job.prompts[slot] for job, slot in waiting], on_replies)
-    if len(answered) != len(waiting):
+    backend.write([conversation.prompts[slot] for conversation, slot in open_slots], on_replies)
+    if len(answered) != len(open_slots):
         raise ProfileError(
-            f"the backend of {backend.model} answered {len(answered)} of {len(waiting)} prompts; "
-            "this is a fault of the backend, not of the data."
+            f"the backend of {backend.model} answered {len(answered)} of {len(open_slots)} prompts; "
+            "this is an error in the backend, not in the data; correct the backend."
         )

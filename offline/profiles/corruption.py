@@ -1,4 +1,4 @@
-"""Profiles made wrong on purpose, for the robustness experiment: swapped among users, or planted nonsense."""
+"""Profile corruption for the robustness experiment: texts swapped between users, or nonsense."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from retort.offline.common.section import Section
 
-# Fluent, confident, and about nobody: three of these in a sentence that is the same for all.
+# Fluent text that describes no user: three of these subjects in one fixed sentence.
 _NONSENSE = "Above all the user is drawn to {}; collects everything about {}, and turns away from {}."
 _SUBJECTS = (
     "lighthouses of granite", "medieval bookbinding", "desert gardens", "brass bands", "alpine railways", "beekeeping",
@@ -22,21 +22,26 @@ _SUBJECTS = (
 
 
 class CorruptionConfig(Section):
-    """`[profiles.damage]`: what part of the users gets a wrong profile, and which."""
+    """Recipe section `[profiles.damage]`: which users get a corrupted profile, and of which kind."""
 
-    share: float = Field(0.0, ge=0, le=1, description="of the users who have a profile")
-    kind: Literal["others", "nonsense"] = Field("others", description="somebody else's profile, or planted nonsense")
-    seed: int = Field(7, ge=0, description="whose profiles, and with which")
+    share: float = Field(0.0, ge=0, le=1, description="share of the users with a profile")
+    kind: Literal["others", "nonsense"] = Field(
+        "others", description="others: another user's profile; nonsense: invented text"
+    )
+    seed: int = Field(7, ge=0, description="seed of the choice of users and texts")
 
 
-def corrupt_profiles(table: pl.DataFrame, damage: CorruptionConfig) -> pl.DataFrame:
-    """`profiles_table` with some users' texts replaced; who is hit depends on the seed alone, and a larger share hits
-    the same users and more. The grounding of a replaced text is unknown."""
-    if damage.share == 0 or not len(table):
+def corrupt_profiles(table: pl.DataFrame, config: CorruptionConfig) -> pl.DataFrame:
+    """Replace the texts of some users in a `profiles_table`.
+
+    Which users are chosen depends on the seed alone, and a larger share includes the users of a smaller one. The
+    faithfulness (column `grounding`) of a replaced text is null.
+    """
+    if config.share == 0 or not len(table):
         return table
     users = sorted(table["user_id"].unique().to_list())
-    hit = np.random.default_rng(damage.seed).permutation(len(users))[: round(damage.share * len(users))]
-    texts = _others(table, users, hit) if damage.kind == "others" else _nonsense(users, hit, damage.seed)
+    chosen = np.random.default_rng(config.seed).permutation(len(users))[: round(config.share * len(users))]
+    texts = _others(table, users, chosen) if config.kind == "others" else _nonsense(users, chosen, config.seed)
     rows: list[dict[str, Any]] = []
     for row in table.iter_rows(named=True):
         text = texts.get((row["user_id"], row["aspect"]), texts.get((row["user_id"], "")))
@@ -44,18 +49,20 @@ def corrupt_profiles(table: pl.DataFrame, damage: CorruptionConfig) -> pl.DataFr
     return pl.DataFrame(rows, schema=table.schema)
 
 
-def _others(table: pl.DataFrame, users: list[str], hit: "np.ndarray[Any, Any]") -> dict[tuple[str, str], str]:
-    """One round among those who are hit: nobody keeps their own, unless one user alone is hit."""
+def _others(table: pl.DataFrame, users: list[str], chosen: "np.ndarray[Any, Any]") -> dict[tuple[str, str], str]:
+    """Swap texts in one cycle among the chosen users: nobody keeps the own text, unless a single user is chosen."""
     own = {(user_id, aspect): text for user_id, aspect, text in table.select("user_id", "aspect", "text").iter_rows()}
     swapped = {}
-    for taker, giver in zip(hit, np.roll(hit, 1), strict=True):
+    for receiver, giver in zip(chosen, np.roll(chosen, 1), strict=True):
         for aspect in table["aspect"].unique():
             if (text := own.get((users[giver], aspect))) is not None:
-                swapped[users[taker], aspect] = text
+                swapped[users[receiver], aspect] = text
     return swapped
 
 
-def _nonsense(users: list[str], hit: "np.ndarray[Any, Any]", seed: int) -> dict[tuple[str, str], str]:
-    """Another text for almost each user: a few texts for all would be groups, and groups can be learnt."""
-    drawn = {at: np.random.default_rng((seed, at)).choice(len(_SUBJECTS), 3, replace=False) for at in hit}
-    return {(users[at], ""): _NONSENSE.format(*(_SUBJECTS[one] for one in three)) for at, three in drawn.items()}
+def _nonsense(users: list[str], chosen: "np.ndarray[Any, Any]", seed: int) -> dict[tuple[str, str], str]:
+    """Make a different text for almost each user: users with equal texts would form groups, which can be learnt."""
+    drawn = {at: np.random.default_rng((seed, at)).choice(len(_SUBJECTS), 3, replace=False) for at in chosen}
+    return {
+        (users[at], ""): _NONSENSE.format(*(_SUBJECTS[subject] for subject in three)) for at, three in drawn.items()
+    }

@@ -1,7 +1,8 @@
-"""Does the history carry what a profile claims? Claims are found by the catalogue's own words and counted against it.
+"""Faithfulness: how far the user's history supports what a profile claims.
 
-Checked are categories (genres, brands, any attribute with shared values), decades, shares in per cent and quoted
-titles. What a text says beyond that (moods, themes) cannot be checked here, and is not punished.
+Claims are recognised by the catalogue's own terms and compared with the history: categories (genres, brands, any
+attribute with shared values), decades, percentages and quoted titles. Other statements (moods, themes) cannot be
+checked here and do not lower the score.
 """
 
 import re
@@ -15,26 +16,28 @@ from typing import NamedTuple
 from pydantic import Field
 
 from retort.offline.common.section import Section
-from retort.offline.profiles.facets import Facet, facets
 from retort.offline.profiles.history import Event
+from retort.offline.profiles.item_facts import Facet, facets
 from retort.offline.profiles.vocabulary import Mention, Vocabulary, normal_title, stems
 
-_LITTLE = 0.02  # a positive claim wants this share of the events, or one event of a short history
-_MUCH = 0.4  # who has this much of a thing does not avoid it; below, a text may mean a kind of it ("intense drama")
-_RATED = 0.5  # standard deviations from a person's mean rating that say like or dislike
-_SHARE_ERROR = 0.2  # a stated share may be this wrong
+_MIN_SHARE = 0.02  # share of the events that a positive claim requires, or one event of a short history
+_LARGE_SHARE = (
+    0.4  # at this share a user does not avoid a category; below it, a text may mean a part of it ("intense drama")
+)
+_RATED = 0.5  # standard deviations from the user's mean rating that mean like or dislike
+_SHARE_ERROR = 0.2  # accepted error of a stated share
 
-_AGAINST = re.compile(
+_NEGATIVE = re.compile(
     r"\b(dislik\w*|avoid\w*|disinterest\w*|uninterested|averse|aversion|steer\w* clear|reject\w*|never|rarely|seldom"
     r"|hardly|not|no interest|little interest|lacks? (of )?interest|less interested|rather than|instead of|away from"
     r"|without|doesn['’]t|don['’]t|isn['’]t|aren['’]t|hates?|shuns?|uninspired|indifferent)\b",
     re.IGNORECASE,
 )
-_FOR = re.compile(
+_POSITIVE = re.compile(
     r"\b(enjoy\w*|lov(es?|ing)|likes?|prefer\w*|drawn|fond\w*|appreciat\w*|favou?r\w*|passion\w*|inclin\w*|admir\w*)\b",
     re.IGNORECASE,
 )
-_WEAK = re.compile(r"\b(less|fewer|below|earlier|used to|once|occasional\w*|some|at times)\b", re.IGNORECASE)
+_WEAKENED = re.compile(r"\b(less|fewer|below|earlier|used to|once|occasional\w*|some|at times)\b", re.IGNORECASE)
 _CLAUSE = re.compile(
     r"[.;!?\n]|,? (?:but|while|whereas|although|though|yet|however|in favou?r of|preferring|favou?ring)\b"
     r"|, (?:they|he|she|the user|this (?:user|person))\b",
@@ -52,88 +55,97 @@ _GENERIC = frozenset(stems(_GENERIC_WORDS))
 
 
 class FaithfulnessConfig(Section):
-    """`[profiles.trust]`: how much of a profile the history must carry."""
+    """Recipe section `[profiles.trust]`: required faithfulness of a profile."""
 
-    min_grounding: float = Field(0.25, ge=0, le=1, description="a text that scores lower is asked for again; 0: never")
-    reject_imported: bool = Field(False, description="profiles written elsewhere are scored; true: refused like ours")
-    max_filler: float = Field(1.0, gt=0, le=1, description="largest share of sentences that could be about anybody")
+    min_grounding: float = Field(
+        0.25, ge=0, le=1, description="least faithfulness score; a text below is requested again; 0: off"
+    )
+    reject_imported: bool = Field(
+        False, description="true: also reject imported profiles with a low score; false: only score them"
+    )
+    max_filler: float = Field(1.0, gt=0, le=1, description="largest share of sentences that fit any user")
 
 
 class Claim(NamedTuple):
-    """What was said, and what the history says to it: supported, unsupported, contradicted."""
+    """A claim of a text and its verdict: supported, unsupported or contradicted by the history."""
 
-    said: str
+    text: str
     verdict: str
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """score: 0 … 1, None where the catalogue has nothing to check against. filler: share of empty sentences."""
+    """Result of checking a text against a history.
+
+    Attributes:
+        filler: Share of sentences that fit any user.
+        score: 0 … 1; None where the catalogue has nothing to check against.
+    """
 
     claims: tuple[Claim, ...]
     filler: float
     score: float | None
 
     def of(self, verdict: str) -> list[str]:
-        """What was said and judged so."""
-        return [claim.said for claim in self.claims if claim.verdict == verdict]
+        """Return the claims with this verdict."""
+        return [claim.text for claim in self.claims if claim.verdict == verdict]
 
     def problem(self, config: FaithfulnessConfig) -> str | None:
-        """Why a text is not to be trusted, or None."""
+        """Return why the text is rejected, or None."""
         if self.filler > config.max_filler:
-            return f"filler ({self.filler:.0%} of the sentences could be about anybody)"
+            return f"filler ({self.filler:.0%} of the sentences fit any user)"
         if self.score is None or self.score >= config.min_grounding:
             return None
         if not self.claims:
-            return "says nothing that the history could carry"
+            return "makes no claim that the history could support"
         wrong = ", ".join(dict.fromkeys([*self.of("contradicted"), *self.of("unsupported")]))
-        return f"not carried by the history ({wrong[:120]})"
+        return f"not supported by the history ({wrong[:120]})"
 
 
 class FaithfulnessChecker:
-    """Checks texts against histories over one catalogue."""
+    """Checker of texts against histories, over one catalogue's vocabulary."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
 
-    def ground(self, text: str, events: Sequence[Event]) -> Faithfulness:
+    def check(self, text: str, events: Sequence[Event]) -> Faithfulness:
         """Judge every checkable claim of a text."""
         if self._vocabulary.empty or not events:
             return Faithfulness((), 0.0, None)
-        known = _History(events)
-        claims = tuple(self._claims(text, known))
-        filler = self._filler(text, known)
+        history = _History(events)
+        claims = tuple(self._claims(text, history))
+        filler = self._filler(text, history)
         return Faithfulness(claims, filler, _score(claims, filler))
 
-    def liked(self, text: str, events: Sequence[Event]) -> list[Facet]:
-        """Categories that a text speaks for and the history carries, those of most events first."""
-        known = _History(events) if events else None
-        if known is None or self._vocabulary.empty:
+    def liked_facets(self, text: str, events: Sequence[Event]) -> list[Facet]:
+        """Return the categories that a text speaks for and the history supports, those of most events first."""
+        history = _History(events) if events else None
+        if history is None or self._vocabulary.empty:
             return []
         found: dict[Facet, int] = {}
         for start, end in _clauses(text):
             for mention in self._vocabulary.mentions(text[start:end]):
-                if not _AGAINST.search(text[start : start + mention.start]):
-                    found |= {facet: known.count(facet) for facet in mention.facets if known.count(facet)}
+                if not _NEGATIVE.search(text[start : start + mention.start]):
+                    found |= {facet: history.count(facet) for facet in mention.facets if history.count(facet)}
         return sorted(found, key=lambda facet: (-found[facet], facet))
 
-    def _claims(self, text: str, known: "_History") -> Iterator[Claim]:
+    def _claims(self, text: str, history: "_History") -> Iterator[Claim]:
         for start, end in _clauses(text):
             for mention in self._vocabulary.mentions(text[start:end]):
                 moved = Mention(mention.start + start, mention.end + start, mention.facets)
-                yield Claim(text[moved.start : moved.end].strip(), _verdict(text, start, moved, known))
+                yield Claim(text[moved.start : moved.end].strip(), _verdict(text, start, moved, history))
         for found in _QUOTED.finditer(text):
             title = normal_title(found.group(1))
             if len(title.split()) > 1:
-                yield Claim(found.group(1), "supported" if title in known.titles else "unsupported")
+                yield Claim(found.group(1), "supported" if title in history.titles else "unsupported")
 
-    def _filler(self, text: str, known: "_History") -> float:
+    def _filler(self, text: str, history: "_History") -> float:
         sentences = [part for part in re.split(r"[.!?\n]+", text) if len(part.split()) >= 4]
-        empty = [part for part in sentences if not self._says_something(part, known)]
+        empty = [part for part in sentences if not self._is_specific(part, history)]
         return len(empty) / len(sentences) if sentences else 0.0
 
-    def _says_something(self, sentence: str, known: "_History") -> bool:
-        return bool(self._vocabulary.mentions(sentence)) or not known.words.isdisjoint(stems(sentence))
+    def _is_specific(self, sentence: str, history: "_History") -> bool:
+        return bool(self._vocabulary.mentions(sentence)) or not history.words.isdisjoint(stems(sentence))
 
 
 def _clauses(text: str) -> Iterator[tuple[int, int]]:
@@ -146,40 +158,46 @@ def _clauses(text: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
-def _verdict(text: str, clause_start: int, mention: Mention, known: "_History") -> str:
-    """A mention can mean several categories; the kindest reading counts."""
+def _verdict(text: str, clause_start: int, mention: Mention, history: "_History") -> str:
+    """Judge a mention; of several categories that it can mean, the most favourable counts."""
     before = text[clause_start : mention.start]
     stated = re.match(r"\s*\(?(?:about |around |~|approximately )?(\d{1,3}) ?%", text[mention.end : mention.end + 24])
-    verdicts = {_read(facet, before, stated and int(stated.group(1)) / 100, known) for facet in mention.facets}
+    verdicts = {_judge_facet(facet, before, stated and int(stated.group(1)) / 100, history) for facet in mention.facets}
     return next(verdict for verdict in ("supported", "unsupported", "contradicted") if verdict in verdicts)
 
 
-def _read(facet: Facet, before: str, stated: float | None, known: "_History") -> str:
-    share, liking = known.share(facet), known.liking(facet)
+def _judge_facet(facet: Facet, before: str, stated: float | None, history: "_History") -> str:
+    share, liking = history.share(facet), history.liking(facet)
     if stated is not None and abs(stated - share) > _SHARE_ERROR:
         return "contradicted"
-    if _AGAINST.search(before):
-        return "contradicted" if share >= _MUCH and liking > -_RATED else "supported"
-    if _WEAK.search(before):
+    if _NEGATIVE.search(before):
+        return "contradicted" if share >= _LARGE_SHARE and liking > -_RATED else "supported"
+    if _WEAKENED.search(before):
         return "supported" if share > 0 else "unsupported"
     if share == 0:
         return "unsupported"
-    if stated is None and _FOR.search(before) and liking <= -_RATED and known.count(facet) >= 3 and share < _MUCH:
+    if (
+        stated is None
+        and _POSITIVE.search(before)
+        and liking <= -_RATED
+        and history.count(facet) >= 3
+        and share < _LARGE_SHARE
+    ):
         return "contradicted"
-    return "supported" if share >= _LITTLE else "unsupported"
+    return "supported" if share >= _MIN_SHARE else "unsupported"
 
 
 def _score(claims: Sequence[Claim], filler: float) -> float:
-    """Carried claims less contradicted ones; empty sentences take up to half of it away."""
+    """Share of supported less contradicted claims; filler lowers it by up to half."""
     if not claims:
         return 0.5 * (1.0 - filler)
     counts = Counter(claim.verdict for claim in claims)
-    carried = (counts["supported"] - counts["contradicted"]) / len(claims)
-    return max(0.0, carried) * (1.0 - 0.5 * filler)
+    supported = (counts["supported"] - counts["contradicted"]) / len(claims)
+    return max(0.0, supported) * (1.0 - 0.5 * filler)
 
 
 class _History:
-    """What is counted of one history."""
+    """Counts of one history."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self._n = len(events)
@@ -199,15 +217,15 @@ class _History:
         self._mean, self._spread = (fmean(given), pstdev(given)) if given else (0.0, 0.0)
 
     def count(self, facet: Facet) -> int:
-        """Events of this category."""
+        """Number of events of this category."""
         return self._counts[facet]
 
     def share(self, facet: Facet) -> float:
-        """Part of the events that are of this category."""
+        """Share of the events of this category."""
         return self._counts[facet] / self._n
 
     def liking(self, facet: Facet) -> float:
-        """Mean weight of the category against the person's own, in standard deviations; 0 where nothing is known."""
+        """Mean weight of the category less the user's mean, in standard deviations; 0 where unknown."""
         given = self._weights.get(facet)
         return (fmean(given) - self._mean) / self._spread if given and self._spread else 0.0
 

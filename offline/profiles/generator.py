@@ -1,4 +1,4 @@
-"""From histories to stored profiles: ask only for what is missing or changed, keep each answer at once."""
+"""Profile generation: writes the missing profiles of a run, and reads them back as a table for the next step."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -32,7 +32,7 @@ from retort.shared.base.hashing import hash_json
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.profiles.profile_choices import Choice
 
-_READ_AT_ONCE = 4096  # users whose texts are read in one go
+_READ_AT_ONCE = 4096  # users whose texts are read at once
 _SCHEMA = {"user_id": pl.String, "aspect": pl.String, "text": pl.String, "grounding": pl.Float64}
 
 
@@ -44,17 +44,21 @@ def write_profiles(
     settings: LanguageModelSettings,
     progress: Progress,
 ) -> ProfilesReport:
-    """Write what the store lacks. Users without a known item get no profile.
+    """Write the profiles that the store lacks; users without a known item get none.
 
-    Raises ProfileError where the model or the file cannot be used; what was answered until then is kept.
+    Raises:
+        ProfileError: The model or the imported file cannot be used; finished profiles are kept.
+        RecipeError: `history_share` is set for imported profiles.
     """
     started_s = time.monotonic()
     if config.backend == IMPORTED:
         if config.history_share < 1:
-            raise RecipeError("[profiles] history_share wants texts written here; imported ones saw what they saw.")
+            raise RecipeError(
+                "[profiles] history_share cannot apply to imported profiles; remove it, or choose another backend."
+            )
         report = import_profiles(histories, items, config, store)
     else:
-        report = _ask_for_profiles(histories, items, config, store, settings, progress)
+        report = _generate(histories, items, config, store, settings, progress)
     report.seconds = time.monotonic() - started_s
     progress.say(report.line())
     return report
@@ -67,7 +71,7 @@ def profiles_table(
     store: ProfileStore,
     report: ProfilesReport,
 ) -> pl.DataFrame:
-    """All of `profiles_tables` as one, with the damage that an experiment asks for."""
+    """Return all of `profiles_tables` as one table, corrupted where an experiment sets `[profiles.damage]`."""
     tables = profiles_tables(histories, items, config, store, report)
     return corrupt_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)
 
@@ -79,23 +83,30 @@ def profiles_tables(
     store: ProfileStore,
     report: ProfilesReport,
 ) -> Iterator[pl.DataFrame]:
-    """The texts for the next step, some users at a time: user_id, aspect, text, grounding (null: unknown).
+    """Yield the texts for the next step, some users at a time.
 
-    One row a user, or one an aspect where none combines them. What people wrote or pinned themselves stands in place of
-    the model's text, and counts as wholly grounded; who erased their profile has none.
+    A text that the user edited or pinned replaces the model's and has faithfulness 1; a user who erased the profile has
+    no row.
+
+    Yields:
+        Tables with user_id, aspect, text and grounding (faithfulness score, null: unknown); one row for each user and
+        aspect, or one for each user where aspects are combined.
     """
     catalogue = Catalogue(items, config.attributes, config.item_text_chars)
-    for some in batches(histories, _READ_AT_ONCE):
-        some = truncate_histories(some, config.history_share)
-        wanted = build_tasks(some, catalogue, config.max_history, ProfilesReport(report.backend))
-        chosen = store.choices([one.user_id for one in wanted])
-        rows = list(_own_words(chosen.values(), report))
-        rows += _written([one for one in wanted if one.user_id not in chosen], config, store, report)
+    for chunk in batches(histories, _READ_AT_ONCE):
+        chunk = truncate_histories(chunk, config.history_share)
+        tasks = build_tasks(chunk, catalogue, config.max_history, ProfilesReport(report.backend))
+        chosen = store.choices([task.user_id for task in tasks])
+        rows = list(_chosen_rows(chosen.values(), report))
+        rows += _stored_rows([task for task in tasks if task.user_id not in chosen], config, store, report)
         yield pl.DataFrame(rows, schema=_SCHEMA)
 
 
 def write_profiles_table(path: Path, config: ProfilesConfig, tables: Iterable[pl.DataFrame]) -> None:
-    """Write `profiles_tables` as one Parquet file; only damage, which trades texts between users, wants all at once."""
+    """Write `profiles_tables` to one Parquet file.
+
+    Only corruption needs all tables in memory at once, because it exchanges texts between users.
+    """
     if config.damage.share:
         tables = [corrupt_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)]
     schema = pl.DataFrame(schema=_SCHEMA).to_arrow().schema
@@ -104,31 +115,31 @@ def write_profiles_table(path: Path, config: ProfilesConfig, tables: Iterable[pl
             writer.write_table(table.to_arrow().cast(schema))
 
 
-def _own_words(choices: Iterable[Choice], report: ProfilesReport) -> Iterator[dict[str, Any]]:
+def _chosen_rows(choices: Iterable[Choice], report: ProfilesReport) -> Iterator[dict[str, Any]]:
     for choice in choices:
         if choice.text is not None:
             for aspect in sorted({key.aspect for key in report.keys}):
                 yield {"user_id": choice.user_id, "aspect": aspect, "text": choice.text, "grounding": 1.0}
 
 
-def _written(
-    wanted: Sequence[ProfileTask], config: ProfilesConfig, store: ProfileStore, report: ProfilesReport
+def _stored_rows(
+    tasks: Sequence[ProfileTask], config: ProfilesConfig, store: ProfileStore, report: ProfilesReport
 ) -> Iterator[dict[str, Any]]:
     if report.source is not None:
-        wanted = [ProfileTask(one.user_id, report.source, ()) for one in wanted]
+        tasks = [ProfileTask(task.user_id, report.source, ()) for task in tasks]
     elif combination_writer(config) is not None:
-        wanted = combination_tasks(wanted, _aspect_keys(config, report), store)
+        tasks = combination_tasks(tasks, _aspect_keys(config, report), store)
     for key in report.keys:
-        yield from _texts(wanted, key, store)
+        yield from _text_rows(tasks, key, store)
 
 
-def _texts(wanted: Sequence[ProfileTask], key: ProfileKey, store: ProfileStore) -> Iterator[dict[str, Any]]:
-    stored = store.find(key, [one.user_id for one in wanted])
-    for one in wanted:
-        found = stored.get((one.user_id, one.history_hash))
+def _text_rows(tasks: Sequence[ProfileTask], key: ProfileKey, store: ProfileStore) -> Iterator[dict[str, Any]]:
+    stored = store.find(key, [task.user_id for task in tasks])
+    for task in tasks:
+        found = stored.get((task.user_id, task.history_hash))
         if found is not None and found.text is not None:
-            values = {"aspect": key.aspect, "text": found.text, "grounding": found.grounding}
-            yield {"user_id": one.user_id, **values}
+            values = {"aspect": key.aspect, "text": found.text, "grounding": found.faithfulness}
+            yield {"user_id": task.user_id, **values}
 
 
 def _aspect_keys(config: ProfilesConfig, report: ProfilesReport) -> list[ProfileKey]:
@@ -136,7 +147,7 @@ def _aspect_keys(config: ProfilesConfig, report: ProfilesReport) -> list[Profile
     return [ProfileKey(writer.aspect, writer.version, model, digest) for writer in prompt_writers(config)]
 
 
-def _ask_for_profiles(
+def _generate(
     histories: Iterable[UserHistory],
     items: Items,
     config: ProfilesConfig,
@@ -156,8 +167,8 @@ def _ask_for_profiles(
         checker = FaithfulnessChecker(catalogue.vocabulary)
         writer = ProfileWriter(config, store, backend, catalogue, checker, report, progress, total, stop_if_spent)
         report.keys = writer.final_keys()
-        for some in batches(histories, config.chunk_users):
-            writer.write_chunk(truncate_histories(some, config.history_share))
+        for chunk in batches(histories, config.chunk_users):
+            writer.write_chunk(truncate_histories(chunk, config.history_share))
     finally:
         backend.close()
     report.stop_if_too_many_failed(config.max_failed, final=True)

@@ -1,4 +1,4 @@
-"""What a profile may be written from: each user's train events, joined with what is known of the items."""
+"""User histories with item facts: the train events that a profile may be written from."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from retort.shared.base.errors import RecipeError
 
 
 class UserHistory(NamedTuple):
-    """Train events of one user, oldest first; a repeated item stands there as often as it was chosen."""
+    """Train events of one user, oldest first; a repeated item appears as often as it was chosen."""
 
     user_id: str
     item_ids: Sequence[str]
@@ -22,17 +22,25 @@ class UserHistory(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """One choice: the item's facts and the weight (a rating, say), None where unknown. No ids."""
+    """One event: the item's facts and the weight (such as a rating), None where unknown. Contains no ids."""
 
     facts: Facts
     weight: float | None = None
 
 
 class Catalogue:
-    """Facts by item_id, cut to what the recipe wants in prompts."""
+    """Item facts by item_id, reduced to what prompts may state."""
 
     def __init__(self, items: Items, attributes: Sequence[str] | None = None, text_chars: int = 0) -> None:
-        """attributes: None takes all; text_chars: characters of the item text that are quoted, 0 for none."""
+        """Read the facts of all items.
+
+        Args:
+            attributes: Item attributes to keep; None: all.
+            text_chars: Characters of the item text to keep; 0: none.
+
+        Raises:
+            RecipeError: An attribute does not exist.
+        """
         chosen = items.attributes if attributes is None else list(attributes)
         if unknown := sorted(set(chosen) - set(items.attributes)):
             raise RecipeError(
@@ -45,19 +53,19 @@ class Catalogue:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The words that claims about these items can be made with."""
+        """Terms by which claims about these items can be recognised."""
         return read_vocabulary(self._facts.values())
 
     def facts(self, item_id: str) -> Facts | None:
-        """What is known of an item."""
+        """Return the facts of an item, or None for an unknown item."""
         return self._facts.get(item_id)
 
     def count(self, item_ids: Iterable[str]) -> int:
-        """How many of these are known."""
+        """Return how many of these items are known."""
         return sum(item_id in self._facts for item_id in item_ids)
 
     def events(self, history: UserHistory, max_history: int | None) -> tuple[list[Event], int]:
-        """The latest max_history events whose item is known, and how many were left out because it is not."""
+        """Return the latest `max_history` events of known items, and the number of events of unknown items."""
         weights: Sequence[float | None] = history.weights or [None] * len(history.item_ids)
         found = [
             Event(facts, None if weight is None else float(weight))
@@ -73,7 +81,7 @@ def _facts(row: Mapping[str, Any], attributes: Iterable[str], text_chars: int) -
 
 
 def user_histories(split: Split, interactions: Interactions | None = None) -> Iterator[UserHistory]:
-    """Users with a train history; with the interactions given, each event carries its weight too."""
+    """Yield the users with a train history; with `interactions` each event has its weight too."""
     if interactions is None:
         yield from (UserHistory(user_id, item_ids) for user_id, item_ids in profile_histories(split))
         return

@@ -1,4 +1,4 @@
-"""Profiles that were written elsewhere: JSONL with `user_id`, `profile` and, if known, `model`; joined by id."""
+"""Imported profiles: a JSONL file with `user_id`, `profile` and, where known, `model`, joined by user id."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -26,15 +26,23 @@ VERSION = "imported"
 
 
 class Config(Section):
-    """`[profiles.options]` of `backend = "imported"`."""
+    """Options (`[profiles.options]`) of `backend = "imported"`."""
 
-    path: Path = Field(description="JSONL, one user a line")
-    model: str | None = Field(None, description="who wrote them; unset: each line's `model`, else 'unknown'")
-    min_coverage: float = Field(0.0, ge=0, le=1, description="share of users with a history that must have a profile")
+    path: Path = Field(description="JSONL file, one user a line")
+    model: str | None = Field(
+        None, description="model that wrote the texts; unset: each line's `model`, else 'unknown'"
+    )
+    min_coverage: float = Field(
+        0.0, ge=0, le=1, description="least share of the users with a history that must have a profile"
+    )
 
 
 def read_profiles(config: Config, aspect: str) -> Iterator[Record]:
-    """All lines, checked. Raises ProfileError with the line of a duplicate or malformed row."""
+    """Yield one record a line.
+
+    Raises:
+        ProfileError: The file is missing, or a line is malformed or a duplicate.
+    """
     if not config.path.is_file():
         raise ProfileError(
             f"there is no file {config.path}; set [profiles.options] path to the JSONL with the profiles."
@@ -49,7 +57,7 @@ def read_profiles(config: Config, aspect: str) -> Iterator[Record]:
             user_id = _user_id(row, where)
             if (first := lines_by_user.setdefault(user_id, number)) != number:
                 raise ProfileError(
-                    f"{where}: user_id {user_id!r} stands in line {first} already; keep one profile a user."
+                    f"{where}: user_id {user_id!r} is already in line {first}; keep one profile for each user."
                 )
             model = config.model or str(row.get("model") or "unknown")
             yield Record(user_id, digest, ProfileKey(aspect, VERSION, model[:MAX_ID_LENGTH]), _text(row, where))
@@ -61,7 +69,7 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise ProfileError(f"{where} is not JSON ({error}); write one object a line.") from None
     if not isinstance(row, dict):
-        raise ProfileError(f"{where} is no JSON object; write {{'user_id': …, 'profile': …}}.")
+        raise ProfileError(f"{where} is not a JSON object; write {{'user_id': …, 'profile': …}}.")
     return row
 
 
@@ -80,34 +88,43 @@ def _text(row: dict[str, Any], where: str) -> str:
     return text.strip()
 
 
-def check_coverage(config: Config, given: Collection[str], wanted: Collection[str]) -> None:
-    """Raises ProfileError where the file is of other users, or of too few of them."""
-    if not given:
-        raise ProfileError(f"{config.path} holds no profile; give a file with one JSON object a line.")
-    matched = len(set(given) & set(wanted))
+def check_coverage(config: Config, file_ids: Collection[str], user_ids: Collection[str]) -> None:
+    """Raise ProfileError if the file belongs to other users, or covers too few.
+
+    Args:
+        given: User ids in the file.
+        wanted: User ids with a history.
+    """
+    if not file_ids:
+        raise ProfileError(f"{config.path} contains no profile; give a file with one JSON object a line.")
+    matched = len(set(file_ids) & set(user_ids))
     if not matched:
         raise ProfileError(
-            f"{config.path} holds profiles of other users: none of its {len(given)} user ids "
-            f"(like {next(iter(given))!r}) is among the {len(wanted)} users with a history "
-            f"(like {next(iter(wanted), None)!r}); give the file that belongs to this data."
+            f"{config.path} contains profiles of other users: none of its {len(file_ids)} user ids "
+            f"(like {next(iter(file_ids))!r}) is among the {len(user_ids)} users with a history "
+            f"(like {next(iter(user_ids), None)!r}); give the file that belongs to this data."
         )
-    if (share := matched / len(wanted)) < config.min_coverage:
+    if (share := matched / len(user_ids)) < config.min_coverage:
         raise ProfileError(
-            f"{config.path} covers {share:.1%} of the users, but [profiles.options] min_coverage wants "
-            f"{config.min_coverage:.1%}; lower it or give a fuller file."
+            f"{config.path} covers {share:.1%} of the users, but [profiles.options] min_coverage requires "
+            f"{config.min_coverage:.1%}; lower it, or give a file with more users."
         )
 
 
 def import_profiles(
     histories: Iterable[UserHistory], items: Items, config: ProfilesConfig, store: ProfileStore
 ) -> ProfilesReport:
-    """Join a file by user id; lines of other users are counted, bad texts recorded as failed, the others scored."""
+    """Join a file by user id: count lines of other users, store unusable texts as failed, score the rest.
+
+    Raises:
+        ProfileError: The file cannot be used, or too many of its profiles are unusable.
+    """
     options = parse_section(Config, config.options, "profiles.options")
     records = {record.user_id: record for record in read_profiles(options, WHOLE)}
     report = ProfilesReport(IMPORTED)
     catalogue = Catalogue(items, config.attributes, config.item_text_chars)
     checker = FaithfulnessChecker(catalogue.vocabulary)
-    with_history, ours = set(), []
+    with_history, matched = set(), []
     for history in histories:
         report.users += 1
         if not history.item_ids:
@@ -116,26 +133,26 @@ def import_profiles(
         with_history.add(history.user_id)
         if (record := records.get(history.user_id)) is not None:
             events, _ = catalogue.events(history, config.max_history)
-            ours.append(replace(_checked(record, events, checker, config), n_events=len(history.item_ids)))
+            matched.append(replace(_checked(record, events, checker, config), n_events=len(history.item_ids)))
     check_coverage(options, records, with_history)
-    store.save(ours)
-    _fill(report, ours, len(records), len(with_history))
-    problems = [record.error for record in ours if record.error is not None]
-    if problems and len(problems) > config.max_failed * len(ours):
+    store.save(matched)
+    _fill(report, matched, len(records), len(with_history))
+    problems = [record.error for record in matched if record.error is not None]
+    if problems and len(problems) > config.max_failed * len(matched):
         raise ProfileError(
-            f"{options.path}: {len(problems)} of {len(ours)} profiles are unusable (most often: "
-            f"{Counter(problems).most_common(1)[0][0]}); mend the file, or see [profiles.checks]."
+            f"{options.path}: {len(problems)} of {len(matched)} profiles are unusable (most often: "
+            f"{Counter(problems).most_common(1)[0][0]}); correct the file, or change [profiles.checks]."
         )
     return report
 
 
-def _fill(report: ProfilesReport, ours: Sequence[Record], n_lines: int, n_wanted: int) -> None:
-    report.source = ours[0].history_hash
-    report.keys = sorted({record.key for record in ours})
-    report.not_ours = n_lines - len(ours)
-    report.problems = Counter(record.error.split(" (")[0] for record in ours if record.error is not None)
-    report.written = len(ours) - report.problems.total()
-    lacking = n_wanted - len(ours)
+def _fill(report: ProfilesReport, matched: Sequence[Record], n_lines: int, n_wanted: int) -> None:
+    report.source = matched[0].history_hash
+    report.keys = sorted({record.key for record in matched})
+    report.not_ours = n_lines - len(matched)
+    report.problems = Counter(record.error.split(" (")[0] for record in matched if record.error is not None)
+    report.written = len(matched) - report.problems.total()
+    lacking = n_wanted - len(matched)
     report.failed = report.problems.total() + lacking
     if lacking:
         report.problems["no line in the file"] = lacking
@@ -145,7 +162,7 @@ def _checked(record: Record, events: Sequence[Event], checker: FaithfulnessCheck
     problem = find_problem(record.text, config.checks) if record.text else "empty"
     if problem is not None or record.text is None:
         return replace(record, text=None, error=problem or "empty")
-    grounding = checker.ground(record.text, events)
-    if config.trust.reject_imported and (problem := grounding.problem(config.trust)):
+    faithfulness = checker.check(record.text, events)
+    if config.trust.reject_imported and (problem := faithfulness.problem(config.trust)):
         return replace(record, text=None, error=problem)
-    return replace(record, grounding=grounding.score)
+    return replace(record, faithfulness=faithfulness.score)

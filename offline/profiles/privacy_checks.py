@@ -1,4 +1,4 @@
-"""What a profile must never contain: addresses, the user's id, private matters, an item's text word for word."""
+"""Privacy checks: a profile must not contain contact data, the user's id, private attributes or copied item text."""
 
 import re
 from collections.abc import Sequence
@@ -15,33 +15,36 @@ _PRIVATE = re.compile(
     r"|christian|muslim|jewish|hindu|buddhist|atheist|pregnant|disabled|depressed|democrat|republican|immigrant)\b",
     re.IGNORECASE,
 )
-_COPIED_WORDS = 10  # in a row; a reply that repeats so much of an item lets the item speak for us
+_COPIED_WORDS = 10  # consecutive words; a longer copy would let an item's text control the profile
 _WORD = re.compile(r"[^\W_]+")
 
 
 def find_leak(text: str, user_id: str, events: Sequence[Event]) -> str | None:
-    """Why a text may not be stored, or None. The user's id never enters a prompt; here it is proved not to come out."""
+    """Return why a text may not be stored, or None.
+
+    Prompts never contain the user's id; this check proves that no reply does.
+    """
     if _EMAIL.search(text):
         return "contains an e-mail address"
     if _WEB.search(text):
         return "contains a link"
     if _PHONE.search(text):
         return "contains a phone number"
-    if _is_telling(user_id) and re.search(rf"(?<!\w){re.escape(user_id)}(?!\w)", text):
+    if _is_distinctive(user_id) and re.search(rf"(?<!\w){re.escape(user_id)}(?!\w)", text):
         return "contains the user's id"
     if _PRIVATE.search(text):
-        return "says something private of the person"
+        return "states a private attribute of the user"
     return "copies an item's text" if _copies(text, events) else None
 
 
-def _is_telling(user_id: str) -> bool:
-    """Short numbers and plain words stand in texts by chance."""
+def _is_distinctive(user_id: str) -> bool:
+    """Whether an id cannot occur in a text by chance, as short numbers and plain words do."""
     return len(user_id) >= 5 and any(sign.isdigit() or not sign.isalnum() for sign in user_id)
 
 
 def _copies(text: str, events: Sequence[Event]) -> bool:
-    said = _runs(text)
-    return any(not said.isdisjoint(_runs(part)) for event in events for part in (event.facts.title, event.facts.text))
+    runs = _runs(text)
+    return any(not runs.isdisjoint(_runs(part)) for event in events for part in (event.facts.title, event.facts.text))
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Whose profile is wanted: users of whom something is known, and those whose aspects can be combined."""
+"""Profile tasks: which profiles are to be written, from which events and earlier profiles."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,17 +11,19 @@ from retort.shared.base.hashing import hash_json
 
 
 class PriorProfile(NamedTuple):
-    """A profile that stands, written of the first n_covered events of a history."""
+    """An earlier profile, written from the first `n_covered` events of a history."""
 
     text: str | None
     n_covered: int
 
 
 class ProfileTask(NamedTuple):
-    """One user's profile of one aspect; `parts` are the profiles that it combines.
+    """A profile to write: one user, one aspect.
 
-    prior: the profile so far, which the last n_new events carry on; None: the whole history is read. n_history: events
-    of the whole history, those of unknown items and those beyond max_history included.
+    Attributes:
+        parts: aspect → profile to combine; None for a profile that is written from events.
+        prior: Earlier profile that the last `n_new` events update; None: the whole history is read.
+        n_history: Events of the whole history, including those of unknown items and those beyond `max_history`.
     """
 
     user_id: str
@@ -34,15 +36,21 @@ class ProfileTask(NamedTuple):
 
 
 def build_tasks(
-    some: Iterable[UserHistory],
+    histories: Iterable[UserHistory],
     catalogue: Catalogue,
     max_history: int | None,
     report: ProfilesReport,
     priors: Mapping[str, PriorProfile] | None = None,
 ) -> list[ProfileTask]:
-    """Users of whom something is known; the others are counted."""
-    wanted = []
-    for history in some:
+    """Build one task for each user with a known item, and count the other users in `report`.
+
+    Args:
+        max_history: Latest known events that a profile is written from; None: all.
+        report: `users`, `unknown_events` and `without_history` are increased.
+        priors: user_id → earlier profile to update.
+    """
+    tasks = []
+    for history in histories:
         report.users += 1
         events, unknown = catalogue.events(history, max_history)
         report.unknown_events += unknown
@@ -51,19 +59,19 @@ def build_tasks(
             if prior is not None:
                 n_new = min(catalogue.count(history.item_ids[prior.n_covered :]), len(events))
             text = prior.text if prior is not None and 0 < n_new < len(events) else None
-            wanted.append(
+            tasks.append(
                 ProfileTask(history.user_id, history_hash(events), events, None, text, n_new, len(history.item_ids))
             )
         else:
             report.without_history += 1
-    return wanted
+    return tasks
 
 
-def truncate_histories(some: Iterable[UserHistory], share: float) -> list[UserHistory]:
-    """The first part of each history, one event at least: what a profile of that age had seen."""
+def truncate_histories(histories: Iterable[UserHistory], share: float) -> list[UserHistory]:
+    """Keep the first `share` of each history, at least one event, to simulate an older profile."""
     if share == 1:
-        return list(some)
-    return [_truncate(history, max(1, round(share * len(history.item_ids)))) for history in some]
+        return list(histories)
+    return [_truncate(history, max(1, round(share * len(history.item_ids)))) for history in histories]
 
 
 def _truncate(history: UserHistory, n: int) -> UserHistory:
@@ -72,19 +80,22 @@ def _truncate(history: UserHistory, n: int) -> UserHistory:
 
 
 def combination_tasks(
-    wanted: Sequence[ProfileTask], keys: Sequence[ProfileKey], store: ProfileStore
+    tasks: Sequence[ProfileTask], keys: Sequence[ProfileKey], store: ProfileStore
 ) -> list[ProfileTask]:
-    """Users with aspects to combine. The hash covers their texts: an aspect written anew asks for a new combination."""
-    user_ids = [one.user_id for one in wanted]
+    """Build a task for each user with aspects to combine.
+
+    The hash covers the texts of the aspects, so a changed aspect leads to a new combination.
+    """
+    user_ids = [task.user_id for task in tasks]
     found = {key.aspect: store.find(key, user_ids) for key in keys}
-    able = []
-    for one in wanted:
-        stored = {aspect: by_key.get((one.user_id, one.history_hash)) for aspect, by_key in found.items()}
-        texts = {aspect: answer.text for aspect, answer in stored.items() if answer is not None and answer.text}
+    combinations = []
+    for task in tasks:
+        stored = {aspect: by_key.get((task.user_id, task.history_hash)) for aspect, by_key in found.items()}
+        texts = {aspect: profile.text for aspect, profile in stored.items() if profile is not None and profile.text}
         if texts:
-            able.append(
+            combinations.append(
                 ProfileTask(
-                    one.user_id, hash_json([one.history_hash, texts]), one.events, texts, None, 0, one.n_history
+                    task.user_id, hash_json([task.history_hash, texts]), task.events, texts, None, 0, task.n_history
                 )
             )
-    return able
+    return combinations

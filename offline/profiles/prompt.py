@@ -1,8 +1,8 @@
-"""From a history to chat messages: text files with named slots, the history quoted as data.
+"""Prompts: chat messages from a history, made from template files in which the history is quoted as data.
 
-Templates are `templates/<family>/<domain>.txt` (what a profile must contain: the form) and the four tasks `write`,
-`update`, `merge`, `combine`. All tasks show the same form, so their instructions cannot disagree. User ids never enter
-a prompt: nothing here ever sees one.
+Templates are `templates/<family>/<domain>.txt` (the form: what a profile must contain) and the four tasks `write`,
+`update`, `merge`, `combine`. All tasks show the same form, so their instructions cannot disagree. This module never
+receives a user id, so no prompt contains one.
 """
 
 from collections.abc import Sequence
@@ -23,21 +23,25 @@ from retort.shared.base.hashing import hash_json
 TEMPLATES = Path(__file__).parent / "templates"
 Family = Literal["long", "short", "json", "aspects"]
 TASKS = ("write", "update", "merge", "combine")
-WHOLE = "whole"  # the aspect of a profile that is about everything
-COMBINED = "combined"  # the aspect of a profile made of the other aspects
+WHOLE = "whole"  # aspect of a profile that covers everything
+COMBINED = "combined"  # aspect of a profile that combines the other aspects
 
 _LANGUAGES = {"en": "English", "ru": "Russian", "de": "German", "fr": "French", "es": "Spanish"}
-# Beside `<`, which opens our markers, the two line ends that JSON lets through.
+# `<` opens the markers of our templates; JSON leaves these two line separators unescaped.
 _ESCAPES = {ord("<"): "\\u003c", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 def domains(family: Family) -> list[str]:
-    """Names of the domains that a family has templates for."""
+    """Return the names of the domains that a family has templates for."""
     return sorted(path.stem for path in (TEMPLATES / family).iterdir())
 
 
 def aspect_names(family: Family, domain: str) -> tuple[str, ...]:
-    """The aspects that a family writes of each user: one for all families but `aspects`."""
+    """Return the aspects that a family writes for each user: one, except for family = "aspects".
+
+    Raises:
+        RecipeError: The family has no such domain.
+    """
     if domain not in domains(family):
         raise RecipeError(
             f"[profiles] family {family!r} has no domain {domain!r}; choose one of: {', '.join(domains(family))}."
@@ -49,7 +53,7 @@ def aspect_names(family: Family, domain: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class PromptWriter:
-    """Builds the prompts of one family, domain and aspect."""
+    """Prompt builder of one family, domain and aspect."""
 
     family: Family
     domain: str
@@ -70,13 +74,13 @@ class PromptWriter:
 
     @cached_property
     def version(self) -> str:
-        """Changes with every letter of the templates in use."""
+        """Identifier of the templates in use; it changes with every character."""
         digest = hash_json([self._texts, self._form, self.language, self._schema])
         return f"{self.family}/{self.domain}/{self.aspect}:{digest[:16]}"
 
     @cached_property
     def instructions(self) -> str:
-        """All text of ours that a model might parrot."""
+        """All template text, to recognise replies that repeat it."""
         return "\n".join([*self._texts.values(), self._form])
 
     @property
@@ -84,21 +88,21 @@ class PromptWriter:
         return StructuredProfile.model_json_schema() if self.family == "json" else None
 
     def write(self, events: Sequence[Event]) -> Prompt:
-        """A profile from a history alone."""
+        """Build the prompt for a profile from a history alone."""
         return self._prompt("write", events, history=quoted_events(events))
 
     def update(self, profile: str, events: Sequence[Event]) -> Prompt:
-        """The same person's profile, carried on with what came after it."""
+        """Build the prompt that updates a profile with later events."""
         return self._prompt("update", events, (profile,), history=quoted_events(events), profile=_quoted(profile))
 
     def merge(self, profiles: Sequence[str], events: Sequence[Event]) -> Prompt:
-        """One profile from those of successive stretches; `events` are all of theirs."""
-        lines = [_quoted({"stretch": place, "profile": one}) for place, one in enumerate(profiles, start=1)]
+        """Build the prompt that merges the profiles of successive parts of a history; `events` are those of all."""
+        lines = [_quoted({"stretch": number, "profile": profile}) for number, profile in enumerate(profiles, start=1)]
         return self._prompt("merge", events, tuple(profiles), profiles="\n".join(lines))
 
     def combine(self, profiles: dict[str, str], events: Sequence[Event]) -> Prompt:
-        """One profile from those of several aspects."""
-        lines = [_quoted({"aspect": name, "profile": one}) for name, one in profiles.items()]
+        """Build the prompt that combines the profiles of several aspects."""
+        lines = [_quoted({"aspect": name, "profile": profile}) for name, profile in profiles.items()]
         return self._prompt("combine", events, tuple(profiles.values()), profiles="\n".join(lines))
 
     def _prompt(
@@ -122,25 +126,25 @@ class PromptWriter:
 
 
 def quoted_events(events: Sequence[Event]) -> str:
-    """One JSON object a line, oldest first."""
+    """Return the events as one JSON object a line, oldest first."""
     return "\n".join(_quoted(event_facts(event)) for event in events)
 
 
 def event_facts(event: Event) -> dict[str, Any]:
-    """What a prompt says of one event."""
-    said: dict[str, Any] = {"title": event.facts.title, **event.facts.attributes}
+    """Return what a prompt states about one event."""
+    facts: dict[str, Any] = {"title": event.facts.title, **event.facts.attributes}
     if event.facts.text:
-        said["text"] = event.facts.text
+        facts["text"] = event.facts.text
     if event.weight is not None:
-        said["weight"] = int(event.weight) if event.weight.is_integer() else round(event.weight, 3)
-    return said
+        facts["weight"] = int(event.weight) if event.weight.is_integer() else round(event.weight, 3)
+    return facts
 
 
 def _quoted(value: object) -> str:
-    """JSON on one line that can close none of the prompt's markers."""
+    """Return JSON on one line that cannot close a marker of the prompt."""
     return orjson.dumps(value).decode().translate(_ESCAPES)
 
 
 def history_hash(events: Sequence[Event]) -> str:
-    """Changes with every event and with what is said of it."""
+    """Return a hash that changes with every event and with what a prompt states about it."""
     return hash_json([event_facts(event) for event in events])

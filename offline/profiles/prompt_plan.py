@@ -1,7 +1,7 @@
-"""How one profile comes about when its history may not fit: a conversation of prompts and replies.
+"""Prompt plans: which prompts lead to one profile when its history may not fit into the context.
 
-Each function is a generator: it yields the prompts it needs answered next and is sent their texts; its return value is
-the profile. Who answers, and how many users at once, is the generator module's business.
+Each plan is a generator: it yields the prompts to be answered next, receives their texts and returns the profile.
+It does not know the model, nor how many plans run at once.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -18,16 +18,23 @@ Fits = Callable[[Prompt], bool]
 
 
 def plan_profile(writer: PromptWriter, events: Sequence[Event], mode: Mode, fits: Fits) -> PromptPlan:
-    """One profile of one aspect; raises ProfileError where even one event does not fit."""
+    """Plan one profile of one aspect.
+
+    Args:
+        fits: Whether a prompt fits into the model's context.
+
+    Raises:
+        ProfileError: A prompt with a single event does not fit.
+    """
     if mode == "agg_with":
-        return (yield from _carried(writer, events, fits))
-    return (yield from _merged_after(writer, events, fits))
+        return (yield from _plan_updated(writer, events, fits))
+    return (yield from _plan_merged(writer, events, fits))
 
 
 def plan_update(
     writer: PromptWriter, prior: str, events: Sequence[Event], n_new: int, mode: Mode, fits: Fits
 ) -> PromptPlan:
-    """The profile so far, carried on with the last n_new events; read anew where both do not fit together."""
+    """Plan the update of an earlier profile by the last `n_new` events; reads all events where both do not fit."""
     prompt = writer.update(prior, events[-n_new:])
     if not fits(prompt):
         return (yield from plan_profile(writer, events, mode, fits))
@@ -36,7 +43,7 @@ def plan_update(
 
 
 def plan_combination(writer: PromptWriter, parts: dict[str, str], events: Sequence[Event], fits: Fits) -> PromptPlan:
-    """One profile of several aspects' profiles."""
+    """Plan one profile that combines the profiles of several aspects."""
     prompt = writer.combine(parts, events)
     if not fits(prompt):
         raise ProfileError(
@@ -47,8 +54,8 @@ def plan_combination(writer: PromptWriter, parts: dict[str, str], events: Sequen
     return text
 
 
-def _merged_after(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> PromptPlan:
-    """Halve until each part fits, profile the parts side by side, merge in time order."""
+def _plan_merged(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> PromptPlan:
+    """Halve the events until each part fits, write a profile of each part, merge these in time order."""
     chunks = _chunks(writer, list(events), fits)
     texts = yield [writer.write(chunk) for chunk in chunks]
     return (yield from _merge(writer, list(zip(texts, chunks, strict=True)), fits))
@@ -62,7 +69,7 @@ def _chunks(writer: PromptWriter, events: list[Event], fits: Fits) -> list[list[
 
 
 def _merge(writer: PromptWriter, parts: list[tuple[str, list[Event]]], fits: Fits) -> PromptPlan:
-    """The merging prompt is measured too: what is too long is merged half by half."""
+    """Merge profiles; a merging prompt that does not fit is merged half by half."""
     if len(parts) == 1:
         return parts[0][0]
     events = [event for _, of_part in parts for event in of_part]
@@ -82,17 +89,17 @@ def _merge(writer: PromptWriter, parts: list[tuple[str, list[Event]]], fits: Fit
     return (yield from _merge(writer, merged, fits))
 
 
-def _carried(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> PromptPlan:
-    """Read the history in order, the profile so far beside each next part; a part that does not fit is halved."""
+def _plan_updated(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> PromptPlan:
+    """Read the history in order and update one profile with each part; a part that does not fit is halved."""
     profile: str | None = None
-    waiting = [list(events)]
-    while waiting:
-        part = waiting.pop(0)
+    pending = [list(events)]
+    while pending:
+        part = pending.pop(0)
         prompt = writer.write(part) if profile is None else writer.update(profile, part)
         if fits(prompt):
             (profile,) = yield [prompt]
         else:
-            waiting = [*_halves(part), *waiting]
+            pending = [*_halves(part), *pending]
     assert profile is not None
     return profile
 
@@ -101,7 +108,7 @@ def _halves(events: list[Event]) -> tuple[list[Event], list[Event]]:
     if len(events) == 1:
         raise ProfileError(
             "a prompt with a single event does not fit into the model's context; lower [profiles] item_text_chars or "
-            "max_output_tokens, name fewer attributes, or take a model with a longer context."
+            "max_output_tokens, name fewer attributes, or use a model with a longer context."
         )
     middle = len(events) // 2
     return events[:middle], events[middle:]

@@ -1,4 +1,4 @@
-"""What happened while profiles were written, and when it is bad enough to stop."""
+"""Report of a profile generation run: counts, and the failure shares at which the run stops."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,17 +6,22 @@ from dataclasses import dataclass, field
 from retort.offline.profiles.store import ProfileKey
 from retort.shared.base.errors import ProfileError
 
-_ENOUGH_TO_JUDGE = 20  # conversations after which a share of failures means something
+_ENOUGH_TO_JUDGE = 20  # profiles from which on a share of failures is meaningful
 
 
 @dataclass
 class ProfilesReport:
-    """Counts of one run. written, reused and failed count profiles: users times aspects; chosen: users who
-    decided for themselves; unanswered: problems that are the server's, not the user's; failed_users: who lacks a
-    profile or an aspect of it.
+    """Counts of one run of profile generation.
 
-    questions: what the texts of the next step are stored under; sources: hash of an imported file, by which its texts
-    are found in place of the history's hash.
+    Attributes:
+        keys: Keys under which the texts for the next step are stored.
+        source: Hash of an imported file, which identifies its texts instead of a history hash; None: not imported.
+        written: Profiles written in this run (users × aspects); so are `reused` and `failed`.
+        chosen: Users who edited, pinned or erased their profile.
+        not_ours: Imported profiles of users that the data do not contain.
+        problems: Reason → failures.
+        unanswered: Reason → failures that are the server's, not the user's.
+        failed_users: Users who lack a profile, or an aspect of it.
     """
 
     backend: str
@@ -39,49 +44,53 @@ class ProfilesReport:
 
     @property
     def model(self) -> str:
-        """Who wrote the texts."""
+        """Names of the models that wrote the texts."""
         return ", ".join(sorted({key.model for key in self.keys}))
 
     def spent(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """One conversation is paid for."""
+        """Add the tokens of one conversation."""
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
 
     @property
     def coverage(self) -> float:
-        """Share of the profiles that were wanted and are there."""
-        wanted = self.written + self.reused + self.failed
-        return (self.written + self.reused) / wanted if wanted else 0.0
+        """Share of the requested profiles that exist."""
+        requested = self.written + self.reused + self.failed
+        return (self.written + self.reused) / requested if requested else 0.0
 
     def stop_if_too_many_failed(self, max_failed: float, final: bool) -> None:
-        """Raises ProfileError where the model fails for most users; early only when enough of them were asked."""
-        answered = self.written + self.failed
-        if not self.failed or (not final and answered < _ENOUGH_TO_JUDGE):
+        """Raise ProfileError if more than `max_failed` of the profiles failed.
+
+        Args:
+            max_failed: Accepted share of failures.
+            final: The run has ended; before that, a minimum number of profiles is required.
+        """
+        finished = self.written + self.failed
+        if not self.failed or (not final and finished < _ENOUGH_TO_JUDGE):
             return
-        if (share := self.failed / (answered + self.reused)) <= max_failed:
+        if (share := self.failed / (finished + self.reused)) <= max_failed:
             return
         problem, count = self.problems.most_common(1)[0]
         if 2 * self.unanswered.total() > self.failed:
             self.stop_if_unanswered()
         raise ProfileError(
             f"the model {self.model or self.backend} gave no usable profile in {self.failed} of "
-            f"{answered + self.reused} cases ({share:.0%}; most often, {count} times: {problem}); "
+            f"{finished + self.reused} cases ({share:.0%}; most often, {count} times: {problem}); "
             "try another model or prompt, or change [profiles.checks] or max_failed."
         )
 
-    def stop_if_unanswered(self, bearable: float = 0.0) -> None:
-        """Raises ProfileError where the model's server left more than this share without an answer; asking later may
-        help."""
-        if self.unanswered.total() > bearable * (self.written + self.reused + self.failed):
+    def stop_if_unanswered(self, max_share: float = 0.0) -> None:
+        """Raise ProfileError if the server left more than this share of the profiles without a reply."""
+        if self.unanswered.total() > max_share * (self.written + self.reused + self.failed):
             problem, _ = self.unanswered.most_common(1)[0]
             raise ProfileError(
                 f"the server of {self.model or self.backend} did not answer for {self.unanswered.total()} profiles "
-                f"({problem}); see that it runs and that OPENAI_BASE_URL is its address, then try again: "
-                "what was answered is kept."
+                f"({problem}); check that it runs and that OPENAI_BASE_URL is its address, then run again: "
+                "finished profiles are kept."
             )
 
     def line(self) -> str:
-        """One line for a person."""
+        """Return the report as one line of text."""
         rate = self.written / self.seconds if self.seconds else 0.0
         parts = [
             f"{self.written} profiles written, {self.reused} reused, {self.failed} failed",
@@ -89,7 +98,7 @@ class ProfilesReport:
             f"by {self.model or self.backend}",
             f"{self.prompt_tokens + self.completion_tokens:,} tokens" if self.prompt_tokens else "",
             f"{rate:.0f}/s" if rate else "",
-            f"{self.chosen} users decided for themselves" if self.chosen else "",
+            f"{self.chosen} users with a profile of their own" if self.chosen else "",
             f"{self.without_history} users without a known item" if self.without_history else "",
             f"{self.unknown_events} events of items without metadata left out" if self.unknown_events else "",
             f"{self.not_ours} imported profiles of other users left out" if self.not_ours else "",

@@ -1,4 +1,4 @@
-"""Profiles in the database: what was asked, of which model, and what came back. SQLite and PostgreSQL alike."""
+"""Profile store: the database table of profiles, on SQLite and PostgreSQL alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
 from retort.shared.profiles.profile_choices import Choice, find_choices
 
-_ROWS_AT_ONCE = 500  # both databases limit the values of one statement
+_ROWS_AT_ONCE = 500  # both databases limit the parameters of one statement
 
 
 class ProfileKey(NamedTuple):
-    """What identifies an answer beside the user and the history: two temperatures are two questions."""
+    """Identifies a profile besides user and history; two temperatures are two keys."""
 
     aspect: str
     prompt_version: str
@@ -29,7 +29,7 @@ class ProfileKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """One profile, or the reason why there is none (`error`)."""
+    """A profile to store, or the reason why there is none (`error`)."""
 
     user_id: str
     history_hash: str
@@ -41,19 +41,19 @@ class Record:
     error: str | None = None
     n_events: int | None = None
     cost_usd: float | None = None
-    grounding: float | None = None
+    faithfulness: float | None = None
 
 
 class Stored(NamedTuple):
-    """What the database has for a user's history; text is None where the model failed."""
+    """A stored profile of a user's history; `text` is None where the model failed."""
 
     text: str | None
     error: str | None
-    grounding: float | None
+    faithfulness: float | None
 
 
 class Latest(NamedTuple):
-    """A user's newest profile; n_events: length of the history that it was written from, None where unknown."""
+    """Newest profile of a user; n_events: length of the history that it was written from, None: unknown."""
 
     text: str
     n_events: int | None
@@ -64,15 +64,19 @@ class ProfileStore:
     """The `profiles` table of one tenant."""
 
     def __init__(self, engine: sa.Engine, tenant: str = DEFAULT_TENANT, retry_for_s: float = 0.0) -> None:
-        """patience_s: how long a database that is away is waited for, in each call."""
+        """Open the store.
+
+        Args:
+            retry_for_s: Seconds that each call waits for an unavailable database.
+        """
         self._engine, self._tenant, self._retry_for_s = engine, tenant, retry_for_s
 
     def find(self, key: ProfileKey, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
-        """Everything stored for these users, by (user_id, history_hash)."""
+        """Return all stored profiles of these users, by (user_id, history_hash)."""
         return retry_on_db_error(lambda: self._find(key, user_ids), self._retry_for_s)
 
     def choices(self, user_ids: Sequence[str]) -> dict[str, Choice]:
-        """What these people decided about their own profile."""
+        """Return what these users decided about their own profiles."""
         return retry_on_db_error(lambda: find_choices(self._engine, user_ids, tenant=self._tenant), self._retry_for_s)
 
     def _find(self, key: ProfileKey, user_ids: Sequence[str]) -> dict[tuple[str, str], Stored]:
@@ -86,14 +90,18 @@ class ProfileStore:
         )
         found: dict[tuple[str, str], Stored] = {}
         with reading(self._engine) as session:
-            for some in batches(user_ids, _ROWS_AT_ONCE):
-                rows = session.execute(sa.select(*columns).where(*self._where(key), Profile.user_id.in_(some)))
-                for user_id, digest, text, status, error, grounding in rows:
-                    found[user_id, digest] = Stored(text if status == DONE else None, error, grounding)
+            for chunk in batches(user_ids, _ROWS_AT_ONCE):
+                rows = session.execute(sa.select(*columns).where(*self._where(key), Profile.user_id.in_(chunk)))
+                for user_id, digest, text, status, error, faithfulness in rows:
+                    found[user_id, digest] = Stored(text if status == DONE else None, error, faithfulness)
         return found
 
     def latest(self, key: ProfileKey, user_ids: Sequence[str], *, any_model: bool = False) -> dict[str, Latest]:
-        """The newest text of each user, whatever history it was written from; any_model: whoever wrote it."""
+        """Return the newest text of each user, from whatever history.
+
+        Args:
+            any_model: Accept the texts of every model.
+        """
         return retry_on_db_error(lambda: self._latest(key, user_ids, any_model), self._retry_for_s)
 
     def _latest(self, key: ProfileKey, user_ids: Sequence[str], any_model: bool) -> dict[str, Latest]:
@@ -101,25 +109,25 @@ class ProfileStore:
         columns = (Profile.user_id, Profile.text, Profile.n_events, Profile.created_at)
         found: dict[str, Latest] = {}
         with reading(self._engine) as session:
-            for some in batches(user_ids, _ROWS_AT_ONCE):
-                query = sa.select(*columns).where(*where, Profile.user_id.in_(some), Profile.status == DONE)
+            for chunk in batches(user_ids, _ROWS_AT_ONCE):
+                query = sa.select(*columns).where(*where, Profile.user_id.in_(chunk), Profile.status == DONE)
                 for user_id, text, n_events, created_at in session.execute(query.order_by(Profile.created_at)):
                     if text is not None:
                         found[user_id] = Latest(text, n_events, created_at)
         return found
 
     def save(self, records: Sequence[Record]) -> None:
-        """Write or replace; all of them or, on an error, none."""
+        """Insert or replaces the records: all of them, or none on an error."""
         if records:
             retry_on_db_error(lambda: self._save(records), self._retry_for_s)
 
     def _save(self, records: Sequence[Record]) -> None:
         with transaction(self._engine) as session:
-            for some in batches(records, _ROWS_AT_ONCE):
-                session.execute(self._upsert([self._row(record) for record in some]))
+            for chunk in batches(records, _ROWS_AT_ONCE):
+                session.execute(self._upsert([self._row(record) for record in chunk]))
 
     def count(self, status: str = DONE) -> int:
-        """Rows of this tenant with that status."""
+        """Return the number of rows of this tenant with that status."""
         where = (Profile.tenant == self._tenant, Profile.status == status)
         with reading(self._engine) as session:
             return session.execute(sa.select(sa.func.count()).select_from(Profile).where(*where)).scalar_one()
@@ -145,14 +153,14 @@ class ProfileStore:
             "completion_tokens": record.completion_tokens,
             "n_events": record.n_events,
             "cost_usd": record.cost_usd,
-            "grounding": record.grounding,
+            "grounding": record.faithfulness,
             "created_at": now(),
             "status": DONE if record.error is None else FAILED,
             "error": record.error,
         }
 
     def _upsert(self, rows: list[dict[str, Any]]) -> Any:
-        # a failure made good, or a late copy of the same answer, takes the old one's place
+        # a success replaces a stored failure, and a late duplicate of a reply replaces the first
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         statement: Any = insert(Profile.__table__).values(rows)  # type: ignore[arg-type]
         key = ("tenant", "user_id", "history_hash", *ProfileKey._fields)

@@ -1,4 +1,4 @@
-"""What texts cost, and when to stop asking."""
+"""Token budget: prices of a language model, and the limits at which a run stops."""
 
 from typing import Self
 
@@ -9,41 +9,41 @@ from retort.shared.base.errors import ProfileError
 
 
 class BudgetSpentError(ProfileError):
-    """The run has spent what it may; what was answered is kept, and a rerun asks only for the rest."""
+    """The run has reached its budget; finished profiles are kept, and a rerun requests only the rest."""
 
 
 class SpendingConfig(Section):
-    """`[profiles.spending]`: prices as the provider states them, and how much one run may use."""
+    """Recipe section `[profiles.spending]`: the provider's prices, and what one run may use."""
 
-    usd_per_million_input: float | None = Field(None, ge=0, description="price of a million prompt tokens")
-    usd_per_million_output: float | None = Field(None, ge=0, description="price of a million answered tokens")
-    max_tokens: int | None = Field(None, ge=1, description="prompt and answer together; unset: no limit")
-    max_usd: float | None = Field(None, gt=0, description="unset: no limit; wants both prices")
+    usd_per_million_input: float | None = Field(None, ge=0, description="US dollars per million prompt tokens")
+    usd_per_million_output: float | None = Field(None, ge=0, description="US dollars per million completion tokens")
+    max_tokens: int | None = Field(None, ge=1, description="prompt and completion tokens together; unset: no limit")
+    max_usd: float | None = Field(None, gt=0, description="US dollars; unset: no limit; requires both prices")
 
     @model_validator(mode="after")
-    def _priced(self) -> Self:
+    def _require_prices(self) -> Self:
         if self.max_usd is not None and self.cost_usd(0, 0) is None:
-            raise ValueError("max_usd wants usd_per_million_input and usd_per_million_output")
+            raise ValueError("max_usd requires usd_per_million_input and usd_per_million_output; set both")
         return self
 
     def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """What these tokens cost; None where no prices are stated."""
+        """Return the cost of these tokens in US dollars; None where the prices are not set."""
         if self.usd_per_million_input is None or self.usd_per_million_output is None:
             return None
         micro = prompt_tokens * self.usd_per_million_input + completion_tokens * self.usd_per_million_output
         return micro / 1e6
 
     def stop_if_spent(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Raises BudgetSpentError once a limit is reached."""
+        """Raise BudgetSpentError once a limit is reached."""
         tokens = prompt_tokens + completion_tokens
         if self.max_tokens is not None and tokens >= self.max_tokens:
             raise BudgetSpentError(
-                f"{tokens:,} tokens are used and [profiles.spending] max_tokens is {self.max_tokens:,}; what was "
-                "written is kept: raise the limit and run again for the rest."
+                f"{tokens:,} tokens are used and [profiles.spending] max_tokens is {self.max_tokens:,}; finished "
+                "profiles are kept: raise the limit and run again for the rest."
             )
         cost = self.cost_usd(prompt_tokens, completion_tokens)
         if self.max_usd is not None and cost is not None and cost >= self.max_usd:
             raise BudgetSpentError(
-                f"${cost:.2f} are spent and [profiles.spending] max_usd is {self.max_usd:.2f}; what was written is "
+                f"${cost:.2f} are spent and [profiles.spending] max_usd is {self.max_usd:.2f}; finished profiles are "
                 "kept: raise the limit and run again for the rest."
             )

@@ -1,4 +1,4 @@
-"""The words a profile can make checkable claims with: the catalogue's categories, decades and titles."""
+"""Vocabulary: the terms by which claims about items are recognised: the catalogue's categories, decades and titles."""
 
 import re
 from collections import Counter, defaultdict
@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from retort.offline.profiles.facets import PERIOD, Facet, facets
-from retort.offline.profiles.item_facts import Facts
+from retort.offline.profiles.item_facts import PERIOD, Facet, Facts, facets
 
-# What English says for the commonest categories of films, books and games.
+# Synonyms of common categories of films, books and games.
 _ALIASES = {
     "science fiction": "sci-fi",
     "scifi": "sci-fi",
@@ -33,7 +32,7 @@ _DECADES = {
 }
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
 _MAX_WORDS = 5  # of one term
-_NAMES_FROM = 60  # an attribute with more values holds names (brands, authors): those are written with a capital
+_NAMES_FROM = 60  # an attribute with more values holds names (brands, authors), which are capitalised
 
 
 class Mention(NamedTuple):
@@ -46,7 +45,14 @@ class Mention(NamedTuple):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """terms: stems of a category's name → the categories. titles: normalised titles of the whole catalogue."""
+    """Terms of a catalogue.
+
+    Attributes:
+        terms: Stems of a category's name → the categories.
+        named: Attributes whose values are names, recognised only where capitalised.
+        titles: Normalised titles of all items.
+        has_periods: Whether items have years, so that decades can be checked.
+    """
 
     terms: Mapping[tuple[str, ...], frozenset[Facet]]
     named: frozenset[str]
@@ -55,30 +61,30 @@ class Vocabulary:
 
     @property
     def empty(self) -> bool:
-        """Nothing can be claimed that could be checked."""
+        """Whether no claim can be checked."""
         return not self.terms and not self.has_periods
 
     def mentions(self, text: str) -> list[Mention]:
-        """All terms in a text, the longest reading of each place, in order."""
+        """Return all terms in a text, in order; at each position the longest term."""
         words = [(found.start(), found.end(), found.group()) for found in _WORD.finditer(text)]
         stems = [stem(word) for _, _, word in words]
         found, at = [], 0
         while at < len(words):
-            length, meant = self._longest(stems, at)
-            if meant and self._is_written_as_name(text[words[at][0]], meant):
-                found.append(Mention(words[at][0], words[at + length - 1][1], meant))
+            length, meanings = self._longest(stems, at)
+            if meanings and self._is_written_as_name(text[words[at][0]], meanings):
+                found.append(Mention(words[at][0], words[at + length - 1][1], meanings))
             at += max(1, length)
         return found + list(self._periods(text))
 
     def _longest(self, stems: list[str], at: int) -> tuple[int, frozenset[Facet]]:
         for length in range(min(_MAX_WORDS, len(stems) - at), 0, -1):
-            meant = self.terms.get(tuple(stems[at : at + length]))
-            if meant:
-                return length, meant
+            meanings = self.terms.get(tuple(stems[at : at + length]))
+            if meanings:
+                return length, meanings
         return 0, frozenset()
 
-    def _is_written_as_name(self, first: str, meant: frozenset[Facet]) -> bool:
-        return first.isupper() or first.isdigit() or not all(name in self.named for name, _ in meant)
+    def _is_written_as_name(self, first: str, meanings: frozenset[Facet]) -> bool:
+        return first.isupper() or first.isdigit() or not all(name in self.named for name, _ in meanings)
 
     def _periods(self, text: str) -> Iterator[Mention]:
         if not self.has_periods:
@@ -95,7 +101,7 @@ def _short_decade(digits: str) -> str:
 
 
 def read_vocabulary(all_facts: Iterable[Facts]) -> Vocabulary:
-    """Categories that several items share; what names one item alone is a title, not a taste."""
+    """Build the vocabulary from values that at least two items share; a value of a single item describes no taste."""
     counts: Counter[Facet] = Counter()
     titles: set[str] = set()
     for facts in all_facts:
@@ -106,41 +112,41 @@ def read_vocabulary(all_facts: Iterable[Facts]) -> Vocabulary:
         if count > 1 and value not in ("yes", "no"):
             values[name].append(value)
     terms: dict[tuple[str, ...], set[Facet]] = defaultdict(set)
-    for name, known in values.items():
+    for name, shared in values.items():
         if name == PERIOD:
             continue
-        for value in known:
-            for term in _readings(value):
+        for value in shared:
+            for term in _spellings(value):
                 terms[term].add((name, value))
-    named = frozenset(name for name, known in values.items() if len(known) > _NAMES_FROM)
-    frozen = {term: frozenset(meant) for term, meant in terms.items()}
+    named = frozenset(name for name, shared in values.items() if len(shared) > _NAMES_FROM)
+    frozen = {term: frozenset(meanings) for term, meanings in terms.items()}
     return Vocabulary(frozen, named, frozenset(titles - {""}), PERIOD in values)
 
 
-def _readings(value: str) -> Iterator[tuple[str, ...]]:
-    """How a text may write a category's name."""
+def _spellings(value: str) -> Iterator[tuple[str, ...]]:
+    """Yield how a text may write a category's name."""
     own = stems(value)
     if own and len(own) <= _MAX_WORDS and len("".join(own)) >= 3:
         yield own
-    for said, meant in _ALIASES.items():
-        if stems(meant) == own:
-            yield stems(said)
+    for alias, category in _ALIASES.items():
+        if stems(category) == own:
+            yield stems(alias)
 
 
 def stems(text: str) -> tuple[str, ...]:
-    """The words of a text, each without its ending."""
+    """Return the stems of a text's words."""
     return tuple(stem(word) for word in _WORD.findall(text))
 
 
 def stem(word: str) -> str:
-    """Plural and possessive taken off, no more: `comedies` and `comedy` are one, `action` and `act` are two."""
+    """Remove plural and possessive endings only: `comedies` and `comedy` become equal, `action` and `act` do not."""
     word = re.sub(r"['’]s?$", "", word.lower())
-    for ending, instead in (("ies", "y"), ("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
+    for ending, replacement in (("ies", "y"), ("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
         if word.endswith(ending) and len(word) > len(ending) + 2:
-            return word[: -len(ending)] + instead
+            return word[: -len(ending)] + replacement
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 
 def normal_title(title: str) -> str:
-    """A title without year, case and punctuation."""
+    """Return a title without year, case and punctuation."""
     return " ".join(_WORD.findall(re.sub(r"\(\d{4}\)", "", title).lower()))

@@ -148,7 +148,7 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
     # a plain recipe, such as an experiment's baseline, reads nothing of its teacher
     if objectives and sections["teacher"].weights.by != "none" and not any(one.WEIGHS_USERS for one in objectives):
         raise RecipeError("[teacher.weights] is heard by the objective 'profile' alone; add it, or take by out.")
-    if sections["encoder"].counts_words:
+    if sections["encoder"].uses_tfidf:
         _check_one_space(objectives)
     return Recipe(
         name=name,

@@ -11,9 +11,8 @@ from datetime import datetime
 from math import exp, sqrt
 
 from retort.offline.common.chunking import batches
-from retort.offline.profiles.facets import facets
 from retort.offline.profiles.history import Catalogue, UserHistory
-from retort.offline.profiles.item_facts import Facts
+from retort.offline.profiles.item_facts import Facts, facets
 from retort.offline.profiles.store import Latest, ProfileKey, ProfileStore
 
 _USERS_PER_QUERY = 4096

@@ -12,7 +12,7 @@ from retort.serving.catalogue.filters import FilterCompiler
 from retort.serving.schemas.tokens import HashTable, build_hash_table
 from retort.shared.base.schema import ITEM_ID, PAD, POPULARITY, TEXT
 from retort.shared.model.bundle import Bundle
-from retort.shared.model.popularity import by_popularity, popularity_scores
+from retort.shared.model.item_index import by_popularity, popularity_scores
 from retort.shared.model.sequences import IntArray
 
 BoolArray = NDArray[np.bool_]

@@ -10,7 +10,7 @@ import numpy as np
 from retort.serving.catalogue.catalogue import Catalogue, UnitVectors
 from retort.serving.recommend.ranking import FloatArray, Ranking
 from retort.shared.base.schema import PAD
-from retort.shared.model.popularity import most_popular
+from retort.shared.model.item_index import most_popular
 from retort.shared.model.sequences import IntArray
 
 # Newest items of a history for which similar items are looked up.

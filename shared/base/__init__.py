@@ -1,1 +1,1 @@
-"""Errors, settings, logging, hashing, and the names and limits that both processes use."""
+"""Base of offline and serving: errors, settings, logging, hashing, tracing, common names and limits."""

@@ -1,6 +1,6 @@
-"""Errors that a person reads: one clear sentence, with the remedy.
+"""Errors for users: one clear sentence that says what is wrong and the remedy.
 
-Everything that a user can get wrong is a `RetortError`; entry points print it without a traceback and exit with 2.
+Every mistake that a user can make is a `RetortError`; entry points print it without a traceback and exit with 2.
 """
 
 
@@ -9,11 +9,11 @@ class RetortError(Exception):
 
 
 class DataError(RetortError):
-    """Interactions or items that cannot be used; names file, row and column."""
+    """Interactions or items that cannot be used; the message names file, row and column."""
 
 
 class RecipeError(RetortError):
-    """A recipe that cannot be run; names the section and key."""
+    """A recipe that cannot be run; the message names section and key."""
 
 
 class ProfileError(RetortError):
@@ -21,7 +21,7 @@ class ProfileError(RetortError):
 
 
 class TeacherError(RetortError):
-    """Knowledge that does not fit the users or items at hand."""
+    """Teacher knowledge that does not fit the users or items at hand."""
 
 
 class BundleError(RetortError):
@@ -29,8 +29,8 @@ class BundleError(RetortError):
 
 
 class StoreError(RetortError):
-    """Redis or the database cannot be reached or answers wrongly."""
+    """Redis or the database is unavailable or returns an error."""
 
 
 class StoreOutdatedError(StoreError):
-    """The database is there, but not at this version's tables."""
+    """The database is available, but its tables are of another version."""

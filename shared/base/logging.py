@@ -1,4 +1,4 @@
-"""Logs: text for people, JSON for machines, chosen once in the entry point."""
+"""Logging: text for people or JSON for machines, configured once in the entry point."""
 
 import logging
 import sys
@@ -10,12 +10,12 @@ import orjson
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-# The request that this code works for; set where a request comes in, read by every log line that is written for it.
+# Id of the current request: set where a request arrives, added to every log line written for it.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 class RequestIdFilter(logging.Filter):
-    """Lets every record through, with the id of the request where it has none of its own."""
+    """Log filter that adds the id of the current request to records without one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         current = request_id.get()
@@ -25,18 +25,18 @@ class RequestIdFilter(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people; what was given as `extra=` stands behind the message, name=value."""
+    """Formatter of text lines; `extra=` values follow the message as name=value."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        told = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        return super().formatMessage(record) + told
+        extra = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        return super().formatMessage(record) + extra
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line; what was given as `extra=` stands beside the message."""
+    """Formatter of JSON lines; `extra=` values become fields of the object."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {

@@ -1,6 +1,6 @@
-"""Names and limits that both sides of the house use."""
+"""Names and limits that offline and serving share."""
 
-# Item index 0 is padding, always; real items are 1 … n_items.
+# Item index 0 is padding; items are 1 … n_items.
 PAD = 0
 
 USER_ID = "user_id"
@@ -15,4 +15,4 @@ POPULARITY = "popularity"
 RESERVED_ITEM_COLUMNS = (ITEM_ID, TITLE, TEXT, POPULARITY)
 
 MAX_ID_LENGTH = 256  # characters of a user_id or item_id
-MAX_K = 500  # items in one answer
+MAX_K = 500  # items in one response

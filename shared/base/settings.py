@@ -1,20 +1,55 @@
-"""Settings say *where*: addresses, secrets, pools. They come from the environment and `.env`.
+"""Settings: addresses, secrets and limits of this installation, from the environment and `.env`.
 
-An entry point reads them once and passes them down; nothing else reads the environment.
-What a run does (student, objective, epochs) is a recipe, never a setting.
+An entry point reads them once and passes them on; other code does not read the environment. What a run does (student,
+objective, epochs) is in a recipe, not in a setting.
 """
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from retort.shared.base.secret_files import SecretFiles
+from retort.shared.base.errors import RetortError
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Settings source: `X` from the file that `X_FILE` names, as container engines and clusters provide secrets.
+
+    An environment variable can be read by every process of a container and by everyone who may view its description.
+
+    Raises:
+        RetortError: The file cannot be read, or `X` and `X_FILE` are both set.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = f"{self.config.get('env_prefix', '')}{field_name}".upper()
+        path = os.environ.get(f"{name}_FILE")
+        if not path:
+            return None, field_name, False
+        if os.environ.get(name):
+            raise RetortError(f"{name} and {name}_FILE are both set; unset one of them.")
+        return _read_secret(Path(path), f"{name}_FILE"), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _read_secret(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not text"
+        raise RetortError(
+            f"{name} names {path}, which cannot be read ({why}); mount the secret at this path."
+        ) from None
 
 
 class EnvironmentSettings(BaseSettings):
-    """Any setting `X` may also come from the file that `X_FILE` names; an empty variable counts as unset."""
+    """Base of settings: `X` may also come from the file that `X_FILE` names; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -31,43 +66,47 @@ class EnvironmentSettings(BaseSettings):
 
 
 class Settings(EnvironmentSettings):
-    """Shared by offline and serving; each side adds its own."""
+    """Settings that offline and serving share; each adds its own."""
 
-    redis_url: str | None = Field(None, description="histories and hot state; unset: an embedded Redis")
+    redis_url: str | None = Field(None, description="Redis of histories and queue; unset: a private local Redis")
     histories_redis_url: str | None = Field(
-        None, description="serving's Redis, where REDIS_URL is the queue's; unset: REDIS_URL"
+        None, description="serving's Redis, if REDIS_URL is only the queue's; unset: REDIS_URL"
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite under RETORT_HOME")
-    retort_home: Path = Field(Path(".retort"), description="where bundles, SQLite and embedded state live")
-    history_length: int = Field(1000, ge=1, le=100_000, description="events kept a user")
-    history_ttl_days: int = Field(0, ge=0, description="days without an event until a history is dropped; 0: never")
+    retort_home: Path = Field(Path(".retort"), description="directory of bundles, SQLite and the private Redis")
+    history_length: int = Field(1000, ge=1, le=100_000, description="events kept for each user")
+    history_ttl_days: int = Field(
+        0, ge=0, description="days without an event after which a history is deleted; 0: never"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severity that is logged")
     log_json: bool = Field(False, description="one JSON object a line instead of text")
-    retort_traces: bool = Field(False, description="OpenTelemetry traces; needs the extra otel, see OTEL_…")
+    retort_traces: bool = Field(
+        False, description="OpenTelemetry traces; requires the extra otel, configured by OTEL_…"
+    )
 
     @property
     def database(self) -> str:
-        """The database's URL, SQLite where none was given."""
+        """URL of the database; SQLite where none is set."""
         return self.database_url or f"sqlite:///{self.retort_home.absolute() / 'retort.db'}"
 
     @property
     def histories_url(self) -> str | None:
-        """Where histories and the event stream live, for whoever reads or writes them."""
+        """URL of the Redis with histories and event stream."""
         return self.histories_redis_url or self.redis_url
 
     @property
     def histories_setting(self) -> str:
-        """The variable that `histories_url` came from."""
+        """Name of the variable that `histories_url` came from."""
         return "HISTORIES_REDIS_URL" if self.histories_redis_url else "REDIS_URL"
 
     @property
     def bundles_dir(self) -> Path:
-        """Where published bundles live, one directory each."""
+        """Directory of published bundles, one subdirectory each."""
         return self.retort_home / "bundles"
 
 
 class LanguageModelSettings(EnvironmentSettings):
-    """An OpenAI-compatible server, named as its own tools name it."""
+    """OpenAI-compatible server, with the usual names of the variables."""
 
     openai_base_url: str | None = Field(
         None, description="address of an OpenAI-compatible server; unset: profiles are written by rule"

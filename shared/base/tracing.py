@@ -1,6 +1,6 @@
-"""OpenTelemetry, for whoever has installed the extra `otel` and asked for traces; the rest never imports it.
+"""OpenTelemetry traces, for installations with the extra `otel`; the packages are imported only when traces are on.
 
-Where spans go and how many are kept say the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`,
+The standard variables configure exporter and sampling (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`,
 `OTEL_SERVICE_NAME`).
 """
 
@@ -9,11 +9,15 @@ from typing import Any
 
 from retort.shared.base.errors import RetortError
 
-NOT_INSTALLED = "RETORT_TRACES needs OpenTelemetry's packages; pip install 'retort-recsys[otel]'."
+NOT_INSTALLED = "RETORT_TRACES requires OpenTelemetry's packages; pip install 'retort-recsys[otel]'."
 
 
 def tracer_provider(service: str) -> Any:
-    """A tracer provider that sends over OTLP as the environment says; RetortError where the extra is not installed."""
+    """Return a tracer provider that exports over OTLP as the environment configures.
+
+    Raises:
+        RetortError: The extra `otel` is not installed.
+    """
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
@@ -21,14 +25,14 @@ def tracer_provider(service: str) -> Any:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise RetortError(NOT_INSTALLED) from None
-    # What the environment names stands above our name.
+    # The environment's service name takes precedence over ours.
     provider = TracerProvider(resource=Resource({SERVICE_NAME: service}).merge(OTELResourceDetector().detect()))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
 
 def inject_trace() -> dict[str, str]:
-    """The trace of now, for a row that somebody else will work on; empty where nothing is traced."""
+    """Return the current trace context, to be stored with a row that another process handles; empty without a trace."""
     carrier: dict[str, str] = {}
     try:
         from opentelemetry.propagate import inject
@@ -39,7 +43,7 @@ def inject_trace() -> dict[str, str]:
 
 
 def extract_trace(carrier: Mapping[str, str]) -> Any:
-    """The context that `carried` wrote down."""
+    """Return the context that `inject_trace` returned."""
     from opentelemetry.propagate import extract
 
     return extract(carrier)

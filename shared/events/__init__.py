@@ -1,1 +1,1 @@
-"""Events and exposures between serving and the database."""
+"""Events and exposures on their way from serving to the database."""

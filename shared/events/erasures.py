@@ -1,7 +1,7 @@
-"""Who was erased: what the drain asks for each batch, so that nothing that was on its way arrives afterwards.
+"""Erased users and sessions: looked up for each drained batch, so that no late event of an erased user is stored.
 
-Nobody is named in the nameless events of a session, so Redis holds, as long as the notes of erasures are kept, which
-sessions went with a user, and until when what happened in them is dropped.
+Events of a session carry no user. So Redis stores, as long as it stores erasures, which sessions belonged to an erased
+user and until when their events are dropped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ KEPT_MS = 90 * 86_400_000
 
 
 class Personal(Protocol):
-    """Anything on a stream that ends with the erasure of its user, or of the user of its session."""
+    """A row of a stream that is deleted with its user, or with the user of its session."""
 
     @property
     def tenant(self) -> str: ...
@@ -33,27 +33,27 @@ class Personal(Protocol):
 
 
 def find_erased(client: Redis, rows: Sequence[Personal]) -> dict[Owner, int]:
-    """When the erasure of whose rows these are was asked for, in ms; only users and sessions with one."""
+    """Return the erased users and sessions among the owners of these rows, with the time of the request in ms."""
     owners = sorted({owner for row in rows if (owner := owner_of(row)) is not None})
     if not owners:
         return {}
-    # not MGET: in a cluster the notes lie on several nodes
+    # not MGET: in a cluster the keys are on several nodes
     pipeline = client.pipeline(transaction=False)
     for owner in owners:
         if owner.kind == "user":
             pipeline.get(keys.erasure(owner.tenant, owner.id))
         else:
-            pipeline.zscore(keys.erased_sessions(), _name(owner.tenant, owner.id))
-    notes = cast(list[bytes | float | None], pipeline.execute())
+            pipeline.zscore(keys.erased_sessions(), _member(owner.tenant, owner.id))
+    replies = cast(list[bytes | float | None], pipeline.execute())
     return {
-        owner: orjson.loads(note)["requested_ms"] if isinstance(note, bytes) else int(note)
-        for owner, note in zip(owners, notes, strict=True)
-        if note is not None
+        owner: orjson.loads(reply)["requested_ms"] if isinstance(reply, bytes) else int(reply)
+        for owner, reply in zip(owners, replies, strict=True)
+        if reply is not None
     }
 
 
 def sessions_of_erased(rows: Sequence[Personal], erased: Mapping[Owner, int]) -> dict[Owner, int]:
-    """The sessions in which the erased were named, until when they are to be forgotten."""
+    """Return the sessions of erased users among these rows, and until when their events are to be deleted, in ms."""
     found: dict[Owner, int] = {}
     for row in rows:
         if row.user_id is None or row.session_id is None:
@@ -66,20 +66,22 @@ def sessions_of_erased(rows: Sequence[Personal], erased: Mapping[Owner, int]) ->
 
 
 def owner_of(row: Personal) -> Owner | None:
-    """The user, else the session."""
+    """Return the user, else the session; None if the row has neither."""
     if row.user_id is not None:
         return Owner(row.user_id, row.tenant)
     return None if row.session_id is None else Owner(row.session_id, row.tenant, "session")
 
 
 def record_erased_sessions(client: Any, tenant: str, session_ids: Sequence[str], until_ms: int) -> Any:
-    """Note them; of two erasures the later one stands. What an asyncio client answers is to be awaited."""
+    """Store erased sessions; of two erasures the later time counts. With an asyncio client, await the result."""
     pipeline = client.pipeline(transaction=False)
-    pipeline.zadd(keys.erased_sessions(), {_name(tenant, one): until_ms for one in session_ids}, gt=True)
+    pipeline.zadd(
+        keys.erased_sessions(), {_member(tenant, session_id): until_ms for session_id in session_ids}, gt=True
+    )
     pipeline.zremrangebyscore(keys.erased_sessions(), "-inf", until_ms - KEPT_MS)
     return pipeline.execute()
 
 
-def _name(tenant: str, session_id: str) -> str:
-    """How the note names a session; a tenant holds no separator."""
+def _member(tenant: str, session_id: str) -> str:
+    """Member of the set of erased sessions; a tenant's name contains no separator."""
     return f"{tenant}{SEPARATOR}{session_id}"

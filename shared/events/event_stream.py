@@ -1,8 +1,8 @@
-"""Events on their way to the next training: a Redis Stream between serving, which writes, and a job, which drains.
+"""Event stream: a Redis Stream between serving, which writes events, and a job that drains them into the database.
 
-Serving adds every accepted event before it says so. The job reads in batches, hands them to the database and only then
-takes them off the stream: nothing is lost while the database is away, and an event that is handed over twice (the job
-died in between) carries its `event_id`, so that the database keeps it once.
+Serving adds an event before it confirms it. The job reads batches, stores them in the database and only then deletes
+them from the stream. So nothing is lost while the database is unavailable, and an event that is stored twice (the job
+was killed in between) has its `event_id`, by which the database keeps it once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,15 +23,15 @@ from retort.shared.history.store import Owner
 GROUP = "database"
 _FIELD = "event"
 _MERGE = "merge"
-# A batch that another drainer took and did not finish within this time is taken over.
+# A batch that another worker has not finished after this time is taken over.
 _ABANDONED_MS = 60_000
-# A sender that tries again later than this is counted again; what it sends is stored once all the same.
+# An event that is sent again later than this is counted again, but still stored once.
 _COUNTED_FOR_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class StreamedEvent:
-    """One accepted event. `time_ms` is the event's own time, `accepted_ms` when serving took it."""
+    """An accepted event; `time_ms` is the event's own time, `accepted_ms` the time when serving accepted it."""
 
     event_id: str
     tenant: str
@@ -49,7 +49,7 @@ class StreamedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A guest, a session or another user, has turned out to be this user; what came before is theirs."""
+    """A guest (a session or another user) was identified as this user, who takes over the guest's earlier events."""
 
     tenant: str
     user_id: str
@@ -63,36 +63,48 @@ class Merge:
 
     @property
     def session_id(self) -> str | None:
-        """The session that the user was named in by it."""
+        """The session in which the user was identified."""
         return self.guest_session_id
 
 
 class EventWriter:
-    """Serving's side, over redis-py's asyncio client."""
+    """Writer of events, for serving, over redis-py's asyncio client."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     async def add(self, events: Sequence[StreamedEvent], once: Sequence[str] = ()) -> list[bool]:
-        """Put the events on the stream, in one round trip; which of the keys in `once` were not there before."""
+        """Add events to the stream, in one round trip.
+
+        Args:
+            once: Keys to set, so that repeated events are counted once.
+
+        Returns:
+            For each key in `once`, whether it was new.
+
+        Raises:
+            StoreError: Redis is unavailable.
+        """
         try:
             pipeline = self._client.pipeline(transaction=False)
             for key in once:
                 pipeline.set(key, b"", nx=True, ex=_COUNTED_FOR_S)
             for event in events:
                 pipeline.xadd(keys.event_stream(), {_FIELD: orjson.dumps(event)})
-            answers = await pipeline.execute()
+            replies = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreError(f"events could not be put on the stream ({type(error).__name__}); is Redis up?") from error
-        return [answer is not None for answer in answers[: len(once)]]
+            raise StoreError(
+                f"events could not be added to the stream ({type(error).__name__}); check that Redis is running."
+            ) from error
+        return [reply is not None for reply in replies[: len(once)]]
 
     async def add_merge(self, merge: Merge) -> None:
-        """Put a merge behind the events that came before it."""
+        """Add a merge after the events that came before it."""
         try:
             await self._client.xadd(keys.event_stream(), {_MERGE: orjson.dumps(merge)})
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreError(
-                f"a merge could not be put on the stream ({type(error).__name__}); is Redis up?"
+                f"a merge could not be added to the stream ({type(error).__name__}); check that Redis is running."
             ) from error
 
 
@@ -101,47 +113,47 @@ P_contra = TypeVar("P_contra", bound=Personal, contravariant=True)
 
 
 class DrainTarget(Protocol[P_contra]):
-    """Where a stream goes. All may be called twice with the same."""
+    """Protocol of the store that a stream is drained into; every call may be repeated."""
 
     def sessions_of(self, tenant: str, user_id: str) -> list[str]:
-        """The sessions in which the user was named, of those that are kept."""
+        """Return the stored sessions in which the user was identified."""
 
     def keep(self, rows: Sequence[P_contra], /) -> None:
-        """Keep what was drained; an error leaves it on the stream."""
+        """Store drained rows; after an error they stay on the stream."""
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
-        """Drop what was accepted of a user up to a moment; how many that were."""
+        """Delete what was accepted of a user up to a time; return the number of rows."""
 
     def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
-        """The same for what a session holds without a name: of what was accepted, and of what was shown."""
+        """Delete the events and exposures of a session without a user up to a time; return the number of rows."""
 
 
 class EventStore(DrainTarget[StreamedEvent], Protocol):
-    """Where drained events and merges go."""
+    """Protocol of the store of drained events and merges."""
 
     def merge(self, merge: Merge, /) -> None:
-        """Give the guest's earlier events to the user; may be called twice with the same."""
+        """Assign the guest's earlier events to the user; may be repeated."""
 
 
-class _InOrder:
-    """An event store that is handed events and merges as they came: a merge takes what stands before it."""
+class _OrderedStore:
+    """Event store that processes events and merges in order: a merge applies to what comes before it."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
 
     def keep(self, rows: Sequence[StreamedEvent | Merge], /) -> None:
-        """Runs of events together, each merge in its place."""
-        waiting: list[StreamedEvent] = []
+        """Store consecutive events together, and each merge in its place."""
+        pending: list[StreamedEvent] = []
         for row in rows:
             if isinstance(row, StreamedEvent):
-                waiting.append(row)
+                pending.append(row)
                 continue
-            if waiting:
-                self._store.keep(waiting)
-                waiting = []
+            if pending:
+                self._store.keep(pending)
+                pending = []
             self._store.merge(row)
-        if waiting:
-            self._store.keep(waiting)
+        if pending:
+            self._store.keep(pending)
 
     def sessions_of(self, tenant: str, user_id: str) -> list[str]:
         return self._store.sessions_of(tenant, user_id)
@@ -155,24 +167,29 @@ class _InOrder:
 
 @dataclass(frozen=True)
 class _Stream(Generic[P]):
-    """A stream's key and how its entries are read."""
+    """A stream's key and the parser of its entries."""
 
     key: str
     read: Callable[[dict[bytes, bytes]], list[P]]
 
 
 def drain(redis_url: str, store: EventStore, *, worker: str, batch: int = 1000) -> int:
-    """Hand every event on the stream to `store`, batch by batch; returns how many events were handed over.
+    """Store every event on the stream, batch by batch.
 
-    An error of `store` ends the draining and leaves its batch on the stream. Events of users who have been erased since
-    are dropped, and so are those of sessions in which they were named. `worker` names who drains; two at a time need
-    two names.
+    Events of users who have been erased since, and of sessions in which they were identified, are dropped. An error of
+    `store` ends the drain and leaves its batch on the stream.
+
+    Args:
+        worker: Name of this worker; concurrent workers need different names.
+
+    Returns:
+        The number of stored events.
     """
-    return _drain(redis_url, _Stream(keys.event_stream(), _read_event), _InOrder(store), worker, batch)
+    return _drain(redis_url, _Stream(keys.event_stream(), _read_event), _OrderedStore(store), worker, batch)
 
 
 def drain_exposures(redis_url: str, store: DrainTarget[Exposure], *, worker: str, batch: int = 20) -> int:
-    """The same for what was shown; `batch` counts entries, which hold many exposures each."""
+    """Drain the exposures likewise; `batch` counts stream entries, which contain many exposures each."""
     return _drain(redis_url, _Stream(keys.exposure_stream(), read_exposures), store, worker, batch)
 
 
@@ -183,35 +200,36 @@ def _drain(redis_url: str, stream: _Stream[P], store: DrainTarget[P], worker: st
             _make_group(client, stream.key)
             while entries := _abandoned(client, stream.key, worker, batch) or _fresh(client, stream.key, worker, batch):
                 rows = [row for name, raw in entries for row in _read(stream, name, raw)]
-                handed += _hand_over(client, store, rows)
+                handed += _store_rows(client, store, rows)
                 names = [name for name, _ in entries]
                 client.xack(stream.key, GROUP, *names)
                 client.xdel(stream.key, *names)
-            # Nothing is pending under this name any more; names of ended processes must not pile up.
+            # Nothing is pending for this worker; names of ended processes must not accumulate.
             client.xgroup_delconsumer(stream.key, GROUP, worker)
     except (RedisError, OSError) as error:
         raise StoreError(
-            f"the stream {stream.key} cannot be drained ({type(error).__name__}: {error}); check REDIS_URL."
+            f"the stream {stream.key} cannot be drained ({type(error).__name__}: {error}); check REDIS_URL and that "
+            "Redis is running."
         ) from error
     return handed
 
 
-def _hand_over(client: Redis, store: DrainTarget[P], rows: list[P]) -> int:
+def _store_rows(client: Redis, store: DrainTarget[P], rows: list[P]) -> int:
     erased = find_erased(client, rows)
-    # A merge is carried out even for the erased: what it moves to them is theirs, and goes with them.
+    # A merge is applied even for an erased user: the guest's events are the user's, and are deleted with them.
     merges = [row for row in rows if isinstance(row, Merge)]
     moved = {owner_of(merge) for merge in merges}
     kept = [row for row in rows if isinstance(row, Merge) or not _is_gone(row, erased)]
     if kept:
         store.keep(kept)
-    # An erasure that was asked for in between has perhaps looked at the table before these rows were in it.
+    # An erasure requested in between may have read the table before these rows were stored.
     since = find_erased(client, kept)
-    late = {one: until for one, until in since.items() if erased.get(one) != until or one in moved}
-    # Nobody else knows of these sessions: the rows that name them were not the erased's, or not in the table.
+    late = {owner_id: until for owner_id, until in since.items() if erased.get(owner_id) != until or owner_id in moved}
+    # Only these rows name the sessions, so the erasure itself could not find them.
     sessions = sessions_of_erased(rows, erased | since)
     for owner, until_ms in late.items():
         named = [owner.id] if owner.kind == "session" else store.sessions_of(owner.tenant, owner.id)
-        for session in (Owner(one, owner.tenant, "session") for one in named):
+        for session in (Owner(owner_id, owner.tenant, "session") for owner_id in named):
             sessions[session] = max(until_ms, sessions.get(session, -1))
     for session, until_ms in sessions.items():
         record_erased_sessions(client, session.tenant, [session.id], until_ms)
@@ -229,12 +247,14 @@ def _is_gone(row: Personal, erased: Mapping[Owner, int]) -> bool:
 
 
 def waiting(redis_url: str) -> int:
-    """Events on the stream now."""
+    """Return the number of events on the stream."""
     try:
         with open_client(redis_url, timeout_s=5) as client:
             return cast(int, client.xlen(keys.event_stream()))
     except (RedisError, OSError) as error:
-        raise StoreError(f"the event stream cannot be read ({type(error).__name__}); check REDIS_URL.") from error
+        raise StoreError(
+            f"the event stream cannot be read ({type(error).__name__}); check REDIS_URL and that Redis runs."
+        ) from error
 
 
 def _make_group(client: Redis, key: str) -> None:
@@ -251,7 +271,7 @@ def _abandoned(client: Redis, key: str, worker: str, batch: int) -> list[Any]:
 
 
 def _fresh(client: Redis, key: str, worker: str, batch: int) -> list[Any]:
-    # First what this worker took before and never finished, then what nobody has taken.
+    # First entries that this worker took and did not finish, then new ones.
     for start in ("0", ">"):
         answer: Any = client.xreadgroup(GROUP, worker, {key: start}, count=batch)
         streams = list(answer.values()) if isinstance(answer, dict) else [entries for _, entries in answer]
@@ -262,12 +282,12 @@ def _fresh(client: Redis, key: str, worker: str, batch: int) -> list[Any]:
 
 
 def _flat(stream: Any) -> list[Any]:
-    # The third protocol's answer wraps a stream's entries in one more list.
+    # RESP3 wraps a stream's entries in one more list.
     return stream[0] if stream and isinstance(stream[0], list) and not isinstance(stream[0][0], bytes) else stream
 
 
 def _read(stream: _Stream[P], name: bytes, raw: dict[bytes, bytes]) -> list[P]:
-    """An entry's rows. One that cannot be read stays on the stream: dropping it would be losing it."""
+    """Rows of an entry; one that cannot be read stays on the stream, because dropping it would lose it."""
     try:
         return stream.read(raw)
     except (KeyError, TypeError, orjson.JSONDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Events in the database: written by the drain, read for the next training, deleted with their user."""
+"""Events table: written by the drain, read for training, deleted with the user."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -24,9 +24,9 @@ _VALUES_AT_ONCE = 500
 
 
 def event_key(event: StreamedEvent) -> str:
-    """What makes two events the same, as in the history: owner, item and event_id. 32 hex digits.
+    """Return the identity of an event, as in the history: owner, item and event_id, as 32 hex digits.
 
-    The event_id alone would not do: ids that are derived from an item and a time are the same for two users.
+    The event_id alone is not enough: ids derived from item and time are equal for two users.
     """
     return _key(event.user_id, event.session_id, event.item_id, event.event_id)
 
@@ -37,7 +37,7 @@ def _key(user_id: str | None, session_id: str | None, item_id: str, event_id: st
 
 
 def store_events(engine: Engine, events: Sequence[StreamedEvent]) -> None:
-    """Keep the events, in one transaction; those that are there already stay as they are."""
+    """Insert the events in one transaction; existing ones stay unchanged."""
     rows = [_row(event) for event in events]
     if not rows:
         return
@@ -51,36 +51,36 @@ def _row(event: StreamedEvent) -> dict[str, Any]:
 
 
 class EventsTable:
-    """The table as a place to drain to."""
+    """The events table as a drain target."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def keep(self, events: Sequence[StreamedEvent]) -> None:
-        """Store them."""
+        """Insert the events."""
         store_events(self._engine, events)
 
     def sessions_of(self, tenant: str, user_id: str) -> list[str]:
-        """The sessions in which the user was named."""
+        """Return the sessions in which the user was identified."""
         return sessions_of(self._engine, tenant, user_id)
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
-        """Delete what was accepted of the user until then, and what they were shown: a merge brings both."""
+        """Delete what was accepted of the user, and shown to the user, up to a time; a merge assigns both."""
         shown = forget_exposures(self._engine, tenant, user_id, until_ms=until_ms)
         return shown + forget_events(self._engine, tenant, user_id, until_ms=until_ms)
 
     def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
-        """Delete what was accepted in the session without a name, and what was shown there, until then."""
+        """Delete events and exposures of the session without a user, up to a time."""
         return sum(forget_sessions(self._engine, tenant, [session_id], until_ms))
 
     def merge(self, merge: Merge) -> None:
-        """Give the guest's earlier events, and what they were shown, to the user."""
+        """Assign the guest's earlier events and exposures to the user."""
         merge_events(self._engine, merge)
         merge_exposures(self._engine, merge)
 
 
 def read_events(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> Iterator[list[Event]]:
-    """All of a tenant's events in the order of their arrival, so many rows at a time."""
+    """Yield all events of a tenant in the order of arrival, in batches."""
     last = 0
     while True:
         query = select(Event).filter_by(tenant=tenant).where(Event.id > last).order_by(Event.id).limit(_ROWS_AT_ONCE)
@@ -93,24 +93,32 @@ def read_events(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> Iterator[lis
 
 
 def forget_events(engine: Engine, tenant: str, user_id: str, *, until_ms: int | None = None) -> int:
-    """Delete a user's events, and the nameless ones of sessions that the user was seen in; how many.
+    """Delete a user's events, and those without a user of sessions in which the user was identified.
 
-    until_ms: only what was accepted by then. What the user does after an erasure was asked for counts again.
+    Args:
+        until_ms: Only what was accepted by then, so that events after the request for an erasure count again.
+
+    Returns:
+        The number of events.
     """
     own = select(Event.session_id).where(
         Event.tenant == tenant, Event.user_id == user_id, Event.session_id.is_not(None)
     )
-    nameless = Event.user_id.is_(None) & Event.session_id.in_(own)
-    doomed = delete(Event).where(Event.tenant == tenant, or_(Event.user_id == user_id, nameless))
+    without_user = Event.user_id.is_(None) & Event.session_id.in_(own)
+    statement = delete(Event).where(Event.tenant == tenant, or_(Event.user_id == user_id, without_user))
     if until_ms is not None:
-        doomed = doomed.where(Event.accepted_ms <= until_ms)
+        statement = statement.where(Event.accepted_ms <= until_ms)
     with transaction(engine) as session:
-        result = session.execute(doomed.execution_options(synchronize_session=False))
+        result = session.execute(statement.execution_options(synchronize_session=False))
         return int(getattr(result, "rowcount", 0))
 
 
 def merge_events(engine: Engine, merge: Merge) -> int:
-    """Give a guest's events to the user; how many were new to the user. What the user has already is not doubled."""
+    """Assign a guest's events to the user; events that the user has already are deleted.
+
+    Returns:
+        The number of events that were new for the user.
+    """
     guest = (
         Event.user_id == merge.guest_user_id
         if merge.guest_user_id is not None
@@ -121,29 +129,29 @@ def merge_events(engine: Engine, merge: Merge) -> int:
     )
     with transaction(engine) as session:
         rows = list(session.execute(query.order_by(Event.id)))
-        fresh: dict[str, int] = {}
+        new_events: dict[str, int] = {}
         for row_id, item_id, event_id in rows:
-            fresh.setdefault(_key(merge.user_id, None, item_id, event_id), row_id)
-        for held in _held(session, merge.tenant, list(fresh)):
-            del fresh[held]
-        moved = [{"id": row_id, "user_id": merge.user_id, "event_key": key} for key, row_id in fresh.items()]
+            new_events.setdefault(_key(merge.user_id, None, item_id, event_id), row_id)
+        for held in _existing_keys(session, merge.tenant, list(new_events)):
+            del new_events[held]
+        moved = [{"id": row_id, "user_id": merge.user_id, "event_key": key} for key, row_id in new_events.items()]
         if moved:
             session.execute(update(Event), moved)
-        doubled = {row_id for row_id, _, _ in rows} - set(fresh.values())
-        for some in _in_parts(sorted(doubled)):
-            session.execute(delete(Event).where(Event.id.in_(some)).execution_options(synchronize_session=False))
+        duplicates = {row_id for row_id, _, _ in rows} - set(new_events.values())
+        for chunk in _chunks(sorted(duplicates)):
+            session.execute(delete(Event).where(Event.id.in_(chunk)).execution_options(synchronize_session=False))
     return len(moved)
 
 
-def _held(session: Session, tenant: str, event_keys: list[str]) -> list[str]:
+def _existing_keys(session: Session, tenant: str, event_keys: list[str]) -> list[str]:
     """Which of these events are in the table."""
     found: list[str] = []
-    for some in _in_parts(event_keys):
-        found += session.scalars(select(Event.event_key).where(Event.tenant == tenant, Event.event_key.in_(some)))
+    for chunk in _chunks(event_keys):
+        found += session.scalars(select(Event.event_key).where(Event.tenant == tenant, Event.event_key.in_(chunk)))
     return found
 
 
-def _in_parts(values: list[T]) -> Iterator[list[T]]:
-    """Both databases limit the values of one statement."""
+def _chunks(values: list[T]) -> Iterator[list[T]]:
+    """Split values: both databases limit the parameters of one statement."""
     for start in range(0, len(values), _VALUES_AT_ONCE):
         yield values[start : start + _VALUES_AT_ONCE]

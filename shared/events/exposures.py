@@ -1,7 +1,7 @@
-"""What was shown to whom: serving writes it beside its answers, a job brings it to the database.
+"""Exposures: the lists shown to users; serving writes them to a stream, a job drains it into the database.
 
-Unlike events, which are never dropped, exposures are bounded: they wait in batches on a stream of their own, and where
-nobody drains it the oldest batches give way. Training uses them to know what a person could have chosen.
+Unlike events, which are never dropped, exposures are bounded: they wait in batches on their own stream, which drops the
+oldest batches if nobody drains it. Training uses them to know what a user could have chosen.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ FIELD = "exposures"
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """One list that was given to a caller. `first_rank`: the place of its first item; pages go on counting."""
+    """A list that was returned to a client; first_rank: rank of its first item, which continues over pages."""
 
     request_id: str
     tenant: str
@@ -37,33 +37,46 @@ class Exposure:
 
     @property
     def accepted_ms(self) -> int:
-        """When it happened, as events call it: an erasure forgets what came before it."""
+        """Time of the exposure, under the name that events use: an erasure deletes earlier rows."""
         return self.shown_ms
 
 
 class ExposureWriter:
-    """Serving's side, over redis-py's asyncio client. `kept`: batches on the stream before the oldest give way."""
+    """Writer of exposures, for serving, over redis-py's asyncio client."""
 
     def __init__(self, client: Any, kept: int) -> None:
+        """Create a writer.
+
+        Args:
+            kept: Batches on the stream before the oldest are dropped.
+        """
         self._client = client
         self._kept = kept
 
     async def add(self, batches: Sequence[Sequence[Exposure]]) -> None:
-        """Put batches on the stream, one entry each, in one round trip."""
+        """Add batches to the stream, one entry each, in one round trip.
+
+        Raises:
+            StoreError: Redis is unavailable.
+        """
         try:
             pipeline = self._client.pipeline(transaction=False)
             for batch in batches:
-                line = orjson.dumps(list(batch))  # dataclasses natively: as dictionaries they cost twenty times as much
+                line = orjson.dumps(list(batch))  # dataclasses directly: dictionaries would cost twenty times as much
                 pipeline.xadd(keys.exposure_stream(), {FIELD: line}, maxlen=self._kept, approximate=True)
             await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreError(
-                f"exposures could not be put on the stream ({type(error).__name__}); is Redis up?"
+                f"exposures could not be added to the stream ({type(error).__name__}); check that Redis is running."
             ) from error
 
 
 def read_exposures(raw: dict[bytes, bytes]) -> list[Exposure]:
-    """The exposures of one entry; KeyError, TypeError or JSONDecodeError where it is none."""
+    """Parse the exposures of a stream entry.
+
+    Raises:
+        KeyError, TypeError, JSONDecodeError: The entry is malformed.
+    """
     return [
         Exposure(**{**fields, "item_ids": tuple(fields["item_ids"])}) for fields in orjson.loads(raw[FIELD.encode()])
     ]

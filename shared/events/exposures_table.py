@@ -1,4 +1,4 @@
-"""Exposures in the database: written by the drain, read for the next training, deleted with their user."""
+"""Exposures table: written by the drain, read for training, deleted with the user."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -20,13 +20,13 @@ _ROWS_AT_ONCE = 10_000
 
 
 class ExposuresTable:
-    """The table as a place to drain to."""
+    """The exposures table as a drain target."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def keep(self, rows: Sequence[Exposure]) -> None:
-        """Store them, in one transaction; those that are there already stay as they are."""
+        """Insert the rows in one transaction; existing ones stay unchanged."""
         if not rows:
             return
         insert = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
@@ -35,20 +35,20 @@ class ExposuresTable:
             session.execute(statement, [_row(exposure) for exposure in rows])
 
     def sessions_of(self, tenant: str, user_id: str) -> list[str]:
-        """The sessions in which the user was named."""
+        """Return the sessions in which the user was identified."""
         return sessions_of(self._engine, tenant, user_id)
 
     def forget(self, tenant: str, user_id: str, until_ms: int) -> int:
-        """Delete what was shown to the user until then."""
+        """Delete what was shown to the user up to a time."""
         return forget_exposures(self._engine, tenant, user_id, until_ms=until_ms)
 
     def forget_session(self, tenant: str, session_id: str, until_ms: int) -> int:
-        """Delete what was shown in the session without a name, and what was accepted there, until then."""
+        """Delete exposures and events of the session without a user, up to a time."""
         return sum(forget_sessions(self._engine, tenant, [session_id], until_ms))
 
 
 def read_exposures(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> Iterator[list[models.Exposure]]:
-    """All of a tenant's exposures in the order of their arrival, so many rows at a time."""
+    """Yield all exposures of a tenant in the order of arrival, in batches."""
     last = 0
     while True:
         query = select(models.Exposure).filter_by(tenant=tenant).where(models.Exposure.id > last)
@@ -61,22 +61,30 @@ def read_exposures(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> Iterator[
 
 
 def forget_exposures(engine: Engine, tenant: str, user_id: str, *, until_ms: int) -> int:
-    """Delete what was shown to a user until a moment, and in sessions that the user was seen in; how many lists."""
+    """Delete a user's exposures up to a time, and those without a user of sessions in which the user was identified.
+
+    Returns:
+        The number of lists.
+    """
     table = models.Exposure
     own = select(table.session_id).where(
         table.tenant == tenant, table.user_id == user_id, table.session_id.is_not(None)
     )
-    nameless = table.user_id.is_(None) & table.session_id.in_(own)
-    doomed = delete(table).where(
-        table.tenant == tenant, or_(table.user_id == user_id, nameless), table.shown_ms <= until_ms
+    without_user = table.user_id.is_(None) & table.session_id.in_(own)
+    statement = delete(table).where(
+        table.tenant == tenant, or_(table.user_id == user_id, without_user), table.shown_ms <= until_ms
     )
     with transaction(engine) as session:
-        result = session.execute(doomed.execution_options(synchronize_session=False))
+        result = session.execute(statement.execution_options(synchronize_session=False))
         return int(getattr(result, "rowcount", 0))
 
 
 def merge_exposures(engine: Engine, merge: Merge) -> int:
-    """Let what a guest was shown have been shown to the user; how many lists."""
+    """Assign a guest's exposures to the user.
+
+    Returns:
+        The number of lists.
+    """
     table = models.Exposure
     guest = (
         table.user_id == merge.guest_user_id

@@ -1,7 +1,7 @@
-"""The layout of Redis: every key that this product writes, in one place.
+"""Redis key layout: all keys that this product writes.
 
-All keys of one user share the hash tag `{tenant:user}`, so that they live on one node of a cluster. A tenant's name
-holds no colon (`shared/base/schema.py`), so that two tenants can never name the same key.
+All keys of one user share the hash tag `{tenant:user}`, so that they are on one node of a cluster. A tenant's name
+contains no colon (`shared/base/schema.py`), so that two tenants never share a key.
 """
 
 PREFIX = "retort"
@@ -14,22 +14,22 @@ def history(tenant: str, user_id: str) -> str:
 
 
 def session(tenant: str, session_id: str) -> str:
-    """Sorted set: the events of a visitor without a name, laid out as a history."""
+    """Sorted set: the events of a session without a user, laid out as a history."""
     return f"{PREFIX}:s:{{{tenant}:{session_id}}}"
 
 
 def event_stream() -> str:
-    """Stream: every accepted event, until it has been drained into the database."""
+    """Stream: every accepted event, until it is drained into the database."""
     return f"{PREFIX}:events"
 
 
 def exposure_stream() -> str:
-    """Stream: batches of what was shown, until they have been drained into the database."""
+    """Stream: batches of exposures, until they are drained into the database."""
     return f"{PREFIX}:exposures"
 
 
 def counted(tenant: str, request_id: str, item_id: str, event_type: str) -> str:
-    """String: this event of this shown item has been counted; it lives as long as senders may try again."""
+    """String: this event of this shown item has been counted; it expires when senders no longer retry."""
     return f"{PREFIX}:c:{{{tenant}:{request_id}}}:{event_type}:{item_id}"
 
 
@@ -39,25 +39,25 @@ def rate(tenant: str, key_name: str) -> str:
 
 
 def quota(tenant: str, key_name: str) -> str:
-    """Hash: `day` since 1970, `used` requests of an API key on it."""
+    """Hash: `day` since 1970, and `used` requests of an API key on that day."""
     return f"{PREFIX}:q:{{{tenant}:{key_name}}}"
 
 
 def themes(tenant: str, user_id: str) -> str:
-    """String, JSON: a few words of what the user's profile is about, for explanations."""
+    """String, JSON: themes of the user's profile, for explanations."""
     return f"{PREFIX}:t:{{{tenant}:{user_id}}}"
 
 
 def erasure(tenant: str, user_id: str) -> str:
-    """String, JSON: how far the erasure of a user is, and from when on events count again."""
+    """String, JSON: progress of a user's erasure, and the time from which events count again."""
     return f"{PREFIX}:x:{{{tenant}:{user_id}}}"
 
 
 def erasures_pending() -> str:
-    """Set: `tenant` 0x1f `user_id` of erasures that are not finished."""
+    """Set: `tenant` 0x1f `user_id` of unfinished erasures."""
     return f"{PREFIX}:erasures"
 
 
 def erased_sessions() -> str:
-    """Sorted set: `tenant` 0x1f `session_id` of sessions that went with an erased user, score = until when in ms."""
+    """Sorted set: `tenant` 0x1f `session_id` of sessions erased with a user, score = until when in ms."""
     return f"{PREFIX}:erased-sessions"

@@ -1,7 +1,7 @@
-"""Clients of redis-py for one server or for a cluster; the address says which.
+"""Redis clients for one server or for a cluster, chosen by the address.
 
 `redis://host:6379/0` is one server, `redis+cluster://host:6379` any node of a Redis Cluster (`rediss…`: with TLS). All
-keys of one user lie on one node (`shared/history/keys.py`); a pipeline over many users is split by node in the client.
+keys of one user are on one node (`shared/history/keys.py`); the client splits a pipeline over many users by node.
 """
 
 from collections.abc import Iterator
@@ -23,22 +23,27 @@ def is_cluster(url: str) -> bool:
 
 
 def open_client(url: str, *, timeout_s: float) -> Any:
-    """A blocking client, to be used as a context manager. A cluster's nodes are asked for here, one server's later.
+    """Open a blocking client, for use as a context manager; a cluster's nodes are queried at once, one server later.
 
-    StoreError where the address is none.
+    Raises:
+        StoreError: The address is invalid.
     """
-    with _address_told():
+    with _checked_address():
         if is_cluster(url):
             return RedisCluster.from_url(_plain(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
         return Redis.from_url(url, socket_timeout=timeout_s)
 
 
 def open_async_client(url: str, *, timeout_s: float, connections: int) -> Any:
-    """An asyncio client; nothing is dialled before the first call. connections: to one server, or to each node.
+    """Open an asyncio client; it connects with the first call.
 
-    StoreError where the address is none.
+    Args:
+        connections: Most connections, to the server or to each node.
+
+    Raises:
+        StoreError: The address is invalid.
     """
-    with _address_told():
+    with _checked_address():
         return _async_client(url, timeout_s, connections)
 
 
@@ -47,7 +52,7 @@ def _async_client(url: str, timeout_s: float, connections: int) -> Any:
         return redis_asyncio.RedisCluster.from_url(
             _plain(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, max_connections=connections
         )
-    # A pool that waits: the plain one refuses whoever comes when all its connections are busy.
+    # A pool that waits: the default one raises when all its connections are busy.
     pool = redis_asyncio.BlockingConnectionPool.from_url(
         url,
         socket_timeout=timeout_s,
@@ -59,13 +64,13 @@ def _async_client(url: str, timeout_s: float, connections: int) -> Any:
 
 
 @contextmanager
-def _address_told() -> Iterator[None]:
-    """The address itself is not shown: it may hold a password."""
+def _checked_address() -> Iterator[None]:
+    """Turn errors of the address into StoreError, without the address: it may contain a password."""
     try:
         yield
     except ValueError:
         raise StoreError(
-            "REDIS_URL (or HISTORIES_REDIS_URL) is no address of a Redis; write one like "
+            "REDIS_URL (or HISTORIES_REDIS_URL) is not a Redis address; set it to one such as "
             "redis://:password@host:6379/0 or redis+cluster://host:6379."
         ) from None
 

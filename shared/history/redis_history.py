@@ -1,7 +1,7 @@
-"""Histories in Redis: one sorted set a user (`shared/history/keys.py`), scored by the event's own time.
+"""History store in Redis: one sorted set for each user (`shared/history/keys.py`), scored by the event's own time.
 
-Every call but a merge is one round trip: what belongs together goes into one pipeline, without MULTI, so that a cluster
-proxy and a plain server behave alike.
+Every call but a merge is one round trip: commands are sent in one pipeline, without MULTI, so that a cluster proxy and
+a plain server behave alike.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ from retort.shared.history.store import (
 T = TypeVar("T")
 
 _SEPARATOR = SEPARATOR.encode()
-# One command for Redis, by its words.
+# A Redis command as its words.
 Command = tuple[str | bytes | float, ...]
 
 
@@ -51,13 +51,13 @@ class RedisHistory:
         timeout_s: float = 1.0,
         connections: int = 16,
     ) -> "RedisHistory":
-        """A store with its own pool; nothing is dialled before the first call."""
+        """Open a store with its own connection pool; it connects with the first call."""
         client = open_async_client(url, timeout_s=timeout_s, connections=connections)
         return cls(client, max_events=max_events, ttl_s=ttl_s)
 
     @property
     def client(self) -> "redis_asyncio.Redis":
-        """The connection pool, for what else lives in this Redis."""
+        """The client, for other data in the same Redis."""
         return self._client
 
     async def append(self, events: Sequence[HistoryEvent]) -> int:
@@ -76,7 +76,7 @@ class RedisHistory:
         if not owners:
             return []
         if len(owners) == 1:
-            # One alone needs no pipeline, whose own cost is as high as the question's.
+            # A single command needs no pipeline, which would double the cost.
             with _as_store_error():
                 return [_item_ids(cast(list[bytes], await self._client.zrange(owners[0].key, -limit, -1)))]
         rows, _ = await self.recent_with_commands(owners, limit, ())
@@ -85,7 +85,7 @@ class RedisHistory:
     async def recent_with_commands(
         self, owners: Sequence[Owner], limit: int, commands: Sequence[Command]
     ) -> tuple[list[list[str]], list[Any]]:
-        """`recent` and other commands in the same round trip; a command that fails answers its exception."""
+        """Return `recent` and the replies of other commands, in one round trip; a failed one gives its exception."""
         with _as_store_error():
             pipeline = self._client.pipeline(transaction=False)
             for owner in owners:
@@ -93,11 +93,11 @@ class RedisHistory:
             for command in commands:
                 pipeline.execute_command(*command)
             answers = await pipeline.execute(raise_on_error=False)
-            rows, beside = answers[: len(owners)], answers[len(owners) :]
+            rows, replies = answers[: len(owners)], answers[len(owners) :]
             for row in rows:
                 if isinstance(row, Exception):
                     raise row
-        return [_item_ids(row) for row in rows], beside
+        return [_item_ids(row) for row in rows], replies
 
     async def entries(self, owner: Owner) -> list[Entry]:
         with _as_store_error():
@@ -107,11 +107,11 @@ class RedisHistory:
     async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
         with _as_store_error():
             if until_ms is not None:
-                # Equal times are set apart by fractions of a millisecond: the whole of the last one goes.
+                # Equal times differ by fractions of a millisecond: the whole last millisecond is deleted.
                 return int(await self._client.zremrangebyscore(owner.key, "-inf", f"({until_ms + 1}"))
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zcard(owner.key)
-            # not .unlink(): the cluster client's splits its keys by node and cannot stand in a pipeline
+            # not .unlink(): the cluster client's version splits keys by node and is not allowed in a pipeline
             pipeline.execute_command("UNLINK", owner.key)
             held, _ = await pipeline.execute()
         return int(held)
@@ -127,8 +127,8 @@ class RedisHistory:
             pipeline = self._client.pipeline(transaction=False)
             self._add(pipeline, target.key, moved)
             answers = await pipeline.execute()
-            # Not in the same trip: full memory refuses the writing and would still take away. Only what was read goes:
-            # an event that arrives in between stays for the next merge.
+            # In a second round trip: when memory is full, Redis rejects the write but would still delete. Only what
+            # was read is deleted: an event that arrives in between stays for the next merge.
             await self._client.zrem(source.key, *moved)
         return int(answers[0])
 
@@ -137,7 +137,7 @@ class RedisHistory:
             await self._client.ping()
 
     async def close(self) -> None:
-        # A server that no longer answers is left all the same.
+        # Errors of an unavailable server are ignored.
         with suppress(RedisError, OSError, TimeoutError):
             await self._client.aclose()
 
@@ -150,11 +150,13 @@ class RedisHistory:
 
 
 def _item_ids(members: Sequence[bytes]) -> list[str]:
-    """The items of a stored history. All at once: to take each member apart would cost as much as reading them."""
+    """The item ids of stored members, decoded all at once: splitting each member would cost as much as reading them."""
     parts = _SEPARATOR.join(members).decode().split(SEPARATOR)
     if len(parts) == 2 * len(members) and set(map(len, parts[1::2])) == {EVENT_HASH_LENGTH}:
         return parts[::2]
-    return [member.rpartition(_SEPARATOR)[0].decode() for member in members]  # none, or an id that holds a separator
+    return [
+        member.rpartition(_SEPARATOR)[0].decode() for member in members
+    ]  # no member, or an id that contains a separator
 
 
 def load_histories(
@@ -167,10 +169,15 @@ def load_histories(
     users_per_trip: int = 500,
     loaded: Callable[[int], None] | None = None,
 ) -> int:
-    """Write whole histories, (user_id, [(item_id, time_ms), ...] in order), pipelined; returns the number of users.
+    """Write whole histories; loading the same data twice changes nothing.
 
-    Equal times keep the given order. Loading the same file twice changes nothing. `loaded` is told the users of each
-    round trip, for a progress bar.
+    Args:
+        histories: (user_id, [(item_id, time_ms), ...]) with events in order; equal times keep it.
+        users_per_trip: Users in one round trip.
+        loaded: Called with the number of users of each round trip, for a progress bar.
+
+    Returns:
+        The number of users.
     """
     total = 0
     with _as_store_error(), open_client(redis_url, timeout_s=30) as client:
@@ -189,8 +196,8 @@ def load_histories(
 
 
 def _add(pipeline: Any, key: str, scores: dict[str, float], max_events: int, ttl_s: int | None) -> None:
-    """Queue one owner's write: the new members first, so that the first answer counts them."""
-    # NX: an event that is sent again with another clock reading keeps its first place.
+    """Queue one owner's write; new members come first, so that the first reply counts them."""
+    # NX: an event that is sent again with another time keeps its first position.
     pipeline.zadd(key, scores, nx=True)
     pipeline.zremrangebyrank(key, 0, -(max_events + 1))
     if ttl_s is not None:
@@ -209,5 +216,5 @@ def _as_store_error() -> Iterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         raise StoreError(
-            f"Redis did not answer ({type(error).__name__}: {error}); check REDIS_URL and that the server is up."
+            f"Redis did not answer ({type(error).__name__}: {error}); check REDIS_URL and that the server is running."
         ) from error

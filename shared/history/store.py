@@ -1,8 +1,8 @@
-"""What users did lately: the hot state of serving.
+"""History store: the recent events of users, which serving reads for every request.
 
-One contract, two stores, one test suite over both: `RedisHistory` for production, `MemoryHistory` for one process
-without a server. Both are idempotent by `event_id`, keep events in the order of their own time whenever they arrive,
-and forget the oldest beyond `max_events`.
+One contract and one test suite for two stores: `RedisHistory` for production, `MemoryHistory` for one process without a
+server. Both are idempotent by `event_id`, keep events in the order of their own time whenever they arrive, and drop the
+oldest beyond `max_events`.
 """
 
 import time
@@ -17,13 +17,13 @@ from retort.shared.history import keys
 
 SEPARATOR = "\x1f"
 EVENT_HASH_LENGTH = 8  # characters after the separator
-# Events of one user at the same millisecond keep the order in which they were handed over: each is set a little later
-# than the one before. A double holds a time of today in ms with this fraction exactly.
+# Events of one user in the same millisecond keep the order in which they were given: each is set a little later
+# than the one before. A double represents a present time in ms with this fraction exactly.
 TIE_STEP_MS = 2.0**-11
 
 
 class Owner(NamedTuple):
-    """Whose history: a user, or a session that has no name yet."""
+    """Owner of a history: a user, or a session without a user."""
 
     id: str
     tenant: str = keys.DEFAULT_TENANT
@@ -36,7 +36,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """Somebody met an item. The same `event_id` and item is the same event, whenever it is sent again."""
+    """An interaction of an owner with an item; equal `event_id` and item mean the same event."""
 
     owner: Owner
     item_id: str
@@ -45,50 +45,50 @@ class HistoryEvent:
 
 
 class Entry(NamedTuple):
-    """One line of a stored history."""
+    """One event of a stored history."""
 
     item_id: str
     time_ms: int
 
 
 class HistoryStore(Protocol):
-    """The contract. Failures of the store itself raise `StoreError`."""
+    """Protocol of a history store; failures of the store itself raise `StoreError`."""
 
     async def append(self, events: Sequence[HistoryEvent]) -> int:
-        """Store the events, in one round trip; returns how many were new."""
+        """Store the events in one round trip; return how many were new."""
 
     async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
-        """The last `limit` item ids of each owner, oldest first, in one round trip; empty for strangers."""
+        """Return the last `limit` item ids of each owner, oldest first, in one round trip; empty for unknown owners."""
 
     async def entries(self, owner: Owner) -> list[Entry]:
-        """Everything that is stored, oldest first."""
+        """Return all stored events, oldest first."""
 
     async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
-        """Drop the history, or what happened in it up to a moment; returns how many events that were."""
+        """Delete the history, or the events up to a time; return how many were deleted."""
 
     async def merge(self, source: Owner, target: Owner) -> int:
-        """Move the source's events into the target; returns how many were new there. Safe to repeat."""
+        """Move the source's events into the target; return how many were new there. Safe to repeat."""
 
     async def ping(self) -> None:
-        """Answer, or raise `StoreError`."""
+        """Raise `StoreError` if the store is unavailable."""
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Release connections."""
 
 
 def member(item_id: str, event_id: str) -> str:
-    """The stored form of an event: two events with the same id and item are one."""
+    """Return the stored form of an event; events with the same id and item are equal."""
     digest = blake2b(event_id.encode(), digest_size=EVENT_HASH_LENGTH * 6 // 8).digest()
     return f"{item_id}{SEPARATOR}{urlsafe_b64encode(digest).decode()}"
 
 
 def derived_event_id(item_id: str, time_ms: int) -> str:
-    """For events that came without an id: the same item at the same time is the same event."""
+    """Return the id of an event that came without one: the same item at the same time is the same event."""
     return f"{item_id}@{time_ms}"
 
 
 def scored_members(events: Iterable[tuple[str, int, str]]) -> dict[str, float]:
-    """(item_id, time_ms, event_id) of one owner → member to score; equal times stay in the given order."""
+    """Convert (item_id, time_ms, event_id) of one owner to member → score; equal times keep the given order."""
     scores: dict[str, float] = {}
     last_of_time: dict[int, float] = {}
     for item_id, time_ms, event_id in events:
@@ -101,7 +101,7 @@ def scored_members(events: Iterable[tuple[str, int, str]]) -> dict[str, float]:
 
 
 def group_by_owner(events: Sequence[HistoryEvent]) -> dict[Owner, dict[str, float]]:
-    """The events grouped for writing."""
+    """Group events by owner, as member → score."""
     grouped: dict[Owner, list[tuple[str, int, str]]] = defaultdict(list)
     for event in events:
         grouped[event.owner].append((event.item_id, event.time_ms, event.event_id))
@@ -109,7 +109,7 @@ def group_by_owner(events: Sequence[HistoryEvent]) -> dict[Owner, dict[str, floa
 
 
 class MemoryHistory:
-    """Histories of this process alone; they go when it goes."""
+    """History store in this process's memory; it ends with the process."""
 
     def __init__(
         self, max_events: int = 1000, ttl_s: float | None = None, clock: Callable[[], float] = time.monotonic
@@ -163,7 +163,7 @@ class MemoryHistory:
         return len(new)
 
     def _alive(self, owner: Owner) -> list[tuple[str, float]]:
-        """The owner's members and scores, oldest first, if they have not expired."""
+        """The owner's members and scores, oldest first, unless they have expired."""
         if self._expires_at.get(owner, float("inf")) <= self._clock():
             self._scores.pop(owner, None)
             self._expires_at.pop(owner, None)

@@ -1,7 +1,7 @@
-"""A few words of what a person's profile is about: offline leaves them in Redis, serving explains answers with them.
+"""Themes of users' profiles in Redis: offline writes them, serving uses them to explain recommendations.
 
-One small string a user (`shared/history/keys.py`): the strongest themes first, each an attribute of the items and
-one of its values, so that an item can be said to carry a theme or not. They expire, and go when the user is erased.
+One small string for each user (`shared/history/keys.py`): the strongest themes first, each an attribute of items and
+one of its values, so that it can be checked whether an item has a theme. They expire, and are deleted with the user.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ _USERS_PER_TRIP = 500
 
 
 class Theme(NamedTuple):
-    """`genre`, `Film-Noir`."""
+    """A theme, such as attribute `genre`, value `Film-Noir`."""
 
     attribute: str
     value: str
@@ -34,7 +34,15 @@ def write_themes(
     ttl_s: int,
     tenant: str = keys.DEFAULT_TENANT,
 ) -> int:
-    """Replace these users' themes; one without themes loses those of before. Returns how many users have some."""
+    """Replace the themes of these users; users without themes lose earlier ones.
+
+    Args:
+        users: (user_id, themes).
+        ttl_s: Seconds until the themes expire.
+
+    Returns:
+        The number of users with themes.
+    """
     written, iterator = 0, iter(users)
     try:
         with open_client(redis_url, timeout_s=30) as client:
@@ -46,13 +54,13 @@ def write_themes(
                 written += sum(bool(themes) for _, themes in chunk)
     except (RedisError, OSError) as error:
         raise StoreError(
-            f"themes could not be written ({type(error).__name__}: {error}); check REDIS_URL and that the server is up."
+            f"themes could not be written ({type(error).__name__}: {error}); check REDIS_URL and that the server runs."
         ) from error
     return written
 
 
 def read_themes(raw: bytes | None) -> tuple[Theme, ...]:
-    """The themes in a key's value; none where there is none or it cannot be read."""
+    """Parse the value of a themes key; empty where it is missing or cannot be read."""
     if raw is None:
         return ()
     return tuple(_pairs(raw))

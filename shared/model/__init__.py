@@ -1,1 +1,1 @@
-"""Sealed bundles, their registry, and the scorer that runs them."""
+"""Sealed bundles, the model registry, and the scorer that runs a student's graph."""

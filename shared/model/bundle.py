@@ -1,16 +1,16 @@
-"""A sealed bundle: the directory in which offline hands a student to serving.
+"""Sealed bundle: the directory through which offline delivers a student to serving.
 
     manifest.json      format, hashes of all other files, configuration, metrics, origin
-    model.onnx         the graph (`shared/model/scoring.py` states its inputs and outputs)
+    model.onnx         the graph (`shared/model/scoring.py` documents its inputs and outputs)
     items.parquet      row i is item_index i + 1: item_id, popularity (train events), title, attributes
-    item_vectors.npy   float32 (P, D), the student's own item table, row 0 is PAD, rows after n_items are zeros; a
-                       graph of format 2 may be fed with it                                              [optional]
-    users_test.parquet user (a hash), rank: how each test user was served, for the promotion gate         [optional]
-    golden.jsonl       requests with the answers that the graph gave when it was sealed
-    README.md          the card: what it is, how it was measured
+    item_vectors.npy   float32 (P, D), the student's item table: row 0 is PAD, rows after n_items are zeros; input of
+                       a graph of format 2                                                                [optional]
+    users_test.parquet user (a hash), rank: the test result of each user, for the promotion gate          [optional]
+    golden.jsonl       requests with the responses of the graph when it was sealed
+    README.md          the model card: what the student is and how it was measured
 
-A bundle never changes; its id is the hash of its manifest, which holds the hashes of everything else.
-Nothing in it is executable and nothing is pickled.
+A bundle never changes; its id is the hash of its manifest, which contains the hashes of all other files. Nothing in it
+is executable, and nothing is pickled.
 """
 
 import os
@@ -36,7 +36,7 @@ from retort.shared.model.scoring import Scorer
 from retort.shared.model.sealed_files import FileEntry, check_file, check_hash, matches_file, read_verified
 
 FORMAT_VERSION = 2
-# Version 1 is the same with the item table always inside the graph.
+# Version 1 differs only in that the item table is always inside the graph.
 READABLE_FORMATS = (1, 2)
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -49,7 +49,7 @@ _REQUIRED = (MODEL, ITEMS, GOLDEN)
 
 
 class Manifest(BaseModel):
-    """Everything that is true of a bundle."""
+    """Metadata of a bundle."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format_version: int = FORMAT_VERSION
@@ -67,12 +67,12 @@ class Manifest(BaseModel):
 
     @property
     def bundle_id(self) -> str:
-        """The bundle's name for ever: the hash of the manifest, its first 16 hex digits."""
+        """Permanent id of the bundle: the first 16 hex digits of the manifest's hash."""
         return hash_json(self.model_dump(mode="json"))[:16]
 
 
 class GoldenRequest(BaseModel):
-    """A request and the answer that the sealed graph gave."""
+    """A request and the response of the graph when it was sealed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     history: list[str]
@@ -84,7 +84,7 @@ class GoldenRequest(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle, read from disk. Build one with `open_bundle`."""
+    """A verified bundle, read from disk by `open_bundle`."""
 
     path: Path
     manifest: Manifest
@@ -108,13 +108,13 @@ class Bundle:
 
     @cached_property
     def item_vectors(self) -> NDArray[np.float32] | None:
-        """The student's item table (n_items + 1, D); None where the student has none."""
+        """The student's item table (n_items + 1, D); None if the student has none."""
         stored_PD = self._stored_vectors
         return None if stored_PD is None else stored_PD[: self.manifest.n_items + 1]
 
     @cached_property
     def _stored_vectors(self) -> NDArray[np.float32] | None:
-        """(P, D), read into memory: a file that is changed or cut short while it serves must harm nobody."""
+        """(P, D), read into memory, so that a file that changes while it is served does no harm."""
         entry = self.manifest.files.get(ITEM_VECTORS)
         if entry is None:
             return None
@@ -128,7 +128,7 @@ class Bundle:
         return vectors
 
     def scorer(self, threads: int = 1) -> Scorer:
-        """A new session over the verified graph bytes; it shares the item vectors with this bundle."""
+        """Open a new session over the verified graph; it shares the item vectors with this bundle."""
         return Scorer(
             self.graph,
             n_items=self.manifest.n_items,
@@ -139,25 +139,32 @@ class Bundle:
 
 
 def read_vectors(folder: Path) -> NDArray[np.float32] | None:
-    """The item vectors in a bundle's directory or an export's, as they are stored; None where there are none."""
+    """Read the item vectors of a bundle or an export, as stored; None if there are none.
+
+    Raises:
+        BundleError: The file is not an array.
+    """
     try:
         vectors: NDArray[np.float32] = np.load(folder / ITEM_VECTORS, allow_pickle=False)
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise BundleError(f"{folder}: {ITEM_VECTORS} is no array ({error}); publish the bundle again.") from None
+        raise BundleError(f"{folder}: {ITEM_VECTORS} is not an array ({error}); publish the bundle again.") from None
     return vectors
 
 
 def export_scorer(folder: Path, *, n_items: int, max_length: int) -> Scorer:
-    """The scorer of an export that has not been sealed yet."""
+    """Open the scorer of an export that is not sealed yet."""
     return Scorer((folder / MODEL).read_bytes(), n_items=n_items, max_length=max_length, table=read_vectors(folder))
 
 
 def seal_bundle(work: Path, target_dir: Path, manifest: Manifest) -> Path:
-    """Hash the files in `work`, write the manifest, and move the whole to `target_dir/<bundle_id>`.
+    """Hash the files in `work`, write the manifest, and move the directory to `target_dir/<bundle_id>`.
 
-    The move is one rename: a reader sees all of it or nothing. Sealing the same content twice gives the same place.
+    The move is one rename, so a reader sees everything or nothing. Sealing equal content twice gives one directory.
+
+    Raises:
+        BundleError: A required file is missing.
     """
     missing = [name for name in _REQUIRED if not (work / name).is_file()]
     if missing:
@@ -179,13 +186,15 @@ def seal_bundle(work: Path, target_dir: Path, manifest: Manifest) -> Path:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest alone, unverified; for listings."""
+    """Read the manifest alone, unverified; for listings.
+
+    Raises:
+        BundleError: It is missing, malformed, or of an unknown format.
+    """
     try:
         raw = orjson.loads((path / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(
-            f"{path} is not a bundle: it has no {MANIFEST}; name a directory that `retort run` sealed."
-        ) from None
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; name one made by `retort run`.") from None
     except orjson.JSONDecodeError as error:
         raise BundleError(
             f"{path / MANIFEST} is not JSON ({error}); the bundle is damaged, publish it again."
@@ -207,7 +216,11 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Read and verify a bundle: every file named in the manifest must be there and have its hash."""
+    """Read and verify a bundle: every file in the manifest must exist and have its hash.
+
+    Raises:
+        BundleError: The bundle is damaged, incomplete or of an unknown format.
+    """
     manifest = read_manifest(path)
     for required in _REQUIRED:
         if required not in manifest.files:
@@ -218,11 +231,14 @@ def open_bundle(path: Path) -> Bundle:
         check_file(path, name, entry)
         if name not in _REQUIRED:
             check_hash(path, name, entry)
-    # the bytes that are hashed are the bytes that are used
+    # the hashed bytes are the bytes that are used
     graph, table, lines = (read_verified(path, name, manifest.files[name]) for name in _REQUIRED)
     items = pq.read_table(pa.BufferReader(table))
     if items.num_rows != manifest.n_items:
-        raise BundleError(f"{path}: {ITEMS} has {items.num_rows} rows, the manifest says {manifest.n_items}.")
+        raise BundleError(
+            f"{path}: {ITEMS} has {items.num_rows} rows, but the manifest states {manifest.n_items}; "
+            "publish the bundle again."
+        )
     golden = tuple(_read_golden(lines.splitlines()))
     return Bundle(path=path, manifest=manifest, graph=graph, items=items, golden=golden)
 

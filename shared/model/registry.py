@@ -1,7 +1,8 @@
-"""Which bundle serves: immutable versions, aliases that point to them, and the way back.
+"""Model registry: immutable bundle versions, aliases that point to them, promotion and rollback.
 
-A bundle is published once and never changes. An alias (`champion`, `challenger`, any name) points to one of them;
-`promote` moves it, `rollback` undoes the last promotion that still stands. Serving asks `resolve` in the background.
+A bundle is published once and never changes. An alias (`champion`, `challenger`, any name) points to one version;
+`promote` moves it, and `rollback` withdraws the last promotion that is still valid. Serving calls `resolve` in the
+background.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ class RegistryError(RetortError):
 
 @dataclass(frozen=True)
 class Published:
-    """A published bundle and the aliases that point to it now. `uri` is where its files are."""
+    """A published bundle and the aliases that point to it now; `uri`: location of its files."""
 
     tenant: str
     name: str
@@ -41,11 +42,11 @@ class Published:
 
 
 def publish(engine: Engine, manifest: Manifest, uri: str, *, tenant: str = DEFAULT_TENANT) -> Published:
-    """Record a sealed bundle under the next version of its name. Publishing it again changes nothing."""
+    """Register a sealed bundle as the next version of its name; publishing it again changes nothing."""
     with transaction(engine) as session:
         row = _find(session, tenant, manifest.bundle_id)
         if row is None:
-            _one_at_a_time(session, tenant, manifest.name)
+            _lock_name(session, tenant, manifest.name)
             last = session.scalar(select(func.max(BundleVersion.version)).filter_by(tenant=tenant, name=manifest.name))
             row = BundleVersion(
                 tenant=tenant,
@@ -69,14 +70,19 @@ def promote(
     reason: str | None = None,
     forced: bool = False,
 ) -> Published:
-    """Let an alias point to a bundle: its id, the start of its id, `name@version`, or another alias.
+    """Point an alias to a bundle.
 
-    set_by, reason, forced: written down beside the change; whether it is a good one is for the caller to decide.
+    Args:
+        reference: Bundle id, the start of one, `name@version`, or another alias.
+        set_by: Stored with the change, as are `reason` and `forced`; the caller decides whether the change is allowed.
+
+    Raises:
+        RegistryError: There is no such bundle.
     """
     with transaction(engine) as session:
-        _one_at_a_time(session, tenant, alias)
+        _lock_name(session, tenant, alias)
         row = _lookup(session, tenant, reference)
-        if _pointed(session, tenant, alias) != row.bundle_id:
+        if _alias_target(session, tenant, alias) != row.bundle_id:
             change = AliasChange(
                 tenant=tenant, alias=alias, bundle_id=row.bundle_id, set_by=set_by, reason=reason, forced=forced
             )
@@ -88,7 +94,7 @@ def promote(
 
 @dataclass(frozen=True)
 class Change:
-    """One promotion, as it was written down. withdrawn_at: when it was rolled back."""
+    """A stored promotion; withdrawn_at: when it was rolled back."""
 
     alias: str
     bundle_id: str
@@ -100,7 +106,7 @@ class Change:
 
 
 def changes(engine: Engine, *, tenant: str = DEFAULT_TENANT, limit: int = 50) -> list[Change]:
-    """The latest promotions of all aliases, newest first."""
+    """Return the latest promotions of all aliases, newest first."""
     with reading(engine) as session:
         query = select(AliasChange).filter_by(tenant=tenant).order_by(AliasChange.id.desc()).limit(limit)
         return [
@@ -110,18 +116,24 @@ def changes(engine: Engine, *, tenant: str = DEFAULT_TENANT, limit: int = 50) ->
 
 
 def rollback(engine: Engine, alias: str = CHAMPION, *, tenant: str = DEFAULT_TENANT) -> Published:
-    """Withdraw the alias' last promotion; it points again to what stood before. Can be repeated."""
+    """Withdraw the alias' last promotion, so that it points to the one before. Can be repeated.
+
+    Raises:
+        RegistryError: There is no earlier promotion.
+    """
     with transaction(engine) as session:
-        _one_at_a_time(session, tenant, alias)
-        standing = session.scalars(
+        _lock_name(session, tenant, alias)
+        valid = session.scalars(
             select(AliasChange)
             .filter_by(tenant=tenant, alias=alias, withdrawn_at=None)
             .order_by(AliasChange.id.desc())
             .limit(2)
         ).all()
-        if len(standing) < 2:
-            raise RegistryError(f"alias {alias!r} has nothing to go back to; promote another bundle instead.")
-        latest, before = standing
+        if len(valid) < 2:
+            raise RegistryError(
+                f"alias {alias!r} has no earlier promotion to return to; promote another bundle instead."
+            )
+        latest, before = valid
         latest.withdrawn_at = now()
         session.merge(Alias(tenant=tenant, alias=alias, bundle_id=before.bundle_id, set_at=now()))
         session.flush()
@@ -129,42 +141,46 @@ def rollback(engine: Engine, alias: str = CHAMPION, *, tenant: str = DEFAULT_TEN
 
 
 def resolve(engine: Engine, reference: str = CHAMPION, *, tenant: str = DEFAULT_TENANT) -> Published:
-    """The bundle behind an alias, an id, the start of an id, or `name@version`."""
+    """Return the bundle of an alias, an id, the start of an id, or `name@version`.
+
+    Raises:
+        RegistryError: There is none, or several ids have this start.
+    """
     with reading(engine) as session:
         return _published(session, _lookup(session, tenant, reference))
 
 
 def aliases(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> dict[str, str]:
-    """alias → bundle_id, all of a tenant's."""
+    """Return alias → bundle_id of a tenant."""
     with reading(engine) as session:
         rows = session.scalars(select(Alias).filter_by(tenant=tenant).order_by(Alias.alias))
         return {row.alias: row.bundle_id for row in rows}
 
 
 def list_published(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> list[Published]:
-    """All versions, newest first."""
+    """Return all versions, newest first."""
     with reading(engine) as session:
         rows = session.scalars(select(BundleVersion).filter_by(tenant=tenant).order_by(BundleVersion.id.desc()))
         return [_published(session, row) for row in rows.all()]
 
 
 def _lookup(session: Session, tenant: str, reference: str) -> BundleVersion:
-    pointed = _pointed(session, tenant, reference)
-    row = _find(session, tenant, pointed or reference) or _by_version(session, tenant, reference)
+    target = _alias_target(session, tenant, reference)
+    row = _find(session, tenant, target or reference) or _by_version(session, tenant, reference)
     if row is not None:
         return row
-    begun = _starting_with(session, tenant, reference)
-    if len(begun) == 1:
-        return begun[0]
-    if begun:
-        raise RegistryError(f"{reference!r} is the start of {len(begun)} bundle ids; write more of it.")
+    candidates = _starting_with(session, tenant, reference)
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise RegistryError(f"{reference!r} is the start of {len(candidates)} bundle ids; give more characters.")
     raise RegistryError(
-        f"there is no bundle or alias {reference!r} of tenant {tenant!r}; `retort models` lists what is published."
+        f"there is no bundle or alias {reference!r} of tenant {tenant!r}; list the published ones with `retort models`."
     )
 
 
 def _starting_with(session: Session, tenant: str, reference: str) -> Sequence[BundleVersion]:
-    if len(reference) < 4:  # shorter is more likely a slip than an id
+    if len(reference) < 4:  # a shorter one is probably a typing error
         return []
     begins = BundleVersion.bundle_id.startswith(reference, autoescape=True)
     return session.scalars(select(BundleVersion).filter_by(tenant=tenant).where(begins)).all()
@@ -181,12 +197,12 @@ def _find(session: Session, tenant: str, bundle_id: str) -> BundleVersion | None
     return session.scalar(select(BundleVersion).filter_by(tenant=tenant, bundle_id=bundle_id))
 
 
-def _pointed(session: Session, tenant: str, alias: str) -> str | None:
+def _alias_target(session: Session, tenant: str, alias: str) -> str | None:
     return session.scalar(select(Alias.bundle_id).filter_by(tenant=tenant, alias=alias))
 
 
-def _one_at_a_time(session: Session, tenant: str, name: str) -> None:
-    # Two publishers of one name must not take the same version, nor two promotions cross; SQLite's writers wait anyway.
+def _lock_name(session: Session, tenant: str, name: str) -> None:
+    # Serialises publishing and promotion of one name; SQLite's writers are serialised anyway.
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"{tenant}/{name}"))))
 

@@ -1,4 +1,4 @@
-"""From histories of any length to the rectangle that a student reads."""
+"""Sequences: lists of item indexes as padded rectangles, the input of a student."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,10 @@ IntArray = NDArray[np.int64]
 
 
 def left_pad(histories: Sequence[IntArray], max_length: int) -> IntArray:
-    """The last `max_length` indexes of each history, oldest first, PAD on the left.
+    """Return the last `max_length` indexes of each history, oldest first, with PAD on the left.
 
-    Returns (B, T) with T the longest kept history, at least 1: no work is done on columns that are all padding.
+    Returns:
+        (B, T) with T the longest kept history, at least 1, so that no column is all padding.
     """
     longest = max((len(history) for history in histories), default=0)
     width = max(1, min(longest, max_length))
@@ -26,9 +27,9 @@ def left_pad(histories: Sequence[IntArray], max_length: int) -> IntArray:
 
 
 def right_fill(lists: Sequence[IntArray]) -> IntArray:
-    """Lists of indexes as (B, H) with PAD on the right; H at least 1."""
-    width = max(1, max((len(one) for one in lists), default=0))
+    """Return lists of indexes as (B, H) with PAD on the right; H at least 1."""
+    width = max(1, max((len(each) for each in lists), default=0))
     filled_BH = np.full((len(lists), width), PAD, dtype=np.int64)
-    for row, one in zip(filled_BH, lists, strict=True):
-        row[: len(one)] = one
+    for row, each in zip(filled_BH, lists, strict=True):
+        row[: len(each)] = each
     return filled_BH

@@ -24,5 +24,5 @@ def test_every_line_of_a_request_names_it(bundle_path: Path, tmp_path: Path) -> 
     assert (degraded["request_id"], degraded["reason"]) == ("mine", "history_unavailable")
     (refused,) = [line for line in lines if line["message"] == "events were not stored"]
     assert (refused["request_id"], refused["count"]) == ("told", 1)
-    assert "could not be put on the stream" in refused["reason"]
+    assert "could not be added to the stream" in refused["reason"]
     assert not any("ann" in str(line) for line in lines), "no log names a user"

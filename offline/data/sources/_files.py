@@ -1,4 +1,4 @@
-"""Reading files of many kinds into numbered rows; what every source that reads files shares."""
+"""File readers shared by the sources: files of many kinds to numbered rows."""
 
 import csv
 import io
@@ -12,37 +12,47 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from retort.offline.common.progress import Progress
-from retort.offline.data.data_directory import existing_directory
 from retort.offline.data.rejects import Rejects
-from retort.offline.data.sources import RawTable
+from retort.offline.data.sources import RawTable, existing_directory
 from retort.offline.data.sources._json_lines import open_bytes, read_json_lines, refuse_empty
 from retort.shared.base.errors import DataError
 
-UNIT_SEPARATOR = "\x1f"  # stands in for separators of several characters
+UNIT_SEPARATOR = "\x1f"  # replaces separators of several characters
 
 
 def find_file(root: Path | None, *names: str) -> Path:
-    """The first of these files that exists under `root`; DataError if none does."""
+    """Return the first of these files that exists under `root`.
+
+    Raises:
+        DataError: None exists.
+    """
     found = find_optional_file(root, *names)
     if found is None:
         raise DataError(
-            f"{require_directory(root)} holds none of: {', '.join(names)}; name the right directory with --data."
+            f"{require_directory(root)} contains none of: {', '.join(names)}; name the right directory with --data."
         )
     return found
 
 
 def find_optional_file(root: Path | None, *names: str) -> Path | None:
-    """Like `find`, for files that may be missing. A name may be a pattern; of several matches the first by name."""
+    """Return the first of these files that exists, or None.
+
+    A name may be a pattern; of several matches the first by name counts.
+    """
     for name in names:
-        whole = Path(name)
-        matches = [whole] * whole.exists() if whole.is_absolute() else sorted(require_directory(root).glob(name))
+        path = Path(name)
+        matches = [path] * path.exists() if path.is_absolute() else sorted(require_directory(root).glob(name))
         if matches:
             return matches[0]
     return None
 
 
 def require_directory(root: Path | None) -> Path:
-    """The data directory, or a DataError that says how to name it."""
+    """Return the data directory.
+
+    Raises:
+        DataError: None was given.
+    """
     if root is None:
         raise DataError("this source reads files; name their directory with --data DIR.")
     return existing_directory(root)
@@ -56,17 +66,27 @@ def table(
     *,
     others: bool = False,
 ) -> RawTable:
-    """Rows of `path` with columns renamed. columns: our name → the file's; others: keep the unnamed columns too."""
-    has = [name for name in frame.collect_schema().names() if name != "row"]
-    missing = [theirs for theirs in columns.values() if theirs not in has]
+    """Rename columns of a file's rows.
+
+    Args:
+        columns: our name → the file's.
+        lists: attribute → separator of its values.
+        others: Also keep the columns that `columns` does not name.
+
+    Raises:
+        DataError: A column is missing.
+    """
+    existing = [name for name in frame.collect_schema().names() if name != "row"]
+    missing = [file_name for file_name in columns.values() if file_name not in existing]
     if missing:
         raise DataError(
-            f"{path.name} has no column {missing[0]!r}; its columns are: {', '.join(has)}. Correct the column's name."
+            f"{path.name} has no column {missing[0]!r}; its columns are: {', '.join(existing)}. Correct the "
+            "name in [data.options]."
         )
-    chosen = [pl.col(theirs).alias(ours) for ours, theirs in columns.items()]
+    chosen = [pl.col(file_name).alias(name) for name, file_name in columns.items()]
     if others:
         taken = {*columns.values(), *columns}
-        chosen += [pl.col(name) for name in has if name not in taken]
+        chosen += [pl.col(name) for name in existing if name not in taken]
     return RawTable(path.name, frame.select("row", *chosen), dict(columns), dict(lists or {}))
 
 
@@ -79,9 +99,15 @@ def read_delimited(
     quoted: bool = True,
     encoding: str = "utf-8",
 ) -> pl.LazyFrame:
-    """All columns as text, plus `row`. header: the column names of a file that has none.
+    """Read all columns as text, plus `row`; rows with too few or too many fields are rejected.
 
-    Rows with too few or too many fields are rejected. Separators of several characters are allowed (MovieLens' `::`).
+    Args:
+        separator: May have several characters (MovieLens' `::`).
+        header: Column names of a file that has none.
+        quoted: Whether fields may be quoted.
+
+    Raises:
+        DataError: The file cannot be read.
     """
     bad: list[int] = []
 
@@ -98,7 +124,7 @@ def read_delimited(
         with _opened(path, separator, encoding) as file:
             parsed = pa_csv.read_csv(
                 file,
-                # one thread, because only then does the handler learn the row's number
+                # one thread: the handler receives the row's number only then
                 read_options=pa_csv.ReadOptions(use_threads=False, column_names=list(header) if header else None),
                 parse_options=pa_csv.ParseOptions(
                     delimiter=delimiter,
@@ -117,13 +143,13 @@ def read_delimited(
 
 
 def _unreadable(path: Path, encoding: str, error: Exception) -> DataError:
-    """Says in which row the bytes are no text, if that is what went wrong."""
+    """Name the row in which the bytes are not text, if that is the problem."""
     if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
         with open_bytes(path) as file:
             for row, line in enumerate(file, start=1):
                 if (bad := _undecodable(line, encoding)) is not None:
                     return DataError(
-                        f"{path.name}, row {row}: the bytes {bad!r} are no {encoding} text; save the file as UTF-8, "
+                        f"{path.name}, row {row}: the bytes {bad!r} are not {encoding} text; save the file as UTF-8, "
                         "or name its encoding in [data.options]."
                     )
     return DataError(f"{path.name} cannot be read as delimited text ({error}); repair or download it again.")
@@ -138,19 +164,19 @@ def _undecodable(line: bytes, encoding: str) -> bytes | None:
 
 
 def _header(path: Path, delimiter: str, quoted: bool, encoding: str) -> list[str]:
-    """Column names on the first line."""
+    """Read the column names on the first line."""
     with open_bytes(path) as file:
         line = file.readline().decode(encoding).removeprefix("\ufeff")
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     names = next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{path.name}, row 1: column {twice!r} appears twice in the header; rename one of them.")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise DataError(f"{path.name}, row 1: column {duplicate!r} appears twice in the header; rename one of them.")
     return names
 
 
 def _opened(path: Path, separator: str, encoding: str) -> IO[bytes]:
-    """The file as UTF-8 with a separator of one character; only small, old layouts need to be rewritten in memory."""
+    """Open the file as UTF-8 with a single-character separator; only small, old layouts are converted in memory."""
     if len(separator) == 1 and encoding == "utf-8":
         return open_bytes(path)
     with open_bytes(path) as file:
@@ -167,7 +193,11 @@ def _row_numbers(n_rows: int, bad: Sequence[int], first: int) -> pl.Series:
 def read_any(
     path: Path, rejects: Rejects, progress: Progress, *, separator: str | None = None, encoding: str = "utf-8"
 ) -> pl.LazyFrame:
-    """CSV, TSV, Parquet or JSON lines, by the file's name; `.gz` may follow all but Parquet."""
+    """Read CSV, TSV, Parquet or JSON lines, by the file's suffix; `.gz` may follow all but Parquet.
+
+    Raises:
+        DataError: The suffix is unknown, or the file cannot be read.
+    """
     kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
     if kind == "parquet":
         return read_parquet(path)
@@ -176,15 +206,15 @@ def read_any(
     if kind in ("csv", "tsv", "tab"):
         usual = "," if kind == "csv" else "\t"
         return read_delimited(path, rejects, separator=separator or usual, encoding=encoding)
-    raise DataError(f"{path.name}: the name says no kind of table; use .parquet, .csv, .tsv or .jsonl.")
+    raise DataError(f"{path.name}: unknown kind of table; use .parquet, .csv, .tsv or .jsonl.")
 
 
 def read_parquet(path: Path) -> pl.LazyFrame:
-    """A Parquet file with `row`, the record's number from 1; nothing is read yet."""
+    """Scan a Parquet file, with `row`, the record's number from 1; no data are read yet."""
     refuse_empty(path)
     frame = pl.scan_parquet(path)
     try:
         names = frame.collect_schema().names()
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path.name} is no readable Parquet file: {error}.") from error
+        raise DataError(f"{path.name} is not a readable Parquet file ({error}); write it again.") from error
     return frame.select(pl.exclude("row") if "row" in names else pl.all()).with_row_index("row", offset=1)

@@ -1,4 +1,4 @@
-"""JSON lines, plain or gzip, as numbered rows; the form of Amazon's dumps and of many logs."""
+"""JSON lines, plain or gzip, as numbered rows: the format of Amazon's data sets and of many logs."""
 
 import ast
 import gzip
@@ -23,9 +23,12 @@ def read_json_lines(
     progress: Progress,
     pick: Callable[[Record], Record] | None = None,
 ) -> pl.LazyFrame:
-    """One JSON object a line (gzip or plain) as a table with `row`; pick: what to keep of an object.
+    """Read one JSON object a line as a table with `row`; lines without an object are rejected.
 
-    Lines that are no object are rejected. Values stay what they are; a key with values of several kinds becomes text.
+    Values keep their types; a key with values of several types becomes text.
+
+    Args:
+        pick: Selects what to keep of an object.
     """
     refuse_empty(path)
     frames, rows, numbers = [], [], []
@@ -47,12 +50,16 @@ def read_json_lines(
 
 
 def first_record(path: Path) -> Record:
-    """The first object of a file, to tell its layout by; DataError if there is none."""
+    """Return the first object of a file, to recognise its layout.
+
+    Raises:
+        DataError: There is none.
+    """
     refuse_empty(path)
     for line in _lines(path):
         if record := _record(line):
             return record
-    raise DataError(f"{path.name} holds no JSON object; give a file with one a line.")
+    raise DataError(f"{path.name} contains no JSON object; give a file with one on each line.")
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -60,11 +67,11 @@ def _lines(path: Path) -> Iterator[bytes]:
         with open_bytes(path) as file:
             yield from file
     except (EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path.name} is no whole gzip file ({error}); download it again.") from error
+        raise DataError(f"{path.name} is not a complete gzip file ({error}); download it again.") from error
 
 
 def _record(line: bytes) -> Record | None:
-    """The object on a line; Amazon's older metadata are Python literals, not JSON."""
+    """Parse the object on a line; Amazon's older metadata are Python literals, not JSON."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -82,23 +89,23 @@ def _frame(rows: list[Record], numbers: list[int]) -> pl.DataFrame:
 
 
 def _column(values: list[Any]) -> pl.Series:
-    """Scalars of one kind as they are, lists as lists of text, everything else as text."""
+    """Keep scalars of one type, make lists to lists of text, and everything else to text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float} or kinds in ({str}, {bool}):
         return pl.Series(values, strict=False)
     if kinds == {list}:
-        texts = [None if v is None else [as_text(one) for one in v if one is not None] for v in values]
+        texts = [None if v is None else [as_text(value) for value in v if value is not None] for v in values]
         return pl.Series(texts, dtype=pl.List(pl.String))
     return pl.Series([None if value is None else as_text(value) for value in values], dtype=pl.String)
 
 
 def as_text(value: Any) -> str:
-    """A JSON value as one string; text stays bare."""
+    """Return a JSON value as one string; text stays unquoted."""
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
 def _stacked(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """Frames of the same file, whose columns may differ in kind from chunk to chunk."""
+    """Concatenate frames of one file, whose column types may differ between chunks."""
     kinds: dict[str, set[pl.DataType]] = {}
     for frame in frames:
         for name, kind in frame.schema.items():
@@ -107,14 +114,14 @@ def _stacked(frames: list[pl.DataFrame]) -> pl.DataFrame:
     casts: dict[str, pl.DataType] = {}
     for name in mixed:
         numeric = all(kind.is_numeric() or kind == pl.Null() for kind in kinds[name])
-        # whole numbers of unlike width are ids as a rule, and a float would make one of two neighbours
+        # integers of different width are usually ids, and a float would merge two neighbouring ones
         whole = all(kind.is_integer() or kind == pl.Null() for kind in kinds[name])
         casts[name] = pl.Float64() if numeric and not whole else pl.String()
     return pl.concat([_cast(frame, casts) for frame in frames], how="diagonal_relaxed")
 
 
 def _cast(frame: pl.DataFrame, casts: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """To the given kinds; a list becomes the JSON text of it."""
+    """Cast columns; a list becomes its JSON text."""
     for name in casts.keys() & set(frame.columns):
         column = frame[name]
         if column.dtype == pl.List:
@@ -124,11 +131,11 @@ def _cast(frame: pl.DataFrame, casts: Mapping[str, pl.DataType]) -> pl.DataFrame
 
 
 def refuse_empty(path: Path) -> None:
-    """A DataError for a file without a byte."""
+    """Raise DataError for an empty file."""
     if path.stat().st_size == 0:
         raise DataError(f"{path.name} is empty; give a file with rows.")
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """A file's bytes, unpacked where its name ends in `.gz`."""
+    """Open a file, decompressed where its name ends in `.gz`."""
     return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")

@@ -1,4 +1,4 @@
-"""The catalogue of the made-up world: titles, attributes and descriptions that say an item's theme, mood and series."""
+"""Synthetic catalogue: titles, attributes and descriptions that state an item's theme, mood and series."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from retort.offline.data.sources._synthetic_world import NO_ITEM, World
 
 
 def describe_items(world: World, item_ids: pl.Series, rng: np.random.Generator) -> pl.DataFrame:
-    """The library's catalogue: item_id, title, genre, mood, motifs, series, part, creator, year, description."""
+    """Return the catalogue: item_id, title, genre, mood, motifs, series, part, creator, year, description."""
     themes = [_describe_theme(world, theme, rng) for theme in range(world.n_themes)]
     series, part = _series(world)
     stems = _stems(world.n_items, rng)
@@ -37,7 +37,7 @@ def describe_items(world: World, item_ids: pl.Series, rng: np.random.Generator) 
                 "setting": about["text"]["setting"],
                 "series": stem if in_series else None,
                 "part": number if in_series else None,
-                # a series has one creator, and a theme few
+                # a series has one creator, a theme has few
                 "creator": creators[(theme * 7 + first % 3) % len(creators)],
                 "year": int(1960 + (theme * 11 + first * 3) % 60 + max(number - 1, 0)),
                 "description": text,
@@ -48,7 +48,7 @@ def describe_items(world: World, item_ids: pl.Series, rng: np.random.Generator) 
 
 def _describe_theme(world: World, theme: int, rng: np.random.Generator) -> dict[str, Any]:
     genre = list(words.GENRES)[int(world.theme_genre[theme])]
-    motifs = [str(one) for one in rng.choice(words.MOTIFS, size=4, replace=False)]
+    motifs = [str(motif) for motif in rng.choice(words.MOTIFS, size=4, replace=False)]
     text = {
         "genre": genre,
         "hero": str(rng.choice(words.GENRES[genre])),
@@ -59,7 +59,7 @@ def _describe_theme(world: World, theme: int, rng: np.random.Generator) -> dict[
 
 
 def _series(world: World) -> tuple[IntArray, IntArray]:
-    """For each item: the first part of its series (itself where alone), and its part's number (0 where alone)."""
+    """For each item: the first part of its series (itself if alone), and its part's number (0 if alone)."""
     series = np.arange(world.n_items)
     part = np.zeros(world.n_items, dtype=np.int64)
     later = set(world.item_sequel[world.item_sequel != NO_ITEM].tolist())
@@ -74,18 +74,19 @@ def _series(world: World) -> tuple[IntArray, IntArray]:
 
 
 def _stems(n_items: int, rng: np.random.Generator) -> list[str]:
-    """A title for each item, all different."""
+    """A different title for each item."""
     pairs = [f"The {adjective} {noun}" for adjective in words.ADJECTIVES for noun in words.NOUNS]
     order = rng.permutation(len(pairs))
     names = words.FIRST_NAMES
     stems = []
     for item in range(n_items):
-        again, at = divmod(item, len(pairs))
-        # past the first thousand, titles are told apart by whose story it is
-        whose = (
+        round_number, at = divmod(item, len(pairs))
+        # after all pairs are used, a name distinguishes equal titles
+        owner = (
             ""
-            if again == 0
-            else f" of {names[again % len(names)]}" + (f" {again // len(names)}" if again >= len(names) else "")
+            if round_number == 0
+            else f" of {names[round_number % len(names)]}"
+            + (f" {round_number // len(names)}" if round_number >= len(names) else "")
         )
-        stems.append(pairs[order[at]] + whose)
+        stems.append(pairs[order[at]] + owner)
     return stems

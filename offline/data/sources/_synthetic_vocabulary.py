@@ -1,4 +1,4 @@
-"""The vocabulary of the made-up library: plain lists, from which titles, attributes and descriptions are written."""
+"""Vocabulary of the synthetic catalogue: word lists for titles, attributes and descriptions."""
 
 GENRES: dict[str, tuple[str, ...]] = {
     "mystery": ("detective", "coroner", "locksmith", "night porter", "magistrate", "forger"),

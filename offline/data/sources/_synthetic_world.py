@@ -1,7 +1,8 @@
-"""The made-up world: fine themes inside genres, series, moods; users with lasting tastes that drift.
+"""Synthetic world: themes within genres, series and moods; users with stable tastes that may drift.
 
-Why text helps here: an item's theme, mood and place in a series decide who takes it and what follows, and the text says
-all three, while most single items are taken too rarely for their ids to tell. Shapes: U users of a chunk, C candidates.
+Why text helps here: an item's theme, mood and place in a series decide who chooses it and what follows. The text states
+all three, while most items are chosen too rarely for their ids to reveal it. Shapes: U users of a chunk, N tastes,
+C candidates.
 """
 
 from dataclasses import dataclass
@@ -14,37 +15,37 @@ from retort.offline.data.ragged import IntArray
 from retort.offline.data.sources import _synthetic_vocabulary as words
 
 ITEMS_PER_THEME = 25
-N_TASTES = 4  # themes that a user cares for
+N_TASTES = 4  # themes of a user
 N_CANDIDATES = 8
 FAVOURITE_POWER = 1.3
-MOOD_BONUS = 1.0  # beside a random number in 0 … 1
+MOOD_BONUS = 1.0  # added to a random number in 0 … 1
 NO_ITEM = -1
 
 SEQUEL_SHARE = 0.3  # of events after a part of a series: the next part
-FOLLOW_SHARE = 0.2  # of the others: the theme that usually comes after the last one
-STRAY_SHARE = 0.08  # anything at all
+FOLLOW_SHARE = 0.2  # of the other events: a theme that usually follows the last one
+STRAY_SHARE = 0.08  # of all events: a random theme
 
 
 @dataclass(frozen=True)
 class World:
-    """Items sorted by theme: theme t holds items theme_starts[t] … theme_starts[t + 1] - 1, favourites first."""
+    """Items sorted by theme: theme t has items theme_starts[t] … theme_starts[t + 1] - 1, popular ones first."""
 
     item_theme: IntArray
     item_mood: IntArray
     item_sequel: IntArray  # the next part, or NO_ITEM
     theme_starts: IntArray
     theme_share: NDArray[np.float64]  # cumulative popularity
-    theme_next: IntArray  # (n_themes, 2) what readers of a theme turn to
+    theme_next: IntArray  # (n_themes, 2) themes that usually follow a theme
     theme_genre: IntArray
 
     @property
     def n_items(self) -> int:
-        """Items in all."""
+        """Number of items."""
         return len(self.item_theme)
 
     @property
     def n_themes(self) -> int:
-        """Themes in all."""
+        """Number of themes."""
         return len(self.theme_genre)
 
 
@@ -67,7 +68,7 @@ def make_world(n_items: int, rng: np.random.Generator) -> World:
 
 
 def _sequels(starts: IntArray, rng: np.random.Generator) -> IntArray:
-    """About half of the items stand in series of two to six parts, each inside one theme."""
+    """Draw series of two to six parts, each within one theme, for about half of the items."""
     sequel = np.full(int(starts[-1]), NO_ITEM, dtype=np.int64)
     for first, end in pairwise(starts.tolist()):
         members = rng.permutation(np.arange(first, end))
@@ -81,39 +82,39 @@ def _sequels(starts: IntArray, rng: np.random.Generator) -> IntArray:
 
 @dataclass(frozen=True)
 class Events:
-    """Events of a chunk of users, in user and time order; users are numbered from `first_user`."""
+    """Events of a chunk of users, sorted by user and time; users are numbered from `first_user`."""
 
     users: IntArray
     items: IntArray
     timestamps: IntArray
-    drifts: NDArray[np.bool_]  # one a user
+    drifts: NDArray[np.bool_]  # one for each user
 
 
 @dataclass(frozen=True)
 class _Tastes:
     themes_UN: IntArray
     early_UN: NDArray[np.float64]  # cumulative weights at the first event
-    late_UN: NDArray[np.float64]  # … and at the last
+    late_UN: NDArray[np.float64]  # cumulative weights at the last event
     mood_U: IntArray
     drifts_U: NDArray[np.bool_]
 
 
 def simulate(world: World, n_users: int, first_user: int, mean_length: float, rng: np.random.Generator) -> Events:
-    """The histories of one chunk of users, all walked one step at a time."""
+    """Simulate the histories of one chunk of users, all one step at a time."""
     lengths = np.minimum(5 + rng.negative_binomial(1.5, 1.5 / max(mean_length - 3.5, 0.1), n_users), world.n_items // 2)
     tastes = _draw_tastes(world, n_users, rng)
     items_UT = np.full((n_users, int(lengths.max())), NO_ITEM, dtype=np.int64)
     seen = np.zeros((n_users, world.n_items), dtype=bool)
-    # longest first, so that the users still walking are always the first rows
+    # longest first, so that the users with events left are always the first rows
     order = np.argsort(-lengths, kind="stable")
     last = np.full(n_users, NO_ITEM, dtype=np.int64)
     for step in range(items_UT.shape[1]):
         rows = order[: np.searchsorted(-lengths[order], -step, side="left")]
         age = step / np.maximum(lengths[rows] - 1, 1)
         chosen = _choose(world, tastes, rows, age, last[rows], seen, rng)
-        # whose candidates were all seen draws once more; after that the step is lost
-        lost = chosen == NO_ITEM
-        chosen[lost] = _choose(world, tastes, rows[lost], age[lost], last[rows[lost]], seen, rng)
+        # if all candidates were seen, draw once more; after that the step is skipped
+        skipped = chosen == NO_ITEM
+        chosen[skipped] = _choose(world, tastes, rows[skipped], age[skipped], last[rows[skipped]], seen, rng)
         items_UT[rows, step] = chosen
         taken = chosen != NO_ITEM
         seen[rows[taken], chosen[taken]] = True
@@ -123,7 +124,7 @@ def simulate(world: World, n_users: int, first_user: int, mean_length: float, rn
 
 
 def _draw_tastes(world: World, n_users: int, rng: np.random.Generator) -> _Tastes:
-    """A home theme and others near it (same genre) or anywhere; who drifts ends with other favourites than at first."""
+    """Draw a main theme and others near it (same genre) or anywhere; users who drift end with other weights."""
     themes = np.searchsorted(world.theme_share, rng.random((n_users, N_TASTES))).clip(max=world.n_themes - 1)
     near = (themes[:, :1] + rng.integers(-2, 3, themes.shape)).clip(0, world.n_themes - 1)
     themes = np.where(rng.random(themes.shape) < 0.4, near, themes)
@@ -143,10 +144,10 @@ def _choose(
     seen: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> IntArray:
-    """The next item of each row: a sequel, else an unseen item of a theme that fits; NO_ITEM where all are seen."""
+    """Choose the next item of each row: a sequel, else an unseen item of a fitting theme; NO_ITEM if all are seen."""
     theme = _next_themes(world, tastes, rows, age, last, rng)
     first, end = world.theme_starts[theme], world.theme_starts[theme + 1]
-    # a power above 1, so that each theme has favourites and a long tail
+    # a power above 1 gives each theme popular items and a long tail
     place_UC = rng.random((len(rows), N_CANDIDATES)) ** FAVOURITE_POWER
     candidates_UC = first[:, None] + (place_UC * (end - first)[:, None]).astype(np.int64)
     fits_UC = world.item_mood[candidates_UC] == tastes.mood_U[rows, None]
@@ -184,7 +185,7 @@ SPAN_MS = 730 * 86_400_000
 
 
 def _times(users: IntArray, n_users: int, rng: np.random.Generator) -> IntArray:
-    """Rising times inside the two years: each user is active for a stretch of their own."""
+    """Draw increasing times within two years; each user is active for a random interval."""
     start = rng.random(n_users) * 0.9
     stretch = (1 - start) * rng.beta(2, 1.2, n_users)
     gaps = rng.exponential(size=len(users)) + 1e-6

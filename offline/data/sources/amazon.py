@@ -1,7 +1,7 @@
 """Amazon reviews in the layouts of 2014, 2018 and 2023: JSON lines of reviews and of metadata, gzip or plain.
 
 2014 https://cseweb.ucsd.edu/~jmcauley/datasets/amazon/links.html, 2018 https://nijianmo.github.io/amazon/,
-2023 https://amazon-reviews-2023.github.io/. The layout is told by the keys of the first review.
+2023 https://amazon-reviews-2023.github.io/. The layout is recognised by the keys of the first review.
 """
 
 import html
@@ -18,20 +18,20 @@ from retort.offline.data.sources._files import find_file, find_optional_file, re
 from retort.offline.data.sources._json_lines import Record, as_text, first_record, read_json_lines
 from retort.shared.base.errors import DataError
 
-# our name → theirs; 2014 and 2018 write reviews alike
+# our name → the file's; 2014 and 2018 have the same review keys
 REVIEW_KEYS = {"user_id": "reviewerID", "item_id": "asin", "weight": "overall", "timestamp": "unixReviewTime"}
 REVIEW_KEYS_2023 = {"user_id": "user_id", "item_id": "parent_asin", "weight": "rating", "timestamp": "timestamp"}
 
 
 class Config(Section):
-    """Unset, the files are found by the names under which they are published."""
+    """Options; where unset, files are found by the names under which they are published."""
 
-    reviews: str | None = Field(None, description="like reviews_Beauty_5.json.gz or All_Beauty.jsonl.gz")
-    meta: str | None = Field(None, description="like meta_Beauty.json.gz; unset: the one `meta_*` there is, if any")
+    reviews: str | None = Field(None, description="file such as reviews_Beauty_5.json.gz or All_Beauty.jsonl.gz")
+    meta: str | None = Field(None, description="file such as meta_Beauty.json.gz; unset: the first `meta_*`, if any")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """Reviews as events with the stars as weight; metadata as items with brand, price, categories, description."""
+    """Read reviews as events (weight: stars), and metadata as items with brand, price, categories, description."""
     path = find_file(root, config.reviews) if config.reviews else _only_reviews(root)
     keys = REVIEW_KEYS_2023 if "parent_asin" in first_record(path) else REVIEW_KEYS
     reviews = read_json_lines(path, rejects, progress, lambda record: {ours: record.get(keys[ours]) for ours in keys})
@@ -48,14 +48,14 @@ def _only_reviews(root: Path | None) -> Path:
     if len(names) != 1:
         found = ", ".join(path.name for path in names) or "none"
         raise DataError(
-            f"{root} should hold one file of reviews (*.json, *.jsonl, also .gz), but there are: {found}; "
+            f"{root} should contain one file of reviews (*.json, *.jsonl, also .gz), but contains: {found}; "
             "name it in [data.options] reviews."
         )
     return names[0]
 
 
 def _product(record: Record) -> Record:
-    """The same few attributes from each layout."""
+    """Select the same attributes from each layout."""
     return {
         "item_id": record.get("parent_asin") or record.get("asin"),
         "title": _plain(record.get("title")),
@@ -67,12 +67,12 @@ def _product(record: Record) -> Record:
 
 
 def _categories(record: Record) -> list[str] | None:
-    """One path from wide to narrow. 2014 gives several paths (the longest is taken), 2018 `category`, 2023 one list."""
+    """One path from wide to narrow: 2014 has several paths (the longest is used), 2018 `category`, 2023 one list."""
     paths = record.get("categories") or record.get("category")
     if not isinstance(paths, list) or not paths:
         return None
-    path = max(paths, key=len) if all(isinstance(one, list) for one in paths) else paths
-    return [plain for one in path if (plain := _plain(one))] or None
+    path = max(paths, key=len) if all(isinstance(part, list) for part in paths) else paths
+    return [plain for part in path if (plain := _plain(part))] or None
 
 
 def _price(value: Any) -> float | None:
@@ -86,5 +86,5 @@ def _price(value: Any) -> float | None:
 def _plain(value: Any) -> str | None:
     """Text without HTML entities; lists of paragraphs are joined."""
     if isinstance(value, list):
-        value = " ".join(as_text(one) for one in value if one)
+        value = " ".join(as_text(part) for part in value if part)
     return html.unescape(as_text(value)).strip() if value else None

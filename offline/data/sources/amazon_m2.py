@@ -1,6 +1,6 @@
-"""Amazon-M2 (KDD Cup 2023): anonymous shopping sessions in six locales, in order but without times.
+"""Amazon-M2 (KDD Cup 2023, arXiv 2307.09688): anonymous shopping sessions in six locales, ordered but without times.
 
-https://arxiv.org/abs/2307.09688. Each session is a user of ours, named by locale and row; its clock is the position.
+Each session becomes a user, named by locale and row; its clock is the position.
 """
 
 from pathlib import Path
@@ -18,13 +18,13 @@ SESSIONS = ("sessions_train.csv", "*/sessions_train.csv")
 
 
 class Config(Section):
-    """Which locales to read, all together."""
+    """Options: the locales to read together."""
 
-    locales: list[str] = Field(["UK"], min_length=1, description="of DE, JP, UK, ES, FR, IT")
+    locales: list[str] = Field(["UK"], min_length=1, description="locales, from DE, JP, UK, ES, FR, IT")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """sessions_train.csv and products_train.csv; a product that several locales sell keeps its first description."""
+    """Read sessions_train.csv and products_train.csv; a product of several locales keeps its first description."""
     path = find_file(root, *SESSIONS)
     progress.say(f"reading {path}, locales {', '.join(config.locales)}")
     columns = {"prev_items": "prev_items", "next_item": "next_item", "locale": "locale"}
@@ -38,9 +38,9 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
 
 
 def _events(sessions: pl.LazyFrame) -> pl.LazyFrame:
-    """One row an item: prev_items is text like ['B01' 'B02'], next_item comes after."""
+    """One row an item: prev_items is text like ['B01' 'B02'], and next_item follows."""
     earlier = pl.col("prev_items").str.extract_all(r"'[^']*'").list.eval(pl.element().str.strip_chars("'"))
-    # a session whose list cannot be read keeps one empty item, so that it is rejected and not forgotten
+    # a session whose list cannot be read keeps one empty item, so that it is rejected and counted
     readable = pl.when(earlier.list.len() > 0).then(earlier).otherwise(pl.lit([""], dtype=pl.List(pl.String)))
     return (
         sessions.select(

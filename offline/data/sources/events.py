@@ -1,6 +1,6 @@
-"""What serving collected: `events.parquet` of `retort events export`, with items from a table of any make.
+"""Events that serving collected: `events.parquet` of `retort events export`, with items from a table of any format.
 
-The database itself is no source: it changes while a run goes on, and a run must be repeatable to the byte.
+The database itself is not a source: it changes during a run, and a run must be exactly repeatable.
 """
 
 from pathlib import Path
@@ -20,33 +20,33 @@ _SESSION = "session:"
 
 
 class Config(Section):
-    """Which events count, and where the items are described."""
+    """Options: which events count, and the table of items."""
 
-    types: list[str] | None = Field(None, description="event types that count; unset: all that weigh more than 0")
-    sessions: bool = Field(False, description="visitors without a name count as users of their own, `session:<id>`")
-    items: str | None = Field(None, description="what is known about the items: .csv, .tsv, .parquet or .jsonl")
-    item_id: str = Field("item_id", description="the id's column in that file")
-    title: str | None = Field(None, description="the items' title; unset: `title` where there is such a column")
+    types: list[str] | None = Field(None, description="event types to use; unset: all with a weight above 0")
+    sessions: bool = Field(False, description="true: sessions without a user become users `session:<id>`")
+    items: str | None = Field(None, description="table of items: .csv, .tsv, .parquet or .jsonl")
+    item_id: str = Field("item_id", description="id column of that file")
+    title: str | None = Field(None, description="title column; unset: `title` where it exists")
     lists: dict[str, str] = Field({}, description='item columns with several values: {genres = "|"}')
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """Events in the order of their arrival, which decides between equal times."""
+    """Read the events in the order of arrival, which decides between equal times."""
     path = find_file(root, EVENTS_FILE)
     events = table(
         path,
-        _counting(read_any(path, rejects, progress), config),
+        _used_events(read_any(path, rejects, progress), config),
         {"user_id": "user_id", "item_id": "item_id", "timestamp": "time_ms", "weight": "weight"},
     )
     return RawTables((events,), _items(config, root, rejects, progress), time_unit="ms")
 
 
-def _counting(frame: pl.LazyFrame, config: Config) -> pl.LazyFrame:
-    """The rows that count; `row` keeps the number in the file."""
-    wanted = {"user_id", "session_id", "item_id", "event_type", "weight", "time_ms"}
-    missing = sorted(wanted - set(frame.collect_schema().names()))
+def _used_events(frame: pl.LazyFrame, config: Config) -> pl.LazyFrame:
+    """The events that count; `row` keeps the number in the file."""
+    required = {"user_id", "session_id", "item_id", "event_type", "weight", "time_ms"}
+    missing = sorted(required - set(frame.collect_schema().names()))
     if missing:
-        raise DataError(f"{EVENTS_FILE} has no column {missing[0]!r}; write it anew by `retort events export`.")
+        raise DataError(f"{EVENTS_FILE} has no column {missing[0]!r}; write it again with `retort events export`.")
     counts = pl.col("weight") > 0 if config.types is None else pl.col("event_type").is_in(config.types)
     if config.sessions:
         guest = pl.format(_SESSION + "{}", "session_id")

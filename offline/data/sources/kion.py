@@ -1,6 +1,6 @@
-"""Kion: what viewers of an online cinema watched, 2021, one date a film and viewer.
+"""Kion: views of an online cinema in 2021, one date for each film and viewer.
 
-https://github.com/irsafilo/KION_DATASET. Weight is the share watched, in percent (it may exceed 100).
+https://github.com/irsafilo/KION_DATASET. The weight is the share watched, in percent (it may exceed 100).
 """
 
 from pathlib import Path
@@ -14,18 +14,18 @@ from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
 from retort.offline.data.sources._files import find_file, find_optional_file, read_delimited, table
 
-# columns of items_en.csv and items.csv that hold several values
+# columns of items_en.csv and items.csv with several values
 LISTS = ("genres", "countries", "studios", "directors", "actors", "keywords")
 
 
 class Config(Section):
-    """Which of the two catalogues to read."""
+    """Options: the language of the catalogue."""
 
-    english: bool = Field(True, description="read the catalogue in English; false: in Russian")
+    english: bool = Field(True, description="true: read the English catalogue; false: the Russian one")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """interactions.csv, items_en.csv (or items.csv) and users_en.csv (or users.csv)."""
+    """Read interactions.csv, items_en.csv (or items.csv) and users_en.csv (or users.csv)."""
     path = find_file(root, "interactions.csv", "*/interactions.csv")
     progress.say(f"reading {path}")
     columns = {"user_id": "user_id", "item_id": "item_id", "timestamp": "last_watch_dt", "weight": "watched_pct"}

@@ -1,7 +1,7 @@
 """MovieLens as GroupLens publishes it: 100K (`u.data`), 1M and 10M (`.dat`), 20M, 32M and latest (`ratings.csv`).
 
-https://grouplens.org/datasets/movielens/. The layout is told by the files; one folder below the data directory is
-looked into as well, because that is how the archives unpack.
+https://grouplens.org/datasets/movielens/. The layout is recognised by the files. They may also be in a subdirectory of
+the data directory, because the archives unpack so.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from retort.offline.data.sources._files import find_file, find_optional_file, re
 
 EVENTS = ("user_id", "item_id", "weight", "timestamp")
 NO_GENRES = "(no genres listed)"
-# the flags of u.item, in its order
+# flags of u.item, in its order
 GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
@@ -24,11 +24,11 @@ GENRES_100K = (
 
 
 class Config(Section):
-    """Nothing to choose: the layouts are fixed. Ratings become weights; filter them with [data] min_weight."""
+    """No options: the layouts are fixed. Ratings become weights; filter them with [data] min_weight."""
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """Ratings, films (title, year, genres) and, where the layout has them, users."""
+    """Read ratings, films (title, year, genres) and, where the layout has them, users."""
     path = _find_file(root, "u.data", "ratings.dat", "ratings.csv")
     progress.say(f"reading {path}")
     if path.name == "u.data":
@@ -81,7 +81,7 @@ def _read_csv(path: Path, rejects: Rejects) -> RawTables:
 
 
 def _films(path: Path, frame: pl.LazyFrame) -> RawTable:
-    """With the year that stands at the title's end, and genres as a list."""
+    """Add the year from the end of the title, and genres as a list."""
     year = pl.col("title").str.extract(r"\((\d{4})\)\s*$").cast(pl.Int64)
     frame = frame.with_columns(year=year)
     if frame.collect_schema()["genres"] == pl.String:
@@ -90,5 +90,5 @@ def _films(path: Path, frame: pl.LazyFrame) -> RawTable:
 
 
 def _find_file(root: Path | None, *names: str) -> Path:
-    """In the data directory or one folder below it."""
+    """Find a file in the data directory or a direct subdirectory."""
     return find_file(root, *names, *(f"*/{name}" for name in names))

@@ -1,6 +1,6 @@
 """RecBole's atomic files: tab-separated `.inter`, `.item`, `.user` with a typed header (`name:type`).
 
-The format: https://recbole.io/docs/user_guide/data/atomic_files.html
+Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 """
 
 from pathlib import Path
@@ -19,24 +19,26 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 class Config(Section):
-    """Field names as RecBole's own data sets use them."""
+    """Options: field names, by default those of RecBole's data sets."""
 
-    user_id: str = Field("user_id", description="the users' field")
-    item_id: str = Field("item_id", description="the items' field")
-    timestamp: str = Field("timestamp", description="the time field; where a file lacks it, its row order counts")
-    weight: str | None = Field("rating", description="a rating field; used where the file has it")
-    title: str | None = Field(None, description="unset: `title`, `movie_title` or `name`, whichever the file has")
-    time_unit: TimeUnit = Field("auto", description="unit of times; auto tells it by magnitude")
-    users: str | None = Field(None, description="a second table of users (CSV, Parquet, JSON lines), for subset flags")
-    users_columns: list[str] | None = Field(None, description="what to take of it; unset: all")
-    sequence_separator: str = Field(" ", min_length=1, description="between the values of a `_seq` field")
+    user_id: str = Field("user_id", description="user id field")
+    item_id: str = Field("item_id", description="item id field")
+    timestamp: str = Field("timestamp", description="time field; where it is missing, the order of the rows counts")
+    weight: str | None = Field("rating", description="rating field, used where it exists")
+    title: str | None = Field(
+        None, description="title field; unset: `title`, `movie_title` or `name`, whichever exists"
+    )
+    time_unit: TimeUnit = Field("auto", description="unit of times; auto: recognised by magnitude")
+    users: str | None = Field(None, description="further table of users (CSV, Parquet, JSON lines), for subset flags")
+    users_columns: list[str] | None = Field(None, description="columns of that table; unset: all")
+    sequence_separator: str = Field(" ", min_length=1, description="separator between the values of a `_seq` field")
 
 
 TITLES = ("title", "movie_title", "name")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """All three files of the directory; `.item` and `.user` may be missing."""
+    """Read all three files of the directory; `.item` and `.user` may be missing."""
     path = find_file(root, "*.inter")
     progress.say(f"reading {path.name}")
     frame, kinds = _atomic(path, rejects)
@@ -81,7 +83,7 @@ def _flags(config: Config, root: Path | None, rejects: Rejects, progress: Progre
 
 
 def _atomic(path: Path, rejects: Rejects) -> tuple[pl.LazyFrame, dict[str, str]]:
-    """The rows, and each field's type by name."""
+    """The rows, and field name → type."""
     frame = read_delimited(path, rejects, separator="\t", quoted=False)
     headers = [name for name in frame.collect_schema().names() if name != "row"]
     kinds = {}

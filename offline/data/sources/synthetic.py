@@ -1,4 +1,7 @@
-"""A made-up library, seeded: needs no file, and its text really tells what a reader takes next (see `_world.py`)."""
+"""Synthetic data of a seeded library: needs no file, and item texts predict what a reader chooses next.
+
+See `_synthetic_world.py`.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +19,20 @@ from retort.offline.data.sources._synthetic_catalogue import describe_items
 from retort.offline.data.sources._synthetic_world import Events, World, make_world, simulate
 
 MAX_CHUNK_USERS = 8192
-MAX_SEEN_CELLS = 48_000_000  # users × items of the seen table of one chunk
+MAX_SEEN_CELLS = 48_000_000  # users × items in the table of seen items of one chunk
 
 
 class Config(Section):
-    """Size and seed of the world; 400,000 users of mean length 25 make ten million events."""
+    """Options: size and seed of the world; 400,000 users of mean length 25 make ten million events."""
 
-    users: int = Field(2_000, ge=1, le=20_000_000, description="how many users")
-    items: int = Field(1_000, ge=20, le=2_000_000, description="how many items")
-    mean_length: float = Field(25.0, ge=5, description="events a user, on average")
-    seed: int = Field(7, ge=0, description="another seed, another world")
+    users: int = Field(2_000, ge=1, le=20_000_000, description="number of users")
+    items: int = Field(1_000, ge=20, le=2_000_000, description="number of items")
+    mean_length: float = Field(25.0, ge=5, description="mean number of events per user")
+    seed: int = Field(7, ge=0, description="seed of the world")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """The world in memory; nothing is read from `root`."""
+    """Generate the world in memory; `root` is not used."""
     world, items = _world(config)
     frames, drifts = [], []
     for events in _chunks(config, world, progress):
@@ -46,9 +49,12 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
 
 
 def write_world(config: Config, directory: Path, progress: Progress) -> int:
-    """Stream the same world to interactions.parquet, items.parquet and users.parquet; returns the number of events.
+    """Write the same world to interactions.parquet, items.parquet and users.parquet, for the `table` source.
 
-    Memory holds one chunk of users, whatever the size. The `table` source reads the result.
+    Memory holds one chunk of users, whatever the size.
+
+    Returns:
+        The number of events.
     """
     directory.mkdir(parents=True, exist_ok=True)
     world, items = _world(config)
@@ -74,10 +80,10 @@ def _chunks(config: Config, world: World, progress: Progress) -> Iterator[Events
     size = max(1, min(MAX_CHUNK_USERS, MAX_SEEN_CELLS // config.items))
     for first in range(0, config.users, size):
         n_users = min(size, config.users - first)
-        # each chunk has its own stream of chance, so chunks do not depend on one another
+        # each chunk has its own random stream, so chunks do not depend on each other
         rng = np.random.default_rng([config.seed, 1, first])
         yield simulate(world, n_users, first, config.mean_length, rng)
-        progress.update("making up users", first + n_users, config.users)
+        progress.update("generating users", first + n_users, config.users)
 
 
 def _frame(events: Events, item_ids: pl.Series) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Tables of any make: CSV, TSV, Parquet or JSON lines, with a column mapping in the recipe."""
+"""Tables of any format: CSV, TSV, Parquet or JSON lines, with a column mapping in the recipe."""
 
 from pathlib import Path
 
@@ -14,34 +14,38 @@ from retort.shared.base.errors import DataError
 
 
 class Config(Section):
-    """File names under the data directory, and what their columns are called."""
+    """Options: file names under the data directory, and their column names."""
 
-    interactions: str = Field("interactions.csv", description="the events: .csv, .tsv, .parquet or .jsonl, also .gz")
-    items: str | None = Field(None, description="what is known about the items")
-    users: str | None = Field(None, description="attributes and subset flags of the users")
-    user_id: str = Field("user_id", description="the users' column")
-    item_id: str = Field("item_id", description="the items' column, in all files")
-    timestamp: str | None = Field(None, description="column with clock times: seconds, milliseconds or ISO text")
-    position: str | None = Field(
-        None, description="column with the place in the user's history, where no time is known"
+    interactions: str = Field(
+        "interactions.csv", description="file of events: .csv, .tsv, .parquet or .jsonl, also .gz"
     )
-    weight: str | None = Field(None, description="column with a rating or strength")
-    time_unit: TimeUnit = Field("auto", description="unit of whole-number times; auto tells it by magnitude")
-    title: str | None = Field(None, description="the items' title; unset: `title` where there is such a column")
-    users_columns: list[str] | None = Field(None, description="what to take of the users' table; unset: all")
-    separator: str | None = Field(None, min_length=1, description="of .csv and .tsv files, where it is not as usual")
-    encoding: str = Field("utf-8", description="of .csv and .tsv files")
+    items: str | None = Field(None, description="file of items")
+    users: str | None = Field(None, description="file of users, with attributes and subset flags")
+    user_id: str = Field("user_id", description="user id column")
+    item_id: str = Field("item_id", description="item id column, in all files")
+    timestamp: str | None = Field(None, description="time column: seconds, milliseconds or ISO text")
+    position: str | None = Field(
+        None, description="column with the position in the user's history, where no time is known"
+    )
+    weight: str | None = Field(None, description="column with a rating or another weight")
+    time_unit: TimeUnit = Field("auto", description="unit of whole-number times; auto: recognised by magnitude")
+    title: str | None = Field(None, description="title column of items; unset: `title` where it exists")
+    users_columns: list[str] | None = Field(None, description="columns of the users' file; unset: all")
+    separator: str | None = Field(
+        None, min_length=1, description="separator of .csv and .tsv files, where it is unusual"
+    )
+    encoding: str = Field("utf-8", description="encoding of .csv and .tsv files")
     lists: dict[str, str] = Field({}, description='item or user columns with several values: {genres = "|"}')
 
     @model_validator(mode="after")
-    def _one_order(self) -> "Config":
+    def _refuse_two_orders(self) -> "Config":
         if self.timestamp and self.position:
             raise ValueError("name a timestamp or a position column, not both")
         return self
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """Without timestamp and position, the order of the rows is the order of each user's history."""
+    """Read the tables; without timestamp and position, the order of the rows is the order of each user's history."""
     frame = _read(config, root, config.interactions, rejects, progress)
     columns = {"user_id": config.user_id, "item_id": config.item_id}
     if order := config.timestamp or config.position:
@@ -50,9 +54,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
         columns["weight"] = config.weight
     events = table(Path(config.interactions), frame, columns)
     if not order:
-        progress.say(
-            f"{events.file}: no time column is named, so the order of the rows is taken as the order of events"
-        )
+        progress.say(f"{events.file}: no time column is named; the order of the rows is used as the order of events")
         events = RawTable(events.file, events.frame.with_columns(timestamp=pl.col("row")), events.names)
     return RawTables(
         interactions=(events,),

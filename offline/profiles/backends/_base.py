@@ -1,8 +1,8 @@
-"""What every language model behind a profile does: prompts in, texts out, in the same order.
+"""Backend contract: a language model that turns prompts into texts, in the same order.
 
-A backend is a file here with `Config` (a `Section`, the recipe's `[profiles.options]`) and
-`open_backend(config, sampling, settings) -> ProfileBackend`. It knows no users, no files and no database. One
-whose model answers from elsewhere says `SERVED = True`.
+A backend is a module in this folder with `Config` (a `Section`: the recipe's `[profiles.options]`) and
+`open_backend(config, sampling, settings) -> ProfileBackend`. It knows no users, files or database. A backend whose
+model runs behind a server sets `SERVED = True`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from retort.shared.base.errors import ProfileError
 
 
 class Message(TypedDict):
-    """One turn of a chat."""
+    """One message of a chat."""
 
     role: str
     content: str
@@ -22,10 +22,13 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question, twice: as chat messages, and as the structured history they were made from.
+    """A prompt in two forms: chat messages, and the structured history that they were made from.
 
-    task: what is asked; parts: profiles to be updated, merged or combined, oldest first; attempt: 0 for the first time.
-    schema: a JSON schema that the answer must obey, None for plain text.
+    Attributes:
+        task: Kind of the prompt.
+        parts: Profiles to update, merge or combine, oldest first.
+        schema: JSON schema of the reply; None: plain text.
+        attempt: 0 for the first time; higher after rejected replies.
     """
 
     messages: tuple[Message, ...]
@@ -39,9 +42,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Reply:
-    """A model's answer; `error` says in one clause why there is no usable text, `final` that asking again is no use.
+    """A model's reply.
 
-    unanswered: the server is at fault, not the prompt; nothing was learned about it, and later it may be answered.
+    Attributes:
+        error: Why there is no usable text, in one clause; None: there is one.
+        final: Another attempt is useless.
+        unanswered: The server failed, not the prompt; a later request may succeed.
     """
 
     text: str
@@ -52,52 +58,56 @@ class Reply:
     unanswered: bool = False
 
 
-# The error of a reply that has not been written yet: its conversation is neither done nor failed.
+# Error of a reply that is not available yet: its conversation is neither finished nor failed.
 WAITING = "waiting for the batch's results"
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the model is asked; written beside every text."""
+    """Sampling parameters of the model; stored with every text."""
 
     temperature: float
     max_output_tokens: int
     seed: int
 
 
-# Called with (place in the prompts, reply) of all that are ready, as soon as they are.
+# Called with (position in the prompts, reply) of replies as soon as they are available.
 OnReplies = Callable[[Sequence[tuple[int, Reply]]], None]
 
 
 class ServedModelError(ProfileError):
-    """What is wrong with a model that is served elsewhere: it is wrong for every worker alike."""
+    """A model behind a server cannot be used; every worker would fail alike."""
 
 
 class ProfileBackend(Protocol):
-    """The contract. `context_tokens` is None where length does not matter."""
+    """Protocol of a backend."""
 
     @property
     def model(self) -> str:
-        """The name that is stored beside each text."""
+        """Name that is stored with each text."""
 
     @property
     def context_tokens(self) -> int | None:
-        """Prompt and answer together may not be longer."""
+        """Limit of prompt and reply together, in tokens; None: unlimited."""
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Length of the chat as the model will read it, its own template included."""
+        """Return the length of a chat in tokens, the chat template included."""
 
     def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
-        """Answer all prompts, in their order. Raises ProfileError where asking on is pointless."""
+        """Answer all prompts, in their order.
+
+        Raises:
+            ProfileError: Further requests are useless.
+        """
 
     def close(self) -> None:
-        """Give back what the model holds."""
+        """Release the resources of the model."""
 
 
 def fold_system_message(messages: Sequence[Message]) -> list[Message]:
-    """The same chat for models that know no system role (Gemma): its text opens the first turn of the user."""
-    system = "\n".join(one["content"] for one in messages if one["role"] == "system")
-    rest = [one for one in messages if one["role"] != "system"]
+    """Move the system message into the first user message, for models without a system role (Gemma)."""
+    system = "\n".join(message["content"] for message in messages if message["role"] == "system")
+    rest = [message for message in messages if message["role"] != "system"]
     if not system or not rest:
         return list(rest)
     return [Message(role=rest[0]["role"], content=f"{system}\n\n{rest[0]['content']}"), *rest[1:]]

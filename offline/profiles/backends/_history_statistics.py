@@ -1,4 +1,4 @@
-"""What can be said of a history by counting: shares, decades, drift, series, repeats. English, like the templates."""
+"""Phrases from counting a history: shares, decades, drift, series, repeats. In English, like the templates."""
 
 import re
 from collections import Counter, defaultdict
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 
-from retort.offline.profiles.facets import Facet, facets
 from retort.offline.profiles.history import Event
+from retort.offline.profiles.item_facts import Facet, facets
 
-_MIN_DRIFT = 0.12  # change of share between early and late events that is worth a remark
+_MIN_DRIFT = 0.12  # least change of a share between early and late events that is mentioned
 _MIN_EVENTS_FOR_DRIFT = 6
 _STOP_WORDS = (
     "the and of with for this that their they from are was were has have his her its who which into over under about "
@@ -34,7 +34,11 @@ class Phrases:
 
 
 def describe(events: Sequence[Event], top: int) -> Phrases:
-    """Say of a history what counting shows. Raises nothing: an item without attributes still has a title."""
+    """Describe a history by what counting shows.
+
+    Args:
+        top: Values named for each attribute.
+    """
     values = [facets(event.facts) for event in events]
     shares = _shares(values)
     likes = [f"{name}: {_listed(pairs[:top])}" for name, pairs in shares.items() if pairs]
@@ -54,7 +58,7 @@ def describe(events: Sequence[Event], top: int) -> Phrases:
 
 
 def _shares(values: Sequence[list[Facet]]) -> dict[str, list[tuple[str, float]]]:
-    """For each attribute, how large a part of the events has each value; the most frequent first."""
+    """attribute → (value, share of the events), the most frequent first."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for of_event in values:
         for name, value in of_event:
@@ -64,12 +68,12 @@ def _shares(values: Sequence[list[Facet]]) -> dict[str, list[tuple[str, float]]]
 
 
 def _is_category(counter: Counter[str], n_events: int) -> bool:
-    """An attribute that never says the same twice (a code, a name) describes nobody's taste."""
+    """Whether values of an attribute repeat; one that never does (a code, a name) describes no taste."""
     return n_events < 4 or max(counter.values()) > 1
 
 
 def _ranked(counter: Counter[str]) -> list[tuple[str, int]]:
-    """Equal values by name: the same history gives the same text."""
+    """Sort by count; equal counts by name, so that the same history gives the same text."""
     return sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
@@ -83,15 +87,15 @@ def _numbers(events: Sequence[Event]) -> list[str]:
         for name, value in event.facts.attributes.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 columns[name].append(float(value))
-    said = []
+    phrases = []
     for name, values in columns.items():
         middle, low, high = median(values), min(values), max(values)
-        said.append(f"{name} is mostly around {middle:g}, from {low:g} to {high:g}")
-    return said
+        phrases.append(f"{name} is mostly around {middle:g}, from {low:g} to {high:g}")
+    return phrases
 
 
 def _drift(values: Sequence[list[Facet]], top: int) -> list[str]:
-    """What the last third of the events holds more, or less, than the events before it."""
+    """Describe what is more, or less, frequent in the last third of the events than before."""
     if len(values) < _MIN_EVENTS_FOR_DRIFT:
         return []
     cut = len(values) - max(3, len(values) // 3)
@@ -100,8 +104,8 @@ def _drift(values: Sequence[list[Facet]], top: int) -> list[str]:
     ordered = sorted(change, key=lambda value: (-abs(change[value]), value))[:top]
     more = [f"{value[1]}" for value in ordered if change[value] >= _MIN_DRIFT]
     less = [f"{value[1]}" for value in ordered if change[value] <= -_MIN_DRIFT]
-    said = [f"lately more of {', '.join(more)}"] if more else []
-    return [*said, f"lately less of {', '.join(less)}"] if less else said
+    phrases = [f"lately more of {', '.join(more)}"] if more else []
+    return [*phrases, f"lately less of {', '.join(less)}"] if less else phrases
 
 
 def _flat_shares(values: Sequence[list[Facet]]) -> dict[Facet, float]:
@@ -110,7 +114,7 @@ def _flat_shares(values: Sequence[list[Facet]]) -> dict[Facet, float]:
 
 
 def _rated(events: Sequence[Event], values: Sequence[list[Facet]], top: int) -> tuple[list[str], list[str]]:
-    """Values whose events were weighed clearly above, and clearly below, this person's mean."""
+    """Values whose events are weighted clearly above, and clearly below, the user's mean."""
     pairs = zip(events, values, strict=True)
     known = [(event.weight, of_event) for event, of_event in pairs if event.weight is not None]
     weights = [weight for weight, _ in known]
@@ -128,7 +132,7 @@ def _rated(events: Sequence[Event], values: Sequence[list[Facet]], top: int) -> 
 
 
 def _words(events: Sequence[Event], n: int) -> list[str]:
-    """Content words that several events share, counted once an event."""
+    """Content words that several events share; each event counts a word once."""
     counter: Counter[str] = Counter()
     for event in events:
         words = re.findall(r"[^\W\d_]{3,}", f"{event.facts.title} {event.facts.text}".lower())
@@ -140,16 +144,16 @@ def _words(events: Sequence[Event], n: int) -> list[str]:
 def _habits(events: Sequence[Event], shares: dict[str, list[tuple[str, float]]], top: int) -> list[str]:
     titles = Counter(event.facts.title for event in events)
     repeated = sum(count - 1 for count in titles.values()) / len(events)
-    said = [f"comes back to the same thing in {repeated:.0%} of the choices"] if repeated else []
+    phrases = [f"comes back to the same thing in {repeated:.0%} of the choices"] if repeated else []
     if series := _series(titles)[:top]:
-        said.append(f"follows series: {', '.join(series)}")
+        phrases.append(f"follows series: {', '.join(series)}")
     for name, pairs in shares.items():
         favourite, strongest = pairs[0]
         if len(events) >= 4 and strongest >= 0.7:
-            said.append(f"stays close to {favourite}")
+            phrases.append(f"stays close to {favourite}")
         elif len(events) >= 8 and strongest <= 0.25:
-            said.append(f"explores widely: no {name} has more than a quarter")
-    return said
+            phrases.append(f"explores widely: no {name} has more than a quarter")
+    return phrases
 
 
 def _series(titles: Counter[str]) -> list[str]:
@@ -167,5 +171,5 @@ def _summary(n_events: int, shares: dict[str, list[tuple[str, float]]], recent: 
     strongest.sort(key=lambda pair: (-pair[1], pair[0]))
     known = "only one choice is" if n_events == 1 else f"{n_events} choices are"
     taste = ", ".join(value for value, _ in strongest[:3]) or ", ".join(words[:3]) or "no single kind of thing"
-    said = f"A person of whom {known} known, and who is drawn most of all to {taste}."
-    return f"{said} {recent[0][:1].upper()}{recent[0][1:]}." if recent else said
+    text = f"A person of whom {known} known, and who is drawn most of all to {taste}."
+    return f"{text} {recent[0][:1].upper()}{recent[0][1:]}." if recent else text

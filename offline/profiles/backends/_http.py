@@ -1,4 +1,4 @@
-"""Reading what an OpenAI-compatible server answers, the well-formed and the other."""
+"""Requests to and responses of an OpenAI-compatible server, well-formed or not."""
 
 import math
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from retort.offline.profiles.backends._base import Prompt, Reply, Sampling
 
 
 class NoReplyError(Exception):
-    """Worth another attempt, in `retry_after_s` at the earliest."""
+    """No usable reply; another attempt may succeed, after `retry_after_s` seconds at the earliest."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -19,11 +19,11 @@ class NoReplyError(Exception):
 
 
 class PromptRefusedError(Exception):
-    """This prompt will not be answered."""
+    """The server rejects this prompt; another attempt is useless."""
 
 
 def request_body(prompt: Prompt, model: str, sampling: Sampling, limit_field: str = "max_tokens") -> dict[str, Any]:
-    """A chat completion as every OpenAI-compatible server reads it."""
+    """Build the body of a chat completion request."""
     body: dict[str, Any] = {
         "model": model,
         "messages": list(prompt.messages),
@@ -38,7 +38,11 @@ def request_body(prompt: Prompt, model: str, sampling: Sampling, limit_field: st
 
 
 def parse_response(response: httpx.Response) -> Reply:
-    """The text of a 2xx answer. Raises Unanswered where the body is cut or of another form."""
+    """Parse a 2xx response.
+
+    Raises:
+        NoReplyError: The body is cut or has another form.
+    """
     try:
         body = response.json()
     except ValueError:
@@ -46,8 +50,8 @@ def parse_response(response: httpx.Response) -> Reply:
     return parse_completion(body, response.text)
 
 
-def parse_completion(body: Any, said: str) -> Reply:
-    """The same of a body that is read already; `said` is quoted where it is not what was promised."""
+def parse_completion(body: Any, raw: str) -> Reply:
+    """Parse a decoded body; `raw` is quoted in the error."""
     try:
         choice = body["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason")
@@ -55,7 +59,7 @@ def parse_completion(body: Any, said: str) -> Reply:
         usage = body.get("usage") or {}
         tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise NoReplyError(f"an answer that is not what was promised: {said[:120]!r}") from None
+        raise NoReplyError(f"a response that is not a chat completion: {raw[:120]!r}") from None
     if refusal or finish == "content_filter":
         return Reply("", *tokens, error=f"a refusal ({refusal or 'content filter'})")
     if finish == "length":
@@ -64,7 +68,7 @@ def parse_completion(body: Any, said: str) -> Reply:
 
 
 def error_text(response: httpx.Response) -> str:
-    """What the server says went wrong, on one line."""
+    """Return the server's error message on one line."""
     try:
         body = response.json()
     except ValueError:
@@ -76,7 +80,7 @@ def error_text(response: httpx.Response) -> str:
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """The header in seconds, whether it says seconds or a date."""
+    """Return the Retry-After header, a number or a date, in seconds; None where it is missing or invalid."""
     value = response.headers.get("retry-after")
     if value is None:
         return None

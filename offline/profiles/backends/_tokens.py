@@ -1,4 +1,4 @@
-"""How long a chat is for a model that answers elsewhere."""
+"""Token counters: the length of a chat for a model that runs elsewhere."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,17 +8,21 @@ from retort.shared.base.errors import ProfileError
 
 TokenCounter = Callable[[Sequence[Message]], int]
 
-_BYTES_PER_TOKEN = 3  # English runs at 4 and more; JSON, names and other scripts lower
-_TOKENS_PER_MESSAGE = 8  # what chat templates put around a turn
+_BYTES_PER_TOKEN = 3  # English has 4 or more; JSON, names and other scripts have fewer
+_TOKENS_PER_MESSAGE = 8  # tokens that chat templates add around a message
 
 
 def estimate_tokens(messages: Sequence[Message]) -> int:
-    """Rather too many: a prompt that is halved needlessly costs less than one that is refused."""
-    return sum(len(one["content"].encode()) // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE for one in messages)
+    """Estimate the tokens of a chat, rather too high: halving a prompt needlessly costs less than a rejected one."""
+    return sum(len(message["content"].encode()) // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE for message in messages)
 
 
 def load_token_counter(name: str) -> TokenCounter:
-    """Counts with a tokenizer and its chat template, from the hub or a folder."""
+    """Load a tokenizer with its chat template, from the hub or a folder.
+
+    Raises:
+        ProfileError: The tokenizer cannot be loaded.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -32,7 +36,7 @@ def load_token_counter(name: str) -> TokenCounter:
 
 
 def chat_template_counter(tokenizer: Any) -> TokenCounter:
-    """Counts through `apply_chat_template`, with the system turn folded in where the template knows none."""
+    """Return a counter through `apply_chat_template`; the system message is folded in where the template knows none."""
     folds = not accepts_system(tokenizer)
 
     def count(messages: Sequence[Message]) -> int:
@@ -44,12 +48,16 @@ def chat_template_counter(tokenizer: Any) -> TokenCounter:
 
 
 def accepts_system(tokenizer: Any) -> bool:
-    """Whether the chat template takes a system turn. Raises ProfileError where there is no template at all."""
+    """Whether the chat template accepts a system message.
+
+    Raises:
+        ProfileError: The tokenizer has no chat template.
+    """
     from jinja2 import TemplateError
 
     if not getattr(tokenizer, "chat_template", None):
         raise ProfileError(
-            "the model's tokenizer has no chat template: profiles want an instruction-tuned model; name one in "
+            "the model's tokenizer has no chat template: profiles require an instruction-tuned model; name one in "
             "[profiles.options]."
         )
     chat = [Message(role="system", content="a"), Message(role="user", content="b")]

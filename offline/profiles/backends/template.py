@@ -1,4 +1,4 @@
-"""A profile by rule, from the metadata alone. No language model is called, and the model's name says so."""
+"""Template backend: a profile by rules from item metadata, without a language model; its model name says so."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,43 +14,43 @@ MODEL = "template-rules-2 (no language model was called)"
 
 
 class Config(Section):
-    """`[profiles.options]` of the template backend."""
+    """Options (`[profiles.options]`) of the template backend."""
 
-    top: int = Field(5, ge=1, le=20, description="values named for each attribute")
+    top: int = Field(5, ge=1, le=20, description="most values named for each attribute")
 
 
 def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSettings) -> "TemplateBackend":
-    """Needs neither sampling nor settings: the same history always gives the same text."""
+    """Open the backend; it uses neither sampling nor settings: the same history always gives the same text."""
     return TemplateBackend(config)
 
 
 class TemplateBackend:
-    """Reads the structured history of a prompt and never its messages."""
+    """Backend that reads the structured history of a prompt and never its messages."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
     @property
     def model(self) -> str:
-        """Says that this is no language model."""
+        """Model name, which states that no language model was called."""
         return MODEL
 
     @property
     def context_tokens(self) -> None:
-        """A rule reads any length."""
+        """None: a rule reads any length."""
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Words; nothing is ever cut by it."""
-        return sum(len(one["content"].split()) for one in messages)
+        """Count words; with an unlimited context nothing is cut."""
+        return sum(len(message["content"].split()) for message in messages)
 
     def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
-        """One text a prompt; merged and combined profiles are written from all their events anew."""
+        """Write one text for each prompt; merged and combined profiles are written from all their events."""
         replies = [Reply(self._text(prompt), 0, 0) for prompt in prompts]
         on_replies(list(enumerate(replies)))
         return replies
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Do nothing."""
 
     def _text(self, prompt: Prompt) -> str:
         phrases = describe(prompt.events, self._config.top)
@@ -69,7 +69,7 @@ def _structured(phrases: Phrases) -> StructuredProfile:
     )
 
 
-# What each aspect is mostly about; an aspect not named here hears everything.
+# Phrases of each aspect; an aspect not named here gets all of them.
 _ASPECTS: dict[str, Iterable[str]] = {
     "tastes": ("likes", "liked", "dislikes"),
     "genres": ("likes", "liked", "dislikes"),
@@ -86,7 +86,7 @@ _EVERYTHING = ("likes", "words", "numbers", "liked", "dislikes", "habits", "rece
 def _prose(phrases: Phrases, aspect: str) -> str:
     chosen = _ASPECTS.get(aspect, _EVERYTHING)
     paragraphs = [_sentences(getattr(phrases, name)) for name in chosen]
-    return "\n".join([phrases.summary, *(one for one in paragraphs if one)])
+    return "\n".join([phrases.summary, *(paragraph for paragraph in paragraphs if paragraph)])
 
 
 def _sentences(phrases: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""A language model in this process, through vLLM's offline batch API (0.12 and later).
+"""Backend that runs the language model in this process, through vLLM's offline API (0.12 and later).
 
 API: https://docs.vllm.ai/en/latest/models/generative_models/ and .../features/structured_outputs/
 """
@@ -19,26 +19,32 @@ from retort.shared.base.settings import LanguageModelSettings
 
 
 class Config(Section):
-    """`[profiles.options]` of the vllm backend."""
+    """Options (`[profiles.options]`) of the vllm backend."""
 
     model: str = Field(description="hub name or folder of an instruction-tuned model")
     revision: str | None = Field(None, description="hub models: commit or tag")
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="of the weights")
-    quantization: str | None = Field(None, description="as vLLM names it, such as awq; unset: as the model says")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="data type of the weights")
+    quantization: str | None = Field(None, description="vLLM's name of the method, such as awq; unset: the model's own")
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share the model")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of the GPU's memory that vLLM takes")
-    max_model_len: int | None = Field(None, ge=64, description="prompt and answer together; unset: the model's own")
-    batch_size: int = Field(256, ge=1, description="prompts handed over at once; what a killed run may lose")
+    max_model_len: int | None = Field(
+        None, ge=64, description="context length: prompt and reply together; unset: the model's own"
+    )
+    batch_size: int = Field(256, ge=1, description="prompts sent at once; a killed run loses at most these")
     enforce_eager: bool = Field(False, description="no CUDA graphs: slower, less memory")
     lora: Path | None = Field(None, description="folder of a LoRA adapter over the model")
     max_lora_rank: int = Field(16, ge=1, description="at least the adapter's rank")
 
 
 def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSettings) -> "VllmBackend":
-    """Loads the model; needs no settings, for nothing leaves the process."""
+    """Load the model.
+
+    Raises:
+        ProfileError: vLLM is not installed.
+    """
     if find_spec("vllm") is None:
         raise ProfileError(
-            "the vllm backend needs vLLM: `pip install 'retort-recsys[vllm]'` in an environment of its own, "
+            "the vllm backend requires vLLM: `pip install 'retort-recsys[vllm]'` in an environment of its own, "
             "or choose [profiles] backend = 'openai' with a server."
         )
     import vllm
@@ -52,9 +58,9 @@ def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSett
         gpu_memory_utilization=config.gpu_memory_utilization,
         max_model_len=config.max_model_len,
         enforce_eager=config.enforce_eager,
-        # the instructions are the same in every prompt, and read once
+        # all prompts share their instructions, which are then read once
         enable_prefix_caching=True,
-        # compact JSON: a schema allows any white space, and a weak model fills its whole answer with it
+        # compact JSON: a schema allows any whitespace, and a weak model fills its whole reply with it
         structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
         enable_lora=config.lora is not None,
         **({} if config.lora is None else {"max_lora_rank": config.max_lora_rank}),
@@ -64,7 +70,7 @@ def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSett
 
 
 class VllmBackend:
-    """Hands whole batches to the engine, which schedules them itself."""
+    """Backend that passes whole batches to the engine, which schedules them itself."""
 
     def __init__(self, llm: Any, config: Config, sampling: Sampling) -> None:
         self._llm, self._config, self._sampling = llm, config, sampling
@@ -74,37 +80,39 @@ class VllmBackend:
 
     @property
     def model(self) -> str:
-        """Hub name or folder, with the revision and the adapter where they are set."""
+        """Hub name or folder, with revision and adapter where set."""
         revision = f"@{self._config.revision}" if self._config.revision else ""
         return self._config.model + revision + (f"+{self._config.lora.name}" if self._config.lora else "")
 
     @property
     def context_tokens(self) -> int:
-        """What the engine was opened with."""
+        """Context length of the engine."""
         return int(self._llm.llm_engine.model_config.max_model_len)
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Exact: the model's own tokenizer and chat template."""
+        """Count exactly, with the model's tokenizer and chat template."""
         return self._count(messages)
 
     def write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
-        """Batch by batch, prompts of like length together; the replies of one batch are handed on together."""
+        """Answer in batches of prompts of similar length; the replies of a batch are passed on together."""
         replies: list[Reply | None] = [None] * len(prompts)
-        # the longest first: what does not fit into memory shows at once, and no batch waits for one long prompt
-        order = sorted(range(len(prompts)), key=lambda at: -sum(len(one["content"]) for one in prompts[at].messages))
-        for some in batches(order, self._config.batch_size):
-            answers = self._chat([prompts[at] for at in some])
-            ready = list(zip(some, answers, strict=True))
+        # the longest first: a lack of memory shows at once, and no batch waits for one long prompt
+        order = sorted(
+            range(len(prompts)), key=lambda at: -sum(len(message["content"]) for message in prompts[at].messages)
+        )
+        for positions in batches(order, self._config.batch_size):
+            replies_of_batch = self._chat([prompts[at] for at in positions])
+            ready = list(zip(positions, replies_of_batch, strict=True))
             on_replies(ready)
-            for at, answer in ready:
-                replies[at] = answer
+            for at, reply in ready:
+                replies[at] = reply
         return [reply for reply in replies if reply is not None]
 
     def close(self) -> None:
-        """Ends the engine and its processes, so that their memory can be used by the next step."""
+        """End the engine and its processes, so that the next step can use their memory."""
         llm, self._llm = self._llm, None
         if llm is not None:
-            # an error's traceback may still hold the engine: without this the process would wait for it at its end
+            # a traceback may still reference the engine; without this the process would wait for it at exit
             llm.llm_engine.engine_core.shutdown()
 
     def _chat(self, batch: Sequence[Prompt]) -> list[Reply]:

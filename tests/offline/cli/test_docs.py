@@ -10,7 +10,7 @@ import typer
 
 from retort.offline.cli.main import app
 from retort.offline.common.progress import Silent
-from retort.offline.data.check import check
+from retort.offline.data.check import find_problems
 from retort.offline.recipes.recipe import load_recipe
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.settings import LanguageModelSettings, Settings
@@ -108,7 +108,7 @@ def test_the_readmes_own_recipe_reads_a_shops_tables(tmp_path: Path) -> None:
     items = {"sku": [f"A{n}" for n in range(7)], "title": ["Tea"] * 7, "category": ["drinks"] * 7}
     pl.DataFrame(items).write_csv(tmp_path / "items.csv")
     recipe = load_recipe(str(tmp_path / "shop.toml"))
-    assert check(recipe.data, tmp_path, Silent()) == []
+    assert find_problems(recipe.data, tmp_path, Silent()) == []
     assert recipe.objectives, "it is taught"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from retort.offline.cli.events import drain_events, drain_once, export_events
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import DataConfig, load
+from retort.offline.data.load import DataConfig, load_data
 from retort.offline.jobs.celery_app import make_app
 from retort.offline.jobs.tasks import DRAIN_TASK, register_drain, schedule_drains
 from retort.offline.refresh.messages import schedule_refreshes
@@ -51,10 +51,10 @@ def test_events_become_the_next_trainings_data(
     assert capsys.readouterr().out == "5 events and 0 shown lists were moved to the database\n"
     assert waiting(redis_url) == 0
     assert export_events(tmp_path / "data").startswith("5 events are in")
-    named = load(DataConfig(source="events"), tmp_path / "data", Silent()).interactions.frame
+    named = load_data(DataConfig(source="events"), tmp_path / "data", Silent()).interactions.frame
     assert named.select("user_id", "item_id").rows() == [("ann", "i0"), ("ann", "i1"), ("ann", "i2")]
     options = {"sessions": True, "types": ["click", "impression"]}
-    everybody = load(DataConfig(source="events", options=options), tmp_path / "data", Silent()).interactions.frame
+    everybody = load_data(DataConfig(source="events", options=options), tmp_path / "data", Silent()).interactions.frame
     assert everybody["user_id"].to_list() == ["ann", "ann", "ann", "bob", "session:s"]
 
 

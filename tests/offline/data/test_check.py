@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from retort.offline.data.check import check
+from retort.offline.data.check import find_problems
 from retort.offline.data.load import DataConfig
 from tests.offline.data.test_load import EVENTS, ITEMS, OPTIONS, write
 
 
 def test_clean_data_have_no_errors(tmp_path: Path) -> None:
     write(tmp_path, ["u,a,1,", "v,b,1,"], ITEMS[:2])
-    assert check(DataConfig(options=OPTIONS), tmp_path) == []
+    assert find_problems(DataConfig(options=OPTIONS), tmp_path) == []
 
 
 def test_every_finding_names_its_place(tmp_path: Path) -> None:
     write(tmp_path, [*EVENTS, ",a,1,", "w,a,soon,", "w,q,1,"], [*ITEMS, "b,Other,,"])
     (tmp_path / "users.csv").write_text("user_id\nu\nidle\n")
-    found = check(DataConfig(options={**OPTIONS, "users": "users.csv"}), tmp_path)
+    found = find_problems(DataConfig(options={**OPTIONS, "users": "users.csv"}), tmp_path)
     assert [one.severity for one in found] == sorted(
         (one.severity for one in found), key=["error", "warning", "note"].index
     )
@@ -31,9 +31,9 @@ def test_every_finding_names_its_place(tmp_path: Path) -> None:
 
 
 def test_what_stops_the_reading_is_a_finding(tmp_path: Path) -> None:
-    assert [one.severity for one in check(DataConfig(), tmp_path / "nowhere")] == ["error"]
+    assert [one.severity for one in find_problems(DataConfig(), tmp_path / "nowhere")] == ["error"]
     write(tmp_path, ["u,a,1600000000,", "u,a,1600000000000,"])
-    (one,) = check(DataConfig(options={"timestamp": "at"}), tmp_path)
+    (one,) = find_problems(DataConfig(options={"timestamp": "at"}), tmp_path)
     assert one.severity == "error"
     assert "mixes units" in one.message
 
@@ -41,6 +41,8 @@ def test_what_stops_the_reading_is_a_finding(tmp_path: Path) -> None:
 def test_items_without_text_are_noted(tmp_path: Path) -> None:
     write(tmp_path, items=["a,,,", "b,Beta,,"])
     assert [
-        "1 items have metadata but no text" in str(one) for one in check(DataConfig(options=OPTIONS), tmp_path)
+        "1 items have metadata but no text" in str(one) for one in find_problems(DataConfig(options=OPTIONS), tmp_path)
     ].count(True) == 1
-    assert any("no table of items" in str(one) for one in check(DataConfig(options={"position": "at"}), tmp_path))
+    assert any(
+        "no table of items" in str(one) for one in find_problems(DataConfig(options={"position": "at"}), tmp_path)
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.fetch import BY_HAND, CATALOGUE, Download, fetch, unpack
+from retort.offline.data.fetch import BY_HAND, CATALOGUE, Download, fetch_dataset, unpack
 from retort.shared.base.errors import DataError
 
 
@@ -74,7 +74,7 @@ CONTENT = bytes(range(256)) * 4000
 
 def get(server: Files, target: Path, name: str = "data.bin", md5: bool = False) -> Path:
     download = Download(f"{server.url}/{name}", f"{server.url}/{name}.md5" if md5 else None)
-    return fetch("toy", target, Silent(), {"toy": (download,)}, pause_s=0.01)[0]
+    return fetch_dataset("toy", target, Silent(), {"toy": (download,)}, pause_s=0.01)[0]
 
 
 def test_broken_connection_is_taken_up_where_it_broke(server: Files, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_broken_connection_is_taken_up_where_it_broke(server: Files, tmp_path: P
 def test_next_run_continues_what_an_earlier_one_left(server: Files, tmp_path: Path) -> None:
     server.contents = {"data.bin": CONTENT}
     server.breaks = 100
-    with pytest.raises(DataError, match=r"6 attempts.*it continues"):
+    with pytest.raises(DataError, match=r"6 attempts.*to resume"):
         get(server, tmp_path)
     have = (tmp_path / "data.bin.part").stat().st_size
     assert have > 0
@@ -133,9 +133,9 @@ def test_moved_address_and_unknown_names(server: Files, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="answers 404"):
         get(server, tmp_path)
     with pytest.raises(DataError, match=r"no data set 'mars' to fetch.*ml-1m"):
-        fetch("mars", tmp_path, Silent())
-    with pytest.raises(DataError, match="needs an account"):
-        fetch(next(iter(BY_HAND)), tmp_path, Silent())
+        fetch_dataset("mars", tmp_path, Silent())
+    with pytest.raises(DataError, match="requires an account"):
+        fetch_dataset(next(iter(BY_HAND)), tmp_path, Silent())
 
 
 def archive(*names: str) -> bytes:
@@ -175,7 +175,7 @@ def test_links_bombs_and_rubbish_are_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DataError, match="would unpack"):
         unpack(path, tmp_path)
     path.write_bytes(b"rubbish")
-    with pytest.raises(DataError, match="no whole zip"):
+    with pytest.raises(DataError, match="not a complete zip"):
         unpack(path, tmp_path)
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import DataConfig, Loaded, load, load_saved, save_loaded
+from retort.offline.data.load import DataConfig, Loaded, load_data, load_saved, save_loaded
 from retort.shared.base.errors import DataError, RecipeError
 
 EVENTS = ["u,a,1,5", "u,b,2,3", "u,b,2,3", "v,a,1,1", "v,b,2,", "u,a,3,4"]
@@ -26,7 +26,7 @@ def write(root: Path, events: list[str] = EVENTS, items: list[str] = ITEMS) -> N
 
 
 def loaded(root: Path, **config: Any) -> Loaded:
-    return load(DataConfig.model_validate({"options": OPTIONS, **config}), root, Silent())
+    return load_data(DataConfig.model_validate({"options": OPTIONS, **config}), root, Silent())
 
 
 def pairs(one: Loaded) -> list[tuple[str, str, int]]:
@@ -75,7 +75,7 @@ def test_k_core_is_repeated_until_it_holds(tmp_path: Path) -> None:
     assert pairs(one) == [("u", "a", 1), ("u", "b", 2), ("v", "a", 1), ("v", "b", 2)]
     removed = one.report.removed
     assert (removed.k_core, removed.k_core_users, removed.k_core_items, removed.k_core_rounds) == (3, 1, 2, 4)
-    with pytest.raises(DataError, match=r"nothing is left of 7 events.*k_core = 9"):
+    with pytest.raises(DataError, match=r"none of 7 events is left.*k_core = 9"):
         loaded(tmp_path, k_core=9)
 
 
@@ -123,7 +123,7 @@ def test_duplicate_items_stay_once(tmp_path: Path) -> None:
     assert one.items.frame["title"].to_list() == ["Alpha", "Beta"]
     assert one.report.identical_items == 1
     assert one.rejects.select("row", "value", "reason").rows() == [
-        (6, "a", "the id stands in row 2 already, with other values")
+        (6, "a", "the id is already in row 2, with other values")
     ]
 
 

@@ -153,7 +153,7 @@ def test_global_time_on_positions_is_refused() -> None:
 
 
 def test_nobody_to_ask_is_refused() -> None:
-    with pytest.raises(DataError, match=r"nothing to ask in validation.*min_history"):
+    with pytest.raises(DataError, match=r"no case in validation.*min_history"):
         make_split(interactions(history("u", "ab")), SplitConfig(), "held")
 
 

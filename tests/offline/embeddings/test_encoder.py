@@ -82,7 +82,7 @@ def test_a_model_of_word_vectors_reads_any_length(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(vectors[1], np.eye(3)[0], atol=1e-6)
     np.testing.assert_allclose(vectors[0], [0.5**0.5, 0.5**0.5, 0], atol=1e-6)
-    with pytest.raises(ProfileError, match="reads any length; remove"):
+    with pytest.raises(ProfileError, match="has no length limit; remove"):
         encode_texts(["drama"], config.model_copy(update={"max_tokens": 64}), Silent())
 
 
@@ -185,11 +185,11 @@ def test_models_are_set_side_by_side(model: FakeModel) -> None:
     assert both.report.width == one.report.width + words.report.width
     np.testing.assert_allclose(both.vectors[:, :3], one.vectors / np.sqrt(2), rtol=1e-6)
     np.testing.assert_allclose(both.vectors[:, 3:], words.vectors / np.sqrt(2), rtol=1e-6)
-    assert EncoderConfig(model="any + tfidf").counts_words
-    assert not EncoderConfig(model="folder/of+tfidf").counts_words
+    assert EncoderConfig(model="any + tfidf").uses_tfidf
+    assert not EncoderConfig(model="folder/of+tfidf").uses_tfidf
     with pytest.raises(ValidationError, match="words are counted over all texts"):
         EncoderConfig(model="any + tfidf", shards=2)
-    with pytest.raises(ProfileError, match="names a model twice, or none"):
+    with pytest.raises(ProfileError, match="names a model twice, or an empty one"):
         encode_texts(texts, EncoderConfig(model="any + any"), Silent())
 
 

@@ -110,5 +110,5 @@ def test_wrong_widths_and_folders_are_told(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="width 24"):
         reducer.transform(np.zeros((3, 7), np.float32))
     assert reducer.transform(np.zeros((0, 24), np.float32)).shape == (0, 2)
-    with pytest.raises(ProfileError, match="no reducer"):
+    with pytest.raises(ProfileError, match="no readable reducer"):
         load_reducer(tmp_path)

@@ -112,15 +112,15 @@ def test_new_users_are_mapped_without_a_fit(tmp_path: Path) -> None:
     folder = tmp_path / "vectors"
     quality = fit_shard_reducer(folder, N_SHARDS, PCA, Silent())
     assert quality is not None
-    with pytest.raises(ProfileError, match="not mapped"):
+    with pytest.raises(ProfileError, match="not reduced"):
         list(read_reduced_vectors(folder, N_SHARDS))
     assert reduce_shards(folder, N_SHARDS, Silent())[0] == N_SHARDS
     before = mapped(folder)
     assert len(before) == 100
     written = renew(tmp_path, texts(101), Encoder())
     assert written[0] == 1
-    n_mapped, drift = reduce_shards(folder, N_SHARDS, Silent())
-    assert (n_mapped, drift.refit) == (1, False)
+    n_reduced, drift = reduce_shards(folder, N_SHARDS, Silent())
+    assert (n_reduced, drift.needs_refit) == (1, False)
     after = mapped(folder)
     assert len(after) == 101
     for user_id, vector in before.items():
@@ -141,10 +141,10 @@ def test_a_space_that_moves_is_announced(tmp_path: Path) -> None:
     folder = tmp_path / "vectors"
     fit_shard_reducer(folder, N_SHARDS, PCA, Silent())
     listener = Listener()
-    assert not reduce_shards(folder, N_SHARDS, listener)[1].refit
+    assert not reduce_shards(folder, N_SHARDS, listener)[1].needs_refit
     assert listener.lines == []
     renew(tmp_path, texts(300, range(300)), Encoder(shift=2.0))
     _, drift = reduce_shards(folder, N_SHARDS, listener)
-    assert drift.refit
+    assert drift.needs_refit
     assert drift.shift == pytest.approx(2.0, abs=0.4)
     assert "fit the map anew" in listener.lines[0]

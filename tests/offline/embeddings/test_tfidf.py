@@ -40,7 +40,7 @@ def test_a_text_without_a_word_is_finite_and_words_must_be_somewhere() -> None:
     vectors = encode_texts(["one two", "two three", "!"], CONFIG, Silent()).vectors
     assert np.isfinite(vectors).all()
     assert np.linalg.norm(vectors[2]) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ProfileError, match="cannot tell them apart"):
+    with pytest.raises(ProfileError, match="cannot distinguish them"):
         encode_texts(["!", "?"], CONFIG, Silent())
 
 

@@ -39,7 +39,7 @@ def test_vectors_that_stand_side_by_side_are_counted(tmp_path: Path) -> None:
 def test_wrong_vectors_are_not_written(tmp_path: Path) -> None:
     holes = VECTORS.copy()
     holes[1, 2] = np.nan
-    for ids, vectors, told in ((IDS[:2], VECTORS, "2 ids"), (IDS, holes, "user_id 'a' holds NaN")):
+    for ids, vectors, told in ((IDS[:2], VECTORS, "2 ids"), (IDS, holes, "user_id 'a' contains NaN")):
         with pytest.raises(ProfileError, match=told):
             write_vectors(tmp_path / "v", ids, vectors)
     assert not list(tmp_path.iterdir())
@@ -49,10 +49,10 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="no vectors at"):
         read_vectors(tmp_path / "none")
     (tmp_path / "text").write_text("user_id,vector")
-    with pytest.raises(ProfileError, match="no Parquet"):
+    with pytest.raises(ProfileError, match="not a Parquet"):
         read_vectors(tmp_path / "text")
     write_vectors(tmp_path / "items", IDS, VECTORS, "item_id")
-    with pytest.raises(ProfileError, match="user_id and vector are wanted"):
+    with pytest.raises(ProfileError, match="user_id and vector are required"):
         read_vectors(tmp_path / "items")
     pq.write_table(pa.table({"user_id": IDS, "vector": [[1.0], [2.0], [3.0]]}), tmp_path / "lists")
     with pytest.raises(ProfileError, match="fixed-size"):

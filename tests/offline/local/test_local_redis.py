@@ -20,7 +20,7 @@ def test_private_server_answers_only_with_its_password(tmp_path: Path) -> None:
         assert answers(service.url)
         port = service.url.rpartition(":")[2]
         assert not answers(f"redis://127.0.0.1:{port}")
-        assert "private server on port" in service.story
+        assert "private server on port" in service.description
         assert (tmp_path / "server.conf").stat().st_mode & 0o077 == 0
     assert not answers(service.url)
 
@@ -35,14 +35,14 @@ def test_private_server_keeps_its_data(tmp_path: Path) -> None:
 def test_second_process_of_one_home_shares_the_server(tmp_path: Path) -> None:
     with redis_service(None, tmp_path) as first, redis_service(None, tmp_path) as second:
         assert first.url == second.url
-        assert "another retort process" in second.story
+        assert "another retort process" in second.description
 
 
 def test_given_url_is_used_and_its_password_not_shown(redis_url: str, tmp_path: Path) -> None:
     with redis_service(redis_url, tmp_path) as service:
         assert service.url == redis_url
-        assert "REDIS_URL" in service.story
-        assert redis_url.split("@")[0].split(":")[-1] not in service.story
+        assert "REDIS_URL" in service.description
+        assert redis_url.split("@")[0].split(":")[-1] not in service.description
 
 
 def test_dead_redis_url_is_told_with_the_remedy(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_dead_redis_url_is_told_with_the_remedy(tmp_path: Path) -> None:
 
 def test_the_variable_that_named_the_redis_is_told(redis_url: str, tmp_path: Path) -> None:
     with redis_service(redis_url, tmp_path, "HISTORIES_REDIS_URL") as service:
-        assert service.story.endswith("(HISTORIES_REDIS_URL)")
+        assert service.description.endswith("(HISTORIES_REDIS_URL)")
     with (
         pytest.raises(StoreError, match="unset HISTORIES_REDIS_URL"),
         redis_service(f"redis://127.0.0.1:{embedded.free_port()}", tmp_path, "HISTORIES_REDIS_URL"),
@@ -73,7 +73,7 @@ def test_what_is_no_redis_address_is_told_without_its_secret(tmp_path: Path) -> 
 def test_fakeredis_serves_where_no_server_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "redis_binary", lambda: None)
     with private_redis(tmp_path) as service, redis.Redis.from_url(service.url) as client:
-        assert "fakeredis" in service.story
+        assert "fakeredis" in service.description
         client.set("a", 1)
         assert client.get("a") == b"1"
 

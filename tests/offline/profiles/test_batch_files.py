@@ -133,7 +133,7 @@ def test_results_of_something_else_are_refused(play: Callable[..., Round], tmp_p
     with pytest.raises(ProfileError, match="none of the 1 results"):
         play(path)
     path.write_text("{}\n")
-    with pytest.raises(ProfileError, match="line 1 is no result"):
+    with pytest.raises(ProfileError, match="line 1 is not a batch result"):
         play(path)
     with pytest.raises(ProfileError, match="no file"):
         play(tmp_path / "missing.jsonl")

@@ -55,13 +55,13 @@ def test_a_run_stops_at_its_budget(
     store = sqlite_store(tmp_path)
     monkeypatch.setattr(generator, "open_backend", lambda *_: ScriptedBackend(lambda _: GOOD))
     config = ProfilesConfig(domain="movies", spending=spending)
-    with pytest.raises(BudgetSpentError, match="is kept"):
+    with pytest.raises(BudgetSpentError, match="are kept"):
         write_profiles(histories(9), catalogue(), config, store, NO_SERVER, Silent())
     assert store.count() == written
 
 
 def test_a_limit_in_money_wants_prices() -> None:
-    with pytest.raises(ValueError, match="max_usd wants"):
+    with pytest.raises(ValueError, match="max_usd requires"):
         ProfilesConfig(spending={"max_usd": 1.0})
 
 

@@ -77,30 +77,28 @@ def events(catalogue: Catalogue) -> list[Event]:
 def test_claims_are_judged(
     checker: FaithfulnessChecker, events: list[Event], text: str, said: str, verdict: str
 ) -> None:
-    assert (said, verdict) in list(checker.ground(text, events).claims)
+    assert (said, verdict) in list(checker.check(text, events).claims)
 
 
 def test_turning_clauses_turn_the_claim(checker: FaithfulnessChecker, events: list[Event]) -> None:
-    claims = dict(checker.ground("They do not care for westerns, but they love comedies.", events).claims)
+    claims = dict(checker.check("They do not care for westerns, but they love comedies.", events).claims)
     assert claims == {"westerns": "supported", "comedies": "supported"}
-    claims = dict(checker.ground("While not fond of horror, the user enjoys comedies.", events).claims)
+    claims = dict(checker.check("While not fond of horror, the user enjoys comedies.", events).claims)
     assert claims["comedies"] == "supported"
 
 
 def test_filler_is_seen(checker: FaithfulnessChecker, events: list[Event]) -> None:
-    empty = checker.ground("The user appreciates good quality. They enjoy a wide range of interesting things.", events)
+    empty = checker.check("The user appreciates good quality. They enjoy a wide range of interesting things.", events)
     assert (empty.filler, empty.claims, empty.score) == (1.0, (), 0.0)
-    assert empty.problem(FaithfulnessConfig()) == "says nothing that the history could carry"
+    assert empty.problem(FaithfulnessConfig()) == "makes no claim that the history could support"
     assert "filler" in (empty.problem(FaithfulnessConfig(max_filler=0.5)) or "")
-    full = checker.ground("The user appreciates comedies of the nineties.", events)
+    full = checker.check("The user appreciates comedies of the nineties.", events)
     assert (full.filler, full.score) == (0.0, 1.0)
 
 
 def test_a_catalogue_without_categories_judges_nothing(events: list[Event]) -> None:
     bare = Catalogue(Items(pl.DataFrame({"item_id": ["a", "b"], "title": ["A", "B"], "text": ["", ""]})))
-    found = FaithfulnessChecker(bare.vocabulary).ground(
-        "Loves westerns.", bare.events(UserHistory("u", ["a"]), None)[0]
-    )
+    found = FaithfulnessChecker(bare.vocabulary).check("Loves westerns.", bare.events(UserHistory("u", ["a"]), None)[0])
     assert found == Faithfulness((), 0.0, None)
     assert found.problem(FaithfulnessConfig()) is None
 
@@ -108,7 +106,7 @@ def test_a_catalogue_without_categories_judges_nothing(events: list[Event]) -> N
 def test_the_rule_written_profile_is_carried(checker: FaithfulnessChecker, events: list[Event]) -> None:
     backend = template.open_backend(template.Config(), Sampling(0, 64, 0), NO_SERVER)
     (reply,) = backend.write([Prompt((), tuple(events))], lambda _: None)
-    score = checker.ground(reply.text, events).score
+    score = checker.check(reply.text, events).score
     assert score is not None
     assert score > 0.8
 
@@ -142,10 +140,10 @@ def test_planted_inventions_are_found(checker: FaithfulnessChecker, catalogue: C
     found_right = found = lies_told = 0
     told_apart = []
     for text, seen, lies in planted(catalogue):
-        grounding = checker.ground(text, seen)
-        named = set(grounding.of("unsupported")) | {f"not {said}" for said in grounding.of("contradicted")}
+        faithfulness = checker.check(text, seen)
+        named = set(faithfulness.of("unsupported")) | {f"not {said}" for said in faithfulness.of("contradicted")}
         found, found_right, lies_told = found + len(named), found_right + len(named & lies), lies_told + len(lies)
-        told_apart.append((grounding.score or 0.0, bool(lies)))
+        told_apart.append((faithfulness.score or 0.0, bool(lies)))
     precision, recall = found_right / found, found_right / lies_told
     assert precision >= 0.95, precision
     assert recall >= 0.95, recall
@@ -159,7 +157,7 @@ def test_somebody_elses_profile_scores_lower(checker: FaithfulnessChecker, catal
         for at, (first, second) in enumerate(itertools.combinations(GENRES, 2))
     ]
     texts = [reply.text for reply in backend.write([Prompt((), tuple(one)) for one in seen], lambda _: None)]
-    own = [checker.ground(text, one).score or 0.0 for text, one in zip(texts, seen, strict=True)]
-    others = [checker.ground(text, seen[at - 7]).score or 0.0 for at, text in enumerate(texts)]
+    own = [checker.check(text, one).score or 0.0 for text, one in zip(texts, seen, strict=True)]
+    others = [checker.check(text, seen[at - 7]).score or 0.0 for at, text in enumerate(texts)]
     assert min(own) > 0.8
     assert sum(others) / len(others) < 0.5

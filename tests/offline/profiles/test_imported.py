@@ -67,9 +67,9 @@ def test_profiles_of_other_users_are_refused(tmp_path: Path, store: ProfileStore
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ({"user_id": 1, "profile": GOOD}, r"line 61: user_id '1' stands in line 1 already"),
+        ({"user_id": 1, "profile": GOOD}, r"line 61: user_id '1' is already in line 1"),
         ('{"user_id": 70, "prof', r"line 61 is not JSON"),
-        ([1, 2], r"line 61 is no JSON object"),
+        ([1, 2], r"line 61 is not a JSON object"),
         ({"profile": GOOD}, r"line 61: user_id is None"),
         ({"user_id": 1.5, "profile": GOOD}, r"line 61: user_id is 1.5"),
         ({"user_id": 70}, r"line 61: profile is None"),
@@ -87,7 +87,7 @@ def test_file_of_rubbish_is_refused(tmp_path: Path, store: ProfileStore) -> None
 
 
 def test_missing_and_empty_files_are_told(tmp_path: Path, store: ProfileStore) -> None:
-    with pytest.raises(ProfileError, match="holds no profile"):
+    with pytest.raises(ProfileError, match="contains no profile"):
         imported(tmp_path, store, [])
     for options, error in (({"path": str(tmp_path / "no.jsonl")}, ProfileError), ({}, RecipeError)):
         config = ProfilesConfig(backend="imported", options=options)

@@ -117,7 +117,7 @@ def test_faults_that_stay_are_told_for_their_prompt_alone() -> None:
         (completion("The user is", "length"), "cut off at max_output_tokens"),
         (
             (400, {"error": {"message": "context is too long"}}, {}),
-            "the server refused the prompt (400: context is too long)",
+            "the server rejected the prompt (400: context is too long)",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_refusals_and_cut_answers_are_errors(answer: Answer, error: str) -> None
     [
         (401, "bad key", "OPENAI_API_KEY"),
         (404, "no model", "OPENAI_BASE_URL"),
-        (429, "insufficient_quota", "nothing is left"),
+        (429, "insufficient_quota", "no quota left"),
     ],
 )
 def test_hopeless_faults_stop_everything(status: int, said: str, told: str) -> None:

@@ -101,3 +101,17 @@ def test_history_hash_sees_order_weight_and_metadata() -> None:
 def test_unknown_domain_is_named() -> None:
     with pytest.raises(RecipeError, match=r"'cars'.*generic, movies, products"):
         aspect_names("long", "cars")
+
+
+@pytest.mark.parametrize(
+    ("writer", "version"),
+    [
+        (PromptWriter("long", "movies"), "long/movies/whole:7f0251d427035180"),
+        (PromptWriter("json", "generic"), "json/generic/whole:041bc98ecef06fdd"),
+        (PromptWriter("short", "products"), "short/products/whole:131fe55cc2c9536c"),
+        (PromptWriter("aspects", "movies", "genres"), "aspects/movies/genres:4b0ebcde70a1c055"),
+        (PromptWriter("aspects", "movies", COMBINED), "aspects/movies/combined:7f88de204166a2a4"),
+    ],
+)
+def test_stored_profiles_keep_their_prompt_version(writer: PromptWriter, version: str) -> None:
+    assert writer.version == version, "a changed template, or schema docstring, makes every stored profile outdated"

@@ -1,4 +1,4 @@
-"""A schema that does not bind is found out before anything is paid for."""
+"""The probe finds a schema that is not enforced before any paid request."""
 
 import json
 from typing import Any
@@ -29,9 +29,11 @@ def test_a_server_that_obeys_is_asked_once() -> None:
         assert "canary" not in json.dumps(fake.bodies[0]["messages"])
 
 
-@pytest.mark.parametrize("text", ["In spring it rains.", '{"answer": "mild"}', '{"answer": "retort-canary-7"} Enjoy!'])
+@pytest.mark.parametrize(
+    "text", ["In spring it rains.", '{"answer": "mild"}', '{"answer": "retort-schema-probe-7"} Enjoy!']
+)
 def test_a_server_that_ignores_the_schema_is_refused(text: str) -> None:
-    with serving(lambda *_: completion(text)) as fake, pytest.raises(ProfileError, match="the schema does not bind"):
+    with serving(lambda *_: completion(text)) as fake, pytest.raises(ProfileError, match="the schema is not enforced"):
         open_json(fake)
 
 

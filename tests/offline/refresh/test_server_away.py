@@ -143,7 +143,7 @@ def test_a_served_model_that_cannot_be_opened_fails_the_job_and_not_the_worker(
         assert someone.work_on() == 0
         status = read_job(engine, lost)
         assert (status.status, status.chunks, status.users_done) == ("failed", {"failed": 2}, 0)
-        reason = "did not say which model" if family == "long" else "cannot be reached"
+        reason = "did not report which model" if family == "long" else "cannot be reached"
         assert all(reason in letter.error for letter in dead_letters(engine, lost))
         # the same process goes on with what it can do
         job(engine, tmp_path / "next", 3, 3)

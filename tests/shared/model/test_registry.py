@@ -47,7 +47,7 @@ def test_promote_and_rollback_walk_back_through_history(engine: Engine) -> None:
     assert registry.resolve(engine).aliases == ("champion",)
     assert registry.rollback(engine).bundle_id == two.bundle_id
     assert registry.rollback(engine).bundle_id == one.bundle_id
-    with pytest.raises(RegistryError, match="nothing to go back to"):
+    with pytest.raises(RegistryError, match="no earlier promotion to return to"):
         registry.rollback(engine)
     assert registry.resolve(engine).bundle_id == one.bundle_id
 

@@ -9,7 +9,7 @@ import pytest
 from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.progress import Silent
 from retort.offline.common.section import Section
-from retort.offline.data.load import SOURCES, DataConfig, load
+from retort.offline.data.load import SOURCES, DataConfig, load_data
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
 from retort.shared.base.errors import DataError, RecipeError
@@ -37,7 +37,7 @@ def read(source: str, root: Path, options: dict[str, Any]) -> tuple[RawTables, R
 def test_config_is_a_section_that_refuses_unknown_keys(source: str) -> None:
     assert issubclass(load_plugin(SOURCES, source).Config, Section)
     with pytest.raises(RecipeError, match="nonsense"):
-        load(DataConfig(source=source, options={"nonsense": 1}), None, Silent())
+        load_data(DataConfig(source=source, options={"nonsense": 1}), None, Silent())
 
 
 def test_tables_have_our_names_and_numbered_rows(source: str, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_tables_have_our_names_and_numbered_rows(source: str, tmp_path: Path) ->
 
 
 def test_loads_to_checked_tables(source: str, tmp_path: Path) -> None:
-    loaded = load(DataConfig(source=source, options=write(source, tmp_path)), tmp_path, Silent())
+    loaded = load_data(DataConfig(source=source, options=write(source, tmp_path)), tmp_path, Silent())
     frame, items = loaded.interactions.frame, loaded.items.frame
     assert frame.schema == {"user_id": pl.String, "item_id": pl.String, "timestamp": pl.Int64, "weight": pl.Float32}
     assert frame.equals(frame.sort("user_id", "timestamp", maintain_order=True))
@@ -68,7 +68,7 @@ def test_loads_to_checked_tables(source: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", [name for name in NAMES if name not in MADE_UP])
 def test_sample_is_read_in_order(source: str, tmp_path: Path) -> None:
-    loaded = load(DataConfig(source=source, options=write(source, tmp_path)), tmp_path, Silent())
+    loaded = load_data(DataConfig(source=source, options=write(source, tmp_path)), tmp_path, Silent())
     histories = loaded.interactions.frame.group_by("user_id", maintain_order=True).agg("item_id")
     assert histories["item_id"].to_list() == [["a1", "b2", "c3"], ["b2", "a1"]]
     assert loaded.interactions.clock == ("position" if source == "amazon_m2" else "time")
@@ -76,15 +76,17 @@ def test_sample_is_read_in_order(source: str, tmp_path: Path) -> None:
 
 def test_reading_twice_gives_the_same_hash(source: str, tmp_path: Path) -> None:
     config = DataConfig(source=source, options=write(source, tmp_path))
-    assert load(config, tmp_path, Silent()).report.data_hash == load(config, tmp_path, Silent()).report.data_hash
+    assert (
+        load_data(config, tmp_path, Silent()).report.data_hash == load_data(config, tmp_path, Silent()).report.data_hash
+    )
 
 
 @pytest.mark.parametrize("source", [name for name in NAMES if name not in MADE_UP])
 @pytest.mark.parametrize("root", ["empty", "missing", None])
 def test_missing_files_end_in_one_sentence(source: str, root: str | None, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"(holds none of|should hold|no file|does not exist|--data)"):
-        load(DataConfig(source=source), tmp_path / root if root else None, Silent())
+    with pytest.raises(DataError, match=r"(contains none of|should contain|no file|does not exist|--data)"):
+        load_data(DataConfig(source=source), tmp_path / root if root else None, Silent())
 
 
 @pytest.mark.parametrize("source", [name for name in NAMES if name not in MADE_UP])
@@ -94,4 +96,4 @@ def test_empty_event_file_ends_in_one_sentence(source: str, tmp_path: Path) -> N
     path = next(tmp_path.rglob(tables.interactions[0].file))
     path.write_bytes(b"")
     with pytest.raises(DataError, match=f"{path.name}.*empty"):
-        load(DataConfig(source=source, options=options), tmp_path, Silent())
+        load_data(DataConfig(source=source, options=options), tmp_path, Silent())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import DataConfig, Loaded, load
+from retort.offline.data.load import DataConfig, Loaded, load_data
 from retort.offline.data.sources import _json_lines
 from retort.offline.data.sources._files import find_file
 from retort.offline.data.sources.movielens import GENRES_100K
@@ -16,7 +16,7 @@ from tests.offline.data.sources._samples import json_lines, lines, write_recbole
 
 
 def loaded(source: str, root: Path, **options: Any) -> Loaded:
-    return load(DataConfig(source=source, options=options, max_reject_share=0.5), root, Silent())
+    return load_data(DataConfig(source=source, options=options, max_reject_share=0.5), root, Silent())
 
 
 def test_movielens_100k(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_cut_off_gzip_ends_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "reviews.json.gz"
     json_lines(path, *({**review, "asin": str(at)} for at in range(2000)))
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(DataError, match=r"reviews\.json\.gz is no whole gzip file.*again"):
+    with pytest.raises(DataError, match=r"reviews\.json\.gz is not a complete gzip file.*again"):
         loaded("amazon", tmp_path)
 
 
@@ -156,7 +156,7 @@ def test_table_kinds_agree(tmp_path: Path) -> None:
 
 def test_text_of_another_encoding_names_its_row(tmp_path: Path) -> None:
     lines(tmp_path / "interactions.csv", "user_id;item_id", "u;a", "u;é", encoding="latin-1")
-    with pytest.raises(DataError, match=r"interactions\.csv, row 3: the bytes b'\\xe9' are no utf-8 text.*encoding"):
+    with pytest.raises(DataError, match=r"interactions\.csv, row 3: the bytes b'\\xe9' are not utf-8 text.*encoding"):
         loaded("table", tmp_path, separator=";")
     one = loaded("table", tmp_path, separator=";", encoding="latin-1")
     assert one.interactions.frame["item_id"].to_list() == ["a", "é"]

@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import DataConfig, Loaded, load
+from retort.offline.data.load import DataConfig, Loaded, load_data
 from retort.offline.data.sources.synthetic import Config, write_world
 from retort.offline.data.split import Split, SplitConfig, make_split, train_popularity
 
 
 @pytest.fixture(scope="module")
 def demo() -> Loaded:
-    return load(DataConfig(source="synthetic"), None, Silent())
+    return load_data(DataConfig(source="synthetic"), None, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_drift_changes_the_themes_of_those_who_drift(demo: Loaded) -> None:
 def test_same_seed_same_world_other_seed_other_world(tmp_path: Path) -> None:
     def world(seed: int) -> str:
         options = {"users": 80, "items": 50, "mean_length": 8, "seed": seed}
-        return load(DataConfig(source="synthetic", options=options), None, Silent()).report.data_hash
+        return load_data(DataConfig(source="synthetic", options=options), None, Silent()).report.data_hash
 
     assert world(1) == world(1) != world(2)
 
@@ -108,8 +108,8 @@ def test_streamed_files_hold_the_same_world(tmp_path: Path, monkeypatch: pytest.
         "users": "users.parquet",
         "timestamp": "timestamp",
     }
-    streamed = load(DataConfig(options=options), tmp_path, Silent())
-    in_memory = load(DataConfig(source="synthetic", options=config.model_dump()), None, Silent())
+    streamed = load_data(DataConfig(options=options), tmp_path, Silent())
+    in_memory = load_data(DataConfig(source="synthetic", options=config.model_dump()), None, Silent())
     assert n_events == streamed.report.interactions
     assert streamed.report.users == 150
     assert streamed.report.data_hash == in_memory.report.data_hash
