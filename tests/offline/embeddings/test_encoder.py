@@ -118,7 +118,7 @@ def test_truncation_is_counted(model: FakeModel) -> None:
     encoded = encode_texts(["a " * 10 + "b " * 10], EncoderConfig(long_texts="truncate"), Silent())
     np.testing.assert_allclose(encoded.vectors, [[1, 0, 0]])
     assert encoded.report.n_cut == 1
-    assert "cut short" in encoded.report.line("truncate")
+    assert "truncated" in encoded.report.line("truncate")
 
 
 @pytest.mark.parametrize(

@@ -147,4 +147,4 @@ def test_a_space_that_moves_is_announced(tmp_path: Path) -> None:
     _, drift = reduce_shards(folder, N_SHARDS, listener)
     assert drift.needs_refit
     assert drift.shift == pytest.approx(2.0, abs=0.4)
-    assert "fit the map anew" in listener.lines[0]
+    assert "fit the reducer again" in listener.lines[0]

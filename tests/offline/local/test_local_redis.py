@@ -11,18 +11,18 @@ import pytest
 import redis
 
 from retort.offline.local import local_redis as embedded
-from retort.offline.local.local_redis import answers, private_redis, redis_service
+from retort.offline.local.local_redis import is_available, private_redis, redis_service
 from retort.shared.base.errors import StoreError
 
 
 def test_private_server_answers_only_with_its_password(tmp_path: Path) -> None:
     with private_redis(tmp_path) as service:
-        assert answers(service.url)
+        assert is_available(service.url)
         port = service.url.rpartition(":")[2]
-        assert not answers(f"redis://127.0.0.1:{port}")
+        assert not is_available(f"redis://127.0.0.1:{port}")
         assert "private server on port" in service.description
         assert (tmp_path / "server.conf").stat().st_mode & 0o077 == 0
-    assert not answers(service.url)
+    assert not is_available(service.url)
 
 
 def test_private_server_keeps_its_data(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         url = parent.stdout.readline().strip()
-        assert answers(url)
+        assert is_available(url)
         os.kill(parent.pid, signal.SIGKILL)
     end = time.monotonic() + 5
-    while answers(url):
+    while is_available(url):
         assert time.monotonic() < end, "the server outlived its parent"
         time.sleep(0.05)
