@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retort.offline.data.sources import existing_directory
 from retort.offline.data.load import load_data, save_loaded
+from retort.offline.data.sources import existing_directory
 from retort.offline.data.split import make_split
 from retort.offline.data.split_store import save_split
 from retort.offline.pipeline.artifact_store import hash_directory
