@@ -1,23 +1,16 @@
-"""The `retort refresh` command group, part one: start, schedule and execute refreshes of profiles."""
+"""The `retort refresh` command group, part one: start and schedule refreshes of profiles."""
 
 import logging
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from retort.offline.cli._options import NO_RECIPE, DataDir, OutDir, Overrides, RecipeName
 from retort.shared.base.errors import DataError, RetortError, StoreError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from retort.offline.refresh.worker import RefreshWorker
 
 refresh_app = typer.Typer(help="Generate or renew the profiles of very many users.", no_args_is_help=True)
 Tokens = Annotated[int | None, typer.Option("--budget-tokens", help="stop when so many tokens are used")]
@@ -26,7 +19,6 @@ Budget = tuple[int | None, float | None]
 _Policy = Annotated[str, typer.Option(help="all, schedule, events, drift or budgeted")]
 _Rule = Annotated[list[str] | None, typer.Option(help="a key of the policy: min_new_events=10")]
 _logger = logging.getLogger(__name__)
-_RETRY_MARGIN_S = 0.05  # a chunk that another worker is just acquiring is not polled without a pause
 
 
 @refresh_app.command("start")
@@ -88,65 +80,6 @@ def _read_user_ids(users: Path | None) -> frozenset[str] | None:
     if not found:
         raise DataError(f"{users} names no user; write one user_id a line.")
     return found
-
-
-@refresh_app.command("work")
-def work_command(
-    poll_s: Annotated[float, typer.Option(help="seconds between two polls of the database")] = 15.0,
-    celery: Annotated[bool, typer.Option(help="listen for wake-ups through REDIS_URL too")] = True,
-    until_done: Annotated[bool, typer.Option("--until-done", help="end when no chunk can be leased any more")] = False,
-) -> None:
-    """Work on refreshes: one worker a GPU, on any number of machines."""
-    if celery and not until_done:
-        from retort.offline.cli.worker import work
-
-        work(["gpu-llm"], poll_s)
-    else:
-        _work_without_celery(poll_s, until_done=until_done)
-
-
-def _work_without_celery(poll_s: float, *, until_done: bool) -> None:
-    """Work until Ctrl-C or SIGTERM, which give the current chunk back, or until nothing is left."""
-    from retort.offline.common.database import migrate_and_open
-    from retort.offline.refresh.requests import prepare_requested
-    from retort.offline.refresh.worker import RefreshWorker
-    from retort.shared.base.settings import LanguageModelSettings, Settings
-
-    engine = migrate_and_open(Settings())
-    with RefreshWorker(engine, LanguageModelSettings(), before_look=lambda: prepare_requested(engine)) as worker:
-        if until_done:
-            with _stopped_by_signals(worker):
-                n_chunks = work_until_done(engine, worker)
-            Console(stderr=True).print(f"{n_chunks} chunks done", highlight=False)
-        else:
-            wake = threading.Event()
-            with _stopped_by_signals(worker, wake):
-                worker.work_forever(wake, poll_s)
-
-
-def work_until_done(engine: "Engine", worker: "RefreshWorker") -> int:
-    """Work until nothing is left, including chunks that are retried after a pause; returns the number of chunks."""
-    from retort.offline.refresh.chunks import next_try_s
-
-    n_chunks = worker.work_on()
-    while (wait_s := next_try_s(engine)) is not None and not worker.stopping.wait(wait_s + _RETRY_MARGIN_S):
-        n_chunks += worker.work_on()
-    return n_chunks
-
-
-@contextmanager
-def _stopped_by_signals(worker: "RefreshWorker", wake: threading.Event | None = None) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        worker.stopping.set()
-        if wake is not None:
-            wake.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @refresh_app.command("schedule")

@@ -9,8 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from retort.offline.cli.refresh import work_until_done
-from retort.offline.cli.refresh_jobs import retry, show_dead, show_status
+from retort.offline.cli.refresh_jobs import retry, show_dead, show_status, work_until_done
 from retort.offline.jobs.leases import LeaseRules
 from retort.offline.profiles.backends._base import Prompt, Reply
 from retort.offline.profiles.config import ProfilesConfig
