@@ -1,1 +1,1 @@
-"""What no request shows: queues, streams, refreshes, profiles and the database, for Prometheus (`retort metrics`)."""
+"""Prometheus metrics of the offline side (`retort metrics`): queues, streams, refreshes, profiles and the database."""

@@ -1,4 +1,4 @@
-"""How old profiles are, and what they have cost: a look over the whole table, so not at every scrape."""
+"""Metrics of profiles: age, tokens and cost. They read the whole table, so they are not collected at every scrape."""
 
 import logging
 import threading
@@ -21,42 +21,42 @@ from retort.shared.db.session import reading
 _logger = logging.getLogger(__name__)
 _DAY_S = 86_400.0
 _BOUNDS_S = tuple(days * _DAY_S for days in (1 / 24, 1 / 4, 1, 3, 7, 14, 30, 60, 90, 180, 365))
-# A look that takes long is taken seldom: the database has other work.
-_REST_FOR_EACH_SECOND = 20.0
-_A_MOMENT_S = 2.0
+# Pause after a collection, as a multiple of its duration: a slow query must not occupy the database.
+_PAUSE_FACTOR = 20.0
+_JOIN_S = 2.0
 
 
 def profile_metrics(engine: Engine) -> Iterator[Metric]:
-    """Ages of each user's newest profile; tokens and cost of all profiles by model. StoreError: no database."""
+    """Read the ages of each user's newest profile, and tokens and cost of all profiles by model. Raises StoreError."""
     with reading(engine) as session:
         counts = session.execute(_younger_than(now())).one()
-        used = session.execute(_used()).all()
+        usage = session.execute(_usage()).all()
     yield _ages([int(count or 0) for count in counts])
-    yield from _used_metrics(used)
+    yield from _usage_metrics(usage)
 
 
 def _younger_than(at: datetime) -> sa.Executable:
-    """One row: of how many users the newest profile is younger than each bound, and of how many there is one."""
+    """Select one row: the users whose newest profile is younger than each bound, and all users with a profile."""
     written = sa.func.max(Profile.created_at).label("at")
     newest = sa.select(written).filter_by(status=DONE).group_by(Profile.tenant, Profile.user_id).subquery()
     since = [at - timedelta(seconds=bound) for bound in _BOUNDS_S]
-    return sa.select(*(sa.func.sum(sa.case((newest.c.at >= one, 1), else_=0)) for one in since), sa.func.count())
+    return sa.select(*(sa.func.sum(sa.case((newest.c.at >= bound, 1), else_=0)) for bound in since), sa.func.count())
 
 
 def _ages(counts: list[int]) -> Metric:
-    # no sum: the quantiles want none, and it would be one more computation in each database's own dialect
-    found = ages()
+    # no sum: quantiles need none, and it would need another expression for each database
+    family = ages()
     bounds = [str(bound) for bound in _BOUNDS_S] + ["+Inf"]
-    found.add_metric([], list(zip(bounds, counts, strict=True)), sum_value=None)
-    return found
+    family.add_metric([], list(zip(bounds, counts, strict=True)), sum_value=None)
+    return family
 
 
-def _used() -> sa.Executable:
-    sums = [sa.func.sum(one) for one in (Profile.prompt_tokens, Profile.completion_tokens, Profile.cost_usd)]
+def _usage() -> sa.Executable:
+    sums = [sa.func.sum(column) for column in (Profile.prompt_tokens, Profile.completion_tokens, Profile.cost_usd)]
     return sa.select(Profile.model, sa.func.count(), *sums).group_by(Profile.model)
 
 
-def _used_metrics(rows: Iterable[Any]) -> Iterator[Metric]:
+def _usage_metrics(rows: Iterable[Any]) -> Iterator[Metric]:
     texts = gauge("retort_profiles")
     tokens = gauge("retort_profile_tokens")
     cost = gauge("retort_profile_cost_usd")
@@ -69,11 +69,11 @@ def _used_metrics(rows: Iterable[Any]) -> Iterator[Metric]:
 
 
 class PeriodicCollector:
-    """Takes a look in a thread of its own, again and again, and keeps what it saw last for whoever asks."""
+    """Collector that reads metrics periodically in a thread of its own and keeps the latest ones."""
 
-    def __init__(self, look: Callable[[], Iterator[Metric]], every_s: float) -> None:
-        self._look, self._every_s = look, every_s
-        self._seen: list[Metric] = []
+    def __init__(self, read: Callable[[], Iterator[Metric]], every_s: float) -> None:
+        self._read, self._every_s = read, every_s
+        self._latest: list[Metric] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="profiles", daemon=True)
 
@@ -85,20 +85,20 @@ class PeriodicCollector:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        # a look that takes longer may go down with the process: it only reads
-        self._thread.join(_A_MOMENT_S)
+        # a longer collection may end with the process: it only reads
+        self._thread.join(_JOIN_S)
 
-    def seen(self) -> list[Metric]:
-        """What the last look saw; nothing before the first has ended, or after one that failed."""
-        return self._seen
+    def latest(self) -> list[Metric]:
+        """Return the metrics of the latest collection; none before the first one, or after one that failed."""
+        return self._latest
 
     def _run(self) -> None:
-        rest_s = 0.0
-        while not self._ended.wait(rest_s):
-            began_s = time.monotonic()
+        pause_s = 0.0
+        while not self._ended.wait(pause_s):
+            started_s = time.monotonic()
             try:
-                self._seen = list(self._look())
+                self._latest = list(self._read())
             except (StoreError, SQLAlchemyError) as error:
-                _logger.warning("profiles were not looked at: %s", error)
-                self._seen = []
-            rest_s = max(self._every_s, (time.monotonic() - began_s) * _REST_FOR_EACH_SECOND)
+                _logger.warning("metrics of profiles were not collected: %s", error)
+                self._latest = []
+            pause_s = max(self._every_s, (time.monotonic() - started_s) * _PAUSE_FACTOR)

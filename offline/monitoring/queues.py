@@ -1,4 +1,4 @@
-"""Celery's queues and serving's streams, as their Redis holds them."""
+"""Metrics of Celery's queues and serving's streams, read from their Redis."""
 
 import time
 from collections.abc import Iterator
@@ -14,32 +14,32 @@ from retort.shared.history import keys
 from retort.shared.history.redis_clients import open_client
 
 _TIMEOUT_S = 3.0
-# kombu's own name for what workers have taken and not acknowledged, of all queues together
-_TAKEN = "unacked"
+# kombu's key of messages that workers have received and not acknowledged, of all queues
+_UNACKNOWLEDGED = "unacked"
 _STREAMS = {"events": keys.event_stream(), "exposures": keys.exposure_stream()}
 
 
 def queue_metrics(broker_url: str) -> Iterator[Metric]:
-    """How many tasks wait in each queue, for how long, and how many are in workers' hands. RedisError: no broker."""
+    """Read the waiting tasks of each queue, their waiting time, and the received tasks. Raises RedisError."""
     waiting, oldest = gauge("retort_queue_tasks"), gauge("retort_queue_oldest_seconds")
     taken = gauge("retort_queue_taken_tasks")
     with Redis.from_url(broker_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S) as client:
         for queue in QUEUES:
             waiting.add_metric([queue], client.llen(queue))
-            # senders push at the left, workers take at the right
+            # senders push on the left, workers pop on the right
             oldest.add_metric([queue], _waited_s(client.lindex(queue, -1)))
-        taken.add_metric([], client.hlen(_TAKEN))
+        taken.add_metric([], client.hlen(_UNACKNOWLEDGED))
     yield from (waiting, oldest, taken)
 
 
 def _waited_s(message: Any) -> float:
-    """Since a message was sent; 0 where there is none, or where another program has sent it."""
+    """Return the seconds since a message was sent; 0 without a message or without the time of sending."""
     sent_at = orjson.loads(message)["headers"].get(SENT_AT) if message else None
     return 0.0 if sent_at is None else max(0.0, time.time() - float(sent_at))
 
 
 def stream_metrics(histories_url: str) -> Iterator[Metric]:
-    """What waits on serving's streams for the drain. RedisError: no Redis."""
+    """Read the entries of serving's streams that wait for the drain. Raises RedisError."""
     entries = gauge("retort_stream_entries")
     with open_client(histories_url, timeout_s=_TIMEOUT_S) as client:
         for name, key in _STREAMS.items():

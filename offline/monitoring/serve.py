@@ -1,4 +1,4 @@
-"""`retort metrics`: answers Prometheus for what no request shows. It only reads and keeps nothing."""
+"""The server of `retort metrics`. It only reads the stores and stores nothing itself."""
 
 import logging
 import signal
@@ -21,64 +21,66 @@ from retort.shared.base.settings import Settings
 from retort.shared.db.session import open_database
 
 _logger = logging.getLogger(__name__)
-Look = Callable[[], Iterator[Metric]]
+ReadMetrics = Callable[[], Iterator[Metric]]
 
 
 class StoreCollector(Collector):
-    """One look into each store at every scrape. A store that is away takes its own metrics with it, and is named."""
+    """Collector that reads each store at every scrape. The metrics of a store that is down are missing then."""
 
-    def __init__(self, looks: dict[str, Look]) -> None:
-        self._looks = looks
+    def __init__(self, readers: dict[str, ReadMetrics]) -> None:
+        self._readers = readers
 
     def collect(self) -> Iterator[Metric]:
-        """The families of all stores that answered, and which did."""
+        """Collect the families of all stores that answered, and whether each answered."""
         answered = gauge("retort_store_answered")
-        for store, look in self._looks.items():
+        for store, read in self._readers.items():
             try:
-                seen = list(look())
+                families = list(read())
             except (StoreError, RedisError, SQLAlchemyError, OSError) as error:
                 _logger.warning("the %s did not answer: %s", store, error)
-                seen, up = [], 0
+                families, up = [], 0
             else:
                 up = 1
             answered.add_metric([store], up)
-            yield from seen
+            yield from families
         yield answered
 
 
-def readers_of(settings: Settings, engine: Engine, seldom: Callable[[], list[Metric]]) -> dict[str, Look]:
-    """What there is to see with these settings. seldom: what was seen of the profiles."""
+def readers_of(settings: Settings, engine: Engine, profiles: Callable[[], list[Metric]]) -> dict[str, ReadMetrics]:
+    """Return the reader of each configured store. profiles: returns the latest metrics of profiles."""
 
     def tables() -> Iterator[Metric]:
         yield from refresh_metrics(engine)
         yield from run_metrics(engine)
         yield from connection_metrics(engine)
-        yield from seldom()
+        yield from profiles()
 
-    found: dict[str, Look] = {"database": tables}
+    readers: dict[str, ReadMetrics] = {"database": tables}
     broker, histories = settings.redis_url, settings.histories_url
     if broker is not None:
-        found["queue"] = lambda: queue_metrics(broker)
+        readers["queue"] = lambda: queue_metrics(broker)
     if histories is not None:
-        found["streams"] = lambda: stream_metrics(histories)
-    return found
+        readers["streams"] = lambda: stream_metrics(histories)
+    return readers
 
 
 def serve_metrics(host: str, port: int, profiles_every_s: float) -> None:
-    """Answer until SIGTERM or Ctrl-C."""
-    told = threading.Event()
+    """Serve metrics until SIGTERM or Ctrl-C. Raises RetortError if the address cannot be bound."""
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stopped.set())
     settings = Settings()
     engine = open_database(settings.database)
-    with PeriodicCollector(lambda: profile_metrics(engine), profiles_every_s) as seldom:
+    with PeriodicCollector(lambda: profile_metrics(engine), profiles_every_s) as profiles:
         registry = CollectorRegistry()
-        registry.register(StoreCollector(readers_of(settings, engine, seldom.seen)))
+        registry.register(StoreCollector(readers_of(settings, engine, profiles.latest)))
         try:
             server, thread = start_http_server(port, host, registry)
         except OSError as error:
-            raise RetortError(f"{host}:{port} cannot be bound ({error.strerror}); choose --host and --port.") from None
+            raise RetortError(
+                f"{host}:{port} cannot be bound ({error.strerror}); choose another --host or --port."
+            ) from None
         _logger.info("metrics at http://%s:%s/metrics", host, server.server_port)
-        told.wait()
+        stopped.wait()
         server.shutdown()
         thread.join()

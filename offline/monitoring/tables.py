@@ -1,4 +1,4 @@
-"""Refreshes, runs and connections, as the database knows them: few rows, asked at every scrape."""
+"""Metrics of refreshes, runs and connections. They read few rows of the database, at every scrape."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from retort.shared.profiles.refreshes import JobStatus, read_job
 
 
 def refresh_metrics(engine: Engine) -> Iterator[Metric]:
-    """The latest refresh of each name, and what all of them have used. StoreError: no database."""
+    """Read the latest refresh of each name, and tokens and cost of all refreshes. Raises StoreError."""
     with reading(engine) as session:
         spent = session.execute(_spent()).all()
         latest = [(tenant, job_id) for tenant, job_id in session.execute(_latest())]
@@ -24,7 +24,7 @@ def refresh_metrics(engine: Engine) -> Iterator[Metric]:
 
 
 def _spent() -> sa.Executable:
-    sums = [sa.func.sum(one) for one in (RefreshChunk.prompt_tokens, RefreshChunk.completion_tokens)]
+    sums = [sa.func.sum(column) for column in (RefreshChunk.prompt_tokens, RefreshChunk.completion_tokens)]
     return (
         sa.select(RefreshJob.tenant, RefreshJob.name, *sums, sa.func.sum(RefreshChunk.cost_usd))
         .join(RefreshChunk, RefreshChunk.job_id == RefreshJob.id)
@@ -55,23 +55,23 @@ def _spent_metrics(rows: Iterable[Any]) -> Iterator[Metric]:
 
 
 def _progress_metrics(jobs: list[tuple[str, JobStatus]]) -> Iterator[Metric]:
-    wanted = gauge("retort_refresh_users")
+    users = gauge("retort_refresh_users")
     done = gauge("retort_refresh_users_done")
     rate = gauge("retort_refresh_users_per_second")
     failed = gauge("retort_refresh_texts_failed")
     status = gauge("retort_refresh_status")
     for tenant, job in jobs:
-        of = [tenant, job.name]
-        wanted.add_metric(of, job.n_users)
-        done.add_metric(of, job.users_done)
-        rate.add_metric(of, job.users_per_s)
-        failed.add_metric(of, job.failed)
-        status.add_metric([*of, job.status], 1)
-    yield from (wanted, done, rate, failed, status)
+        labels = [tenant, job.name]
+        users.add_metric(labels, job.n_users)
+        done.add_metric(labels, job.users_done)
+        rate.add_metric(labels, job.users_per_s)
+        failed.add_metric(labels, job.failed)
+        status.add_metric([*labels, job.status], 1)
+    yield from (users, done, rate, failed, status)
 
 
 def run_metrics(engine: Engine) -> Iterator[Metric]:
-    """Submitted runs by status. StoreError: no database."""
+    """Count submitted runs by status. Raises StoreError."""
     runs = gauge("retort_runs")
     query = sa.select(Run.tenant, Run.status, sa.func.count()).group_by(Run.tenant, Run.status)
     with reading(engine) as session:
@@ -81,7 +81,7 @@ def run_metrics(engine: Engine) -> Iterator[Metric]:
 
 
 def connection_metrics(engine: Engine) -> Iterator[Metric]:
-    """Who holds connections to PostgreSQL, over all processes and their pools; SQLite has none. StoreError as above."""
+    """Count the connections to PostgreSQL over all processes; SQLite has none. Raises StoreError."""
     held = gauge("retort_database_connections")
     limit = gauge("retort_database_connections_limit")
     if engine.dialect.name == "postgresql":

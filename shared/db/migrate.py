@@ -1,4 +1,4 @@
-"""Bring a database to this version's tables, and back. Serving never imports this: Alembic is offline's."""
+"""Schema migrations by Alembic. Only the offline side imports this module."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,22 +12,22 @@ from alembic.script import ScriptDirectory
 from retort.shared.db.session import open_database, transaction
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number that no other program on the same PostgreSQL uses for its own lock.
+# Key of an advisory lock; no other program on the same PostgreSQL may use it.
 _LOCK = 7_239_411_065
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Create or change the tables. Safe to call at every start, by several processes at once."""
+    """Create or migrate the tables. Several processes may call it at once, at every start."""
     _migrate(database_url, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(database_url: str, revision: str = "base") -> None:
-    """Undo migrations down to a revision; `base` removes every table of ours and what is in it."""
+    """Undo migrations down to a revision; `base` drops all tables with their rows."""
     _migrate(database_url, lambda config: command.downgrade(config, revision))
 
 
 def current(database_url: str) -> str | None:
-    """The revision that a database is at, None for an empty one."""
+    """Return the revision of a database; None if it is empty."""
     engine = open_database(database_url)
     try:
         with transaction(engine) as session:
@@ -37,13 +37,13 @@ def current(database_url: str) -> str | None:
 
 
 def head() -> str:
-    """The revision that this version of the program wants."""
+    """Return the revision that this version of the program requires."""
     revision = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
     assert revision is not None
     return revision
 
 
-def _migrate(database_url: str, act: Callable[[Config], None]) -> None:
+def _migrate(database_url: str, run: Callable[[Config], None]) -> None:
     engine = open_database(database_url)
     try:
         with transaction(engine) as session:
@@ -53,6 +53,6 @@ def _migrate(database_url: str, act: Callable[[Config], None]) -> None:
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            act(config)
+            run(config)
     finally:
         engine.dispose()

@@ -1,1 +1,1 @@
-"""Profile refreshes and the choices of users about their profiles."""
+"""Refreshes of profiles, and the users' choices about their profiles."""

@@ -1,7 +1,7 @@
-"""What people decide about their own profile: see it, write it themselves, pin it, or have none.
+"""The users' choices about their own profile: view, edit, pin or erase it.
 
-A choice stands above everything that a model writes; refreshes leave such users alone. Both sides use it: the admin
-routes set choices, the factory obeys them.
+A choice takes precedence over every text of a model, and refreshes skip such users. Serving's admin routes set choices;
+the offline side respects them.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from retort.shared.db.models import DONE, EDITED, ERASED, PINNED, Profile, Profi
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
 
-_AT_ONCE = 500
+_USERS_PER_QUERY = 500
 MAX_TEXT_CHARS = 12_000
 
 
 @dataclass(frozen=True)
 class Version:
-    """One text that a model wrote, as its user may see it."""
+    """One text that a model wrote about the user."""
 
     aspect: str
     text: str
@@ -36,7 +36,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Choice:
-    """A person's word. text: None where the profile was erased."""
+    """A user's choice. text: None if the profile was erased."""
 
     user_id: str
     kind: str
@@ -47,7 +47,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class ProfileView:
-    """All that is kept of one user's profile: the choice that holds, if any, and the model's versions, newest first."""
+    """One user's profile: the choice in force, if any, and the texts of models, newest first."""
 
     user_id: str
     choice: Choice | None
@@ -55,14 +55,14 @@ class ProfileView:
 
     @property
     def text(self) -> str | None:
-        """What is in force: the person's own text, else the model's latest."""
+        """The text in force: that of the choice, otherwise the latest text of a model."""
         if self.choice is not None:
             return self.choice.text
         return self.versions[0].text if self.versions else None
 
 
 def view_profile(engine: Engine, user_id: str, *, tenant: str = DEFAULT_TENANT) -> ProfileView:
-    """Everything kept of a user's profile; empty for a stranger."""
+    """Read a user's profile; empty for an unknown user."""
     with reading(engine) as session:
         return ProfileView(user_id, _choice(session, tenant, user_id), _versions(session, tenant, user_id))
 
@@ -70,19 +70,19 @@ def view_profile(engine: Engine, user_id: str, *, tenant: str = DEFAULT_TENANT) 
 def edit_profile(
     engine: Engine, user_id: str, text: str, *, set_by: str | None = None, tenant: str = DEFAULT_TENANT
 ) -> Choice:
-    """Put a person's own words in the place of the model's; they survive every refresh."""
+    """Replace the model's text by the user's own, which every refresh keeps. Raises ProfileError for a bad text."""
     text = text.strip()
     if not text:
-        raise ProfileError(f"the profile of {user_id!r} would be empty; write a text, or erase it.")
+        raise ProfileError(f"the profile of {user_id!r} would be empty; write a text or erase the profile.")
     if len(text) > MAX_TEXT_CHARS:
         raise ProfileError(
-            f"the profile of {user_id!r} has {len(text)} characters; at most {MAX_TEXT_CHARS} are kept: shorten it."
+            f"the profile of {user_id!r} has {len(text)} characters, but the limit is {MAX_TEXT_CHARS}; shorten it."
         )
     return _set(engine, tenant, user_id, EDITED, text, set_by)
 
 
 def pin_profile(engine: Engine, user_id: str, *, set_by: str | None = None, tenant: str = DEFAULT_TENANT) -> Choice:
-    """Keep the text that is in force now, whatever comes."""
+    """Keep the text that is in force now through every refresh. Raises ProfileError if there is none."""
     text = view_profile(engine, user_id, tenant=tenant).text
     if text is None:
         raise ProfileError(f"user {user_id!r} has no profile to pin; write one with an edit.")
@@ -90,35 +90,35 @@ def pin_profile(engine: Engine, user_id: str, *, set_by: str | None = None, tena
 
 
 def erase_profile(engine: Engine, user_id: str, *, set_by: str | None = None, tenant: str = DEFAULT_TENANT) -> int:
-    """Delete every text of a user and let none be written again; how many texts that were."""
+    """Delete all texts of a user and forbid new ones. Returns the number of deleted texts."""
     with transaction(engine) as session:
-        gone = session.execute(delete(Profile).filter_by(tenant=tenant, user_id=user_id)).rowcount  # type: ignore[attr-defined]
+        deleted = session.execute(delete(Profile).filter_by(tenant=tenant, user_id=user_id)).rowcount  # type: ignore[attr-defined]
         session.merge(ProfileChoice(tenant=tenant, user_id=user_id, kind=ERASED, text=None, set_by=set_by))
-    return int(gone)
+    return int(deleted)
 
 
 def release_profile(engine: Engine, user_id: str, *, tenant: str = DEFAULT_TENANT) -> bool:
-    """Withdraw a choice: models may write of this user again. False where there was none."""
+    """Withdraw a choice, so that models may write about the user again. Returns False if there was no choice."""
     with transaction(engine) as session:
-        gone = session.execute(delete(ProfileChoice).filter_by(tenant=tenant, user_id=user_id))
-        return bool(gone.rowcount)  # type: ignore[attr-defined]
+        deleted = session.execute(delete(ProfileChoice).filter_by(tenant=tenant, user_id=user_id))
+        return bool(deleted.rowcount)  # type: ignore[attr-defined]
 
 
 def find_choices(engine: Engine, user_ids: Sequence[str], *, tenant: str = DEFAULT_TENANT) -> dict[str, Choice]:
-    """user_id → choice, of those who made one."""
+    """Map user_id to choice for the users who made one."""
     found: dict[str, Choice] = {}
     with reading(engine) as session:
-        for start in range(0, len(user_ids), _AT_ONCE):
-            some = user_ids[start : start + _AT_ONCE]
+        for start in range(0, len(user_ids), _USERS_PER_QUERY):
+            batch = user_ids[start : start + _USERS_PER_QUERY]
             rows = session.scalars(
-                select(ProfileChoice).filter_by(tenant=tenant).where(ProfileChoice.user_id.in_(some))
+                select(ProfileChoice).filter_by(tenant=tenant).where(ProfileChoice.user_id.in_(batch))
             )
             found |= {row.user_id: _read(row) for row in rows}
     return found
 
 
 def choices_hash(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> str | None:
-    """Names the state of all choices, so that what was made before one is made anew; None where nobody chose."""
+    """Hash all choices, so that results made before a new choice are computed again; None without choices."""
     query = select(ProfileChoice.user_id, ProfileChoice.kind, ProfileChoice.text)
     with reading(engine) as session:
         rows = session.execute(query.filter_by(tenant=tenant).order_by(ProfileChoice.user_id)).all()

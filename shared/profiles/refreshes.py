@@ -1,7 +1,7 @@
-"""Refreshes as both sides see them: asked for over HTTP, read, called off. How one is done, only offline knows.
+"""Refreshes of profiles for both sides: request, read and cancel. Their execution belongs to the offline side.
 
-What is asked for is a row of status `asked`; a worker freezes the histories and makes it a job with chunks. It names a
-refresh that was once started from the command line, so that no path and no recipe ever crosses HTTP.
+A requested refresh is a row of status `asked`; a worker freezes the histories and adds the chunks. It repeats a refresh
+that was started from the command line, so no path and no recipe is sent over HTTP.
 """
 
 import uuid
@@ -24,27 +24,29 @@ from retort.shared.history.keys import DEFAULT_TENANT
 REQUESTED = "asked"
 ALIVE = (PENDING, RUNNING)
 UNFINISHED = (REQUESTED, *ALIVE)
-_RATE_OVER = timedelta(minutes=10)
-# Columns of a job, and of its chunks, that a status takes as they are.
-_STATED = (
+_RATE_WINDOW = timedelta(minutes=10)
+# Columns of the refresh, and sums over its chunks, that a status contains unchanged.
+_COPIED = (
     *("id", "name", "status", "n_users", "n_chunks", "budget_tokens", "budget_usd"),
     *("created_at", "started_at", "ended_at", "error"),
 )
-_COUNTED = ("written", "reused", "failed", "prompt_tokens", "completion_tokens")
+_SUMMED = ("written", "reused", "failed", "prompt_tokens", "completion_tokens")
 
 
 class RefreshError(RetortError):
-    """A refresh that does not exist or cannot do what was asked."""
+    """A refresh that does not exist or is in the wrong state for the request."""
 
 
 class RefreshBusyError(RefreshError):
-    """Another refresh of the same name is not finished yet."""
+    """Another refresh of the same name is not finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a refresh is. users_done: who have what was wanted, in finished chunks and in those at work; a user for
-    whom the model failed is none of them. Texts: written, reused, failed."""
+    """Progress of a refresh.
+
+    users_done: users with a current profile, in finished and running chunks. written, reused and failed count texts.
+    """
 
     id: str
     name: str
@@ -67,7 +69,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus(Progress):
-    """One refresh, as read, with what its workers need to know of each other."""
+    """State of one refresh, as read from the database, with its chunks and workers."""
 
     n_users: int
     n_chunks: int
@@ -76,20 +78,20 @@ class JobStatus(Progress):
 
     @property
     def seconds_left(self) -> float | None:
-        """At the latest rate; None where nothing can be said."""
+        """Remaining seconds at the latest rate; None if it is unknown."""
         if self.status not in ALIVE or not self.users_per_s:
             return None
         return max(0, self.n_users - self.users_done - self.failed) / self.users_per_s
 
 
 def read_job(engine: Engine, reference: str, tenant: str | None = None) -> JobStatus:
-    """One refresh by its id or the start of it; tenant: only theirs."""
+    """Read one refresh by its id or a unique prefix of it. tenant: only refreshes of this tenant."""
     with reading(engine) as session:
         return _status(session, find_job(session, reference, tenant))
 
 
 def read_jobs(engine: Engine, *, limit: int = 20, tenant: str = DEFAULT_TENANT) -> list[JobStatus]:
-    """The latest refreshes, newest first."""
+    """Read the latest refreshes, newest first."""
     query = sa.select(RefreshJob).filter_by(tenant=tenant).order_by(RefreshJob.created_at.desc(), RefreshJob.id)
     with reading(engine) as session:
         return [_status(session, job) for job in session.scalars(query.limit(limit))]
@@ -98,15 +100,20 @@ def read_jobs(engine: Engine, *, limit: int = 20, tenant: str = DEFAULT_TENANT) 
 def request_refresh(
     engine: Engine,
     name: str,
-    asked: Mapping[str, Any],
+    options: Mapping[str, Any],
     *,
     budget_tokens: int | None = None,
     budget_usd: float | None = None,
     tenant: str = DEFAULT_TENANT,
 ) -> str:
-    """Ask for one more refresh like the latest of this name; its id. asked: policy, rules, user_ids, asked_by.
+    """Request a repetition of the latest refresh of this name. Returns the id of the new refresh.
 
-    Raises RefreshError where none of this name was ever started by `retort refresh start`, or one is not finished.
+    Args:
+        options: policy, rules, user_ids, asked_by.
+
+    Raises:
+        RefreshError: no refresh of this name was started by `retort refresh start`.
+        RefreshBusyError: a refresh of this name is not finished.
     """
     with transaction(engine) as session:
         query = sa.select(RefreshJob).filter_by(tenant=tenant, name=name).order_by(RefreshJob.created_at.desc())
@@ -118,9 +125,11 @@ def request_refresh(
                 )
         origin = next((job.spec["origin"] for job in jobs if job.spec.get("origin")), None)
         if origin is None:
-            raise RefreshError(f"no refresh named {name!r} is known; start the first by `retort refresh start RECIPE`.")
-        spec = {"origin": origin, "asked": dict(asked), "trace": inject_trace()}
-        asked_for = RefreshJob(
+            raise RefreshError(
+                f"no refresh named {name!r} is known; start the first one by `retort refresh start RECIPE`."
+            )
+        spec = {"origin": origin, "asked": dict(options), "trace": inject_trace()}
+        requested = RefreshJob(
             id=uuid.uuid4().hex,
             tenant=tenant,
             name=name,
@@ -131,12 +140,12 @@ def request_refresh(
             budget_tokens=budget_tokens,
             budget_usd=budget_usd,
         )
-        session.add(asked_for)
-        return asked_for.id
+        session.add(requested)
+        return requested.id
 
 
 def cancel_job(engine: Engine, reference: str, tenant: str | None = None) -> str:
-    """Call a refresh off: workers stop at their next heartbeat and keep what they wrote. Its id."""
+    """Cancel a refresh. Workers stop at their next heartbeat; texts that are written stay. Returns its id."""
     with transaction(engine) as session:
         job = find_job(session, reference, tenant)
         if job.status not in UNFINISHED:
@@ -146,7 +155,7 @@ def cancel_job(engine: Engine, reference: str, tenant: str | None = None) -> str
 
 
 def user_problems(engine: Engine, reference: str) -> Counter[str]:
-    """Why single users have no profile, counted over the whole refresh."""
+    """Count the reasons why single users have no profile, over the whole refresh."""
     problems: Counter[str] = Counter()
     with reading(engine) as session:
         job = find_job(session, reference)
@@ -156,22 +165,24 @@ def user_problems(engine: Engine, reference: str) -> Counter[str]:
 
 
 def find_job(session: Session, reference: str, tenant: str | None = None) -> RefreshJob:
-    """The row behind an id or the start of one; tenant: only theirs."""
+    """Find the row of an id or a unique prefix of it. tenant: only refreshes of this tenant."""
     query = sa.select(RefreshJob).where(RefreshJob.id.startswith(reference, autoescape=True))
     rows = session.scalars(query if tenant is None else query.filter_by(tenant=tenant)).all()
     if len(rows) != 1:
-        raise RefreshError(f"{len(rows)} refreshes begin with {reference!r}; `retort refresh status` lists them.")
+        raise RefreshError(
+            f"{len(rows)} refreshes have an id that starts with {reference!r}; `retort refresh status` lists them."
+        )
     return rows[0]
 
 
 def _status(session: Session, job: RefreshJob) -> JobStatus:
-    names = ("done", *_COUNTED, "cost_usd")
+    names = ("done", *_SUMMED, "cost_usd")
     sums = [sa.func.coalesce(sa.func.sum(getattr(RefreshChunk, name)), 0).label(name) for name in names]
     totals = session.execute(sa.select(*sums).where(RefreshChunk.job_id == job.id)).one()._mapping
     by_status = sa.select(RefreshChunk.status, sa.func.count()).filter_by(job_id=job.id).group_by(RefreshChunk.status)
     owners = sa.select(RefreshChunk.owner).filter_by(job_id=job.id, status=RUNNING).distinct()
-    taken: dict[str, Any] = {name: getattr(job, name) for name in _STATED}
-    taken |= {name: int(totals[name]) for name in _COUNTED}
+    taken: dict[str, Any] = {name: getattr(job, name) for name in _COPIED}
+    taken |= {name: int(totals[name]) for name in _SUMMED}
     return JobStatus(
         **taken,
         users_done=int(totals["done"]),
@@ -183,13 +194,13 @@ def _status(session: Session, job: RefreshJob) -> JobStatus:
 
 
 def _rate(session: Session, job: RefreshJob) -> float:
-    """Users a second, of the last ten minutes in which anything ended."""
+    """Compute users per second over the last ten minutes of the refresh."""
     if job.started_at is None:
         return 0.0
     until = job.ended_at or database_time(session)
-    since = max(job.started_at, until - _RATE_OVER)
+    since = max(job.started_at, until - _RATE_WINDOW)
     recent = sa.select(sa.func.sum(RefreshChunk.done)).filter_by(job_id=job.id)
-    heard = sa.func.coalesce(RefreshChunk.ended_at, RefreshChunk.heartbeat_at) >= since
-    users = session.execute(recent.where(heard)).scalar_one() or 0
+    is_recent = sa.func.coalesce(RefreshChunk.ended_at, RefreshChunk.heartbeat_at) >= since
+    users = session.execute(recent.where(is_recent)).scalar_one() or 0
     seconds = (until - since).total_seconds()
     return int(users) / seconds if seconds > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Published bundles, and which of them a name means."""
+"""Published bundles and their aliases."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from retort.shared.history.keys import DEFAULT_TENANT
 
 
 class BundleVersion(Base, kw_only=True):
-    """A published bundle. Rows are written once and never changed."""
+    """A published bundle. Rows are never changed."""
 
     __tablename__ = "bundles"
     __table_args__ = (
@@ -31,7 +31,7 @@ class BundleVersion(Base, kw_only=True):
 
 
 class Alias(Base, kw_only=True):
-    """The bundle that a name such as `champion` means now."""
+    """The bundle to which a name such as `champion` points now."""
 
     __tablename__ = "aliases"
 
@@ -42,9 +42,9 @@ class Alias(Base, kw_only=True):
 
 
 class AliasChange(Base, kw_only=True):
-    """Every promotion, so that a rollback knows what was there before. `withdrawn_at`: when it was rolled back.
+    """One promotion; a rollback needs the earlier ones. withdrawn_at: time of its rollback.
 
-    set_by, reason: who moved the alias and what the gate said; forced: against the gate, or past it.
+    set_by: who moved the alias. reason: result of the promotion gate. forced: the gate refused or was skipped.
     """
 
     __tablename__ = "alias_changes"

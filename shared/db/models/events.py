@@ -1,4 +1,4 @@
-"""What users did, and what they were shown."""
+"""Events of users, and exposures."""
 
 from sqlalchemy import JSON, BigInteger, Double, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -8,10 +8,10 @@ from retort.shared.db.models.base import EVENT_ID_LENGTH, HASH_LENGTH, NAME_LENG
 
 
 class Event(Base, kw_only=True):
-    """What somebody did, as serving accepted it; rows are written once.
+    """One event of a user or session, as serving accepted it. Rows are never changed.
 
-    event_key: hash of owner, item and event_id, so that an event that is sent or handed over twice is one row.
-    id: the order of arrival, which decides between events of the same time.
+    event_key: hash of owner, item and event_id, so that an event that is sent or drained twice is one row.
+    id: order of arrival, which orders events of the same time.
     """
 
     __tablename__ = "events"
@@ -21,7 +21,7 @@ class Event(Base, kw_only=True):
         Index("ix_events_session", "tenant", "session_id"),
     )
 
-    # SQLite counts only a column of the type INTEGER up by itself.
+    # SQLite increments only a column of the type INTEGER.
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, init=False)
     tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH))
     event_key: Mapped[str] = mapped_column(String(32))
@@ -39,9 +39,9 @@ class Event(Base, kw_only=True):
 
 
 class Exposure(Base, kw_only=True):
-    """One list that was shown, as serving answered it; rows are written once.
+    """One list that serving returned and a user was shown. Rows are never changed.
 
-    exposure_key: hash of request, moment and place, so that a batch that is handed over twice is there once.
+    exposure_key: hash of request, time and first rank, so that a batch that is drained twice is stored once.
     """
 
     __tablename__ = "exposures"

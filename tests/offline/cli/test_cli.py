@@ -94,7 +94,7 @@ def test_a_setting_that_cannot_be_used_is_named(retort: Retort, monkeypatch: pyt
     ("name", "value", "remedy"),
     [
         ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
-        ("DATABASE_URL", "sqlite:///text", "no SQLite database"),
+        ("DATABASE_URL", "sqlite:///text", "not an SQLite database"),
         ("DATABASE_URL", "blah", "is not a database address"),
     ],
 )

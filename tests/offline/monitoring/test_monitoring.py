@@ -1,4 +1,4 @@
-"""Against real stores: what an operator sees of queues, streams, refreshes, profiles and connections."""
+"""Metrics of queues, streams, refreshes, profiles and connections, read from real stores."""
 
 import asyncio
 import os
@@ -79,12 +79,12 @@ def profile(user_id: str, days_old: float, *, history: str = "h", status: str = 
     )
 
 
-def test_queues_tell_how_much_waits_and_how_long(redis_url: str) -> None:
+def test_queues_report_waiting_tasks_and_their_waiting_time(redis_url: str) -> None:
     app = make_app(redis_url)
     for step in ("first", "second"):
         send_step(app, "run", step, "gpu-llm")
     with redis.Redis.from_url(redis_url) as client:
-        # the one that is taken next was sent an hour ago
+        # the next message was sent an hour ago
         message = orjson.loads(client.lindex("gpu-llm", -1))
         assert abs(message["headers"][SENT_AT] - time.time()) < 60
         message["headers"][SENT_AT] -= 3600
@@ -98,7 +98,7 @@ def test_queues_tell_how_much_waits_and_how_long(redis_url: str) -> None:
     assert seen["retort_queue_taken_tasks",] == 1
 
 
-def test_streams_tell_what_the_drain_has_before_it(redis_url: str) -> None:
+def test_streams_report_entries_that_wait_for_the_drain(redis_url: str) -> None:
     async def accept() -> None:
         store = RedisHistory.from_url(redis_url)
         events = [StreamedEvent(f"e{n}", "default", "i1", "click", 1.0, n, n, user_id="ann") for n in range(3)]
@@ -110,7 +110,7 @@ def test_streams_tell_what_the_drain_has_before_it(redis_url: str) -> None:
     assert seen == {("retort_stream_entries", "events"): 3, ("retort_stream_entries", "exposures"): 0}
 
 
-def test_refreshes_tell_progress_of_the_latest_and_the_cost_of_all(engine: Engine) -> None:
+def test_refreshes_report_progress_of_the_latest_and_cost_of_all(engine: Engine) -> None:
     with transaction(engine) as session:
         job(session, "shop", 9, DONE, [(10, 1000, 1.0)])
         job(session, "shop", 1, FAILED, [(10, 500, 0.25), (4, 300, 0.25)])
@@ -119,7 +119,7 @@ def test_refreshes_tell_progress_of_the_latest_and_the_cost_of_all(engine: Engin
     assert seen["retort_refresh_users", "shop", "default"] == 20
     assert seen["retort_refresh_users_done", "shop", "default"] == 14
     assert seen["retort_refresh_status", "shop", "failed", "default"] == 1
-    assert ("retort_refresh_status", "shop", "done", "default") not in seen, "that was the one before"
+    assert ("retort_refresh_status", "shop", "done", "default") not in seen, "that was the earlier refresh"
     assert seen["retort_refresh_tokens_total", "prompt", "shop", "default"] == 1800
     assert seen["retort_refresh_tokens_total", "completion", "shop", "default"] == 21
     assert seen["retort_refresh_cost_usd_total", "shop", "default"] == 1.5
@@ -140,10 +140,10 @@ def test_runs_and_connections_are_counted(engine: Engine) -> None:
         return
     assert seen["retort_database_connections_limit",] > 10
     assert sum(value for key, value in seen.items() if key[0] == "retort_database_connections") >= 1
-    assert any(key[2] == "active" for key in seen if key[0] == "retort_database_connections"), "we ask right now"
+    assert any(key[2] == "active" for key in seen if key[0] == "retort_database_connections"), "this query is active"
 
 
-def test_a_profile_is_as_old_as_its_users_newest(engine: Engine) -> None:
+def test_the_age_of_a_user_is_that_of_the_newest_profile(engine: Engine) -> None:
     with transaction(engine) as session:
         session.add_all(
             [
@@ -166,24 +166,24 @@ def test_an_empty_database_has_metrics_too(engine: Engine) -> None:
     assert samples(refresh_metrics(engine)) == {}
 
 
-def test_a_look_that_fails_leaves_nothing_old_and_is_tried_again(engine: Engine) -> None:
+def test_a_failed_collection_leaves_no_old_metrics_and_is_repeated(engine: Engine) -> None:
     engine.dispose()
-    looks = []
+    calls = []
 
-    def look() -> Iterator[Metric]:
-        looks.append(len(looks))
-        if len(looks) == 2:
+    def read() -> Iterator[Metric]:
+        calls.append(len(calls))
+        if len(calls) == 2:
             yield from profile_metrics(open_database("postgresql+psycopg://nobody@127.0.0.1:1/none"))
         yield from profile_metrics(engine)
 
-    with PeriodicCollector(look, 0.01) as seldom:
+    with PeriodicCollector(read, 0.01) as collector:
         until = time.monotonic() + 60
-        while len(looks) < 3 or not seldom.seen():
-            assert time.monotonic() < until, looks
+        while len(calls) < 3 or not collector.latest():
+            assert time.monotonic() < until, calls
             time.sleep(0.01)
 
 
-def test_a_store_that_is_away_takes_its_own_metrics_with_it(database_url: str) -> None:
+def test_a_store_that_is_down_has_no_metrics_but_the_others_have(database_url: str) -> None:
     upgrade(database_url)
     engine = open_database(database_url)
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
@@ -198,7 +198,7 @@ def test_a_store_that_is_away_takes_its_own_metrics_with_it(database_url: str) -
     assert not any(key[0].startswith("retort_queue") for key in seen)
 
 
-def test_prometheus_is_answered_until_the_program_is_told_to_stop(redis_url: str, tmp_path: Path) -> None:
+def test_prometheus_is_served_until_sigterm(redis_url: str, tmp_path: Path) -> None:
     upgrade(f"sqlite:///{tmp_path / 'retort.db'}")
     port = free_port()
     home = {"RETORT_HOME": str(tmp_path), "REDIS_URL": redis_url, "DATABASE_URL": ""}
@@ -214,7 +214,7 @@ def test_prometheus_is_answered_until_the_program_is_told_to_stop(redis_url: str
 
 
 def _scraped(url: str) -> str:
-    """The answer, once the program listens and has looked at the profiles."""
+    """The response, once the server listens and has collected the metrics of profiles."""
     until = time.monotonic() + 60
     while True:
         try:
@@ -228,7 +228,7 @@ def _scraped(url: str) -> str:
 
 
 def _lint(text: str) -> None:
-    """Prometheus' own opinion of the names, where it is installed."""
+    """Check the names with promtool, if it is installed."""
     promtool = shutil.which("promtool")
     if promtool is not None:
         done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True)
