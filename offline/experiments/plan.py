@@ -149,7 +149,10 @@ class Plan:
         if self.config.protocol is not None:
             raw = {**raw, "protocol": self.config.protocol}
         raw = {**raw, "student": _student_section(student, raw.get("student", {}))}
-        for more in (self.config.set, self.config.student_keys.get(student, {}), config.set, keys):
+        shared = self.config.set
+        if config.objectives == []:  # keys of objectives are for the arms that have some
+            shared = {key: value for key, value in shared.items() if not key.startswith("objectives.")}
+        for more in (shared, self.config.student_keys.get(student, {}), config.set, keys):
             raw = with_keys(raw, more)
         return parse_recipe(f"{self.name}_{arm}_{student}".replace(" ", "_"), raw)
 

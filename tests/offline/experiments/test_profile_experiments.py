@@ -113,6 +113,12 @@ def test_a_plan_takes_its_recipe_seeds_and_keys_from_the_command_line() -> None:
     assert (recipe.training.epochs, recipe.profiles.history_share) == (3, 0.25)
 
 
+def test_keys_of_objectives_are_set_in_the_arms_that_have_objectives() -> None:
+    plan = read_profile_plan("coldstart", "beauty_sasrec_profile", ["objectives.0.weight=0.7"], 1)
+    assert plan.recipe("plain", "sasrec", {}).is_plain
+    assert plan.recipe("profiles", "sasrec", {}).raw["objectives"][0]["weight"] == 0.7
+
+
 def test_a_plain_recipe_is_refused() -> None:
     with pytest.raises(RecipeError, match="has no teacher"):
         read_profile_plan("staleness", "beauty_sasrec_plain", [], 1)
