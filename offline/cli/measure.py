@@ -121,23 +121,46 @@ def reproduce(
         names = ", ".join(dict.fromkeys(row.dataset for row in rows))
         raise RecipeError(f"{paper} has several data sets ({names}); name the one in --data with --dataset.")
     engine = migrate_and_open(Settings())
-    found = []
+    results = []
     with TerminalProgress() as progress:
         for row in rows:
             progress.say(f"── {row.recipe.name}")
-            found.append(reproduce_row(row, make_context(row.recipe, data, engine, progress), out))
-    Console().print(reproduced_table(paper, found))
+            results.append(reproduce_row(row, make_context(row.recipe, data, engine, progress), out))
+    console = Console()
+    console.print(reproduced_table(paper, results))
+    for line in reproduced_notes(results):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def reproduced_table(paper: str, found: "list[Reproduced]") -> Table:
-    """Table with a row for each run and metric: published value and ours."""
-    table = Table("recipe", "student", "mode", "metric", "printed", "here", title=f"{paper}, printed and reproduced")
-    for result in found:
-        for metric in result.printed or ("hr@10", "ndcg@10"):
-            printed = f"{result.printed[metric]:.4f}" if metric in result.printed else "–"
+def reproduced_table(paper: str, results: "list[Reproduced]") -> Table:
+    """Table with a row for each run and metric: published value, ours, and whether the two are comparable."""
+    columns = ("recipe", "student", "mode", "metric", "published", "here", "comparable")
+    table = Table(*columns, title=f"{paper}, published and reproduced")
+    for result in results:
+        row = result.row
+        for metric in row.published.values or ("hr@10", "ndcg@10"):
+            value = row.published.values.get(metric)
+            published = "–" if value is None else f"{value:.4f}"
             here = f"{result.measured[metric]:.4f}" if metric in result.measured else "–"
-            table.add_row(result.recipe, result.student, result.mode, metric, printed, here)
+            comparable = "–" if value is None else "NOT COMPARABLE" if result.mismatches else "yes"
+            table.add_row(row.recipe.name, row.student, row.mode, metric, published, here, comparable)
     return table
+
+
+def reproduced_notes(results: "list[Reproduced]") -> list[str]:
+    """Sentences below the table: why numbers are not comparable, what the paper does not state, what recipes change."""
+    lines: list[str] = []
+    for result in results:
+        name = f"{result.row.dataset}, {result.row.student}"
+        if not result.row.published.values:
+            lines.append(f"The paper has no row for {name}.")
+            continue
+        if result.mismatches:
+            lines.append(f"NOT COMPARABLE ({name}): {'; '.join(result.mismatches)}.")
+        if result.unknown:
+            lines.append(f"Not stated by the paper ({name}): {', '.join(result.unknown)}.")
+        lines += [f"The recipe differs ({name}): {difference}." for difference in result.row.published.differences]
+    return list(dict.fromkeys(lines))
 
 
 def ctr(

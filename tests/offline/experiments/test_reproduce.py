@@ -1,13 +1,13 @@
-"""Papers again: which recipes, in which modes, beside which numbers; and one table from files of the same layout."""
+"""Reproduction of papers: recipes, modes, published numbers, comparability, and a table from small files."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from retort.offline.cli.measure import reproduce
+from retort.offline.cli.measure import reproduce, reproduced_notes, reproduced_table
 from retort.offline.distillation.profile import Config as Profile
-from retort.offline.experiments.reproduce import Row, papers, recipe_in, rows_of
+from retort.offline.experiments.reproduce import COUNTS, Reproduced, Row, papers, recipe_in, rows_of
 from retort.shared.base.errors import RecipeError
 from tests.offline.distillation._layouts import WRITERS
 
@@ -30,7 +30,7 @@ TABLES = [
 def test_every_paper_has_printed_numbers_and_taught_ones_are_not_worse() -> None:
     assert papers() == ["dllm2rec", "ecir26", "llmd4rec", "llmkt"]
     for paper in papers():
-        rows = {(row.dataset, row.student, row.mode): row.printed for row in rows_of(paper, None)}
+        rows = {(row.dataset, row.student, row.mode): row.published.values for row in rows_of(paper, None)}
         for (dataset, student, mode), printed in rows.items():
             if mode != "plain":
                 plain = rows[dataset, student, "plain"]
@@ -79,7 +79,7 @@ def test_what_is_set_on_the_command_line_holds_in_a_repaired_run() -> None:
 
 
 def test_published_numbers_stand_beside_their_own_row() -> None:
-    rows = {(row.student, row.mode): row.printed for row in rows_of("ecir26", "beauty")}
+    rows = {(row.student, row.mode): row.published.values for row in rows_of("ecir26", "beauty")}
     assert rows["sasrec", "plain"] == {"hr@10": 0.0217, "ndcg@10": 0.0106}
     assert rows["bert4rec", "faithful"] == {"hr@10": 0.0126, "ndcg@10": 0.0061}
 
@@ -93,6 +93,60 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         reproduce("ecir26", tmp_path, None, tmp_path, "plain", [])
     with pytest.raises(RecipeError, match="names none of"):
         reproduce("ecir26", tmp_path, "beauty", tmp_path, "best", [])
+
+
+def reproduced(row: Row, **counts: int) -> Reproduced:
+    """A run on data with the published counts, less what `counts` changes."""
+    return Reproduced(row, {"hr@10": 0.02, "ndcg@10": 0.01}, {**row.published.counts, **counts})
+
+
+def test_every_published_row_states_its_data_and_names_the_differences() -> None:
+    for paper in papers():
+        for row in rows_of(paper, None, ("plain",)):
+            assert set(row.published.counts) == (set(COUNTS) if row.published.values else set())
+            assert row.published.differences
+
+
+def test_the_same_data_under_the_same_protocol_are_comparable() -> None:
+    row = next(row for row in rows_of("ecir26", "beauty", ("faithful",)) if row.student == "sasrec")
+    close = reproduced(row, users=71_500, items=39_000)
+    assert (close.mismatches, close.unknown) == ([], [])
+    (line, *_) = reproduced_notes([close])
+    assert line.startswith("The recipe differs (beauty, sasrec): the epoch: validation selects it")
+    assert list(reproduced_table("ecir26", [close]).columns[-1].cells) == ["yes", "yes"]
+
+
+def test_other_data_are_not_comparable() -> None:
+    row = next(row for row in rows_of("ecir26", "beauty", ("faithful",)) if row.student == "sasrec")
+    other = reproduced(row, users=22_363)
+    assert other.mismatches == ["users: 22,363 here, 70,996 published"]
+    assert reproduced_notes([other])[0] == "NOT COMPARABLE (beauty, sasrec): users: 22,363 here, 70,996 published."
+    assert list(reproduced_table("ecir26", [other]).columns[-1].cells) == ["NOT COMPARABLE"] * 2
+
+
+def test_another_protocol_is_not_comparable() -> None:
+    shown = rows_of("ecir26", "beauty", ("plain",), ["evaluation.hide_seen=true", "split.quantile=0.9"])
+    assert reproduced(shown[0]).mismatches == ["quantile: 0.9 here, 0.8 published", "hide_seen: yes here, no published"]
+    sampled = rows_of("llmkt", "ml1m", ("plain",))
+    assert reproduced(sampled[0]).mismatches == [
+        "split: leave_one_out here, ratio published",
+        "ranking: full here, 100 sampled negatives published",
+    ]
+
+
+def test_what_a_paper_does_not_state_is_reported_as_unknown() -> None:
+    row = rows_of("llmd4rec", "toys", ("plain",))[0]
+    unstated = reproduced(row)
+    assert (unstated.mismatches, unstated.unknown) == ([], ["split", "ranking", "hide_seen"])
+    assert "Not stated by the paper (toys, sasrec): split, ranking, hide_seen." in reproduced_notes([unstated])
+
+
+def test_published_values_are_carried_where_the_code_has_the_setting() -> None:
+    recipes = {row.student: row.recipe for row in rows_of("llmkt", "ml1m", ("faithful",))}
+    simplex = recipes["simplex"]
+    assert (simplex.training.ccl_margin, simplex.training.ccl_weight) == (0.9, 10.0)
+    assert simplex.student.embedding_dim == 128
+    assert recipes["multvae"].as_json()["student"]["kl_steps"] == 200_000
 
 
 @pytest.mark.long
@@ -115,3 +169,4 @@ def test_a_table_from_a_small_file_of_the_papers_layout(
     rows = set(re.findall(rf"│ ({paper}_{dataset}_\w+) ", said))
     assert len(rows) == n_rows, said
     assert printed in said
+    assert "NOT COMPARABLE" in said
