@@ -23,20 +23,21 @@ _HEADLINE_COST = ("epoch_s", "epochs", "teacher_s", "parameters", "latency_ms")
 
 
 def headline_table(results: Results, differences: Differences) -> str:
-    """Accuracy, the paired difference, the controls' shares of a gain, and cost; a row for each method and student."""
-    columns = ["method", "student", "seeds", *(metric.upper() for metric in _HEADLINE), "NDCG@10 to baseline", "p"]
-    columns += ["share of the gain", *(_COST[key][0] for key in _HEADLINE_COST)]
-    rows = []
+    """Accuracy with the paired difference, then seeds, the controls' shares of a gain and cost.
+
+    Two tables with a row for each method and student: the first one is narrow enough for a phone.
+    """
+    accuracy = ["method", "student", *(metric.upper() for metric in _HEADLINE), "NDCG@10 compared with the baseline"]
+    details = ["method", "student", "seeds", "share of the gain", *(_COST[key][0] for key in _HEADLINE_COST)]
+    accuracy_rows, detail_rows = [], []
     for row in results.rows:
+        name, student, seeds, *means, difference, p = _accuracy_cells(row, differences, _HEADLINE)
+        compared = f"{difference}, p {p if p[:1] in '≤<' else f'= {p}'}" if difference else ""
+        accuracy_rows.append([name, student, *means, compared])
         cost = mean_cost(row)
-        rows.append(
-            [
-                *_accuracy_cells(row, differences, _HEADLINE),
-                _shares(row, differences),
-                *(_COST[key][1].format(cost[key]) if cost else "" for key in _HEADLINE_COST),
-            ]
-        )
-    return table(columns, rows)
+        cells = [_COST[key][1].format(cost[key]) if cost else "" for key in _HEADLINE_COST]
+        detail_rows.append([name, student, seeds, _shares(row, differences), *cells])
+    return f"{table(accuracy, accuracy_rows)}\n\n{table(details, detail_rows)}"
 
 
 def accuracy_table(results: Results, differences: Differences) -> str:

@@ -185,7 +185,8 @@ def test_one_control_may_explain_several_arms(tmp_path: Path) -> None:
     said = "\n".join(verdicts(found, differences))
     assert said.count("controls show too: noise") == 2
     assert said.count("better than every control that has run; the nearest is noise") == 2
-    (noise,) = (line for line in headline_table(found, differences).splitlines() if line.startswith("| noise"))
+    accuracy, noise = (line for line in headline_table(found, differences).splitlines() if line.startswith("| noise"))
+    assert accuracy.count("|") == 6, "five columns fit a phone"
     one, other = (int(share) for share in re.findall(r"(\d+)% of (?:longer )?text", noise))
     assert one < other
 
@@ -211,10 +212,10 @@ def test_one_page_holds_several_experiments(experiment: Experiment, tmp_path: Pa
         run_units(one, Silent(), made_up({"text": 8, "noise": 1}, []), 1, Selection())
     (done,) = report_experiments([experiment.folder, second.folder], tmp_path, tmp_path / "docs" / "results.md")
     page = done.read_text(encoding="utf-8")
-    assert page.count("| method | student | seeds | HR@10 | NDCG@10 | NDCG@10 to baseline | p | share of") == 2
-    assert re.search(
-        r"\| noise \(control\) \| sasrec \| 2 \| \.?0?.* ± .* \| .* \| \+.* \[.*\] \| .* \| \d?\d% \|", page
-    )
+    assert page.count("| method | student | HR@10 | NDCG@10 | NDCG@10 compared with the baseline |") == 2
+    assert page.count("| method | student | seeds | share of the gain | s an epoch |") == 2
+    assert re.search(r"\| noise \(control\) \| sasrec \| \.?0?.* ± .* \| .* \| \+.* \[.*\], p [=≤<].* \|", page)
+    assert re.search(r"\| noise \(control\) \| sasrec \| 2 \| \d?\d% \|", page)
     assert "## Another\n\n`retort experiment run other`, code abc." in page
     assert str(tmp_path) not in page
     assert not list(done.parent.glob("*.new"))
