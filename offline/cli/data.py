@@ -27,7 +27,8 @@ def fetch_data(
     out: Annotated[Path, typer.Option("--out", help="target directory")] = Path("data"),
 ) -> None:
     """Download a public data set; an interrupted download is resumed."""
-    from retort.offline.data.fetch import CATALOGUE, fetch_dataset
+    from retort.offline.data.fetch import fetch_dataset
+    from retort.offline.data.public_datasets import CATALOGUE
 
     if name is None:
         typer.echo("\n".join(sorted(CATALOGUE)))

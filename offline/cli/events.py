@@ -96,7 +96,7 @@ def drain_events(every_s: float | None) -> None:
 
 def drain_once(redis_url: str, engine: "Engine") -> DrainCounts:
     """Move everything that is on both streams now."""
-    from retort.shared.events.event_stream import drain, drain_exposures
+    from retort.shared.events.drain import drain, drain_exposures
     from retort.shared.events.events_table import EventsTable
     from retort.shared.events.exposures_table import ExposuresTable
 

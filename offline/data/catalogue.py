@@ -100,7 +100,7 @@ def make_items(
     """Return one row for every item of the events, sorted by id, and the number of items without metadata.
 
     Args:
-        wanted: Item ids of the events.
+        item_ids: Item ids of the events.
         columns: Columns of an item's text, see `item_text`; so is `template`.
         keep_unseen: Also keep the items without events.
     """
@@ -132,7 +132,7 @@ def make_users(entities: Entities | None, user_ids: pl.Series) -> tuple[pl.DataF
     """Return the users with events, sorted by id, and the number of users without.
 
     Args:
-        wanted: User ids of the events.
+        user_ids: User ids of the events.
 
     Raises:
         DataError: No user has an event.

@@ -10,12 +10,12 @@ import re
 import stat
 import time
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import httpx
 
 from retort.offline.common.progress import Progress
+from retort.offline.data.public_datasets import BY_HAND, CATALOGUE, Download
 from retort.shared.base.errors import DataError
 from retort.shared.base.hashing import hash_file
 
@@ -24,62 +24,6 @@ PAUSE_S = 1.0  # before the second attempt; doubled each time
 TIMEOUT_S = 30.0
 BLOCK_BYTES = 1 << 18
 MAX_UNPACKED_BYTES = 40 * 2**30
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file to download; md5_url: where the publisher states its MD5."""
-
-    url: str
-    md5_url: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return PurePosixPath(httpx.URL(self.url).path).name
-
-
-def _movielens(name: str) -> tuple[Download, ...]:
-    url = f"https://files.grouplens.org/datasets/movielens/{name}.zip"
-    return (Download(url, f"{url}.md5"),)
-
-
-SNAP = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
-UCSD = "https://mcauleylab.ucsd.edu/public_datasets/data"
-
-CATALOGUE: dict[str, tuple[Download, ...]] = {
-    "ml-100k": _movielens("ml-100k"),
-    "ml-1m": _movielens("ml-1m"),
-    "ml-10m": _movielens("ml-10m"),
-    "ml-20m": _movielens("ml-20m"),
-    "ml-25m": _movielens("ml-25m"),
-    "ml-32m": _movielens("ml-32m"),
-    # the publisher replaces this file without notice, and states no lasting checksum
-    "ml-latest-small": (Download("https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"),),
-    "amazon-beauty-2014": (Download(f"{SNAP}/reviews_Beauty_5.json.gz"), Download(f"{SNAP}/meta_Beauty.json.gz")),
-    "amazon-sports-2014": (
-        Download(f"{SNAP}/reviews_Sports_and_Outdoors_5.json.gz"),
-        Download(f"{SNAP}/meta_Sports_and_Outdoors.json.gz"),
-    ),
-    "amazon-toys-2014": (
-        Download(f"{SNAP}/reviews_Toys_and_Games_5.json.gz"),
-        Download(f"{SNAP}/meta_Toys_and_Games.json.gz"),
-    ),
-    "amazon-beauty-2018": (
-        Download(f"{UCSD}/amazon_v2/categoryFilesSmall/All_Beauty_5.json.gz"),
-        Download(f"{UCSD}/amazon_v2/metaFiles2/meta_All_Beauty.json.gz"),
-    ),
-    "amazon-beauty-2023": (
-        Download(f"{UCSD}/amazon_2023/raw/review_categories/All_Beauty.jsonl.gz"),
-        Download(f"{UCSD}/amazon_2023/raw/meta_categories/meta_All_Beauty.jsonl.gz"),
-    ),
-    "kion": (
-        Download("https://github.com/irsafilo/KION_DATASET/raw/f69775be31fa5779907cf0a92ddedb70037fb5ae/data_en.zip"),
-    ),
-}
-
-# data sets that require an account
-BY_HAND = {"amazon-m2": "https://www.aicrowd.com/challenges/amazon-kdd-cup-23-multilingual-recommendation-challenge"}
 
 
 def fetch_dataset(

@@ -92,8 +92,8 @@ def check_coverage(config: Config, file_ids: Collection[str], user_ids: Collecti
     """Raise ProfileError if the file belongs to other users, or covers too few.
 
     Args:
-        given: User ids in the file.
-        wanted: User ids with a history.
+        file_ids: User ids in the file.
+        user_ids: User ids with a history.
     """
     if not file_ids:
         raise ProfileError(f"{config.path} contains no profile; give a file with one JSON object a line.")

@@ -23,7 +23,7 @@ from retort.serving.schemas.problems import Problem
 from retort.serving.users.erasure import ErasureStore, MemoryErasureStore, RedisErasureStore
 from retort.serving.users.user_data import UserDataService
 from retort.shared.base.settings import Settings
-from retort.shared.events.event_stream import EventWriter
+from retort.shared.events.events import EventWriter
 from retort.shared.events.exposures import ExposureWriter
 from retort.shared.history.redis_history import RedisHistory
 from retort.shared.history.store import HistoryStore, MemoryHistory

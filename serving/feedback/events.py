@@ -14,7 +14,7 @@ from retort.serving.schemas.problems import Problem
 from retort.serving.schemas.requests import Event
 from retort.serving.schemas.tokens import Impression, read_impression
 from retort.shared.base.errors import StoreError
-from retort.shared.events.event_stream import EventWriter, Merge, StreamedEvent
+from retort.shared.events.events import EventWriter, Merge, StreamedEvent
 from retort.shared.history import keys
 from retort.shared.history.store import HistoryEvent, Owner, derived_event_id
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from retort.shared.db.models import Event
 from retort.shared.db.session import reading, transaction
-from retort.shared.events.event_stream import Merge, StreamedEvent
+from retort.shared.events.events import Merge, StreamedEvent
 from retort.shared.events.exposures_table import forget_exposures, merge_exposures
 from retort.shared.events.session_rows import forget_sessions, sessions_of
 from retort.shared.history.keys import DEFAULT_TENANT

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from retort.shared.db import models
 from retort.shared.db.session import reading, transaction
-from retort.shared.events.event_stream import Merge
+from retort.shared.events.events import Merge
 from retort.shared.events.exposures import Exposure
 from retort.shared.events.session_rows import forget_sessions, sessions_of
 from retort.shared.history.keys import DEFAULT_TENANT

@@ -8,7 +8,8 @@ import pytest
 
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
-from retort.shared.events.event_stream import EventWriter, StreamedEvent, waiting
+from retort.shared.events.drain import waiting
+from retort.shared.events.events import EventWriter, StreamedEvent
 from retort.shared.events.events_table import read_events
 from retort.shared.history.redis_history import RedisHistory
 from tests.faults._redis import HurtableRedis

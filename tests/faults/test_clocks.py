@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from retort.serving.api.auth import Scope, create_key
-from retort.shared.events.event_stream import StreamedEvent, drain
+from retort.shared.events.drain import drain
+from retort.shared.events.events import StreamedEvent
 from tests.faults._clock import MovableClock
 from tests.faults._redis import HurtableRedis
 from tests.faults._watch import metric, soon

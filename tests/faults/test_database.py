@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
-from retort.shared.events.event_stream import waiting
+from retort.shared.events.drain import waiting
 from retort.shared.events.events_table import read_events
 from tests import postgres
 from tests.faults._redis import Proxy

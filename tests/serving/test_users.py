@@ -15,7 +15,8 @@ from retort.shared.base.errors import StoreError
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.models import Profile
 from retort.shared.db.session import open_database, transaction
-from retort.shared.events.event_stream import StreamedEvent, drain, drain_exposures
+from retort.shared.events.drain import drain, drain_exposures
+from retort.shared.events.events import StreamedEvent
 from retort.shared.events.events_table import EventsTable, read_events, store_events
 from retort.shared.events.exposures import Exposure, ExposureWriter
 from retort.shared.events.exposures_table import ExposuresTable, read_exposures

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import redis
 
-from retort.shared.events.event_stream import EventWriter, Merge, StreamedEvent, drain
+from retort.shared.events.drain import drain
+from retort.shared.events.events import EventWriter, Merge, StreamedEvent
 from retort.shared.history import keys
 from retort.shared.history.redis_clients import open_client
 from retort.shared.history.redis_history import RedisHistory, load_histories

@@ -15,7 +15,8 @@ from retort.offline.refresh.messages import schedule_refreshes
 from retort.shared.base.errors import StoreError
 from retort.shared.db import migrate
 from retort.shared.db.session import open_database
-from retort.shared.events.event_stream import EventWriter, StreamedEvent, waiting
+from retort.shared.events.drain import waiting
+from retort.shared.events.events import EventWriter, StreamedEvent
 from retort.shared.events.events_table import read_events
 from retort.shared.events.exposures import Exposure, ExposureWriter
 from retort.shared.history.redis_history import RedisHistory

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.fetch import BY_HAND, CATALOGUE, Download, fetch_dataset, unpack
+from retort.offline.data.fetch import fetch_dataset, unpack
+from retort.offline.data.public_datasets import BY_HAND, CATALOGUE, Download
 from retort.shared.base.errors import DataError
 
 

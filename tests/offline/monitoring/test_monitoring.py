@@ -30,7 +30,7 @@ from retort.shared.base.settings import Settings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.models import DONE, FAILED, RUNNING, Profile, RefreshChunk, RefreshJob, Run, now
 from retort.shared.db.session import open_database, transaction
-from retort.shared.events.event_stream import EventWriter, StreamedEvent
+from retort.shared.events.events import EventWriter, StreamedEvent
 from retort.shared.history.redis_history import RedisHistory
 
 _DAY = timedelta(days=1)

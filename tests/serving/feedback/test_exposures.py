@@ -15,7 +15,7 @@ from retort.serving.feedback.exposures import ExposureBuffer
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.schemas.tokens import Impression, read_impression
 from retort.shared.base.errors import StoreError
-from retort.shared.events.event_stream import drain_exposures
+from retort.shared.events.drain import drain_exposures
 from retort.shared.events.exposures import Exposure, ExposureWriter
 from retort.shared.history import keys
 from retort.shared.history.redis_history import RedisHistory

@@ -10,7 +10,7 @@ from retort.shared.db import migrate
 from retort.shared.db.models import Event
 from retort.shared.db.session import open_database
 from retort.shared.events import events_table
-from retort.shared.events.event_stream import Merge, StreamedEvent
+from retort.shared.events.events import Merge, StreamedEvent
 from retort.shared.events.events_table import forget_events, merge_events, read_events, store_events
 from retort.shared.events.exposures import Exposure
 from retort.shared.events.exposures_table import ExposuresTable

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from retort.shared.events import exposures_table
-from retort.shared.events.event_stream import Merge
+from retort.shared.events.events import Merge
 from retort.shared.events.exposures import Exposure
 from retort.shared.events.exposures_table import ExposuresTable, forget_exposures, merge_exposures, read_exposures
 

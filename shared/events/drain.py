@@ -1,8 +1,8 @@
-"""Event stream: a Redis Stream between serving, which writes events, and a job that drains them into the database.
+"""Drain of the event stream: a job stores the events and exposures of a Redis Stream in the database.
 
-Serving adds an event before it confirms it. The job reads batches, stores them in the database and only then deletes
-them from the stream. So nothing is lost while the database is unavailable, and an event that is stored twice (the job
-was killed in between) has its `event_id`, by which the database keeps it once.
+The job reads batches, stores them and only then deletes them from the stream. So nothing is lost while the database is
+unavailable, and an event that is stored twice (the job was killed in between) has its `event_id`, by which the database
+keeps it once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,97 +15,15 @@ from redis.exceptions import RedisError, ResponseError
 
 from retort.shared.base.errors import StoreError
 from retort.shared.events.erasures import Personal, find_erased, owner_of, record_erased_sessions, sessions_of_erased
+from retort.shared.events.events import FIELD, MERGE_FIELD, Merge, StreamedEvent
 from retort.shared.events.exposures import Exposure, read_exposures
 from retort.shared.history import keys
 from retort.shared.history.redis_clients import open_client
 from retort.shared.history.store import Owner
 
 GROUP = "database"
-_FIELD = "event"
-_MERGE = "merge"
 # A batch that another worker has not finished after this time is taken over.
 _ABANDONED_MS = 60_000
-# An event that is sent again later than this is counted again, but still stored once.
-_COUNTED_FOR_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class StreamedEvent:
-    """An accepted event; `time_ms` is the event's own time, `accepted_ms` the time when serving accepted it."""
-
-    event_id: str
-    tenant: str
-    item_id: str
-    event_type: str
-    weight: float
-    time_ms: int
-    accepted_ms: int
-    user_id: str | None = None
-    session_id: str | None = None
-    value: float | None = None
-    request_id: str | None = None
-    impressions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """A guest (a session or another user) was identified as this user, who takes over the guest's earlier events."""
-
-    tenant: str
-    user_id: str
-    merged_ms: int
-    guest_user_id: str | None = None
-    guest_session_id: str | None = None
-
-    @property
-    def accepted_ms(self) -> int:
-        return self.merged_ms
-
-    @property
-    def session_id(self) -> str | None:
-        """The session in which the user was identified."""
-        return self.guest_session_id
-
-
-class EventWriter:
-    """Writer of events, for serving, over redis-py's asyncio client."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    async def add(self, events: Sequence[StreamedEvent], once: Sequence[str] = ()) -> list[bool]:
-        """Add events to the stream, in one round trip.
-
-        Args:
-            once: Keys to set, so that repeated events are counted once.
-
-        Returns:
-            For each key in `once`, whether it was new.
-
-        Raises:
-            StoreError: Redis is unavailable.
-        """
-        try:
-            pipeline = self._client.pipeline(transaction=False)
-            for key in once:
-                pipeline.set(key, b"", nx=True, ex=_COUNTED_FOR_S)
-            for event in events:
-                pipeline.xadd(keys.event_stream(), {_FIELD: orjson.dumps(event)})
-            replies = await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StoreError(
-                f"events could not be added to the stream ({type(error).__name__}); check that Redis is running."
-            ) from error
-        return [reply is not None for reply in replies[: len(once)]]
-
-    async def add_merge(self, merge: Merge) -> None:
-        """Add a merge after the events that came before it."""
-        try:
-            await self._client.xadd(keys.event_stream(), {_MERGE: orjson.dumps(merge)})
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StoreError(
-                f"a merge could not be added to the stream ({type(error).__name__}); check that Redis is running."
-            ) from error
 
 
 P = TypeVar("P", bound=Personal)
@@ -298,7 +216,7 @@ def _read(stream: _Stream[P], name: bytes, raw: dict[bytes, bytes]) -> list[P]:
 
 
 def _read_event(raw: dict[bytes, bytes]) -> list[StreamedEvent | Merge]:
-    if _MERGE.encode() in raw:
-        return [Merge(**orjson.loads(raw[_MERGE.encode()]))]
-    fields = orjson.loads(raw[_FIELD.encode()])
+    if MERGE_FIELD.encode() in raw:
+        return [Merge(**orjson.loads(raw[MERGE_FIELD.encode()]))]
+    fields = orjson.loads(raw[FIELD.encode()])
     return [StreamedEvent(**{**fields, "impressions": tuple(fields["impressions"])})]

@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from retort.shared.base.errors import StoreError
+from retort.shared.events.drain import drain, waiting
 from retort.shared.events.erasures import KEPT_MS, record_erased_sessions
-from retort.shared.events.event_stream import EventWriter, Merge, StreamedEvent, drain, waiting
+from retort.shared.events.events import EventWriter, Merge, StreamedEvent
 from retort.shared.history import keys
 from retort.shared.history.redis_history import RedisHistory
 
@@ -106,7 +107,7 @@ def test_what_a_dead_worker_took_is_taken_over(redis_url: str, monkeypatch: pyte
     with pytest.raises(StoreError):
         drain(redis_url, Kept(killed), worker="dead")
     assert drain(redis_url, Kept(), worker="other") == 0, "it may still be at work"
-    monkeypatch.setattr("retort.shared.events.event_stream._ABANDONED_MS", 0)
+    monkeypatch.setattr("retort.shared.events.drain._ABANDONED_MS", 0)
     assert drain(redis_url, Kept(), worker="other") == 3
     assert waiting(redis_url) == 0
 
