@@ -1,1 +1,1 @@
-"""Measurements, each against a peer in the same run; never timed in tests."""
+"""Benchmarks; each compares with a peer in the same run. No test measures time with them."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import world
+from benchmarks import synthetic_data
 from retort.shared.model.bundle import open_bundle
 
 K = 10
@@ -37,7 +37,7 @@ def main() -> None:
     place = options.place or Path(tempfile.mkdtemp(prefix="retort-bench-"))
     print("| " + " | ".join(_HEAD) + " |\n|" + "---|" * len(_HEAD), flush=True)
     for n_items in options.items:
-        bundle = world.sealed_bundle(place, n_items)
+        bundle = synthetic_data.sealed_bundle(place, n_items)
         command = [sys.executable, "-m", "benchmarks.graph", "--bundle", str(bundle)]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 

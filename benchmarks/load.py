@@ -1,7 +1,7 @@
-"""A small HTTP load generator: one thread, keep-alive connections, raw bytes.
+"""HTTP load generator: one thread, keep-alive connections, raw bytes.
 
-Closed loop: each connection sends as soon as it has its answer. Open loop: requests are due at fixed times whatever the
-server does, and latency counts from when a request was due, so that a stall is not hidden by the generator's waiting.
+Closed loop: each connection sends the next request after its response. Open loop: requests are due at times that do not
+depend on the server, and latency counts from the due time, so that a stall of the server is not hidden.
 """
 
 import asyncio
@@ -17,29 +17,29 @@ import numpy as np
 
 TAKEN = (200, 202)
 REFUSALS = (429, 503)
-# Servers hang up on connections that rest (uvicorn by default after 5 s); whoever sends just then is reset, and cannot
-# know whether the request was seen. So a connection that has rested this long is not used again.
-MAX_REST_S = 4.0
+# Servers close idle connections (uvicorn after 5 s by default). A request that is sent at that moment is lost, so a
+# connection that was idle for this long is not used again.
+MAX_IDLE_S = 4.0
 
-Check = Callable[[int, bytes], bool]  # (which request, answer's body) → right?
+Check = Callable[[int, bytes], bool]  # (index of the request, body of the response) → is correct
 
 
 @dataclass
 class Report:
-    """What a run saw; latencies in seconds."""
+    """Measurements of a run; latencies in seconds."""
 
     latencies_s: list[float] = field(default_factory=list)
-    # refused, answered by an error, or lost
+    # refused, answered with an error, or lost
     failures: int = 0
-    # of these: connections that ended with a request under way, or that could not be opened
+    # of these: connections that were closed during a request or could not be opened
     lost: int = 0
-    # connections that ended, by either side, while nothing was under way: no failure
-    closed_at_rest: int = 0
+    # idle connections that were closed by either side: not a failure
+    closed_while_idle: int = 0
     wrong: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
-    # refusals (429, 503) that do not say when to come back
-    refused_without_date: int = 0
-    # requests that were taken and answered while another one waited: a bounded queue bounds it on any machine
+    # refusals (429, 503) without Retry-After
+    refused_without_retry_after: int = 0
+    # requests accepted and answered while another one waited; a bounded queue limits it on any machine
     most_ahead: int = 0
     seconds: float = 0.0
     server_cpu_s: float = 0.0
@@ -50,7 +50,7 @@ class Report:
 
     @property
     def cpu_us_per_answer(self) -> float:
-        """What an answer costs the server, whoever else uses the machine."""
+        """CPU time of the server for each response, in µs."""
         return self.server_cpu_s * 1e6 / max(1, len(self.latencies_s))
 
     def quantile_ms(self, q: float) -> float:
@@ -58,15 +58,15 @@ class Report:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection with one request under way."""
+    """A keep-alive connection with at most one request in flight."""
 
     def __init__(self, run: "Run") -> None:
         self.run = run
         self.buffer = b""
-        self.which = -1
+        self.index = -1
         self.busy = False
         self.started_s = 0.0
-        self.rests_since_s = 0.0
+        self.idle_since_s = 0.0
         self.taken_before = 0
         self.transport: asyncio.Transport | None = None
 
@@ -75,11 +75,11 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         self.run.opened(self)
 
-    def send(self, which: int, started_s: float) -> None:
+    def send(self, index: int, started_s: float) -> None:
         assert self.transport is not None
-        self.which, self.started_s, self.busy = which, started_s, True
+        self.index, self.started_s, self.busy = index, started_s, True
         self.taken_before = self.run.taken
-        self.transport.write(self.run.requests[which])
+        self.transport.write(self.run.requests[index])
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
 
 
 class Run:
-    """One measurement over prepared requests."""
+    """A measurement over prepared requests."""
 
     def __init__(self, requests: Sequence[bytes], check: Check, *, watch_pid: int, check_every: int = 20) -> None:
         self.requests = requests
@@ -117,15 +117,15 @@ class Run:
         self._idle: list[Connection] = []
         self._port = 0
         self._open: set[Connection] = set()
-        self._dialling: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
 
     def opened(self, connection: Connection) -> None:
-        """It counts among those to close at the end, and is free."""
+        """Register a new connection and use it."""
         self._open.add(connection)
         self.idle(connection)
 
     def idle(self, connection: Connection) -> None:
-        """A connection is free: send the next request if one is due."""
+        """Send the next request on a free connection if one is due."""
         if self._stopping:
             return
         if self._due is None:
@@ -133,11 +133,11 @@ class Run:
         elif self._due:
             connection.send(self._next(), self._due.popleft())
         else:
-            connection.rests_since_s = time.perf_counter()
+            connection.idle_since_s = time.perf_counter()
             self._idle.append(connection)
 
     def answered(self, connection: Connection, top: bytes, body: bytes) -> None:
-        """`top` is the status line and the headers, in small letters."""
+        """Record a response; `top` is the status line and the headers in lower case."""
         status = int(top[9:12])
         self.taken += status in TAKEN
         if self._measuring:
@@ -145,54 +145,54 @@ class Run:
             self.report.statuses[status] += 1
             if status not in TAKEN:
                 self.report.failures += 1
-                self.report.refused_without_date += status in REFUSALS and b"\r\nretry-after:" not in top
+                self.report.refused_without_retry_after += status in REFUSALS and b"\r\nretry-after:" not in top
             else:
                 self.report.most_ahead = max(self.report.most_ahead, self.taken - connection.taken_before)
                 self.report.latencies_s.append(time.perf_counter() - connection.started_s)
-                if self._answered % self._check_every == 0 and not self._check(connection.which, body):
+                if self._answered % self._check_every == 0 and not self._check(connection.index, body):
                     self.report.wrong += 1
         self.idle(connection)
 
     def ended(self, connection: Connection) -> None:
-        """Tell a lost request from a connection that had nothing to do, and dial again for either."""
+        """Record a closed connection, with a lost request or idle, and connect again."""
         self._open.discard(connection)
         if self._stopping:
             return
         if connection.busy:
             self._count_lost()
         else:
-            self.report.closed_at_rest += 1
+            self.report.closed_while_idle += 1
             if connection in self._idle:
                 self._idle.remove(connection)
-        task = asyncio.get_running_loop().create_task(self._dial())
-        self._dialling.add(task)
-        task.add_done_callback(self._dialling.discard)
+        task = asyncio.get_running_loop().create_task(self._open_connection())
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
     def _count_lost(self) -> None:
         self.report.failures += 1
         self.report.lost += 1
 
-    async def _dial(self) -> None:
+    async def _open_connection(self) -> None:
         try:
             await asyncio.get_running_loop().create_connection(lambda: Connection(self), "127.0.0.1", self._port)
         except OSError:
             self._count_lost()
 
     def due(self, at_s: float) -> None:
-        """Open loop: a request is due now."""
+        """Send a request of an open loop, or queue it."""
         assert self._due is not None
-        connection = self._rested()
+        connection = self._take_idle()
         if connection is None:
             self._due.append(at_s)
         else:
             connection.send(self._next(), at_s)
 
-    def _rested(self) -> Connection | None:
-        """A free connection that the server has not yet grown tired of; the others are closed and dialled anew."""
+    def _take_idle(self) -> Connection | None:
+        """Return a connection that was idle for a short time only; the others are closed and opened again."""
         while self._idle:
             connection = self._idle.pop()
             assert connection.transport is not None
-            if time.perf_counter() - connection.rests_since_s < MAX_REST_S and not connection.transport.is_closing():
+            if time.perf_counter() - connection.idle_since_s < MAX_IDLE_S and not connection.transport.is_closing():
                 return connection
             connection.transport.close()
         return None
@@ -221,7 +221,7 @@ class Run:
             now_s = time.perf_counter()
             while next_s <= now_s:
                 self.due(next_s)
-                # Poisson: real users do not queue up evenly.
+                # Poisson arrivals, like those of independent users.
                 next_s += self._random.expovariate(rate)
             await asyncio.sleep(min(0.001, next_s - now_s))
 
@@ -237,11 +237,11 @@ class Run:
     async def _connect(self, port: int, connections: int) -> None:
         self._port = port
         for _ in range(connections):
-            await self._dial()
+            await self._open_connection()
 
     def _close(self) -> None:
         self._stopping = True
-        for task in self._dialling:
+        for task in self._connecting:
             task.cancel()
         for connection in self._open:
             assert connection.transport is not None
@@ -249,12 +249,12 @@ class Run:
 
 
 def post(path: str, body: bytes) -> bytes:
-    """A whole request as bytes."""
+    """Return a complete request as bytes."""
     lines = [f"POST {path} HTTP/1.1", "host: bench", "content-type: application/json", f"content-length: {len(body)}"]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Return the user and system time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,6 @@
-"""The peer: what a good engineer writes in an afternoon with FastAPI, redis-py and ONNX Runtime.
+"""Plain endpoint to compare serving with: FastAPI, redis-py and ONNX Runtime without further work.
 
-Same graph, same Redis layout, same session options, same answer. No batching, no fallback, no labels.
+It has the same graph, Redis layout, session options and results, but no batching, fallback or labels.
 """
 
 import os
@@ -32,7 +32,7 @@ class Answer(BaseModel):
 
 
 def create(bundle_path: Path, redis_url: str) -> FastAPI:
-    """One endpoint."""
+    """Create the application."""
     bundle = open_bundle(bundle_path)
     scorer = bundle.scorer()
     index = bundle.item_index

@@ -1,8 +1,9 @@
-"""`make bench-serve`: this server and a plain FastAPI + redis-py + ONNX Runtime endpoint, in one run.
+"""Benchmark of serving (`make bench-serve`), compared with a plain FastAPI + redis-py + ONNX Runtime endpoint.
 
-The server is pinned to one core, Redis and the load generator to another. Every twentieth answer is compared with what
-the graph says; an answer that the fallback chain gave is counted as degraded. Closed loop at several numbers of
-connections, open loop at fixed rates, three sizes of catalogue, start to ready, memory. `ARGS=--quick`: a minute.
+The server is pinned to one core, Redis and the load generator to another. Every twentieth response is compared with the
+graph's own result; a response of the fallback chain counts as degraded. The runs are closed loops with several numbers
+of connections and open loops at fixed rates, for three sizes of catalogue; start-up time and memory are measured too.
+`ARGS=--quick` takes a minute.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import httpx
 import numpy as np
 import orjson
 
-from benchmarks import world
+from benchmarks import synthetic_data
 from benchmarks.load import Report, Run, post
 from retort.offline.local.local_redis import free_port, private_redis
 from retort.shared.history.redis_history import load_histories
@@ -32,7 +33,7 @@ from retort.shared.model.bundle import Bundle, open_bundle
 SERVER_CORE, OTHER_CORE = 0, 1
 K = 10
 START_LIMIT_S = 120.0
-# Open loop is for the size that rates are promised for; a million items take a core 2 ms and more an answer.
+# Open loops are run for the size whose rates are guaranteed; with a million items a response takes 2 ms or more.
 CLOSED = {12_000: (1, 16, 64), 100_000: (1, 64), 1_000_000: (1, 16)}
 OPEN = {12_000: (500, 1_000, 2_000)}
 USERS = {12_000: 2_000, 100_000: 500, 1_000_000: 200}
@@ -42,7 +43,7 @@ Histories = Sequence[tuple[str, list[tuple[str, int]]]]
 
 @dataclass(frozen=True)
 class Server:
-    """One that answers, and how long it took to."""
+    """A running server and its start-up time."""
 
     name: str
     port: int
@@ -51,7 +52,7 @@ class Server:
 
 
 class Expected:
-    """What the graph itself says of each request, asked for before the clock runs."""
+    """Results of the graph for each request, computed before the measurement."""
 
     def __init__(self, bundle: Bundle, users: Histories) -> None:
         scorer, index = bundle.scorer(), bundle.item_index
@@ -61,26 +62,26 @@ class Expected:
             items, scores = scorer.top_k([index.indexes(item for item, _ in events)], K).row(0)
             self._answers.append(([index.id(int(item)) for item in items], scores))
 
-    def __call__(self, which: int, body: bytes) -> bool:
+    def __call__(self, index: int, body: bytes) -> bool:
         answer = orjson.loads(body)
         if answer.get("source", "student") != "student":
             self.degraded += 1
             return True
-        ids, scores = self._answers[which]
+        ids, scores = self._answers[index]
         got = [item["item_id"] for item in answer["items"]]
         if len(got) != len(ids):
             return False
-        # Batches add up in another order: where two scores differ in the last bits, neighbours change places.
+        # The order of additions differs between batches, so items with almost equal scores may be exchanged.
         close = np.allclose([item["score"] for item in answer["items"]], scores, rtol=1e-4, atol=1e-5)
         return bool(close) and len(set(got) - set(ids)) <= 1
 
 
 def main() -> None:
-    """Run the measurements that were asked for and print one table."""
+    """Run the selected measurements and print one table."""
     options = _options()
     cores = sorted(os.sched_getaffinity(0))
-    place = options.place or Path(tempfile.mkdtemp(prefix="retort-bench-"))
-    bundles = {n: world.sealed_bundle(place, n) for n in options.items}
+    directory = options.directory or Path(tempfile.mkdtemp(prefix="retort-bench-"))
+    bundles = {n: synthetic_data.sealed_bundle(directory, n) for n in options.items}
     core = cores[SERVER_CORE] if len(cores) > 1 else None
     if core is not None:
         os.sched_setaffinity(0, {cores[OTHER_CORE]})
@@ -88,29 +89,29 @@ def main() -> None:
     scratch = Path(tempfile.mkdtemp(prefix="retort-bench-redis-"))
     try:
         for n_items, bundle in bundles.items():
-            # A Redis for each size: users of one would have items of another.
+            # One Redis for each size, because the users of one size have items of that catalogue.
             with private_redis(scratch / str(n_items), persist=False) as service:
-                rows += _of_size(n_items, bundle, service.url, core, options)
+                rows += _measure_size(n_items, bundle, service.url, core, options)
     finally:
         shutil.rmtree(scratch)
-        if options.place is None:
-            shutil.rmtree(place)
+        if options.directory is None:
+            shutil.rmtree(directory)
     _print(rows, as_json=options.json)
 
 
-def _of_size(
+def _measure_size(
     n_items: int, bundle: Path, redis_url: str, core: int | None, options: argparse.Namespace
 ) -> Iterator[dict[str, object]]:
-    users = list(world.histories(USERS.get(n_items, 500), n_items))
+    users = list(synthetic_data.histories(USERS.get(n_items, 500), n_items))
     load_histories(redis_url, users)
     expected = Expected(open_bundle(bundle), users)
     requests = [post("/recommend", orjson.dumps({"user_id": user_id, "k": K})) for user_id, _ in users]
     for name in options.servers:
         with _server(name, bundle, redis_url, core) as server:
-            yield from _measured(server, n_items, requests, expected, options)
+            yield from _measure_server(server, n_items, requests, expected, options)
 
 
-def _measured(
+def _measure_server(
     server: Server, n_items: int, requests: Sequence[bytes], expected: Expected, options: argparse.Namespace
 ) -> Iterator[dict[str, object]]:
     times = options.warm_up_s, options.seconds
@@ -126,7 +127,7 @@ def _measured(
 
 @contextmanager
 def _server(name: str, bundle: Path, redis_url: str, core: int | None) -> Iterator[Server]:
-    """The server as a child on its own core, from exec to ready; ended by its pid."""
+    """Run the server as a child process on its own core, and yield it when it is ready."""
     port = free_port()
     environment = {**os.environ, "REDIS_URL": redis_url, "OMP_NUM_THREADS": "1", "LOG_LEVEL": "WARNING"}
     if name == "retort":
@@ -139,7 +140,7 @@ def _server(name: str, bundle: Path, redis_url: str, core: int | None) -> Iterat
     try:
         if core is not None:
             os.sched_setaffinity(child.pid, {core})
-        _wait(name, child, port)
+        _wait_until_ready(name, child, port)
         yield Server(name, port, child.pid, time.monotonic() - started_s)
     finally:
         child.terminate()
@@ -150,11 +151,11 @@ def _server(name: str, bundle: Path, redis_url: str, core: int | None) -> Iterat
             child.wait()
 
 
-def _wait(name: str, child: "subprocess.Popen[bytes]", port: int) -> None:
-    """Until the first 200: of /health/ready here, of a recommendation where nothing else tells."""
-    base, until = f"http://127.0.0.1:{port}", time.monotonic() + START_LIMIT_S
+def _wait_until_ready(name: str, child: "subprocess.Popen[bytes]", port: int) -> None:
+    """Wait for a 200 of /health/ready, or of a recommendation for the plain endpoint."""
+    base, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_LIMIT_S
     with httpx.Client(base_url=base, timeout=START_LIMIT_S) as client:
-        while time.monotonic() < until and child.poll() is None:
+        while time.monotonic() < deadline and child.poll() is None:
             try:
                 if name == "retort":
                     response = client.get("/health/ready")
@@ -190,7 +191,7 @@ def _row(server: Server, n_items: int, load: str, report: Report, expected: Expe
 
 
 def _memory_mib(pid: int) -> tuple[int, int]:
-    """(RSS, PSS): what a worker maps, and its share where others map the same."""
+    """Return (RSS, PSS): all mapped memory, and with shared pages divided by their number of users."""
     kib = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value = line.split()[:2]
@@ -210,16 +211,18 @@ def _print(rows: Sequence[dict[str, object]], *, as_json: bool) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="This server beside a plain endpoint over the same graph and data.")
-    parser.add_argument("--quick", action="store_true", help="one size, the loads that matter most, 4 s each")
+    parser = argparse.ArgumentParser(
+        description="Benchmark serving against a plain endpoint with the same graph and data."
+    )
+    parser.add_argument("--quick", action="store_true", help="one size and few loads, 4 s each")
     parser.add_argument("--items", type=int, nargs="+", help="catalogue sizes")
-    parser.add_argument("--connections", type=int, nargs="*", help="closed loop, for every size")
-    parser.add_argument("--rates", type=int, nargs="*", help="open loop, requests a second, for every size")
+    parser.add_argument("--connections", type=int, nargs="*", help="closed loops: numbers of connections")
+    parser.add_argument("--rates", type=int, nargs="*", help="open loops: requests a second")
     parser.add_argument("--open-connections", type=int, default=128)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--warm-up-s", type=float)
     parser.add_argument("--servers", nargs="+", default=["plain", "retort"], choices=["plain", "retort"])
-    parser.add_argument("--place", type=Path, help="keep the bundles here")
+    parser.add_argument("--place", dest="directory", type=Path, help="keep the bundles in this directory")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     quick = {"items": [12_000], "connections": [1, 64], "rates": [2_000], "seconds": 4.0, "warm_up_s": 1.0}

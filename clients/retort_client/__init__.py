@@ -1,4 +1,4 @@
-"""Typed client of a Retort server.
+"""Typed Python client of a Retort server.
 
     with RetortClient("http://127.0.0.1:8000") as retort:
         retort.send([Event(item_id="i7", user_id="u1")])
@@ -7,7 +7,7 @@
             print(item.rank, item.item_id)
         retort.send([Event(item_id="i9", user_id="u1", impression=answer.impression)])
 
-`AsyncRetortClient` has the same methods to be awaited.
+`AsyncRetortClient` has the same methods as coroutines.
 """
 
 from .clients import AsyncRetortClient, RetortClient

@@ -1,6 +1,6 @@
-"""Every call of the API, described once: what is sent, where to, and what the answer becomes.
+"""Calls of the HTTP API: method, path, body and parser of the response.
 
-All are safe to repeat: events carry their ids, and a call keeps its request id over its attempts.
+All calls are safe to retry: events carry their ids, and a call keeps its request id over its attempts.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Filter = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Call(Generic[R]):
-    """One request and how to read its answer."""
+    """A request and the parser of its response."""
 
     method: str
     path: str
@@ -46,8 +46,8 @@ def recommend(
     next: str | None = None,
     dry_run: bool | None = None,
 ) -> Call[Recommendation]:
-    """Ranked items for a user, a session or a history; what is None is not said."""
-    said: dict[str, Any] = {
+    """Recommend items for a user, a session or a history; None leaves a field out."""
+    values: dict[str, Any] = {
         "user_id": user_id,
         "session_id": session_id,
         "history": history,
@@ -56,9 +56,9 @@ def recommend(
         "candidates": candidates,
         "filter": filter,
         "strict_filter": strict_filter,
-        "boost": boost and [asdict(one) for one in boost],
-        "bury": bury and [asdict(one) for one in bury],
-        "pins": pins and [asdict(one) for one in pins],
+        "boost": boost and [asdict(weighting) for weighting in boost],
+        "bury": bury and [asdict(weighting) for weighting in bury],
+        "pins": pins and [asdict(pin) for pin in pins],
         "caps": caps,
         "diversity": diversity,
         "segment": segment,
@@ -67,57 +67,57 @@ def recommend(
         "next": next,
         "dry_run": dry_run,
     }
-    body = {name: _plain(value) for name, value in said.items() if value is not None}
+    body = {name: _plain(value) for name, value in values.items() if value is not None}
     return Call("POST", "/recommend", Recommendation.read, body)
 
 
 def similar(item_id: str, k: int = 10, exclude: Sequence[str] = (), fields: Sequence[str] = ()) -> Call[Recommendation]:
-    """Items like this one."""
+    """Find items similar to an item."""
     query = {"k": k, "exclude": list(exclude), "fields": list(fields)}
-    return Call("GET", f"/similar/{_part(item_id)}", Recommendation.read, query=query)
+    return Call("GET", f"/similar/{_path_segment(item_id)}", Recommendation.read, query=query)
 
 
 def send(events: Iterable[Event]) -> Call[Accepted]:
-    """Tell what happened; the next answer knows it."""
+    """Send events; the next recommendation uses them."""
     return Call("POST", "/events", Accepted.read, [event.document() for event in events])
 
 
 def history(user_id: str) -> Call[list[HistoryEntry]]:
-    """The stored events, oldest first."""
+    """Read the stored history, oldest first."""
     return Call("GET", _user(user_id, "/history"), lambda answer: HistoryEntry.read_all(answer["events"]))
 
 
 def merge(user_id: str, *, session_id: str | None = None, guest_user_id: str | None = None) -> Call[int]:
-    """Move a guest's history, a session's or another user's, into the user's; how many events were new."""
+    """Move the history of a session or another user into the user's; return the number of new events."""
     guest = {"session_id": session_id, "user_id": guest_user_id}
     body = {name: value for name, value in guest.items() if value is not None}
     return Call("POST", _user(user_id, "/merge"), lambda answer: int(answer["moved"]), body)
 
 
 def known(user_id: str) -> Call[Known]:
-    """Everything that the server and its stores know of the user."""
+    """Read all data of a user."""
     return Call("GET", _user(user_id), Known.read)
 
 
 def erase(user_id: str) -> Call[Erasure]:
-    """Forget everything; the answer says how far it is."""
+    """Erase all data of a user; return the state of the erasure."""
     return Call("DELETE", _user(user_id), Erasure.read)
 
 
 def erasure(user_id: str) -> Call[Erasure]:
-    """How far an erasure is."""
+    """Read the state of an erasure."""
     return Call("GET", _user(user_id, "/erasure"), Erasure.read)
 
 
 def _user(user_id: str, tail: str = "") -> str:
-    return f"/users/{_part(user_id)}{tail}"
+    return f"/users/{_path_segment(user_id)}{tail}"
 
 
-def _part(id: str) -> str:
-    """An id as one part of a path; its dots too, for httpx takes the parts `.` and `..` out."""
+def _path_segment(id: str) -> str:
+    """Encode an id as a path segment, including its dots, because httpx removes the segments `.` and `..`."""
     return quote(id, safe="").replace(".", "%2E")
 
 
 def _plain(value: Any) -> Any:
-    """JSON knows lists, not tuples or sets."""
+    """Turn tuples and sets into lists for JSON."""
     return list(value) if isinstance(value, Collection) and not isinstance(value, (str, Mapping)) else value

@@ -1,4 +1,4 @@
-"""The two clients: the calls of `calls.py`, carried out by httpx with or without waiting."""
+"""Synchronous and asynchronous client, based on httpx; the calls are defined in `calls.py`."""
 
 import asyncio
 import functools
@@ -17,11 +17,11 @@ from .models import RetortProblem
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_RETRYABLE = frozenset({429, 502, 503, 504})
 
 
 class _Method(Generic[P, R]):
-    """A call's description as a method: answering in the one client, to be awaited in the other."""
+    """Descriptor that turns a call into a method: blocking in one client, a coroutine in the other."""
 
     def __init__(self, describe: Callable[P, Call[R]]) -> None:
         self._describe = describe
@@ -40,13 +40,13 @@ class _Method(Generic[P, R]):
 
         @functools.wraps(describe)
         def method(*args: P.args, **named: P.kwargs) -> Any:
-            return client._do(describe(*args, **named))
+            return client._send(describe(*args, **named))
 
         return method
 
 
 class _Calls:
-    """What both clients can do."""
+    """Methods of both clients."""
 
     recommend = _Method(calls.recommend)
     similar = _Method(calls.similar)
@@ -60,24 +60,24 @@ class _Calls:
 
 @dataclass(frozen=True)
 class _Policy:
-    """When to try again."""
+    """Retry policy."""
 
     retries: int
     longest_wait_s: float
 
     def wait_s(self, attempt: int, error: Exception) -> float:
-        """Seconds to wait before the next attempt; raises the error again where there is none."""
+        """Return the seconds before the next attempt; raise `error` when there is none."""
         problem = error if isinstance(error, RetortProblem) else None
-        asked = problem.retry_after_s if problem is not None else None
-        wait = asked if asked is not None else 0.1 * 2**attempt
-        hopeless = problem is not None and problem.status not in _TRY_AGAIN
-        if hopeless or attempt >= self.retries or wait > self.longest_wait_s:
+        requested = problem.retry_after_s if problem is not None else None
+        wait = requested if requested is not None else 0.1 * 2**attempt
+        is_permanent = problem is not None and problem.status not in _RETRYABLE
+        if is_permanent or attempt >= self.retries or wait > self.longest_wait_s:
             raise error
         return wait
 
 
 def _request(http: Callable[Concatenate[str, str, ...], R], call: Call[Any]) -> Callable[[], R]:
-    """The request, as often as it is asked for: the same body and the same id."""
+    """Return a function that sends the request; each attempt has the same body and the same id."""
     headers = {"x-request-id": uuid4().hex}
     return lambda: http(call.method, call.path, json=call.body, params=dict(call.query), headers=headers)
 
@@ -87,7 +87,7 @@ def _read(call: Call[R], response: httpx.Response) -> R:
         return call.read(response.json())
     try:
         document = response.json()
-    except ValueError:  # a proxy's own page, in whatever encoding
+    except ValueError:  # an error page of a proxy
         document = {}
     after = response.headers.get("retry-after", "")
     seconds = float(after) if after.isdecimal() else None
@@ -100,7 +100,17 @@ def _options(base_url: str, api_key: str | None, timeout_s: float) -> dict[str, 
 
 
 class RetortClient(_Calls):
-    """Calls a server and waits. Thread-safe; keep one and share it."""
+    """Blocking client. It is thread-safe; create one and share it.
+
+    Args:
+        api_key: Required if the server has API keys.
+        timeout_s: Timeout of one attempt.
+        retries: Attempts after the first one, for 429, 502, 503, 504 and connection errors.
+        longest_wait_s: A longer `Retry-After` raises the error at once.
+
+    Raises:
+        RetortProblem: From each method, for an error response.
+    """
 
     def __init__(
         self,
@@ -116,6 +126,7 @@ class RetortClient(_Calls):
         self._policy = _Policy(retries, longest_wait_s)
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -124,11 +135,11 @@ class RetortClient(_Calls):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _do(self, call: Call[R]) -> R:
-        ask, attempt = _request(self._http.request, call), 0
+    def _send(self, call: Call[R]) -> R:
+        send, attempt = _request(self._http.request, call), 0
         while True:
             try:
-                return _read(call, ask())
+                return _read(call, send())
             except (RetortProblem, httpx.TransportError) as error:
                 wait_s = self._policy.wait_s(attempt, error)
             time.sleep(wait_s)
@@ -136,7 +147,7 @@ class RetortClient(_Calls):
 
 
 class AsyncRetortClient(_Calls):
-    """The same calls, to be awaited."""
+    """Asynchronous client; its arguments are those of `RetortClient`."""
 
     def __init__(
         self,
@@ -152,6 +163,7 @@ class AsyncRetortClient(_Calls):
         self._policy = _Policy(retries, longest_wait_s)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -160,11 +172,11 @@ class AsyncRetortClient(_Calls):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _do(self, call: Call[R]) -> R:
-        ask, attempt = _request(self._http.request, call), 0
+    async def _send(self, call: Call[R]) -> R:
+        send, attempt = _request(self._http.request, call), 0
         while True:
             try:
-                return _read(call, await ask())
+                return _read(call, await send())
             except (RetortProblem, httpx.TransportError) as error:
                 wait_s = self._policy.wait_s(attempt, error)
             await asyncio.sleep(wait_s)

@@ -1,4 +1,4 @@
-"""What is sent and what comes back."""
+"""Models of requests and responses."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ D = TypeVar("D")
 
 @dataclass(frozen=True)
 class Weighting:
-    """Adds to (boost) or takes from (bury) the score of whatever passes a filter; 0.7 doubles the odds."""
+    """An addition to (boost) or subtraction from (bury) the score of items that pass a filter; 0.7 doubles the odds."""
 
     filter: Mapping[str, Any]
     by: float
@@ -19,7 +19,7 @@ class Weighting:
 
 @dataclass(frozen=True)
 class Pin:
-    """An item at a place, 1 is the first."""
+    """An item at a fixed position; 1 is the first."""
 
     item_id: str
     position: int
@@ -27,7 +27,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Item:
-    """One recommended item; rank 1 is best, a pinned item has no score."""
+    """One recommended item; rank 1 is the best, a pinned item has no score."""
 
     item_id: str
     score: float | None
@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The ranked items and where they come from; `fallback_reason` is None where the student knew everything."""
+    """Ranked items and their source; `fallback_reason` is None for the student over the full history."""
 
     request_id: str
     items: tuple[Item, ...]
@@ -51,25 +51,26 @@ class Recommendation:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        """From the server's JSON; what a newer server adds is left aside."""
+        """Parse the server's JSON; fields of newer servers are ignored."""
         items = tuple(
-            Item(one["item_id"], one["score"], one["rank"], one.get("reason"), one.get("fields"))
-            for one in document["items"]
+            Item(item["item_id"], item["score"], item["rank"], item.get("reason"), item.get("fields"))
+            for item in document["items"]
         )
         names = ("request_id", "source", "fallback_reason", "model", "experiment", "next")
         return cls(items=items, impression=document.get("impression"), **{name: document[name] for name in names})
 
     @property
     def is_personal(self) -> bool:
-        """Whether the answer is about this user at all."""
+        """Whether the list is personalised."""
         return self.source in ("student", "partial_history", "session", "similar_items")
 
 
 @dataclass(frozen=True)
 class Event:
-    """What somebody did. The id is made here, so that sending again counts once.
+    """One interaction with an item. The client creates the id, so that an event that is sent twice counts once.
 
-    impression: the answer's, where the item was shown in one: the event then counts for that list.
+    Attributes:
+        impression: `impression` of the recommendation that showed the item; attributes the event to that list.
     """
 
     item_id: str
@@ -84,9 +85,13 @@ class Event:
     event_id: str = field(default_factory=lambda: uuid4().hex)
 
     def document(self) -> dict[str, Any]:
-        """As JSON values; a time without a zone is refused here, where it is easy to see."""
+        """Return the JSON values.
+
+        Raises:
+            ValueError: `timestamp` has no time zone.
+        """
         if self.timestamp is not None and self.timestamp.tzinfo is None:
-            raise ValueError("timestamp needs a zone, as in datetime.now(UTC)")
+            raise ValueError("timestamp has no time zone; use datetime.now(UTC)")
         values = {name: value for name, value in vars(self).items() if value not in (None, ())}
         if self.timestamp is not None:
             values["timestamp"] = self.timestamp.isoformat()
@@ -95,7 +100,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Accepted:
-    """What became of sent events."""
+    """Number of accepted events, and of those that were new to a history."""
 
     request_id: str
     accepted: int
@@ -103,8 +108,8 @@ class Accepted:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        """From the server's JSON."""
-        return _pick(cls, document)
+        """Parse the server's JSON."""
+        return _from_document(cls, document)
 
 
 @dataclass(frozen=True)
@@ -116,13 +121,13 @@ class HistoryEntry:
 
     @classmethod
     def read_all(cls, documents: Iterable[Mapping[str, Any]]) -> list[Self]:
-        """From the server's JSON."""
-        return [_pick(cls, one) for one in documents]
+        """Parse the server's JSON."""
+        return [_from_document(cls, document) for document in documents]
 
 
 @dataclass(frozen=True)
 class Known:
-    """Everything that is known of a user; `stored` is what the database holds, None where serving has none."""
+    """All data of a user; `stored` is the content of the database, None without one."""
 
     request_id: str
     events: list[HistoryEntry]
@@ -132,13 +137,13 @@ class Known:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        """From the server's JSON."""
-        return _pick(cls, {**document, "events": HistoryEntry.read_all(document["events"])})
+        """Parse the server's JSON."""
+        return _from_document(cls, {**document, "events": HistoryEntry.read_all(document["events"])})
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """How far an erasure is, `pending` or `done`; counts are None until the database has answered."""
+    """State of an erasure, `pending` or `done`; counts are None until the database has answered."""
 
     request_id: str
     status: str
@@ -151,8 +156,8 @@ class Erasure:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        """From the server's JSON."""
-        return _pick(cls, document)
+        """Parse the server's JSON."""
+        return _from_document(cls, document)
 
 
 class RetortProblem(Exception):  # noqa: N818 - the RFC's own word
@@ -166,6 +171,6 @@ class RetortProblem(Exception):  # noqa: N818 - the RFC's own word
         self.retry_after_s = retry_after_s
 
 
-def _pick(cls: type[D], document: Mapping[str, Any]) -> D:
-    """The class from its own fields; what a newer server adds is left aside."""
-    return cls(**{one.name: document[one.name] for one in fields(cls)})  # type: ignore[arg-type]
+def _from_document(cls: type[D], document: Mapping[str, Any]) -> D:
+    """Create the class from its fields in the document; further fields are ignored."""
+    return cls(**{entry.name: document[entry.name] for entry in fields(cls)})  # type: ignore[arg-type]

@@ -1,35 +1,35 @@
-// One answer as people read it: who gave it, the list, why each item is there, and what has moved since the last one.
+// Renders a recommendation: source, list, reasons, and changes since the previous list.
 import { curlLine } from "./api.js";
 import { badge, bar, copyButton, h } from "./dom.js";
 import { itemName, titleById, titleOf } from "./items.js";
 
 const SOURCES = {
-  student: "the student, over the whole history",
-  partial_history: "the student, over what is remembered of the history",
-  session: "the student, over the session",
-  similar_items: "items like those of the history, without the student",
+  student: "the student over the full history",
+  partial_history: "the student over the cached part of the history",
+  session: "the student over the session",
+  similar_items: "similar items, without the student",
   popular_in_segment: "popular in the segment",
   popular: "popular items",
-  static: "the list from the settings",
-  none: "nothing passed the filter",
+  static: "the static list of the settings",
+  none: "no item passed the filter",
 };
 const REASONS = {
-  unknown_user: "nothing is known of this user",
+  unknown_user: "the user is unknown",
   empty_history: "the history is empty",
-  no_known_items: "the model knows none of the history's items",
-  history_unavailable: "the store of histories did not answer",
-  deadline: "the student was late",
+  no_known_items: "the bundle has none of the history's items",
+  history_unavailable: "the history store is down",
+  deadline: "the deadline passed",
   student_failed: "the student failed",
   no_bundle: "no bundle is loaded",
-  filter_matches_nothing: "nothing passes the filter",
-  not_enough_items: "there are fewer items than asked for",
+  filter_matches_nothing: "no item passes the filter",
+  not_enough_items: "fewer items are available than requested",
   no_vectors: "the bundle has no item vectors",
-  holdout: "this user is in the experiment's holdout",
+  holdout: "the user is in the holdout of the A/B test",
 };
 const BY_STUDENT = ["student", "session"];
 const LONG = 60;
 
-/** Who answered, by what, how fast. */
+/** Source, model, A/B test and latency. */
 export function answerHead(answer) {
   const { model, experiment, source, ms, fallback_reason: reason } = answer;
   return h(
@@ -44,14 +44,14 @@ export function answerHead(answer) {
       "p.meta",
       model &&
         h("span", "model ", h("b", model.name), " ", h("code", { title: model.version }, model.version.slice(0, 8))),
-      experiment && h("span", "experiment ", h("b", experiment.name), " · ", experiment.variant),
-      h("span", { title: "there and back, as this browser measured it" }, h("b", ms.toFixed(0)), " ms"),
+      experiment && h("span", "A/B test ", h("b", experiment.name), " · ", experiment.variant),
+      h("span", { title: "round trip, measured by this browser" }, h("b", ms.toFixed(0)), " ms"),
       h("span", "request ", h("code", answer.request_id)),
     ),
   );
 }
 
-/** The list. moves: Map of item id → how many places up; null stands for new; no map: nothing to compare with. */
+/** The list. moves: Map of item id → positions gained, null for a new item; without it no changes are shown. */
 export function answerList(items, { moves, onclick, verb }) {
   const scores = items.map((item) => item.score).filter((score) => score !== null);
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
@@ -90,17 +90,17 @@ function movement(places) {
     : h("span.move.down", { "aria-label": `down ${-places}` }, `▼${-places}`);
 }
 
-/** Words say what they are; numbers, truths and long texts need their attribute's name. Long texts come last. */
+/** Numbers, booleans and long texts are shown with the name of their attribute; long texts come last. */
 function otherFields(item) {
   const shown = Object.entries(item.fields ?? {})
     .filter(([name, value]) => name !== "title" && value !== null && value !== item.item_id)
     .map(([name, value]) => [name, fieldWords(value), typeof value]);
   const isLong = ([, words]) => words.length > LONG;
-  return [...shown.filter((one) => !isLong(one)), ...shown.filter(isLong)].map((one) => {
-    const [name, words, type] = one;
-    const isNamed = type === "number" || type === "boolean" || isLong(one);
+  return [...shown.filter((field) => !isLong(field)), ...shown.filter(isLong)].map((field) => {
+    const [name, words, type] = field;
+    const isNamed = type === "number" || type === "boolean" || isLong(field);
     return h(
-      isLong(one) ? "span.field.long" : "span.field",
+      isLong(field) ? "span.field.long" : "span.field",
       { title: `${name}: ${words}` },
       isNamed && h("i", `${name} `),
       words,
@@ -113,31 +113,31 @@ const fieldWords = (value) =>
     ? value.join(", ")
     : typeof value === "object"
       ? JSON.stringify(value)
-      : String(value).replace(/T00:00:00(\+00:00|Z)?$/, ""); // a day is a day
+      : String(value).replace(/T00:00:00(\+00:00|Z)?$/, ""); // a date without a time
 
 function reasonWords(reason) {
   const themes = reason.themes?.length ? [" · profile: ", reason.themes.map((theme) => h("span.theme", theme))] : null;
-  const because = (reason.because ?? []).map((one, place) => [
-    place ? ", " : "",
-    h("span", { title: `likeness ${one.likeness}` }, titleById(one.item_id)),
-    h("small", ` ${one.likeness.toFixed(2)}`),
+  const because = (reason.because ?? []).map((item, position) => [
+    position ? ", " : "",
+    h("span", { title: `similarity ${item.likeness}` }, titleById(item.item_id)),
+    h("small", ` ${item.likeness.toFixed(2)}`),
   ]);
   const words = {
-    like_your_history: ["near ", because],
+    like_your_history: ["similar to ", because],
     fits_your_sequence: "fits the sequence",
     popular: "popular",
-    pinned: "pinned to its place",
+    pinned: "pinned",
   };
   return [words[reason.kind] ?? reason.kind, themes];
 }
 
-/** Places gained by each item since the list before; null for who was not in it. */
+/** Positions gained by each item since the previous list; null for new items. */
 export function movesBetween(before, items) {
   const ranks = new Map(before.map((item) => [item.item_id, item.rank]));
   return new Map(items.map(({ item_id: id, rank }) => [id, ranks.has(id) ? ranks.get(id) - rank : null]));
 }
 
-/** Who was in the list before and is no more. */
+/** Items of the previous list that are no longer in the list. */
 export function leftOut(before, items) {
   const here = new Set(items.map((item) => item.item_id));
   const gone = before.filter((item) => !here.has(item.item_id));
@@ -145,13 +145,13 @@ export function leftOut(before, items) {
     ? h(
         "p.gone",
         "No longer in the list: ",
-        gone.map((item, place) => [place ? ", " : "", itemName(item.item_id)]),
+        gone.map((item, position) => [position ? ", " : "", itemName(item.item_id)]),
       )
     : null;
 }
 
-/** The same question for a shell. */
+/** The same request as a curl command. */
 export function sameByCurl(body) {
   const line = curlLine("recommend", body);
-  return h("details.card.curl", h("summary", "The same by curl"), h("pre", { tabindex: "0" }, line), copyButton(line));
+  return h("details.card.curl", h("summary", "The same request by curl"), h("pre", { tabindex: "0" }, line), copyButton(line));
 }

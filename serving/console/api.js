@@ -1,4 +1,4 @@
-// The one door to the API: every route that the console asks, the key, and errors as what they say.
+// API client of the console: routes, key and errors.
 import { h } from "./dom.js";
 
 const ROUTES = {
@@ -19,7 +19,7 @@ const ROUTES = {
 };
 const KEY = "retort-key";
 
-/** An answer other than success; the message is the API's own sentence. */
+/** An error response; the message is the detail of its problem document. */
 export class ApiError extends Error {
   constructor(status, detail) {
     super(detail);
@@ -27,26 +27,26 @@ export class ApiError extends Error {
   }
 }
 
-// A tab's own, gone with the tab; where the browser keeps nothing at all, gone with the page.
+// Stored for this tab; in memory only when the browser stores nothing.
 let key = "";
 try {
   key = sessionStorage.getItem(KEY) ?? "";
 } catch {
-  /* kept in memory */
+  /* in memory only */
 }
 
 export const readKey = () => key;
 
-export function keepKey(given) {
-  key = given;
+export function storeKey(value) {
+  key = value;
   try {
-    sessionStorage.setItem(KEY, given);
+    sessionStorage.setItem(KEY, value);
   } catch {
-    /* kept in memory */
+    /* in memory only */
   }
 }
 
-/** The address of a route, relative to the page so that a proxy may put a prefix before both. */
+/** The address of a route, relative to the page, so that a proxy may add a prefix. */
 function address(route, places) {
   const path = ROUTES[route][1].replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(places[name]));
   const url = new URL(path.slice(1), document.baseURI);
@@ -54,11 +54,11 @@ function address(route, places) {
   return url;
 }
 
-/** Ask a route. Places fill its path; a body is sent as JSON; the answer is JSON, or text where it is none. */
+/** Call a route. Places fill its path, the body is sent as JSON; returns JSON, or text for other media types. */
 export async function call(route, { places = {}, body, quiet = [] } = {}) {
   for (const place of Object.values(places)) {
-    // a browser would take them out of any address, however they are written
-    if (place === "." || place === "..") throw new ApiError(422, `No address can hold the id “${place}”.`);
+    // browsers remove these path segments, even encoded ones
+    if (place === "." || place === "..") throw new ApiError(422, `A path cannot hold the id “${place}”.`);
   }
   const headers = {};
   if (key) headers.authorization = `Bearer ${key}`;
@@ -72,38 +72,38 @@ export async function call(route, { places = {}, body, quiet = [] } = {}) {
       cache: "no-store",
     });
   } catch {
-    throw new ApiError(0, "The server does not answer.");
+    throw new ApiError(0, "The server is down.");
   }
   const text = await response.text();
   const isJson = /json/.test(response.headers.get("content-type") ?? "");
   if (response.ok) return isJson ? JSON.parse(text) : text;
   if (quiet.includes(response.status)) return null;
-  throw new ApiError(response.status, (isJson && JSON.parse(text).detail) || response.statusText || "It failed.");
+  throw new ApiError(response.status, (isJson && JSON.parse(text).detail) || response.statusText || "The request failed.");
 }
 
-/** The same question as a line for a shell. The key is never in it. */
+/** The same request as a curl command, without the key. */
 export function curlLine(route, body) {
   const quoted = `'${JSON.stringify(body).replaceAll("'", "'\\''")}'`;
-  const door = key ? ` -H "authorization: Bearer $RETORT_API_KEY"` : "";
-  return `curl -s ${address(route, {})}${door} -H 'content-type: application/json' -d ${quoted}`;
+  const header = key ? ` -H "authorization: Bearer $RETORT_API_KEY"` : "";
+  return `curl -s ${address(route, {})}${header} -H 'content-type: application/json' -d ${quoted}`;
 }
 
-/** A sentence of the API, with what stands between backticks as code. */
+/** A message of the API, with text in backticks as code. */
 const words = (sentence) =>
   h(
     "span",
     sentence.split("`").map((part, at) => (at % 2 ? h("code", part) : part)),
   );
 
-/** An error as a sentence with its status, and for a key that will not do, what would. */
+/** An error with its status and, for a wrong key, a remedy. */
 export function problem(error) {
   if (!(error instanceof ApiError)) throw error;
   const scope = error.status === 403 && /no (\w+) scope/.exec(error.message)?.[1];
   const advice =
     error.status === 401
-      ? "Type a key at the top of the page and press Enter."
+      ? "Enter a key at the top of the page and press Enter."
       : scope
-        ? `Use a key that has the ${scope} scope; keys are made by retort-serve key.`
+        ? `Use a key that has the ${scope} scope; create one with retort-serve key.`
         : null;
   return h(
     "p.problem",

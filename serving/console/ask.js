@@ -1,15 +1,15 @@
-// The form of a question: from an address to fields, from fields to a request body and an address.
+// The request form: reads it from an address, and writes it to a request body and an address.
 import { byId } from "./dom.js";
 
 const SUBJECTS = {
   user: { label: "User id", hint: "u0000001" },
-  session: { label: "Session id", hint: "any id of a visit" },
-  history: { label: "Item ids, oldest first, separated by commas", hint: "i7, i12; empty is a stranger" },
+  session: { label: "Session id", hint: "any session id" },
+  history: { label: "Item ids, oldest first, separated by commas", hint: "i7, i12; may be empty" },
 };
 const form = byId("ask");
 const field = (name) => form.elements[name];
 
-/** A field that cannot be read; the form says so beside it. */
+/** An invalid field. */
 export class FieldError extends Error {}
 
 export const subjectKind = () => field("who").value;
@@ -21,8 +21,8 @@ export const ids = (text) =>
     .map((id) => id.trim())
     .filter(Boolean);
 
-/** Names, hints and the slider's number follow what was chosen. */
-export function dressForm() {
+/** Update labels, hints and the value of the slider. */
+export function updateLabels() {
   const kind = SUBJECTS[subjectKind()];
   byId("subject-label").textContent = kind.label;
   field("subject").placeholder = kind.hint;
@@ -32,12 +32,12 @@ export function dressForm() {
 export function setSubject(kind, text) {
   field("who").value = kind;
   field("subject").value = text;
-  dressForm();
+  updateLabels();
 }
 
-/** Fill the form from an address such as #try?user=u1&k=5, the rest with defaults; false where it names nobody. */
+/** Fill the form from an address such as #try?user=u1&k=5; false without a user, session or history. */
 export function fillForm(parameters) {
-  const kind = Object.keys(SUBJECTS).find((one) => parameters.has(one));
+  const kind = Object.keys(SUBJECTS).find((name) => parameters.has(name));
   if (!kind) return false;
   form.reset();
   for (const name of ["k", "diversity", "filter", "event_type"]) {
@@ -54,7 +54,7 @@ export function fillForm(parameters) {
 export function readForm() {
   const kind = subjectKind();
   const body = kind === "history" ? { history: ids(field("subject").value) } : { [`${kind}_id`]: subject() };
-  if (kind !== "history" && !subject()) throw new FieldError(`Type a ${kind} id, or begin as a stranger.`);
+  if (kind !== "history" && !subject()) throw new FieldError(`Enter a ${kind} id, or start with an empty history.`);
   body.k = Number(field("k").value) || 10;
   if (Number(field("diversity").value)) body.diversity = Number(field("diversity").value);
   const filter = readFilter();
@@ -70,11 +70,11 @@ function readFilter() {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new FieldError(`The filter is no JSON: ${error.message}.`);
+    throw new FieldError(`The filter is not valid JSON: ${error.message}.`);
   }
 }
 
-/** The address that fills the form as it stands; defaults are left out. */
+/** The address that fills the form with its present values; defaults are left out. */
 export function formAddress() {
   const parameters = new URLSearchParams({ [subjectKind()]: subject() });
   if (field("k").value !== "10") parameters.set("k", field("k").value);

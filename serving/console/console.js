@@ -1,8 +1,8 @@
-// The page: which view stands open, by the address after the #, and the key.
-import { keepKey, readKey } from "./api.js";
+// Entry point: opens the view named by the fragment of the address, and stores the key.
+import { storeKey, readKey } from "./api.js";
 import { byId, show } from "./dom.js";
 import { openHealth, stateBadge } from "./health.js";
-import { forgetItems } from "./items.js";
+import { clearItems } from "./items.js";
 import { openModels } from "./models.js";
 import { openRefreshes } from "./refreshes.js";
 import { openTry } from "./try.js";
@@ -24,8 +24,8 @@ function open() {
 byId("key").value = readKey();
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  keepKey(byId("key").value.trim());
-  forgetItems();
+  storeKey(byId("key").value.trim());
+  clearItems();
   open();
 });
 addEventListener("hashchange", open);

@@ -1,6 +1,6 @@
-// Builds elements. Texts become text nodes, always: titles and profiles are strangers' words.
+// Builds elements. Texts always become text nodes, because titles and profiles are untrusted.
 
-/** h("p.hint", {id: "x", onclick}, "text", element, [more]); attributes may be missing, null and false are left out. */
+/** h("p.hint", {id: "x", onclick}, "text", element, [more]); attributes are optional, null and false are left out. */
 export function h(tag, ...children) {
   const attributes = children[0]?.constructor === Object ? children.shift() : {};
   const [name, ...classes] = tag.split(".");
@@ -19,12 +19,12 @@ export function h(tag, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Put these children in place of what the element holds. */
+/** Replace the children of an element. */
 export function show(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter(Boolean));
 }
 
-/** A table whose cells may be elements. */
+/** A table; cells may be elements. */
 export function table(head, rows, caption) {
   return h(
     "div.scroll",
@@ -35,7 +35,7 @@ export function table(head, rows, caption) {
         "thead",
         h(
           "tr",
-          head.map((one) => h("th", { scope: "col" }, one)),
+          head.map((name) => h("th", { scope: "col" }, name)),
         ),
       ),
       h(
@@ -51,7 +51,7 @@ export function table(head, rows, caption) {
   );
 }
 
-/** Terms and what they are; pairs whose value is null or undefined are left out. */
+/** A list of names and values; null and undefined values are left out. */
 export function facts(pairs) {
   const known = pairs.filter(([, value]) => value !== null && value !== undefined);
   return h(
@@ -64,7 +64,7 @@ export function badge(kind, text, title) {
   return h(`span.badge.${kind}`, { title }, text);
 }
 
-/** A share of a whole as a bar; its width is data, so it is set on the element and not written as a style. */
+/** A share as a bar. The policy forbids inline styles, so the width is set on the element. */
 export function bar(share) {
   const filled = h("span.filled");
   filled.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
@@ -80,8 +80,8 @@ export function copyButton(text) {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     } catch {
-      // no clipboard outside a secure context: the text stands there to be selected
-      button.textContent = "Select it by hand";
+      // there is no clipboard outside a secure context
+      button.textContent = "Select and copy the text";
     }
     setTimeout(() => {
       button.textContent = "Copy";

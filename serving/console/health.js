@@ -1,17 +1,17 @@
-// Is it well, and how does it answer: a few numbers since the server started.
+// Health view: readiness and key metrics since the start of the server.
 import { ApiError, call, problem } from "./api.js";
 import { badge, bar, byId, h, show, table } from "./dom.js";
 import { quantile, readMetrics, sumBy, total } from "./prometheus.js";
 
-const EVERY_MS = 5000;
+const INTERVAL_MS = 5000;
 const percent = (share) => `${(100 * share).toFixed(share && share < 0.1 ? 1 : 0)} %`;
 const ms = (seconds) => (seconds === null ? null : (1000 * seconds).toFixed(seconds < 0.01 ? 2 : 1));
 
 export function openHealth() {
-  look();
+  refresh();
 }
 
-/** One badge: ready, degraded by what, or why not. */
+/** A badge: ready, degraded or not ready. */
 export async function stateBadge() {
   try {
     const { degraded } = await call("ready");
@@ -22,11 +22,11 @@ export async function stateBadge() {
   }
 }
 
-async function look() {
+async function refresh() {
   const [state, text] = await Promise.all([ready(), call("metrics").catch((error) => error)]);
   show(byId("state"), await stateBadge());
   if (typeof text === "string") return show(byId("health"), state, numbers(readMetrics(text)));
-  const hidden = text.status === 404 && h("p.hint", "A proxy may keep /metrics for Prometheus; ask the server itself.");
+  const hidden = text.status === 404 && h("p.hint", "A proxy may block /metrics; open it on the server itself.");
   return show(byId("health"), state, problem(text), hidden);
 }
 
@@ -36,8 +36,8 @@ async function ready() {
     return h(
       "p.card.verdict",
       degraded.length
-        ? [badge("warn", "degraded"), h("span", `Away: ${degraded.join(", ")}. Answers go on and carry their reason.`)]
-        : [badge("good", "ready"), h("span", "A bundle answers, and nothing is away.")],
+        ? [badge("warn", "degraded"), h("span", `Down: ${degraded.join(", ")}. Responses carry a fallback reason.`)]
+        : [badge("good", "ready"), h("span", "A bundle is loaded and all stores are up.")],
     );
   } catch (error) {
     return problem(error);
@@ -53,15 +53,15 @@ function numbers(metrics) {
   return [
     h(
       "div.tiles",
-      tile("lists given", answers.toLocaleString()),
-      tile("by a fallback", answers ? percent(1 - student / answers) : "–", answers > 0 && student / answers < 0.5),
+      tile("recommendations", answers.toLocaleString()),
+      tile("fallbacks", answers ? percent(1 - student / answers) : "–", answers > 0 && student / answers < 0.5),
       tile(
-        "turned away",
+        "refused (overload)",
         total(metrics, "retort_refused_requests_total").toLocaleString(),
         total(metrics, "retort_refused_requests_total") > 0,
       ),
-      tile("answers 5xx", failed.toLocaleString(), failed > 0),
-      tile("in the house now", total(metrics, "retort_requests_in_flight").toLocaleString()),
+      tile("5xx responses", failed.toLocaleString(), failed > 0),
+      tile("in flight", total(metrics, "retort_requests_in_flight").toLocaleString()),
       tile(
         "store failures",
         total(metrics, "retort_store_failures_total").toLocaleString(),
@@ -70,9 +70,9 @@ function numbers(metrics) {
     ),
     h(
       "div.cards",
-      shares("Answers by source", sumBy(metrics, "retort_answers_total", "source")),
+      shares("Recommendations by source", sumBy(metrics, "retort_answers_total", "source")),
       shares(
-        "Why not the student",
+        "Fallback reasons",
         sumBy(metrics, "retort_answers_total", "reason").filter(([reason]) => reason !== "none"),
       ),
       shares("Requests by status", sumBy(metrics, "retort_requests_total", "status")),
@@ -85,20 +85,20 @@ function numbers(metrics) {
     ),
     h(
       "p.hint",
-      "Since the server started, over all its workers, this page's own questions among them. ",
-      "Quantiles are read from the histograms' buckets.",
+      "Since the start of the server, over all workers, including the requests of this page. ",
+      "Quantiles are estimated from histogram buckets.",
     ),
   ];
 }
 
-const tile = (name, value, isOdd) => h(isOdd ? "div.tile.odd" : "div.tile", {}, h("b", value), h("span", name));
+const tile = (name, value, isWarning) => h(isWarning ? "div.tile.odd" : "div.tile", {}, h("b", value), h("span", name));
 
 function shares(name, sums) {
   const all = sums.reduce((sum, [, value]) => sum + value, 0);
   return h(
     "article.card",
     h("h2", name),
-    sums.length ? null : h("p.hint", "None so far."),
+    sums.length ? null : h("p.hint", "None yet."),
     h(
       "ul.shares",
       sums.map(([label, value]) => h("li", h("span", label), bar(value / all), h("b", value.toLocaleString()))),
@@ -117,11 +117,11 @@ function latencies(metrics, name, metric, label) {
   return h(
     "article.card",
     h("h2", name),
-    rows.length ? table([label, "count", "p50", "p95", "p99"], rows) : h("p.hint", "None so far."),
+    rows.length ? table([label, "count", "p50", "p95", "p99"], rows) : h("p.hint", "None yet."),
   );
 }
 
-byId("health-again").addEventListener("click", look);
+byId("health-again").addEventListener("click", refresh);
 setInterval(() => {
-  if (byId("health-watch").checked && !byId("view-health").hidden && !document.hidden) look();
-}, EVERY_MS);
+  if (byId("health-watch").checked && !byId("view-health").hidden && !document.hidden) refresh();
+}, INTERVAL_MS);

@@ -1,18 +1,18 @@
-// What serves, what was refused, and two versions beside each other.
+// Models view: loaded and refused bundles, and a comparison of two versions.
 import { call, problem } from "./api.js";
 import { ids } from "./ask.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
-import { itemName, learnTitles } from "./items.js";
+import { itemName, loadTitles } from "./items.js";
 
 const form = byId("compare");
 let live = [];
 
 export function openModels(parameters) {
   if (parameters.has("history")) form.elements.history.value = parameters.get("history");
-  look();
+  refresh();
 }
 
-async function look() {
+async function refresh() {
   try {
     const { models } = await call("models");
     show(byId("models"), h("div.cards.wide", models.map(card)));
@@ -32,9 +32,9 @@ function card(model) {
     facts([
       ["student", model.student],
       ["items", model.n_items?.toLocaleString()],
-      ["reads at most", model.max_length && `${model.max_length} events`],
+      ["sequence length", model.max_length && `${model.max_length} events`],
       ["loaded", when(model.loaded_at)],
-      ["median answer", model.latency_ms && `${model.latency_ms} ms`],
+      ["median latency", model.latency_ms && `${model.latency_ms} ms`],
       ["tenant", model.tenant],
       ["attributes", model.fields?.join(", ")],
     ]),
@@ -45,14 +45,14 @@ function card(model) {
           h("h3", "Refused"),
           h(
             "ul",
-            model.refusals.map((one) => h("li", h("time", when(one.at)), " ", one.reason, " ", h("code", one.where))),
+            model.refusals.map((refusal) => h("li", h("time", when(refusal.at)), " ", refusal.reason, " ", h("code", refusal.where))),
           ),
         )
       : null,
   );
 }
 
-/** Sealed with the bundle, scored once on the exported graph: a table a part, its cuts (the 10 of hr@10) as columns. */
+/** Metrics of the bundle: one table for each split, with the cut-offs (the 10 of hr@10) as columns. */
 function metrics(parts) {
   return Object.entries(parts).map(([part, values]) => {
     const cut = Object.entries(values ?? {}).filter(([name, value]) => name.includes("@") && typeof value === "number");
@@ -89,16 +89,16 @@ async function compare() {
     const answers = await Promise.all(
       ["left", "right"].map((side) => infer(live[form.elements[side].value], wanted, k)),
     );
-    await learnTitles(answers.flatMap((one) => one.ids));
+    await loadTitles(answers.flatMap((answer) => answer.ids));
     const [left, right] = answers;
     const both = left.ids.filter((id) => right.ids.includes(id)).length;
     show(
       place,
       h(
         "p.hint",
-        `${both} of ${left.ids.length} items stand in both lists.`,
+        `${both} of ${left.ids.length} items are in both lists.`,
         live.length < 2 &&
-          " One bundle serves; a second comes with an experiment or a shadow that names its alias (RETORT_EXPERIMENT).",
+          " One bundle is loaded; an A/B test or a shadow (RETORT_EXPERIMENT) loads a second one.",
       ),
       h("div.cards.wide", column(left, right), column(right, left)),
     );
@@ -114,7 +114,7 @@ async function infer(model, wanted, k) {
   };
   const started = performance.now();
   const answer = await call("infer", { places: { name: model.name, version: model.version }, body });
-  const output = (name) => answer.outputs.find((one) => one.name === name).data;
+  const output = (name) => answer.outputs.find((tensor) => tensor.name === name).data;
   return { model, ids: output("item_ids"), scores: output("scores"), ms: performance.now() - started };
 }
 
@@ -125,7 +125,7 @@ function column(own, other) {
     h(
       "ol.items.small",
       own.ids.map((id, at) => {
-        const there = other.ids.indexOf(id) + 1;
+        const otherRank = other.ids.indexOf(id) + 1;
         return h(
           "li.item",
           { "data-item": id },
@@ -134,7 +134,7 @@ function column(own, other) {
           h(
             "div.score",
             own.scores[at]?.toFixed(3),
-            there ? h("span.move", `there ${there}`) : h("span.move.new", "only here"),
+            otherRank ? h("span.move", `other: ${otherRank}`) : h("span.move.new", "only here"),
           ),
         );
       }),
@@ -142,7 +142,7 @@ function column(own, other) {
   );
 }
 
-byId("models-again").addEventListener("click", look);
+byId("models-again").addEventListener("click", refresh);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   compare();

@@ -1,4 +1,4 @@
-// Reads Prometheus' text format, as far as the console needs it.
+// Parser of Prometheus' text format, as far as the console requires it.
 
 const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([^ ]+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
@@ -26,13 +26,13 @@ export function sumBy(metrics, name, label) {
 
 export const total = (metrics, name) => (metrics.get(name) ?? []).reduce((sum, { value }) => sum + value, 0);
 
-/** A quantile in seconds from a histogram's buckets, as histogram_quantile takes it; null where nothing was counted. */
+/** A quantile in seconds from histogram buckets, like histogram_quantile; null without observations. */
 export function quantile(metrics, name, label, value, q) {
   const buckets = new Map();
-  for (const one of metrics.get(`${name}_bucket`) ?? []) {
-    if (one.labels[label] !== value) continue;
-    const bound = one.labels.le === "+Inf" ? Infinity : Number(one.labels.le);
-    buckets.set(bound, (buckets.get(bound) ?? 0) + one.value);
+  for (const sample of metrics.get(`${name}_bucket`) ?? []) {
+    if (sample.labels[label] !== value) continue;
+    const bound = sample.labels.le === "+Inf" ? Infinity : Number(sample.labels.le);
+    buckets.set(bound, (buckets.get(bound) ?? 0) + sample.value);
   }
   const sorted = [...buckets].sort((a, b) => a[0] - b[0]);
   const count = sorted.at(-1)?.[1] ?? 0;

@@ -1,17 +1,17 @@
-// How far refreshes of profiles are, and calling one off.
+// Refreshes view: progress and cancellation of refreshes of profiles.
 import { call, problem } from "./api.js";
 import { badge, bar, byId, facts, h, show, when } from "./dom.js";
 
 const UNFINISHED = ["asked", "pending", "running"];
-const AGAIN_MS = 5000;
+const INTERVAL_MS = 5000;
 const KINDS = { done: "good", running: "good", failed: "bad" };
 let timer = 0;
 
 export function openRefreshes() {
-  look();
+  refresh();
 }
 
-async function look() {
+async function refresh() {
   clearTimeout(timer);
   try {
     const { refreshes } = await call("refreshes");
@@ -21,90 +21,90 @@ async function look() {
         ? h("div.cards.wide", refreshes.map(card))
         : h(
             "p.card.empty",
-            "No refresh is known. The first of a name is started by ",
+            "There is no refresh. Start the first one of a name with ",
             h("code", "retort refresh start"),
             ".",
           ),
     );
-    if (refreshes.some((one) => UNFINISHED.includes(one.status))) timer = setTimeout(lookWhileSeen, AGAIN_MS);
+    if (refreshes.some((job) => UNFINISHED.includes(job.status))) timer = setTimeout(refreshIfVisible, INTERVAL_MS);
   } catch (error) {
     show(byId("refreshes"), problem(error));
   }
 }
 
-function lookWhileSeen() {
-  if (!byId("view-refreshes").hidden && !document.hidden) look();
+function refreshIfVisible() {
+  if (!byId("view-refreshes").hidden && !document.hidden) refresh();
 }
 
-function card(one) {
-  const share = one.users ? one.users_done / one.users : 0;
+function card(job) {
+  const share = job.users ? job.users_done / job.users : 0;
   const outcome = h("div", { "aria-live": "polite" });
   return h(
     "article.card",
-    h("h2", one.name, badge(KINDS[one.status] ?? "plain", one.status)),
+    h("h2", job.name, badge(KINDS[job.status] ?? "plain", job.status)),
     h(
       "p.progress",
       bar(share),
       h(
         "span",
-        one.status === "asked"
-          ? "no worker has taken it up yet"
-          : `${one.users_done.toLocaleString()} of ${one.users.toLocaleString()} users`,
+        job.status === "asked"
+          ? "not started by a worker yet"
+          : `${job.users_done.toLocaleString()} of ${job.users.toLocaleString()} users`,
       ),
     ),
-    one.error && h("p.problem", one.error),
+    job.error && h("p.problem", job.error),
     facts([
-      ["texts written", one.written],
-      ["found ready", one.reused],
-      ["failed", one.failed],
-      ["tokens", (one.prompt_tokens + one.completion_tokens).toLocaleString()],
-      ["cost", one.cost_usd ? `$${one.cost_usd.toFixed(2)}` : null],
+      ["texts written", job.written],
+      ["reused", job.reused],
+      ["failed", job.failed],
+      ["tokens", (job.prompt_tokens + job.completion_tokens).toLocaleString()],
+      ["cost", job.cost_usd ? `$${job.cost_usd.toFixed(2)}` : null],
       [
         "budget",
-        one.budget_usd ? `$${one.budget_usd}` : one.budget_tokens && `${one.budget_tokens.toLocaleString()} tokens`,
+        job.budget_usd ? `$${job.budget_usd}` : job.budget_tokens && `${job.budget_tokens.toLocaleString()} tokens`,
       ],
-      ["users a second", one.users_per_s ? one.users_per_s.toFixed(1) : null],
-      ["time left", one.seconds_left === null ? null : `${Math.ceil(one.seconds_left / 60)} min`],
-      ["started", when(one.started_at ?? one.created_at)],
-      ["ended", when(one.ended_at)],
+      ["users per second", job.users_per_s ? job.users_per_s.toFixed(1) : null],
+      ["time left", job.seconds_left === null ? null : `${Math.ceil(job.seconds_left / 60)} min`],
+      ["started", when(job.started_at ?? job.created_at)],
+      ["ended", when(job.ended_at)],
     ]),
-    h("p", h("code", one.id)),
+    h("p", h("code", job.id)),
     outcome,
     h(
       "div.bar",
-      h("button.quiet", { type: "button", onclick: () => why(one.id, outcome) }, "Why users have none"),
-      UNFINISHED.includes(one.status) &&
-        h("button.danger", { type: "button", onclick: (event) => callOff(event.target, one.id, outcome) }, "Cancel"),
+      h("button.quiet", { type: "button", onclick: () => showFailures(job.id, outcome) }, "Show failures"),
+      UNFINISHED.includes(job.status) &&
+        h("button.danger", { type: "button", onclick: (event) => cancel(event.target, job.id, outcome) }, "Cancel"),
     ),
   );
 }
 
-async function why(id, outcome) {
+async function showFailures(id, outcome) {
   try {
     const { problems } = await call("refresh", { places: { refresh_id: id } });
     const found = Object.entries(problems);
     show(
       outcome,
-      found.length ? facts(found) : h("p.hint", "No user is without a profile for a reason that was noted."),
+      found.length ? facts(found) : h("p.hint", "No failure is recorded."),
     );
   } catch (error) {
     show(outcome, problem(error));
   }
 }
 
-/** Asked twice: the first press says what the second will do. */
-async function callOff(button, id, outcome) {
+/** Cancel after a second press that confirms it. */
+async function cancel(button, id, outcome) {
   if (!button.dataset.sure) {
     button.dataset.sure = "yes";
-    button.textContent = "Really cancel? What was written is kept";
+    button.textContent = "Confirm: cancel and keep written profiles";
     return;
   }
   try {
     await call("cancel", { places: { refresh_id: id } });
-    look();
+    refresh();
   } catch (error) {
     show(outcome, problem(error));
   }
 }
 
-byId("refreshes-again").addEventListener("click", look);
+byId("refreshes-again").addEventListener("click", refresh);

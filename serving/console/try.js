@@ -1,9 +1,9 @@
-// Ask, click, ask again: the recommender at work.
+// Try view: request recommendations, click an item, and see how the list changes.
 import { answerHead, answerList, leftOut, movesBetween, sameByCurl } from "./answer.js";
 import { ApiError, call, problem } from "./api.js";
 import {
   FieldError,
-  dressForm,
+  updateLabels,
   eventType,
   fillForm,
   formAddress,
@@ -14,17 +14,17 @@ import {
   subjectKind,
 } from "./ask.js";
 import { byId, h, show, when } from "./dom.js";
-import { fieldNames, itemName, learnTitles, recommend } from "./items.js";
+import { fieldNames, itemName, loadTitles, recommend } from "./items.js";
 
 const NEWEST = 50;
 const place = byId("answer");
-let asked = 0; // a slow answer must not overwrite a later one
+let latest = 0; // number of the latest request: a slow response must not overwrite a later one
 let last = null; // {kind, id, items, body} of the list on screen
 let clicks = []; // of a session, whose stored history no route shows
 
-/** Open the view; an address that names somebody is asked at once. */
+/** Open the view; an address with a user, session or history is requested at once. */
 export function openTry(parameters) {
-  if (fillForm(parameters)) ask();
+  if (fillForm(parameters)) request();
   else if (!last) welcome();
   hintAttributes();
 }
@@ -34,16 +34,16 @@ function welcome() {
     place,
     h(
       "div.card.empty",
-      h("h2", "Ask for somebody"),
+      h("h2", "Request recommendations"),
       h(
         "p",
-        "Type a user's id on the left. Click an item of the answer: the event is stored, the question asked again, " +
-          "and the new list says what moved.",
+        "Enter a user id on the left. A click on an item stores an event and repeats the request; the new list " +
+          "shows what has moved.",
       ),
-      h("p", "No id at hand? Begin as a stranger, and click your way to a history of your own; it is stored nowhere."),
+      h("p", "Without an id, start with an empty history and click items to build one; it is not stored."),
     ),
   );
-  show(byId("history"), h("p.hint", "Whose history it is shows here."));
+  show(byId("history"), h("p.hint", "The history is shown here."));
 }
 
 async function hintAttributes() {
@@ -51,8 +51,8 @@ async function hintAttributes() {
   byId("attributes").textContent = names.length ? `Items have: ${names.join(", ")}.` : "";
 }
 
-async function ask({ isAgain = false } = {}) {
-  const mine = ++asked;
+async function request({ isAgain = false } = {}) {
+  const mine = ++latest;
   place.setAttribute("aria-busy", "true");
   try {
     const body = readForm();
@@ -61,22 +61,22 @@ async function ask({ isAgain = false } = {}) {
     const isSame = last?.kind === kind && (kind === "history" || last.id === id);
     if (!isSame) clicks = [];
     const answer = await recommend(body);
-    await learnTitles(answer.items.flatMap((item) => (item.reason?.because ?? []).map((one) => one.item_id)));
-    if (mine !== asked) return;
+    await loadTitles(answer.items.flatMap((item) => (item.reason?.because ?? []).map((cause) => cause.item_id)));
+    if (mine !== latest) return;
     const before = isAgain && isSame ? last.items : null;
     last = { kind, id, body, items: shownBy(answer) };
     showAnswer(answer, before);
     showHistory(mine);
   } catch (error) {
-    if (mine !== asked) return;
+    if (mine !== latest) return;
     show(byId("history"));
     show(place, error instanceof FieldError ? h("p.problem", { role: "alert" }, error.message) : problem(error));
   } finally {
-    if (mine === asked) place.removeAttribute("aria-busy");
+    if (mine === latest) place.removeAttribute("aria-busy");
   }
 }
 
-/** Each item remembers its list: events about it hand the list's impression back. */
+/** Each item keeps the impression of its list, which events about it return. */
 const shownBy = (answer) => answer.items.map((item) => ({ ...item, impression: answer.impression }));
 
 const verb = () => (last.kind === "history" ? "Add to the history:" : `Send ${eventType()}:`);
@@ -91,18 +91,18 @@ function showAnswer(answer, before) {
     last.items.length ? list : h("p.card.empty", "The list is empty."),
     before && leftOut(before.slice(0, last.body.k), last.items),
     answer.next && moreButton(answer.next, list),
-    sameByCurl(answer.asked),
+    sameByCurl(answer.body),
   );
-  byId("told").textContent = `${last.items.length} items, answered by ${answer.source}.`;
+  byId("announcement").textContent = `${last.items.length} items, answered by ${answer.source}.`;
   if (!before) return;
   slide(list, tops);
-  list.querySelector("button")?.focus({ preventScroll: true }); // the one that was pressed is gone
+  list.querySelector("button")?.focus({ preventScroll: true }); // the pressed button no longer exists
 }
 
 const rowTops = () =>
   new Map([...place.querySelectorAll("[data-item]")].map((row) => [row.dataset.item, row.offsetTop]));
 
-/** Rows glide from where they stood, so that the eye can follow who moved. */
+/** Animate the rows from their previous positions. */
 function slide(list, tops) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   for (const row of list.children) {
@@ -116,14 +116,14 @@ function moreButton(token, list) {
   const button = h("button.more", { type: "button" }, "More");
   button.addEventListener("click", async () => {
     button.disabled = true;
-    const mine = asked;
+    const mine = latest;
     try {
       const answer = await recommend({ ...last.body, next: token });
-      if (mine !== asked) return;
+      if (mine !== latest) return;
       const items = shownBy(answer);
       last.items.push(...items);
       list.append(...answerList(items, { onclick: click, verb: verb() }).children);
-      button.replaceWith(answer.next ? moreButton(answer.next, list) : h("p.hint", "That is all."));
+      button.replaceWith(answer.next ? moreButton(answer.next, list) : h("p.hint", "There are no more items."));
     } catch (error) {
       button.replaceWith(problem(error));
     }
@@ -131,9 +131,9 @@ function moreButton(token, list) {
   return button;
 }
 
-/** An event of whoever the list was made for, whatever has been typed since. */
+/** Send an event of the user of the list, even if the form has changed since. */
 async function click(item) {
-  if (place.hasAttribute("aria-busy")) return; // a double click is one
+  if (place.hasAttribute("aria-busy")) return; // ignores the second click of a double click
   const { kind, id } = last;
   if (kind === "history") {
     setSubject(kind, [...last.body.history, item.item_id].join(", "));
@@ -149,14 +149,14 @@ async function click(item) {
     }
     clicks.push({ item_id: item.item_id, time_ms: Date.now() });
   }
-  ask({ isAgain: true });
+  request({ isAgain: true });
 }
 
 function eventOf(item) {
-  // named, so that a browser which sends it twice is counted once
+  // with an id, so that an event that is sent twice counts once
   const event_id = `console-${Date.now()}-${Math.random().toString(36).slice(2)}`;
   const event = { event_id, [`${last.kind}_id`]: last.id, item_id: item.item_id, event_type: eventType() };
-  // a list that was not shown cannot be clicked
+  // a dry run has no exposure
   return last.body.dry_run ? event : { ...event, impression: item.impression };
 }
 
@@ -168,16 +168,16 @@ async function showHistory(mine) {
     if (kind === "user") events = (await call("history", { places: { user_id: subject() } })).events;
     if (kind === "history") events = ids(subject()).map((id) => ({ item_id: id }));
     const newest = events.slice(-NEWEST).reverse();
-    await learnTitles(newest.map((event) => event.item_id));
-    if (mine !== asked) return;
+    await loadTitles(newest.map((event) => event.item_id));
+    if (mine !== latest) return;
     show(
       panel,
       h(
         "p.hint",
         {
           user: `${events.length} stored, newest first.`,
-          history: "Stored nowhere; newest first.",
-          session: "The API shows no session's history; these are the clicks of this page.",
+          history: "Not stored; newest first.",
+          session: "The API does not return session histories; these are the clicks of this page.",
         }[kind],
       ),
       h(
@@ -185,7 +185,7 @@ async function showHistory(mine) {
         newest.map((event) => h("li", { title: when(event.time_ms) }, itemName(event.item_id))),
       ),
       kind === "history" && events.length
-        ? h("button.quiet", { type: "button", onclick: stranger }, "Start over")
+        ? h("button.quiet", { type: "button", onclick: startEmpty }, "Start over")
         : null,
     );
   } catch (error) {
@@ -194,14 +194,14 @@ async function showHistory(mine) {
   }
 }
 
-function stranger() {
+function startEmpty() {
   setSubject("history", "");
-  ask();
+  request();
 }
 
 byId("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  ask();
+  request();
 });
-byId("ask").addEventListener("input", dressForm);
-byId("stranger").addEventListener("click", stranger);
+byId("ask").addEventListener("input", updateLabels);
+byId("empty-history").addEventListener("click", startEmpty);

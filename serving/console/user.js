@@ -1,12 +1,12 @@
-// Everything that is known of one person, and how to forget it.
+// User view: all data of a user, and its erasure.
 import { ApiError, call, problem } from "./api.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
-import { itemName, learnTitles } from "./items.js";
+import { itemName, loadTitles } from "./items.js";
 
 const NEWEST = 100;
-const place = byId("person");
+const place = byId("user-data");
 const input = byId("look-up-id");
-let asks = 0; // a slow answer must not overwrite a later one
+let latest = 0; // number of the latest request: a slow response must not overwrite a later one
 
 export function openUser(parameters) {
   if (!parameters.has("id")) return;
@@ -15,20 +15,20 @@ export function openUser(parameters) {
 }
 
 async function lookUp() {
-  const mine = ++asks;
+  const mine = ++latest;
   const id = input.value.trim();
   const places = { user_id: id };
   place.setAttribute("aria-busy", "true");
   history.replaceState(null, "", `#user?${new URLSearchParams({ id })}`);
-  // each may be refused on its own: a key without the admin scope still sees the history
+  // each may be refused separately: a key without the admin scope can still read the history
   const [events, known, profile] = await Promise.all([
-    asked("history", places),
-    asked("known", places),
-    asked("profile", places),
+    tryCall("history", places),
+    tryCall("known", places),
+    tryCall("profile", places),
   ]);
   const entries = (events.answer ?? known.answer)?.events ?? [];
-  await learnTitles(entries.slice(-NEWEST).map((event) => event.item_id));
-  if (mine !== asks) return;
+  await loadTitles(entries.slice(-NEWEST).map((event) => event.item_id));
+  if (mine !== latest) return;
   show(
     place,
     h(
@@ -40,7 +40,7 @@ async function lookUp() {
   place.removeAttribute("aria-busy");
 }
 
-async function asked(route, places) {
+async function tryCall(route, places) {
   try {
     return { answer: await call(route, { places }) };
   } catch (error) {
@@ -58,7 +58,7 @@ function historyCard(id, { error }, entries) {
       "p.hint",
       entries.length ? `${entries.length} events, newest first.` : "No event is stored.",
       " ",
-      h("a", { href: `#try?${new URLSearchParams({ user: id })}` }, "Ask for this user"),
+      h("a", { href: `#try?${new URLSearchParams({ user: id })}` }, "Recommend for this user"),
     ),
     h(
       "ol.events",
@@ -76,8 +76,8 @@ function profileCard({ answer, error }, themes) {
     "article.card",
     h("h2", "Profile", answer?.choice && badge("plain", answer.choice)),
     error && problem(error),
-    answer && (answer.text ? h("blockquote", answer.text) : h("p.hint", "Nothing has been written of this user.")),
-    answer?.set_at && h("p.hint", `Chosen by the person, ${when(answer.set_at)}.`),
+    answer && (answer.text ? h("blockquote", answer.text) : h("p.hint", "This user has no profile.")),
+    answer?.set_at && h("p.hint", `Chosen by the user, ${when(answer.set_at)}.`),
     themes.length
       ? h(
           "p",
@@ -85,16 +85,16 @@ function profileCard({ answer, error }, themes) {
           themes.map((theme) => h("span.theme", theme)),
         )
       : null,
-    versions.map((one) =>
+    versions.map((version) =>
       h(
         "details",
-        h("summary", `${one.aspect}, ${when(one.created_at)}`),
-        h("p", one.text),
+        h("summary", `${version.aspect}, ${when(version.created_at)}`),
+        h("p", version.text),
         facts([
-          ["model", one.model],
-          ["prompt", one.prompt_version],
-          ["events read", one.n_events],
-          ["carried by the history", one.grounding === null ? null : `${Math.round(100 * one.grounding)} %`],
+          ["model", version.model],
+          ["prompt", version.prompt_version],
+          ["events read", version.n_events],
+          ["faithfulness", version.grounding === null ? null : `${Math.round(100 * version.grounding)} %`],
         ]),
       ),
     ),
@@ -107,21 +107,21 @@ function storedCard({ answer, error }) {
     "article.card",
     h("h2", "In the database"),
     error && problem(error),
-    answer && !stored && h("p.hint", "Serving has no database, or it holds nothing of this user."),
+    answer && !stored && h("p.hint", "There is no database, or it holds no data of this user."),
     stored && [
       facts([
         ["events", stored.n_events],
-        ["lists shown", stored.n_exposures],
+        ["exposures", stored.n_exposures],
         ["profiles", answer.profiles.length],
       ]),
-      lately("Events", stored.events),
-      lately("Lists shown", stored.exposures),
+      rowsTable("Events", stored.events),
+      rowsTable("Exposures", stored.exposures),
     ],
   );
 }
 
-/** Rows as the database has them; what a person may ask about. */
-function lately(name, rows) {
+/** Rows of the database. */
+function rowsTable(name, rows) {
   if (!rows.length) return null;
   const head = Object.keys(rows[0]);
   const cell = (value) =>
@@ -138,7 +138,7 @@ function lately(name, rows) {
 
 function eraseCard(id) {
   const typed = h("input", { id: "erase-id", autocomplete: "off", spellcheck: "false" });
-  const button = h("button.danger", { disabled: true }, "Forget everything");
+  const button = h("button.danger", { disabled: true }, "Erase all data");
   const outcome = h("div", { "aria-live": "polite" });
   typed.addEventListener("input", () => {
     button.disabled = typed.value !== id;
@@ -150,14 +150,14 @@ function eraseCard(id) {
         event.preventDefault();
         if (typed.value !== id) return;
         button.disabled = true;
-        const { answer, error } = await asked("erase", { user_id: id });
+        const { answer, error } = await tryCall("erase", { user_id: id });
         show(outcome, error ? problem(error) : erasure(answer, id, outcome));
         if (error) return;
-        // what stood there is no longer so
+        // the other cards are out of date
         for (const card of place.querySelectorAll("article")) if (!card.contains(outcome)) card.remove();
       },
     },
-    h("label", { for: "erase-id" }, h("span", "Type the user's id to confirm")),
+    h("label", { for: "erase-id" }, h("span", "Enter the user id to confirm")),
     h("div.bar", typed, button),
   );
   return h(
@@ -165,7 +165,7 @@ function eraseCard(id) {
     h("h2", "Erase"),
     h(
       "p.hint",
-      "History, profiles, events and shown lists go, and no profile will be written again. Nobody can take it back.",
+      "Deletes the history, profiles, events and exposures, and forbids new profiles. This cannot be undone.",
     ),
     form,
     outcome,
@@ -173,9 +173,9 @@ function eraseCard(id) {
 }
 
 function erasure(answer, id, outcome) {
-  const again = h("button.quiet", { type: "button" }, "Look again");
+  const again = h("button.quiet", { type: "button" }, "Refresh");
   again.addEventListener("click", async () => {
-    const { answer: later, error } = await asked("erasure", { user_id: id });
+    const { answer: later, error } = await tryCall("erasure", { user_id: id });
     show(outcome, error ? problem(error) : erasure(later, id, outcome));
   });
   return h(
@@ -183,13 +183,13 @@ function erasure(answer, id, outcome) {
     h(
       "p",
       badge(answer.status === "done" ? "good" : "warn", answer.status),
-      answer.status === "done" ? " Everything is gone." : " The history is gone; the database has not answered yet.",
+      answer.status === "done" ? " All data is erased." : " The history is erased; the database has not answered yet.",
     ),
     facts([
       ["history events", answer.history],
       ["profiles", answer.profiles],
       ["stored events", answer.events],
-      ["lists shown", answer.exposures],
+      ["exposures", answer.exposures],
     ]),
     answer.status === "done" ? null : again,
   );

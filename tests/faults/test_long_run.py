@@ -72,7 +72,7 @@ def test_ten_minutes_of_load_leave_memory_flat(
     each_minute = [round(statistics.median(measured[n : n + A_MINUTE])) for n in range(0, len(measured), A_MINUTE)]
     print(
         f"{sum(report.statuses.values())} requests {dict(report.statuses)}, {taken:.0f} bundles taken, "
-        f"{report.wrong} wrong, {report.lost} lost, {report.closed_at_rest} connections closed at rest, "
+        f"{report.wrong} wrong, {report.lost} lost, {report.closed_while_idle} connections closed while idle, "
         f"{failures:.0f} calls to Redis failed; resident KiB by minute {each_minute}, {growth_kib:+.0f} a minute"
     )
     assert set(report.statuses) == {200, 202}

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import redis
 
-from benchmarks.world import histories
+from benchmarks.synthetic_data import histories
 from retort.shared.history import keys
 from retort.shared.history.redis_history import load_histories
 from tests.faults._redis import HurtableRedis

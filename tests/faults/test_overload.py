@@ -56,7 +56,7 @@ def test_three_times_the_capacity(bundles: list[Path], tmp_path: Path, seconds: 
         before = full_house(server, seconds / 3)
         report = overloaded(server, 3 / RUN_S, max(seconds, 4 * WAITING / before.answers_per_s))
         assert set(report.statuses) == {200, 503}
-        assert report.wrong == report.refused_without_date == 0
+        assert report.wrong == report.refused_without_retry_after == 0
         assert report.lost == 0, "no connection was broken with a request under way"
         assert report.failures == report.statuses[503]
         # Three times what it can do was asked for: at most a third is answered.
@@ -77,7 +77,7 @@ def held_as_in_full_houses(report: Report, before: House, after: House) -> None:
         dict(report.statuses),
         f"taken p50 {report.quantile_ms(0.5):.0f} p99 {report.quantile_ms(0.99):.0f} ms,",
         f"{report.most_ahead} ahead, {report.answers_per_s:.0f} a second,",
-        f"{report.closed_at_rest} closed at rest; full house {before}, {after}",
+        f"{report.closed_while_idle} closed while idle; full house {before}, {after}",
     )
     assert report.quantile_ms(0.5) <= HELD * max(before.p50_ms, after.p50_ms)
     assert report.quantile_ms(0.99) <= HELD * max(before.p99_ms, after.p99_ms)

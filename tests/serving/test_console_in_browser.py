@@ -72,11 +72,11 @@ def test_every_view_opens_and_says_what_is_not_there(page: Page, bundle_path: Pa
         for view, sentence in {
             "refreshes": "503There is no database yet",
             "user?id=nobody": "No event is stored.",
-            "user?id=..": "No address can hold the id",
+            "user?id=..": "A path cannot hold the id",
             "health": "Latency by stage",
-            "try?user=u&filter={": "The filter is no JSON",
+            "try?user=u&filter={": "The filter is not valid JSON",
             'try?user=u&filter={"nope": 1}': "422filter.nope: items have no such attribute",
-            "try?user=u": "Answered by popular items because nothing is known of this user.",
+            "try?user=u": "Answered by popular items because the user is unknown.",
         }.items():
             page.run(f"location.hash = {json.dumps('#' + view)}")
             page.wait_for(
@@ -96,8 +96,8 @@ def test_nobody_is_erased_by_half_a_name(page: Page, bundle_path: Path, tmp_path
             assert page.run("document.querySelector('.danger').disabled") == (typed == "an")
             assert len(httpx.get(f"{server.url}/users/ann/history").json()["events"]) == 1
         page.run("document.querySelector('.danger').click()")
-        page.wait_for("document.querySelector('#person').textContent.includes('is gone')")
-        assert "i1" not in page.run("document.querySelector('#person').textContent")
+        page.wait_for("document.querySelector('#user-data').textContent.includes('is erased')")
+        assert "i1" not in page.run("document.querySelector('#user-data').textContent")
         assert httpx.get(f"{server.url}/users/ann/history").json()["events"] == []
 
 
@@ -111,8 +111,8 @@ def test_typing_on_leaves_no_look_up_unanswered(page: Page, bundle_path: Path, t
             "document.querySelector('#look-up').requestSubmit();"
             "document.querySelector('#look-up-id').value = 'u12'"
         )
-        page.wait_for("document.querySelector('#person a[href=\"#try?user=u1\"]')")
-        page.wait_for("!document.querySelector('#person').hasAttribute('aria-busy')")
+        page.wait_for("document.querySelector('#user-data a[href=\"#try?user=u1\"]')")
+        page.wait_for("!document.querySelector('#user-data').hasAttribute('aria-busy')")
 
 
 def test_the_key_is_asked_for_sent_and_shown_nowhere(page: Page, bundle_path: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_the_key_is_asked_for_sent_and_shown_nowhere(page: Page, bundle_path: Pa
     with serving_process(tmp_path, retort_bundle=bundle_path, retort_keys_file=tmp_path / "keys.json") as server:
         server.ready()
         page.open(f"{server.url}/console#try?user=u1")
-        page.wait_for("document.querySelector('#answer').textContent.includes('401An API key is needed')")
+        page.wait_for("document.querySelector('#answer').textContent.includes('401A valid API key is required')")
         page.run(f"document.querySelector('#key').value = {json.dumps(key)}")
         page.run("document.querySelector('#key-form').requestSubmit()")
         page.wait_for(f"{IDS}.length === 10")
@@ -129,4 +129,4 @@ def test_the_key_is_asked_for_sent_and_shown_nowhere(page: Page, bundle_path: Pa
         assert key not in page.run("document.documentElement.outerHTML + location.href + document.cookie")
         assert page.run("localStorage.length") == 0
         page.run("location.hash = '#user?id=u1'")
-        page.wait_for("document.querySelector('#person').textContent.includes('Use a key that has the admin scope')")
+        page.wait_for("document.querySelector('#user-data').textContent.includes('Use a key that has the admin scope')")

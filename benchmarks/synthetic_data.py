@@ -1,4 +1,4 @@
-"""What is measured on: a student of the real architecture with random weights, exported and sealed; users in Redis."""
+"""Synthetic data of the benchmarks: a sealed bundle of a student with random weights, and histories of users."""
 
 import hashlib
 import shutil
@@ -17,12 +17,12 @@ from retort.shared.model.scoring import Scorer
 HISTORY = 50
 
 
-def sealed_bundle(place: Path, n_items: int, *, max_length: int = HISTORY, dim: int = 64) -> Path:
-    """SASRec of two blocks and two heads; kept in `place`, built once."""
-    done = place / f"bundle-{n_items}"
+def sealed_bundle(directory: Path, n_items: int, *, max_length: int = HISTORY, dim: int = 64) -> Path:
+    """Return a bundle of SASRec with two blocks and two heads; it is built once and kept in `directory`."""
+    done = directory / f"bundle-{n_items}"
     if done.is_dir():
         return next(done.iterdir())
-    work = place / f".work-{n_items}"
+    work = directory / f".work-{n_items}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     graph, vectors = _exported(n_items, max_length, dim)
@@ -37,12 +37,12 @@ def sealed_bundle(place: Path, n_items: int, *, max_length: int = HISTORY, dim: 
 
 
 def item_id(n: int) -> str:
-    """Ids as long as a shop's."""
+    """Return an item id of a realistic length."""
     return f"B{n:09d}"
 
 
 def histories(n_users: int, n_items: int, length: int = HISTORY) -> Iterator[tuple[str, list[tuple[str, int]]]]:
-    """Users u0, u1, … with `length` distinct items each."""
+    """Generate users u0, u1, … with `length` distinct items each, as (item id, time in ms)."""
     random = np.random.default_rng(1)
     for user in range(n_users):
         items = random.choice(n_items, size=length, replace=False)
