@@ -49,7 +49,7 @@ def _row(path: Path) -> list[str]:
     scorer = bundle.scorer()
     load_s = time.process_time() - started_s
     n_items, random = bundle.manifest.n_items, np.random.default_rng(0)
-    histories = [random.integers(1, n_items, world.HISTORY) for _ in range(max(BATCHES))]
+    histories = [random.integers(1, n_items, synthetic_data.HISTORY) for _ in range(max(BATCHES))]
     bias = np.where(random.random((1, n_items + 1)) < 0.5, -np.inf, 0).astype(np.float32)
     runs = max(12, min(200, 20_000_000 // n_items))
     times = [_least_ms(lambda n=n: scorer.top_k(histories[:n], K), runs // n + 5) for n in BATCHES]  # type: ignore[misc]
