@@ -1,4 +1,4 @@
-"""Both clients against the real application, and against a server that has bad moments."""
+"""Both clients over the real application and over a server with temporary errors."""
 
 import asyncio
 import inspect
@@ -32,11 +32,11 @@ def asynchronous(handler: Callable[[httpx.Request], httpx.Response] | httpx.Asyn
     transport = handler if isinstance(handler, httpx.AsyncBaseTransport) else httpx.MockTransport(handler)
 
     def ask(name: str, *args: Any, **options: Any) -> Any:
-        async def story() -> Any:
+        async def scenario() -> Any:
             async with AsyncRetortClient("http://test", "key", transport=transport) as client:
                 return await getattr(client, name)(*args, **options)
 
-        return asyncio.run(story())
+        return asyncio.run(scenario())
 
     return ask
 
@@ -49,7 +49,7 @@ def synchronous(handler: Callable[[httpx.Request], httpx.Response]) -> Ask:
     return ask
 
 
-def test_the_whole_story_over_the_real_application(bundle: Path, tmp_path: Path) -> None:
+def test_all_calls_over_the_real_application(bundle: Path, tmp_path: Path) -> None:
     serving = ServingSettings(_env_file=None, bundle=bundle)
     app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, histories=MemoryHistory())
     ask = asynchronous(httpx.ASGITransport(app=app))
@@ -94,7 +94,7 @@ def test_ids_that_look_like_paths_reach_their_user(bundle: Path, tmp_path: Path,
     assert ask("erase", user).history == 1
 
 
-def test_what_is_excluded_may_be_a_set(bundle: Path, tmp_path: Path) -> None:
+def test_exclude_accepts_a_set(bundle: Path, tmp_path: Path) -> None:
     serving = ServingSettings(_env_file=None, bundle=bundle)
     app = create_app(Settings(_env_file=None, retort_home=tmp_path), serving, histories=MemoryHistory())
     answer = asynchronous(httpx.ASGITransport(app=app))("recommend", "ann", exclude={"i1", "i3"}, k=2)
@@ -102,7 +102,7 @@ def test_what_is_excluded_may_be_a_set(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [synchronous, asynchronous])
-def test_a_bad_moment_is_waited_out_and_the_key_is_sent(kind: Callable[..., Ask]) -> None:
+def test_temporary_errors_are_retried_and_the_key_is_sent(kind: Callable[..., Ask]) -> None:
     seen: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -129,7 +129,7 @@ def test_a_bad_moment_is_waited_out_and_the_key_is_sent(kind: Callable[..., Ask]
         (httpx.Response(502, content="<p>Passerelle erronée</p>".encode("latin-1")), 3),
     ],
 )
-def test_what_is_hopeless_is_told_at_once(kind: Callable[..., Ask], response: httpx.Response, attempts: int) -> None:
+def test_permanent_errors_are_raised_at_once(kind: Callable[..., Ask], response: httpx.Response, attempts: int) -> None:
     seen: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -142,7 +142,7 @@ def test_what_is_hopeless_is_told_at_once(kind: Callable[..., Ask], response: ht
     assert len(seen) == attempts
 
 
-def test_a_time_without_a_zone_is_refused_before_it_is_sent() -> None:
+def test_a_timestamp_without_a_zone_is_refused_before_it_is_sent() -> None:
     with pytest.raises(ValueError, match="zone"):
         Event("i1", user_id="u", timestamp=datetime(2026, 1, 1)).document()
 

@@ -1,4 +1,4 @@
-"""A real Chromium, driven over its DevTools protocol."""
+"""A real Chromium, controlled by its DevTools protocol."""
 
 import json
 import re

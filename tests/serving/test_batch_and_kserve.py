@@ -1,4 +1,4 @@
-"""Other ways in, the same answers."""
+"""Batch and KServe routes return the same lists as /recommend."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def without_id(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key not in ("request_id", "impression")}
 
 
-def test_a_batch_gives_the_answers_of_single_requests_in_order(make_client: MakeClient) -> None:
+def test_a_batch_returns_the_lists_of_single_requests_in_order(make_client: MakeClient) -> None:
     # A busy machine must not turn one of the two into the answer of the deadline.
     client = make_client(deadline_s=60.0, batch_deadline_s=60.0, history_timeout_s=60.0)
     client.post("/events", json={"user_id": "ann", "item_id": "i7"})
@@ -33,14 +33,14 @@ def test_a_batch_gives_the_answers_of_single_requests_in_order(make_client: Make
         assert without_id(answer) | {"items": 0} == without_id(single) | {"items": 0}
 
 
-def test_a_wrong_line_is_answered_where_it_stands(client: TestClient) -> None:
+def test_an_invalid_line_gets_a_problem_at_its_position(client: TestClient) -> None:
     body = b'{"history": ["i1"]}\nrubbish\n{"history": [], "k": 0}\n{"history": ["i2"]}'
     lines = [orjson.loads(line) for line in client.post("/recommend/batch", content=body).content.splitlines()]
     assert [line.get("status", 200) for line in lines] == [200, 422, 422, 200]
     assert lines[1]["request_id"].endswith("-1")
 
 
-def test_a_line_that_fails_leaves_the_others_their_answers(make_client: MakeClient) -> None:
+def test_a_failing_line_does_not_affect_the_others(make_client: MakeClient) -> None:
     class Broken(MemoryHistory):
         async def recent(self, owners: Any, limit: int) -> list[list[str]]:
             if any(owner.id == "bob" for owner in owners):
@@ -60,7 +60,7 @@ def test_too_few_and_too_many_lines_are_refused(make_client: MakeClient, body: b
     assert make_client(max_lines=3).post("/recommend/batch", content=body).status_code == 422
 
 
-def test_kserve_answers_like_recommend(client: TestClient) -> None:
+def test_kserve_returns_the_list_of_recommend(client: TestClient) -> None:
     name, version = "tiny", client.get("/models").json()["models"][0]["version"]
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
@@ -81,7 +81,7 @@ def test_kserve_answers_like_recommend(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("shape", "status"), [([2], 200), ([1, 2], 200), ([3], 422), ([0], 422), ([2, 1], 422), ([2, 2], 422), ([1], 422)]
 )
-def test_a_shape_is_the_shape_of_its_data(client: TestClient, shape: list[int], status: int) -> None:
+def test_a_shape_must_match_the_data(client: TestClient, shape: list[int], status: int) -> None:
     body = {"inputs": [{"name": "history", "datatype": "BYTES", "shape": shape, "data": ["i1", "i2"]}]}
     response = client.post("/v2/models/tiny/infer", json=body)
     assert response.status_code == status
@@ -90,11 +90,11 @@ def test_a_shape_is_the_shape_of_its_data(client: TestClient, shape: list[int], 
 
 
 @pytest.mark.parametrize("path", ["/v2/models/none", "/v2/models/tiny/versions/none", "/v2/models/none/ready"])
-def test_kserve_knows_only_what_serves(client: TestClient, path: str) -> None:
+def test_kserve_lists_loaded_bundles_only(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-def test_both_protocols_say_when_a_server_is_not_to_be_asked(make_client: MakeClient) -> None:
+def test_both_readiness_probes_fail_during_shutdown(make_client: MakeClient) -> None:
     ready = ("/health/ready", "/v2/health/ready")
     assert [make_client(bundle=None).get(path).status_code for path in ready] == [503, 503]
     client = make_client()

@@ -1,4 +1,4 @@
-"""The console: plain files under a strict policy, which ask the public API and nobody else."""
+"""The console: static files under a strict policy that call the public API only."""
 
 import re
 from pathlib import Path
@@ -42,19 +42,19 @@ def test_nothing_else_can_be_read(make_client: MakeClient, path: str) -> None:
     assert "settings" not in answer.text
 
 
-def test_with_a_slash_it_is_found_behind_any_proxy(make_client: MakeClient) -> None:
+def test_a_trailing_slash_redirects_relatively(make_client: MakeClient) -> None:
     answer = make_client().get("/console/", follow_redirects=False)
     # not absolute: the server knows neither the port nor the prefix nor the scheme that the caller used
     assert (answer.status_code, answer.headers["location"]) == (307, "../console")
     assert str(answer.url.join(answer.headers["location"])) == "http://testserver/console"
 
 
-def test_it_can_be_left_out(make_client: MakeClient) -> None:
+def test_the_console_can_be_disabled(make_client: MakeClient) -> None:
     client = make_client(console=False)
     assert {client.get(address).status_code for address in addresses()} == {404}
 
 
-def test_the_page_needs_no_key_and_what_it_asks_does(make_client: MakeClient, tmp_path: Path) -> None:
+def test_the_page_requires_no_key_but_its_requests_do(make_client: MakeClient, tmp_path: Path) -> None:
     write(tmp_path / "keys.json", [create_key("shop", frozenset({Scope.READ}))[1]])
     client = make_client(keys_file=tmp_path / "keys.json")
     assert client.get("/console").status_code == 200
@@ -71,7 +71,7 @@ def test_metrics_hold_the_pattern_and_not_the_path(make_client: MakeClient) -> N
     assert "my-secret" not in text
 
 
-def test_every_route_that_the_scripts_ask_is_in_the_api(make_client: MakeClient) -> None:
+def test_every_route_of_the_scripts_is_in_the_api(make_client: MakeClient) -> None:
     paths = make_client().get("/openapi.json").json()["paths"]
     asked = ROUTE.findall(SCRIPTS["api.js"])
     assert len(asked) > 10
@@ -82,7 +82,7 @@ def test_every_route_that_the_scripts_ask_is_in_the_api(make_client: MakeClient)
     assert called == named
 
 
-def test_models_say_which_attributes_items_have(make_client: MakeClient) -> None:
+def test_models_list_the_attributes_of_items(make_client: MakeClient) -> None:
     client = make_client()
     fields = client.get("/models").json()["models"][0]["fields"]
     assert "title" in fields
@@ -90,7 +90,7 @@ def test_models_say_which_attributes_items_have(make_client: MakeClient) -> None
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, "index.html", "console.css"])
-def test_no_text_becomes_code_and_nothing_comes_from_elsewhere(name: str) -> None:
+def test_no_text_becomes_code_and_nothing_is_loaded_from_outside(name: str) -> None:
     text = (FILES / name).read_text(encoding="utf-8")
     for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "new Function", "localStorage"):
         assert word not in text, word
@@ -111,12 +111,12 @@ def test_every_field_of_the_page_has_a_label() -> None:
         assert f'for="{found[1]}"' in PAGE, field
 
 
-def test_every_element_that_a_script_takes_is_on_the_page() -> None:
+def test_every_element_used_by_a_script_is_on_the_page() -> None:
     wanted = {one for text in SCRIPTS.values() for one in re.findall(r'byId\("([^"]+)"\)', text)}
     assert wanted <= set(re.findall(r'\bid="([^"]+)"', PAGE))
 
 
-def test_it_stays_small(make_client: MakeClient) -> None:
+def test_the_console_stays_small(make_client: MakeClient) -> None:
     client = make_client()
     sizes = {}
     for address in addresses():

@@ -28,7 +28,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
         assert refused == [], "nothing threw, and the policy refused nothing of ours"
 
 
-def test_a_link_asks_and_a_click_is_an_event_that_moves_the_list(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+def test_a_link_requests_a_list_and_a_click_sends_an_event(page: Page, bundle_path: Path, tmp_path: Path) -> None:
     with serving_process(tmp_path, retort_bundle=bundle_path) as server:
         server.ready()
         for item_id in ("i1", "i2", STRANGE):
@@ -61,7 +61,7 @@ def test_a_link_asks_and_a_click_is_an_event_that_moves_the_list(page: Page, bun
         assert len(set(page.run(IDS))) == 10
 
 
-def test_every_view_opens_and_says_what_is_not_there(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+def test_every_view_opens_and_reports_what_is_missing(page: Page, bundle_path: Path, tmp_path: Path) -> None:
     with serving_process(tmp_path, retort_bundle=bundle_path) as server:
         server.ready()
         httpx.post(f"{server.url}/events", json={"user_id": "u1", "item_id": "i1"})
@@ -84,7 +84,7 @@ def test_every_view_opens_and_says_what_is_not_there(page: Page, bundle_path: Pa
             )
 
 
-def test_nobody_is_erased_by_half_a_name(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+def test_an_erasure_requires_the_full_user_id(page: Page, bundle_path: Path, tmp_path: Path) -> None:
     with serving_process(tmp_path, retort_bundle=bundle_path) as server:
         server.ready()
         httpx.post(f"{server.url}/events", json={"user_id": "ann", "item_id": "i1"})
@@ -101,7 +101,7 @@ def test_nobody_is_erased_by_half_a_name(page: Page, bundle_path: Path, tmp_path
         assert httpx.get(f"{server.url}/users/ann/history").json()["events"] == []
 
 
-def test_typing_on_leaves_no_look_up_unanswered(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+def test_editing_the_id_does_not_cancel_a_look_up(page: Page, bundle_path: Path, tmp_path: Path) -> None:
     with serving_process(tmp_path, retort_bundle=bundle_path) as server:
         server.ready()
         page.open(f"{server.url}/console#user")
@@ -115,7 +115,7 @@ def test_typing_on_leaves_no_look_up_unanswered(page: Page, bundle_path: Path, t
         page.wait_for("!document.querySelector('#user-data').hasAttribute('aria-busy')")
 
 
-def test_the_key_is_asked_for_sent_and_shown_nowhere(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+def test_the_key_is_requested_sent_and_never_shown(page: Page, bundle_path: Path, tmp_path: Path) -> None:
     key, entry = create_key("shop", frozenset({Scope.READ}))
     write(tmp_path / "keys.json", [entry])
     with serving_process(tmp_path, retort_bundle=bundle_path, retort_keys_file=tmp_path / "keys.json") as server:

@@ -1,4 +1,4 @@
-"""A server's JSON log names the request of each line, also where the code that writes knows nothing of requests."""
+"""Each JSON log line of a request has its id, also from code that does not know the request."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import orjson
 from tests.serving._process import serving_process
 
 
-def test_every_line_of_a_request_names_it(bundle_path: Path, tmp_path: Path) -> None:
+def test_every_log_line_of_a_request_has_its_id(bundle_path: Path, tmp_path: Path) -> None:
     environment: dict[str, Any] = {"retort_bundle": bundle_path, "log_json": "true", "redis_url": "redis://127.0.0.1:1"}
     with serving_process(tmp_path, **environment) as server:
         server.ready()

@@ -24,7 +24,7 @@ sys.meta_path.insert(0, Block())
 """
 
 
-def test_serving_starts_where_nothing_heavy_can_be_imported(bundle_path: Path, tmp_path: Path) -> None:
+def test_serving_starts_without_heavy_imports(bundle_path: Path, tmp_path: Path) -> None:
     with serving_process(tmp_path, prelude=BLOCK, retort_bundle=bundle_path) as server:
         server.ready()
         answer = httpx.post(f"{server.url}/recommend", json={"history": ["i1"], "k": 3}).json()
@@ -35,7 +35,7 @@ def test_serving_starts_where_nothing_heavy_can_be_imported(bundle_path: Path, t
     assert "Application shutdown complete" in (tmp_path / "server.log").read_text()
 
 
-def test_serving_answers_while_its_database_cannot_be_reached(bundle_path: Path, tmp_path: Path) -> None:
+def test_serving_answers_while_the_database_is_down(bundle_path: Path, tmp_path: Path) -> None:
     nobody = "postgresql://retort@127.0.0.1:1/retort"
     with serving_process(tmp_path, retort_bundle=bundle_path, database_url=nobody) as server:
         server.ready()
@@ -67,7 +67,7 @@ def test_two_workers_share_port_and_metrics(bundle_path: Path, tmp_path: Path) -
         ({"RETORT_KEYS_FILE": "nowhere.json"}, "does not exist"),
     ],
 )
-def test_a_wrong_setting_ends_in_one_sentence(
+def test_an_invalid_setting_ends_with_one_message(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -89,23 +89,23 @@ def test_a_wrong_setting_ends_in_one_sentence(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_loopback_needs_no_keys(host: str) -> None:
+def test_loopback_requires_no_keys(host: str) -> None:
     check_binding(ServingSettings(_env_file=None, host=host))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org"])
-def test_anything_else_does(host: str) -> None:
+def test_other_addresses_require_keys(host: str) -> None:
     with pytest.raises(RetortError, match="RETORT_KEYS_FILE"):
         check_binding(ServingSettings(_env_file=None, host=host))
 
 
-def test_a_container_is_as_open_as_the_port_before_it() -> None:
+def test_the_address_before_a_container_decides_whether_keys_are_required() -> None:
     check_binding(ServingSettings(_env_file=None, host="0.0.0.0", reached_at="127.0.0.1"))
     with pytest.raises(RetortError, match=r"RETORT_REACHED_AT=0\.0\.0\.0 is reachable"):
         check_binding(ServingSettings(_env_file=None, host="127.0.0.1", reached_at="0.0.0.0"))
 
 
-def test_a_key_is_shown_once_and_opens_the_door(tmp_path: Path) -> None:
+def test_a_created_key_is_shown_once_and_authenticates(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     keys = [add_key(file, name, ["read"], "default") for name in ("app", "job")]
     assert keys[0] != keys[1]

@@ -1,4 +1,4 @@
-"""Profiles and their refreshes over HTTP: seen, edited, pinned, erased; asked for, done by a worker, called off."""
+"""Profile and refresh routes: read, edit, pin, erase; request, run, cancel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +56,7 @@ def add_profile(engine: Engine, user_id: str, text: str, tenant: str = "default"
         )
 
 
-def test_a_person_sees_edits_and_takes_it_back(client: TestClient, engine: Engine) -> None:
+def test_a_profile_can_be_read_edited_and_released(client: TestClient, engine: Engine) -> None:
     add_profile(engine, "a/b", "Likes tea.")
     shown = client.get("/users/a%2Fb/profile").json()
     assert (shown["text"], shown["choice"]) == ("Likes tea.", None)
@@ -78,7 +78,7 @@ def test_a_pin_keeps_the_text_and_an_erasure_leaves_none(client: TestClient, eng
     assert client.get("/users/bob/profile").json()["text"] == "Likes milk."
 
 
-def test_what_cannot_be_done_is_told(client: TestClient, engine: Engine) -> None:
+def test_invalid_operations_are_reported(client: TestClient, engine: Engine) -> None:
     assert client.post("/users/stranger/profile/pin").status_code == 404
     assert client.put("/users/ann/profile", json={"text": "  "}).status_code == 422
     for text in ("x" * 12_001, "\x1c\n", "tea\0", "\0"):
@@ -96,7 +96,7 @@ def test_what_cannot_be_done_is_told(client: TestClient, engine: Engine) -> None
         b'{"name": "shop", "rules": {"max_age_days": Infinity}}',
     ],
 )
-def test_what_no_table_can_hold_is_refused(client: TestClient, engine: Engine, asked: bytes) -> None:
+def test_text_that_the_database_cannot_store_is_refused(client: TestClient, engine: Engine, asked: bytes) -> None:
     response = client.post("/refreshes", content=asked, headers={"content-type": "application/json"})
     assert response.status_code == 422
 
@@ -106,7 +106,7 @@ def test_without_a_database_it_is_unavailable(client: TestClient) -> None:
     assert client.get("/refreshes").status_code == 503
 
 
-def test_one_tenant_never_touches_anothers_profile(make_client: MakeClient, engine: Engine, tmp_path: Path) -> None:
+def test_tenants_cannot_change_each_others_profiles(make_client: MakeClient, engine: Engine, tmp_path: Path) -> None:
     key, entry = create_key("ops", frozenset({Scope.ADMIN}), "other")
     write(tmp_path / "keys.json", [entry])
     client = make_client(keys_file=tmp_path / "keys.json", tenants=("default", "other"))
@@ -134,7 +134,7 @@ def work(engine: Engine) -> None:
         worker.work_on()
 
 
-def test_a_refresh_is_asked_for_and_a_worker_does_it(client: TestClient, engine: Engine, started: str) -> None:
+def test_a_requested_refresh_is_run_by_a_worker(client: TestClient, engine: Engine, started: str) -> None:
     user_ids = ["u0000003", "u0000001"]
     asked = client.post("/refreshes", json={"name": NAME, "user_ids": user_ids})
     assert (asked.status_code, asked.json()["status"], asked.json()["users"]) == (202, "asked", 0)
@@ -145,7 +145,9 @@ def test_a_refresh_is_asked_for_and_a_worker_does_it(client: TestClient, engine:
     assert [one["id"] for one in client.get("/refreshes").json()["refreshes"]] == [asked.json()["id"], started]
 
 
-def test_nobody_due_is_done_and_a_wrong_list_is_failed(client: TestClient, engine: Engine, started: str) -> None:
+def test_a_refresh_without_users_is_done_and_one_with_unknown_users_fails(
+    client: TestClient, engine: Engine, started: str
+) -> None:
     nobody = client.post("/refreshes", json={"name": NAME, "policy": "events", "rules": {"min_new_events": 3}}).json()
     work(engine)
     ended = client.get(f"/refreshes/{nobody['id']}").json()
@@ -158,7 +160,7 @@ def test_nobody_due_is_done_and_a_wrong_list_is_failed(client: TestClient, engin
     assert "no train history" in failed["error"]
 
 
-def test_one_that_was_called_off_is_never_done(client: TestClient, engine: Engine, started: str) -> None:
+def test_a_cancelled_refresh_is_never_done(client: TestClient, engine: Engine, started: str) -> None:
     asked = client.post("/refreshes", json={"name": NAME}).json()
     assert client.post(f"/refreshes/{asked['id']}/cancel").json()["status"] == CANCELLED
     work(engine)
@@ -167,7 +169,7 @@ def test_one_that_was_called_off_is_never_done(client: TestClient, engine: Engin
     assert client.get(f"/refreshes/{'0' * 32}").status_code == 404
 
 
-def test_a_worker_that_freezes_too_late_leaves_nothing(
+def test_a_late_start_of_a_cancelled_refresh_leaves_nothing(
     engine: Engine, started: str, client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = client.post("/refreshes", json={"name": NAME}).json()

@@ -1,4 +1,4 @@
-"""The first promises: personal answers, honest labels, clear refusals."""
+"""Recommendations and events: personal lists, labelled fallbacks, clear errors."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
     return [item["item_id"] for item in answer["items"]]
 
 
-def test_an_inline_history_is_answered_by_the_student(client: TestClient, bundle_path: Path) -> None:
+def test_an_inline_history_is_ranked_by_the_student(client: TestClient, bundle_path: Path) -> None:
     bundle = open_bundle(bundle_path)
     for golden in bundle.golden:
         answer = client.post("/recommend", json={"history": golden.history, "k": golden.k}).json()
@@ -32,7 +32,7 @@ def test_an_inline_history_is_answered_by_the_student(client: TestClient, bundle
         assert answer["request_id"]
 
 
-def test_the_next_answer_knows_the_event(client: TestClient) -> None:
+def test_the_next_recommendation_uses_the_event(client: TestClient) -> None:
     stranger = client.post("/recommend", json={"user_id": "ann", "k": 5}).json()
     assert (stranger["source"], stranger["fallback_reason"]) == ("popular", "unknown_user")
     assert ids(stranger) == ["i1", "i2", "i3", "i4", "i5"]
@@ -56,7 +56,7 @@ def test_an_event_counts_once(client: TestClient) -> None:
     }
 
 
-def test_an_event_of_a_clock_that_runs_ahead_counts_once_too(client: TestClient) -> None:
+def test_an_event_from_a_fast_clock_counts_once(client: TestClient) -> None:
     event = {"user_id": "ann", "item_id": "i7", "timestamp": "2200-01-01T00:00:00Z"}
     told = []
     for _ in range(2):
@@ -65,7 +65,7 @@ def test_an_event_of_a_clock_that_runs_ahead_counts_once_too(client: TestClient)
     assert told == [1, 0]
 
 
-def test_late_events_find_their_place(client: TestClient) -> None:
+def test_late_events_are_ordered_by_time(client: TestClient) -> None:
     events = [
         {"user_id": "ann", "item_id": item_id, "timestamp": f"2026-01-0{day}T00:00:00Z"}
         for item_id, day in (("i3", 3), ("i1", 1), ("i2", 2))
@@ -75,7 +75,7 @@ def test_late_events_find_their_place(client: TestClient) -> None:
     assert ids(by_store) == ids(client.post("/recommend", json={"history": ["i1", "i2", "i3"]}).json())
 
 
-def test_types_that_weigh_nothing_are_no_history_and_strange_types_are_refused(client: TestClient) -> None:
+def test_types_of_weight_zero_are_not_in_the_history_and_unknown_types_are_refused(client: TestClient) -> None:
     answer = client.post("/events", json={"user_id": "ann", "item_id": "i7", "event_type": "impression"}).json()
     assert (answer["accepted"], answer["new"]) == (1, 0)
     assert client.post("/recommend", json={"user_id": "ann"}).json()["source"] == "popular"
@@ -84,7 +84,7 @@ def test_types_that_weigh_nothing_are_no_history_and_strange_types_are_refused(c
     assert "click" in refused.json()["detail"]
 
 
-def test_a_session_answers_where_the_user_is_unknown(client: TestClient) -> None:
+def test_the_session_is_used_for_an_unknown_user(client: TestClient) -> None:
     client.post("/events", json={"session_id": "s1", "item_id": "i7"})
     for caller in ({"session_id": "s1"}, {"session_id": "s1", "user_id": "nobody"}):
         answer = client.post("/recommend", json=caller).json()
@@ -93,12 +93,12 @@ def test_a_session_answers_where_the_user_is_unknown(client: TestClient) -> None
 
 
 @pytest.mark.parametrize(("history", "reason"), [([], "empty_history"), (["nobody-knows-this"], "no_known_items")])
-def test_nothing_known_is_answered_from_popularity(client: TestClient, history: list[str], reason: str) -> None:
+def test_unknown_users_get_popular_items(client: TestClient, history: list[str], reason: str) -> None:
     answer = client.post("/recommend", json={"history": history, "k": 2}).json()
     assert (answer["source"], answer["fallback_reason"], ids(answer)) == ("popular", reason, ["i1", "i2"])
 
 
-def test_seen_and_excluded_items_never_come_back(client: TestClient) -> None:
+def test_seen_and_excluded_items_are_hidden(client: TestClient) -> None:
     for history in (["i1", "i2"], []):
         answer = client.post("/recommend", json={"history": history, "exclude": ["i3", "i4", "?"], "k": 500}).json()
         assert not {"i3", "i4", *history} & set(ids(answer))
@@ -128,7 +128,7 @@ def test_get_and_post_agree(client: TestClient) -> None:
         (b'{"history": [3]}', "history.0"),
     ],
 )
-def test_a_wrong_request_is_told_where_it_is_wrong(client: TestClient, body: bytes, where: str) -> None:
+def test_an_invalid_request_is_reported_with_its_location(client: TestClient, body: bytes, where: str) -> None:
     response = client.post("/recommend", content=body)
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
@@ -136,7 +136,7 @@ def test_a_wrong_request_is_told_where_it_is_wrong(client: TestClient, body: byt
 
 
 @pytest.mark.parametrize("query", ["", "k=3", "user_id=a&user_id=b", "user_id=%ff", "user_id=a&top=1", "user_id=a&k=x"])
-def test_a_wrong_query_is_refused(client: TestClient, query: str) -> None:
+def test_an_invalid_query_string_is_refused(client: TestClient, query: str) -> None:
     assert client.get(f"/recommend?{query}").status_code == 422
 
 
@@ -166,7 +166,7 @@ class AwayHistory(MemoryHistory):
         return await super().append(events)
 
 
-def test_an_absent_store_is_answered_labelled_and_never_lied_about(make_client: MakeClient) -> None:
+def test_an_absent_store_gives_labelled_fallbacks_and_no_false_success(make_client: MakeClient) -> None:
     store = AwayHistory()
     client = make_client(store, breaker_failures=2, breaker_rest_s=60)
     client.post("/events", json={"user_id": "ann", "item_id": "i7"})
@@ -187,7 +187,7 @@ def test_an_absent_store_is_answered_labelled_and_never_lied_about(make_client: 
 
 
 @pytest.mark.parametrize("away", ["user", "session"])
-def test_an_answer_without_the_sessions_clicks_says_so(
+def test_a_list_without_the_sessions_clicks_is_labelled(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
     client = make_client()
@@ -204,7 +204,7 @@ def test_an_answer_without_the_sessions_clicks_says_so(
     assert (answer["source"], answer["fallback_reason"]) == ("partial_history", "history_unavailable")
 
 
-def test_what_another_worker_has_erased_is_not_remembered(make_client: MakeClient) -> None:
+def test_a_history_erased_by_another_worker_is_not_cached(make_client: MakeClient) -> None:
     store = AwayHistory()
     one, other = make_client(store), make_client(store)
     one.post("/events", json={"user_id": "ann", "item_id": "i7"})
@@ -235,9 +235,7 @@ def test_a_slow_store_costs_no_more_than_its_timeout(make_client: MakeClient) ->
 @pytest.mark.parametrize(
     "who", [{"user_id": "ann"}, {"session_id": "ann"}, {"user_id": "stranger", "session_id": "ann"}]
 )
-def test_at_the_deadline_what_is_known_without_the_store_stays_hidden(
-    make_client: MakeClient, who: dict[str, Any]
-) -> None:
+def test_at_the_deadline_cached_items_stay_hidden(make_client: MakeClient, who: dict[str, Any]) -> None:
     class Late(MemoryHistory):
         late = False
 
@@ -255,9 +253,7 @@ def test_at_the_deadline_what_is_known_without_the_store_stays_hidden(
     assert "i1" not in ids(answer)
 
 
-def test_a_history_that_was_handed_over_outlives_late_themes(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_inline_history_survives_late_themes(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def late(*_: Any) -> tuple[()]:
         await asyncio.sleep(30)
         return ()
@@ -281,7 +277,7 @@ def test_without_a_bundle_the_static_list_answers_or_503(make_client: MakeClient
     assert empty.headers["retry-after"]
 
 
-def test_answers_are_private_and_carry_the_callers_request_id(client: TestClient) -> None:
+def test_responses_are_private_and_carry_the_callers_request_id(client: TestClient) -> None:
     for response in (
         client.post("/recommend", json={"history": []}, headers={"x-request-id": "mine-1"}),
         client.get("/models", headers={"x-request-id": "mine-1"}),
@@ -309,16 +305,16 @@ def test_the_description_names_every_path(client: TestClient) -> None:
     assert "examples" in str(paths["/recommend"]["post"]["requestBody"])
 
 
-def test_many_at_once_get_each_their_own_answer(bundle_path: Path, make_client: MakeClient) -> None:
+def test_concurrent_requests_get_their_own_lists(bundle_path: Path, make_client: MakeClient) -> None:
     app = make_client(max_batch=8).app
     alone = make_client()
 
-    async def story() -> list[dict[str, Any]]:
+    async def scenario() -> list[dict[str, Any]]:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as caller:
             asked = [caller.post("/recommend", json={"history": [f"i{n}"], "k": n}) for n in range(1, 51)]
             return [response.json() for response in await asyncio.gather(*asked)]
 
-    for n, answer in enumerate(asyncio.run(story()), start=1):
+    for n, answer in enumerate(asyncio.run(scenario()), start=1):
         single = alone.post("/recommend", json={"history": [f"i{n}"], "k": n}).json()
         assert ids(answer) == ids(single)

@@ -1,4 +1,4 @@
-"""A file of answers says what the server says: the same items, scores and ranks, for the known and for strangers."""
+"""Lists of the offline command equal those of the server, for known and unknown users."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def ask(client: TestClient, user_id: str) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("where", ["file", "redis"])
-def test_the_same_answers_as_online(
+def test_offline_lists_equal_those_of_the_server(
     where: str,
     files: tuple[Path, Path],
     bundle_path: Path,
@@ -77,7 +77,7 @@ def test_the_same_answers_as_online(
     ("frame", "said"),
     [({"user": ["a"]}, "no column 'user_id'"), ({"user_id": ["a", None]}, "row 2: user_id is missing")],
 )
-def test_wrong_files_end_in_one_sentence(
+def test_invalid_files_end_with_one_message(
     frame: dict[str, list[str]], said: str, bundle_path: Path, tmp_path: Path
 ) -> None:
     pl.DataFrame(frame).write_parquet(tmp_path / "users.parquet")

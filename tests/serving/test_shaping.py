@@ -1,4 +1,4 @@
-"""FilterCompiler, candidates, boosts, pins, caps, diversity, paging, decoration: what a request may shape."""
+"""Filters, candidates, boosts, pins, caps, diversity, paging and fields of a request."""
 
 from collections import Counter
 from pathlib import Path
@@ -37,13 +37,13 @@ def ranking(client: TestClient) -> list[str]:
     return ids(ask(client, k=500))
 
 
-def test_a_filter_acts_inside_the_ranking(client: TestClient, ranking: list[str]) -> None:
+def test_a_filter_is_applied_inside_the_ranking(client: TestClient, ranking: list[str]) -> None:
     answer = ask(client, k=5, filter={"genre": "drama"})
     assert ids(answer) == [item for item in ranking if ROWS[item]["genre"] == "drama"][:5]
     assert (answer["source"], answer["fallback_reason"]) == ("student", None)
 
 
-def test_candidates_are_ranked_and_nothing_else(client: TestClient, ranking: list[str]) -> None:
+def test_only_candidates_are_ranked(client: TestClient, ranking: list[str]) -> None:
     wanted = ["i9", "i4", "i33", "i1", "strange"]
     answer = ask(client, k=5, candidates=wanted)
     assert ids(answer) == [item for item in ranking if item in wanted]
@@ -51,7 +51,7 @@ def test_candidates_are_ranked_and_nothing_else(client: TestClient, ranking: lis
     assert ids(ask(client, candidates=[])) == []
 
 
-def test_what_an_empty_filter_gives_is_the_callers_choice(client: TestClient) -> None:
+def test_strict_filter_decides_the_result_of_a_filter_without_matches(client: TestClient) -> None:
     for history in (HISTORY, []):
         strict = ask(client, history=history, filter={"genre": "none"}, strict_filter=True)
         assert (ids(strict), strict["source"], strict["fallback_reason"]) == ([], "none", "filter_matches_nothing")
@@ -62,7 +62,7 @@ def test_what_an_empty_filter_gives_is_the_callers_choice(client: TestClient) ->
 
 
 @pytest.mark.parametrize("history", [HISTORY, []])
-def test_what_stands_in_for_an_empty_filter_goes_on_where_it_stopped(client: TestClient, history: list[str]) -> None:
+def test_the_fallback_of_a_filter_without_matches_can_be_paged(client: TestClient, history: list[str]) -> None:
     asked: dict[str, Any] = {"history": history, "filter": {"genre": "none"}}
     first = ask(client, k=3, **asked)
     second = ask(client, k=3, next=first["next"], **asked)
@@ -72,20 +72,20 @@ def test_what_stands_in_for_an_empty_filter_goes_on_where_it_stopped(client: Tes
 
 
 @pytest.mark.parametrize("history", [HISTORY, []])
-def test_a_filters_own_list_ends_where_nothing_more_passes(client: TestClient, history: list[str]) -> None:
+def test_a_filtered_list_ends_after_the_last_match(client: TestClient, history: list[str]) -> None:
     asked: dict[str, Any] = {"history": history, "filter": {"genre": "drama"}}
     everything = ids(ask(client, k=60, **asked))
     first = ask(client, k=len(everything), **asked)
     assert ids(ask(client, k=3, next=first["next"], **asked)) == []
 
 
-def test_the_fallback_respects_the_filter_too(client: TestClient) -> None:
+def test_the_fallback_applies_the_filter(client: TestClient) -> None:
     answer = ask(client, history=[], filter={"genre": "horror"}, k=4)
     assert answer["source"] == "popular"
     assert ids(answer) == [item for item in ALL if ROWS[item]["genre"] == "horror"][:4]
 
 
-def test_a_segment_is_used_where_nothing_is_known(client: TestClient) -> None:
+def test_a_segment_is_used_for_unknown_users(client: TestClient) -> None:
     answer = ask(client, history=[], segment={"tags": "t3"}, k=3)
     assert answer["source"] == "popular_in_segment"
     assert ids(answer) == [item for item in ALL if "t3" in (ROWS[item]["tags"] or [])][:3]
@@ -95,7 +95,7 @@ def test_a_segment_is_used_where_nothing_is_known(client: TestClient) -> None:
     assert ask(client, segment={"tags": "t3"})["source"] == "student"
 
 
-def test_a_segment_takes_nothing_from_what_a_filter_may_say(client: TestClient) -> None:
+def test_segments_and_filters_have_separate_limits(client: TestClient) -> None:
     filter: dict[str, Any] = {"genre": "drama"}
     for _ in range(MAX_DEPTH - 1):
         filter = {"all": [filter]}
@@ -106,7 +106,7 @@ def test_a_segment_takes_nothing_from_what_a_filter_may_say(client: TestClient) 
 
 
 @pytest.mark.parametrize("history", [HISTORY, []])
-def test_a_wrong_segment_is_told_whoever_asks(client: TestClient, history: list[str]) -> None:
+def test_an_invalid_segment_is_always_reported(client: TestClient, history: list[str]) -> None:
     response = client.post("/recommend", json={"history": history, "segment": {"colour": "red"}})
     assert response.status_code == 422
     assert response.json()["errors"][0]["where"] == "segment.colour"
@@ -121,7 +121,7 @@ def test_boosts_and_buries_move_items(client: TestClient, ranking: list[str]) ->
     assert ids(ask(client, k=60, boost=[{"filter": drama, "by": 2}], bury=[{"filter": drama, "by": 2}])) == ranking
 
 
-def test_pins_stand_where_they_were_put(client: TestClient, ranking: list[str]) -> None:
+def test_pins_keep_their_positions(client: TestClient, ranking: list[str]) -> None:
     last, second_last = ranking[-1], ranking[-2]
     pins = [{"item_id": last, "position": 1}, {"item_id": second_last, "position": 3}]
     answer = ask(client, k=5, pins=pins, explain=True)
@@ -130,20 +130,20 @@ def test_pins_stand_where_they_were_put(client: TestClient, ranking: list[str]) 
     assert answer["items"][0]["reason"] == {"kind": "pinned"}
 
 
-def test_more_pins_than_places_are_no_longer_list(client: TestClient) -> None:
+def test_more_pins_than_positions_do_not_extend_the_list(client: TestClient) -> None:
     answer = ask(client, k=3, pins=[{"item_id": f"i{n}", "position": 1} for n in range(10, 20)])
     assert len(ids(answer)) == 3
     assert set(ids(answer)) <= {f"i{n}" for n in range(10, 20)}
     assert answer["next"] is not None
 
 
-def test_policy_wins_over_pins(client: TestClient, ranking: list[str]) -> None:
+def test_exclusions_and_filters_take_precedence_over_pins(client: TestClient, ranking: list[str]) -> None:
     pinned = [{"item_id": item, "position": 1} for item in ("i1", "strange", ranking[9])]
     assert ids(ask(client, k=3, pins=pinned, exclude=[ranking[9]])) == ranking[:3]
     assert ids(ask(client, k=3, pins=[{"item_id": "i50", "position": 1}], filter={"available": True}))[0] != "i50"
 
 
-def test_caps_hold_and_the_list_is_full_all_the_same(client: TestClient, ranking: list[str]) -> None:
+def test_caps_hold_and_the_list_is_full(client: TestClient, ranking: list[str]) -> None:
     answer = ask(client, k=6, caps={"genre": 2})
     counts = Counter(ROWS[item]["genre"] for item in ids(answer))
     assert counts == {"drama": 2, "comedy": 2, "horror": 2}
@@ -162,7 +162,7 @@ def _capped(ranking: list[str], name: str, limit: int) -> list[str]:
     return kept
 
 
-def test_diversity_makes_items_unlike_each_other(client: TestClient, bundle_path: Path, ranking: list[str]) -> None:
+def test_diversity_lowers_the_similarity_of_items(client: TestClient, bundle_path: Path, ranking: list[str]) -> None:
     bundle = open_bundle(bundle_path)
     vectors = bundle.item_vectors
     assert vectors is not None
@@ -186,7 +186,7 @@ def test_diversity_without_vectors_is_refused(make_client: MakeClient, tmp_path:
 
 
 @pytest.mark.parametrize("history", [HISTORY, []])
-def test_pages_follow_each_other_without_repeats_to_the_end(client: TestClient, history: list[str]) -> None:
+def test_pages_have_no_repeats_to_the_end(client: TestClient, history: list[str]) -> None:
     seen: list[str] = []
     token, pages = None, 0
     while True:
@@ -207,7 +207,7 @@ def test_a_foreign_token_is_refused(client: TestClient, token: str) -> None:
     assert client.post("/recommend", json={"history": HISTORY, "next": token}).status_code == 422
 
 
-def test_items_are_decorated_on_request(client: TestClient) -> None:
+def test_item_fields_are_returned_on_request(client: TestClient) -> None:
     plain = ask(client, k=2)
     assert set(plain["items"][0]) == {"item_id", "score", "rank"}
     answer = ask(client, k=3, fields=["title", "genre", "tags", "year", "expires_at"])
@@ -232,7 +232,7 @@ def test_reasons_point_into_the_history(client: TestClient) -> None:
     "request_",
     [{"caps": {"colour": 1}}, {"caps": {"genre": 0}}, {"filter": {"colour": 1}}, {"segment": {}, "history": []}],
 )
-def test_what_items_do_not_have_is_a_422(client: TestClient, request_: dict[str, Any]) -> None:
+def test_unknown_attributes_are_a_422(client: TestClient, request_: dict[str, Any]) -> None:
     assert client.post("/recommend", json={"history": HISTORY, **request_}).status_code == 422
 
 
@@ -254,7 +254,7 @@ filters = st.one_of(
     pinned=item_ids,
     apart=st.booleans(),
 )
-def test_the_promises_hold_whatever_is_asked(
+def test_invariants_hold_for_any_request(
     client: TestClient,
     history: list[str],
     exclude: list[str],

@@ -1,4 +1,4 @@
-"""What is known of a user can be seen, moved and forgotten."""
+"""A user's data can be read, merged and erased."""
 
 import asyncio
 import time
@@ -56,22 +56,22 @@ def add_row(database_url: str, user_id: str) -> None:
 
 
 def add_lists(redis_url: str, shown: list[Exposure]) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         store = RedisHistory.from_url(redis_url)
         await ExposureWriter(store.client, 100).add([shown])
         await store.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def entries_of(redis_url: str, owner: Owner) -> list[str]:
-    async def story() -> list[str]:
+    async def scenario() -> list[str]:
         store = RedisHistory.from_url(redis_url)
         (item_ids,) = await store.recent([owner], 9)
         await store.close()
         return item_ids
 
-    return asyncio.run(story())
+    return asyncio.run(scenario())
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def database(tmp_path: Path) -> str:
     return url
 
 
-def test_history_is_shown_and_merged_once(client: TestClient) -> None:
+def test_a_history_is_returned_and_merged_once(client: TestClient) -> None:
     add_event(client, "i1", user_id="a/b c")
     add_event(client, "i2", session_id="s")
     shown = client.get("/users/a%2Fb c/history").json()
@@ -95,7 +95,7 @@ def test_history_is_shown_and_merged_once(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("tail", ["history", "profile", "profile/choice", "erasure", "merge"])
-def test_a_user_whose_id_ends_like_a_route_is_nobody_else(client: TestClient, tmp_path: Path, tail: str) -> None:
+def test_a_user_id_that_ends_like_a_route_is_distinct(client: TestClient, tmp_path: Path, tail: str) -> None:
     url = f"sqlite:///{tmp_path / 'retort.db'}"
     upgrade(url)
     user = f"a/{tail}"
@@ -115,7 +115,7 @@ def test_a_user_whose_id_ends_like_a_route_is_nobody_else(client: TestClient, tm
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", ["/users/%2F/", "/users%2F/", "/users/%00%2f", "/users/a%1Fb", "/users/%2f/profile/"])
-def test_no_slash_in_a_path_is_a_failure_of_the_servers(client: TestClient, path: str, method: str) -> None:
+def test_slashes_in_a_path_cause_no_server_error(client: TestClient, path: str, method: str) -> None:
     assert client.request(method, path, follow_redirects=False).status_code < 500
 
 
@@ -124,7 +124,7 @@ def test_a_merge_names_one_guest(client: TestClient, body: dict[str, str]) -> No
     assert client.post("/users/ann/merge", json=body).status_code == 422
 
 
-def test_erasing_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
+def test_an_erasure_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
     database_url = f"sqlite:///{(tmp_path / 'retort.db').absolute()}"
     upgrade(database_url)
     for user in ("ann", "bob"):
@@ -138,9 +138,9 @@ def test_erasing_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
     assert client.get("/users/ann/erasure").status_code == 404
     erased = client.delete("/users/ann")
     assert erased.status_code == 202
-    note = client.get("/users/ann/erasure").json()
-    assert (note["status"], note["history"], note["profiles"], note["events"]) == ("done", 1, 1, 1)
-    assert note["exposures"] == 1
+    erasure = client.get("/users/ann/erasure").json()
+    assert (erasure["status"], erasure["history"], erasure["profiles"], erasure["events"]) == ("done", 1, 1, 1)
+    assert erasure["exposures"] == 1
     known = client.get("/users/ann").json()
     assert (known["events"], known["profiles"]) == ([], [])
     stored = known["stored"]
@@ -150,7 +150,7 @@ def test_erasing_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("drained", [True, False], ids=["the table names the session", "the stream names it"])
-def test_erasing_takes_the_sessions_and_what_waits_on_the_streams(
+def test_an_erasure_includes_sessions_and_waiting_streams(
     make_client: MakeClient, redis_url: str, database: str, drained: bool
 ) -> None:
     client = make_client(RedisHistory.from_url(redis_url))
@@ -179,9 +179,7 @@ def test_erasing_takes_the_sessions_and_what_waits_on_the_streams(
     engine.dispose()
 
 
-def test_what_a_waiting_merge_brings_to_the_erased_goes_whole(
-    make_client: MakeClient, redis_url: str, database: str
-) -> None:
+def test_a_waiting_merge_into_an_erased_user_is_erased(make_client: MakeClient, redis_url: str, database: str) -> None:
     client = make_client(RedisHistory.from_url(redis_url))
     engine = open_database(database)
     add_event(client, "i1", session_id="theirs")
@@ -198,7 +196,7 @@ def test_what_a_waiting_merge_brings_to_the_erased_goes_whole(
     engine.dispose()
 
 
-def test_sessions_go_from_this_process_memory_too(client: TestClient, database: str) -> None:
+def test_sessions_are_erased_from_the_cache(client: TestClient, database: str) -> None:
     engine = open_database(database)
     store_events(engine, [StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, "ann", "hers")])
     engine.dispose()
@@ -208,7 +206,7 @@ def test_sessions_go_from_this_process_memory_too(client: TestClient, database: 
     assert client.post("/recommend", json={"session_id": "hers"}).json()["source"] == "popular"
 
 
-def test_a_store_that_is_away_is_a_503_with_when_to_return(make_client: MakeClient) -> None:
+def test_a_store_that_is_down_is_a_503_with_retry_after(make_client: MakeClient) -> None:
     class Away(MemoryHistory):
         async def entries(self, owner: Owner) -> Any:
             raise StoreError("away")
@@ -228,34 +226,34 @@ def backend(request: pytest.FixtureRequest) -> str | None:
     return str(request.getfixturevalue("redis_url")) if request.param == "redis" else None
 
 
-def test_an_erasure_survives_an_absent_database(backend: str | None, tmp_path: Path) -> None:
+def test_an_erasure_is_finished_after_the_database_returns(backend: str | None, tmp_path: Path) -> None:
     database = tmp_path / "later" / "retort.db"
 
-    async def story() -> None:
+    async def scenario() -> None:
         histories = RedisHistory.from_url(backend) if backend else MemoryHistory()
-        notes: ErasureStore = (
+        erasures: ErasureStore = (
             RedisErasureStore(histories.client) if isinstance(histories, RedisHistory) else MemoryErasureStore()
         )
-        people = UserDataService(histories, notes, "postgresql://u:p@127.0.0.1:1/none")
+        user_data = UserDataService(histories, erasures, "postgresql://u:p@127.0.0.1:1/none")
         await histories.append([HistoryEvent(ANN, "i1", 1, "e1")])
-        first = await people.erase(ANN, "r1")
+        first = await user_data.erase(ANN, "r1")
         assert (first.status, first.history, first.profiles) == ("pending", 1, None)
-        assert await notes.pending() == [ANN]
-        people = UserDataService(histories, notes, f"sqlite:///{database}")
+        assert await erasures.pending() == [ANN]
+        user_data = UserDataService(histories, erasures, f"sqlite:///{database}")
         await asyncio.to_thread(upgrade, f"sqlite:///{database}")
         await asyncio.to_thread(add_profile, f"sqlite:///{database}", "ann")
-        await people.finish_pending()
-        note = await notes.read(ANN)
-        assert isinstance(note, Erasure)
-        assert (note.status, note.history, note.profiles) == ("done", 1, 1)
-        assert await notes.pending() == []
-        people.close()
+        await user_data.finish_pending()
+        erasure = await erasures.read(ANN)
+        assert isinstance(erasure, Erasure)
+        assert (erasure.status, erasure.history, erasure.profiles) == ("done", 1, 1)
+        assert await erasures.pending() == []
+        user_data.close()
         await histories.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_delete_that_is_sent_again_takes_nothing_that_came_after_it(client: TestClient, tmp_path: Path) -> None:
+def test_a_repeated_delete_keeps_later_data(client: TestClient, tmp_path: Path) -> None:
     upgrade(f"sqlite:///{(tmp_path / 'retort.db').absolute()}")
     add_event(client, "i1", user_id="ann")
     first = client.delete("/users/ann", headers={"x-request-id": "one"}).json()
@@ -268,32 +266,32 @@ def test_a_delete_that_is_sent_again_takes_nothing_that_came_after_it(client: Te
     assert client.get("/users/ann/history").json()["events"] == []
 
 
-def test_what_comes_while_an_erasure_is_pending_stays(backend: str | None, tmp_path: Path) -> None:
+def test_data_stored_during_a_pending_erasure_is_kept(backend: str | None, tmp_path: Path) -> None:
     now_s = 1.0
 
-    async def story() -> None:
+    async def scenario() -> None:
         nonlocal now_s
         histories = RedisHistory.from_url(backend) if backend else MemoryHistory()
-        notes: ErasureStore = (
+        erasures: ErasureStore = (
             RedisErasureStore(histories.client) if isinstance(histories, RedisHistory) else MemoryErasureStore()
         )
-        people = UserDataService(histories, notes, "postgresql://u:p@127.0.0.1:1/none", lambda: now_s)
+        user_data = UserDataService(histories, erasures, "postgresql://u:p@127.0.0.1:1/none", lambda: now_s)
         events = [HistoryEvent(ANN, "i1", 1000, "e1"), HistoryEvent(ANN, "i2", 1000, "e2")]
         await histories.append(events)
-        await people.erase(ANN, "r1")
+        await user_data.erase(ANN, "r1")
         await histories.append([HistoryEvent(ANN, "i3", 1001, "e3")])
         now_s = 2.0
-        await people.finish_pending()
-        note = await people.erase(ANN, "r2")
-        assert (note.status, note.requested_ms, note.history) == ("pending", 1000, 2)
+        await user_data.finish_pending()
+        erasure = await user_data.erase(ANN, "r2")
+        assert (erasure.status, erasure.requested_ms, erasure.history) == ("pending", 1000, 2)
         assert await histories.recent([ANN], 9) == [["i3"]]
-        people.close()
+        user_data.close()
         await histories.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_note_that_cannot_be_read_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_erasure_does_not_delay_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retort.serving.users.user_data.RETRY_INTERVAL_S", 0.001)
 
     class Torn(MemoryErasureStore):
@@ -302,23 +300,23 @@ def test_a_note_that_cannot_be_read_keeps_nobody_else_waiting(monkeypatch: pytes
                 raise TypeError("written by another version")
             return await super().read(owner)
 
-    async def story() -> None:
-        notes, bob = Torn(), Owner("bob")
-        people = UserDataService(MemoryHistory(), notes, "sqlite:///nowhere.db")
+    async def scenario() -> None:
+        erasures, bob = Torn(), Owner("bob")
+        user_data = UserDataService(MemoryHistory(), erasures, "sqlite:///nowhere.db")
         for owner in (ANN, bob):
-            await notes.write(owner, Erasure("pending", 1, 0))
-        trying = asyncio.create_task(people.run())
+            await erasures.write(owner, Erasure("pending", 1, 0))
+        trying = asyncio.create_task(user_data.run())
         async with asyncio.timeout(10):
-            while (note := await notes.read(bob)) is None or note.status != "done":
+            while (erasure := await erasures.read(bob)) is None or erasure.status != "done":
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.01)
         assert not trying.done(), "it goes on trying"
         trying.cancel()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_merge_reaches_the_next_training(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
+def test_a_merge_is_written_to_the_stream(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
     client = make_client(RedisHistory.from_url(redis_url))
     for item_id, who in (("i1", {"user_id": "ann"}), ("i2", {"session_id": "s"}), ("i3", {"user_id": "guest"})):
         add_event(client, item_id, **who)
@@ -361,13 +359,13 @@ def test_similar_items_are_the_nearest(client: TestClient, bundle_path: Path) ->
 @pytest.mark.parametrize(
     ("path", "status"), [("/similar/none", 404), ("/similar/i1?k=0", 422), ("/similar/i1?fields=colour", 422)]
 )
-def test_what_cannot_be_similar(client: TestClient, path: str, status: int) -> None:
+def test_invalid_similar_requests_are_refused(client: TestClient, path: str, status: int) -> None:
     response = client.get(path)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_no_route_gives_more_than_the_server_may(make_client: MakeClient) -> None:
+def test_no_route_exceeds_the_servers_limit(make_client: MakeClient) -> None:
     client = make_client(max_k=5)
     for k, status in ((5, 200), (6, 422)):
         assert client.get("/similar/i1", params={"k": k}).status_code == status
@@ -376,7 +374,7 @@ def test_no_route_gives_more_than_the_server_may(make_client: MakeClient) -> Non
         assert client.post("/v2/models/tiny/infer", json=body | {"parameters": {"k": k}}).status_code == status
 
 
-def test_a_failure_names_no_user_in_the_metrics(make_client: MakeClient) -> None:
+def test_errors_have_no_user_in_the_metrics(make_client: MakeClient) -> None:
     class Broken(MemoryHistory):
         async def entries(self, owner: Owner) -> list[Entry]:
             raise RuntimeError("a fault of ours")

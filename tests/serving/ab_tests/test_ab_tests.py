@@ -1,4 +1,4 @@
-"""Sticky, even, labelled, counted; and a shadow that nobody sees."""
+"""A/B tests: sticky assignment, shares, labels, metrics and the shadow."""
 
 import time
 from collections import Counter
@@ -32,7 +32,7 @@ def write(path: Path, **experiment: Any) -> Path:
     return path
 
 
-def test_shares_are_kept_and_places_are_sticky() -> None:
+def test_shares_hold_and_assignments_are_sticky() -> None:
     users = [f"user-{n}" for n in range(20_000)]
     places = [assign(TRIAL, "default", user, None) for user in users]
     counts = Counter(place.label for place in places if place)
@@ -41,7 +41,7 @@ def test_shares_are_kept_and_places_are_sticky() -> None:
     assert places == [assign(TRIAL, "default", user, "any session") for user in users]
 
 
-def test_another_experiment_splits_anew() -> None:
+def test_another_test_name_gives_an_independent_split() -> None:
     other = TRIAL.model_copy(update={"name": "u"})
     users = [f"user-{n}" for n in range(5_000)]
 
@@ -54,7 +54,7 @@ def test_another_experiment_splits_anew() -> None:
     assert sum(label(other, user) == "a" for user in in_a) / len(in_a) == pytest.approx(0.45, abs=0.04)
 
 
-def test_nobody_in_particular_and_other_tenants_are_in_no_experiment() -> None:
+def test_anonymous_requests_and_other_tenants_are_not_assigned() -> None:
     assert assign(TRIAL, "default", None, None) is None
     assert assign(TRIAL, "other", "u", None) is None
 
@@ -70,14 +70,14 @@ def test_nobody_in_particular_and_other_tenants_are_in_no_experiment() -> None:
         ({"colour": 1}, "colour"),
     ],
 )
-def test_a_wrong_experiment_is_told(tmp_path: Path, experiment: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_ab_test_is_reported(tmp_path: Path, experiment: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RetortError, match=sentence):
         read_ab_test(write(tmp_path / "e.json", **experiment))
     with pytest.raises(RetortError, match="does not exist"):
         read_ab_test(tmp_path / "none.json")
 
 
-def test_variants_answer_and_count_and_the_holdout_is_popular(make_client: MakeClient, tmp_path: Path) -> None:
+def test_variants_are_served_and_counted_and_the_holdout_is_popular(make_client: MakeClient, tmp_path: Path) -> None:
     file = write(
         tmp_path / "e.json",
         holdout=0.3,
@@ -140,7 +140,7 @@ def test_a_variant_may_be_another_bundle_and_a_shadow_is_only_counted(bundle_pat
         assert 'retort_shadows_total{outcome="differs"}' in metrics
 
 
-def test_a_shadow_is_asked_what_the_caller_was_answered(bundle_path: Path, tmp_path: Path) -> None:
+def test_a_shadow_gets_the_request_with_the_variants_settings(bundle_path: Path, tmp_path: Path) -> None:
     file = write(
         tmp_path / "e.json",
         holdout=0.3,
@@ -162,7 +162,7 @@ def test_a_shadow_is_asked_what_the_caller_was_answered(bundle_path: Path, tmp_p
     assert outcomes == [f'retort_shadows_total{{outcome="same"}} {float(compared)}'], "the holdout says nothing of it"
 
 
-def test_a_variant_that_the_bundle_cannot_serve_is_refused_and_its_callers_are_answered(
+def test_an_incompatible_variant_is_refused_and_its_users_get_the_default(
     make_client: MakeClient, tmp_path: Path
 ) -> None:
     wrong = {"odd caps": {"caps": {"colour": 1}}, "odd filter": {"filter": {"colour": "red"}}}
@@ -185,7 +185,7 @@ def test_a_variant_that_the_bundle_cannot_serve_is_refused_and_its_callers_are_a
         assert 'type="click",variant="odd"' not in metrics
 
 
-def test_a_variants_own_bundle_is_looked_at_before_it_answers(bundle_path: Path, tmp_path: Path) -> None:
+def test_a_variants_bundle_is_checked_before_it_serves(bundle_path: Path, tmp_path: Path) -> None:
     file = write(
         tmp_path / "e.json",
         variants=[

@@ -1,4 +1,4 @@
-"""The API's description in docs/reference/http is that of this application, whatever the environment says."""
+"""The generated API reference is that of this application, independent of the environment."""
 
 import json
 from pathlib import Path

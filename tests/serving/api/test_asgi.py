@@ -1,11 +1,11 @@
-"""The front: what it turns away is told to the caller and to whoever watches."""
+"""Fast-path middleware: refused requests are reported and counted."""
 
 from typing import Any
 
 from tests.serving.conftest import MakeClient
 
 
-def test_what_overload_turns_away_counts_among_the_requests_and_hides_nobodys_waiting(make_client: MakeClient) -> None:
+def test_refused_requests_are_counted_and_left_out_of_the_latency(make_client: MakeClient) -> None:
     client = make_client()
     app: Any = client.app
     app.fast_path._max_waiting = 0

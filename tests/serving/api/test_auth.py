@@ -1,4 +1,4 @@
-"""Nobody gets in who should not."""
+"""Authentication: keys, scopes and tenants of every route."""
 
 from itertools import product
 from pathlib import Path
@@ -50,7 +50,7 @@ def write(path: Path, entries: list[KeyEntry]) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=" ".join)
-def test_every_route_asks_for_its_scope(
+def test_every_route_requires_its_scope(
     make_client: MakeClient, keys: dict[str, str], tmp_path: Path, route: tuple[str, str]
 ) -> None:
     client = make_client(keys_file=tmp_path / "keys.json", tenants=("default", "other"))
@@ -64,7 +64,7 @@ def test_every_route_asks_for_its_scope(
 
 
 @pytest.mark.parametrize("path", ["/users/ann/merge", "/v2/models/tiny/infer", "/recommend", "/events", "/refreshes"])
-def test_the_key_is_looked_at_before_the_body(
+def test_the_key_is_checked_before_the_body(
     make_client: MakeClient, keys: dict[str, str], tmp_path: Path, path: str
 ) -> None:
     client = make_client(keys_file=tmp_path / "keys.json")
@@ -89,7 +89,7 @@ def test_no_route_is_left_out(make_client: MakeClient) -> None:
     assert documented == set(ROUTES)
 
 
-def test_tenants_never_see_each_other(make_client: MakeClient, keys: dict[str, str], tmp_path: Path) -> None:
+def test_tenants_are_isolated(make_client: MakeClient, keys: dict[str, str], tmp_path: Path) -> None:
     client = make_client(keys_file=tmp_path / "keys.json", tenants=("default", "other"))
     write_key, other = {"x-api-key": keys["write"]}, {"x-api-key": keys["other"]}
     client.post("/events", json={"user_id": "ann", "item_id": "i1"}, headers=write_key)
@@ -100,7 +100,7 @@ def test_tenants_never_see_each_other(make_client: MakeClient, keys: dict[str, s
     assert {model["tenant"] for model in client.get("/models", headers=other).json()["models"]} == {"other"}
 
 
-def test_no_key_is_told_anywhere(
+def test_no_key_is_logged_or_returned(
     make_client: MakeClient, keys: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -124,13 +124,13 @@ def test_no_key_is_told_anywhere(
         ),
     ],
 )
-def test_a_wrong_key_file_is_told(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_an_invalid_key_file_is_reported(tmp_path: Path, content: bytes, sentence: str) -> None:
     (tmp_path / "keys.json").write_bytes(content)
     with pytest.raises(RetortError, match=sentence):
         read_keys(tmp_path / "keys.json")
 
 
-def test_without_keys_the_door_is_open() -> None:
+def test_without_keys_every_scope_is_granted() -> None:
     assert Authenticator().is_open
     assert Authenticator().require_scope({}, Scope.ADMIN).tenant == "default"
     with pytest.raises(Problem):

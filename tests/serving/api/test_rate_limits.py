@@ -1,4 +1,4 @@
-"""Rates and quotas hold over all workers, in the request's own trip to Redis, and for each worker without it."""
+"""Rate limits and quotas: over all workers by Redis, in the round trip of the request, and local without Redis."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ def histories(url: str | None) -> RedisHistory | None:
 
 @pytest.mark.parametrize("limits", [{"per_second": 0.001}, {"per_day": 1}])
 @pytest.mark.parametrize("path", ["/models", "/recommend?user_id=ann", "/recommend?history=i1"])
-def test_a_limit_is_kept_and_told(
+def test_a_limit_is_enforced_with_retry_after(
     make_client: MakeClient, redis_of: str | None, tmp_path: Path, limits: dict[str, float], path: str
 ) -> None:
     headers = key_file(tmp_path / "keys.json", **limits)
@@ -49,7 +49,7 @@ def test_a_limit_is_kept_and_told(
     assert int(answers[2].headers["retry-after"]) > 1
 
 
-def test_two_workers_are_one_limit(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
+def test_two_workers_share_one_limit(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
     headers = key_file(tmp_path / "keys.json", per_day=5)
     options: dict[str, Any] = {"keys_file": tmp_path / "keys.json", "history_timeout_s": 30, "deadline_s": 60}
     workers = [make_client(histories(redis_url), **options) for _ in range(2)]
@@ -77,7 +77,7 @@ def lines(n: int) -> bytes:
     return b'{"history": ["i1"]}\n' * n
 
 
-def test_a_batch_costs_as_many_as_it_asks_and_is_refused_whole(
+def test_a_batch_costs_its_lines_and_is_refused_as_a_whole(
     make_client: MakeClient, redis_of: str | None, tmp_path: Path
 ) -> None:
     client, headers = limited(make_client, redis_of, tmp_path, per_day=5)
@@ -100,7 +100,7 @@ def test_a_batch_costs_as_many_as_it_asks_and_is_refused_whole(
     assert batch(lines(1)).status_code == 429, "a batch of none was one request"
 
 
-def test_a_batch_takes_its_lines_from_the_rate(make_client: MakeClient, redis_of: str | None, tmp_path: Path) -> None:
+def test_a_batch_costs_its_lines_of_the_rate(make_client: MakeClient, redis_of: str | None, tmp_path: Path) -> None:
     client, headers = limited(make_client, redis_of, tmp_path, per_second=0.001)
     never = client.post("/recommend/batch", content=lines(2), headers=headers)
     assert never.status_code == 429
@@ -114,7 +114,7 @@ def events(n: int) -> bytes:
     return orjson.dumps([{"user_id": "ann", "item_id": f"i{place}"} for place in range(n)])
 
 
-def test_a_list_of_events_costs_as_many_as_it_holds_and_is_refused_whole(
+def test_a_list_of_events_costs_its_length_and_is_refused_as_a_whole(
     make_client: MakeClient, redis_of: str | None, tmp_path: Path
 ) -> None:
     client, headers = limited(make_client, redis_of, tmp_path, per_day=5)
@@ -137,7 +137,9 @@ def value(client: TestClient, line: str) -> float:
     return float(found.rpartition(" ")[2])
 
 
-def test_the_limit_travels_with_the_history(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
+def test_the_limit_is_checked_in_the_round_trip_of_the_history(
+    make_client: MakeClient, redis_url: str, tmp_path: Path
+) -> None:
     headers = key_file(tmp_path / "keys.json", per_second=1000)
     client = make_client(histories(redis_url), keys_file=tmp_path / "keys.json", history_timeout_s=30, deadline_s=60)
     assert client.post("/recommend", json={"user_id": "ann"}, headers=headers).status_code == 200
@@ -146,7 +148,7 @@ def test_the_limit_travels_with_the_history(make_client: MakeClient, redis_url: 
     assert value(client, "retort_limits_by_worker_total") == 0
 
 
-def test_without_redis_each_worker_counts_for_itself_and_says_so(make_client: MakeClient, tmp_path: Path) -> None:
+def test_without_redis_each_worker_limits_alone_and_counts_it(make_client: MakeClient, tmp_path: Path) -> None:
     headers = key_file(tmp_path / "keys.json", per_day=2)
     client = make_client(RedisHistory.from_url("redis://127.0.0.1:1"), keys_file=tmp_path / "keys.json")
     statuses = [client.get("/models", headers=headers).status_code for _ in range(3)]
@@ -154,8 +156,8 @@ def test_without_redis_each_worker_counts_for_itself_and_says_so(make_client: Ma
     assert value(client, "retort_limits_by_worker_total") == 3
 
 
-def test_a_refusal_of_redis_itself_hurts_no_history(redis_url: str) -> None:
-    async def story() -> None:
+def test_a_command_refused_by_redis_does_not_fail_the_histories(redis_url: str) -> None:
+    async def scenario() -> None:
         store = RedisHistory.from_url(redis_url)
         rows, answers = await store.recent_with_commands([], 5, [("EVAL", "no lua", 0), ("PING",)])
         assert rows == []
@@ -163,11 +165,11 @@ def test_a_refusal_of_redis_itself_hurts_no_history(redis_url: str) -> None:
         assert answers[1]
         await store.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_the_rate_by_redis_allows_its_burst_and_refills(redis_url: str) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         store = RedisHistory.from_url(redis_url)
 
         async def ask(command: Command) -> Any:
@@ -178,10 +180,10 @@ def test_the_rate_by_redis_allows_its_burst_and_refills(redis_url: str) -> None:
         async def allowed(n: int) -> int:
             count = 0
             for _ in range(n):
-                taking = limits.take("default", "app", 20.0, 0)
-                assert taking is not None
+                limit_check = limits.take("default", "app", 20.0, 0)
+                assert limit_check is not None
                 with contextlib.suppress(Problem):
-                    await taking
+                    await limit_check
                     count += 1
             return count
 
@@ -196,30 +198,30 @@ def test_the_rate_by_redis_allows_its_burst_and_refills(redis_url: str) -> None:
         assert await allowed(1) == 1
         await store.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_store_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_store_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async def away(command: Command) -> Any:
         raise StoreError("away")
 
-    async def story() -> None:
+    async def scenario() -> None:
         limits = RateLimiter(away)
         assert limits.take("default", "free", 0, 0) is None
         for _ in range(2):
-            taking = limits.take("default", "app", 0, 2)
-            assert taking is not None
-            await taking
+            limit_check = limits.take("default", "app", 0, 2)
+            assert limit_check is not None
+            await limit_check
         over = limits.take("default", "app", 0, 2)
         assert over is not None
         with pytest.raises(Problem, match="quota"):
             await over
 
-    asyncio.run(story())
+    asyncio.run(scenario())
     assert len([record for record in caplog.records if "limits on its own" in record.message]) == 1
 
 
-def test_a_bucket_refills_with_time_and_never_by_a_clock_that_goes_back() -> None:
+def test_a_bucket_refills_with_time_and_not_when_the_clock_goes_back() -> None:
     now = [100.0]
     bucket = TokenBucket(2.0, lambda: now[0])
     assert [bucket.take(), bucket.take()] == [0.0, 0.0]
@@ -233,7 +235,7 @@ def test_a_bucket_refills_with_time_and_never_by_a_clock_that_goes_back() -> Non
     assert bucket.take() > 0
 
 
-def test_a_bucket_gives_all_or_nothing() -> None:
+def test_a_bucket_takes_all_or_nothing() -> None:
     bucket = TokenBucket(4.0, lambda: 100.0)
     assert bucket.take(3) == 0.0
     assert bucket.take(2) == pytest.approx(0.25)
@@ -243,37 +245,37 @@ def test_a_bucket_gives_all_or_nothing() -> None:
     assert bucket.take(2) == 0.0
 
 
-def test_a_batch_above_the_quota_leaves_the_rate_as_it_was() -> None:
-    async def story() -> None:
+def test_a_batch_above_the_quota_refunds_the_rate() -> None:
+    async def scenario() -> None:
         limits = RateLimiter(clock=lambda: 100.0)
-        taking = limits.take("default", "app", 4.0, 3, 4)
-        assert taking is not None
+        limit_check = limits.take("default", "app", 4.0, 3, 4)
+        assert limit_check is not None
         with pytest.raises(Problem, match="3 a day"):
-            await taking
-        taking = limits.take("default", "app", 4.0, 3, 3)
-        assert taking is not None
-        await taking
+            await limit_check
+        limit_check = limits.take("default", "app", 4.0, 3, 3)
+        assert limit_check is not None
+        await limit_check
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("cost", [3, 7, 20])
 def test_a_whole_burst_by_redis_is_one_batch(redis_url: str, cost: int) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         store = RedisHistory.from_url(redis_url)
 
         async def ask(command: Command) -> Any:
             return (await store.recent_with_commands([], 1, [command]))[1][0]
 
-        taking = RateLimiter(ask).take("default", f"app{cost}", float(cost), 0, cost)
-        assert taking is not None
-        await taking
+        limit_check = RateLimiter(ask).take("default", f"app{cost}", float(cost), 0, cost)
+        assert limit_check is not None
+        await limit_check
         await store.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_quota_lasts_a_day_whatever_the_clock_does() -> None:
+def test_a_quota_lasts_a_day_when_the_clock_goes_back() -> None:
     now = [10 * 86_400.0]
     quota = DailyQuota(2, lambda: now[0])
     assert [quota.take(), quota.take(), quota.take()] == [0.0, 0.0, 86_400.0]
@@ -283,7 +285,7 @@ def test_a_quota_lasts_a_day_whatever_the_clock_does() -> None:
     assert quota.take() == 0.0
 
 
-def test_a_clock_that_was_a_year_ahead_locks_nobody_out() -> None:
+def test_a_clock_that_was_a_year_ahead_blocks_no_caller() -> None:
     now = [375 * 86_400.0]
     quota = DailyQuota(1, lambda: now[0])
     assert [quota.take(), quota.take()] == [0.0, 86_400.0]

@@ -1,4 +1,4 @@
-"""The parts are wired to the stores that the settings name."""
+"""Services use the stores that the settings name."""
 
 import asyncio
 from pathlib import Path
@@ -14,18 +14,18 @@ NOBODY = "redis://127.0.0.1:1/0"
 
 
 @pytest.mark.parametrize("only_one", [True, False])
-def test_histories_are_read_where_workers_write_them(redis_url: str, tmp_path: Path, only_one: bool) -> None:
+def test_histories_are_read_from_the_configured_redis(redis_url: str, tmp_path: Path, only_one: bool) -> None:
     named = {"redis_url": redis_url} if only_one else {"redis_url": NOBODY, "histories_redis_url": redis_url}
     settings = Settings(_env_file=None, retort_home=tmp_path, **named)
 
-    async def story() -> None:
+    async def scenario() -> None:
         histories = open_histories(settings, ServingSettings(_env_file=None))
         await histories.ping()
         await histories.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_without_redis_they_are_this_processs_own(tmp_path: Path) -> None:
+def test_without_redis_histories_are_in_memory(tmp_path: Path) -> None:
     settings = Settings(_env_file=None, retort_home=tmp_path, redis_url=None)
     assert isinstance(open_histories(settings, ServingSettings(_env_file=None)), MemoryHistory)

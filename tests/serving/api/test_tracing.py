@@ -1,4 +1,4 @@
-"""Traces are off by default, follow the caller's, and hold no user's id."""
+"""Traces are off by default, continue the caller's trace and hold no user id."""
 
 import http.server
 import sys
@@ -23,7 +23,7 @@ from tests.serving._process import serving_process
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_a_span_knows_the_route_the_caller_and_no_user(bundle_path: Path, tmp_path: Path) -> None:
+def test_a_span_has_the_route_and_the_callers_trace_and_no_user_id(bundle_path: Path, tmp_path: Path) -> None:
     spans, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     serving = ServingSettings(_env_file=None, bundle=bundle_path)
@@ -52,7 +52,7 @@ def test_a_span_knows_the_route_the_caller_and_no_user(bundle_path: Path, tmp_pa
     assert "ann-secret" not in "".join(span.to_json() for span in finished)
 
 
-def test_a_server_sends_its_spans_where_the_environment_says(bundle_path: Path, tmp_path: Path) -> None:
+def test_a_server_exports_its_spans_to_the_configured_endpoint(bundle_path: Path, tmp_path: Path) -> None:
     received: list[tuple[str, bytes]] = []
 
     class Collector(http.server.BaseHTTPRequestHandler):
@@ -80,7 +80,7 @@ def test_a_server_sends_its_spans_where_the_environment_says(bundle_path: Path, 
     assert b"shop" in sent
 
 
-def test_without_the_extra_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
 
     async def app(*_: object) -> None:

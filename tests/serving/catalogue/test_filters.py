@@ -1,4 +1,4 @@
-"""The filter language against the obvious row-by-row reading of it."""
+"""The filter language, compared with an evaluation row by row."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -56,7 +56,7 @@ def expected(test: Callable[[dict[str, Any]], bool]) -> list[str]:
         ),
     ],
 )
-def test_a_filter_means_what_it_says(filter: dict[str, Any], test: Callable[[dict[str, Any]], bool]) -> None:
+def test_a_filter_selects_the_expected_rows(filter: dict[str, Any], test: Callable[[dict[str, Any]], bool]) -> None:
     safe = expected(lambda row: test({**row, "tags": row["tags"] or []}) if "not" in str(filter) else test(row))
     assert passing(filter) == safe
     assert passing(filter) == safe, "and again from memory"
@@ -92,7 +92,7 @@ def test_a_filter_means_what_it_says(filter: dict[str, Any], test: Callable[[dic
         ({"any": [{"genre": "x"}] * (MAX_CONDITIONS + 1)}, f"filter.any.{MAX_CONDITIONS}.genre"),
     ],
 )
-def test_a_wrong_filter_is_told_where(filter: dict[str, Any], where: str) -> None:
+def test_an_invalid_filter_is_reported_with_its_location(filter: dict[str, Any], where: str) -> None:
     with pytest.raises(Problem) as caught:
         FILTERS.mask(filter)
     assert caught.value.status == 422
@@ -108,7 +108,7 @@ def test_depth_is_bounded() -> None:
         FILTERS.mask({"not": filter})
 
 
-def test_now_is_never_remembered() -> None:
+def test_filters_with_now_are_not_cached() -> None:
     at = [NOW.timestamp()]
     filters = FilterCompiler(Attributes(TABLE), clock=lambda: at[0])
     alive = passing({"expires_at": {"gt": "now"}}, filters)
@@ -116,7 +116,7 @@ def test_now_is_never_remembered() -> None:
     assert len(passing({"expires_at": {"gt": "now"}}, filters)) > len(alive)
 
 
-def test_kept_masks_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_masks_are_limited_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retort.serving.catalogue.filters.CACHE_BYTES", 3 * (len(ROWS) + 550))
     filters = FilterCompiler(Attributes(TABLE))
     masks = {year: filters.mask({"year": year}) for year in range(9)}
@@ -128,7 +128,7 @@ def test_kept_masks_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) 
     assert filters.cached_bytes == 0
 
 
-def test_columns_of_every_kind_are_read_and_others_left_alone() -> None:
+def test_columns_of_every_supported_type_are_read() -> None:
     table = pa.table(
         {
             "item_id": ["a", "b", "c"],
@@ -163,7 +163,7 @@ condition = st.one_of(
 
 
 @given(condition, condition)
-def test_logic_holds(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_logical_operators_combine_filters(one: dict[str, Any], other: dict[str, Any]) -> None:
     both, either = set(passing({"all": [one, other]})), set(passing({"any": [one, other]}))
     assert both == set(passing(one)) & set(passing(other))
     assert either == set(passing(one)) | set(passing(other))

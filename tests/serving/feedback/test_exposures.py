@@ -1,4 +1,4 @@
-"""What is shown is written down beside the answers, and what comes back of it is counted."""
+"""Exposures are written in the background, and events are attributed to them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Writer(ExposureWriter):
         self.batches += [list(batch) for batch in batches]
 
 
-def test_what_kserve_gives_is_shown_too(make_client: MakeClient, redis_url: str) -> None:
+def test_kserve_inference_records_an_exposure(make_client: MakeClient, redis_url: str) -> None:
     client = make_client(RedisHistory.from_url(redis_url), max_k=5)
     asked = {"inputs": [{"name": "history", "datatype": "BYTES", "shape": [1], "data": ["i1"]}]}
     response = client.post("/v2/models/tiny/infer", json=asked | {"parameters": {"k": 3}})
@@ -70,7 +70,7 @@ def test_what_kserve_gives_is_shown_too(make_client: MakeClient, redis_url: str)
     assert 'retort_exposures_total{experiment="none",source="student",variant="none"} 1.0' in text
 
 
-def test_answers_are_written_with_all_that_training_needs(make_client: MakeClient, redis_url: str) -> None:
+def test_exposures_hold_all_fields_for_training(make_client: MakeClient, redis_url: str) -> None:
     client = make_client(RedisHistory.from_url(redis_url))
     client.post("/events", json={"user_id": "ann", "item_id": "i7"})
     answer = client.post("/recommend", json={"user_id": "ann", "k": 3}).json()
@@ -122,7 +122,7 @@ def test_a_click_counts_once_for_the_list_that_showed_it(
     assert metric(client, line % "purchase") == 1
 
 
-def test_a_click_counts_for_no_experiment_that_came_later(make_client: MakeClient, tmp_path: Path) -> None:
+def test_a_click_is_not_attributed_to_a_later_ab_test(make_client: MakeClient, tmp_path: Path) -> None:
     def served(name: str) -> TestClient:
         file = tmp_path / f"{name}.json"
         file.write_bytes(orjson.dumps({"name": name, "variants": [{"name": "new", "share": 1}]}))
@@ -140,7 +140,7 @@ def test_a_click_counts_for_no_experiment_that_came_later(make_client: MakeClien
     assert metric(client, line % ("none", "none")) == 1
 
 
-def test_a_click_that_is_sent_again_after_half_a_failure_counts_once(make_client: MakeClient, redis_url: str) -> None:
+def test_a_click_sent_again_after_a_partial_failure_counts_once(make_client: MakeClient, redis_url: str) -> None:
     store = RedisHistory.from_url(redis_url)
     client, append = make_client(store), store.append
     click = {"user_id": "ann", "item_id": "i1", "event_id": "e", "impression": Impression("r", "student").token}
@@ -156,7 +156,7 @@ def test_a_click_that_is_sent_again_after_half_a_failure_counts_once(make_client
     assert metric(client, line) == 1
 
 
-def test_what_a_token_makes_up_is_no_label(client: TestClient) -> None:
+def test_unknown_names_in_a_token_are_no_labels(client: TestClient) -> None:
     made_up = {"user_id": "ann", "item_id": "i1", "impression": "r.nobody.variant"}
     assert client.post("/events", json=made_up).status_code == 202
     line = 'retort_exposed_events_total{experiment="none",source="unknown",type="click",variant="none"}'
@@ -164,7 +164,7 @@ def test_what_a_token_makes_up_is_no_label(client: TestClient) -> None:
     assert client.post("/events", json={**made_up, "impression": "no token"}).status_code == 422
 
 
-def test_an_event_says_which_request_showed_it(make_client: MakeClient, redis_url: str) -> None:
+def test_an_event_is_stored_with_the_request_of_its_impression(make_client: MakeClient, redis_url: str) -> None:
     client = make_client(RedisHistory.from_url(redis_url))
     token = Impression("abc-7", "student", "").token
     client.post("/events", json={"user_id": "ann", "item_id": "i1", "impression": token})
@@ -177,15 +177,15 @@ def test_an_event_says_which_request_showed_it(make_client: MakeClient, redis_ur
     "impression",
     [Impression("a", "popular"), Impression("a-1", "student", "v.1"), Impression("a", "student", "v.1", "e.2")],
 )
-def test_tokens_come_back_whole(impression: Impression) -> None:
+def test_impression_tokens_round_trip(impression: Impression) -> None:
     assert read_impression(impression.token) == impression
 
 
-def test_a_store_that_is_away_loses_nothing_up_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exposures_wait_up_to_the_limit_while_the_store_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 250)
     writer, metrics = Writer(), Metrics()
 
-    async def story() -> None:
+    async def scenario() -> None:
         log = ExposureBuffer(writer, metrics)
         writer.away = True
         for n in range(260):
@@ -195,7 +195,7 @@ def test_a_store_that_is_away_loses_nothing_up_to_the_bound(monkeypatch: pytest.
         writer.away = False
         await log.finish()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
     assert [len(batch) for batch in writer.batches] == [100, 100, 50]
     assert [row.request_id for batch in writer.batches for row in batch] == [f"r{n}" for n in range(10, 260)]
     text = metrics.render().decode()
@@ -203,7 +203,7 @@ def test_a_store_that_is_away_loses_nothing_up_to_the_bound(monkeypatch: pytest.
     assert 'retort_exposures_written_total{outcome="written"} 250.0' in text
 
 
-def test_the_writer_outlives_a_fault_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_writer_continues_after_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WRITE_INTERVAL_S", 0.001)
 
     class Torn(Writer):
@@ -213,7 +213,7 @@ def test_the_writer_outlives_a_fault_of_its_own(monkeypatch: pytest.MonkeyPatch)
                 raise ValueError("a fault of ours")
             self.batches += [list(batch) for batch in batches]
 
-    async def story() -> None:
+    async def scenario() -> None:
         writer = Torn()
         log = ExposureBuffer(writer, Metrics())
         log.add(shown(1))
@@ -224,16 +224,16 @@ def test_the_writer_outlives_a_fault_of_its_own(monkeypatch: pytest.MonkeyPatch)
         writing.cancel()
         assert [row.request_id for row in writer.batches[0]] == ["r1"]
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_an_absent_redis_holds_up_no_answer(make_client: MakeClient) -> None:
+def test_an_absent_redis_delays_no_response(make_client: MakeClient) -> None:
     client = make_client(RedisHistory.from_url("redis://127.0.0.1:1"))
     assert client.post("/recommend", json={"history": ["i1"]}).json()["source"] == "student"
     assert client.post("/recommend", json={"user_id": "ann"}).json()["source"] == "popular"
 
 
-def test_the_stream_is_bounded_and_the_erased_are_left_out(redis_url: str) -> None:
+def test_the_stream_is_bounded_and_erased_users_are_left_out(redis_url: str) -> None:
     async def write(kept: int, batches: list[list[Exposure]]) -> None:
         store = RedisHistory.from_url(redis_url)
         for batch in batches:

@@ -1,4 +1,4 @@
-"""Bundles that live elsewhere are copied once, whole, and not for ever."""
+"""Remote bundles are downloaded once, completely, and removed when unused."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import MANIFEST, MODEL, open_bundle, read_manifest
 
 
-def test_a_bundle_elsewhere_is_copied_once_and_checked(bundle_path: Path, tmp_path: Path) -> None:
+def test_a_remote_bundle_is_downloaded_once_and_checked(bundle_path: Path, tmp_path: Path) -> None:
     path = bundle_path
     store = fsspec.filesystem("memory")
     store.put(str(path), "/bundles/one", recursive=True)
@@ -28,7 +28,7 @@ def test_a_bundle_elsewhere_is_copied_once_and_checked(bundle_path: Path, tmp_pa
         fetch_bundle(BundleTarget("0" * 16, str(path)), tmp_path / "cache")
 
 
-def test_two_workers_may_copy_a_bundle_at_once(
+def test_two_workers_may_download_a_bundle_at_once(
     bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = bundle_path
@@ -48,7 +48,7 @@ def test_two_workers_may_copy_a_bundle_at_once(
 
 @pytest.mark.parametrize("name", [MODEL, MANIFEST])
 @pytest.mark.parametrize("cut", [True, False])
-def test_a_damaged_copy_is_fetched_again(bundle_path: Path, tmp_path: Path, name: str, cut: bool) -> None:
+def test_a_damaged_copy_is_downloaded_again(bundle_path: Path, tmp_path: Path, name: str, cut: bool) -> None:
     store, cache = fsspec.filesystem("memory"), tmp_path / "cache"
     store.put(str(bundle_path), "/bundles/damaged", recursive=True)
     target = BundleTarget(bundle_path.name, "memory://bundles/damaged")
@@ -63,7 +63,7 @@ def test_a_damaged_copy_is_fetched_again(bundle_path: Path, tmp_path: Path, name
         fetch_bundle(target, cache)
 
 
-def test_a_bundle_that_is_damaged_where_it_lives_is_fetched_anew_each_time(bundle_path: Path, tmp_path: Path) -> None:
+def test_a_bundle_damaged_at_its_source_is_downloaded_each_time(bundle_path: Path, tmp_path: Path) -> None:
     store, cache = fsspec.filesystem("memory"), tmp_path / "cache"
     store.put(str(bundle_path), "/bundles/bad", recursive=True)
     store.pipe("/bundles/bad/" + MODEL, b"cut")
@@ -74,7 +74,7 @@ def test_a_bundle_that_is_damaged_where_it_lives_is_fetched_anew_each_time(bundl
     assert open_bundle(fetch_bundle(target, cache)).bundle_id == target.bundle_id
 
 
-def test_the_last_copies_used_and_those_that_are_named_stay(tmp_path: Path) -> None:
+def test_pruning_keeps_recent_and_named_copies(tmp_path: Path) -> None:
     prune_cache(tmp_path / "none", set())
     for number in range(6):
         (tmp_path / f"b{number}").mkdir()
@@ -83,7 +83,7 @@ def test_the_last_copies_used_and_those_that_are_named_stay(tmp_path: Path) -> N
     assert {place.name for place in tmp_path.iterdir()} == {"b1", "b3", "b4", "b5"}
 
 
-def test_what_a_killed_download_left_goes_and_one_under_way_stays(tmp_path: Path) -> None:
+def test_pruning_removes_killed_downloads_and_keeps_running_ones(tmp_path: Path) -> None:
     hours_ago_s = time.time() - 7 * 3600
     for name in (".fetch-killed", ".fetch-killed-damaged", ".fetch-long", ".fetch-now"):
         (tmp_path / name).mkdir()

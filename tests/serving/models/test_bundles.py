@@ -1,4 +1,4 @@
-"""The gates: nothing that fails one ever answers."""
+"""Checks of a bundle: a bundle that fails one never serves."""
 
 import shutil
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_a_good_bundle_is_measured_and_prepared(bundle_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [MODEL, ITEMS, GOLDEN])
-def test_a_flipped_bit_closes_the_gate(copy: Path, name: str) -> None:
+def test_a_flipped_bit_is_refused(copy: Path, name: str) -> None:
     data = bytearray((copy / name).read_bytes())
     data[len(data) // 2] ^= 1
     (copy / name).write_bytes(data)
@@ -45,20 +45,20 @@ def test_a_flipped_bit_closes_the_gate(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [MODEL, ITEMS, GOLDEN, MANIFEST])
-def test_half_a_bundle_closes_the_gate(copy: Path, name: str) -> None:
+def test_an_incomplete_bundle_is_refused(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(BundleError):
         load_bundle(copy)
 
 
-def test_a_graph_that_is_none_closes_the_gate(copy: Path) -> None:
+def test_an_invalid_graph_is_refused(copy: Path) -> None:
     (copy / MODEL).write_bytes(b"not a graph")
     reseal(copy, MODEL)
     with pytest.raises(BundleError, match="not an ONNX model"):
         load_bundle(copy)
 
 
-def test_another_graph_answers_the_golden_requests_otherwise(copy: Path, tmp_path: Path) -> None:
+def test_another_graph_fails_the_golden_requests(copy: Path, tmp_path: Path) -> None:
     other = make_bundle(tmp_path / "other", seed=1)
     shutil.copy(other / MODEL, copy / MODEL)
     reseal(copy, MODEL)
@@ -66,19 +66,19 @@ def test_another_graph_answers_the_golden_requests_otherwise(copy: Path, tmp_pat
         load_bundle(copy)
 
 
-def test_a_slow_bundle_closes_the_gate(bundle_path: Path) -> None:
+def test_a_slow_bundle_is_refused(bundle_path: Path) -> None:
     with pytest.raises(BundleError, match="RETORT_LATENCY_GATE_MS"):
         load_bundle(bundle_path, latency_gate_ms=1e-6)
 
 
-def test_another_format_closes_the_gate(copy: Path) -> None:
+def test_another_format_version_is_refused(copy: Path) -> None:
     manifest = orjson.loads((copy / MANIFEST).read_bytes())
     (copy / MANIFEST).write_bytes(orjson.dumps(manifest | {"format_version": 99}))
     with pytest.raises(BundleError, match="99"):
         load_bundle(copy)
 
 
-def test_a_refused_bundle_leaves_the_old_one_and_is_remembered_once(bundle_path: Path, copy: Path) -> None:
+def test_a_refused_bundle_leaves_the_current_one_and_is_recorded_once(bundle_path: Path, copy: Path) -> None:
     slot = Slot()
     first = slot.swap(bundle_path)
     (copy / MODEL).write_bytes(b"")

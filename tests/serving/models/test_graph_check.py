@@ -1,4 +1,4 @@
-"""Nothing that points outside, nothing foreign, nothing broken reaches ONNX Runtime."""
+"""External files, unknown operators and malformed graphs never reach ONNX Runtime."""
 
 import contextlib
 from pathlib import Path
@@ -62,12 +62,12 @@ def test_a_good_graph_passes() -> None:
         ({"function": True}, "evil"),
     ],
 )
-def test_what_reaches_outside_is_refused(change: dict[str, object], sentence: str) -> None:
+def test_external_weights_and_unknown_operators_are_refused(change: dict[str, object], sentence: str) -> None:
     with pytest.raises(BundleError, match=sentence):
         check_graph(changed(**change))
 
 
-def test_such_a_bundle_does_not_open(copy: Path) -> None:
+def test_a_bundle_with_external_weights_is_refused(copy: Path) -> None:
     (copy / MODEL).write_bytes(changed(external=True))
     reseal(copy, MODEL)
     with pytest.raises(BundleError, match="another file"):
@@ -83,6 +83,6 @@ def test_a_changed_byte_never_crashes_the_check(place: int, value: int) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_rubbish_is_told_apart(data: bytes) -> None:
+def test_random_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BundleError):
         check_graph(data)

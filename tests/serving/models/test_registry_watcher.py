@@ -1,4 +1,4 @@
-"""Serving follows the registry, and outlives it."""
+"""The registry watcher follows the aliases and tolerates failures of the registry."""
 
 import os
 import time
@@ -70,7 +70,7 @@ def test_promotion_and_rollback_are_followed(world: World) -> None:
     assert f'name="tiny",tenant="default",version="{first}"}} 1.0' in text
 
 
-def test_a_damaged_bundle_is_refused_once_and_the_old_one_goes_on(world: World) -> None:
+def test_a_damaged_bundle_is_refused_once_and_the_current_one_stays(world: World) -> None:
     first = world.promote(world.bundles[0])
     world.follow()
     world.promote(world.bundles[1])
@@ -81,7 +81,7 @@ def test_a_damaged_bundle_is_refused_once_and_the_old_one_goes_on(world: World) 
     assert 'outcome="refused",tenant="default"} 1.0' in world.metrics.render().decode()
 
 
-def test_a_bundle_from_elsewhere_is_refused_once_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_bundle_with_a_file_uri_is_refused_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retort.serving.models.registry_watcher.RETRY_REFUSED_S", 0.0)
     world.promote(world.bundles[0], scheme="file://")
     (world.bundles[0] / MODEL).write_bytes(b"cut")
@@ -91,7 +91,7 @@ def test_a_bundle_from_elsewhere_is_refused_once_too(world: World, monkeypatch: 
 
 
 @pytest.mark.parametrize("away", ["postgresql://u:p@127.0.0.1:1/none", "sqlite:///{home}/not-there.db"])
-def test_without_the_database_the_last_known_bundle_starts(world: World, away: str) -> None:
+def test_without_the_database_the_last_known_bundle_is_loaded(world: World, away: str) -> None:
     first = world.promote(world.bundles[0])
     world.follow()
     world.restart(database_url=away.format(home=world.home))
@@ -100,9 +100,7 @@ def test_without_the_database_the_last_known_bundle_starts(world: World, away: s
     assert not (world.home / "not-there.db").exists(), "looking creates nothing"
 
 
-def test_a_running_server_takes_a_promotion_without_a_request_waiting(
-    world: World, make_client: Callable[..., object]
-) -> None:
+def test_a_running_server_swaps_after_a_promotion(world: World, make_client: Callable[..., object]) -> None:
     from starlette.testclient import TestClient
 
     from retort.serving.api.app import create_app
@@ -125,7 +123,7 @@ def test_a_running_server_takes_a_promotion_without_a_request_waiting(
         assert client.get("/health/ready").status_code == 200
 
 
-def test_a_fixed_bundle_stays_while_an_experiments_alias_is_followed(world: World, tmp_path: Path) -> None:
+def test_a_fixed_bundle_stays_while_the_alias_of_an_ab_test_is_watched(world: World, tmp_path: Path) -> None:
     from starlette.testclient import TestClient
 
     from retort.serving.api.app import create_app
@@ -148,14 +146,14 @@ def test_a_fixed_bundle_stays_while_an_experiments_alias_is_followed(world: Worl
         assert inline["model"]["version"] == own.name, "RETORT_BUNDLE answers whoever is in no variant"
 
 
-def test_an_alias_that_cannot_be_followed_is_told_once_each(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_alias_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     for alias in ("champion", "challenger") * 3:
         world.watcher.check_alias("default", alias, world.models.slot("default", alias))
     told = [record for record in caplog.records if "cannot read an alias" in record.message]
     assert sorted(vars(record)["alias"] for record in told) == ["challenger", "champion"]
 
 
-def test_copies_that_no_alias_names_go(world: World) -> None:
+def test_unnamed_copies_are_removed(world: World) -> None:
     copies = world.home / "serving" / "bundles"
     for number, name in enumerate(("kept by a note", "gone", "third", "second")):
         (copies / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Explanations name the themes of the user's profile that an item carries, read in the history's own trip."""
+"""Explanations list the themes of the user's profile that an item has, read in the round trip of the history."""
 
 from starlette.testclient import TestClient
 
@@ -12,7 +12,7 @@ def value(client: TestClient, line: str) -> float:
     return float(found.rpartition(" ")[2])
 
 
-def test_themes_explain_what_carries_them(make_client: MakeClient, redis_url: str) -> None:
+def test_themes_are_listed_for_items_that_have_them(make_client: MakeClient, redis_url: str) -> None:
     themes = [Theme("tags", "t1"), Theme("genre", "drama"), Theme("colour", "red")]
     write_themes(redis_url, [("ann", themes)], ttl_s=60)
     client = make_client(RedisHistory.from_url(redis_url, timeout_s=30), history_timeout_s=30, deadline_s=60)
@@ -32,7 +32,7 @@ def test_themes_explain_what_carries_them(make_client: MakeClient, redis_url: st
     assert "reason" not in plain["items"][0]
 
 
-def test_themes_are_shown_to_their_user_and_erased(make_client: MakeClient, redis_url: str) -> None:
+def test_themes_are_returned_and_erased(make_client: MakeClient, redis_url: str) -> None:
     write_themes(redis_url, [("ann", [Theme("genre", "drama")])], ttl_s=60)
     client = make_client(RedisHistory.from_url(redis_url))
     assert client.get("/users/ann").json()["themes"] == ["drama"]
@@ -40,6 +40,6 @@ def test_themes_are_shown_to_their_user_and_erased(make_client: MakeClient, redi
     assert client.get("/users/ann").json()["themes"] == []
 
 
-def test_without_redis_there_are_none(client: TestClient) -> None:
+def test_without_redis_there_are_no_themes(client: TestClient) -> None:
     answer = client.post("/recommend", json={"user_id": "ann", "history": ["i1"], "explain": True}).json()
     assert all("themes" not in item["reason"] for item in answer["items"])

@@ -1,4 +1,4 @@
-"""Questions for one bundle are run together, those for another never wait for it nor fail with it."""
+"""Requests for one bundle are ranked together and independently of other bundles."""
 
 import asyncio
 import gc
@@ -32,11 +32,11 @@ class Slow:
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("out of memory")])
-def test_a_slow_or_failing_bundle_harms_no_others_questions(bundle_path: Path, error: Exception | None) -> None:
+def test_a_slow_or_failing_bundle_does_not_affect_other_bundles(bundle_path: Path, error: Exception | None) -> None:
     live = load_bundle(bundle_path)
     slow = replace(live, scorer=Slow(live, error), latency_ms=300.0)
 
-    async def story() -> None:
+    async def scenario() -> None:
         ranker = StudentRanker(Metrics(), max_batch=16)
 
         async def ask(bundle: LiveBundle) -> tuple[float, Ranking]:
@@ -57,34 +57,34 @@ def test_a_slow_or_failing_bundle_harms_no_others_questions(bundle_path: Path, e
             with pytest.raises(RuntimeError):
                 await shadows
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_questions_with_and_without_a_bias_get_each_their_own_answer(bundle_path: Path) -> None:
+def test_requests_with_and_without_a_bias_get_their_own_results(bundle_path: Path) -> None:
     live = load_bundle(bundle_path)
     only = np.full((1, live.catalogue.n_items + 1), -np.inf, dtype=np.float32)
     only[0, 7] = 0
 
-    async def story() -> list[Ranking]:
+    async def scenario() -> list[Ranking]:
         ranker = StudentRanker(Metrics(), max_batch=16)
         asked = [
             RankingRequest(live, HISTORY, HISTORY, depth, bias) for depth, bias in ((2, None), (5, only), (4, None))
         ]
         return list(await asyncio.gather(*map(ranker.rank, asked)))
 
-    first, biased, last = (items.tolist() for items, _ in asyncio.run(story()))
+    first, biased, last = (items.tolist() for items, _ in asyncio.run(scenario()))
     assert (len(first), biased, len(last)) == (2, [7], 4)
     assert last[:2] == first
 
 
-def test_a_bundle_that_was_swapped_out_is_not_kept(bundle_path: Path) -> None:
+def test_a_swapped_out_bundle_is_released(bundle_path: Path) -> None:
     ranker = StudentRanker(Metrics(), max_batch=16)
 
-    async def story() -> "weakref.ref[LiveBundle]":
+    async def scenario() -> "weakref.ref[LiveBundle]":
         live = load_bundle(bundle_path)
         await ranker.rank(RankingRequest(live, HISTORY, HISTORY, 3))
         return weakref.ref(live)
 
-    left = asyncio.run(story())
+    left = asyncio.run(scenario())
     gc.collect()
     assert left() is None

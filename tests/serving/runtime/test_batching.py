@@ -1,4 +1,4 @@
-"""Questions that wait together are answered together, at once or later, and nobody is left without an answer."""
+"""Waiting requests are processed together, and each gets its result."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -32,7 +32,7 @@ class Doubler:
 
 
 @pytest.mark.parametrize("start", [0, 200], ids=["at once", "later"])
-def test_each_gets_its_own_answer_in_batches_of_the_size(start: int) -> None:
+def test_each_request_gets_its_result_in_batches_of_the_maximum_size(start: int) -> None:
     doubler = Doubler()
 
     async def ask() -> list[int]:
@@ -44,7 +44,7 @@ def test_each_gets_its_own_answer_in_batches_of_the_size(start: int) -> None:
 
 
 @pytest.mark.parametrize("start", [0, 200], ids=["at once", "later"])
-def test_a_failure_is_that_of_its_batch_alone(start: int) -> None:
+def test_a_failure_affects_its_batch_only(start: int) -> None:
     async def ask() -> list[int | BaseException]:
         batcher = Batcher(Doubler().process, max_batch=2)
         return await asyncio.gather(*(batcher.submit(start + n) for n in (12, 13, 14, 15)), return_exceptions=True)
@@ -55,7 +55,7 @@ def test_a_failure_is_that_of_its_batch_alone(start: int) -> None:
     assert (third, fourth) == (2 * (start + 14), 2 * (start + 15))
 
 
-def test_answers_go_out_before_the_next_batch_is_run() -> None:
+def test_results_are_delivered_before_the_next_batch_runs() -> None:
     doubler = Doubler()
     seen: list[int] = []
 
@@ -71,7 +71,7 @@ def test_answers_go_out_before_the_next_batch_is_run() -> None:
     assert seen == [1, 2, 3]
 
 
-def test_who_gave_up_is_not_asked_for() -> None:
+def test_cancelled_requests_are_not_processed() -> None:
     doubler = Doubler()
 
     async def ask() -> int:

@@ -1,4 +1,4 @@
-"""A clock that jumps is not followed before it has stayed there."""
+"""A jump of the clock is followed only after it has lasted."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_a_jump_is_counted_once_and_not_followed_until_it_has_lasted(jump_s: flo
     assert machine.jumps == 1
 
 
-def test_there_and_back_leaves_no_trace() -> None:
+def test_a_jump_and_its_reversal_have_no_effect() -> None:
     machine = Machine()
     now = machine.clock()
     before_s = now()

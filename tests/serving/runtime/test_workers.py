@@ -1,4 +1,4 @@
-"""Metrics over several workers are those of all who live; counters remember the dead."""
+"""Metrics over several workers: gauges of living workers, counters of all."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def metrics_dir(pid: int) -> Path:
     return Path(found.partition(b"=")[2].decode())
 
 
-def test_a_dead_workers_gauges_go_and_its_counts_stay(bundle_path: Path, tmp_path: Path) -> None:
+def test_a_dead_workers_gauges_are_removed_and_its_counters_stay(bundle_path: Path, tmp_path: Path) -> None:
     with serving_process(tmp_path, retort_bundle=bundle_path, retort_workers=2) as server:
         server.ready()
         until(lambda: value(server, "retort_worker_starts_total") == 2)
