@@ -20,8 +20,13 @@ def plugin_names(package: str) -> list[str]:
 
 def load_plugin(package: str, name: str) -> ModuleType:
     """Import one plug-in; RecipeError, which lists the right names, if there is none of this name."""
+    return import_module(plugin_module(package, name))
+
+
+def plugin_module(package: str, name: str) -> str:
+    """The module of a plug-in, which is not imported; RecipeError, which lists the right names, if there is none."""
     _check_name(package, name)
-    return import_module(f"{package}.{name}")
+    return f"{package}.{name}"
 
 
 def load_config(package: str, name: str) -> Any:

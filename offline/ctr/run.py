@@ -5,24 +5,26 @@ The file is a recipe with a section [ctr]: its data, profiles and encoder, read 
 
 import json
 from dataclasses import asdict
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from sqlalchemy import Engine
 
+from retort.offline.common.plugins import plugin_module
 from retort.offline.common.progress import Progress
 from retort.offline.common.section import parse_section
 from retort.offline.ctr.config import CtrConfig
 from retort.offline.ctr.data import CtrData, make_data
-from retort.offline.ctr.train import Outcome, fit
+from retort.offline.ctr.train import MODELS, Outcome, fit
 from retort.offline.data.split_store import load_split
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import read_vectors
-from retort.offline.pipeline import teach
 from retort.offline.pipeline.artifact_store import ArtifactStore
-from retort.offline.pipeline.build import ENCODING_CODE, encoder_of, make_steps
-from retort.offline.pipeline.context import VECTORS_FILE, RunContext, load_tables
+from retort.offline.pipeline.context import VECTORS_FILE, RunContext, load_tables, make_plan
 from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.pipeline.prepare import prepare_steps
+from retort.offline.pipeline.teach import encoded_items, teach_steps
 from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe, with_keys
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import LanguageModelSettings
@@ -53,21 +55,16 @@ def compare(
 ) -> list[Outcome]:
     """Every model × arm × seed; finished work in `out` is reused."""
     context = RunContext(recipe, data, engine, LanguageModelSettings(), progress)
-    steps = make_steps(recipe, data, context.language_model, choices=choices_hash(engine))
-    items: Step[RunContext] = Step(
-        "items", teach.items_step, ("data",), encoder_of(recipe), ENCODING_CODE, "gpu-train", resumes=True
-    )
-    needs = ("data", "split", "vectors", "teacher", "items")
+    plan = make_plan(recipe, data, context.language_model, choices_hash(engine))
     last: Step[RunContext] = Step(
         "ctr",
-        lambda pipeline, work: _measure(pipeline, work, config),
-        needs,
+        partial(_measure, config=config),
+        ("data", "split", "vectors", "teacher", "items"),
         config.model_dump(mode="json"),
-        ("retort.offline.ctr",),
+        tuple(plugin_module(MODELS, name) for name in config.models),
     )
-    pipeline = Pipeline(
-        [*(step for step in steps if step.name in _READ_STEPS), items, last], context, ArtifactStore(out), progress
-    )
+    read = [step for step in (*prepare_steps(plan), *teach_steps(plan)) if step.name in _READ_STEPS]
+    pipeline = Pipeline([*read, encoded_items(plan), last], context, ArtifactStore(out), progress)
     told = json.loads((pipeline.ensure_path("ctr") / OUTCOMES_FILE).read_text(encoding="utf-8"))
     return [Outcome(**one) for one in told]
 

@@ -17,6 +17,7 @@ from retort.offline.ctr.data import CtrData, FloatArray, Rows
 from retort.offline.ctr.kar import HybridExperts
 from retort.shared.base.errors import TeacherError
 
+MODELS = "retort.offline.ctr"
 _ROWS_AT_ONCE = 8192
 
 
@@ -41,9 +42,7 @@ def fit(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig) 
     experts = None
     if arm.startswith("kar"):
         experts = HybridExperts(data, config.embedding_dim, config.n_shared, config.n_own)
-    model: nn.Module = load_plugin("retort.offline.ctr", name).Model(
-        config, Fields(data, config.embedding_dim, experts)
-    )
+    model: nn.Module = load_plugin(MODELS, name).Model(config, Fields(data, config.embedding_dim, experts))
     lesson = Lesson(data, config, faithful=arm == "taught_faithful") if arm.startswith("taught") else None
     modules = [model] if lesson is None else [model, lesson]
     optimizer = torch.optim.AdamW(

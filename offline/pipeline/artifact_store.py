@@ -13,12 +13,11 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -183,21 +182,6 @@ def _explained_disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def hash_code(modules: Iterable[str]) -> str:
-    """Hash of the source of modules and packages: a step whose code changed is done again."""
-    digests: dict[str, str] = {}
-    for module in modules:
-        spec = find_spec(module)
-        if spec is None or spec.origin is None:
-            raise ArtifactStoreError(f"the module {module} is missing from this installation; install Retort again.")
-        origin = Path(spec.origin)
-        sources = origin.parent.rglob("*") if spec.submodule_search_locations else [origin]
-        for source in sources:
-            if source.suffix in (".py", ".txt"):
-                digests[f"{module}/{source.relative_to(origin.parent)}"] = hash_file(source)
-    return hash_json(digests)
-
-
 def hash_directory(root: Path) -> str:
     """Hash of a data directory, or of the directory of a data file: names and bytes, about two seconds for a gigabyte.
 
@@ -206,18 +190,17 @@ def hash_directory(root: Path) -> str:
     """
     if root.is_file():
         root = root.parent
-    stats = {path: path.stat() for path in _data_files(root)}
-    return hash_json(
-        {
-            str(path.relative_to(root)): _hash_file_once(path, stat.st_size, stat.st_mtime_ns)
-            for path, stat in stats.items()
-        }
-    )
+    return hash_json({str(path.relative_to(root)): hash_file_once(path) for path in _data_files(root)})
+
+
+def hash_file_once(path: Path) -> str:
+    """Hash of a file. A process reads an unchanged file once, although every unit and task hashes it."""
+    stat = path.stat()
+    return _hash_state(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _hash_file_once(path: Path, size: int, mtime_ns: int) -> str:
-    """Hash of a file. A process reads an unchanged file once, although every unit and task hashes it."""
+def _hash_state(path: Path, size: int, mtime_ns: int) -> str:
     return hash_file(path)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from sqlalchemy import Engine
@@ -9,7 +10,9 @@ from sqlalchemy import Engine
 from retort.offline.common.progress import Progress
 from retort.offline.data.load import Loaded, load_saved
 from retort.offline.pipeline.dag import Pipeline
+from retort.offline.profiles.config import IMPORTED, ProfilesConfig
 from retort.offline.recipes.recipe import Recipe
+from retort.offline.teachers.config import TeacherConfig
 from retort.shared.base.settings import LanguageModelSettings
 
 PROFILES_FILE = "profiles.parquet"
@@ -45,6 +48,45 @@ def make_context(
     """The context of a run in this process: the language model is that of the environment's settings."""
     data_dir = data.absolute() if data else None
     return RunContext(recipe, data_dir, engine, LanguageModelSettings(), progress, bundles_dir)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the steps of a run are made from.
+
+    config: the recipe as JSON, defaults included. knowledge: the parts of the teacher that its objectives use.
+    choices: hash of what users decided about their profiles; None if there is nothing or no profile is read.
+    """
+
+    recipe: Recipe
+    config: dict[str, Any]
+    knowledge: frozenset[str]
+    data_dir: Path | None
+    language_model: LanguageModelSettings
+    choices: str | None = None
+
+
+def make_plan(
+    recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings, choices: str | None = None
+) -> Plan:
+    """The plan of a recipe. `language_model` selects the backend of profiles where the recipe says "auto"."""
+    return Plan(recipe, recipe.as_json(), recipe.knowledge(), data_dir, language_model, choices)
+
+
+def in_data_directory(config: TeacherConfig, data_dir: Path | None) -> TeacherConfig:
+    """The configuration with relative paths of given lists and item vectors taken from the data directory."""
+    if data_dir is None:
+        return config
+    paths = {"lists_path": config.lists_path, "items_path": config.items_path}
+    return config.model_copy(update={key: data_dir / path for key, path in paths.items() if path is not None})
+
+
+def profiles_in_data_directory(config: ProfilesConfig, data_dir: Path | None) -> ProfilesConfig:
+    """The configuration with a relative path of ready profiles taken from the data directory."""
+    path = config.options.get("path")
+    if config.backend != IMPORTED or path is None or data_dir is None or Path(str(path)).is_absolute():
+        return config
+    return config.model_copy(update={"options": {**config.options, "path": str(data_dir / str(path))}})
 
 
 def load_tables(pipeline: Pipeline[RunContext]) -> Loaded:

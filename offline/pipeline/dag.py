@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from retort.offline.common.progress import Progress
-from retort.offline.pipeline.artifact_store import ArtifactStore, FinishedStep, hash_code
+from retort.offline.pipeline.artifact_store import ArtifactStore, FinishedStep
+from retort.offline.pipeline.code_hash import hash_code
 from retort.shared.base.errors import RetortError
 
 Queue = Literal["cpu", "gpu-train", "gpu-llm"]
@@ -20,16 +21,17 @@ C = TypeVar("C")
 class Step(Generic[C]):
     """A function from files to files, and everything that its output depends on.
 
-    config: the part of the recipe that shapes the output, as JSON. needs: steps whose files it reads. code: its
-    modules. resumes: it can continue from a half-finished directory. kept: False for a step that acts outside the store
-    (publish); such a step always runs.
+    config: the part of the recipe that shapes the output, as JSON. needs: steps whose files it reads.
+    plugins: modules that it loads by name; the rest of its code follows from the imports of `act`. resumes: it can
+    continue from a half-finished directory. kept: False for a step that acts outside the store (publish); such a step
+    always runs.
     """
 
     name: str
     act: Callable[["Pipeline[C]", Path], None]
     needs: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
-    code: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
     queue: Queue = "cpu"
     resumes: bool = False
     kept: bool = True
@@ -75,7 +77,7 @@ class Pipeline(Generic[C]):
         return {
             "config": dict(step.config),
             "inputs": {need: self.ensure(need).output for need in step.needs},
-            "code": hash_code(step.code),
+            "code": hash_code(step.act, step.plugins),
         }
 
     def step_after(self, name: str) -> Step[C] | None:

@@ -1,37 +1,70 @@
-"""Weights → graph → test → sealed bundle → registry."""
+"""Weights → graph → evaluation → sealed bundle → registry."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 
+from retort.offline.common.plugins import plugin_module
 from retort.offline.data.load import Loaded
 from retort.offline.data.split import Cases, Split, train_popularity
 from retort.offline.data.split_store import load_split
+from retort.offline.evaluation.evaluate import (
+    GraphRanker,
+    PopularityRanker,
+    evaluate,
+    means,
+    per_user,
+    slices,
+    summarise,
+)
+from retort.offline.export.bundle_builder import seal
+from retort.offline.export.publish import publish_to
 from retort.offline.pipeline.context import (
     BUNDLE_FILE,
     METRICS_FILE,
     STUDENT_FILE,
     USERS_FILE,
     VALIDATION_FILE,
+    Plan,
     RunContext,
     bundle_path,
     evaluated_split_step,
     load_tables,
     weights_step,
 )
-from retort.offline.pipeline.dag import Pipeline
+from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.pipeline.train import new_student
+from retort.offline.recipes.recipe import STUDENTS
 from retort.shared.base.errors import DataError
+from retort.shared.model.bundle import ITEM_VECTORS, MODEL, export_scorer
+
+
+def deliver_steps(plan: Plan, *, publish: bool) -> list[Step[RunContext]]:
+    """export, evaluate and seal, and publish on request."""
+    weights, split = ("refit", "split_refit") if plan.recipe.protocol == "refit" else ("train", "split")
+    splits = tuple(dict.fromkeys(("split", split)))
+    found = ("train",) if plan.recipe.finds_epochs else ()
+    student = {"student": plan.config["student"]}
+    evaluation = {"evaluation": plan.config["evaluation"]}
+    plugins = (plugin_module(STUDENTS, plan.recipe.student_name),)
+    steps = [
+        Step("export", export_step, (weights, split), student, plugins),
+        Step("evaluate", evaluate_step, ("data", *splits, *found, "export"), evaluation),
+        Step("seal", seal_step, ("data", split, "export", "evaluate", *found), {"recipe": plan.config}),
+    ]
+    if publish:
+        steps.append(Step("publish", publish_step, ("seal",), kept=False))
+    return steps
 
 
 def export_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    import numpy as np
-    from safetensors.torch import load_file
+    """Write the student as an ONNX graph, and its item vectors."""
+    from safetensors.torch import load_file  # loads torch
 
     from retort.offline.export.onnx import export_student, item_vectors
-    from retort.shared.model.bundle import ITEM_VECTORS, MODEL
 
     split = load_split(pipeline.ensure_path(evaluated_split_step(pipeline)))
     student = new_student(pipeline.context.recipe, len(split.item_index))
@@ -41,52 +74,45 @@ def export_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 
 
 def evaluate_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    from retort.offline.evaluation.evaluate import GraphRanker, PopularityRanker, evaluate, per_user, slices, summarise
-    from retort.shared.model.bundle import export_scorer
-
+    """Evaluate the graph and the popularity baseline on the test cases; write metrics and the rank of each user."""
     context = pipeline.context
     recipe, config = context.recipe, context.recipe.evaluation
     split, tables = load_split(pipeline.ensure_path(evaluated_split_step(pipeline))), load_tables(pipeline)
     n_items = len(split.item_index)
     scorer = export_scorer(pipeline.ensure_path("export"), n_items=n_items, max_length=recipe.student.max_length)
-    ranker = GraphRanker(scorer)
-    test = evaluate(ranker, split.test, config, context.progress, "scoring the test")
-    popular = evaluate(
-        PopularityRanker(train_popularity(split)), split.test, config, context.progress, "scoring popularity"
-    )
+    test = evaluate(GraphRanker(scorer), split.test, config, context.progress, "scoring the test")
+    baseline = PopularityRanker(train_popularity(split))
+    popular = evaluate(baseline, split.test, config, context.progress, "scoring popularity")
     subsets = subsets_of(tables, split, config.subsets)
-    said = {
+    metrics = {
         "protocol": recipe.protocol,
         "seen_hidden": config.hide_seen,
         "cases": len(split.test),
-        "cold_targets": _cold(split.test),
+        "cold_targets": _count_cold(split.test),
         "test": summarise(test, config, n_items),
         "slices": slices(test, split.test, split, config, subsets),
         "validation": read_validation(pipeline),
         "baselines": {"popularity": summarise(popular, config, n_items)},
     }
-    (work / METRICS_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+    (work / METRICS_FILE).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
     per_user(test, split.test, split, subsets).write_parquet(work / USERS_FILE)
 
 
 def read_validation(pipeline: Pipeline[RunContext]) -> dict[str, float]:
     """Validation metrics of the held training at the recipe's list lengths; empty if the refit's epochs are given."""
-    import numpy as np
-
-    from retort.offline.evaluation.evaluate import means
-
     if "train" not in pipeline.steps:
         return {}
     ranks = np.load(pipeline.ensure_path("train") / VALIDATION_FILE, allow_pickle=False)
     return means(ranks, pipeline.context.recipe.evaluation.k)
 
 
-def _cold(cases: Cases) -> int:
+def _count_cold(cases: Cases) -> int:
+    """Cases whose target is a cold item: no train event names it."""
     return int((cases.targets == 0).sum())
 
 
 def subsets_of(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str, Any]:
-    """name → (n_users,) bool, joined to the split's users by id; a user without a flag is outside."""
+    """name → (n_users,) bool, joined to the split's users by id. A user without a value is not in the subset."""
     if not names:
         return {}
     if tables.users is None:
@@ -101,12 +127,10 @@ def subsets_of(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str
 
 
 def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    from retort.offline.export.bundle_builder import seal
-
-    recipe = pipeline.context.recipe
+    """Seal the bundle in the artifact store and write its id."""
     bundle_id = seal(
         pipeline.store.bundles,
-        recipe=recipe.as_json(),
+        recipe=pipeline.context.recipe.as_json(),
         loaded=load_tables(pipeline),
         split=load_split(pipeline.ensure_path(evaluated_split_step(pipeline))),
         exported=pipeline.ensure_path("export"),
@@ -117,11 +141,9 @@ def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 
 
 def publish_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    """Hand the bundle to serving. What serves changes by decision: only the very first bundle becomes champion."""
-    from retort.offline.export.publish import publish_to
-
+    """Publish the bundle to the registry. Only the very first bundle becomes champion without a decision."""
     context = pipeline.context
     if context.bundles_dir is None:
-        raise DataError("this run was not told where bundles are published; set RETORT_HOME.")
+        raise DataError("this run has no directory to publish bundles to; set RETORT_HOME.")
     published = publish_to(context.engine, bundle_path(pipeline), context.bundles_dir)
     context.progress.say(f"published {published.name}@{published.version}: {published.uri}")

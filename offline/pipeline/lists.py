@@ -1,75 +1,88 @@
-"""What the teacher would recommend at moments of the train histories, made once for each split and kept.
+"""What the teacher would recommend at the events of the train histories, made once for each split.
 
-The lists of a refit are made anew: its histories are one event longer, and its teacher may read that event. A teacher
-that takes turns with a student (LLMD4Rec's loop, or E4SRec, which is its first half-turn) is put together here.
+The refit has lists of its own: its histories are one event longer, and its teacher may read that event. A teacher that
+learns by mutual distillation with a student (LLMD4Rec, or E4SRec, which is its first half-turn) is put together here.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from retort.offline.common.plugins import plugin_module
 from retort.offline.data.split import Split
 from retort.offline.data.split_store import load_split
-from retort.offline.pipeline.context import VECTORS_FILE, RunContext, load_tables
-from retort.offline.pipeline.dag import Pipeline
-from retort.offline.teachers.config import TeacherConfig
+from retort.offline.pipeline.context import VECTORS_FILE, Plan, RunContext, load_tables
+from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.pipeline.teach import encoder_key, hash_model_folders
+from retort.offline.pipeline.train import new_student
+from retort.offline.recipes.recipe import STUDENTS
+from retort.offline.teachers.ranked_lists import DISTRIBUTIONS, RANKINGS, write_distributions, write_rankings
+
+if TYPE_CHECKING:
+    from retort.offline.students._base import Student
+    from retort.offline.teachers._list_collector import TeacherOutputs
+    from retort.offline.teachers._train_events import TrainEvents
+    from retort.offline.teachers._trainable import TrainableTeacher
+    from retort.offline.teachers.list_builders import ItemKnowledge
+
+
+def list_steps(plan: Plan) -> list[Step[RunContext]]:
+    """lists and lists_refit: apart from the training, so that seeds, weights and students share them."""
+    config = plan.recipe.teacher
+    if "lists" not in plan.knowledge or not config.makes_lists:
+        return []
+    key = {name: plan.config["teacher"][name] for name in ("lists", "item_control", "seed", *config.list_teachers)}
+    models = [getattr(getattr(config, section), "model", None) for section in config.list_teachers]
+    key |= hash_model_folders("model_files", models)
+    plugins: tuple[str, ...] = ()
+    if config.trains_with_student:
+        key |= {"student": plan.config["student"], "training": _partner_training(plan.config["training"])}
+        plugins = (plugin_module(STUDENTS, plan.recipe.student_name),)
+    if "tuned_encoder" in config.list_teachers:
+        key |= encoder_key(plan)
+    needs = ("data", *(("items",) if config.lists_read_vectors else ()))
+    steps = []
+    if plan.recipe.finds_epochs:
+        steps.append(Step("lists", lists_step, ("split", *needs), key, plugins, queue="gpu-train"))
+    if plan.recipe.protocol == "refit":
+        steps.append(Step("lists_refit", lists_refit_step, ("split_refit", *needs), key, plugins, queue="gpu-train"))
+    return steps
+
+
+def _partner_training(training: dict[str, Any]) -> dict[str, Any]:
+    """What shapes the student of mutual distillation; its epochs and seed come from the teacher's own section."""
+    of_the_run = {"epochs", "seed", "patience", "evaluate_every", "refit_epochs"}
+    return {key: value for key, value in training.items() if key not in of_the_run}
 
 
 def lists_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    _make(pipeline, "split", work)
+    """Write the lists for the train events of the held split."""
+    _write_lists(pipeline, "split", work)
 
 
 def lists_refit_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    _make(pipeline, "split_refit", work)
+    """Write the lists for the train events of the refit's split."""
+    _write_lists(pipeline, "split_refit", work)
 
 
-def tuned_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    """Item vectors of the tuned encoder; from the held split under both protocols, as profiles are."""
-    from retort.offline.embeddings.vectors import write_vectors
-    from retort.offline.teachers.list_builders import tuned_items
+def _write_lists(pipeline: Pipeline[RunContext], split_step: str, work: Path) -> None:
+    from retort.offline.teachers.list_builders import make_lists  # loads torch
 
-    context = pipeline.context
-    split = load_split(pipeline.ensure_path("split"))
-    ids, vectors = tuned_items(split, _known(pipeline), context.recipe.teacher, context.progress)
-    write_vectors(work / VECTORS_FILE, ids, vectors, "item_id")
-
-
-def given_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    """Item vectors from a file or a published folder, by id."""
-    from retort.offline.embeddings.vectors import read_vectors, write_vectors
-    from retort.offline.teachers.published import read_published_items
-    from retort.shared.base.errors import TeacherError
-
-    config = beside_data(pipeline.context.recipe.teacher, pipeline.context.data_dir)
-    if config.items_path is None:
-        raise TeacherError(f"[teacher] items = {config.items!r} needs items_path, the file or folder that holds them.")
-    published = config.items == "published"
-    read = read_published_items(config.items_path) if published else read_vectors(config.items_path, "item_id")
-    write_vectors(work / VECTORS_FILE, read.ids, read.vectors, "item_id")
+    split, config = load_split(pipeline.ensure_path(split_step)), pipeline.context.recipe.teacher
+    if config.trains_with_student:
+        lists = _distill_mutually(pipeline, split)
+    else:
+        lists = make_lists(split, _known(pipeline), config, pipeline.context.progress)
+    write_rankings(work / RANKINGS, split, lists.rankings)
+    write_distributions(work / DISTRIBUTIONS, split, lists.distributions)
 
 
-def _make(pipeline: Pipeline[RunContext], split_step: str, work: Path) -> None:
-    from retort.offline.teachers.list_builders import make_lists
-    from retort.offline.teachers.ranked_lists import DISTRIBUTIONS, RANKINGS, write_distributions, write_rankings
+def _distill_mutually(pipeline: Pipeline[RunContext], split: Split) -> "TeacherOutputs":
+    """LLMD4Rec's loop. `item_head` alone reads a plain student once and teaches it nothing.
 
-    context = pipeline.context
-    split, config = load_split(pipeline.ensure_path(split_step)), context.recipe.teacher
-    outputs = (
-        _mutual_distillation(pipeline, split)
-        if config.trains_with_student
-        else make_lists(split, _known(pipeline), config, context.progress)
-    )
-    write_rankings(work / RANKINGS, split, outputs.rankings)
-    write_distributions(work / DISTRIBUTIONS, split, outputs.distributions)
-
-
-def _mutual_distillation(pipeline: Pipeline[RunContext], split: Split) -> Any:
-    """LLMD4Rec's loop; `item_head` alone is a plain student, read once, that hears nothing back.
-
-    Its seed is the turns' own: they are one teacher, which all seeds of the student that is served share.
+    The seed is that of mutual distillation: all seeds of the served student share one teacher.
     """
     import torch
 
-    from retort.offline.pipeline.train import new_student
     from retort.offline.teachers.item_head import ItemHead
     from retort.offline.teachers.list_builders import text_vectors
     from retort.offline.teachers.text_encoder import TextEncoder
@@ -83,28 +96,21 @@ def _mutual_distillation(pipeline: Pipeline[RunContext], split: Split) -> Any:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kept: dict[str, Any] = {"k": config.k, "temperature": config.temperature}
 
-    def new_teacher(events: Any) -> Any:
+    def new_teacher(events: "TrainEvents") -> "TrainableTeacher":
         if config.teacher == "item_head":
             return ItemHead(events, n_items, teacher.item_head, **kept)
         items = text_vectors(split, _known(pipeline), teacher, progress)
         return TextEncoder(events, items.vectors, items.present, teacher.text_encoder.model_copy(update=kept))
 
-    def new_partner() -> Any:
+    def new_partner() -> "Student":
         return new_student(recipe, n_items, config.seed).to(device)
 
     return run_mutual_distillation(split, new_partner, new_teacher, recipe.training, config, progress)
 
 
-def _known(pipeline: Pipeline[RunContext]) -> Any:
-    from retort.offline.teachers.list_builders import ItemKnowledge
+def _known(pipeline: Pipeline[RunContext]) -> "ItemKnowledge":
+    """What a teacher of lists may read of the items."""
+    from retort.offline.teachers.list_builders import ItemKnowledge  # loads torch
 
     vectors = pipeline.ensure_path("items") / VECTORS_FILE if "items" in pipeline.steps else None
     return ItemKnowledge(load_tables(pipeline).items, vectors, pipeline.context.recipe.encoder)
-
-
-def beside_data(config: TeacherConfig, data_dir: Path | None) -> TeacherConfig:
-    """Given lists and item vectors named by a relative path lie in the data directory."""
-    if data_dir is None:
-        return config
-    paths = {"lists_path": config.lists_path, "items_path": config.items_path}
-    return config.model_copy(update={key: data_dir / path for key, path in paths.items() if path is not None})

@@ -1,50 +1,130 @@
-"""Train histories → profiles → vectors → what the teacher hands over."""
+"""Train histories → profiles → vectors → what the teacher knows of users and items."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from retort.offline.common.plugins import plugin_module
 from retort.offline.data.split_store import load_split
-from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, RunContext, load_tables
-from retort.offline.pipeline.dag import Pipeline
-from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name
+from retort.offline.embeddings.encoder import encode_items, encode_profiles
+from retort.offline.embeddings.encoder_config import PACKAGED
+from retort.offline.embeddings.reducer import fit_reducer
+from retort.offline.embeddings.tfidf import TFIDF
+from retort.offline.embeddings.vectors import read_vectors, write_vectors
+from retort.offline.pipeline.artifact_store import hash_directory
+from retort.offline.pipeline.context import (
+    PROFILES_FILE,
+    VECTORS_FILE,
+    Plan,
+    RunContext,
+    in_data_directory,
+    load_tables,
+    profiles_in_data_directory,
+)
+from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.pipeline.sharded import encode_shards, map_users
+from retort.offline.profiles.config import BACKENDS, IMPORTED, backend_name
+from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
+from retort.offline.profiles.history import UserHistory, user_histories
+from retort.offline.profiles.store import ProfileStore
+from retort.offline.teachers.published import read_published_items
+from retort.shared.base.errors import TeacherError
 from retort.shared.base.hashing import hash_file, hash_json
-from retort.shared.base.settings import LanguageModelSettings
+
+_CACHE = "cache.sqlite"
 
 
-def written_by(config: ProfilesConfig, data_dir: Path | None, language_model: LanguageModelSettings) -> dict[str, Any]:
-    """Who writes, here and now: the backend that "auto" means, or the file of ready profiles and its state."""
-    backend = backend_name(config, language_model)
-    if backend == "openai" and not config.options.get("model") and language_model.openai_base_url:
-        # the server's only model is asked, and another server has another
-        return {"backend": backend, "server": hash_json([language_model.openai_base_url])}
+def teach_steps(plan: Plan) -> list[Step[RunContext]]:
+    """profiles, vectors and teacher for what is known of users; items and tuned_items for what is known of items."""
+    return [*(_user_steps(plan) if "users" in plan.knowledge else []), *_item_steps(plan)]
+
+
+def _user_steps(plan: Plan) -> list[Step[RunContext]]:
+    backend = backend_name(plan.recipe.profiles, plan.language_model)
+    profiles = {"profiles": plan.config["profiles"], **_hash_author(plan, backend)}
+    profiles |= {"choices": plan.choices} if plan.choices else {}
+    plugins = () if backend == IMPORTED else (plugin_module(BACKENDS, backend),)
+    reducer = {"reducer": plan.config["reducer"], "shards": plan.config["encoder"]["shards"]}
+    return [
+        Step("profiles", profiles_step, ("data", "split"), profiles, plugins, queue="gpu-llm", resumes=True),
+        Step("vectors", vectors_step, ("profiles",), encoder_key(plan), queue="gpu-train", resumes=True),
+        Step("teacher", teacher_step, ("vectors",), reducer),
+    ]
+
+
+def _hash_author(plan: Plan, backend: str) -> dict[str, Any]:
+    """What writes the profiles in this process: the backend that "auto" selects, or the hash of ready profiles."""
+    config = plan.recipe.profiles
+    if backend == "openai" and not config.options.get("model") and plan.language_model.openai_base_url:
+        # the server's only model is used, and another server has another model
+        return {"backend": backend, "server": hash_json([plan.language_model.openai_base_url])}
     if backend != IMPORTED:
         return {"backend": backend}
-    path = Path(str(_beside_data(config, data_dir).options.get("path", "")))
+    path = Path(str(profiles_in_data_directory(config, plan.data_dir).options.get("path", "")))
     return {"backend": backend, "file": hash_file(path) if path.is_file() else None}
 
 
-def _beside_data(config: ProfilesConfig, data_dir: Path | None) -> ProfilesConfig:
-    """Ready profiles named by a relative path lie in the data directory."""
-    path = config.options.get("path")
-    if config.backend != IMPORTED or path is None or data_dir is None or Path(str(path)).is_absolute():
-        return config
-    return config.model_copy(update={"options": {**config.options, "path": str(data_dir / str(path))}})
+def _item_steps(plan: Plan) -> list[Step[RunContext]]:
+    """Item vectors: encoded, given, or of an encoder tuned on train rows. A teacher's lists never read the tuned ones,
+    which know what its own rows lead to."""
+    teacher = plan.recipe.teacher
+    if "items" not in plan.knowledge:
+        return []
+    if teacher.items in ("file", "published"):
+        files = hash_given(in_data_directory(teacher, plan.data_dir).items_path)
+        return [Step("items", given_items_step, ("data",), {"items": teacher.items, "items_files": files})]
+    encoder = encoder_key(plan)
+    steps: list[Step[RunContext]] = []
+    if teacher.items == "encoded" or ("lists" in plan.knowledge and teacher.lists_read_vectors):
+        steps.append(encoded_items(plan))
+    if teacher.items == "tuned":
+        tuned = encoder | {"tuned_encoder": plan.config["teacher"]["tuned_encoder"]}
+        steps.append(Step("tuned_items", tuned_items_step, ("data", "split"), tuned, queue="gpu-train"))
+    return steps
+
+
+def encoded_items(plan: Plan) -> Step[RunContext]:
+    """The step that encodes the items' texts."""
+    return Step("items", items_step, ("data",), encoder_key(plan), queue="gpu-train", resumes=True)
+
+
+def taught_by(plan: Plan) -> tuple[str, ...]:
+    """Names of the steps that leave what the teacher knows."""
+    teacher = plan.recipe.teacher
+    items = "tuned_items" if teacher.items == "tuned" else "items"
+    steps = tuple(step for step, part in (("teacher", "users"), (items, "items")) if part in plan.knowledge)
+    # the same texts, and so the same vectors, may be weighted otherwise
+    weighted = "users" in plan.knowledge and teacher.weights.by != "none"
+    return (*steps, "profiles") if weighted else steps
+
+
+def encoder_key(plan: Plan) -> dict[str, Any]:
+    """Everything in the recipe that shapes an encoded text."""
+    return {"encoder": plan.config["encoder"], **hash_model_folders("encoder_files", plan.recipe.encoder.models)}
+
+
+def hash_model_folders(key: str, models: Iterable[str | None]) -> dict[str, dict[str, str]]:
+    """Hashes of the models that are folders, by name; empty if none is, so that earlier work is found."""
+    folders = {model: Path(model).expanduser() for model in models if model and model not in (PACKAGED, TFIDF)}
+    hashes = {model: hash_directory(folder) for model, folder in folders.items() if folder.is_dir()}
+    return {key: hashes} if hashes else {}
+
+
+def hash_given(path: Path | None) -> str | None:
+    """Hash of given files: other content under the same name is another teacher."""
+    return hash_directory(path) if path is not None and path.exists() else None
 
 
 def profiles_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    # From the held split under both protocols: what is written must not know the validation events either.
-    from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
-    from retort.offline.profiles.history import user_histories
-    from retort.offline.profiles.store import ProfileStore
-
+    """Write the profiles. They read the held split under both protocols: a profile must not know validation events."""
     context = pipeline.context
     tables, split = load_tables(pipeline), load_split(pipeline.ensure_path("split"))
-    config = _beside_data(context.recipe.profiles, context.data_dir)
+    config = profiles_in_data_directory(context.recipe.profiles, context.data_dir)
     store = ProfileStore(context.engine)
 
-    def histories() -> Any:
+    def histories() -> Iterator[UserHistory]:
         return user_histories(split, tables.interactions)
 
     report = write_profiles(histories(), tables.items, config, store, context.language_model, context.progress)
@@ -53,48 +133,58 @@ def profiles_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 
 
 def vectors_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    from retort.offline.embeddings.encoder import encode_profiles
-    from retort.offline.embeddings.vectors import write_vectors
-    from retort.offline.pipeline.sharded import encode_shards
-
+    """Write the vectors of the profiles."""
     context = pipeline.context
     if (n_shards := context.recipe.encoder.shards) is not None:
         encode_shards(pipeline, work, n_shards)
         return
     table = pl.read_parquet(pipeline.ensure_path("profiles") / PROFILES_FILE)
-    vectors = encode_profiles(table, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite")
+    vectors = encode_profiles(table, context.recipe.encoder, context.progress, cache_path=work / _CACHE)
     write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors, parts=vectors.parts)
-    _forget_cache(work)
+    _delete_cache(work)
 
 
 def items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    from retort.offline.embeddings.encoder import encode_items
-    from retort.offline.embeddings.vectors import write_vectors
-
-    context = pipeline.context
-    vectors = encode_items(
-        load_tables(pipeline).items, context.recipe.encoder, context.progress, cache_path=work / "cache.sqlite"
-    )
+    """Write the vectors of the items' texts."""
+    context, items = pipeline.context, load_tables(pipeline).items
+    vectors = encode_items(items, context.recipe.encoder, context.progress, cache_path=work / _CACHE)
     write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors, "item_id")
-    _forget_cache(work)
+    _delete_cache(work)
 
 
-def _forget_cache(work: Path) -> None:
-    """The cache served a killed encoding; what is finished needs it no more."""
-    for file in work.glob("cache.sqlite*"):
+def _delete_cache(work: Path) -> None:
+    """The cache serves an interrupted encoding; a finished one does not need it."""
+    for file in work.glob(f"{_CACHE}*"):
         file.unlink()
 
 
-def teacher_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    from retort.offline.embeddings.reducer import fit_reducer
-    from retort.offline.embeddings.vectors import read_vectors, write_vectors
-    from retort.offline.pipeline.sharded import map_users
+def given_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    """Write the item vectors of a file or a published folder, by id."""
+    config = in_data_directory(pipeline.context.recipe.teacher, pipeline.context.data_dir)
+    if config.items_path is None:
+        raise TeacherError(f"[teacher] items = {config.items!r} needs items_path, the file or folder that holds them.")
+    published = config.items == "published"
+    read = read_published_items(config.items_path) if published else read_vectors(config.items_path, "item_id")
+    write_vectors(work / VECTORS_FILE, read.ids, read.vectors, "item_id")
 
+
+def tuned_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    """Write the item vectors of the tuned encoder, from the held split under both protocols, as profiles are."""
+    from retort.offline.teachers.list_builders import ItemKnowledge, tuned_items  # loads torch
+
+    context, split = pipeline.context, load_split(pipeline.ensure_path("split"))
+    known = ItemKnowledge(load_tables(pipeline).items, None, context.recipe.encoder)
+    ids, vectors = tuned_items(split, known, context.recipe.teacher, context.progress)
+    write_vectors(work / VECTORS_FILE, ids, vectors, "item_id")
+
+
+def teacher_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    """Fit the reducer and write the reduced vectors of the users."""
     if (n_shards := pipeline.context.recipe.encoder.shards) is not None:
         map_users(pipeline, work, n_shards)
         return
     stored = read_vectors(pipeline.ensure_path("vectors") / VECTORS_FILE)
-    # vectors that stay apart share one map, each is a point of its own
+    # vectors that stay apart share one map; each is a point of its own
     apart = stored.vectors.reshape(len(stored.ids) * stored.parts, -1)
     reduced = fit_reducer(apart, pipeline.context.recipe.reducer, pipeline.context.progress)
     reduced.reducer.save(work / "reducer")

@@ -1,12 +1,14 @@
-"""Sequences and teacher → a student's weights."""
+"""Split and teacher → a student's weights."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import orjson
 
-from retort.offline.common.plugins import load_plugin
+from retort.offline.common.plugins import load_plugin, plugin_module
+from retort.offline.data.split import Split
 from retort.offline.data.split_store import load_split
 from retort.offline.pipeline.context import (
     PROFILES_FILE,
@@ -14,23 +16,64 @@ from retort.offline.pipeline.context import (
     TRAINING_FILE,
     VALIDATION_FILE,
     VECTORS_FILE,
+    Plan,
     RunContext,
+    in_data_directory,
 )
-from retort.offline.pipeline.dag import Pipeline
-from retort.offline.pipeline.lists import beside_data
+from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.pipeline.teach import hash_given, taught_by
 from retort.offline.recipes.recipe import OBJECTIVES, STUDENTS, Recipe
+from retort.offline.teachers.build import build_teacher
+from retort.offline.teachers.teacher import Teacher
+
+if TYPE_CHECKING:
+    from retort.offline.distillation._base import Objective
+    from retort.offline.students._base import Student
+    from retort.offline.training.loop import Fitted
+
+
+def train_steps(plan: Plan) -> list[Step[RunContext]]:
+    """train, which finds the number of epochs, and refit for protocol "refit"."""
+    recipe, taught = plan.recipe, taught_by(plan)
+    lists = ("lists",) if "lists" in plan.knowledge and recipe.teacher.makes_lists else ()
+    sections = ("student", "training", "objectives", *(("teacher",) if plan.knowledge else ()))
+    key = {section: plan.config[section] for section in sections} | _hash_given_lists(plan)
+    plugins = (
+        plugin_module(STUDENTS, recipe.student_name),
+        *sorted({plugin_module(OBJECTIVES, objective.name) for objective in recipe.objectives}),
+    )
+    steps = []
+    if recipe.finds_epochs:
+        # how validation evaluates chooses the epoch; only other values than the defaults are in the key, so that
+        # earlier work is found
+        evaluation = recipe.evaluation.model_dump(include={"hide_seen", "last_items"}, exclude_defaults=True)
+        needs, key_held = ("split", *taught, *lists), {**key, **evaluation}
+        steps.append(Step("train", train_step, needs, key_held, plugins, queue="gpu-train", resumes=True))
+    if recipe.protocol == "refit":
+        found = ("train",) if recipe.finds_epochs else ()
+        needs = ("split_refit", *found, *taught, *(f"{name}_refit" for name in lists))
+        steps.append(Step("refit", refit_step, needs, key, plugins, queue="gpu-train", resumes=True))
+    return steps
+
+
+def _hash_given_lists(plan: Plan) -> dict[str, str | None]:
+    """Hash of the files behind `lists_path`."""
+    teacher = plan.recipe.teacher
+    if "lists" not in plan.knowledge or teacher.lists not in ("file", "published"):
+        return {}
+    return {"lists_files": hash_given(in_data_directory(teacher, plan.data_dir).lists_path)}
 
 
 def train_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    import numpy as np
-
+    """Train on the held split; write the weights of the best epoch and the validation ranks."""
     fitted = _fit(pipeline, "split", "lists", work, None)
-    # ranks, not means: at which places they are looked at is no part of the training
-    np.save(work / VALIDATION_FILE, fitted.validation_ranks, allow_pickle=False)
+    # ranks, not metrics: the list lengths at which they are read are no part of the training
+    np.save(work / VALIDATION_FILE, np.asarray(fitted.validation_ranks, dtype=np.int64), allow_pickle=False)
     _write_training(work, fitted)
 
 
 def refit_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    """Train on the refit's split for the epochs that the held training found or the recipe gives."""
     epochs = pipeline.context.recipe.training.refit_epochs
     if epochs is None:
         epochs = orjson.loads((pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())["best_epoch"]
@@ -38,11 +81,11 @@ def refit_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     _write_training(work, fitted)
 
 
-def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work: Path, stop_after: int | None) -> Any:
+def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work: Path, epochs: int | None) -> "Fitted":
+    """Train the student and write its weights. epochs: None stops where validation is best."""
     import torch
     from safetensors.torch import save_file
 
-    from retort.offline.teachers.build import build_teacher
     from retort.offline.training.checkpoint import CHECKPOINT
     from retort.offline.training.loop import fit
 
@@ -50,38 +93,43 @@ def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work:
     split = load_split(pipeline.ensure_path(split_step))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     student = new_student(recipe, len(split.item_index)).to(device)
-    objectives = []
+    objectives: list[Objective] = []
     if recipe.objectives:
-        knowledge = recipe.knowledge()
-        users = pipeline.ensure_path("teacher") / VECTORS_FILE if "users" in knowledge else None
-        made = "tuned_items" if "tuned_items" in pipeline.steps else "items"
-        items = pipeline.ensure_path(made) / VECTORS_FILE if "items" in knowledge else None
-        lists = pipeline.ensure_path(lists_step) if lists_step in pipeline.steps else None
-        config = beside_data(recipe.teacher, pipeline.context.data_dir)
-        profiles = pipeline.ensure_path("profiles") / PROFILES_FILE if "profiles" in pipeline.steps else None
-        teacher = build_teacher(split, users, items, config, progress, lists, profiles)
+        teacher = _teacher(pipeline, split, lists_step)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.training.seed + 1)
-            for one in recipe.objectives:
-                model = load_plugin(OBJECTIVES, one.name).Model
-                objectives.append(model(one, student, teacher).to(device))
+            for config in recipe.objectives:
+                model = load_plugin(OBJECTIVES, config.name).Model
+                objectives.append(model(config, student, teacher).to(device))
     evaluation = recipe.evaluation
-    fitted = fit(
-        student, split, objectives, recipe.training, progress, work, stop_after=stop_after, evaluation=evaluation
-    )
+    fitted = fit(student, split, objectives, recipe.training, progress, work, stop_after=epochs, evaluation=evaluation)
     save_file({name: value.contiguous().cpu() for name, value in student.state_dict().items()}, work / STUDENT_FILE)
     (work / CHECKPOINT).unlink(missing_ok=True)
     return fitted
 
 
-def new_student(recipe: Recipe, n_items: int, seed: int | None = None) -> Any:
-    """The recipe's student with its first weights, those of `seed` or of the recipe's own."""
+def _teacher(pipeline: Pipeline[RunContext], split: Split, lists_step: str) -> Teacher:
+    """What the teacher knows of the split's users, items and events, from the files of earlier steps."""
+    context, steps = pipeline.context, pipeline.steps
+    knowledge = context.recipe.knowledge()
+    users = pipeline.ensure_path("teacher") / VECTORS_FILE if "users" in knowledge else None
+    items_step = "tuned_items" if "tuned_items" in steps else "items"
+    items = pipeline.ensure_path(items_step) / VECTORS_FILE if "items" in knowledge else None
+    lists = pipeline.ensure_path(lists_step) if lists_step in steps else None
+    config = in_data_directory(context.recipe.teacher, context.data_dir)
+    profiles = pipeline.ensure_path("profiles") / PROFILES_FILE if "profiles" in steps else None
+    return build_teacher(split, users, items, config, context.progress, lists, profiles)
+
+
+def new_student(recipe: Recipe, n_items: int, seed: int | None = None) -> "Student":
+    """The recipe's student with its first weights, drawn with `seed` or else the recipe's own. Seeds torch."""
     import torch
 
     torch.manual_seed(recipe.training.seed if seed is None else seed)
-    return load_plugin(STUDENTS, recipe.student_name).Model(recipe.student, n_items)
+    student: Student = load_plugin(STUDENTS, recipe.student_name).Model(recipe.student, n_items)
+    return student
 
 
-def _write_training(work: Path, fitted: Any) -> None:
-    said = {"best_epoch": fitted.best_epoch, "log": [asdict(entry) for entry in fitted.log]}
-    (work / TRAINING_FILE).write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+def _write_training(work: Path, fitted: "Fitted") -> None:
+    content = {"best_epoch": fitted.best_epoch, "log": [asdict(entry) for entry in fitted.log]}
+    (work / TRAINING_FILE).write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))

@@ -1,8 +1,5 @@
 """What names a step: all that shapes its files, and nothing else, so that no stale work is taken for done."""
 
-import ast
-from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,69 +11,6 @@ from retort.shared.base.settings import LanguageModelSettings
 TINY = str(Path(__file__).parents[2] / "tiny.toml")
 
 NOBODY = LanguageModelSettings(_env_file=None, openai_base_url=None, openai_api_key=None)  # type: ignore[call-arg]
-# They check, name, count, keep or tell; no number in a step's files comes from them.
-_SHAPES_NOTHING = [
-    *(f"retort.offline.{name}" for name in ("common", "data.interactions", "data.sources")),
-    *(f"retort.offline.embeddings.{name}" for name in ("embedding_cache", "reduction_quality", "drift")),
-    *(f"retort.shared.{name}" for name in ("base", "db", "history", "profiles.profile_choices")),
-    *(f"retort.shared.model.{name}" for name in ("bundle", "item_index", "sealed_files")),
-]
-
-
-def files_of(module: str) -> list[Path]:
-    spec = find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    origin = Path(spec.origin)
-    return sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
-
-
-def imported_by(file: Path) -> set[str]:
-    """Modules of the house that a file imports, wherever in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("retort."):
-            modules = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {one for one in modules if _is_module(one)} or {node.module}
-    return found
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is no package: it is a name in a module
-        return False
-
-
-def within(module: str, packages: Sequence[str]) -> bool:
-    return any(module == one or module.startswith(f"{one}.") for one in packages)
-
-
-LISTS = ("objectives.0.name=mutual", "teacher.lists=mutual")
-TUNED = ("objectives.0.name=text_start", "teacher.items=tuned")
-
-
-@pytest.mark.parametrize("knobs", [(), LISTS, TUNED, ("encoder.shards=3",)])
-def test_a_step_is_named_by_all_the_code_that_shapes_its_files(knobs: tuple[str, ...]) -> None:
-    steps = {step.name: step for step in make_steps(load_recipe(TINY, knobs), None, NOBODY)}
-
-    def made_by(name: str) -> set[str]:
-        """The code of a step and of those that it reads from: what their files hold has their name."""
-        return {*steps[name].code, *(one for need in steps[name].needs for one in made_by(need))}
-
-    missed = {
-        (name, module)
-        for name, step in steps.items()
-        for part in step.code
-        if not part.startswith("retort.offline.pipeline.")  # one file acts for several steps
-        for file in files_of(part)
-        for module in imported_by(file)
-        if not within(module, [*made_by(name), *_SHAPES_NOTHING])
-    }
-    # what trains and validates has the scorer's types alone: the graph is asked by another step
-    assert {(name, module) for name, module in missed if module != "retort.shared.model.scoring"} == set()
-    assert within("retort.offline.data.ragged", steps["split"].code)
-    assert within("retort.offline.data.event_arrays", steps["split"].code)
 
 
 def configs(*knobs: str, language_model: LanguageModelSettings = NOBODY) -> dict[str, object]:
