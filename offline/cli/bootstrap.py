@@ -10,7 +10,7 @@ from retort.offline.cli.data import load_frame
 from retort.offline.cli.run import submit_to
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import load_saved
+from retort.offline.data.tables import load_saved
 from retort.offline.jobs import runs
 from retort.offline.jobs.runs import RunStatus
 from retort.offline.pipeline.build import make_pipeline

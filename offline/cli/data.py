@@ -74,7 +74,7 @@ def load_history(
     recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None
 ) -> None:
     """Write every user's newest events of a run's data into Redis."""
-    from retort.offline.data.load import load_saved
+    from retort.offline.data.tables import load_saved
     from retort.offline.local.local_redis import redis_service
     from retort.offline.pipeline.build import load_pipeline
     from retort.shared.base.settings import Settings

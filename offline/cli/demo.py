@@ -24,7 +24,7 @@ from retort.offline.cli.data import load_frame
 from retort.offline.cli.demo_client import Conversation
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import load_saved
+from retort.offline.data.tables import load_saved
 from retort.offline.export.publish import publish_to
 from retort.offline.jobs import runs
 from retort.offline.jobs.celery_app import make_app

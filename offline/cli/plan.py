@@ -73,8 +73,8 @@ def _show_plan(
     """Print the plan and its assumptions."""
     import numpy as np
 
-    from retort.offline.data.load import load_saved
     from retort.offline.data.split_store import load_split
+    from retort.offline.data.tables import load_saved
     from retort.offline.pipeline.build import load_pipeline
     from retort.offline.profiles.history import Catalogue, user_histories
     from retort.offline.refresh.cost import plan_storage

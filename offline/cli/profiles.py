@@ -58,8 +58,8 @@ def _run_round(
     context_tokens: int,
 ) -> str:
     """Run a round of batch files; returns a summary sentence."""
-    from retort.offline.data.load import load_saved
     from retort.offline.data.split_store import load_split
+    from retort.offline.data.tables import load_saved
     from retort.offline.pipeline.build import load_pipeline
     from retort.offline.profiles.batch_files import batch_round
     from retort.offline.profiles.history import user_histories
@@ -171,8 +171,8 @@ def publish_themes(reference: str, data: Path | None, out: Path, overrides: list
     """Write the themes of a run's profiles into serving's Redis; returns a summary sentence."""
     import polars as pl
 
-    from retort.offline.data.load import load_saved
     from retort.offline.data.split_store import load_split
+    from retort.offline.data.tables import load_saved
     from retort.offline.local.local_redis import running_redis
     from retort.offline.pipeline.build import load_pipeline
     from retort.offline.pipeline.context import PROFILES_FILE

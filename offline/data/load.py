@@ -1,11 +1,8 @@
 """Data loading: raw files in, checked tables out; the recipe's `[data]` is `DataConfig`."""
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from pydantic import Field
 
 from retort.offline.common.plugins import load_plugin
@@ -14,11 +11,11 @@ from retort.offline.common.section import Section, parse_section
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
 from retort.offline.data.events import Events, clean_events
 from retort.offline.data.filters import Repeats, filter_events
-from retort.offline.data.interactions import Interactions, Items
-from retort.offline.data.rejects import SCHEMA, Rejects
-from retort.offline.data.report import DataReport, make_report
+from retort.offline.data.interactions import Interactions
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.report import make_report
 from retort.offline.data.sources import RawTables
-from retort.shared.base.errors import DataError
+from retort.offline.data.tables import Loaded
 
 SOURCES = "retort.offline.data.sources"
 
@@ -42,22 +39,6 @@ class DataConfig(Section):
     text_columns: list[str] | None = Field(None, description="columns of an item's text, in order; unset: all")
     text_template: str | None = Field(None, description='an item\'s text, as in "{title}. {plot}"; unset: text_columns')
     keep_unseen_items: bool = Field(False, description="keep items without events")
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Cleaned data.
-
-    Attributes:
-        users: user_id and further columns (such as subset flags); None: there is no users' table.
-        rejects: file, row, column, value, reason of each bad row.
-    """
-
-    interactions: Interactions
-    items: Items
-    users: pl.DataFrame | None
-    rejects: pl.DataFrame
-    report: DataReport
 
 
 def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Loaded:
@@ -115,34 +96,3 @@ def all_rows(events: Events, *entities: Entities | None) -> dict[str, int]:
     for each in entities:
         rows.update(each.rows_read if each is not None else {})
     return rows
-
-
-def save_loaded(loaded: Loaded, directory: Path) -> None:
-    """Write interactions.parquet, items.parquet, users.parquet (if any), rejects.csv and, last, report.json."""
-    directory.mkdir(parents=True, exist_ok=True)
-    loaded.interactions.frame.write_parquet(directory / "interactions.parquet")
-    loaded.items.frame.write_parquet(directory / "items.parquet")
-    if loaded.users is not None:
-        loaded.users.write_parquet(directory / "users.parquet")
-    loaded.rejects.write_csv(directory / "rejects.csv")
-    report = json.dumps(loaded.report.as_json(), indent=2, ensure_ascii=False)
-    (directory / "report.json").write_text(report + "\n", encoding="utf-8")
-
-
-def load_saved(directory: Path) -> Loaded:
-    """Read what `save_loaded` wrote.
-
-    Raises:
-        DataError: The directory is incomplete.
-    """
-    if not (directory / "report.json").is_file():
-        raise DataError(f"{directory} contains no complete data (report.json is missing); run the data step again.")
-    report = DataReport.from_json(json.loads((directory / "report.json").read_text(encoding="utf-8")))
-    users = directory / "users.parquet"
-    return Loaded(
-        Interactions(pl.read_parquet(directory / "interactions.parquet"), report.clock),
-        Items(pl.read_parquet(directory / "items.parquet")),
-        pl.read_parquet(users) if users.is_file() else None,
-        pl.read_csv(directory / "rejects.csv", schema=SCHEMA),
-        report,
-    )

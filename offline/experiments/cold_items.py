@@ -18,9 +18,10 @@ from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
 from retort.offline.data.interactions import Interactions
-from retort.offline.data.load import Loaded, load_data
+from retort.offline.data.load import load_data
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split, make_split
+from retort.offline.data.tables import Loaded
 from retort.offline.embeddings.encoder import concatenate_normalized, encode_items
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import Vectors

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retort.offline.common.plugins import load_config
-from retort.offline.data.load import Loaded
+from retort.offline.data.tables import Loaded
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import RunContext, load_tables
 from retort.offline.pipeline.outcome import run_pipeline

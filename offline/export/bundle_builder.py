@@ -13,8 +13,8 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-from retort.offline.data.load import Loaded
 from retort.offline.data.split import Split, train_popularity
+from retort.offline.data.tables import Loaded
 from retort.shared.base.schema import ITEM_ID, POPULARITY, TITLE
 from retort.shared.model.bundle import (
     CARD,

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
-from retort.offline.data.load import Loaded, load_saved
+from retort.offline.data.tables import Loaded, load_saved
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.profiles.config import IMPORTED, ProfilesConfig
 from retort.offline.recipes.recipe import Recipe

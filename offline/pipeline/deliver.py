@@ -8,9 +8,9 @@ import orjson
 import polars as pl
 
 from retort.offline.common.plugins import plugin_module
-from retort.offline.data.load import Loaded
 from retort.offline.data.split import Cases, Split, train_popularity
 from retort.offline.data.split_store import load_split
+from retort.offline.data.tables import Loaded
 from retort.offline.evaluation.evaluate import (
     GraphRanker,
     PopularityRanker,

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from retort.offline.common.plugins import plugin_module
-from retort.offline.data.load import SOURCES, load_data, save_loaded
+from retort.offline.data.load import SOURCES, load_data
 from retort.offline.data.sources import existing_directory
 from retort.offline.data.split import make_split
 from retort.offline.data.split_store import save_split
+from retort.offline.data.tables import save_loaded
 from retort.offline.pipeline.artifact_store import hash_directory
 from retort.offline.pipeline.context import Plan, RunContext, load_tables
 from retort.offline.pipeline.dag import Pipeline, Step

@@ -15,10 +15,8 @@ import pyarrow.parquet as pq
 
 from retort.offline.common.progress import Silent
 from retort.offline.embeddings.encoder import encode_texts
+from retort.offline.embeddings.shard_reducer import fit_shard_reducer, read_reduced_vectors, reduce_shards
 from retort.offline.embeddings.shards import (
-    fit_shard_reducer,
-    read_reduced_vectors,
-    reduce_shards,
     split_texts,
     update_vectors,
 )

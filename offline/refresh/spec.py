@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from retort.offline.common.section import parse_section
 from retort.offline.common.terminal import TerminalProgress
-from retort.offline.data.load import load_saved
 from retort.offline.data.split_store import load_split
+from retort.offline.data.tables import load_saved
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import RunContext, make_context
 from retort.offline.pipeline.dag import Pipeline

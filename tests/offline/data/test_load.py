@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import DataConfig, Loaded, load_data, load_saved, save_loaded
+from retort.offline.data.load import DataConfig, load_data
+from retort.offline.data.tables import Loaded, load_saved, save_loaded
 from retort.shared.base.errors import DataError, RecipeError
 
 EVENTS = ["u,a,1,5", "u,b,2,3", "u,b,2,3", "v,a,1,1", "v,b,2,", "u,a,3,4"]

@@ -9,10 +9,8 @@ import pytest
 
 from retort.offline.common.progress import Silent
 from retort.offline.embeddings.reducer import ReducerConfig
+from retort.offline.embeddings.shard_reducer import fit_shard_reducer, read_reduced_vectors, reduce_shards
 from retort.offline.embeddings.shards import (
-    fit_shard_reducer,
-    read_reduced_vectors,
-    reduce_shards,
     shard_index,
     split_texts,
     update_vectors,

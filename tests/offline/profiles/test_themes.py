@@ -8,7 +8,7 @@ import redis
 
 from retort.offline.cli.profiles import publish_themes
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import load_saved
+from retort.offline.data.tables import load_saved
 from retort.offline.pipeline.build import load_pipeline
 from retort.offline.pipeline.context import PROFILES_FILE
 from retort.offline.profiles.history import Catalogue, UserHistory

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import DataConfig, Loaded, load_data
+from retort.offline.data.load import DataConfig, load_data
 from retort.offline.data.sources import _json_lines
 from retort.offline.data.sources._files import find_file
 from retort.offline.data.sources.movielens import GENRES_100K
+from retort.offline.data.tables import Loaded
 from retort.shared.base.errors import DataError
 from tests.offline.data.sources._samples import json_lines, lines, write_recbole
 

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data.load import DataConfig, Loaded, load_data
+from retort.offline.data.load import DataConfig, load_data
 from retort.offline.data.sources.synthetic import Config, write_world
 from retort.offline.data.split import Split, SplitConfig, make_split, train_popularity
+from retort.offline.data.tables import Loaded
 
 
 @pytest.fixture(scope="module")
