@@ -22,6 +22,7 @@
     control = true
     of = "text"                             the arm whose gain it explains, or a list of several
     trials = [{}, {}]                       unset: the search's; as many as the baseline has
+    note = "…"                              a sentence for the report, below the verdict
     [[views]]                               further evaluations of the same weights
     name = "last 3 items"
     set = { "evaluation.last_items" = 3 }
@@ -58,6 +59,7 @@ class ArmConfig(Section):
     control: bool = Field(False, description="a control: knows less on purpose, so its gain is not knowledge")
     of: str | list[str] | None = Field(None, description="control: the arm, or arms, whose gain it explains")
     trials: list[Keys] | None = Field(None, description="unset: those of [search]")
+    note: str = Field("", description="a sentence for the report, below the arm's verdict")
 
     @property
     def explains(self) -> list[str]:

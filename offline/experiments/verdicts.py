@@ -16,6 +16,8 @@ def verdicts(results: Results, differences: Differences) -> list[str]:
             sentences.append(_control_sentence(row, controls, gain, differences))
         if gain["low"] > 0:
             sentences.append(_cause_sentence(row, gain, controls))
+        if row.arm.note:
+            sentences.append(f"  - {row.arm.note}")
     return sentences
 
 
