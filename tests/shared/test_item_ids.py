@@ -1,4 +1,4 @@
-"""Stored members, taken apart together, give what each gives alone."""
+"""Stored members that are decoded together give the same ids as each alone."""
 
 from retort.shared.history.redis_history import _item_ids
 from retort.shared.history.store import SEPARATOR, member
@@ -11,7 +11,7 @@ def test_ids_come_back_as_they_went_in() -> None:
     assert _item_ids([]) == []
 
 
-def test_members_of_another_making_are_taken_one_by_one() -> None:
+def test_members_of_another_format_are_split_one_by_one() -> None:
     strange = [member("i1", "e").encode(), b"no separator", f"two{SEPARATOR}parts{SEPARATOR}hash".encode()]
     assert _item_ids(strange) == ["i1", "", f"two{SEPARATOR}parts"]
 

@@ -1,4 +1,4 @@
-"""What the contract of histories does not ask of a cluster: many users at once, the stream, and a lost node."""
+"""Redis Cluster beyond the history contract: many users at once, the stream, and a lost node."""
 
 import asyncio
 import time

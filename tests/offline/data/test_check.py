@@ -1,4 +1,4 @@
-"""`check` tells everything at once and never raises for what a person got wrong."""
+"""The data check reports all problems at once and never raises for faulty data."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Times, ids and weights of raw events; what is wrong is named, and counted."""
+"""Times, ids and weights of raw events; faults are reported and counted."""
 
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo

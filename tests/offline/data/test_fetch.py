@@ -1,4 +1,4 @@
-"""Downloads from a local server that breaks, lies and changes its mind."""
+"""Downloads from a local server that breaks connections, sends wrong data and changes files."""
 
 import hashlib
 import io
@@ -101,7 +101,7 @@ def test_next_run_continues_what_an_earlier_one_left(server: Files, tmp_path: Pa
     assert server.requests[-1] == ("data.bin", f"bytes={have}-")
 
 
-def test_file_that_changed_meanwhile_is_read_anew(server: Files, tmp_path: Path) -> None:
+def test_a_changed_file_is_downloaded_again(server: Files, tmp_path: Path) -> None:
     server.contents = {"data.bin": CONTENT}
     server.breaks = 100
     with pytest.raises(DataError):

@@ -1,4 +1,4 @@
-"""The door as a whole: filters, report, hash, files; every mistake ends in one sentence."""
+"""Data loading as a whole: filters, report, hash, files; every mistake ends in one sentence."""
 
 from pathlib import Path
 from typing import Any

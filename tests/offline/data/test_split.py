@@ -1,4 +1,4 @@
-"""Nothing of the future reaches train, and the questions are the ones that were meant."""
+"""Splits: no future event reaches train, and the evaluation cases are the intended ones."""
 
 from itertools import groupby
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_leave_one_out_held() -> None:
     assert asked(split, split.test) == [("u", "ab", "d"), ("v", "ba", "b")]
 
 
-def test_leave_one_out_refit_asks_the_same_with_validation_folded_in() -> None:
+def test_leave_one_out_refit_has_the_same_test_and_trains_on_validation() -> None:
     split = make_split(TOY, SplitConfig(), "refit")
     assert trained(split) == {"u": "abc", "v": "bac", "w": "dd", "x": "a"}
     assert split.validation is None
@@ -152,7 +152,7 @@ def test_global_time_on_positions_is_refused() -> None:
         make_split(interactions(history("u", "abcd"), "position"), SplitConfig(method="global_time"), "held")
 
 
-def test_nobody_to_ask_is_refused() -> None:
+def test_a_split_without_cases_is_refused() -> None:
     with pytest.raises(DataError, match=r"no case in validation.*min_history"):
         make_split(interactions(history("u", "ab")), SplitConfig(), "held")
 

@@ -1,4 +1,4 @@
-"""Texts to vectors: once really, else with a model whose vectors can be foretold."""
+"""Text encoding: once with a real model, else with a model of predictable vectors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -207,7 +207,7 @@ def test_aspects_are_averaged_or_set_side_by_side(model: FakeModel) -> None:
     np.testing.assert_allclose(np.linalg.norm(apart.vectors.reshape(2, 3), axis=1), 1.0, rtol=1e-6)
 
 
-def test_wrong_input_is_told(model: FakeModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_wrong_input_is_reported(model: FakeModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="1 of 2 texts to encode are empty"):
         encode_texts(["a", " "], EncoderConfig(), Silent())
     with pytest.raises(ProfileError, match="no profile to encode"):

@@ -1,4 +1,4 @@
-"""Wide to narrow: the width that was asked for, the same every time, and new users without fitting anew."""
+"""Dimension reduction: requested width, repeatable, new users without a refit."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def mapped() -> Reduced:
     return fit_reducer(clusters(), UMAP, Silent())
 
 
-def test_umap_has_the_width_that_was_asked_for(mapped: Reduced) -> None:
+def test_umap_has_the_requested_width(mapped: Reduced) -> None:
     assert (mapped.vectors.shape, mapped.vectors.dtype) == ((90, 5), np.float32)
     assert np.isfinite(mapped.vectors).all()
 
@@ -100,12 +100,12 @@ def test_fitting_changes_no_input() -> None:
         (ReducerConfig(method="pca", n_components=20, fit_sample=10), "at most 10"),
     ],
 )
-def test_too_many_components_are_told(config: ReducerConfig, told: str) -> None:
+def test_too_many_components_are_reported(config: ReducerConfig, told: str) -> None:
     with pytest.raises(ProfileError, match=told):
         fit_reducer(clusters(), config, Silent())
 
 
-def test_wrong_widths_and_folders_are_told(tmp_path: Path) -> None:
+def test_wrong_widths_and_folders_are_reported(tmp_path: Path) -> None:
     reducer = fit_reducer(clusters(), ReducerConfig(method="pca", n_components=2), Silent()).reducer
     with pytest.raises(ProfileError, match="width 24"):
         reducer.transform(np.zeros((3, 7), np.float32))

@@ -1,4 +1,4 @@
-"""Vectors in shards: only what changed is encoded, a killed pass goes on, one map for all, drift is announced."""
+"""Sharded vectors: only changes are encoded, an interrupted update resumes, one reducer for all, drift is reported."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -134,7 +134,7 @@ class Listener(Silent):
         self.lines.append(line)
 
 
-def test_a_space_that_moves_is_announced(tmp_path: Path) -> None:
+def test_drift_is_reported(tmp_path: Path) -> None:
     renew(tmp_path, texts(300), Encoder())
     folder = tmp_path / "vectors"
     fit_shard_reducer(folder, N_SHARDS, PCA, Silent())

@@ -1,4 +1,4 @@
-"""The control without a language model."""
+"""The TF-IDF baseline without a language model."""
 
 import numpy as np
 import polars as pl

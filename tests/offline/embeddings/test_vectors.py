@@ -1,4 +1,4 @@
-"""Vectors on disk: ids beside fixed-size lists, whole or not at all."""
+"""Vector files: ids and fixed-size lists, written whole or not at all."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The private stores of a bare machine: found, named, shared, and gone with their owner."""
+"""Private Redis of a machine without servers: found, reported, shared, and ended with its owner."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def test_given_url_is_used_and_its_password_not_shown(redis_url: str, tmp_path: 
         assert redis_url.split("@")[0].split(":")[-1] not in service.description
 
 
-def test_dead_redis_url_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_dead_redis_url_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with (
         pytest.raises(StoreError, match="unset REDIS_URL"),
         redis_service(f"redis://127.0.0.1:{embedded.free_port()}", tmp_path),
@@ -53,7 +53,7 @@ def test_dead_redis_url_is_told_with_the_remedy(tmp_path: Path) -> None:
         pass
 
 
-def test_the_variable_that_named_the_redis_is_told(redis_url: str, tmp_path: Path) -> None:
+def test_the_variable_that_named_the_redis_is_reported(redis_url: str, tmp_path: Path) -> None:
     with redis_service(redis_url, tmp_path, "HISTORIES_REDIS_URL") as service:
         assert service.description.endswith("(HISTORIES_REDIS_URL)")
     with (
@@ -63,7 +63,7 @@ def test_the_variable_that_named_the_redis_is_told(redis_url: str, tmp_path: Pat
         pass
 
 
-def test_what_is_no_redis_address_is_told_without_its_secret(tmp_path: Path) -> None:
+def test_what_is_no_redis_address_is_reported_without_its_secret(tmp_path: Path) -> None:
     for wrong in ("blah", "127.0.0.1:6379", "http://:secret@host/0", "redis://:secret@host:port/0"):
         with pytest.raises(StoreError, match="redis://") as told, redis_service(wrong, tmp_path):
             pass

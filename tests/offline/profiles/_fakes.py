@@ -1,4 +1,4 @@
-"""A small catalogue, histories over it, a model that can be told what to answer, and a store."""
+"""Fixtures: a small catalogue, histories over it, a scripted model and a store."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every backend promises, and what the template and vllm backends do."""
+"""Contract of all backends, and the template and vllm backends."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -35,7 +35,7 @@ def test_auto_takes_a_server_where_one_is_named() -> None:
     assert backend_name(ProfilesConfig(), served) == "openai"
 
 
-def test_unknown_option_is_told() -> None:
+def test_unknown_option_is_reported() -> None:
     with pytest.raises(RecipeError, match=r"\[profiles.options\] has no key 'modle'"):
         open_backend(ProfilesConfig(backend="template", options={"modle": "x"}), NO_SERVER)
 
@@ -217,7 +217,7 @@ def test_vllm_refuses_a_model_without_a_chat_template(fake_vllm: None, monkeypat
         opened_vllm()
 
 
-def test_vllm_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm, "find_spec", lambda _: None)
     with pytest.raises(ProfileError, match=r"retort-recsys\[vllm\]"):
         opened_vllm()

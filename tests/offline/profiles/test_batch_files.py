@@ -1,4 +1,4 @@
-"""Prompts out as batch files, results in by custom_id: in rounds, in any order, with gaps."""
+"""Batch files: prompts out, results in by custom_id, in rounds, in any order, with gaps."""
 
 import json
 from collections.abc import Callable
@@ -90,7 +90,7 @@ def test_long_histories_take_as_many_rounds_as_they_have_steps(play: Callable[..
     assert number >= 2, "the parts first, then what merges them"
 
 
-def test_bad_replies_are_asked_for_again_in_the_next_round(play: Callable[..., Round], tmp_path: Path) -> None:
+def test_rejected_replies_are_requested_again_in_the_next_round(play: Callable[..., Round], tmp_path: Path) -> None:
     first = play(n_users=1)
     results = [answer(tmp_path / "bad.jsonl", asked(first), text="")]
     second = play(*results, n_users=1)
@@ -100,7 +100,7 @@ def test_bad_replies_are_asked_for_again_in_the_next_round(play: Callable[..., R
     assert play(*results, n_users=1).report.written == 1
 
 
-def test_a_line_that_failed_is_asked_again(play: Callable[..., Round], tmp_path: Path) -> None:
+def test_a_failed_line_is_requested_again(play: Callable[..., Round], tmp_path: Path) -> None:
     (line,) = asked(play(n_users=1))
     path = tmp_path / "failed.jsonl"
     path.write_text(json.dumps({"custom_id": line["custom_id"], "response": {"status_code": 500, "body": {}}}))

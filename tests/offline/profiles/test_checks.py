@@ -1,4 +1,4 @@
-"""What is no profile is not kept as one."""
+"""Reply checks: unusable replies are rejected."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_rubbish_is_named(text: str, problem: str) -> None:
     assert problem in found
 
 
-def test_russian_where_russian_is_asked() -> None:
+def test_russian_text_where_russian_is_required() -> None:
     rules = CheckRules(language="ru")
     assert find_problem(RUSSIAN, rules) is None
     assert find_problem(GOOD, rules) == "not in Russian"

@@ -1,4 +1,4 @@
-"""A person's word survives refreshes."""
+"""A user's own decision about the profile survives refreshes, and a run stops at its budget."""
 
 from pathlib import Path
 from typing import Any

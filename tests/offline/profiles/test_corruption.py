@@ -1,4 +1,4 @@
-"""Profiles made wrong on purpose, and profiles of a certain age."""
+"""Corrupted profiles, and profiles from truncated histories."""
 
 import polars as pl
 import pytest
@@ -28,7 +28,7 @@ def wrong(damaged: pl.DataFrame) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", ["others", "nonsense"])
-def test_the_share_is_hit_and_a_larger_one_hits_the_same_and_more(kind: str) -> None:
+def test_the_share_is_corrupted_and_a_larger_share_includes_a_smaller_one(kind: str) -> None:
     some, more = (corrupt_profiles(TABLE, CorruptionConfig(share=share, kind=kind)) for share in (0.25, 0.5))  # type: ignore[arg-type]
     assert (len(wrong(some)), len(wrong(more))) == (5, 10)
     assert wrong(some) < wrong(more)

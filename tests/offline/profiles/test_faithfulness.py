@@ -1,4 +1,4 @@
-"""What a profile claims is held against the history; planted inventions are found, and true texts are left in peace."""
+"""Claims of profiles are compared with the history: inventions are found, true texts are accepted."""
 
 import itertools
 from collections.abc import Sequence
@@ -80,14 +80,14 @@ def test_claims_are_judged(
     assert (said, verdict) in list(checker.check(text, events).claims)
 
 
-def test_turning_clauses_turn_the_claim(checker: FaithfulnessChecker, events: list[Event]) -> None:
+def test_contrasting_clauses_reverse_the_claim(checker: FaithfulnessChecker, events: list[Event]) -> None:
     claims = dict(checker.check("They do not care for westerns, but they love comedies.", events).claims)
     assert claims == {"westerns": "supported", "comedies": "supported"}
     claims = dict(checker.check("While not fond of horror, the user enjoys comedies.", events).claims)
     assert claims["comedies"] == "supported"
 
 
-def test_filler_is_seen(checker: FaithfulnessChecker, events: list[Event]) -> None:
+def test_filler_is_measured(checker: FaithfulnessChecker, events: list[Event]) -> None:
     empty = checker.check("The user appreciates good quality. They enjoy a wide range of interesting things.", events)
     assert (empty.filler, empty.claims, empty.score) == (1.0, (), 0.0)
     assert empty.problem(FaithfulnessConfig()) == "makes no claim that the history could support"
@@ -103,7 +103,7 @@ def test_a_catalogue_without_categories_judges_nothing(events: list[Event]) -> N
     assert found.problem(FaithfulnessConfig()) is None
 
 
-def test_the_rule_written_profile_is_carried(checker: FaithfulnessChecker, events: list[Event]) -> None:
+def test_the_template_profile_is_supported(checker: FaithfulnessChecker, events: list[Event]) -> None:
     backend = template.open_backend(template.Config(), Sampling(0, 64, 0), NO_SERVER)
     (reply,) = backend.write([Prompt((), tuple(events))], lambda _: None)
     score = checker.check(reply.text, events).score
@@ -150,7 +150,7 @@ def test_planted_inventions_are_found(checker: FaithfulnessChecker, catalogue: C
     assert min(score for score, lied in told_apart if not lied) > max(score for score, lied in told_apart if lied)
 
 
-def test_somebody_elses_profile_scores_lower(checker: FaithfulnessChecker, catalogue: Catalogue) -> None:
+def test_another_users_profile_scores_lower(checker: FaithfulnessChecker, catalogue: Catalogue) -> None:
     backend = template.open_backend(template.Config(), Sampling(0, 64, 0), NO_SERVER)
     seen = [
         history(catalogue, [first, second], DECADES[at % 4])

@@ -1,4 +1,4 @@
-"""Profiles in the database: asked for once, kept at once, asked again only where something changed."""
+"""Profile generation: each profile is requested once, stored at once, and requested again only after a change."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, store: ProfileStore) -> Callable[..., t
     return write
 
 
-def test_every_user_is_asked_once_and_a_rerun_asks_nothing(run: Any, store: ProfileStore) -> None:
+def test_every_profile_is_requested_once_and_a_rerun_requests_nothing(run: Any, store: ProfileStore) -> None:
     report, backend = run()
     assert (report.written, report.reused, len(backend.asked)) == (5, 0, 5)
     assert (report.prompt_tokens, report.completion_tokens, report.coverage) == (50, 25, 1.0)
@@ -63,7 +63,7 @@ def test_every_user_is_asked_once_and_a_rerun_asks_nothing(run: Any, store: Prof
     assert table.select("user_id", "aspect", "text").rows() == [(f"user-{n}", "whole", GOOD) for n in range(5)]
 
 
-def test_only_what_changed_is_asked_again(run: Any) -> None:
+def test_only_changed_histories_are_requested_again(run: Any) -> None:
     run()
     grown = histories()
     grown[2] = UserHistory("user-2", [*grown[2].item_ids, "i0"], None)
@@ -97,7 +97,7 @@ def test_bad_replies_are_retried_then_recorded_as_failed(run: Any, store: Profil
     assert (report.written, report.reused, len(backend.asked), store.count(FAILED)) == (1, 4, 1, 0)
 
 
-def test_final_error_is_not_asked_again(run: Any) -> None:
+def test_a_final_error_is_not_retried(run: Any) -> None:
     _, backend = run(lambda prompt: Reply("", error="500", final=True), max_failed=1.0)
     assert len(backend.asked) == 5
 
@@ -148,7 +148,7 @@ def test_aspects_are_written_and_combined(run: Any, store: ProfileStore) -> None
     assert sorted(table["aspect"].to_list()) == ["genres"] * 5 + ["themes"] * 5
 
 
-def test_wrong_names_are_told() -> None:
+def test_wrong_names_are_reported() -> None:
     with pytest.raises(ValidationError, match="choose one of: auto, imported, openai, template, vllm"):
         ProfilesConfig(backend="gpt")
     with pytest.raises(RecipeError, match=r"'plots'.*genres, periods, themes"):

@@ -1,4 +1,4 @@
-"""Ready profiles: joined by id, other users' files refused, every bad line named."""
+"""Imported profiles: joined by id, files of other users are rejected, every bad line is reported."""
 
 import json
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_file_of_rubbish_is_refused(tmp_path: Path, store: ProfileStore) -> None
         imported(tmp_path, store, [{**row, "profile": "?"} for row in ROWS])
 
 
-def test_missing_and_empty_files_are_told(tmp_path: Path, store: ProfileStore) -> None:
+def test_missing_and_empty_files_are_reported(tmp_path: Path, store: ProfileStore) -> None:
     with pytest.raises(ProfileError, match="contains no profile"):
         imported(tmp_path, store, [])
     for options, error in (({"path": str(tmp_path / "no.jsonl")}, ProfileError), ({}, RecipeError)):

@@ -88,7 +88,7 @@ def test_passing_faults_are_retried(bad: Answer) -> None:
     assert (reply.text, reply.error, len(fake.bodies)) == (GOOD, None, 3)
 
 
-def test_timeout_is_retried_and_then_told() -> None:
+def test_timeout_is_retried_and_then_reported() -> None:
     def script(number: int, body: dict[str, Any]) -> Answer:
         time.sleep(0.3)
         return completion()
@@ -99,7 +99,7 @@ def test_timeout_is_retried_and_then_told() -> None:
     assert reply.final
 
 
-def test_faults_that_stay_are_told_for_their_prompt_alone() -> None:
+def test_faults_that_stay_are_reported_for_their_prompt_only() -> None:
     def script(number: int, body: dict[str, Any]) -> Answer:
         return (500, "broken", {}) if body["messages"][1]["content"].count('"title"') == 2 else completion()
 
@@ -146,7 +146,7 @@ def test_hopeless_faults_stop_everything(status: int, said: str, told: str) -> N
     assert "secret-key" not in str(raised.value)
 
 
-def test_server_that_is_not_there_is_told() -> None:
+def test_an_unavailable_server_is_reported() -> None:
     with serving(lambda n, _: completion()) as fake:
         pass
     (reply,) = ask(fake, retries=0)
@@ -170,7 +170,7 @@ def test_schema_travels_and_a_second_attempt_has_another_seed() -> None:
     assert fake.bodies[0]["seed"] == 8
 
 
-def test_tokens_are_estimated_or_asked_of_the_server() -> None:
+def test_tokens_are_estimated_or_counted_by_the_server() -> None:
     (prompt,) = prompts(1)
     with serving(lambda n, _: completion()) as fake:
         letters = sum(len(one["content"]) for one in prompt.messages)

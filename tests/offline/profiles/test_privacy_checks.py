@@ -1,4 +1,4 @@
-"""Nothing personal goes into a prompt and nothing foreign comes out of one; titles that give orders are only titles."""
+"""Prompts contain no personal data, and replies that contain them are rejected; titles with instructions stay data."""
 
 import json
 from collections.abc import Callable
@@ -124,7 +124,7 @@ def attacked(monkeypatch: pytest.MonkeyPatch, store: ProfileStore) -> Attacked:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_stays_quoted_data_and_reaches_nobody_else(name: str, attacked: Attacked) -> None:
+def test_an_attack_stays_quoted_data_and_reaches_no_other_user(name: str, attacked: Attacked) -> None:
     asked, _ = attacked(ATTACKS[name], lambda _: GOOD)
     clean, hit = [], []
     for prompt in asked:

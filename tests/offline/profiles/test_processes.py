@@ -1,4 +1,4 @@
-"""What only shows in a process of its own: a SIGKILL in mid-run, and what is imported at start-up."""
+"""Behaviour of separate processes: a SIGKILL during a run, and imports at start-up."""
 
 import subprocess
 import sys

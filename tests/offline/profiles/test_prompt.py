@@ -80,7 +80,7 @@ def test_item_text_cannot_leave_its_block(attack: str) -> None:
     assert lines_between(merged, "profiles")[0]["profile"] == attack
 
 
-def test_versions_differ_by_everything_that_is_said() -> None:
+def test_versions_differ_by_every_text() -> None:
     versions = {PromptWriter(*one).version for one in ALL}  # type: ignore[arg-type]
     versions |= {
         PromptWriter("long", "movies", language="ru").version,

@@ -1,4 +1,4 @@
-"""Histories beyond the context: halves, merged after or carried along, every prompt measured."""
+"""Prompt plans of histories beyond the context: halving, merging, updating; every prompt is measured."""
 
 from collections.abc import Callable
 from itertools import chain, pairwise
@@ -79,12 +79,12 @@ def test_agg_with_carries_the_profile_in_order() -> None:
 
 
 @pytest.mark.parametrize("mode", ["agg_after", "agg_with"])
-def test_event_that_never_fits_is_told(mode: str) -> None:
+def test_event_that_never_fits_is_reported(mode: str) -> None:
     with pytest.raises(ProfileError, match="single event does not fit"):
         run(plan_profile(WRITER, events(4), mode, lambda _: False), lambda _: "p")  # type: ignore[arg-type]
 
 
-def test_two_profiles_that_do_not_fit_together_are_told() -> None:
+def test_two_profiles_that_do_not_fit_together_are_reported() -> None:
     with pytest.raises(ProfileError, match="max_output_tokens"):
         run(plan_profile(WRITER, events(4), "agg_after", shorter_than(16)), lambda _: "p" * 40)
 

@@ -1,4 +1,4 @@
-"""What a server says of its rate is believed, for all requests and within bounds."""
+"""The rate limiter follows the server's headers, for all requests and within bounds."""
 
 import time
 from typing import Any

@@ -22,7 +22,7 @@ def open_json(fake: FakeServer, **config: Any) -> None:
     open_backend(ProfilesConfig(backend="openai", family="json", options=options, **config), settings)
 
 
-def test_a_server_that_obeys_is_asked_once() -> None:
+def test_a_server_that_enforces_the_schema_is_probed_once() -> None:
     with serving(obeys) as fake:
         open_json(fake)
         assert len(fake.bodies) == 1
@@ -32,7 +32,7 @@ def test_a_server_that_obeys_is_asked_once() -> None:
 @pytest.mark.parametrize(
     "text", ["In spring it rains.", '{"answer": "mild"}', '{"answer": "retort-schema-probe-7"} Enjoy!']
 )
-def test_a_server_that_ignores_the_schema_is_refused(text: str) -> None:
+def test_a_server_that_ignores_the_schema_is_rejected(text: str) -> None:
     with serving(lambda *_: completion(text)) as fake, pytest.raises(ProfileError, match="the schema is not enforced"):
         open_json(fake)
 
@@ -43,7 +43,7 @@ def test_a_server_that_refuses_the_schema_says_why() -> None:
         open_json(fake)
 
 
-def test_the_canary_can_be_left_out() -> None:
+def test_the_probe_can_be_switched_off() -> None:
     with serving(obeys) as fake:
         open_json(fake, canary=False)
         assert fake.bodies == []

@@ -1,4 +1,4 @@
-"""Themes: what a text speaks for and the history carries, from a run's profiles to serving's Redis."""
+"""Themes: categories that a profile likes and the history supports, from a run's profiles to serving's Redis."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> ProfileStore:
     return ProfileStore(open_database(url))
 
 
-def test_only_what_is_spoken_for_and_carried_is_a_theme(store: ProfileStore) -> None:
+def test_only_liked_and_supported_categories_are_themes(store: ProfileStore) -> None:
     liked = "Enjoys drama and, above all, comedies of the 1990s. Loves westerns."
     texts = {"ann": f"{liked} Avoids horror rather than musicals.", "bob": "Says nothing in particular."}
     people = [
@@ -52,7 +52,7 @@ def test_only_what_is_spoken_for_and_carried_is_a_theme(store: ProfileStore) -> 
     assert found == {"ann": [genre("Comedy"), genre("Drama")], "bob": [], "nobody": [], "empty": []}
 
 
-def test_a_persons_own_word_stands_above_the_models(store: ProfileStore) -> None:
+def test_a_users_own_text_replaces_the_models(store: ProfileStore) -> None:
     edit_profile(store._engine, "ann", "I like horror.")
     erase_profile(store._engine, "bob")
     texts = {"ann": "Enjoys comedies.", "bob": "Enjoys comedies."}

@@ -1,4 +1,4 @@
-"""JSON logs are one object a line and name the request that they were written for."""
+"""JSON logs are one object a line and contain the id of their request."""
 
 import asyncio
 import io
@@ -44,7 +44,7 @@ def test_each_line_carries_the_request_that_it_was_written_for(lines: io.StringI
     assert {line["stage"] for line in written if line["message"] == "worked"} == {"queue"}
 
 
-def test_a_failure_is_told_with_its_trace(lines: io.StringIO) -> None:
+def test_a_failure_is_logged_with_its_trace(lines: io.StringIO) -> None:
     try:
         raise KeyError("gone")
     except KeyError:
@@ -54,7 +54,7 @@ def test_a_failure_is_told_with_its_trace(lines: io.StringIO) -> None:
     assert "KeyError: 'gone'" in line["exception"]
 
 
-def test_a_line_for_people_says_what_it_was_told_beside_the_message() -> None:
+def test_a_text_line_contains_the_extra_values() -> None:
     told = {"msg": "degraded answer", "reason": "deadline", "request_id": "r1", "name": "serving", "levelname": "INFO"}
     line = logs.TextFormatter().format(logging.makeLogRecord(told))
     assert line.endswith("INFO serving: degraded answer reason=deadline request_id=r1")

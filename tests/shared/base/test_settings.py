@@ -1,4 +1,4 @@
-"""Settings from the environment, and from the files that container engines hand secrets out in."""
+"""Settings from the environment, and from the files in which container engines provide secrets."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_a_secret_comes_from_the_file_that_its_name_points_to(monkeypatch: pytes
     assert key.get_secret_value() == "sk-123"
 
 
-def test_a_missing_file_is_told_by_the_settings_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_settings_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "nothing"))
     with pytest.raises(RetortError, match=r"DATABASE_URL_FILE names .*cannot be read"):
         Settings()

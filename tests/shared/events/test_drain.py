@@ -1,4 +1,4 @@
-"""Nothing accepted is lost on its way to the database."""
+"""No accepted event is lost on its way to the database."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -160,7 +160,7 @@ def test_an_erasure_of_a_session_in_the_middle_of_a_drain_reaches_the_table(redi
     assert sorted(store.sessions) == [("default", "s", 2000), ("default", "t", 2000)]
 
 
-def test_a_later_erasure_of_a_session_stands_and_old_ones_are_dropped(redis_url: str) -> None:
+def test_the_later_erasure_of_a_session_counts_and_old_ones_are_dropped(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         for until_ms in (KEPT_MS, 1, 3):
             record_erased_sessions(client, "default", ["s"], until_ms)
@@ -207,7 +207,7 @@ def test_drainers_leave_no_name_behind(redis_url: str) -> None:
         assert client.xinfo_consumers(keys.event_stream(), "database") == []
 
 
-def test_an_absent_redis_is_told() -> None:
+def test_an_unavailable_redis_is_reported() -> None:
     for call in (lambda: waiting("redis://127.0.0.1:1"), lambda: drain("redis://127.0.0.1:1", Kept(), worker="w")):
         with pytest.raises(StoreError, match="REDIS_URL"):
             call()

@@ -1,4 +1,4 @@
-"""The events table: each event once, whole, in the order of arrival; nothing left of whoever is forgotten."""
+"""The events table: each event once, in the order of arrival; nothing remains of an erased user."""
 
 from dataclasses import replace
 
@@ -88,7 +88,7 @@ def test_a_session_is_known_by_either_table_and_its_nameless_rows_go_from_both(e
     assert forget_sessions(engine, "default", [], 20) == (0, 0)
 
 
-def test_a_merge_makes_one_user_and_doubles_nothing(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_makes_one_user_without_duplicates(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events_table, "_VALUES_AT_ONCE", 2)
     guest = replace(EVENT, user_id=None)
     own = [replace(EVENT, event_id=f"e{n}") for n in range(3)]
@@ -109,7 +109,7 @@ def test_a_merge_makes_one_user_and_doubles_nothing(engine: sa.Engine, monkeypat
     assert merge_events(engine, Merge("default", "bob", 50, guest_user_id="ann")) == 6
 
 
-def test_a_database_of_an_older_version_is_told(database_url: str) -> None:
+def test_a_database_of_an_older_version_is_reported(database_url: str) -> None:
     migrate.upgrade(database_url, "r0002")
     engine = open_database(database_url)
     with pytest.raises(StoreOutdatedError, match="db upgrade"):

@@ -1,4 +1,4 @@
-"""The exposures table: each list once, whole; nothing left of whoever is forgotten."""
+"""The exposures table: each list once; nothing remains of an erased user."""
 
 from dataclasses import replace
 

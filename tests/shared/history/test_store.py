@@ -1,4 +1,4 @@
-"""One contract for every history store."""
+"""Contract of every history store."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -128,7 +128,7 @@ def test_a_quiet_history_expires_and_a_new_event_renews_it(make_store: MakeStore
     using(make_store(ttl_s=1), story)
 
 
-def test_forgetting_leaves_nothing_and_touches_nobody_else(make_store: MakeStore) -> None:
+def test_forgetting_deletes_one_owner_only(make_store: MakeStore) -> None:
     async def story(store: HistoryStore) -> None:
         await store.append([event("a", 1), event("b", 2), event("x", 1, owner=BOB)])
         assert await store.forget(ANN) == 2

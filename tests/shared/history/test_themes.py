@@ -1,4 +1,4 @@
-"""Themes in Redis: few, short, replaced as a whole, gone in time."""
+"""Themes in Redis: few, short, replaced as a whole, expiring."""
 
 import orjson
 import pytest
@@ -26,6 +26,6 @@ def test_what_is_no_theme_is_left_out(raw: bytes | None) -> None:
     assert read_themes(raw) == ()
 
 
-def test_an_absent_redis_is_told() -> None:
+def test_an_unavailable_redis_is_reported() -> None:
     with pytest.raises(StoreError, match="REDIS_URL"):
         write_themes("redis://127.0.0.1:1", [("ann", [])], ttl_s=60)

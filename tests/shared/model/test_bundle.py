@@ -1,4 +1,4 @@
-"""Bundles of both formats are read; anything else is refused by one sentence."""
+"""Bundles of both formats are read; anything else is rejected with one sentence."""
 
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def test_a_fed_bundle_holds_its_table_once(tmp_path: Path) -> None:
     assert len((path / MODEL).read_bytes()) < 10_000
 
 
-def test_a_file_that_is_cut_short_while_it_serves_harms_nobody(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_short_while_it_serves_does_no_harm(tmp_path: Path) -> None:
     path = sealed(tmp_path, LARGE, 2)
     scorer = open_bundle(path).scorer()
     before = scorer.top_k([np.array([7])], 5)

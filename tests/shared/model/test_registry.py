@@ -1,4 +1,4 @@
-"""Versions never change, aliases move, and a rollback goes where the alias was before."""
+"""Versions never change, aliases move, and a rollback restores the alias."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -52,7 +52,7 @@ def test_promote_and_rollback_walk_back_through_history(engine: Engine) -> None:
     assert registry.resolve(engine).bundle_id == one.bundle_id
 
 
-def test_promoting_what_stands_adds_no_step_back(engine: Engine) -> None:
+def test_promoting_the_current_bundle_adds_no_change(engine: Engine) -> None:
     one, two = (registry.publish(engine, manifest(seed=seed), f"/b/{seed}") for seed in range(2))
     for bundle in (one, two, two):
         registry.promote(engine, bundle.bundle_id)
@@ -68,7 +68,7 @@ def test_a_bundle_answers_to_id_prefix_version_and_alias(engine: Engine) -> None
 
 
 @pytest.mark.parametrize("reference", ["nobody", "demo@9", "%%%%", "____"])
-def test_unknown_reference_is_told(engine: Engine, reference: str) -> None:
+def test_unknown_reference_is_reported(engine: Engine, reference: str) -> None:
     registry.publish(engine, manifest(), "/b")
     with pytest.raises(RegistryError, match="retort models"):
         registry.resolve(engine, reference)

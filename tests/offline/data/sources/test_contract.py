@@ -1,4 +1,4 @@
-"""What every source owes the rest: applied to all files of offline/data/sources by discovery."""
+"""Contract of every source, applied to all modules of offline/data/sources by discovery."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The layouts that the contract's samples leave out, and what a layout may do wrong."""
+"""Layouts beyond the contract's samples, and faults in them."""
 
 import json
 from pathlib import Path

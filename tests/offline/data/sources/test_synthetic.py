@@ -1,4 +1,4 @@
-"""The made-up world: seeded, streamed, and built so that order and text tell what comes next."""
+"""The synthetic world: seeded, streamed, with order and text that predict the next item."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -34,7 +34,7 @@ def popularity_hit_rate(split: Split) -> float:
     return hits / len(split.test)
 
 
-def test_size_and_clock_are_as_asked(demo: Loaded) -> None:
+def test_size_and_clock_are_as_configured(demo: Loaded) -> None:
     report = demo.report
     assert (report.users, report.clock) == (2000, "time")
     assert report.items > 990
