@@ -63,7 +63,7 @@ def test_two_workers_share_port_and_metrics(bundle_path: Path, tmp_path: Path) -
         ({"DATABASE_URL": "blah"}, "DATABASE_URL is not a database address"),
         ({"DATABASE_URL": "postgresql://retort@db:port/retort"}, "DATABASE_URL is not a database address"),
         ({"DATABASE_URL": "mysql://retort@db/retort"}, "PostgreSQL or SQLite"),
-        ({"DATABASE_URL": "postgresql+nope://retort@db/retort"}, "the driver 'nope', which is not there"),
+        ({"DATABASE_URL": "postgresql+nope://retort@db/retort"}, "the driver 'nope', which is not installed"),
         ({"RETORT_KEYS_FILE": "nowhere.json"}, "does not exist"),
     ],
 )
