@@ -12,9 +12,13 @@ class MovableClock:
         self.jump_to(0)
 
     def jump_to(self, days: int) -> None:
-        """So many days ahead of the truth, or behind it."""
+        """Set the clock so many days ahead of the true time, or behind it."""
+        self.jump_by(f"{days:+d}d")
+
+    def jump_by(self, offset: str) -> None:
+        """Set the clock off the true time; offset: like `+1h` or `-365d`."""
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(f"{days:+d}d\n")
+        fresh.write_text(f"{offset}\n")
         fresh.replace(self._file)
 
     @property
