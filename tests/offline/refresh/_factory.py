@@ -1,4 +1,4 @@
-"""A small job over the fakes of the profile tests, and a worker whose model is scripted."""
+"""A small refresh over the fakes of the profile tests, and a worker with a scripted model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +31,6 @@ def job(engine: Engine, folder: Path, n_users: int = 12, chunk_users: int = 3, *
 def worker(
     engine: Engine, answer: Callable[[Prompt], Reply | str] = lambda _: GOOD, rules: LeaseRules = QUICK, **given: Any
 ) -> tuple[RefreshWorker, ScriptedBackend]:
-    """A worker whose model answers as told."""
+    """A worker with a scripted model."""
     backend = ScriptedBackend(answer)
     return RefreshWorker(engine, NO_SERVER, rules, open_backend=lambda *_: backend, **given), backend

@@ -68,7 +68,7 @@ def test_beat_starts_a_refresh_and_a_worker_does_it_once(
     assert worker.process.wait(60) == 0
 
 
-def test_with_no_recipe_beat_rests_until_it_is_told_to_stop(start: Callable[..., Child], engine: Engine) -> None:
+def test_without_a_recipe_beat_idles_until_sigterm(start: Callable[..., Child], engine: Engine) -> None:
     beat = start("beat", "refresh", "schedule", "none")
     wait(lambda: "no refresh is scheduled" in beat.log.read_text(), beat)
     assert beat.process.poll() is None, "a container of it would be started again and again"

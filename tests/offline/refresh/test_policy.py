@@ -1,4 +1,4 @@
-"""Who is due, in which order, and what an update reads."""
+"""Refresh policies: which users are due, in which order, what an update reads, and what a plan costs."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -28,18 +28,18 @@ TOKENS = TokenModel(base=100.0, per_event=10.0, profile=50.0)
 CONFIG = ProfilesConfig(backend="template", domain="movies", chunk_users=3)
 
 
-def aged(user_id: str, n_events: int, covered: int | None, days: float = 1.0, drifted: float = 0.0) -> Staleness:
+def user(user_id: str, n_events: int, covered: int | None, days: float = 1.0, drifted: float = 0.0) -> Staleness:
     latest = None if covered is None else Latest("old", covered, now() - timedelta(days=days))
     n_new = n_events if covered is None else n_events - covered
     return Staleness(UserHistory(user_id, ["i1"] * n_events), latest, n_new, drifted)
 
 
 CROWD = [
-    aged("nobody wrote of", 10, None),
-    aged("same as ever", 40, 40, days=90),
-    aged("two more", 12, 10),
-    aged("twice as many", 40, 20, drifted=0.02),
-    aged("changed", 22, 20, drifted=0.5),
+    user("nobody wrote of", 10, None),
+    user("same as ever", 40, 40, days=90),
+    user("two more", 12, 10),
+    user("twice as many", 40, 20, drifted=0.02),
+    user("changed", 22, 20, drifted=0.5),
 ]
 
 
@@ -58,16 +58,16 @@ def test_policies_choose(policy: dict[str, object], due: set[str]) -> None:
     assert {request.history.user_id for request in requests} == due
 
 
-def test_the_most_worthwhile_come_first() -> None:
+def test_users_with_the_highest_priority_come_first() -> None:
     order = [one.history.user_id for one in select_requests(CROWD, RefreshPolicy(name="all"), now(), TOKENS, None)]
     assert order.index("changed") < order.index("two more")
     assert order.index("twice as many") < order.index("two more")
     assert order[-1] == "same as ever"
-    longer, shorter = aged("long", 60, None), aged("short", 2, None)
+    longer, shorter = user("long", 60, None), user("short", 2, None)
     assert longer.priority > shorter.priority
 
 
-def test_a_budget_buys_what_is_worth_most_for_a_token() -> None:
+def test_a_budget_is_spent_by_priority_per_token() -> None:
     policy = RefreshPolicy(name="budgeted", max_tokens=700)
     bought = select_requests(CROWD, policy, now(), TOKENS, None)
     assert bought[0].history.user_id == "nobody wrote of"
@@ -75,7 +75,7 @@ def test_a_budget_buys_what_is_worth_most_for_a_token() -> None:
     assert len(select_requests(CROWD, RefreshPolicy(name="budgeted"), now(), TOKENS, None)) > len(bought)
 
 
-def test_an_update_reads_the_old_profile_and_what_is_new() -> None:
+def test_an_update_reads_the_old_profile_and_the_new_events() -> None:
     policy = RefreshPolicy(name="events", min_new_events=2, update=True, reread_after=0.5)
     requests = {one.history.user_id: one for one in select_requests(CROWD, policy, now(), TOKENS, None)}
     assert (requests["changed"].profile, requests["changed"].n_covered) == ("old", 20)
@@ -91,7 +91,7 @@ def test_drift_is_of_categories() -> None:
     assert drift([], facts) == 0.0
 
 
-def test_ages_come_from_the_store(tmp_path: Path) -> None:
+def test_staleness_is_measured_from_the_store(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'r.db'}"
     upgrade(url)
     store = ProfileStore(open_database(url))
@@ -129,7 +129,7 @@ def test_a_refresh_is_started_once_at_a_time(engine: Engine, tmp_path: Path) -> 
     assert len(backend.asked) == 5
 
 
-def test_updates_ask_with_the_old_profile(tmp_path: Path) -> None:
+def test_updates_send_the_old_profile_to_the_model(tmp_path: Path) -> None:
     from retort.offline.common.progress import Silent
     from retort.offline.profiles.faithfulness import FaithfulnessChecker
     from retort.offline.profiles.profile_tasks import PriorProfile
@@ -153,7 +153,7 @@ def test_updates_ask_with_the_old_profile(tmp_path: Path) -> None:
     assert tasks[2].parts == ("What was known.",)
 
 
-def test_ready_profiles_are_not_refreshed(engine: Engine, tmp_path: Path) -> None:
+def test_imported_profiles_are_not_refreshed(engine: Engine, tmp_path: Path) -> None:
     ready = Refresh("ready", list, catalogue(), ProfilesConfig(backend="imported"), RefreshPolicy())
     with pytest.raises(ProfileError, match=r"profiles\.backend=openai"):
         start_refresh(engine, ready, tmp_path, NO_SERVER)
@@ -194,7 +194,7 @@ def test_a_plan_multiplies_what_was_measured() -> None:
     assert storage.database > 8e10
 
 
-def test_a_combination_of_aspects_is_a_prompt_more() -> None:
+def test_a_combination_of_aspects_adds_one_prompt() -> None:
     """It reads every aspect's profile and writes one of its own."""
     known, sample = Catalogue(catalogue()), [*histories(2, 3), *histories(2, 5)]
     told = {

@@ -120,12 +120,12 @@ def test_a_broker_that_loses_every_message_costs_no_profile(
     assert len(model.bodies) == 6
 
 
-def test_a_broker_that_is_away_is_no_failure() -> None:
+def test_a_broker_that_is_down_is_no_failure() -> None:
     assert not wake_workers(make_app("redis://127.0.0.1:1/0"))
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_database_that_goes_away_changes_nothing(
+def test_a_database_that_goes_down_changes_nothing(
     engine: Engine,
     postgres_server: Server,
     model: FakeServer,

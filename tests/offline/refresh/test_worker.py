@@ -1,4 +1,4 @@
-"""Work that is neither lost nor done twice: leases, retries, dead letters, budgets, on both databases."""
+"""Leases, retries, dead letters and budgets of refreshes, on both databases: work is neither lost nor done twice."""
 
 import threading
 import time
@@ -29,18 +29,18 @@ def stored_users(engine: Engine) -> Counter[str]:
         return Counter(session.scalars(sa.select(Profile.user_id).filter_by(status="done")))
 
 
-def everybody(n_users: int) -> Counter[str]:
+def all_users(n_users: int) -> Counter[str]:
     return Counter(f"user-{n}" for n in range(n_users))
 
 
-def let_leases_run_out(engine: Engine) -> None:
+def let_leases_expire(engine: Engine) -> None:
     with transaction(engine) as session:
         for row in session.scalars(sa.select(RefreshChunk).filter_by(status="running")):
             assert row.heartbeat_at is not None
             row.heartbeat_at -= timedelta(hours=1)
 
 
-def test_a_job_is_done_and_every_user_stands_once(engine: Engine, tmp_path: Path) -> None:
+def test_a_job_is_done_and_every_user_has_one_profile(engine: Engine, tmp_path: Path) -> None:
     job_id = job(engine, tmp_path, 11, 3)
     someone, backend = worker(engine)
     assert someone.work_on() == 4
@@ -48,14 +48,14 @@ def test_a_job_is_done_and_every_user_stands_once(engine: Engine, tmp_path: Path
     assert (status.status, status.chunks, status.users_done, status.written) == ("done", {"done": 4}, 11, 11)
     assert (status.prompt_tokens, status.completion_tokens) == (110, 55)
     assert status.users_per_s > 0
-    assert stored_users(engine) == everybody(11)
+    assert stored_users(engine) == all_users(11)
     assert someone.work_on() == 0
     assert len(backend.asked) == 11
     someone.close()
     assert backend.closed
 
 
-def test_a_second_refresh_of_the_same_histories_asks_nothing(engine: Engine, tmp_path: Path) -> None:
+def test_a_second_refresh_of_the_same_histories_calls_no_model(engine: Engine, tmp_path: Path) -> None:
     for folder, asked in (("a", 6), ("b", 0)):
         job_id = job(engine, tmp_path / folder, 6, 3)
         someone, backend = worker(engine)
@@ -65,12 +65,12 @@ def test_a_second_refresh_of_the_same_histories_asks_nothing(engine: Engine, tmp
     assert read_jobs(engine)[0].id == job_id
 
 
-def test_living_leases_are_left_alone_and_silent_ones_taken_over(engine: Engine, tmp_path: Path) -> None:
+def test_live_leases_are_left_alone_and_expired_ones_taken_over(engine: Engine, tmp_path: Path) -> None:
     job_id = job(engine, tmp_path, 3, 3)
     first = lease_chunk(engine, "first", QUICK)
     assert first is not None
     assert lease_chunk(engine, "second", QUICK) is None
-    let_leases_run_out(engine)
+    let_leases_expire(engine)
     second = lease_chunk(engine, "second", QUICK)
     assert second is not None
     assert (second.position, second.lease.attempt) == (first.position, 2)
@@ -83,7 +83,7 @@ def test_living_leases_are_left_alone_and_silent_ones_taken_over(engine: Engine,
     assert read_job(engine, job_id).status == "done"
 
 
-def test_several_workers_share_a_job_without_meeting(engine: Engine, tmp_path: Path) -> None:
+def test_several_workers_share_a_job(engine: Engine, tmp_path: Path) -> None:
     job_id = job(engine, tmp_path, 24, 2)
 
     def slow(_prompt: Prompt) -> str:
@@ -97,7 +97,7 @@ def test_several_workers_share_a_job_without_meeting(engine: Engine, tmp_path: P
     for thread in threads:
         thread.join()
     assert sum(len(backend.asked) for _, backend in pairs) == 24
-    assert stored_users(engine) == everybody(24)
+    assert stored_users(engine) == all_users(24)
     assert read_job(engine, job_id).status == "done"
 
 
@@ -135,7 +135,7 @@ def test_a_chunk_that_keeps_failing_is_a_dead_letter_with_its_reason(engine: Eng
     someone, backend = worker(engine)
     someone.work_on()
     assert read_job(engine, job_id).status == "done"
-    assert stored_users(engine) == everybody(6)
+    assert stored_users(engine) == all_users(6)
     assert len(backend.asked) == 1, "user-5 had been answered before user-4 failed"
 
 
@@ -165,7 +165,7 @@ def test_a_chunk_whose_workers_die_is_a_dead_letter(engine: Engine, tmp_path: Pa
     job_id = job(engine, tmp_path, 2, 2)
     for _ in range(3):
         assert lease_chunk(engine, "killed", QUICK) is not None
-        let_leases_run_out(engine)
+        let_leases_expire(engine)
     assert lease_chunk(engine, "careful", QUICK) is None
     assert read_job(engine, job_id).status == "failed"
     assert "its worker died 3 times" in dead_letters(engine, job_id)[0].error
@@ -180,7 +180,7 @@ def test_users_that_fail_alone_are_counted_and_can_be_tried_again(engine: Engine
     assert user_problems(engine, job_id) == {"empty": 1}
     assert retry_job(engine, job_id) == 1
     worker(engine)[0].work_on()
-    assert stored_users(engine) == everybody(4)
+    assert stored_users(engine) == all_users(4)
 
 
 def test_cancel_stops_workers_in_the_middle_and_resume_goes_on(engine: Engine, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_cancel_stops_workers_in_the_middle_and_resume_goes_on(engine: Engine, t
     resume_job(engine, job_id)
     worker(engine)[0].work_on()
     assert read_job(engine, job_id).status == "done"
-    assert stored_users(engine) == everybody(20)
+    assert stored_users(engine) == all_users(20)
 
 
 def test_the_budget_stops_all_and_a_larger_one_goes_on(engine: Engine, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_the_budget_stops_all_and_a_larger_one_goes_on(engine: Engine, tmp_path:
     assert list(costs) == [pytest.approx(0.015)]
 
 
-def test_a_budget_in_money_wants_prices(engine: Engine, tmp_path: Path) -> None:
+def test_a_budget_in_usd_requires_prices(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(RefreshError, match="usd_per_million_input"):
         job(engine, tmp_path, 2, 2, budget_usd=1.0)
 
@@ -251,7 +251,7 @@ def test_a_worker_that_cannot_open_its_model_harms_no_chunk(engine: Engine, tmp_
         assert session.scalars(sa.select(RefreshChunk.attempts)).all() == [0]
 
 
-def test_a_worker_that_is_told_to_stop_gives_its_chunk_back(engine: Engine, tmp_path: Path) -> None:
+def test_a_worker_that_stops_releases_its_chunk(engine: Engine, tmp_path: Path) -> None:
     job_id = job(engine, tmp_path, 6, 6)
 
     def answer(_prompt: Prompt) -> str:
@@ -265,7 +265,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_chunk_back(engine: Engine, tmp_
     assert len(stored_users(engine)) == 2
 
 
-def test_the_longest_waiting_job_comes_first(engine: Engine, tmp_path: Path) -> None:
+def test_the_oldest_job_comes_first(engine: Engine, tmp_path: Path) -> None:
     first, second = job(engine, tmp_path / "a", 2, 1), job(engine, tmp_path / "b", 2, 1)
     taken = [lease_chunk(engine, "w", QUICK) for _ in range(4)]
     assert [one.job_id for one in taken if one] == [first, first, second, second]
@@ -281,10 +281,10 @@ def test_a_snapshot_reads_any_chunk_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_refresh_called_off_while_a_chunk_is_taken_stays_called_off(
+def test_a_refresh_cancelled_while_a_chunk_is_acquired_stays_cancelled(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite lets nobody write in between; PostgreSQL does."""
+    """SQLite allows no other writer in between; PostgreSQL does."""
     job_id = job(engine, tmp_path)
     begin = chunks._begin_job
 

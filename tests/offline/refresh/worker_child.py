@@ -1,6 +1,6 @@
 """A real worker process: `python -m tests.offline.refresh.worker_child DATABASE_URL MODEL_URL [REDIS_URL]`.
 
-Without Redis it only polls; with it, it is a Celery worker of the queue `gpu-llm`. Leases are short, as tests are.
+Without Redis it only polls; with Redis it is a Celery worker of the queue `gpu-llm`. Leases are short.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Migrations build what the models say, and take it back."""
+"""Migrations build the tables of the models, and undo them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -47,7 +47,7 @@ def test_several_processes_may_upgrade_at_once(database_url: str) -> None:
     assert migrate.current(database_url) == migrate.head()
 
 
-def test_missing_tables_are_told_with_the_remedy(database_url: str) -> None:
+def test_missing_tables_are_reported_with_the_remedy(database_url: str) -> None:
     engine = open_database(database_url)
     with pytest.raises(StoreError, match="retort db upgrade"), reading(engine) as session:
         session.scalars(sa.select(Profile)).all()

@@ -1,4 +1,4 @@
-"""The second migration keeps what is there: parameters get their hash, and the way back has room for one answer."""
+"""The second migration keeps profiles and hashes their parameters; the downgrade keeps one profile per old key."""
 
 from collections.abc import Iterator
 

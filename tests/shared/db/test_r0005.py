@@ -81,7 +81,7 @@ def test_work_in_progress_is_kept_and_taken_over(engine: sa.Engine, database_url
         assert (row.status, row.prompt_tokens, row.attempts) == ("done", 20, 2)
 
 
-def test_the_way_back_keeps_runs_and_their_steps(engine: sa.Engine, database_url: str) -> None:
+def test_the_downgrade_keeps_runs_and_their_steps(engine: sa.Engine, database_url: str) -> None:
     insert_work_in_progress(engine)
     migrate.upgrade(database_url)
     migrate.downgrade(database_url, "r0004")

@@ -18,7 +18,7 @@ def profile(user_id: str, **given: object) -> Profile:
     return Profile(user_id=user_id, aspect="all", history_hash="h", prompt_version="long-1", model="template", **given)
 
 
-def test_moments_come_back_in_utc(database_url: str) -> None:
+def test_times_are_read_in_utc(database_url: str) -> None:
     migrate.upgrade(database_url)
     engine = open_database(database_url)
     noon = datetime(2026, 5, 1, 12, tzinfo=timezone(timedelta(hours=2)))
@@ -32,7 +32,7 @@ def test_moments_come_back_in_utc(database_url: str) -> None:
     engine.dispose()
 
 
-def test_moment_without_zone_is_refused(database_url: str) -> None:
+def test_a_time_without_zone_is_refused(database_url: str) -> None:
     migrate.upgrade(database_url)
     engine = open_database(database_url)
     with pytest.raises(StatementError, match="without a zone"), transaction(engine) as session:
@@ -40,7 +40,7 @@ def test_moment_without_zone_is_refused(database_url: str) -> None:
     engine.dispose()
 
 
-def test_one_profile_for_one_question(database_url: str) -> None:
+def test_one_profile_per_key(database_url: str) -> None:
     migrate.upgrade(database_url)
     engine = open_database(database_url)
     with transaction(engine) as session:
@@ -99,12 +99,12 @@ def test_failed_transaction_leaves_nothing(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["not a url", "mysql://host/db"])
-def test_wrong_address_is_told(url: str) -> None:
+def test_a_wrong_address_is_reported(url: str) -> None:
     with pytest.raises(StoreError, match="DATABASE_URL"):
         open_database(url)
 
 
-def test_unreachable_database_is_told_without_its_password() -> None:
+def test_an_unreachable_database_is_reported_without_its_password() -> None:
     engine = open_database("postgresql://retort:secret@127.0.0.1:1/none")
     with pytest.raises(StoreError, match=r"127\.0\.0\.1") as caught, reading(engine) as session:
         session.execute(sa.text("select 1"))

@@ -1,4 +1,4 @@
-"""A model's server that is away: asked again later, then told with its reason; nobody is written off for it."""
+"""A model server that is down: requests are repeated, then the reason is reported; no user is recorded as failed."""
 
 import socket
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def nowhere() -> str:
 
 # chunks of 10: too few failures in one to call the model hopeless; of 40: enough
 @pytest.mark.parametrize("chunk_users", [10, 40])
-def test_a_server_that_stays_away_ends_in_dead_letters_that_say_so(
+def test_a_server_that_stays_down_ends_in_dead_letters_with_the_reason(
     engine: Engine, tmp_path: Path, chunk_users: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job_id = served_job(engine, tmp_path, 40, chunk_users)
@@ -73,7 +73,7 @@ def test_a_server_that_stays_away_ends_in_dead_letters_that_say_so(
     assert "cannot be" in capsys.readouterr().out
 
 
-def test_after_it_is_back_a_retry_asks_everybody(engine: Engine, tmp_path: Path) -> None:
+def test_a_retry_after_the_outage_profiles_all_users(engine: Engine, tmp_path: Path) -> None:
     job_id = served_job(engine, tmp_path, 6, 3)
     work(engine, nowhere())
     assert retry(job_id) == "2 chunks are queued again"
@@ -83,7 +83,7 @@ def test_after_it_is_back_a_retry_asks_everybody(engine: Engine, tmp_path: Path)
     assert (read_job(engine, job_id).status, read_job(engine, job_id).written) == ("done", 6)
 
 
-def test_one_silence_is_asked_again_and_answers_are_kept(engine: Engine, tmp_path: Path) -> None:
+def test_one_missing_reply_is_requested_again_and_replies_are_kept(engine: Engine, tmp_path: Path) -> None:
     def script(number: int, body: dict[str, Any]) -> Answer:
         # one prompt's both attempts meet a busy server; the chunk comes again for it alone
         return (503, {"error": "busy"}, {}) if number in (0, 1) else completion()
@@ -169,7 +169,7 @@ def test_a_worker_until_done_waits_for_the_next_attempt(engine: Engine, tmp_path
     assert next_try_s(engine) is None
 
 
-def test_nothing_to_retry_and_nothing_dead_is_said(
+def test_nothing_to_retry_and_no_dead_letter_are_reported(
     engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job_id = job(engine, tmp_path, 3, 3)
