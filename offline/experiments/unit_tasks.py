@@ -143,12 +143,14 @@ def by_workers(app: Celery, engine: Engine, *, again: bool = False) -> Iterator[
 def _watch(engine: Engine, waiting: "dict[Future[Record], tuple[Experiment, Unit]]", ended: threading.Event) -> None:
     """Set the results of finished and failed units until `ended` is set."""
     while not ended.wait(_LOOK_EVERY_S):
+        # listed before the errors are read: the error of an earlier attempt is not that of a unit that is queued again
+        submitted = list(waiting.items())
         try:
             failed = _failed_units(engine)
         except StoreError as error:
             _logger.warning("failed units are not known now: %s", error)
             failed = {}
-        for future, (experiment, unit) in list(waiting.items()):
+        for future, (experiment, unit) in submitted:
             try:
                 record = _find_record(experiment, unit, failed)
             except Exception as error:  # noqa: BLE001 - an error that ended this thread would block all other units
