@@ -24,12 +24,12 @@ from retort.offline.experiments.scheduler import Record, Submit, run_unit_in_pro
 from retort.offline.experiments.unit import Unit
 from retort.offline.jobs.celery_app import LOOK_AGAIN_S, send_task
 from retort.offline.jobs.heartbeat import run_under_lease
-from retort.offline.jobs.leases import Lease, LeaseRules, WorkItem, bury_exhausted, grant, is_held, process_name
+from retort.offline.jobs.leases import Lease, LeaseRules, WorkItem, acquire, process_name
 from retort.offline.jobs.tasks import ExclusiveGpu
 from retort.shared.base.errors import RetortError, StoreError
 from retort.shared.base.hashing import hash_json
 from retort.shared.db.models import FAILED, PENDING, RUNNING, ExperimentUnit
-from retort.shared.db.session import database_time, reading, transaction
+from retort.shared.db.session import reading, transaction
 
 UNIT_TASK = "offline.experiment_unit"
 QUEUE = "gpu-train"
@@ -86,14 +86,10 @@ def run_leased_unit(engine: Engine, folder: Path, unit: dict[str, Any], run: Run
 
 def lease_unit(engine: Engine, record: Path, owner: str | None = None) -> Lease | None:
     """Acquire a unit by the path of its record. Returns None if another live worker holds it or if it has failed."""
-    owner, key = owner or process_name(), {"id": unit_id(record)}
     with transaction(engine) as session:
         _insert_missing(session, record)
-        row = session.get_one(ExperimentUnit, key["id"], with_for_update=True)
-        at = database_time(session)
-        if row.status == FAILED or is_held(row, owner, UNIT_RULES, at) or bury_exhausted(row, UNIT_RULES, at):
-            return None
-        return grant(row, key, owner, at, f"experiment unit {record.stem}")
+        row = session.get_one(ExperimentUnit, unit_id(record), with_for_update=True)
+        return acquire(session, row, owner or process_name(), UNIT_RULES, f"experiment unit {record.stem}")
 
 
 def queue_unit(engine: Engine, record: Path) -> None:

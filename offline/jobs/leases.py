@@ -74,7 +74,30 @@ def due(table: type[LeasedRow], rules: LeaseRules, at: datetime) -> sa.ColumnEle
     return sa.or_(waiting, expired)
 
 
-def is_held(row: LeasedRow, owner: str, rules: LeaseRules, at: datetime) -> bool:
+def acquire(session: Session, row: LeasedRow, owner: str, rules: LeaseRules, label: str) -> Lease | None:
+    """Give a locked row to `owner` under a new fencing token.
+
+    Returns:
+        None if another live worker holds the row, or if it failed. Without attempts left, it becomes a dead letter.
+    """
+    at = database_time(session)
+    if row.status == FAILED or _is_held(row, owner, rules, at):
+        return None
+    if row.status == DONE:
+        row.attempts = 0
+    if row.attempts >= rules.max_attempts:
+        row.error = f"its worker died {row.attempts} times (last: {row.owner}); read the log of that worker"
+        row.status, row.ended_at, row.lease = FAILED, at, None
+        return None
+    row.status, row.owner, row.lease = RUNNING, owner, uuid.uuid4().hex
+    row.attempts += 1
+    row.heartbeat_at = row.started_at = at
+    row.ended_at = row.not_before = row.error = None
+    key = {str(column.key): getattr(row, str(column.key)) for column in sa.inspect(type(row)).primary_key}
+    return Lease(type(row), key, row.lease, row.attempts, label)
+
+
+def _is_held(row: LeasedRow, owner: str, rules: LeaseRules, at: datetime) -> bool:
     """Whether a live worker other than `owner` holds the row."""
     if row.status != RUNNING or row.heartbeat_at is None or row.owner == owner:
         return False
@@ -94,24 +117,6 @@ def _is_dead_process(owner: str | None) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def grant(row: LeasedRow, key: Mapping[str, Any], owner: str, at: datetime, label: str) -> Lease:
-    """Give the row to `owner` under a new fencing token. The caller has locked the row and found it free."""
-    row.attempts = 1 if row.status == DONE else row.attempts + 1
-    row.status, row.owner, row.lease = RUNNING, owner, uuid.uuid4().hex
-    row.heartbeat_at = row.started_at = at
-    row.ended_at = row.not_before = row.error = None
-    return Lease(type(row), key, row.lease, row.attempts, label)
-
-
-def bury_exhausted(row: LeasedRow, rules: LeaseRules, at: datetime) -> str | None:
-    """Make the row a dead letter if all its attempts are used up. Returns the reason, or None if it may be tried."""
-    if row.status == DONE or row.attempts < rules.max_attempts:
-        return None
-    reason = f"its worker died {row.attempts} times (last: {row.owner}); read the log of that worker"
-    row.status, row.error, row.ended_at, row.lease = FAILED, reason, at, None
-    return reason
 
 
 class WorkItem:

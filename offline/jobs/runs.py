@@ -22,9 +22,7 @@ from retort.offline.jobs.leases import (
     LeaseLostError,
     LeaseRules,
     WorkItem,
-    bury_exhausted,
-    grant,
-    is_held,
+    acquire,
     process_name,
 )
 from retort.offline.pipeline.dag import Step as LineStep
@@ -152,19 +150,16 @@ def lease_step(engine: Engine, run_id: str, name: str, owner: str | None = None)
 
     owner: the worker; this process by default.
     """
-    owner = owner or process_name()
     with transaction(engine) as session:
         row = session.get(Step, (run_id, name), with_for_update=True)
         if row is None:
             raise RunError(f"run {run_id} has no step {name!r} in the database; submit the recipe again.")
-        at = database_time(session)
-        if row.status == FAILED or is_held(row, owner, STEP_RULES, at):
-            return None
-        if reason := bury_exhausted(row, STEP_RULES, at):
-            _fail_run(session, run_id, f"{name}: {reason}")
-            return None
-        session.execute(update(Run).filter_by(id=run_id).values(status=RUNNING, ended_at=None, error=None))
-        return grant(row, {"run_id": run_id, "name": name}, owner, at, f"step {name} of run {run_id[:8]}")
+        lease = acquire(session, row, owner or process_name(), STEP_RULES, f"step {name} of run {run_id[:8]}")
+        if lease is not None:
+            session.execute(update(Run).filter_by(id=run_id).values(status=RUNNING, ended_at=None, error=None))
+        elif row.status == FAILED:
+            _fail_run(session, run_id, f"{name}: {row.error}")
+        return lease
 
 
 def is_settled(engine: Engine, run_id: str, name: str) -> bool:

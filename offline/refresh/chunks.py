@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from retort.offline.jobs.leases import Lease, LeaseRules, WorkItem, bury_exhausted, due, grant
+from retort.offline.jobs.leases import Lease, LeaseRules, WorkItem, acquire, due
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.token_budget import SpendingConfig
 from retort.shared.db.models import DONE, FAILED, PENDING, RUNNING, STOPPED, RefreshChunk, RefreshJob
@@ -72,15 +72,14 @@ def lease_chunk(engine: Engine, owner: str, rules: LeaseRules, job_id: str | Non
             row = session.scalars(_next_chunk(at, rules, job_id)).first()
             if row is None:
                 return None
-            if bury_exhausted(row, rules, at):
-                _lock_job(session, row.job_id)
-                session.flush()
-                close_if_done(session, row.job_id)
-            elif _begin_job(session, row.job_id, at):
-                key = {"job_id": row.job_id, "position": row.position}
-                lease = grant(row, key, owner, at, f"chunk {row.position} of refresh {row.job_id[:8]}")
+            if not _begin_job(session, row.job_id, at):
+                continue
+            lease = acquire(session, row, owner, rules, f"chunk {row.position} of refresh {row.job_id[:8]}")
+            if lease is not None:
                 row.done = row.written = row.reused = row.failed = 0
                 return ChunkItem(engine, lease, row, rules)
+            session.flush()
+            close_if_done(session, row.job_id)
 
 
 def _next_chunk(at: datetime, rules: LeaseRules, job_id: str | None) -> sa.Select[RefreshChunk]:
