@@ -1,4 +1,4 @@
-"""What every distillation objective is: states and a batch in, one number out.
+"""Base class of distillation objectives: the student's output for a batch in, a scalar loss out.
 
 Shapes: B batch, T sequence, D embedding_dim, P width of the teacher's vectors.
 """
@@ -16,12 +16,16 @@ from retort.shared.base.errors import TeacherError
 
 @dataclass(frozen=True)
 class StudentOutput:
-    """What an objective may look at.
+    """The student's output for a batch, as objectives see it.
 
-    states: (B, T, D) a block, oldest block first. items_BT: what the student read. users_B: user_index of each row.
-    targets_BT: the item asked for at each position, PAD where none is. events_BT: where that item stands in
-    `split.train.values`, −1 where none is asked for. table_ND: the vectors that the last state is scored against.
-    bf16: large products may be taken in bfloat16, as the student's own are.
+    Attributes:
+        states: Hidden states (B, T, D) of each block, first block first.
+        items_BT: Input items.
+        users_B: user_index of each row.
+        targets_BT: Target item of each position, PAD where there is none.
+        events_BT: Index of the target in `split.train.values`, −1 where there is none.
+        table_ND: Item vectors that the last states are scored against.
+        bf16: Large products may be computed in bfloat16, as the student's own are.
     """
 
     states: list[Tensor]
@@ -34,41 +38,41 @@ class StudentOutput:
 
 
 class Objective(nn.Module):
-    """One way to learn from a teacher. It owns its projection and pooling, so nothing of it is exported.
+    """Base class of distillation objectives. It owns its projection and pooling, so nothing of it is exported.
 
-    A row whose user (or item) the teacher does not know counts in neither numerator nor denominator.
-    `fit` calls `prepare` once before the first epoch, `attach` when a training starts or goes on, `detach` at its end;
-    of an objective with weight 0 it calls nothing.
+    A row whose user or item is unknown to the teacher counts in neither numerator nor denominator. `fit` calls
+    `prepare` once before the first epoch, `attach` when a training starts or resumes and `detach` at its end; it calls
+    none of them for an objective with weight 0.
     """
 
-    # False: it has no loss of its own and acts by `prepare` or `attach` alone
+    # False: the objective has no loss; it acts only in `prepare` or `attach`
     adds_loss: ClassVar[bool] = True
-    # True: it scores items by their inner product with a state, which not every student's scores are
+    # True: the objective scores items by inner products, which not every student does
     reads_products: ClassVar[bool] = False
 
     def __init__(self, config: ObjectiveConfig, student: Student, teacher: Teacher) -> None:
         super().__init__()
         if self.reads_products and not student.inner_product:
             raise TeacherError(
-                f"objective {config.name!r} takes a student's scores for inner products, and this student's are none; "
-                "choose another student, or an objective that reads its states (feature, profile)."
+                f"objective {config.name!r} requires a student whose scores are inner products, and this student's are "
+                "not; choose another student, or an objective that reads its states (feature, profile)."
             )
         self.config = config
 
     def prepare(self, student: Student) -> None:
-        """Change the student's first weights (an interrupted training has them in its checkpoint)."""
+        """Change the student's initial weights; a resumed training has them in its checkpoint."""
 
     def attach(self, student: Student) -> None:
-        """Add to the student's item table, or listen to its modules."""
+        """Add to the student's item table, or register hooks on its modules."""
 
     def detach(self, student: Student) -> None:
-        """Stop listening. Additions to the item table are folded by `fit`."""
+        """Remove the hooks; `fit` folds additions to the item table."""
 
     def forward(self, output: StudentOutput) -> Tensor:
-        """A scalar; 0 with no gradient where no row of the batch has a teacher."""
+        """Return the scalar loss; 0 without gradient if the teacher knows no row of the batch."""
         raise NotImplementedError
 
 
 def zero_loss(output: StudentOutput) -> Tensor:
-    """0 of the right type and device, for a batch that the teacher knows nothing of."""
+    """Return 0 of the right type and device, for a batch of which the teacher knows no row."""
     return output.states[-1][:0].sum()

@@ -1,6 +1,6 @@
-"""What the teacher knows of each item, brought to a student's width.
+"""Item vectors of the teacher, as targets of an objective.
 
-Shapes: N n_items + 1, E width of the text vectors, P wanted width.
+Shapes: N n_items + 1, E width of the text vectors, P width of the result.
 """
 
 from dataclasses import dataclass
@@ -15,24 +15,32 @@ from retort.shared.base.errors import TeacherError
 
 @dataclass(frozen=True)
 class ItemTargets:
-    """vectors (N, E), known (N,) bool; PAD and unknown items are zero."""
+    """Vectors (N, E) and mask of known items (N,); PAD and unknown items are zero."""
 
     vectors_NE: Tensor
     known_N: Tensor
 
 
 def item_targets(teacher: Teacher, objective: str) -> ItemTargets:
-    """The teacher's item vectors; raises TeacherError where it has none."""
+    """Return the teacher's item vectors.
+
+    Raises:
+        TeacherError: The teacher has none.
+    """
     if teacher.item_vectors is None or teacher.has_item is None:
         raise TeacherError(f"the objective {objective!r} needs item vectors; give the items a text and encode them.")
     return ItemTargets(torch.from_numpy(teacher.item_vectors), torch.from_numpy(teacher.has_item))
 
 
 def whitened(targets: ItemTargets, width: int, power: float) -> ItemTargets:
-    """The first `width` principal components, each divided by its deviation^power; mean square 1 over known items.
+    """Return the first `width` principal components, partially whitened, with mean square 1 over known items.
 
-    power 0 is PCA, 1 makes all directions equally loud, ½ stands between. Where the text has fewer directions than
-    `width`, the others are zero.
+    Components beyond the rank of the vectors are zero.
+
+    Args:
+        targets: Vectors of the items.
+        width: Number of components.
+        power: Each component is divided by its deviation to this power; 0: PCA, 1: full whitening.
     """
     known_KE = targets.vectors_NE[targets.known_N].double()
     centred_KE = known_KE - known_KE.mean(0)

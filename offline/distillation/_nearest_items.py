@@ -1,4 +1,4 @@
-"""What stands nearest to each row of vectors among the items.
+"""Nearest items of each row of vectors, by cosine.
 
 Shapes: R rows, N n_items + 1, E width of the text vectors, K nearest items.
 """
@@ -14,14 +14,14 @@ _ROWS_AT_ONCE = 1024
 
 
 def unit_items(items: ItemTargets) -> Tensor:
-    """(N, E) of unit length; what all texts have in common is taken out first."""
+    """Return the centred item vectors (N, E) of unit length."""
     return functional.normalize(items.vectors_NE - items.vectors_NE[items.known_N].mean(0), dim=-1)
 
 
 def nearest_items(
     rows_RE: Tensor, items_NE: Tensor, known_N: Tensor, k: int, *, rows_are_items: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """(R, K) cosines and indexes of the nearest known items; an item is no neighbour of its own."""
+    """Return cosines (R, K) and indexes (R, K) of the nearest known items; an item is not its own neighbour."""
     hidden_N = ~known_N
     hidden_N[PAD] = True
     found = []

@@ -1,4 +1,4 @@
-"""From the states of a sequence to one vector a user; padding has no weight.
+"""Pooling of a sequence of states to one vector; padding has no weight.
 
 Shapes: B batch, T sequence, D embedding_dim.
 """
@@ -10,7 +10,7 @@ from retort.offline.distillation.configs._base import Pooling
 
 
 class Pool(nn.Module):
-    """mean; exponential: softmax(γ·t) over real positions, so newer items weigh more; attention: learnt; last; max."""
+    """Pooling over real positions: mean, exponential (softmax of γ·t), attention (learnt), last or max."""
 
     def __init__(self, kind: Pooling, dim: int, gamma: float = 0.1) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Pool(nn.Module):
             top_BD = states_BTD.masked_fill(~real_BT.unsqueeze(-1), -torch.inf).amax(1)
             return top_BD.masked_fill(empty_B1, 0.0)
         weights_BT = self._logits(states_BTD).masked_fill(~real_BT, -torch.inf).softmax(-1)
-        # a row without any item has no weights at all
+        # all weights of a row without items are NaN
         return torch.einsum("bt,btd->bd", weights_BT.nan_to_num(0.0), states_BTD)
 
     def _logits(self, states_BTD: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Several profiles of a user, as several vectors side by side, become the one that the student is to tell.
+"""Combination of several profiles of a user into one target vector.
 
 Shapes: B batch, K profiles of a user, W width of each, U n_users.
 """
@@ -14,26 +14,26 @@ from retort.shared.base.errors import TeacherError
 
 
 def split_profiles(targets: UserTargets, teacher: Teacher) -> Tensor:
-    """(U, K, W): each user's profiles one below the other; K is 1 where a user has one."""
+    """Return the profiles (U, K, W) of each user as separate rows; K is 1 for a single profile."""
     return targets.vectors_UP.unflatten(1, (teacher.user_parts, -1))
 
 
 def standardise_profiles(targets_UKW: Tensor, known_U: Tensor) -> Tensor:
-    """Each kind of profile centred by its own mean over the known users, and of unit length."""
+    """Centre each kind of profile by its mean over the known users, and scale it to unit length."""
     return functional.normalize(targets_UKW - targets_UKW[known_U].mean(0), dim=-1)
 
 
 class ProfileCombination(nn.Module):
-    """The mean of K profiles, or their sum weighed by a learnt look at each.
+    """Mean of K profiles, or their sum with learnt attention weights.
 
-    With one profile there is nothing to weigh: attention is then refused, for it would be a knob that turns nothing.
+    Attention over a single profile would have no effect and is refused.
     """
 
     def __init__(self, kind: Combination, n_profiles: int, width: int) -> None:
         super().__init__()
         if kind == "attention" and n_profiles == 1:
             raise TeacherError(
-                "objective 'profile': aspects = \"attention\" weighs several profiles of a user, but there is one; set "
+                "objective 'profile': aspects = \"attention\" requires several profiles per user; set "
                 '[profiles] family = "aspects", combine = false and [encoder] aspects = "apart", or aspects = "mean".'
             )
         self.look = nn.Linear(width, 1) if kind == "attention" else None

@@ -1,4 +1,4 @@
-"""The positions of a batch at which a teacher was asked, and the student's scores there.
+"""Positions of a batch with a row in the teacher's table, and the student's scores there.
 
 Shapes: B batch, T sequence, M positions, D embedding_dim, N n_items + 1, K candidates of a position, S negatives.
 """
@@ -18,7 +18,7 @@ from retort.shared.base.schema import PAD
 
 @dataclass(frozen=True)
 class TeacherPositions:
-    """states (M, D), the item truly taken (M,), the teacher's row (M,), and which cells of (B, T) these are."""
+    """States (M, D), true items (M,) and teacher rows (M,) of the positions, and a mask of them (B, T)."""
 
     states_MD: Tensor
     targets_M: Tensor
@@ -27,30 +27,37 @@ class TeacherPositions:
 
 
 def teacher_positions(output: StudentOutput, rows_E: Tensor, positions: Positions) -> TeacherPositions:
-    """Positions whose event has a row in the teacher's table; "last": only the newest asked position of each row."""
-    asked_BT = output.events_BT >= 0
+    """Return the positions whose event has a row in the teacher's table.
+
+    Args:
+        output: The student's output for a batch.
+        rows_E: Teacher row of each train event, −1 where there is none.
+        positions: "all", or "last": only the newest position with a target of each row.
+    """
+    has_target_BT = output.events_BT >= 0
     if positions == "last":
-        length = asked_BT.shape[1]
-        place_T = torch.arange(1, length + 1, device=asked_BT.device)
-        newest_B1 = (asked_BT * place_T).amax(1, keepdim=True)
-        asked_BT = asked_BT & (place_T == newest_B1)
-    rows_BT = torch.where(asked_BT, rows_E[output.events_BT.clamp(min=0)], -1)
+        length = has_target_BT.shape[1]
+        place_T = torch.arange(1, length + 1, device=has_target_BT.device)
+        newest_B1 = (has_target_BT * place_T).amax(1, keepdim=True)
+        has_target_BT = has_target_BT & (place_T == newest_B1)
+    rows_BT = torch.where(has_target_BT, rows_E[output.events_BT.clamp(min=0)], -1)
     cells_BT = rows_BT >= 0
     return TeacherPositions(output.states[-1][cells_BT], output.targets_BT[cells_BT], rows_BT[cells_BT], cells_BT)
 
 
 def candidate_scores(states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor) -> Tensor:
-    """(M, K): the student's scores of each position's own candidates."""
+    """Return the student's scores (M, K) of each position's own candidates."""
     return torch.einsum("md,mkd->mk", states_MD, table_ND[candidates_MK])
 
 
 def listed_cross_entropy(
     states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor, weights_MK: Tensor, n_negatives: int
 ) -> Tensor:
-    """Mean over M of −Σ_K weight · log share: the softmax of each list over the catalogue.
+    """Return the mean over M of −Σ_K weight · log share, where shares are a softmax over the catalogue.
 
-    The catalogue's other items are sampled uniformly: each of `n_negatives` shared draws stands for its share of them,
-    and a draw that is a candidate is left out. At 0 the whole catalogue is scored. No gradient reaches the weights.
+    The other items of the catalogue are sampled uniformly: each of `n_negatives` shared samples represents its share of
+    them, and a sample that is a candidate does not count. With 0 the whole catalogue is scored. No gradient reaches the
+    weights.
     """
     own = Own(candidates_MK, weights_MK.masked_fill(candidates_MK == PAD, 0.0))
     if n_negatives == 0:
@@ -61,7 +68,7 @@ def listed_cross_entropy(
     return softmax_cross_entropy(states_MD, table_ND, own, Competitors(drawn_S, bias_S))
 
 
-def info_nce(said_MP: Tensor, target_MP: Tensor, temperature: float) -> Tensor:
-    """Each row is to be told from the other rows' targets; 0 with a single row, which has nothing to be told from."""
-    logits_MM = functional.normalize(said_MP, dim=-1) @ functional.normalize(target_MP, dim=-1).T / temperature
+def info_nce(predicted_MP: Tensor, target_MP: Tensor, temperature: float) -> Tensor:
+    """Return InfoNCE with in-batch negatives; 0 for a single row, which has no negatives."""
+    logits_MM = functional.normalize(predicted_MP, dim=-1) @ functional.normalize(target_MP, dim=-1).T / temperature
     return functional.cross_entropy(logits_MM, torch.arange(len(logits_MM), device=logits_MM.device))

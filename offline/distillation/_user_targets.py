@@ -1,4 +1,4 @@
-"""What the teacher knows of each user, as tensors for an objective.
+"""User vectors of the teacher, as targets of an objective.
 
 Shapes: U n_users, P width of the teacher's vectors.
 """
@@ -15,7 +15,7 @@ from retort.shared.base.errors import TeacherError
 
 @dataclass(frozen=True)
 class UserTargets:
-    """vectors (U, P), known (U,) bool, weights (U,) of mean 1 over the known."""
+    """Vectors (U, P), mask of known users (U,), and weights (U,) with mean 1 over the known users."""
 
     vectors_UP: Tensor
     known_U: Tensor
@@ -23,7 +23,11 @@ class UserTargets:
 
 
 def user_targets(teacher: Teacher, objective: str) -> UserTargets:
-    """The teacher's user vectors; raises TeacherError where it has none."""
+    """Return the teacher's user vectors.
+
+    Raises:
+        TeacherError: The teacher has none.
+    """
     if teacher.user_vectors is None or teacher.has_user is None:
         raise TeacherError(f"the objective {objective!r} needs user vectors; add [profiles] to the recipe.")
     known_U = torch.from_numpy(teacher.has_user)
@@ -32,6 +36,6 @@ def user_targets(teacher: Teacher, objective: str) -> UserTargets:
 
 
 def standardise(targets: UserTargets) -> UserTargets:
-    """Centred by the known users' mean and of unit length: what all users share is nobody's knowledge."""
+    """Subtract the mean of the known users, which describes no user, and scale to unit length."""
     centred_UP = targets.vectors_UP - targets.vectors_UP[targets.known_U].mean(0)
     return replace(targets, vectors_UP=functional.normalize(centred_UP, dim=-1))

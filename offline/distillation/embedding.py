@@ -1,8 +1,8 @@
 """Collaborative embedding distillation of DLLM2Rec, https://arxiv.org/abs/2405.00338: e_i = b_i + η · W z_i.
 
-b_i is the student's own vector, z_i the item's text vector, W learnt. The sum is read at the input and scored against
-at the output, and is written into the table when training ends: what is exported is a plain student. (The published
-code adds it to the input only, and then needs z_i when serving.)
+b_i is the student's own vector, z_i the item's text vector, W learnt. The sum is used at the input and for scoring, and
+is written into the item table when training ends, so that a plain student is exported. (The published code adds it to
+the input only, and then needs z_i in serving.)
 
 Shapes: N n_items + 1, D embedding_dim, P width of z.
 """
@@ -20,7 +20,7 @@ from retort.offline.teachers.teacher import Teacher
 
 
 class Model(Objective):
-    """Learns by the student's own loss, through the item table."""
+    """Learnt addition to the item table, trained by the student's own loss."""
 
     adds_loss: ClassVar[bool] = False
     config: Config
@@ -33,7 +33,9 @@ class Model(Objective):
         if config.mode == "repaired":
             targets = whitened(targets, config.width or dim, config.whiten)
         self.register_buffer("vectors_NP", _zero_where_unknown(targets), persistent=False)
-        self.project = nn.Linear(self.vectors_NP.shape[1], dim, bias=False)  # a bias would reach unknown items and PAD
+        self.project = nn.Linear(
+            self.vectors_NP.shape[1], dim, bias=False
+        )  # no bias: it would reach unknown items and PAD
         if config.mode == "repaired":
             nn.init.orthogonal_(self.project.weight)
 
@@ -41,11 +43,11 @@ class Model(Objective):
         student.add_to_items(self)
 
     def rows(self, items: Tensor) -> Tensor:
-        """(...,) item indexes → (..., D)."""
+        """Return the additions (..., D) to the item indexes (...)."""
         return self.config.weight * self.project(self.vectors_NP[items])
 
     def table(self) -> Tensor:
-        """(N, D)."""
+        """Return the additions (N, D) to all items."""
         return self.config.weight * self.project(self.vectors_NP)
 
     def forward(self, output: StudentOutput) -> Tensor:

@@ -1,8 +1,8 @@
-"""Inner-layer reconstruction of LLM-KT, https://arxiv.org/abs/2411.00556: any layer of any student tells the profile.
+"""LLM-KT, https://arxiv.org/abs/2411.00556: reconstructs the profile from a hidden layer's activations.
 
-The layer is named as torch names it (`blocks.1.attention`, `norm`); its input or its output is heard by a hook, so no
-student knows of it. The target is fixed. Positions of what is heard must be the student's own, as they are in every
-module that a student's file lists; what has no positions is taken as it is.
+The layer has its torch name (`blocks.1.attention`, `norm`); a hook captures its input or output, so no student needs
+changes. The target is fixed. Activations with positions must have those of the student's input, as in every module that
+a student defines; activations without positions are used as they are.
 
 Shapes: B batch, T sequence, H width of the layer, P width of the teacher's vectors.
 """
@@ -25,7 +25,7 @@ from retort.shared.base.errors import TeacherError
 
 
 class Model(Objective):
-    """Hears one module while the student works."""
+    """Distance between the pooled, projected activations of one module and the profile vector."""
 
     config: Config
     targets_UP: Tensor
@@ -50,8 +50,8 @@ class Model(Objective):
         self.register_buffer("targets_UP", targets.vectors_UP, persistent=False)
         self.register_buffer("known_U", targets.known_U, persistent=False)
         self.pool = Pool(config.pooling, captured, config.gamma)
-        # unchanged columns, none of them weighed: the paper has no projector
-        self.project: nn.Module = nn.Linear(captured, width) if config.mode == "repaired" else _First(width)
+        # the paper has no projector: the columns are compared unchanged
+        self.project: nn.Module = nn.Linear(captured, width) if config.mode == "repaired" else _FirstColumns(width)
         self._captured: list[Tensor] = []
         self._handle: RemovableHandle | None = None
 
@@ -64,8 +64,8 @@ class Model(Objective):
 
     def forward(self, output: StudentOutput) -> Tensor:
         if not self._captured:
-            raise TeacherError(f"objective 'feature': the student's module {self.layer!r} took no part in this step.")
-        captured = self._captured.pop().float()  # a linear layer speaks bfloat16 under autocast
+            raise TeacherError(f"objective 'feature': {self.layer!r} was not called in this step; name another layer.")
+        captured = self._captured.pop().float()  # a linear layer returns bfloat16 under autocast
         real_BT = real_positions(output.items_BT)
         known_B = self.known_U[output.users_B] & real_BT.any(-1)
         if not known_B.any():
@@ -73,43 +73,45 @@ class Model(Objective):
         pooled_BH = self.pool(captured[known_B], real_BT[known_B]) if captured.dim() == 3 else captured[known_B]
         return self._distance(self.project(pooled_BH), self.targets_UP[output.users_B[known_B]])
 
-    def _distance(self, said_BP: Tensor, target_BP: Tensor) -> Tensor:
+    def _distance(self, predicted_BP: Tensor, target_BP: Tensor) -> Tensor:
         match self.config.loss:
             case "mse":
-                return functional.mse_loss(said_BP, target_BP)
+                return functional.mse_loss(predicted_BP, target_BP)
             case "rmse":
-                return functional.mse_loss(said_BP, target_BP).clamp(min=1e-12).sqrt()
+                return functional.mse_loss(predicted_BP, target_BP).clamp(min=1e-12).sqrt()
             case "cosine":
-                return (1 - functional.cosine_similarity(said_BP, target_BP, dim=-1)).mean()
+                return (1 - functional.cosine_similarity(predicted_BP, target_BP, dim=-1)).mean()
             case "infonce":
-                return info_nce(said_BP, target_BP, self.config.temperature)
+                return info_nce(predicted_BP, target_BP, self.config.temperature)
 
 
-class _First(nn.Module):
-    """The first columns, as they are."""
+class _FirstColumns(nn.Module):
+    """The first columns, unchanged."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
 
-    def forward(self, said_BH: Tensor) -> Tensor:
-        return said_BH[:, : self.width]
+    def forward(self, predicted_BH: Tensor) -> Tensor:
+        return predicted_BH[:, : self.width]
 
 
 def _check_width(config: Config, width: int) -> None:
     if config.width is not None and width != config.width:
-        raise TeacherError(f"objective 'feature': width = {config.width}, but the user vectors have {width}.")
-    # the published code hands UMAP its width in the place of another knob, and always gets two
+        raise TeacherError(
+            f"objective 'feature': width = {config.width}, but the user vectors have {width}; change one of the two."
+        )
+    # the published code passes the width of UMAP as another parameter, and always gets two columns
     if config.width is None and width == 2:
         raise TeacherError(
-            "objective 'feature': the user vectors have two columns, which say too little of a user; raise [reducer] "
-            "n_components, or set width = 2 if two are meant."
+            "objective 'feature': the user vectors have two columns, too few to describe a user; raise [reducer] "
+            "n_components, or set width = 2 if two are intended."
         )
 
 
 def _check_first_columns(config: Config, captured: int, width: int) -> None:
     if config.mode == "repaired":
-        raise TeacherError("objective 'feature': first_columns belongs to mode = \"faithful\"; leave it.")
+        raise TeacherError("objective 'feature': first_columns requires mode = \"faithful\"; remove it.")
     if width > captured:
         raise TeacherError(
             f"objective 'feature': the user vectors are {width} wide, the layer only {captured}; reduce them to "
@@ -126,7 +128,7 @@ def _module(student: Student, name: str) -> nn.Module:
 
 
 def _captured_width(module: nn.Module, student: Student, side: Side) -> int:
-    """How wide the layer is, by letting the student read two sequences of three items."""
+    """Width of the layer, found by a forward pass over two sequences of three items."""
     captured: list[Tensor] = []
     handle = capture_activation(module, side, captured)
     was_training = student.training
@@ -137,7 +139,7 @@ def _captured_width(module: nn.Module, student: Student, side: Side) -> int:
     handle.remove()
     if not captured or not captured[0].is_floating_point() or captured[0].shape[:-1] not in ((2,), (2, 3)):
         raise TeacherError(
-            "objective 'feature': this layer hears no vectors of users or positions; name one that the student's "
+            "objective 'feature': this layer has no vectors of users or positions; name one that the student's "
             "states pass."
         )
     return captured[0].shape[-1]

@@ -1,12 +1,12 @@
-"""The upward half of LLMD4Rec, https://arxiv.org/abs/2505.18120: the student's distribution nears the teacher's.
+"""Mutual distillation, the student's loss of LLMD4Rec, https://arxiv.org/abs/2505.18120.
 
-KL(teacher ‖ student) at a temperature, each position weighted by whose rank of the true item is better: the model that
-is worse listens up to twice as much, the better one down to not at all. Of the teacher the best K probabilities and
-the mass of all others are kept; that KL is never above the full one. mode "faithful" takes the student's rank while it
-trains, on a row that it has learnt by heart; "repaired" takes the rank of a student that had not seen the user, where
-the lists know it (`[teacher] lists = "mutual"`, whose turns this objective ends).
+The loss is KL(teacher ‖ student) at a temperature. Each position is weighted by the two ranks of the true item: weights
+are up to 2 where the student ranks it worse, down to 0 where the student ranks it better. The best K probabilities of
+the teacher and the sum of all others are kept; this KL is never above the full one. mode "faithful" takes the student's
+rank during training, on a row that it has memorised. mode "repaired" takes the rank by a student that had not seen the
+user, where the lists have it (`[teacher] lists = "mutual"`, whose last loop is the training with this objective).
 
-Shapes: M asked positions, K kept items, R stored distributions, N n_items + 1, D embedding_dim.
+Shapes: M positions with a teacher row, K kept items, R stored distributions, N n_items + 1, D embedding_dim.
 """
 
 from typing import ClassVar
@@ -24,7 +24,7 @@ from retort.shared.base.errors import TeacherError
 
 
 class Model(Objective):
-    """T² · mean over positions of weight · KL."""
+    """T² times the mean over positions of weight · KL."""
 
     reads_products: ClassVar[bool] = True
     config: Config
@@ -38,7 +38,9 @@ class Model(Objective):
         super().__init__(config, student, teacher)
         stored = teacher.distributions
         if stored is None:
-            raise TeacherError("the objective 'mutual' needs distributions over items; name their source in [teacher].")
+            raise TeacherError(
+                "the objective 'mutual' needs distributions over items; name their source in [teacher] lists."
+            )
         self.temperature = stored.temperature
         self.register_buffer("rows_E", torch.from_numpy(stored.rows_E), persistent=False)
         self.register_buffer("items_RK", torch.from_numpy(stored.items), persistent=False)

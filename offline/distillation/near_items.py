@@ -1,8 +1,8 @@
-"""The items whose texts are nearest to the item that came next, as soft targets beside it. Past the papers.
+"""Soft targets: the items whose texts are nearest to the next item. No paper.
 
-Who took this one might as well have taken one that reads alike: clicks are too few to say so of rare items, texts do.
+A user who chose an item might have chosen one with a similar text. Rare items have too few clicks to show this.
 
-Shapes: N n_items + 1, E width of the text vectors, K nearest items, M asked positions, D embedding_dim.
+Shapes: N n_items + 1, E width of the text vectors, K nearest items, M positions with a target, D embedding_dim.
 """
 
 from typing import ClassVar
@@ -21,7 +21,7 @@ from retort.shared.base.schema import PAD
 
 
 class Model(Objective):
-    """Cross-entropy from the next item's neighbours to what the state scores, averaged over positions that have any."""
+    """Cross-entropy between the next item's neighbours and the student's scores, averaged over known next items."""
 
     reads_products: ClassVar[bool] = True
     config: Config
@@ -33,7 +33,9 @@ class Model(Objective):
         super().__init__(config, student, teacher)
         items = item_targets(teacher, "near_items")
         if (n_others := int(items.known_N.sum()) - 1) < 1:
-            raise TeacherError("the objective 'near_items' wants two items with a text at least; encode more of them.")
+            raise TeacherError(
+                "the objective 'near_items' requires at least two items with a text; encode more of them."
+            )
         units_NE, k = unit_items(items), min(config.k, n_others)
         cosines_NK, near_NK = nearest_items(units_NE, units_NE, items.known_N, k, rows_are_items=True)
         self.register_buffer("known_N", items.known_N, persistent=False)

@@ -1,6 +1,6 @@
-"""A user's target is the mean profile of those most like them: one profile's slips are averaged away.
+"""Profile reconstruction with the mean profile of the most similar users as the target, which averages out errors.
 
-Past the papers; LLM-ESR, https://arxiv.org/abs/2405.20646, takes the mean of like users' states instead.
+No paper; LLM-ESR, https://arxiv.org/abs/2405.20646, uses the mean of similar users' states instead.
 
 Shapes: U n_users, P width of the teacher's vectors, K neighbours, B batch, D embedding_dim.
 """
@@ -21,7 +21,7 @@ _POOL_SEED = 0
 
 
 class Model(Objective):
-    """1 − cosine between the projected state and the smoothed profile."""
+    """1 − cosine between the projected, pooled states and the smoothed profile."""
 
     config: Config
     targets_UP: Tensor
@@ -48,7 +48,7 @@ class Model(Objective):
 
 
 def _neighbour_mean(targets: UserTargets, config: Config) -> Tensor:
-    """(U, P): mean of the k nearest other users' targets; a user alone keeps their own."""
+    """(U, P): mean of the targets of the k nearest other users; a single user keeps the own target."""
     known = targets.known_U.nonzero().squeeze(1)
     generator = torch.Generator().manual_seed(_POOL_SEED)
     looked_at = known[torch.randperm(len(known), generator=generator)[: config.pool]]

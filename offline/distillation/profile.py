@@ -1,14 +1,14 @@
-"""Profile reconstruction, ECIR 2026, https://arxiv.org/abs/2604.21536: a user's pooled states tell the profile vector.
+"""Profile reconstruction, ECIR 2026, https://arxiv.org/abs/2604.21536: predicts the profile vector from pooled states.
 
-mode "faithful" projects the profile onto the student with a learnt map, as published: the target can then collapse to
-a constant, which costs nothing and teaches nothing. mode "repaired" (default) keeps the target fixed, centred and of
-unit length, and projects the student's side instead. In both, padding and users without a profile do not count; the
-published code pools padding too, and keeps such users in the denominator. A block named by its number is, faithful,
-what that block says: the published last one is read before the norm that scores are read from, and −1 is behind it.
+mode "faithful" maps the profile to the student's width with a learnt projection, as published: the target can then
+collapse to a constant, which has no loss and teaches nothing. mode "repaired" (default) keeps the target fixed, centred
+and of unit length, and projects the student's side instead. In both modes padding and users without a profile do not
+count; the published code pools padding too, and keeps such users in the denominator. In mode "faithful" a block given
+by its number is read before the final norm, as in the published code; −1 is read after it.
 
-With `[teacher.weights]` each user counts as far as the profile is believed, which the paper does not do.
+With `[teacher.weights]` users are weighted by the faithfulness of their profile, which the paper does not do.
 
-Of several profiles of a user (`[encoder] aspects = "apart"`) each is mapped alone, then they are gathered.
+Several profiles of a user (`[encoder] aspects = "apart"`) are mapped separately and then combined.
 
 Shapes: B batch, T sequence, D embedding_dim, U n_users, K profiles of a user, W width of each.
 """
@@ -29,7 +29,7 @@ from retort.shared.base.errors import TeacherError
 
 
 class Model(Objective):
-    """Agree with what was written about the user."""
+    """Distance between the projected, pooled states and the user's profile vector."""
 
     config: Config
     targets_UKW: Tensor
@@ -40,7 +40,10 @@ class Model(Objective):
         super().__init__(config, student, teacher)
         targets = user_targets(teacher, "profile")
         if not -student.n_blocks <= config.block < student.n_blocks:
-            raise TeacherError(f"objective 'profile': block = {config.block}, but the student has {student.n_blocks}.")
+            raise TeacherError(
+                f"objective 'profile': block = {config.block}, but the student has "
+                f"{student.n_blocks} blocks; choose another block."
+            )
         targets_UKW = split_profiles(targets, teacher)
         if config.mode == "repaired":
             targets_UKW = standardise_profiles(targets_UKW, targets.known_U)
@@ -77,22 +80,20 @@ class Model(Objective):
         """(B, T, D) of the block."""
         if self._captured is None:
             return output.states[self.config.block]
-        return self._captured[0].float()  # a block speaks bfloat16 under autocast
+        return self._captured[0].float()  # a block returns bfloat16 under autocast
 
-    def _distance(self, said_BW: Tensor, target_BW: Tensor, weights_B: Tensor) -> Tensor:
+    def _distance(self, predicted_BW: Tensor, target_BW: Tensor, weights_B: Tensor) -> Tensor:
         if self.config.loss == "cosine":
-            return (weights_B * (1 - functional.cosine_similarity(said_BW, target_BW, dim=-1))).mean()
-        squared = (weights_B * (said_BW - target_BW).square().mean(-1)).mean()
+            return (weights_B * (1 - functional.cosine_similarity(predicted_BW, target_BW, dim=-1))).mean()
+        squared = (weights_B * (predicted_BW - target_BW).square().mean(-1)).mean()
         return squared if self.config.loss == "mse" else squared.clamp(min=1e-12).sqrt()
 
 
 def _maps(config: Config, dim: int, width: int) -> tuple[nn.Module, nn.Module]:
-    """What is learnt on the profile's side and on the student's; they end in the same width."""
+    """Maps of the profile and of the student's states to a common width."""
     if config.mode == "repaired":
         if not config.down_scale or config.up_scale:
-            raise TeacherError(
-                "objective 'profile': down_scale and up_scale belong to mode = \"faithful\"; leave them."
-            )
+            raise TeacherError("objective 'profile': down_scale and up_scale require mode = \"faithful\"; remove them.")
         return nn.Identity(), nn.Linear(dim, width)
     if not config.down_scale and width != dim:
         raise TeacherError(

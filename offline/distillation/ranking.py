@@ -1,14 +1,14 @@
-"""Importance-aware ranking distillation of DLLM2Rec, https://arxiv.org/abs/2405.00338: agree with the teacher's list.
+"""Importance-aware ranking distillation of DLLM2Rec, https://arxiv.org/abs/2405.00338.
 
-A candidate weighs by its place in the list, by how sure the teacher was of the whole list, and by whether the student
-has it in its own list too. mode "faithful": the paper's equations 5 to 10, candidates judged one by one, the student's
-list taken with dropout on. mode "repaired" (default): the place weights sum to 1, confidence is the percentile of the
-true item's distance and stays a property of the list (the published code divides it away), the student's list is taken
-in evaluation mode, and candidates compete with the catalogue in a softmax, as in the student's own loss. Taking that
-list costs a second forward pass and the scores of the whole catalogue, so it is kept for some epochs: which candidates
-the student shares changes slowly, and weighs least of the three.
+The weight of a candidate depends on its position in the teacher's list, on the teacher's confidence in the list, and on
+whether the student lists it too. mode "faithful": equations 5 to 10 of the paper, with independent losses of candidates
+and the student's list computed with dropout. mode "repaired" (default): position weights sum to 1; confidence is the
+percentile of the true item's distance and stays a property of the list (the published code normalises it away); the
+student's list is computed in evaluation mode; candidates compete with the catalogue in a softmax, as in the student's
+own loss. The student's list costs a second forward pass and the scores of the whole catalogue, so it is kept for some
+epochs: it changes slowly and has the smallest weight of the three.
 
-Shapes: M asked positions, K candidates, R lists, D embedding_dim, N n_items + 1.
+Shapes: M positions with a teacher row, K candidates, R lists, D embedding_dim, N n_items + 1.
 """
 
 from typing import ClassVar
@@ -27,7 +27,7 @@ from retort.shared.base.schema import PAD
 
 
 class Model(Objective):
-    """Weights (M, K) times losses (M, K), summed over a list, averaged over lists."""
+    """Weighted losses (M, K) of the candidates, summed over a list and averaged over lists."""
 
     reads_products: ClassVar[bool] = True
     config: Config
@@ -40,17 +40,19 @@ class Model(Objective):
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
         super().__init__(config, student, teacher)
         if teacher.rankings is None:
-            raise TeacherError("the objective 'ranking' needs a teacher's rankings; name their source in [teacher].")
+            raise TeacherError(
+                "the objective 'ranking' needs a teacher's rankings; name their source in [teacher] lists."
+            )
         rankings = teacher.rankings
         self.register_buffer("rows_E", torch.from_numpy(rankings.rows_E), persistent=False)
         self.register_buffer("items_RK", torch.from_numpy(rankings.items[:, : config.k]), persistent=False)
         self.register_buffer("confidence_R", _confidence(rankings, config), persistent=False)
-        # persistent, so that an interrupted training goes on with the lists it had
+        # persistent, so that a resumed training continues with the same lists
         keeps = config.mode == "repaired" and config.gamma_consistency > 0 and config.consistency_every > 1
         n_kept = len(self.items_RK) if keeps else 0
         self.register_buffer("shared_RK", torch.zeros(n_kept, self.items_RK.shape[1], dtype=torch.bool))
         self.register_buffer("visits_R", torch.zeros(n_kept, dtype=torch.int32))
-        self._student = [student]  # in a list: the student's parameters are not the objective's
+        self._student = [student]  # in a list: the student's parameters are not parameters of the objective
 
     def forward(self, output: StudentOutput) -> Tensor:
         here = teacher_positions(output, self.rows_E, self.config.positions)
@@ -66,7 +68,7 @@ class Model(Objective):
 
     @torch.no_grad()
     def weights(self, output: StudentOutput, cells_BT: Tensor, states_MD: Tensor, rows_M: Tensor) -> Tensor:
-        """(M, K): γ_p · place + γ_c · confidence + γ_o · consistency; 0 where the list is shorter than K."""
+        """Return γ_p · position + γ_c · confidence + γ_o · consistency (M, K); 0 where the list is shorter than K."""
         config, candidates_MK = self.config, self.items_RK[rows_M]
         real_MK = candidates_MK != PAD
         place_MK = self._place(real_MK)
@@ -82,7 +84,7 @@ class Model(Objective):
         return total_MK * real_MK
 
     def _consistency(self, output: StudentOutput, cells_BT: Tensor, states_MD: Tensor, rows_M: Tensor) -> Tensor:
-        """(M, K) bool: which candidates the student has too; repaired: as of the last look at this row."""
+        """(M, K) bool: candidates that the student lists too; repaired: when its list was last computed."""
         if self.config.mode == "faithful":
             return self._shared(states_MD, output.table_ND, self.items_RK[rows_M])
         if not len(self.visits_R):
@@ -106,7 +108,7 @@ class Model(Objective):
         return falling_MK / falling_MK.sum(-1, keepdim=True).clamp(min=1e-12)
 
     def _shared(self, states_MD: Tensor, table_ND: Tensor, candidates_MK: Tensor) -> Tensor:
-        """(M, K) bool: which candidates are in the student's own top K."""
+        """(M, K) bool: candidates in the student's own top K."""
         k = min(self.config.k, len(table_ND) - 1)
         mine_MK = (states_MD @ table_ND[PAD + 1 :].T).topk(k, dim=1).indices + PAD + 1
         return (candidates_MK[:, :, None] == mine_MK[:, None, :]).any(-1)
@@ -122,13 +124,13 @@ class Model(Objective):
 
 
 def _confidence(rankings: Rankings, config: Config) -> Tensor:
-    """(R,): how sure the teacher was. faithful: exp(−d*). repaired: share of lists whose true item was farther away."""
+    """(R,): confidence of the teacher; faithful: exp(−d*), repaired: share of lists with a farther true item."""
     d_star_R = torch.from_numpy(rankings.d_star)
     if config.gamma_confidence == 0:
-        return torch.zeros_like(d_star_R)  # not known is no number, and 0 times it is none either
+        return torch.zeros_like(d_star_R)  # unknown distances are NaN, and 0 · NaN is NaN
     if d_star_R.isnan().any():
         raise TeacherError(
-            f"{int(d_star_R.isnan().sum())} of {len(d_star_R)} rankings do not say how far the true item was (d_star); "
+            f"{int(d_star_R.isnan().sum())} of {len(d_star_R)} rankings lack the distance of the true item (d_star); "
             "give it, or set gamma_confidence = 0 for the objective 'ranking'."
         )
     if config.mode == "faithful":

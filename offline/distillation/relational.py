@@ -1,6 +1,6 @@
-"""Who is like whom: cosines among items (or users) agree with the teacher's. No projector, so nothing can collapse.
+"""Relational distillation: cosines among items (or users) match the teacher's; no projector, so nothing can collapse.
 
-Past the papers; topology distillation (https://arxiv.org/abs/2106.08700) and DE-RRD are near.
+No paper; topology distillation (https://arxiv.org/abs/2106.08700) and DE-RRD are similar.
 
 Shapes: B batch, T sequence, D embedding_dim, S sampled items or users, N n_items + 1, P width of the teacher's vectors.
 """
@@ -20,7 +20,7 @@ from retort.shared.base.schema import PAD
 
 
 class Model(Objective):
-    """Mean squared difference of centred cosines over pairs."""
+    """Mean squared difference of centred cosines, over pairs."""
 
     config: Config
     targets_NP: Tensor
@@ -39,10 +39,10 @@ class Model(Objective):
         self.pool = Pool(config.pooling, student.config.embedding_dim, config.gamma)
 
     def forward(self, output: StudentOutput) -> Tensor:
-        said_SD, ids_S = self._items(output) if self.config.among == "items" else self._users(output)
+        student_SD, ids_S = self._items(output) if self.config.among == "items" else self._users(output)
         if len(ids_S) < 2:
             return zero_loss(output)
-        difference_SS = _cosines(said_SD) - _cosines(self.targets_NP[ids_S])
+        difference_SS = _cosines(student_SD) - _cosines(self.targets_NP[ids_S])
         n_pairs = len(ids_S) * (len(ids_S) - 1)
         return difference_SS.fill_diagonal_(0.0).square().sum() / n_pairs
 
@@ -51,7 +51,7 @@ class Model(Objective):
         ids_S = ids_S[self.known_N[ids_S]]
         if len(ids_S) > self.config.sample:
             ids_S = ids_S[torch.randperm(len(ids_S), device=ids_S.device)[: self.config.sample]]
-        # centred as the teacher's are; the mean of a few rows stands for the table's
+        # centred by the table's mean, as the teacher's vectors are by theirs
         return output.table_ND[ids_S] - output.table_ND[PAD + 1 :].detach().mean(0), ids_S
 
     def _users(self, output: StudentOutput) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,9 @@
-"""Items whose texts are near the user's profile, as soft targets. Past the papers; ProMax, arXiv 2604.26231, is near.
+"""Soft targets: the items whose texts are nearest to the user's profile.
 
-The profile and the items must have been encoded by one encoder and not reduced apart. Nearness is centred on both
-sides: what all profiles have in common with all items is nobody's taste.
+No paper; ProMax, arXiv 2604.26231, is similar.
+
+Profiles and items must be encoded by the same encoder and not be reduced separately. Both sides are centred, because
+what all profiles share with all items describes no user.
 
 Shapes: U n_users, N n_items + 1, E width of the text vectors, K nearest items, M rows.
 """
@@ -23,8 +25,10 @@ from retort.shared.base.schema import PAD
 
 
 class Model(Objective):
-    """Cross-entropy from the profile's nearest items to what the newest state scores, where it is asked for an item: a
-    student that masks items leaves most newest ones to be seen, and such a state scores its own item."""
+    """Cross-entropy between the profile's nearest items and the scores of the newest state, if it has a target.
+
+    A student that masks items sees most newest items; such a state scores its own item.
+    """
 
     reads_products: ClassVar[bool] = True
     config: Config

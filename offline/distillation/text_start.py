@@ -1,7 +1,7 @@
-"""The item table starts from the items' texts: a similar text is a similar item until clicks say otherwise.
+"""Initialisation of the item table from text vectors: items with similar texts start with similar vectors.
 
-Nothing is learnt beside the student's own loss, nothing is added to the student. The vectors are PCA'd to its width,
-half whitened (so that a few loud directions do not rule) and scaled.
+There is no loss and no addition to the student. The text vectors are reduced by PCA to the student's width, partially
+whitened (so that a few strong directions do not dominate) and scaled.
 
 Shapes: N n_items + 1, D embedding_dim.
 """
@@ -19,7 +19,7 @@ from retort.offline.teachers.teacher import Teacher
 
 
 class Model(Objective):
-    """Acts once, before the first epoch; items without text keep their random start."""
+    """Initialisation before the first epoch; items without text keep their random vectors."""
 
     adds_loss: ClassVar[bool] = False
     config: Config

@@ -1,7 +1,8 @@
-"""Softmax cross-entropy of a few items of a row's own against competitors that all rows share.
+"""Softmax cross-entropy of a few own items per row against competitors that all rows share.
 
-The student's own loss (one item a row, the target) and the teacher's lists (several, weighed) are the same sum. Neither
-the (M, S) scores nor the (M, K, D) vectors are ever held: each chunk's gradient is taken while it is in the cache.
+The student's own loss (one target per row) and the teacher's lists (several weighted items per row) are the same sum.
+Neither the (M, S) scores nor the (M, K, D) vectors are ever held: the gradient of each chunk is taken while the chunk
+is in the cache.
 
 Shapes: M positions, K items of each position's own, S shared competitors, P pairs, D embedding_dim, N n_items + 1.
 """
@@ -16,15 +17,15 @@ from torch.autograd import Function
 
 from retort.shared.base.schema import PAD
 
-# Rows of scores that are made, used and thrown away together: S of them stay in a core's cache.
+# Scores of one chunk of rows; they fit into a core's cache.
 _CHUNK_ELEMENTS = 1 << 20
 
 
 @dataclass(frozen=True)
 class Own:
-    """items (M, K), PAD where there are fewer; weights (M, K), 0 there; bias (M, K) is added to their scores.
+    """Own items (M, K) of each row, PAD where there are fewer, with weights (M, K), 0 at PAD.
 
-    No gradient reaches weights and bias.
+    The bias (M, K) is added to their scores. No gradient reaches weights and bias.
     """
 
     items_MK: Tensor
@@ -34,7 +35,10 @@ class Own:
 
 @dataclass(frozen=True)
 class Competitors:
-    """items (S,), None: all of the catalogue; bias (S,) joins their scores; bf16: of the products, not of the sums."""
+    """Shared competitors (S,), None: the whole catalogue; bias (S,) is added to their scores.
+
+    bf16: products are computed in bfloat16, sums in float32.
+    """
 
     items_S: Tensor | None = None
     bias_S: Tensor | None = None
@@ -42,9 +46,9 @@ class Competitors:
 
 
 def softmax_cross_entropy(states_MD: Tensor, table_ND: Tensor, own: Own, others: Competitors) -> Tensor:
-    """Mean over M of −Σ_K weight · log( e^own / (Σ_K e^own + Σ_S e^other) ).
+    """Return the mean over M of −Σ_K weight · log( e^own / (Σ_K e^own + Σ_S e^other) ).
 
-    A competitor that is among a row's own items is taken out of that row.
+    A competitor that is among a row's own items does not count in that row.
     """
     taken: Callable[..., Tensor] = _SoftmaxAgainst.apply
     rows, columns = _twice(own.items_MK, others.items_S, len(table_ND))
@@ -63,13 +67,13 @@ def softmax_cross_entropy(states_MD: Tensor, table_ND: Tensor, own: Own, others:
 
 
 def _twice(items_MK: Tensor, others_S: Tensor | None, n_rows: int) -> tuple[Tensor, Tensor]:
-    """(P,) rows, ascending, and (P,) columns of competitors that are a row's own."""
+    """(P,) rows, ascending, and (P,) columns of competitors that are among a row's own items."""
     if others_S is None:
         rows, places = (items_MK != PAD).nonzero(as_tuple=True)
         return rows, items_MK[rows, places] - PAD - 1
     drawn_N = torch.zeros(n_rows, dtype=torch.bool, device=others_S.device)
     drawn_N[others_S] = True
-    # few are, so that they alone are compared with every competitor
+    # few items are, so only these are compared with every competitor
     rows, places = drawn_N[items_MK].nonzero(as_tuple=True)
     pairs, columns = (items_MK[rows, places][:, None] == others_S).nonzero(as_tuple=True)
     return rows[pairs], columns
@@ -81,7 +85,7 @@ def _plus(scores: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _SoftmaxAgainst(Function):
-    """Loss and gradients in one pass over chunks of rows; `backward` only scales what `forward` found."""
+    """Loss and gradients in one pass over chunks of rows; `backward` only scales the gradients."""
 
     @staticmethod
     def forward(

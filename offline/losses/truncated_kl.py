@@ -1,6 +1,6 @@
-"""How far two recommenders agree, and which of them is to listen: LLMD4Rec, https://arxiv.org/abs/2505.18120.
+"""Truncated Kullback-Leibler divergence with sample weights by rank: LLMD4Rec, https://arxiv.org/abs/2505.18120.
 
-Shapes: M moments, K kept items, N n_items + 1, D width of the listener's states.
+Shapes: M positions, K kept items, N n_items + 1, D width of the learner's states.
 """
 
 from collections.abc import Callable
@@ -12,26 +12,30 @@ from torch.autograd import Function
 
 from retort.shared.base.schema import PAD
 
-# (rows, their scores (m, n_items) of all items but PAD) → (m,): weights that wait for the scores
+# (rows, their scores (m, n_items) of all items but PAD) → (m,): weights computed from the scores
 Weigh = Callable[[slice, Tensor], Tensor]
 
-# Scores that are made, used and thrown away together: few enough for the cache, enough rows for fast products.
+# Scores of one chunk of rows: few enough for the cache, enough rows for fast products.
 _CHUNK_ELEMENTS = 1 << 21
 
 
 def rank_weights(one_M: Tensor, other_M: Tensor) -> tuple[Tensor, Tensor]:
-    """How much each of two models listens to the other, by their ranks of the true item (from 1); the sum is 2.
+    """Return the sample weights of two models that learn from each other; their sum is 2.
 
-    With ρ = worse rank / better rank the worse model listens min(2, ρ), the better one max(0, 2 − ρ).
+    With ρ = worse rank / better rank, the worse model has weight min(2, ρ) and the better one max(0, 2 − ρ).
+
+    Args:
+        one_M: Ranks of the true item by the first model, from 1.
+        other_M: Ranks by the second model.
     """
     worse_M, better_M = torch.maximum(one_M, other_M), torch.minimum(one_M, other_M)
-    worse_listens_M = (worse_M / better_M.clamp(min=1)).clamp(max=2.0)
-    one_listens_M = torch.where(one_M >= other_M, worse_listens_M, 2 - worse_listens_M)
-    return one_listens_M, 2 - one_listens_M
+    worse_weight_M = (worse_M / better_M.clamp(min=1)).clamp(max=2.0)
+    one_weight_M = torch.where(one_M >= other_M, worse_weight_M, 2 - worse_weight_M)
+    return one_weight_M, 2 - one_weight_M
 
 
 def by_current_ranks(targets_M: Tensor, theirs_M: Tensor) -> Weigh:
-    """`rank_weights` of a listener whose rank of the true item is the present one; a tie counts against it."""
+    """Return `rank_weights` of a learner, computed from its current scores; a tie counts against the true item."""
 
     def weigh(rows: slice, scores: Tensor) -> Tensor:
         own = scores.gather(1, targets_M[rows, None] - PAD - 1)
@@ -50,22 +54,35 @@ def tail_divergence(
     *,
     bf16: bool = False,
 ) -> Tensor:
-    """Mean over M of weight · KL( listed ‖ softmax of the listener's scores / temperature ); 0 where no row is.
+    """Return the mean over M of weight · KL( listed ‖ softmax of the learner's scores / temperature ); 0 for M = 0.
 
-    Of the listed distribution K items are known (PAD where fewer), see `kl_with_tail`. weights: (M,), or found from the
-    scores. The (M, N) scores are never held; no gradient reaches shares and weights. bf16: the products, not the sums.
+    The (M, N) scores are never held. No gradient reaches shares and weights.
+
+    Args:
+        states_MD: States of the learner.
+        table_ND: Item vectors of the learner.
+        items_MK: The K known items of the listed distribution, PAD where fewer; see `kl_with_tail`.
+        shares_MK: Their probabilities.
+        weights: (M,), or a function that computes them from the scores.
+        temperature: Temperature of both distributions.
+        bf16: Compute products in bfloat16, sums in float32.
     """
     taken: Callable[..., Tensor] = _TailDivergence.apply
     return taken(states_MD / temperature, table_ND, items_MK, shares_MK, weights, bf16)
 
 
 def kl_with_tail(shares_MK: Tensor, logs_MK: Tensor, real_MK: Tensor) -> Tensor:
-    """(M,): KL between distributions in which all items but the K named are one; logs: the listener's of the named.
+    """Return the KL divergence (M,) of distributions in which all items but the K named are one item.
 
-    It is never above the full KL. real_MK: False where fewer are named.
+    It is never above the full KL divergence.
+
+    Args:
+        shares_MK: Probabilities of the named items.
+        logs_MK: The learner's log probabilities of the named items.
+        real_MK: False where fewer than K items are named.
     """
     shares_MK = shares_MK * real_MK
-    # PAD's log may be −inf, and 0 · −inf is no number
+    # the log of PAD may be −inf, and 0 · −inf is NaN
     logs_MK = torch.where(real_MK, logs_MK, 0.0)
     named_M = (shares_MK * (shares_MK.clamp(min=1e-12).log() - logs_MK)).sum(-1)
     tail_M = (1 - shares_MK.sum(-1)).clamp(min=0)
@@ -74,7 +91,7 @@ def kl_with_tail(shares_MK: Tensor, logs_MK: Tensor, real_MK: Tensor) -> Tensor:
 
 
 class _TailDivergence(Function):
-    """Loss and gradients in one pass over chunks of rows; `backward` only scales what `forward` found."""
+    """Loss and gradients in one pass over chunks of rows; `backward` only scales the gradients."""
 
     @staticmethod
     def forward(
@@ -105,7 +122,7 @@ class _TailDivergence(Function):
                 loss = (weight * kl_with_tail(shares_MK[part], logs, real)).sum()
             (slopes,) = torch.autograd.grad(loss, logs)
             total += loss.detach()
-            # by the scores: a log's slope is 1 at its own item, less every item's share
+            # gradient by the scores: for each log 1 at its own item, minus the share of every item
             scores *= slopes.sum(1, keepdim=True) / -mass
             scores.scatter_add_(1, columns, slopes)
             slope = scores.to(kind)

@@ -1,4 +1,4 @@
-"""What every student is: hidden states over a sequence of items, scored against its item table.
+"""Base class of students: hidden states over an item sequence, scored against the item table.
 
 Shapes: B batch, T sequence, D embedding_dim, N n_items + 1 (row 0 is PAD), M positions with a target.
 """
@@ -15,10 +15,10 @@ from retort.shared.base.schema import PAD
 
 @dataclass(frozen=True)
 class Examples:
-    """What a student reads and what it should say: targets (B, T) are PAD where nothing is asked.
+    """Inputs and targets of a training step; targets (B, T) are PAD at positions without a target.
 
-    Column t of the targets belongs to column t of the sequence's last T: so whoever knows which event stands where
-    in the sequence knows which event is asked for where.
+    Column t of the targets belongs to column t of the last T columns of the sequence, so the event of each target is
+    known from the events of the sequence.
     """
 
     items_BT: Tensor
@@ -26,26 +26,27 @@ class Examples:
 
 
 class ItemAddition(Protocol):
-    """What an objective adds to the item table while training; row 0 (PAD) must be zero."""
+    """An addition of an objective to the item table during training; row 0 (PAD) must be zero."""
 
     def rows(self, items: Tensor) -> Tensor:
-        """Item indexes of any shape → the addition to each, (..., D)."""
+        """Return the addition (..., D) to each of the item indexes (...)."""
 
     def table(self) -> Tensor:
-        """(N, D): the addition to every item."""
+        """Return the addition (N, D) to every item."""
 
 
 class Student(nn.Module):
-    """A sequence model over items. A subclass states `hidden_states`; scoring and export are inherited.
+    """Base class of sequence models over items; a subclass implements `hidden_states`.
 
-    A subclass reads its items by `embed`, so that what an objective adds while training reaches input and output.
+    Scoring and export are inherited. A subclass reads its items by `embed`, so that the additions of objectives reach
+    the input as well as the output.
     """
 
-    # False: states see items after them, and `last_state` asks for the next item in another way.
+    # False: states depend on later items, and `last_state` predicts the next item in another way.
     causal: ClassVar[bool] = True
     # False: a state does not depend on the order of the items before it.
     ordered: ClassVar[bool] = True
-    # False: `match` and `scores` are its own, and what needs scores to be inner products cannot teach it.
+    # False: the student overrides `match` and `scores`; objectives that require inner products refuse it.
     inner_product: ClassVar[bool] = True
 
     def __init__(self, config: StudentConfig, n_items: int) -> None:
@@ -53,81 +54,90 @@ class Student(nn.Module):
         self.config = config
         self.n_items = n_items
         self.items = nn.Embedding(n_items + 1, config.embedding_dim, padding_idx=PAD)
-        self._additions: list[ItemAddition] = []  # a plain list: its owners' parameters are no part of a student
+        self._additions: list[
+            ItemAddition
+        ] = []  # a plain list: parameters of the objectives are not parameters of the student
 
     @property
     def n_blocks(self) -> int:
-        """How many states `hidden_states` returns; one, where there are no blocks."""
+        """Number of states that `hidden_states` returns; 1 for a student without blocks."""
         return 1
 
     @torch.no_grad()
     def initialise_items(self) -> None:
-        """Draw the items' first vectors, of mean length 1; PAD's is zero."""
+        """Initialise the item vectors with mean length 1; the vector of PAD is zero."""
         nn.init.normal_(self.items.weight, std=self.config.embedding_dim**-0.5)
         self.items.weight[PAD].zero_()
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
-        """(B, T) left-padded item indexes → one (B, T, D) a block; the last one is what scores.
+        """Return the hidden states (B, T, D) of each block; the last ones are scored.
 
-        Padding says nothing: real positions do not depend on how much of it there is.
+        States at real positions do not depend on the amount of padding.
+
+        Args:
+            items_BT: Left-padded item indexes.
         """
         raise NotImplementedError
 
     def last_state(self, items_BT: Tensor) -> Tensor:
-        """(B, D): the state after the newest item. A student that can get it with less work overrides this."""
+        """Return the state (B, D) after the newest item; a student may override this with a cheaper computation."""
         return self.hidden_states(items_BT)[-1][:, -1]
 
     def embed(self, items_BT: Tensor) -> Tensor:
-        """(B, T, D): the vectors of the items read; PAD's is zero."""
+        """Return the input vectors (B, T, D) of the items, additions included; the vector of PAD is zero."""
         x_BTD = self.items(items_BT)
         for addition in self._additions:
             x_BTD = x_BTD + addition.rows(items_BT)
         return x_BTD
 
     def item_table(self) -> Tensor:
-        """(N, D): the vectors that states are scored against."""
+        """Return the item vectors (N, D) that states are scored against."""
         return self.summed_items()
 
     def match(self, states_XD: Tensor, items_XD: Tensor) -> Tensor:
-        """Two shapes that broadcast → (…): how well each item goes with its state."""
+        """Return the score (...) of each item for its state; the two shapes broadcast."""
         return (states_XD * items_XD).sum(-1)
 
     def scores(self, states_MD: Tensor, items_KD: Tensor) -> Tensor:
-        """(M, K): `match` of every state with every row of (a part of) the item table."""
+        """Return the scores (M, K) of every state with every given item vector."""
         return states_MD @ items_KD.T
 
     def summed_items(self) -> Tensor:
-        """(N, D): the item table as `embed` reads it, additions included."""
+        """Return the input item table (N, D), additions included."""
         table_ND: Tensor = self.items.weight
         for addition in self._additions:
             table_ND = table_ND + addition.table()
         return table_ND
 
     def add_to_items(self, addition: ItemAddition) -> None:
-        """From now on every item's vector has this added, until `fold`."""
+        """Add an addition to the item vectors until `fold` is called."""
         self._additions.append(addition)
 
     def folded_state(self) -> dict[str, Tensor]:
-        """A copy of the state dict as it would be after `fold`."""
+        """Return a copy of the state dict as it would be after `fold`."""
         state = {name: value.detach().clone() for name, value in self.state_dict().items()}
         state["items.weight"] = self.summed_items().detach().clone()
         return state
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Write the additions into the table and forget them: what is left is a plain student."""
+        """Write the additions into the item table and remove them; the result is a plain student."""
         self.items.weight.copy_(self.summed_items())
         self._additions.clear()
 
     def penalty(self, n_targets: int) -> Tensor | None:
-        """What a student adds to its own loss after a training step's states, if anything; n_targets: asked in it."""
+        """Return a term to add to the student's own loss of the last step, or None.
+
+        Args:
+            n_targets: Number of targets of the step.
+        """
         return None
 
     def examples(self, sequences_BT: Tensor) -> Examples:
-        """Left-padded sequences → inputs and targets. Here: every item is to be told from those before it."""
+        """Make inputs and targets of left-padded sequences; by default each item is predicted from those before it."""
         return Examples(sequences_BT[:, :-1], sequences_BT[:, 1:])
 
 
 def real_positions(items_BT: Tensor) -> Tensor:
-    """(B, T) bool: where there is an item."""
+    """Return a mask (B, T), True where there is an item."""
     return items_BT != PAD

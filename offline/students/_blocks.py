@@ -1,4 +1,4 @@
-"""Parts that several students are built from.
+"""Layers that several students share.
 
 Shapes: B batch, T sequence, D embedding_dim, H heads.
 """
@@ -16,10 +16,10 @@ _POOL_SIZE = 1 << 22  # floats; a few times the largest activation, so that offs
 
 
 class PooledDropout(nn.Module):
-    """Dropout that cuts its mask from a pool drawn once.
+    """Dropout whose mask is a slice of a pool that is drawn once.
 
-    Drawing one random number an element costs more on a CPU than the matrix products around it; a random place in
-    a pool of ready numbers costs one. On an accelerator ordinary dropout is used.
+    On a CPU, one random number per element costs more than the matrix products around it; a random offset into a pool
+    costs one random number. Accelerators use ordinary dropout.
     """
 
     def __init__(self, p: float) -> None:
@@ -38,15 +38,15 @@ class PooledDropout(nn.Module):
 
 @cache
 def _mask_pool(p: float) -> Tensor:
-    """0 with probability p, else 1 / (1 − p). Its own seed: an interrupted run draws the same pool again."""
+    """0 with probability p, else 1 / (1 − p); the fixed seed gives a resumed run the same pool."""
     generator = torch.Generator().manual_seed(0)
     return torch.empty(2 * _POOL_SIZE).bernoulli_(1 - p, generator=generator).div_(1 - p)
 
 
 def causal_mask(items_BT: Tensor) -> Tensor:
-    """(B, 1, T, T) bool, True where a query may look: not ahead, and not at padding.
+    """Return the causal attention mask (B, 1, T, T), True where attention is allowed; padding is masked.
 
-    Every position may see itself, so no row is empty (an empty row is NaN after the softmax).
+    Every position may attend to itself: an empty row would be NaN after the softmax.
     """
     place_T = torch.arange(items_BT.shape[1], device=items_BT.device)
     not_ahead_TT = place_T[:, None] >= place_T
@@ -56,15 +56,15 @@ def causal_mask(items_BT: Tensor) -> Tensor:
 
 
 def apply_rowwise(layer: nn.Module, x_BTD: Tensor) -> Tensor:
-    """A layer that looks at one place at a time, (B, T, D) → (B, T, E), over the rows of a matrix.
+    """Apply a position-wise layer to (B, T, D) as one matrix of rows; returns (B, T, E).
 
-    The same numbers; exported, product, bias and ReLU are then one node, where three would each pass over all rows.
+    The numbers are the same. In the exported graph product, bias and ReLU become one node instead of three.
     """
     return cast(Tensor, layer(x_BTD.flatten(0, 1)).unflatten(0, x_BTD.shape[:2]))
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention; may answer for the newest position only."""
+    """Multi-head self-attention, for all positions or for the newest position only."""
 
     def __init__(self, dim: int, n_heads: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class SelfAttention(nn.Module):
         return apply_rowwise(self.project_out, out_BHQd.transpose(1, 2).flatten(2))
 
     def _newest(self, x_BTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The newest place's question (B, 1, D), and the keys and values of all (B, T, D)."""
+        """Query of the newest position (B, 1, D), keys and values of all positions (B, T, D)."""
         dim = x_BTD.shape[-1]
         weight, bias = self.project_in.weight, self.project_in.bias
         question_BD = functional.linear(x_BTD[:, -1], weight[:dim], bias[:dim])
@@ -94,7 +94,7 @@ class SelfAttention(nn.Module):
 
 
 def _attention(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor) -> Tensor:
-    """Softmax attention; on a CPU in float32, where bfloat16 makes products faster and attention slower."""
+    """Softmax attention; on a CPU in float32, because bfloat16 makes attention slower there."""
     if torch.compiler.is_exporting():
         return _explicit_attention(q_BHQd, k_BHTd, v_BHTd, mask_B1QT)
     if q_BHQd.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
@@ -106,14 +106,14 @@ def _attention(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor
 
 
 def _explicit_attention(q_BHQd: Tensor, k_BHTd: Tensor, v_BHTd: Tensor, mask_B1QT: Tensor) -> Tensor:
-    """The same for a graph: the exporter's own way turns the keys twice and looks for rows without any place."""
+    """Softmax attention for export; the exporter's own form transposes the keys twice and searches empty rows."""
     logits_BHQT = (q_BHQd * q_BHQd.shape[-1] ** -0.5) @ k_BHTd.transpose(-1, -2)
     logits_BHQT = logits_BHQT + torch.where(mask_B1QT, 0.0, -torch.inf)
     return torch.softmax(logits_BHQT, dim=-1) @ v_BHTd
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm attention and feed-forward, each added to what came in."""
+    """Pre-norm transformer block: attention and feed-forward with residual connections."""
 
     def __init__(self, dim: int, n_heads: int, dropout: float, expansion: int = 4) -> None:
         super().__init__()

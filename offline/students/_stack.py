@@ -1,7 +1,7 @@
-"""What students made of attention blocks share: places, blocks, a norm behind them, and how all of it starts.
+"""Base class of students made of attention blocks: position vectors, blocks, final norm and initialisation.
 
-A level between `Student` and these students, not a module inside them: their layers keep the short names
-(`blocks.1.attention`, `norm`) by which recipes and stored weights know them.
+It is a base class and not a submodule, so that layers keep the short names (`blocks.1.attention`, `norm`) that recipes
+and stored weights use.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim
@@ -16,10 +16,10 @@ from retort.shared.base.schema import PAD
 
 
 class StackStudent(Student):
-    """Items with learnt places go through blocks; a subclass says which blocks, which norm and who may look where.
+    """A stack of attention blocks over item and position vectors; a subclass chooses blocks, norm and attention mask.
 
-    Places are counted from the newest item, so a short sequence needs no padding to the full length. A block takes
-    (x_BTD, mask, only_last=...) and with only_last answers for the newest place alone.
+    Positions are counted from the newest item, so a short sequence needs no padding to the full length. A block takes
+    (x_BTD, mask, only_last=...); with only_last it returns the newest position only.
     """
 
     config: StackConfig
@@ -36,19 +36,19 @@ class StackStudent(Student):
         return self.config.n_blocks
 
     def new_block(self) -> nn.Module:
-        """One block; its place in the stack does not matter."""
+        """Make one block; all blocks of the stack are alike."""
         raise NotImplementedError
 
     def new_norm(self) -> nn.Module:
-        """What the last block's states pass."""
+        """Make the norm after the last block."""
         return nn.LayerNorm(self.config.embedding_dim)
 
     def attention_mask(self, items_BT: Tensor) -> Tensor:
-        """(B, 1, T, T) bool, True where a place may look. Here: at what is not ahead and no padding."""
+        """Return the attention mask (B, 1, T, T), True where attention is allowed; causal by default."""
         return causal_mask(items_BT)
 
     def vectors(self, items_BT: Tensor) -> Tensor:
-        """(B, T, D): what is read at each place, before its place is added."""
+        """Return the input vectors (B, T, D) before position vectors are added."""
         return self.embed(items_BT)
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
@@ -73,7 +73,11 @@ class StackStudent(Student):
         return self.dropout(x_BTD + self.positions[self.positions.shape[0] - items_BT.shape[1] :])
 
     def initialise(self, *vectors: nn.Parameter) -> None:
-        """Draw the first weights; `vectors` are drawn like the items'. A subclass calls it when it is whole."""
+        """Initialise all weights; a subclass calls it at the end of its constructor.
+
+        Args:
+            vectors: Further parameters that are initialised like item vectors.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

@@ -1,7 +1,8 @@
 """BERT4Rec, https://arxiv.org/abs/1904.06690, tied item table, softmax over items, rows that mask the last item only.
 
-A masked item is told from both sides; the next item is asked for by a mask put behind the history. The published code
-of ECIR 2026 masks padding too, and leaves short rows without a target: here only items are masked, at least one a row.
+A masked item is predicted from both sides; the next item is predicted at a mask appended to the history. The published
+code of ECIR 2026 also masks padding and leaves short rows without a target. Here only items are masked, at least one
+per row.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim
@@ -20,15 +21,15 @@ from retort.shared.base.schema import PAD
 
 
 class Model(StackStudent):
-    """Self-attention to both sides. The mask is a vector of its own, no row of the item table: it cannot be scored."""
+    """Bidirectional self-attention. The mask has its own vector outside the item table, so it is never scored."""
 
     causal: ClassVar[bool] = False
-    # Not the index behind the last item: a table that grows has an item there.
+    # Not n_items + 1: a table that grows has an item there.
     mask_index: ClassVar[int] = -1
     config: Config
 
     def __init__(self, config: Config, n_items: int) -> None:
-        # one place more than a history has: the mask stands behind it
+        # one position more than a history has, for the appended mask
         super().__init__(config, n_items, n_positions=config.max_length + 1)
         self.mask = nn.Parameter(torch.empty(config.embedding_dim))
         self.initialise(self.mask)
@@ -38,7 +39,7 @@ class Model(StackStudent):
         return TransformerBlock(config.embedding_dim, config.n_heads, config.dropout, config.expansion)
 
     def attention_mask(self, items_BT: Tensor) -> Tensor:
-        """(B, 1, T, T) bool: anywhere but at padding; every place may see itself, so no row is empty."""
+        """Return the mask (B, 1, T, T): all but padding; each position may attend to itself, so no row is empty."""
         itself_TT = torch.eye(items_BT.shape[1], dtype=torch.bool, device=items_BT.device)
         return (items_BT != PAD)[:, None, None, :] | itself_TT
 
@@ -47,7 +48,7 @@ class Model(StackStudent):
         return torch.where(masked_BT.unsqueeze(-1), self.mask, self.embed(items_BT.masked_fill(masked_BT, PAD)))
 
     def last_state(self, items_BT: Tensor) -> Tensor:
-        """(B, D): the state of the mask behind the history."""
+        """Return the state (B, D) of the mask appended to the history."""
         return super().last_state(functional.pad(items_BT, (0, 1), value=self.mask_index))
 
     def examples(self, sequences_BT: Tensor) -> Examples:
@@ -56,7 +57,7 @@ class Model(StackStudent):
         return Examples(sequences_BT.masked_fill(masked_BT, self.mask_index), sequences_BT.masked_fill(~masked_BT, PAD))
 
     def _masked(self, real_BT: Tensor) -> Tensor:
-        """(B, T) bool: never padding, and at least one of each row that has an item."""
+        """(B, T) bool; never padding, and at least one position of each row that has an item."""
         draws_BT = torch.rand(real_BT.shape, device=real_BT.device).masked_fill(~real_BT, 2.0)
         lowest_B1 = draws_BT.amin(1, keepdim=True)
         cloze_BT = (draws_BT < self.config.mask_share) | (draws_BT == lowest_B1)

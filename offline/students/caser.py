@@ -1,7 +1,7 @@
-"""Caser, https://arxiv.org/abs/1809.07426: convolutions over the last items; no user vectors, so anyone is served.
+"""Caser, https://arxiv.org/abs/1809.07426: convolutions over the last items, without user vectors.
 
-Every position is trained: its picture is the last `window` items before and with it. The score is the product with the
-item table, in place of the paper's second table.
+Without user vectors every user with a history can be served. Every position is trained; its input is the last `window`
+items up to and including it. Scores are inner products with the item table instead of the paper's second table.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim, L window, F filters of one height, V vertical filters
@@ -16,7 +16,7 @@ from retort.offline.students.configs.caser import Config
 
 
 class Model(Student):
-    """One state: what the filters saw, mapped to the items' width."""
+    """Horizontal and vertical convolutions, mapped to the width of the items; one state."""
 
     config: Config
 
@@ -36,7 +36,7 @@ class Model(Student):
 
     def hidden_states(self, items_BT: Tensor) -> list[Tensor]:
         x_BTD = self.embed(items_BT) * self.config.embedding_dim**0.5 * real_positions(items_BT).unsqueeze(-1)
-        # empty places before the first item complete its picture, so how much padding there is says nothing
+        # empty positions complete the first windows, so states do not depend on the amount of padding
         x_BDT = functional.pad(x_BTD.transpose(1, 2), (self.window - 1, 0))
         seen_BTW = torch.cat([self._horizontal(x_BDT), self._vertical(x_BDT)], 1).transpose(1, 2)
         joined_BTD = self.join(self.dropout(seen_BTW)).relu()
@@ -46,7 +46,7 @@ class Model(Student):
         return self.hidden_states(items_BT[:, -self.window :])[-1][:, -1]
 
     def _horizontal(self, x_BDT: Tensor) -> Tensor:
-        """(B, F·L, T): for each height the strongest answer within the position's window."""
+        """(B, F·L, T): maximum of each filter within the position's window, for each height."""
         found = []
         for height, convolution in enumerate(self.horizontal, start=1):
             answers_BFT = convolution(x_BDT).relu()
@@ -54,7 +54,7 @@ class Model(Student):
         return torch.cat(found, 1)
 
     def _vertical(self, x_BDT: Tensor) -> Tensor:
-        """(B, V·D, T): weighted sums of the window's items."""
+        """(B, V·D, T): weighted sums of the items of the window."""
         batch, dim, length = x_BDT.shape
         sums = self.vertical(x_BDT.reshape(batch * dim, 1, length))
         return sums.reshape(batch, -1, sums.shape[-1])

@@ -1,7 +1,7 @@
 """eSASRec, https://arxiv.org/abs/2508.06450: SASRec with the gated layers of LiGR, https://arxiv.org/abs/2502.03417.
 
-What a layer adds is multiplied by a gate read from what came in; the feed-forward is SwiGLU, the norms are RMS. To be
-trained by sampled softmax, as its authors do.
+The output of each layer is multiplied by a gate computed from its input; the feed-forward is SwiGLU, the norms are RMS.
+Train it with sampled softmax, as its authors do.
 """
 
 # Shapes: B batch, T sequence ≤ max_length, D embedding_dim
@@ -51,7 +51,7 @@ class GatedBlock(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Feed-forward whose inner values are gated, https://arxiv.org/abs/2002.05202."""
+    """Gated feed-forward layer, https://arxiv.org/abs/2002.05202."""
 
     def __init__(self, dim: int, inner: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class SwiGLU(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Written out: the opset that serving reads has no node of this name."""
+    """RMS normalisation, written out because the opset that serving reads has no such node."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """GRU4Rec, https://arxiv.org/abs/1511.06939, with softmax over items in place of the ranking losses.
 
-A GRU would carry its biases through left padding, so each layer moves the real items to the front and back again.
+A GRU would carry its biases through left padding, so each layer moves the items to the front and back again.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim, H hidden_dim
@@ -15,7 +15,7 @@ from retort.shared.base.schema import PAD
 
 
 class Model(Student):
-    """Gated recurrence over the items; each layer's output, brought to the items' width, is its state."""
+    """Stacked GRU layers; the output of each layer, projected to the width of the items, is one state."""
 
     config: Config
 
@@ -44,7 +44,7 @@ class Model(Student):
 
 
 class RealFirstGRU(nn.Module):
-    """Left-padded in, left-padded out; in between the real items stand first, and padding comes too late to matter."""
+    """A GRU for left-padded sequences: inside, the items come first, so that padding cannot affect them."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class RealFirstGRU(nn.Module):
 
 
 def _gru_node(gru: nn.GRU, x_BTD: Tensor) -> Tensor:
-    """The layer as the one ONNX node that it is: torch's exporter may unroll it to the length of its example."""
+    """The layer as one ONNX node; torch's exporter may unroll it to the length of its example."""
     of_input, of_state, bias_input, bias_state = (
         _onnx_gates(gru.get_parameter(f"{name}_l0")) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     )

@@ -1,11 +1,10 @@
 """HSTU, https://arxiv.org/abs/2402.17152, without its time buckets: attention without a softmax, gated.
 
-Each pair of positions weighs SiLU(q·k + a bias of their distance) divided by the length that may be looked at, so a
-history with much of one thing says it loudly, which a softmax hides. One layer does the work of attention and
-feed-forward, so a block has one part where SASRec's has two.
+The weight of a pair of positions is SiLU(q·k + a bias of their distance) divided by the number of visible positions, so
+that repeated interests add up, which a softmax hides. One layer replaces attention and feed-forward.
 """
 
-# Shapes: B batch, T sequence ≤ max_length, Q asked positions (all, or the newest), D embedding_dim, H heads
+# Shapes: B batch, T sequence ≤ max_length, Q query positions (all, or the newest), D embedding_dim, H heads
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +54,7 @@ class PointwiseBlock(nn.Module):
         return x_BTD + self.dropout(self.project_out(self.norm_out(read_BQD) * u_BQD))
 
     def _distances(self, x_BTD: Tensor) -> Tensor:
-        """(H, T, T): a learnt bias by how far back a position is."""
+        """(H, T, T): learnt bias by the distance of two positions."""
         times_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
         return self.distance[:, (times_T[:, None] - times_T).clamp(min=0)]
 

@@ -1,8 +1,8 @@
-"""Mult-VAE, https://arxiv.org/abs/1802.05814: a bag of items through a narrow Gaussian and back to all items.
+"""Mult-VAE, https://arxiv.org/abs/1802.05814: a variational autoencoder over the bag of a user's items.
 
-Made for loss = "full_softmax": it asks a row for each of its own items, so the loss is the paper's multinomial one
-divided by the mean number of items a row, and so is the Kullback-Leibler term beside it. There is no vector of a user:
-whoever has a history is served. Items have no bias in the decoder; its hidden layer can say what is popular.
+Made for loss = "full_softmax": the targets of a row are its own items, so the loss is the paper's multinomial one
+divided by the mean number of items per row, and so is the Kullback-Leibler term. There are no user vectors, so every
+user with a history can be served. The decoder has no item bias; its hidden layer can express popularity.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim (the hidden width), Z latent_dim, N n_items + 1
@@ -19,7 +19,7 @@ from retort.shared.base.schema import PAD
 
 
 class Model(Student):
-    """One state, the same at every position: what the whole bag says."""
+    """Encoder and decoder over the whole bag; one state, the same at every position."""
 
     causal: ClassVar[bool] = False
     ordered: ClassVar[bool] = False
@@ -50,24 +50,24 @@ class Model(Student):
         return [state_BD.unsqueeze(1).expand(-1, items_BT.shape[1], -1)]
 
     def item_table(self) -> Tensor:
-        """(N, D): the decoder's. What an objective adds to the items reaches the encoder's, which reads them."""
+        """Return the decoder's item table (N, D); additions of objectives reach the encoder's table."""
         return self.output.weight
 
     def penalty(self, n_targets: int) -> Tensor | None:
-        """The annealed Kullback-Leibler term of the last training batch, as a share of its targets."""
+        """Return the annealed Kullback-Leibler term of the last training batch, divided by its number of targets."""
         if self._divergence_B is None:
             return None
         weight = self.config.kl_cap * min(1.0, int(self.steps) / self.config.kl_steps)
         self.steps += 1
-        said, self._divergence_B = weight * self._divergence_B.sum() / max(1, n_targets), None
-        return said
+        term, self._divergence_B = weight * self._divergence_B.sum() / max(1, n_targets), None
+        return term
 
     def examples(self, sequences_BT: Tensor) -> Examples:
-        """A row is asked for the very items that it holds."""
+        """Use the items of each row as inputs and as targets."""
         return Examples(sequences_BT, sequences_BT)
 
     def _read(self, items_BT: Tensor) -> Tensor:
-        """(B, D): the bag's hidden layer; the bag is of unit length, and in training some of its items are missing."""
+        """(B, D): hidden layer of the bag of unit length; in training some items are dropped."""
         real_BT = real_positions(items_BT).float()
         share_BT = functional.dropout(real_BT, self.config.dropout, self.training)
         length_B1 = real_BT.sum(1, keepdim=True).clamp(min=1).sqrt()
@@ -75,5 +75,5 @@ class Model(Student):
 
 
 def divergence(mean_BZ: Tensor, log_variance_BZ: Tensor) -> Tensor:
-    """(B,): Kullback-Leibler divergence of each row's Gaussian from the standard one."""
+    """Return the Kullback-Leibler divergence (B,) of each row's Gaussian from the standard one."""
     return 0.5 * (mean_BZ.square() + log_variance_BZ.exp() - 1 - log_variance_BZ).sum(-1)

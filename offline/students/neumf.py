@@ -1,7 +1,7 @@
-"""NeuMF, https://arxiv.org/abs/1708.05031: a user and an item are multiplied (GMF) and read by layers (MLP).
+"""NeuMF, https://arxiv.org/abs/1708.05031: generalised matrix factorisation (GMF) and an MLP over user and item.
 
-Without the paper's vector for each user: a user is what the items so far say of them, so whoever has a history is
-served. Its scores are no inner product; docs/decisions/0006 says how they are served all the same, and what that costs.
+Instead of the paper's user vectors, a user is the mean of the items so far, so every user with a history can be served.
+Its scores are not inner products; docs/decisions/0006 explains how they are served and what that costs.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim = G multiplied + R read by the layers, M states, K items,
@@ -20,13 +20,13 @@ from retort.offline.students._blocks import PooledDropout
 from retort.offline.students.configs.neumf import Config
 from retort.shared.base.errors import RecipeError
 
-# Floats of the widest layer over the pairs that are held at once: while training, and for one question to the graph.
+# Floats of the widest layer over the pairs held at once: during training, and for one request to the graph.
 _PAIRS_FLOATS = 1 << 23
 _QUESTION_FLOATS = 1 << 27
 
 
 class Model(Student):
-    """One state: both parts of the user's vector."""
+    """User vector of two parts, for GMF and for the MLP; one state."""
 
     ordered: ClassVar[bool] = False
     inner_product: ClassVar[bool] = False
@@ -40,7 +40,7 @@ class Model(Student):
         self.n_multiplied = dim - read
         self.project = nn.Linear(dim, dim)
         self.tower = Tower(read, config.layers, config.dropout)
-        self.pairs = nn.Identity()  # where an objective hears what the layers make of a user and an item of theirs
+        self.pairs = nn.Identity()  # an objective can capture the MLP's output for a user and an item here
         self.weigh = nn.Parameter(torch.ones(self.n_multiplied))
         self.join = nn.Linear(config.layers[-1], 1)
         self.initialise_items()
@@ -49,7 +49,7 @@ class Model(Student):
         x_BTD, real_BT1 = self.embed(items_BT), real_positions(items_BT).unsqueeze(-1)
         mean_BTD = (x_BTD * real_BT1).cumsum(1) / real_BT1.cumsum(1).clamp(min=1)
         state_BTD = self.project(mean_BTD)
-        if self.training:  # the score needs no such pair: at a position its item is known already
+        if self.training:  # scoring needs no such pair: the item at a position is known
             self.pairs(self.tower(state_BTD[..., self.n_multiplied :], x_BTD[..., self.n_multiplied :]).float())
         return [state_BTD]
 
@@ -60,7 +60,7 @@ class Model(Student):
         return multiplied_X + read_X
 
     def scores(self, states_MD: Tensor, items_KD: Tensor) -> Tensor:
-        """A few states at a time: all pairs' layers at once would not fit, nor would what their gradient needs."""
+        """Score a few states at a time; the layers of all pairs at once would not fit into memory."""
         size = max(1, _PAIRS_FLOATS // (len(items_KD) * max(self.config.layers)))
         if len(states_MD) <= size:
             return self.match(states_MD[:, None], items_KD)
@@ -71,7 +71,7 @@ class Model(Student):
 
 
 class Tower(nn.Module):
-    """The layers over a pair; the first one reads each side alone and adds, so no pair is ever written out."""
+    """MLP over user and item; the first layer reads each side alone and adds, so pairs are never concatenated."""
 
     def __init__(self, read: int, widths: tuple[int, ...], dropout: float) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Tower(nn.Module):
             nn.init.normal_(layer.weight, std=math.sqrt(1 / read))
 
     def forward(self, users_XR: Tensor, items_XR: Tensor) -> Tensor:
-        """Two shapes that broadcast → (…, last width)."""
+        """Return the output (..., last width); the two shapes broadcast."""
         hidden_XH = (self.read_user(self.dropout(users_XR)) + self.read_item(self.dropout(items_XR))).relu()
         for layer in self.deeper:
             hidden_XH = layer(self.dropout(hidden_XH)).relu()
@@ -93,11 +93,11 @@ class Tower(nn.Module):
 def _check(config: Config, read: int, n_items: int) -> None:
     if not 0 < read < config.embedding_dim:
         raise RecipeError(
-            f"[student] read_dim = {read} leaves nothing of embedding_dim = {config.embedding_dim} to multiply; "
+            f"[student] read_dim = {read} must be above 0 and below embedding_dim = {config.embedding_dim}; "
             "embedding_dim holds both parts."
         )
     if (floats := n_items * max(config.layers)) > _QUESTION_FLOATS:
         raise RecipeError(
-            f"[student] neumf would hold {floats * 4 / 2**20:,.0f} MB of layers for one question over {n_items:,} "
+            f"[student] neumf would hold {floats * 4 / 2**20:,.0f} MB of layers for one request over {n_items:,} "
             "items; choose narrower layers, or a student whose scores are an inner product (simplex)."
         )

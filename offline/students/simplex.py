@@ -1,8 +1,8 @@
-"""SimpleX, https://arxiv.org/abs/2109.12613: a user is the mean of their items, near by cosine. Made for loss = "ccl".
+"""SimpleX, https://arxiv.org/abs/2109.12613: the mean of a user's items, scored by cosine. Made for loss = "ccl".
 
-Without the paper's vector for each user: whoever has a history is served. Item vectors are of unit length where they
-are scored, so that the graph's inner product is the cosine; a learnt scale keeps the order and lets softmax losses,
-which know no margin, tell scores apart.
+There are no user vectors, so every user with a history can be served. Scored item vectors have unit length, so that the
+inner product of the graph is the cosine; a learnt scale keeps the order and gives softmax losses, which have no margin,
+enough contrast.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim, N n_items + 1
@@ -20,7 +20,7 @@ from retort.offline.students.configs.simplex import Config
 
 
 class Model(Student):
-    """One state: the map of the mean of the items so far."""
+    """Linear map of the mean of the items so far; one state."""
 
     ordered: ClassVar[bool] = False
     config: Config
@@ -40,5 +40,5 @@ class Model(Student):
         return [functional.normalize(self.project(mean_BTD), dim=-1) * self.log_scale.exp()]
 
     def item_table(self) -> Tensor:
-        """(N, D): of unit length; PAD's stays zero."""
+        """Return the item vectors (N, D), of unit length; the vector of PAD stays zero."""
         return functional.normalize(super().item_table(), dim=-1)

@@ -1,4 +1,4 @@
-"""A causal language model with LoRA weights of its own, and the loop that tunes them.
+"""Causal language models with LoRA weights, and their tuning.
 
 Shapes: R events.
 """
@@ -20,7 +20,7 @@ _CLIP_NORM = 1.0
 
 
 def load_tokenizer(config: TunedModelConfig) -> Any:
-    """The model's tokenizer; what is padded is padded left, so that the newest token stands last."""
+    """Load the model's tokenizer, with left padding so that the newest token is last."""
     from transformers import AutoTokenizer
 
     tokenizer = _loaded(AutoTokenizer, config)
@@ -31,7 +31,15 @@ def load_tokenizer(config: TunedModelConfig) -> Any:
 
 
 def load_model(config: TunedModelConfig, *, with_lm_head: bool) -> Any:
-    """The frozen model with fresh LoRA weights. writes: with its head over tokens, else only its hidden states."""
+    """Load the frozen model with new LoRA weights.
+
+    Args:
+        config: Model and LoRA settings.
+        with_lm_head: Whether the model has its head over tokens; else it returns hidden states only.
+
+    Raises:
+        TeacherError: The model cannot be loaded, or has no layers of the given names.
+    """
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -52,7 +60,7 @@ def load_model(config: TunedModelConfig, *, with_lm_head: bool) -> Any:
 
 
 def device_of(config: TunedModelConfig) -> torch.device:
-    """Where the model works."""
+    """Return the device of the model."""
     return torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -62,7 +70,17 @@ def tune(
     config: TuningConfig,
     loss_of: Callable[[IntArray], Tensor],
 ) -> list[float]:
-    """AdamW with warm-up and cosine over the parameters that may change; the mean loss of each epoch."""
+    """Train the parameters with gradients by AdamW with warm-up and cosine decay.
+
+    Args:
+        parameters: Parameters; those without gradient stay as they are.
+        events: Train events to sample from.
+        config: Tuning settings.
+        loss_of: Loss of a batch of events.
+
+    Returns:
+        The mean loss of each epoch.
+    """
     from transformers import get_cosine_schedule_with_warmup
 
     tuned = [parameter for parameter in parameters if parameter.requires_grad]
@@ -88,27 +106,33 @@ def tune(
 
 
 def eligible_events(events: TrainEvents) -> IntArray:
-    """Events that follow another one. Raises TeacherError where there is none."""
+    """Return the events that follow another one.
+
+    Raises:
+        TeacherError: There is none.
+    """
     found: IntArray = np.flatnonzero(events.nth.numpy() > 0)
     if not len(found):
-        raise TeacherError("the language model is asked nothing: no train history has two events.")
+        raise TeacherError(
+            "the language model has no events to evaluate: no train history has two events; give longer histories."
+        )
     return found
 
 
 def evaluated_events(events: TrainEvents, eligible: IntArray, config: TuningConfig) -> IntArray:
-    """Those whose lists are wanted."""
+    """Return the eligible events that get lists: all, or the newest of each user (`latest`)."""
     return eligible if config.latest is None else eligible[events.left[eligible] <= config.latest]
 
 
 def template(name: str) -> str:
-    """One of the prompts in `templates/`."""
+    """Read a prompt from `templates/`."""
     return (files("retort.offline.teachers") / "templates" / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
 
 
 def _loaded(kind: Any, config: TunedModelConfig, **more: Any) -> Any:
     from transformers.utils import logging
 
-    # its bar of weights would break ours
+    # its progress bar would break ours
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return kind.from_pretrained(config.model, revision=config.revision or "main", **more)

@@ -1,6 +1,6 @@
-"""What a teacher says at asked events, gathered part by part into lists.
+"""Collection of a teacher's ranked lists, batch by batch.
 
-Shapes: R asked events, K list length, N n_items + 1.
+Shapes: R evaluated events, K list length, N n_items + 1.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,15 @@ from retort.shared.base.schema import PAD
 
 @dataclass(frozen=True)
 class ListBatch:
-    """items_RK best first (PAD where fewer), distances_RK, shares_RK, ranks_R and d_star_R of the true item."""
+    """Ranked lists of a batch of events.
+
+    Attributes:
+        items_RK: Best items first, PAD where fewer.
+        distances_RK: Their distances.
+        shares_RK: Their probabilities.
+        ranks_R: Rank of the true item.
+        d_star_R: Distance of the true item.
+    """
 
     items_RK: Tensor
     distances_RK: Tensor
@@ -27,7 +35,7 @@ class ListBatch:
 
 @dataclass(frozen=True)
 class TeacherOutputs:
-    """Answers for every asked event, and how good they are: the share of true items among the first ten."""
+    """Lists of all evaluated events, and their hit rate at 10."""
 
     rankings: Rankings
     distributions: Distributions
@@ -35,7 +43,7 @@ class TeacherOutputs:
 
 
 class ListCollector:
-    """Answers to `asked` (R,) events out of `n_events`, put together from parts."""
+    """Collector of the lists of `evaluated` (R,) events out of `n_events` train events."""
 
     def __init__(self, n_events: int, evaluated: IntArray, k: int, temperature: float) -> None:
         self.temperature = temperature
@@ -47,13 +55,13 @@ class ListCollector:
         self.ranks = np.zeros(len(evaluated), dtype=np.int64)
         self.d_star = np.zeros(len(evaluated), dtype=np.float32)
 
-    def fill(self, events: IntArray, said: ListBatch) -> None:
-        """Keep the answers to some of the asked events."""
-        rows, k = self.rows_E[events], said.items_RK.shape[1]
-        self.items[rows, :k] = said.items_RK.cpu()
-        self.distances[rows, :k] = said.distances_RK.cpu()
-        self.shares[rows, :k] = said.shares_RK.cpu()
-        self.ranks[rows], self.d_star[rows] = said.ranks_R.cpu(), said.d_star_R.cpu()
+    def fill(self, events: IntArray, batch: ListBatch) -> None:
+        """Store the lists of some of the evaluated events."""
+        rows, k = self.rows_E[events], batch.items_RK.shape[1]
+        self.items[rows, :k] = batch.items_RK.cpu()
+        self.distances[rows, :k] = batch.distances_RK.cpu()
+        self.shares[rows, :k] = batch.shares_RK.cpu()
+        self.ranks[rows], self.d_star[rows] = batch.ranks_R.cpu(), batch.d_star_R.cpu()
 
     def outputs(self) -> TeacherOutputs:
         rankings = Rankings(self.rows_E, self.items, self.distances, self.d_star)
@@ -62,9 +70,15 @@ class ListCollector:
 
 
 def lists_from_logits(logits_RN: Tensor, targets_R: Tensor, k: int, temperature: float) -> ListBatch:
-    """From scores whose softmax is meant; −inf: not to be said. A distance is −log of the share at temperature 1.
+    """Make lists from logits; a distance is −log of the probability at temperature 1. Overwrites `logits_RN`.
 
-    The true item's rank counts ties against it. Writes over `logits_RN`.
+    Ties count against the true item.
+
+    Args:
+        logits_RN: Logits of all items, −inf for items that must not be listed.
+        targets_R: True items.
+        k: Length of the lists.
+        temperature: Temperature of the probabilities.
     """
     log_mass_R1 = logits_RN.logsumexp(-1, keepdim=True)
     own_R1 = logits_RN.gather(1, targets_R[:, None])
@@ -91,9 +105,9 @@ def lists_from_cosines(
     *,
     hide_seen: bool,
 ) -> ListBatch:
-    """From nearness; shares are a softmax of cosines times `sharpness`, over the items that have a text.
+    """Make lists from cosines; a distance is 1 − cosine, and 2 for a true item without a text.
 
-    A distance is 1 − cosine, and 2, the farthest there is, to a true item without a text. Writes over `cosines_RN`.
+    Probabilities are a softmax of cosines times `sharpness`, over the items with a text. Overwrites `cosines_RN`.
     """
     true_R1 = questions.values[torch.from_numpy(events)][:, None]
     d_star_R = torch.where(known_N[true_R1[:, 0]], 1 - cosines_RN.gather(1, true_R1)[:, 0], 2.0)
@@ -109,5 +123,5 @@ def lists_from_cosines(
 
 
 def mask_pad(scores_RN: Tensor) -> None:
-    """PAD is nobody's answer."""
+    """Exclude PAD from the lists."""
     scores_RN[:, PAD] = -torch.inf

@@ -1,6 +1,6 @@
-"""Train events as questions: what stood before each, and what a teacher must not say again.
+"""Train events with their histories, as inputs of teachers.
 
-Shapes: E train events, R asked events, N n_items + 1, L history length.
+Shapes: E train events, R evaluated events, N n_items + 1, L history length.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,19 @@ from retort.offline.data.ragged import Ragged
 from retort.offline.teachers.teacher import IntArray
 from retort.shared.base.schema import PAD
 
-_FOLDS = 2505  # a stream of its own: data drawn with the same seed must not decide who is in which group
-_MOST_HIDDEN = 200  # events back for which an item is kept out of the list
+_FOLDS = 2505  # a separate random stream: data drawn with the same seed must not decide the folds
+_MOST_HIDDEN = 200  # newest events of a history that are excluded from the list
 
 
 class TrainEvents:
-    """values (E,) the item of each event; nth (E,) events of the same user before it; left (E,) events from it on,
-    itself counted; users (E,)."""
+    """Train events of all users.
+
+    Attributes:
+        values: Item of each event (E,).
+        nth: Number of earlier events of the same user (E,).
+        left: Number of events of the same user from this one on, itself included (E,).
+        users: user_index of each event (E,).
+    """
 
     def __init__(self, train: Ragged) -> None:
         nth = np.arange(len(train.values)) - np.repeat(train.offsets[:-1], train.lengths)
@@ -32,18 +38,18 @@ class TrainEvents:
         return len(self.values)
 
     def before(self, events_R: Tensor, lag: int) -> tuple[Tensor, Tensor]:
-        """The item `lag` events earlier (R,), and whether there is one (R,)."""
+        """Return the item `lag` events earlier (R,) and whether there is one (R,)."""
         return self.values[(events_R - lag).clamp(min=0)], self.nth[events_R] >= lag
 
     def histories(self, events: IntArray, length: int) -> Tensor:
-        """(R, L): the newest items before each event, left-padded, the newest last."""
+        """Return the newest items (R, L) before each event, left-padded, the newest last."""
         here_R1 = torch.from_numpy(events)[:, None]
         lags_L = torch.arange(min(length, int(self.nth[here_R1].max())), 0, -1)
         items_RL = self.values[(here_R1 - lags_L).clamp(min=0)]
         return items_RL.where(self.nth[here_R1] >= lags_L, PAD)
 
     def hide_seen(self, scores_RN: Tensor, events: IntArray) -> None:
-        """Put −inf on what the user had before, but never on the item that was taken."""
+        """Set the scores of earlier items of the user to −inf, except that of the true item."""
         here, rows = torch.from_numpy(events), torch.arange(len(events))
         true_R = scores_RN[rows, self.values[here]]
         for lag in range(1, min(_MOST_HIDDEN, int(self.nth[here].max())) + 1):
@@ -53,12 +59,12 @@ class TrainEvents:
 
 
 def chunks(events: IntArray, size: int) -> Iterator[tuple[int, IntArray]]:
-    """Pieces of at most `size`, each with how many are behind it."""
+    """Yield chunks of at most `size` events, each with the number of events done after it."""
     for first in range(0, len(events), size):
         part = events[first : first + size]
         yield first + len(part), part
 
 
 def user_folds(n_users: int, folds: int, seed: int) -> IntArray:
-    """(n_users,): the group of each user for cross-fitting."""
+    """Return the fold (n_users,) of each user for cross-fitting."""
     return np.random.default_rng((seed, _FOLDS)).integers(max(1, folds), size=n_users)

@@ -1,4 +1,4 @@
-"""A teacher that can itself be taught: what mutual distillation needs of a language-model recommender.
+"""Interface of teachers that mutual distillation trains, and the student's predictions that they learn from.
 
 Shapes: R events, K kept items, N n_items + 1, D width of states and items.
 """
@@ -15,9 +15,13 @@ from retort.offline.teachers.teacher import Distributions, IntArray
 
 
 class TrainableTeacher(Protocol):
-    """One language-model recommender with weights of its own. `answer` keeps best items at the temperature it was
-    made with; `hides_seen` says whether what a user had before is kept out of its lists and ranks. `askable` are the
-    train events it can learn from, `asked` those of them whose lists are wanted."""
+    """A language-model recommender with trainable weights.
+
+    Attributes:
+        hides_seen: Whether earlier items of a user are excluded from its lists and ranks.
+        eligible: Train events that it can be trained on.
+        evaluated: Eligible events that get lists.
+    """
 
     hides_seen: bool
     eligible: IntArray
@@ -26,22 +30,26 @@ class TrainableTeacher(Protocol):
     def evaluated(self) -> IntArray: ...
 
     def set_item_vectors(self, vectors_ND: Tensor) -> None:
-        """Read the student's item vectors from now on (row 0 is PAD)."""
+        """Use these item vectors of the student from now on; row 0 is PAD."""
 
     def tune_on(self, events: IntArray, student: "StudentPredictions | None") -> float:
-        """Tune on these events' items, and on what the student said there; the mean loss of the last epoch."""
+        """Train on the items of these events and on the student's predictions; return the last epoch's mean loss."""
 
     def recommend(self, events: IntArray) -> ListBatch:
-        """What it would recommend before each event."""
+        """Return the lists before each event."""
 
 
 @dataclass(frozen=True)
 class StudentPredictions:
-    """The student's distributions, at one row an event, and how much they count beside the own loss.
+    """Distributions of the student, as a training target of the teacher.
 
-    current_ranks: the learner's rank of the true item is taken while it learns (the paper's way); else it is the
-    distributions' `listener_ranks`, and where these are not known yet, both models listen alike.
-    bf16: products with the catalogue are taken in bfloat16, as the student's own are.
+    Attributes:
+        distributions: One row per event.
+        weight: Weight relative to the teacher's own loss.
+        weigh_samples: Whether events are weighted by the two ranks of the true item.
+        current_ranks: Whether the teacher's rank is computed during training, as in the paper; else it is the
+            distributions' `learner_ranks`, and where these are unknown, all weights are 1.
+        bf16: Compute products with the catalogue in bfloat16, as the student's own are.
     """
 
     distributions: Distributions
@@ -51,22 +59,22 @@ class StudentPredictions:
     bf16: bool = False
 
     def loss(self, states_RD: Tensor, table_ND: Tensor, events: IntArray, targets_R: Tensor) -> Tensor:
-        """weight · T² · mean over events of listening · KL(student ‖ learner); events without a row do not count.
+        """Return weight · T² · mean over events of sample weight · KL(student ‖ teacher).
 
-        The learner scores item n by states · table[n].
+        Events without a row do not count. The teacher scores item n by states · table[n].
         """
         stored, device = self.distributions, states_RD.device
         outputs = torch.from_numpy(stored.rows_E[events] >= 0)
         rows, states_MD = stored.rows_E[events[outputs.numpy()]], states_RD[outputs]
-        listening = self._listening(rows, targets_R[outputs], device)
+        weights = self._sample_weights(rows, targets_R[outputs], device)
         items_MK = torch.from_numpy(stored.items[rows]).to(device)
         shares_MK = torch.from_numpy(stored.probabilities[rows]).to(device)
         divergence = tail_divergence(
-            states_MD, table_ND, items_MK, shares_MK, listening, stored.temperature, bf16=self.bf16
+            states_MD, table_ND, items_MK, shares_MK, weights, stored.temperature, bf16=self.bf16
         )
         return self.weight * stored.temperature**2 * divergence
 
-    def _listening(self, rows: IntArray, targets_M: Tensor, device: torch.device) -> Tensor | Weigh:
+    def _sample_weights(self, rows: IntArray, targets_M: Tensor, device: torch.device) -> Tensor | Weigh:
         stored = self.distributions
         theirs_M = torch.from_numpy(stored.true_ranks[rows]).to(device)
         if self.weigh_samples and self.current_ranks:

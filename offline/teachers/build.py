@@ -1,4 +1,4 @@
-"""From vectors on disk to a teacher for one split, or to a control arm in its place."""
+"""Makes the teacher of a split from vectors and lists on disk, or a control in its place."""
 
 from pathlib import Path
 
@@ -35,12 +35,21 @@ def build_teacher(
     made_lists: Path | None = None,
     profiles_path: Path | None = None,
 ) -> Teacher:
-    """Join vectors and lists to the split by id. Users without a train history have no teacher, whatever the file says.
+    """Join vectors and lists to the split by id; users without a train history have no teacher vector.
 
-    made_lists: the folder of lists that were made for this split, where `[teacher] lists` names a teacher that makes
-    them (`offline/teachers/list_builders.py`). profiles_path: the table of the texts, whose grounding
-    `[teacher.weights]` may ask for. A control arm keeps the mask of the real teacher where one is given, so that
-    both arms teach the same users.
+    A control keeps the mask of the real teacher where one is given, so that both teach the same users.
+
+    Args:
+        split: Users, items and train histories.
+        user_vectors_path: Vectors of the profiles.
+        item_vectors_path: Vectors of the items.
+        config: The recipe's `[teacher]`.
+        progress: Receives counts of users and items.
+        made_lists: Folder of the lists that a step made for this split (`offline/teachers/list_builders.py`).
+        profiles_path: Table of the profiles, whose faithfulness `[teacher.weights]` may require.
+
+    Raises:
+        TeacherError: Something that the configuration requires is missing.
     """
     config, progress = config or TeacherConfig(), progress or Silent()
     stored = None if user_vectors_path is None else read_vectors(user_vectors_path, "user_id")
@@ -59,7 +68,7 @@ def build_teacher(
         None if items is None else items.present,
         rankings,
         distributions,
-        # a control arm from the history has one vector a user
+        # a control from the history has one vector per user
         1 if stored is None or config.control.startswith("history") else stored.parts,
         None if arm is None else _weights(split, profiles_path, config.weights, arm.present),
     )
@@ -67,7 +76,7 @@ def build_teacher(
 
 
 def _weights(split: Split, profiles_path: Path | None, config: WeightsConfig, present: BoolArray) -> FloatArray | None:
-    """How far the profile of each user who is taught is to be believed, where the recipe wants to know."""
+    """Weight of each user's profile, if the recipe requires weights."""
     if config.by == "none":
         return None
     if profiles_path is None:
@@ -90,23 +99,23 @@ def _items(split: Split, path: Path | None) -> Aligned | None:
 
 
 def arm_item_vectors(split: Split, path: Path | None, config: TeacherConfig, progress: Progress) -> Aligned | None:
-    """The items' vectors, or a control arm that has as many and as spread ones."""
+    """Return the item vectors, or their control, of the same number and spread."""
     items = _items(split, path)
     if config.item_control == "none":
         return items
     if items is None and config.lists_read_texts:
-        return None  # the lists alone know the items; their texts are traded where they are made
+        return None  # only the lists know the items; their texts are shuffled where the lists are made
     if items is None:
         raise TeacherError(f"[teacher] item_control = {config.item_control!r} needs item vectors; give items a text.")
     make = controls.shuffled if config.item_control == "shuffled" else controls.gaussian
-    progress.say(f"the items' vectors are a control arm: {config.item_control}")
+    progress.say(f"item vectors are a control: {config.item_control}")
     return Aligned(make(items.vectors, items.present, config.seed), items.present.copy())
 
 
 def _lists(
     split: Split, config: TeacherConfig, made_lists: Path | None
 ) -> tuple[Rankings | None, Distributions | None]:
-    """What the teacher would recommend at moments of the train histories."""
+    """Ranked lists and distributions at train events."""
     folder = made_lists if config.makes_lists else config.lists_path
     if config.lists == "none" or (config.makes_lists and folder is None):
         return None, None
@@ -150,12 +159,12 @@ def _masked(aligned: Aligned, present: BoolArray) -> Aligned:
 
 
 def _report(split: Split, arm: Aligned, config: TeacherConfig, progress: Progress) -> None:
-    """Say who is taught; raises TeacherError where too few are."""
+    """Report the number of taught users; TeacherError if there are too few."""
     n_able, n_taught = int((split.train.lengths > 0).sum()), int(arm.present.sum())
-    named = "" if config.control == "none" else f" (control arm: {config.control})"
+    named = "" if config.control == "none" else f" (control: {config.control})"
     progress.say(f"{n_taught} of {n_able} users with a train history have a teacher vector{named}")
     if n_taught < config.min_coverage * n_able or not n_taught:
         raise TeacherError(
-            f"{n_taught} of {n_able} users with a train history have a teacher vector; [teacher] min_coverage wants "
-            f"{config.min_coverage:.1%}: see why profiles are missing, or lower it."
+            f"{n_taught} of {n_able} users with a train history have a teacher vector; [teacher] min_coverage requires "
+            f"{config.min_coverage:.1%}: find out why profiles are missing, or lower it."
         )

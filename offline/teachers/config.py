@@ -9,22 +9,22 @@ from retort.offline.common.section import Section
 
 
 class TuningConfig(Section):
-    """LoRA weights, how they are tuned, and about what the tuned model is asked."""
+    """Tuning of LoRA weights, and the events that the tuned model evaluates."""
 
-    lora_rank: int = Field(16, ge=1, description="rank of the matrices that are added")
-    lora_alpha: int = Field(16, ge=1, description="they count by lora_alpha / lora_rank")
-    lora_dropout: float = Field(0.05, ge=0, lt=1, description="in front of them, while tuning")
+    lora_rank: int = Field(16, ge=1, description="rank of the LoRA matrices")
+    lora_alpha: int = Field(16, ge=1, description="LoRA weights are scaled by lora_alpha / lora_rank")
+    lora_dropout: float = Field(0.05, ge=0, lt=1, description="dropout before the LoRA matrices, while tuning")
     lora_layers: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear", description='names of the layers that are tuned, such as ["q_proj", "v_proj"]'
     )
-    epochs: int = Field(3, ge=1, description="of tuning")
-    batch_size: int = Field(16, ge=1, description="events a step, also when it is asked")
-    learning_rate: float = Field(3e-4, gt=0, description="highest, while tuning")
+    epochs: int = Field(3, ge=1, description="epochs of tuning")
+    batch_size: int = Field(16, ge=1, description="events per batch, in tuning and evaluation")
+    learning_rate: float = Field(3e-4, gt=0, description="peak learning rate of tuning")
     warmup_steps: int = Field(100, ge=0, description="at most a fifth of all steps")
-    rows: int | None = Field(None, ge=1, description="events that are learnt an epoch, drawn anew; unset: all")
-    latest: int | None = Field(None, ge=1, description="ask for each user's newest events only; unset: for all")
-    hide_seen: bool = Field(True, description="items of the history do not come back in the list")
-    seed: int = Field(0, ge=0, description="of groups, drawn events and new weights")
+    rows: int | None = Field(None, ge=1, description="training events per epoch, sampled in each epoch; unset: all")
+    latest: int | None = Field(None, ge=1, description="evaluate only each user's newest events; unset: all")
+    hide_seen: bool = Field(True, description="exclude items of the history from the list")
+    seed: int = Field(0, ge=0, description="seed of folds, sampled events and new weights")
 
 
 class TunedModelConfig(TuningConfig):
@@ -32,134 +32,141 @@ class TunedModelConfig(TuningConfig):
 
     model: str = Field("Qwen/Qwen1.5-0.5B", description="a hub name, or a folder in the hub's layout")
     revision: str | None = Field(None, description="hub models: commit or tag")
-    device: str | None = Field(None, description="cpu, cuda; unset: the best there is")
+    device: str | None = Field(None, description="cpu or cuda; unset: the best available")
 
 
 class ItemHeadConfig(TunedModelConfig):
-    """E4SRec's way, https://arxiv.org/abs/2312.02443, with its knobs: the history's items are soft prompts."""
+    """E4SRec, https://arxiv.org/abs/2312.02443, with its settings: the items of the history are soft prompts."""
 
     history: int = Field(50, ge=1, description="newest items that are read")
     lora_layers: Literal["all-linear"] | tuple[str, ...] = ("gate_proj", "down_proj", "up_proj")
 
 
 class TitleGenerationConfig(TunedModelConfig):
-    """BIGRec's way, https://arxiv.org/abs/2308.08434, with its knobs: the next title is written and looked up."""
+    """BIGRec, https://arxiv.org/abs/2308.08434, with its settings: the next title is generated and looked up."""
 
     lora_rank: int = Field(8, ge=1)
     lora_layers: Literal["all-linear"] | tuple[str, ...] = ("q_proj", "v_proj")
     learning_rate: float = Field(1e-4, gt=0)
     epochs: int = Field(50, ge=1)
-    rows: int | None = Field(1024, ge=1, description="events that are learnt, the same in all epochs; unset: all")
-    latest: int | None = Field(1, ge=1, description="ask for each user's newest events only; unset: for all (slow)")
+    rows: int | None = Field(1024, ge=1, description="training events, the same in all epochs; unset: all")
+    latest: int | None = Field(1, ge=1, description="evaluate only each user's newest events; unset: all (slow)")
     history: int = Field(10, ge=1, description="newest items that are read")
-    folds: int = Field(2, ge=1, description="groups of users for cross-fitting; 1: the paper's way, one model for all")
-    max_new_tokens: int = Field(32, ge=1, description="of a title that is written")
-    max_tokens: int = Field(512, ge=16, description="of prompt and title; what is older is cut")
-    k: int = Field(20, ge=1, description="items of a list that are kept")
+    folds: int = Field(2, ge=1, description="folds of users for cross-fitting; 1: one model for all, as in the paper")
+    max_new_tokens: int = Field(32, ge=1, description="longest generated title")
+    max_tokens: int = Field(512, ge=16, description="longest prompt and title; older titles are dropped")
+    k: int = Field(20, ge=1, description="length of the lists")
     temperature: float = Field(
-        0.5, gt=0, description="of the stored distributions, whose scores are −distance in deviations of its list"
+        0.5,
+        gt=0,
+        description="temperature of the stored distributions, whose logits are −distance / deviation of the row",
     )
 
 
 class TunedEncoderConfig(TuningConfig):
-    """The sentence encoder of `[encoder]`, tuned; the defaults keep a CPU busy for minutes, not hours."""
+    """The sentence encoder of `[encoder]`, tuned; with the defaults it takes minutes on a CPU, not hours."""
 
     lora_rank: int = Field(8, ge=1)
     lora_alpha: int = Field(16, ge=1)
     lora_layers: Literal["all-linear"] | tuple[str, ...] = ("query", "value")
     epochs: int = Field(1, ge=1)
-    batch_size: int = Field(64, ge=2, description="histories a step; their items are each other's negatives")
+    batch_size: int = Field(64, ge=2, description="histories per step; their items are in-batch negatives")
     learning_rate: float = Field(1e-3, gt=0)
-    rows: int | None = Field(8192, ge=1, description="events that are learnt an epoch, drawn anew; unset: all")
-    latest: int | None = Field(1, ge=1, description="ask for each user's newest events only; unset: for all (slow)")
-    history: int = Field(5, ge=1, description="newest items whose texts are read")
-    max_tokens: int = Field(96, ge=8, description="of a history's text and of an item's")
-    folds: int = Field(2, ge=1, description="groups of users for cross-fitting; 1: one encoder for all")
-    scale: float = Field(20.0, gt=0, description="cosines times this are logits")
-    k: int = Field(20, ge=1, description="items of a list that are kept")
-    temperature: float = Field(1.0, gt=0, description="of the stored distributions")
+    rows: int | None = Field(8192, ge=1, description="training events per epoch, sampled in each epoch; unset: all")
+    latest: int | None = Field(1, ge=1, description="evaluate only each user's newest events; unset: all (slow)")
+    history: int = Field(5, ge=1, description="newest items whose titles are read")
+    max_tokens: int = Field(96, ge=8, description="longest text of a history or an item")
+    folds: int = Field(2, ge=1, description="folds of users for cross-fitting; 1: one encoder for all")
+    scale: float = Field(20.0, gt=0, description="factor from cosines to logits")
+    k: int = Field(20, ge=1, description="length of the lists")
+    temperature: float = Field(1.0, gt=0, description="temperature of the stored distributions")
 
 
 class TextEncoderConfig(Section):
-    """How histories are read, how the maps are tuned, and what is kept of the answers."""
+    """Text-encoder teacher: reading of histories, tuning of the maps, and length of the lists."""
 
-    width: int = Field(128, ge=1, description="principal components of the text vectors that are kept")
+    width: int = Field(128, ge=1, description="principal components of the text vectors")
     history: int = Field(10, ge=1, description="newest items that are read")
-    decay: float = Field(0.8, gt=0, le=1, description="an item weighs this much of the next newer one")
-    latest: int | None = Field(None, ge=1, description="ask for each user's newest events only; unset: for all")
-    k: int = Field(20, ge=1, description="items of a list that are kept")
-    temperature: float = Field(1.0, gt=0, description="of the stored distributions")
-    hide_seen: bool = Field(True, description="items of the history do not come back in the list")
-    folds: int = Field(3, ge=0, description="groups of users for cross-fitting; 0 or 1: nothing is tuned")
-    epochs: int = Field(5, ge=1, description="of tuning")
-    batch_size: int = Field(512, ge=2, description="histories a step; their items are each other's negatives")
-    learning_rate: float = Field(2e-3, gt=0, description="highest, while tuning")
-    scale: float = Field(16.0, gt=0, description="cosines times this are logits; tuned from there")
+    decay: float = Field(0.8, gt=0, le=1, description="weight of an item relative to the next newer one")
+    latest: int | None = Field(None, ge=1, description="evaluate only each user's newest events; unset: all")
+    k: int = Field(20, ge=1, description="length of the lists")
+    temperature: float = Field(1.0, gt=0, description="temperature of the stored distributions")
+    hide_seen: bool = Field(True, description="exclude items of the history from the list")
+    folds: int = Field(3, ge=0, description="folds of users for cross-fitting; 0 or 1: no tuning")
+    epochs: int = Field(5, ge=1, description="epochs of tuning")
+    batch_size: int = Field(512, ge=2, description="histories per step; their items are in-batch negatives")
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate of tuning")
+    scale: float = Field(16.0, gt=0, description="initial factor from cosines to logits; it is tuned")
     id_weight: float = Field(
-        0.5, ge=0, description="in turns with a student: length of its item vector beside the text's, which is 1"
+        0.5, ge=0, description="mutual distillation: length of the student's item vector; the text's is 1"
     )
-    seed: int = Field(0, ge=0, description="of groups and batches")
+    seed: int = Field(0, ge=0, description="seed of folds and batches")
 
 
 class MutualConfig(Section):
-    """LLMD4Rec's turns of a language-model recommender and a student, https://arxiv.org/abs/2505.18120.
+    """Mutual distillation of LLMD4Rec, https://arxiv.org/abs/2505.18120: a teacher and a student learn from each other.
 
-    The paper gives neither weights nor temperatures. The last turn, that of the student that is served, is the run's
-    own training with the objective "mutual": it has the plain student's budget.
+    The paper gives neither weights nor temperatures. The student that is served is trained last, in the run's own
+    training with the objective "mutual", with the plain student's budget.
     """
 
     mode: Literal["repaired", "faithful"] = Field(
         "repaired",
-        description="repaired: what is said of a user comes from models that had not seen the user; "
-        "faithful: both models speak of the rows they were trained on",
+        description="repaired: predictions for a user come from models that had not seen the user; "
+        "faithful: both models predict the rows they were trained on",
     )
     teacher: Literal["text_encoder", "item_head"] = Field(
-        "text_encoder", description="the student's partner, shaped by its own section"
+        "text_encoder", description="the teacher, configured by its own section"
     )
-    loops: int = Field(3, ge=1, description="the paper: 3 to 5")
-    folds: int = Field(2, ge=2, description="repaired: groups of users, each with models of its own")
-    student_epochs: int = Field(10, ge=1, description="of each turn of the student, instead of [training] epochs")
-    upward: float = Field(0.5, ge=0, description="β: weight of the teacher's word in the student's turns")
-    downward: float = Field(0.5, ge=0, description="γ: weight of the student's word in the teacher's turns")
-    temperature: float = Field(2.0, gt=0, description="of both sides' distributions")
-    k: int = Field(50, ge=1, description="items kept of each distribution; the others are one tail")
-    weigh_samples: bool = Field(True, description="the model that ranks the true item worse listens more")
-    seed: int = Field(0, ge=0, description="of the groups, and of the models that take turns")
+    loops: int = Field(3, ge=1, description="loops; the paper uses 3 to 5")
+    folds: int = Field(2, ge=2, description="repaired: folds of users, each with its own models")
+    student_epochs: int = Field(
+        10, ge=1, description="epochs of the student in each loop, instead of [training] epochs"
+    )
+    upward: float = Field(0.5, ge=0, description="β: weight of the teacher's predictions in the student's training")
+    downward: float = Field(0.5, ge=0, description="γ: weight of the student's predictions in the teacher's training")
+    temperature: float = Field(2.0, gt=0, description="temperature of both sides' distributions")
+    k: int = Field(50, ge=1, description="items kept of each distribution; all others are one tail")
+    weigh_samples: bool = Field(True, description="the model that ranks the true item worse has a larger weight")
+    seed: int = Field(0, ge=0, description="seed of the folds and of the models")
 
 
 class SelectionConfig(Section):
     """`[teacher.selection]`."""
 
-    by: Literal["none", "hard", "sure"] = Field("none", description="hard wants lists made in turns with a student")
-    share: float = Field(0.2, gt=0, le=1, description="of the users that the lists are about")
+    by: Literal["none", "hard", "sure"] = Field(
+        "none", description="hard requires lists of mutual distillation; sure: best ranks by the teacher"
+    )
+    share: float = Field(0.2, gt=0, le=1, description="share of the users with lists")
 
 
 class WeightsConfig(Section):
-    """How grounding becomes a weight."""
+    """Weights of users by the faithfulness (`grounding`) of their profiles."""
 
-    by: Literal["none", "grounding"] = Field("none", description="none: every profile counts alike")
-    power: float = Field(1.0, gt=0, description="above 1: badly grounded profiles count still less")
-    unknown: float = Field(0.5, ge=0, le=1, description="grounding of profiles that could not be checked")
+    by: Literal["none", "grounding"] = Field("none", description="none: equal weights; grounding: by faithfulness")
+    power: float = Field(1.0, gt=0, description="exponent of the faithfulness")
+    unknown: float = Field(0.5, ge=0, le=1, description="faithfulness of profiles that could not be checked")
 
 
 class TeacherConfig(Section):
-    """`[teacher]`: the profiles' vectors, or what stands in for them in a control arm."""
+    """`[teacher]`: the vectors of the profiles, or those of a control."""
 
     control: Literal["none", "shuffled", "gaussian", "history_mean", "history_pca"] = Field(
-        "none", description="none: the real profiles; else a teacher that knows less, for comparison"
+        "none", description="none: the real profiles; else a control that knows less"
     )
     item_control: Literal["none", "shuffled", "gaussian"] = Field(
         "none",
-        description="none: the items' own texts and their vectors; else those of other items, or vectors of noise, for "
-        "comparison",
+        description="none: the items' own texts and vectors; else a control: those of other items, or noise",
     )
     seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
-    n_components: int = Field(64, ge=1, description="history_pca: width")
-    min_coverage: float = Field(0.0, ge=0, le=1, description="share of users with a history who must have one")
+    n_components: int = Field(64, ge=1, description="history_pca: number of components")
+    min_coverage: float = Field(
+        0.0, ge=0, le=1, description="smallest share of users with a history who must have a vector"
+    )
     items: Literal["encoded", "tuned", "file", "published"] = Field(
         "encoded",
-        description="item vectors: the encoder's; by the encoder tuned on train rows ([teacher.tuned_encoder]); a "
-        "Parquet file of item_id and vector, or a published folder, at `items_path`",
+        description="encoded: by the encoder; tuned: by the encoder tuned on train rows ([teacher.tuned_encoder]); "
+        "file: a Parquet file of item_id and vector at `items_path`; published: a published folder there",
     )
     items_path: Path | None = Field(None, description="a relative path starts at the data directory")
     lists: Literal["none", "text_encoder", "tuned_encoder", "grounding", "item_head", "mutual", "file", "published"] = (
@@ -170,39 +177,43 @@ class TeacherConfig(Section):
         description="file: a folder with rankings.parquet, distributions.parquet or both; published: its folder; "
         "a relative path starts at the data directory",
     )
-    text_encoder: TextEncoderConfig = Field(TextEncoderConfig(), description='lists = "text_encoder", or turns with it')
+    text_encoder: TextEncoderConfig = Field(
+        TextEncoderConfig(), description='lists = "text_encoder", or mutual distillation with it'
+    )
     tuned_encoder: TunedEncoderConfig = Field(
         TunedEncoderConfig(), description='lists = "tuned_encoder" or items = "tuned"'
     )
     grounding: TitleGenerationConfig = Field(TitleGenerationConfig(), description='lists = "grounding"')
-    item_head: ItemHeadConfig = Field(ItemHeadConfig(), description='lists = "item_head", or turns with it')
+    item_head: ItemHeadConfig = Field(
+        ItemHeadConfig(), description='lists = "item_head", or mutual distillation with it'
+    )
     mutual: MutualConfig = Field(MutualConfig(), description='lists = "mutual" or "item_head"')
-    selection: SelectionConfig = Field(SelectionConfig(), description="of which users the lists speak")
-    weights: WeightsConfig = Field(WeightsConfig(), description="how much each user's profile counts")
+    selection: SelectionConfig = Field(SelectionConfig(), description="selection of the users that are taught")
+    weights: WeightsConfig = Field(WeightsConfig(), description="weights of the users' profiles")
 
     @property
     def makes_lists(self) -> bool:
-        """Whether the lists are the work of a step of this run, not files that are given."""
+        """Whether a step of this run makes the lists; else they are given or absent."""
         return self.lists not in ("none", "file", "published")
 
     @property
     def trains_with_student(self) -> bool:
-        """Whether the lists' teacher reads a student's item vectors, and so is made together with one."""
+        """Whether the teacher of the lists is trained together with a student."""
         return self.lists in ("mutual", "item_head")
 
     @property
     def list_teachers(self) -> tuple[str, ...]:
-        """The sections that shape the lists."""
+        """The sections that configure the lists."""
         if self.lists == "mutual":
             return ("mutual", self.mutual.teacher)
         return ("mutual", "item_head") if self.lists == "item_head" else (self.lists,)
 
     @property
     def lists_read_vectors(self) -> bool:
-        """Whether the lists' teacher reads the items' text vectors."""
+        """Whether the teacher of the lists reads the items' text vectors."""
         return self.makes_lists and "text_encoder" in self.list_teachers
 
     @property
     def lists_read_texts(self) -> bool:
-        """Whether the lists' teacher reads the items' texts themselves."""
+        """Whether the teacher of the lists reads the items' texts."""
         return self.lists in ("grounding", "tuned_encoder")

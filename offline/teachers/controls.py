@@ -1,4 +1,4 @@
-"""Control arms: teachers that look like the profiles' and know less, so that a gain can be told from regularisation.
+"""Controls: teachers of the same form that know less, to distinguish a gain of knowledge from regularisation.
 
 `shuffled` and `gaussian` know nothing of the user; `history_mean` and `history_pca` know the history, but no language
 model. Every function returns new arrays.
@@ -15,24 +15,28 @@ from retort.shared.base.errors import TeacherError
 
 
 def derangement(present: BoolArray, seed: int) -> IntArray:
-    """(n,): whose knowledge each row gets. With two that have some or more, nobody keeps their own."""
+    """Return a random derangement of the rows with knowledge: the source row (n,) of each row.
+
+    Raises:
+        TeacherError: Fewer than two rows have knowledge.
+    """
     rows = np.flatnonzero(present)
     if len(rows) < 2:
-        raise TeacherError(f"a shuffled control wants at least two rows with knowledge; here are {len(rows)}.")
+        raise TeacherError(f"a shuffled control requires at least two rows with knowledge, and there are {len(rows)}.")
     order = np.random.default_rng(seed).permutation(rows)
     whose = np.arange(len(present))
-    # one round through a random order: a plain permutation would leave some users their own vector
+    # one cycle through a random order: a plain permutation would leave some users their own vector
     whose[order] = np.roll(order, 1)
     return whose
 
 
 def shuffled(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:
-    """Those who have a vector trade theirs."""
+    """Return the vectors exchanged among the rows that have one."""
     return vectors[derangement(present, seed)]
 
 
 def gaussian(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:
-    """Noise with the mean and the variance that each component has among the users who have a vector."""
+    """Return Gaussian noise with the mean and variance of each component over the present rows."""
     known = vectors[present]
     rng = np.random.default_rng(seed)
     noise = np.zeros_like(vectors)
@@ -41,7 +45,7 @@ def gaussian(vectors: FloatArray, present: BoolArray, seed: int) -> FloatArray:
 
 
 def history_mean(train: Ragged, item_vectors: FloatArray, has_item: BoolArray) -> tuple[FloatArray, BoolArray]:
-    """Mean of the item text vectors (n_items + 1, E) over each train row: (n_users, E), and who has such an item."""
+    """Return the mean item vector (n_users, E) of each history, and a mask of the users who have one."""
     counts = _counts(train, len(item_vectors))
     total = counts @ (item_vectors * has_item[:, None])
     n_known = counts @ has_item.astype(np.float32)
@@ -50,14 +54,14 @@ def history_mean(train: Ragged, item_vectors: FloatArray, has_item: BoolArray) -
 
 
 def history_pca(train: Ragged, n_items: int, n_components: int, seed: int) -> tuple[FloatArray, BoolArray]:
-    """Truncated SVD of the users' item multi-hot, each row of length 1: (n_users, n_components)."""
+    """Return the truncated SVD (n_users, n_components) of normalised user-item rows, and a mask of the users."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
     n_used = len(np.unique(train.values))
     if n_components >= min(len(train), n_used):
         raise TeacherError(
-            f"[teacher] n_components = {n_components} is too much for {len(train)} users and {n_used} items; lower it."
+            f"[teacher] n_components = {n_components} is too large for {len(train)} users and {n_used} items; lower it."
         )
     counts = _counts(train, n_items + 1)
     counts.data[:] = 1.0
@@ -66,7 +70,7 @@ def history_pca(train: Ragged, n_items: int, n_components: int, seed: int) -> tu
 
 
 def _counts(train: Ragged, width: int) -> Any:
-    """Sparse (n_users, width): how often each user chose each item."""
+    """Sparse counts (n_users, width) of each user's items."""
     from scipy.sparse import csr_matrix
 
     ones: NDArray[np.float32] = np.ones(len(train.values), np.float32)

@@ -1,4 +1,4 @@
-"""How far each user's profile is to be believed: its grounding, aligned to the split's users, for weighing the loss."""
+"""Loss weights of users by the faithfulness of their profiles."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,20 @@ from retort.shared.base.errors import TeacherError
 
 
 def user_weights(user_ids: Sequence[str], profiles: pl.DataFrame, config: WeightsConfig) -> FloatArray:
-    """(n_users,) weights, mean 1 over the users who have a profile, 0 for the others.
+    """Return weights (n_users,) with mean 1 over the users who have a profile, and 0 for the others.
 
-    profiles: `profiles_table` (user_id, aspect, text, grounding); several aspects of a user are averaged.
+    Args:
+        user_ids: Users of the split.
+        profiles: Table of user_id, aspect, text and grounding (the faithfulness); aspects of a user are averaged.
+        config: The recipe's `[teacher.weights]`.
+
+    Raises:
+        TeacherError: The table has no faithfulness, or no user of this split.
     """
     if "grounding" not in profiles.columns:
-        raise TeacherError("these profiles hold no grounding; run the profiles step of this version again.")
+        raise TeacherError(
+            "these profiles hold no grounding (faithfulness); run the profiles step of this version again."
+        )
     by_user = profiles.group_by("user_id").agg(pl.col("grounding").fill_null(config.unknown).mean())
     known = dict(by_user.iter_rows())
     weights = np.array([known.get(user_id, np.nan) for user_id in user_ids], dtype=np.float64)
@@ -29,7 +37,11 @@ def user_weights(user_ids: Sequence[str], profiles: pl.DataFrame, config: Weight
 
 
 def normalised_weights(weights: NDArray[np.floating], present: BoolArray) -> FloatArray:
-    """The weights of those who are present scaled to mean 1, 0 for the others; TeacherError where all are 0."""
+    """Scale the weights of the present users to mean 1, with 0 for the others.
+
+    Raises:
+        TeacherError: All weights are 0.
+    """
     mean = weights[present].mean() if present.any() else 0.0
     if mean == 0:
         raise TeacherError("no profile is carried by its history: every weight is 0; see why before you train on them.")

@@ -1,8 +1,8 @@
-"""A language model that reads the student's items: E4SRec's way, https://arxiv.org/abs/2312.02443.
+"""Item-head teacher of E4SRec, https://arxiv.org/abs/2312.02443: a language model reads the student's item vectors.
 
-Each item of a history is one soft token, a linear map of the student's item vector; the model's LoRA weights are tuned,
-and its last hidden state is mapped to one score an item. It needs no text of the items. The item vectors are frozen
-here; where student and teacher take turns, they are read anew in each loop.
+Each item of a history is one soft token, a linear map of the student's item vector. LoRA weights are tuned, and the
+last hidden state is mapped to one score per item. No texts are needed. The item vectors are frozen here; mutual
+distillation replaces them in each loop.
 """
 
 # Shapes: R events, L history length, D width of the student's items, H width of the model, N n_items + 1
@@ -30,7 +30,7 @@ from retort.shared.base.schema import PAD
 
 
 class ItemHead:
-    """A learner (`_learner.py`); k items at `temperature` are kept of each answer."""
+    """A trainable teacher; its lists have k items, with probabilities at `temperature`."""
 
     def __init__(self, events: TrainEvents, n_items: int, config: ItemHeadConfig, k: int, temperature: float) -> None:
         self.events, self.config = events, config
@@ -51,22 +51,24 @@ class ItemHead:
         return evaluated_events(self.events, self.eligible, self.config)
 
     def set_item_vectors(self, vectors_ND: Tensor) -> None:
-        """Their mean length becomes √width, so that no student's scale decides how loud its items are."""
+        """Use the student's item vectors, scaled to mean length √width so that the student's scale has no effect."""
         lengths_N = vectors_ND[PAD + 1 :].float().norm(dim=-1)
         scale = vectors_ND.shape[1] ** 0.5 / lengths_N.mean().clamp(min=1e-6)
         self.items_ND = (vectors_ND.float() * scale).to(self.device)
         if self.read is None:
             width = self.model.config.hidden_size
             self.read = nn.Linear(vectors_ND.shape[1], width).to(self.device)
-            # as loud as the words around it
+            # the same scale as the word embeddings
             deviation = self.model.get_input_embeddings().weight.float().std()
             nn.init.normal_(self.read.weight, std=float(deviation) / vectors_ND.shape[1] ** 0.5)
             nn.init.zeros_(self.read.bias)
 
     def tune_on(self, events: IntArray, student: StudentPredictions | None) -> float:
-        """Softmax over the items, and the student's word beside it; the mean loss of the last epoch."""
+        """Train with softmax over the items and the student's predictions; return the mean loss of the last epoch."""
         if self.read is None:
-            raise TeacherError("the item-head teacher has no item vectors to read; it takes turns with a student.")
+            raise TeacherError(
+                "the item-head teacher has no item vectors; it requires a student (mutual distillation)."
+            )
         self.model.train()
 
         def loss_of(part: IntArray) -> Tensor:
@@ -74,7 +76,7 @@ class ItemHead:
             own = functional.cross_entropy(self.head(states_RH)[:, PAD + 1 :], targets_R - PAD - 1)
             if student is None or student.weight == 0:
                 return own
-            # the bias is one more component of an item, which meets 1
+            # the bias is one more component of the item, multiplied by 1
             table_NH = torch.cat([self.head.weight, self.head.bias[:, None]], 1)
             return own + student.loss(functional.pad(states_RH, (0, 1), value=1.0), table_NH, part, targets_R)
 
@@ -83,7 +85,7 @@ class ItemHead:
 
     @torch.no_grad()
     def recommend(self, events: IntArray) -> ListBatch:
-        """A distance is −log of the item's share."""
+        """Return lists whose distances are −log of the item's probability."""
         self.model.eval()
         pieces = [self._logits(part) for part in _split(events, self.config.batch_size)]
         logits_RN = torch.cat(pieces).cpu()
@@ -97,7 +99,7 @@ class ItemHead:
         return self.head(self._states(events))
 
     def _states(self, events: IntArray) -> Tensor:
-        """(R, H): prompt, soft items, prompt; the newest token's state."""
+        """(R, H): state of the last token of prompt, soft items, prompt."""
         assert self.read is not None
         assert self.items_ND is not None
         items_RL = self.events.histories(events, self.config.history).to(self.device)
@@ -117,7 +119,7 @@ class ItemHead:
         return self.events.values[torch.from_numpy(events)].to(self.device)
 
     def _prompt(self) -> tuple[Tensor, Tensor]:
-        """The words before and after the items, as the model reads them: (1, words, H) each."""
+        """Embeddings (1, words, H) of the prompt before and after the items."""
         tokenizer = load_tokenizer(self.config)
         before, after = template("item_head").split("{items}")
         words = [

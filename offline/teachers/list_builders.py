@@ -1,6 +1,6 @@
-"""The teachers that make lists alone: from a split and what is known of its items to answers for its train events.
+"""Teachers that make lists without a student: from a split and its item knowledge to lists at train events.
 
-Those that take turns with a student stand above the training: `offline/pipeline/lists.py`.
+Teachers that are trained with a student are in `offline/pipeline/lists.py`.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from retort.shared.model.item_index import ItemIndex
 
 @dataclass(frozen=True)
 class ItemKnowledge:
-    """What a list maker may read of the items: their table, the file of their text vectors, and the text encoder."""
+    """Item knowledge for teachers: table of the items, file of their text vectors, and configuration of the encoder."""
 
     items: Items
     vectors_path: Path | None
@@ -31,7 +31,7 @@ class ItemKnowledge:
 
 
 def make_lists(split: Split, known: ItemKnowledge, config: TeacherConfig, progress: Progress) -> TeacherOutputs:
-    """Ask the teacher that `[teacher] lists` names about the split's train events."""
+    """Train the teacher that `[teacher] lists` names, and return its lists at the split's train events."""
     match config.lists:
         case "text_encoder":
             from retort.offline.teachers.text_encoder import text_encoder_lists
@@ -49,11 +49,18 @@ def make_lists(split: Split, known: ItemKnowledge, config: TeacherConfig, progre
             titles = control_texts(item_titles(split.item_index, known.items), config, progress)
             return title_generation_lists(split, titles, config.grounding, progress)
         case _:
-            raise TeacherError(f"[teacher] lists = {config.lists!r} is made with a student or given, not made alone.")
+            raise TeacherError(
+                f"[teacher] lists = {config.lists!r} cannot be made here; it is made with a student, or "
+                "read from files."
+            )
 
 
 def text_vectors(split: Split, known: ItemKnowledge, config: TeacherConfig, progress: Progress) -> Aligned:
-    """The items' text vectors, or their control arm; raises TeacherError where there are none."""
+    """Return the items' text vectors, or their control.
+
+    Raises:
+        TeacherError: There are none.
+    """
     items = arm_item_vectors(split, known.vectors_path, config, progress)
     if items is None:
         raise TeacherError(f"[teacher] lists = {config.lists!r} needs item vectors; give the items a text.")
@@ -61,15 +68,15 @@ def text_vectors(split: Split, known: ItemKnowledge, config: TeacherConfig, prog
 
 
 def control_texts(texts: list[str], config: TeacherConfig, progress: Progress) -> list[str]:
-    """The texts that a list maker reads, or those of other items; a control must not leave the lists their texts."""
+    """Return the texts, or with `item_control` those of other items."""
     if config.item_control == "none":
         return texts
     if config.item_control != "shuffled":
         raise TeacherError(
-            f"[teacher] item_control = {config.item_control!r} stands for vectors, and lists = {config.lists!r} reads "
+            f"[teacher] item_control = {config.item_control!r} applies to vectors, and lists = {config.lists!r} reads "
             'texts; write item_control = "shuffled".'
         )
-    progress.say("the texts that the lists are made from are a control arm: shuffled")
+    progress.say("the texts that the lists are made from are a control: shuffled")
     whose = controls.derangement(np.array([bool(text.strip()) for text in texts]), config.seed)
     return [texts[row] for row in whose]
 
@@ -77,7 +84,7 @@ def control_texts(texts: list[str], config: TeacherConfig, progress: Progress) -
 def tuned_items(
     split: Split, known: ItemKnowledge, config: TeacherConfig, progress: Progress
 ) -> tuple[list[str], FloatArray]:
-    """Ids and vectors of the items that have a text, by an encoder tuned on the split's train rows."""
+    """Train an encoder on the split's train rows; return ids and vectors of the items that have a text."""
     from retort.offline.teachers.tuned_encoder import tuned_item_vectors
 
     texts = item_texts(split.item_index, known.items)
@@ -87,12 +94,12 @@ def tuned_items(
 
 
 def item_texts(index: ItemIndex, items: Items) -> list[str]:
-    """(n_items + 1): title and text of each item, as the encoder reads them; "" for PAD and where there are none."""
+    """Return title and text (n_items + 1) of each item, as the encoder reads them; "" for PAD and missing texts."""
     return _by_index(index, items, ("title", "text"))
 
 
 def item_titles(index: ItemIndex, items: Items) -> list[str]:
-    """(n_items + 1): what each item is called; its text where it has no title."""
+    """Return the title (n_items + 1) of each item; its text where it has no title."""
     titles, texts = _by_index(index, items, ("title",)), _by_index(index, items, ("text",))
     return [title or text for title, text in zip(titles, texts, strict=True)]
 

@@ -1,12 +1,12 @@
 """Teacher files as DLLM2Rec publishes them: all_embeddings.pt, myrank_train.txt, confidence_train.txt.
 
-They name users and items by row only, so what the rows are must be said beside them, and is checked:
+They name users and items by row only, so two more files must name the rows, and are checked:
 
     instances.csv   user_id, position: one row for each line of the two text files
     items.csv       item_id: one row for each embedding; numbers in myrank_train.txt count these rows from 0
 
-The published confidence is the distance of each *candidate*; how far the true item was is known only where it is among
-them, and nowhere else (`d_star` is NaN there).
+The published confidence is the distance of each *candidate*; the distance of the true item is known only where it is
+one of them (`d_star` is NaN elsewhere).
 """
 
 import csv
@@ -26,7 +26,7 @@ INSTANCES, ITEMS = "instances.csv", "items.csv"
 
 
 def read_published_items(directory: Path) -> Vectors:
-    """The item embeddings by id. Only tensors are read from the file, nothing executable."""
+    """Read the item embeddings by id; only tensors are loaded from the file, nothing executable."""
     import torch
 
     path = directory / EMBEDDINGS
@@ -43,7 +43,7 @@ def read_published_items(directory: Path) -> Vectors:
 
 
 def read_published_rankings(directory: Path, split: Split) -> Rankings:
-    """Lists of the train instances, joined by id."""
+    """Read the ranked lists of the train instances, joined by id."""
     instances = _rows(directory / INSTANCES, ("user_id", "position"))
     item_ids = np.array([row["item_id"] for row in _rows(directory / ITEMS, ("item_id",))])
     ranks, distances = _numbers(directory / RANKS), _numbers(directory / CONFIDENCE)
@@ -84,14 +84,14 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def _numbers(path: Path) -> FloatArray:
-    """(rows, K); commas, tabs and spaces all part numbers."""
+    """(rows, K); commas, tabs and spaces separate numbers."""
     lines = _existing(path).read_text(encoding="utf-8").replace(",", " ").splitlines()
     try:
         rows = [[float(number) for number in line.split()] for line in lines if line.strip()]
     except ValueError as error:
         raise TeacherError(f"{path}: {error}; each line is a row of numbers.") from None
     if len({len(row) for row in rows}) > 1:
-        raise TeacherError(f"{path}: its lines have unlike numbers of values; each has K.")
+        raise TeacherError(f"{path}: its lines have different numbers of values; each must have K.")
     return np.array(rows, dtype=np.float64).astype(np.float32) if rows else np.empty((0, 0), np.float32)
 
 

@@ -1,11 +1,11 @@
-"""A teacher's lists on disk, by id: Parquet with one row for each train event that the teacher was asked about.
+"""Ranked lists and distributions of a teacher on disk: Parquet with one row per evaluated train event.
 
     user_id string · position int64 · items list<string>, best first · distances list<float> · d_star float
     user_id string · position int64 · items list<string> · probabilities list<float> · true_rank int64
         [· listener_rank int64]
 
-`position` counts the user's train events from 0; the row is about what the teacher said before that event. The second
-form keeps its temperature in the file's metadata.
+`position` counts the user's train events from 0; the row holds the teacher's output before that event. The second form
+has its temperature in the metadata of the file.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _TEMPERATURE = b"retort.temperature"
 
 
 def write_rankings(path: Path, split: Split, rankings: Rankings) -> None:
-    """One row an asked event."""
+    """Write one row per evaluated event."""
     columns = _keys(split, rankings.rows_E) | _lists(split, rankings.rows_E, rankings.items, rankings.distances)
     columns["distances"] = columns.pop("values")
     evaluated = rankings.rows_E[rankings.rows_E >= 0]
@@ -34,7 +34,7 @@ def write_rankings(path: Path, split: Split, rankings: Rankings) -> None:
 
 
 def write_distributions(path: Path, split: Split, distributions: Distributions) -> None:
-    """One row an asked event."""
+    """Write one row per evaluated event."""
     rows_E = distributions.rows_E
     columns = _keys(split, rows_E) | _lists(split, rows_E, distributions.items, distributions.probabilities)
     columns["probabilities"] = columns.pop("values")
@@ -46,7 +46,11 @@ def write_distributions(path: Path, split: Split, distributions: Distributions) 
 
 
 def read_rankings(path: Path, split: Split) -> Rankings:
-    """Join to the split by id; raises TeacherError if nothing matches or a column is missing."""
+    """Read rankings and join them to the split by id.
+
+    Raises:
+        TeacherError: No row matches, or a column is missing.
+    """
     table = _read(path, ("user_id", "position", "items", "distances", "d_star"))
     joined = join_lists(
         split,
@@ -61,11 +65,15 @@ def read_rankings(path: Path, split: Split) -> Rankings:
 
 
 def read_distributions(path: Path, split: Split) -> Distributions:
-    """Join to the split by id; raises TeacherError if nothing matches, a column or the temperature is missing."""
+    """Read distributions and join them to the split by id.
+
+    Raises:
+        TeacherError: No row matches, or a column or the temperature is missing.
+    """
     table = _read(path, ("user_id", "position", "items", "probabilities", "true_rank"))
     temperature = (table.schema.metadata or {}).get(_TEMPERATURE)
     if temperature is None:
-        raise TeacherError(f"{path} does not say its temperature (metadata {_TEMPERATURE.decode()!r}); write it again.")
+        raise TeacherError(f"{path} has no temperature (metadata {_TEMPERATURE.decode()!r}); write it again.")
     joined = join_lists(
         split,
         table["user_id"].to_pylist(),
@@ -85,7 +93,7 @@ def read_distributions(path: Path, split: Split) -> Distributions:
 
 @dataclass(frozen=True)
 class Joined:
-    """rows_E (train events,), items (R, K), values (R, K)."""
+    """Lists joined to the train events: rows_E (E,), items (R, K), values (R, K)."""
 
     rows_E: IntArray
     items: IntArray
@@ -101,7 +109,7 @@ def join_lists(
     empty: float,
     what: str,
 ) -> Joined:
-    """Rows (user_id, position) → train events; item ids → indexes. Items unknown to train are left out of a list."""
+    """Map rows (user_id, position) to train events, and item ids to indexes; unknown items are left out."""
     users = {user_id: user for user, user_id in enumerate(split.user_ids)}
     rows_E = np.full(len(split.train.values), -1, dtype=np.int64)
     lengths, offsets = split.train.lengths, split.train.offsets
@@ -109,11 +117,11 @@ def join_lists(
         user = users.get(user_id)
         if user is not None and 0 <= position < lengths[user]:
             if rows_E[offsets[user] + position] >= 0:
-                raise TeacherError(f"{what}: user {user_id!r}, position {position} stands there twice; keep one.")
+                raise TeacherError(f"{what}: user {user_id!r}, position {position} appears twice; keep one row.")
             rows_E[offsets[user] + position] = row
     if not (rows_E >= 0).any():
         raise TeacherError(
-            f"{what}: none of the {len(user_ids)} rows is about a train event of this split (the first is user "
+            f"{what}: none of the {len(user_ids)} rows belongs to a train event of this split (the first is user "
             f"{next(iter(user_ids), None)!r}); give the lists that were made from this data."
         )
     width = max((len(one) for one in items), default=0)
@@ -121,7 +129,9 @@ def join_lists(
     value_rows = np.full((len(items), width), empty, dtype=np.float32)
     for row, (ids, numbers) in enumerate(zip(items, values, strict=True)):
         if len(ids) != len(numbers):
-            raise TeacherError(f"{what}, row {row}: {len(ids)} items stand beside {len(numbers)} numbers.")
+            raise TeacherError(
+                f"{what}, row {row}: {len(ids)} items have {len(numbers)} numbers; write the lists again."
+            )
         indexes = [split.item_index.index(one) or PAD for one in ids]
         known = [place for place, index in enumerate(indexes) if index != PAD]
         item_rows[row, : len(known)] = [indexes[place] for place in known]

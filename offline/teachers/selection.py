@@ -1,8 +1,8 @@
-"""Which users are taught at all: one gate that all objectives share. Past the papers; `hard` is near arXiv 2608.19998.
+"""Selection of the users that are taught, for all objectives. No paper; `hard` is similar to arXiv 2608.19998.
 
-A user is judged by the ranks of the true items at the user's asked events, as the lists know them from models that had
-not seen the user: `hard` keeps those whom the student serves worst, `sure` those whom the teacher serves best. The
-others count in no objective, as if the teacher did not know them.
+Users are selected by the ranks of the true items at their evaluated events, by models that had not seen the user:
+`hard` keeps the users with the worst ranks by the student, `sure` those with the best ranks by the teacher. The others
+count in no objective, as if the teacher did not know them.
 """
 
 from dataclasses import replace
@@ -20,7 +20,11 @@ L = TypeVar("L", Rankings, Distributions)
 
 
 def select(teacher: Teacher, split: Split, config: SelectionConfig) -> Teacher:
-    """The same knowledge about fewer users; raises TeacherError where the lists do not know the ranks."""
+    """Return the teacher with the selected users only.
+
+    Raises:
+        TeacherError: The lists have no ranks to select by.
+    """
     if config.by == "none":
         return teacher
     stored = teacher.distributions
@@ -51,7 +55,7 @@ def _ranks(stored: Distributions, config: SelectionConfig) -> IntArray:
 
 
 def _mean_log_ranks(stored: Distributions, ranks_R: IntArray, users_E: IntArray, n_users: int) -> FloatArray:
-    """(U,): NaN for users whom no list is about."""
+    """(U,): mean log rank; NaN for users without lists."""
     evaluated = stored.rows_E >= 0
     logs = np.log(ranks_R[stored.rows_E[evaluated]])
     totals = np.bincount(users_E[evaluated], logs, n_users)
@@ -60,7 +64,7 @@ def _mean_log_ranks(stored: Distributions, ranks_R: IntArray, users_E: IntArray,
 
 
 def _kept(badness_U: FloatArray, config: SelectionConfig) -> BoolArray:
-    """(U,): `share` of the judged users, at least one; equals are taken in the users' order."""
+    """(U,): mask of `share` of the users with ranks, at least one; ties are resolved in the order of users."""
     judged = np.flatnonzero(np.isfinite(badness_U))
     n_kept = max(1, round(config.share * len(judged)))
     order = np.argsort(-badness_U[judged] if config.by == "hard" else badness_U[judged], kind="stable")

@@ -1,4 +1,4 @@
-"""What was learnt from the language model, aligned to the split's users and items by id."""
+"""Knowledge of the language model, aligned to the split's users and items by id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,13 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rankings:
-    """What a teacher would recommend at moments of the training histories, best first.
+    """Ranked lists of a teacher at train events, best items first.
 
-    rows_E (train events,): for the event that was asked for, its row below, −1 where the teacher was not asked.
-    items (R, K): item indexes, PAD where fewer. distances (R, K): ascending, how far each stands from what the teacher
-    said; inf at PAD. d_star (R,): how far the true item stands, NaN where not known.
+    Attributes:
+        rows_E: Row of each train event below, −1 for events without a list.
+        items: Item indexes (R, K), PAD where fewer.
+        distances: Ascending distances (R, K) of the items from the teacher's output; inf at PAD.
+        d_star: Distance (R,) of the true item, NaN where unknown.
     """
 
     rows_E: IntArray
@@ -32,11 +34,16 @@ class Rankings:
 
 @dataclass(frozen=True)
 class Distributions:
-    """A teacher's probabilities at moments of the training histories: the best K, the rest is one tail.
+    """Truncated probability distributions of a teacher at train events: the best K items, all others are one tail.
 
-    rows_E as in `Rankings`. items (R, K): item indexes, PAD where fewer. probabilities (R, K): at `temperature`, their
-    sum at most 1, what is missing is the tail's. true_ranks (R,): the true item's rank among all items, from 1.
-    listener_ranks (R,): the same by the model that is to learn from this, when it had not seen the row; or unknown.
+    Attributes:
+        rows_E: As in `Rankings`.
+        items: Item indexes (R, K), PAD where fewer.
+        probabilities: Probabilities (R, K) at `temperature`; what is missing to 1 belongs to the tail.
+        true_ranks: Rank (R,) of the true item among all items, from 1.
+        temperature: Temperature of the probabilities.
+        learner_ranks: The same ranks by the model that learns from these distributions, at rows that it had not seen;
+            None where unknown.
     """
 
     rows_E: IntArray
@@ -49,12 +56,19 @@ class Distributions:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Knowledge with a mask of who has it. Parts that a method does not use are None.
+    """Knowledge of a teacher with masks; parts that are not used are None.
 
-    user_vectors (n_users, P), has_user (n_users,); item_vectors (n_items + 1, E), has_item (n_items + 1,).
-    user_parts: how many profiles of a user stand side by side in P, each P / user_parts wide.
-    user_weights (n_users,): how far each user's profile is to be believed, mean 1; None: all alike.
-    Rows without knowledge are zero and masked out: they count in no numerator and no denominator.
+    Rows without knowledge are zero and masked: they count in no numerator and no denominator.
+
+    Attributes:
+        user_vectors: (n_users, P).
+        has_user: Mask (n_users,) of `user_vectors`.
+        item_vectors: (n_items + 1, E).
+        has_item: Mask (n_items + 1,) of `item_vectors`.
+        rankings: Ranked lists at train events.
+        distributions: Distributions at train events.
+        user_parts: Number of profiles that are concatenated in P.
+        user_weights: Weight (n_users,) of each user's profile, mean 1; None: equal weights.
     """
 
     user_vectors: FloatArray | None = None
@@ -69,7 +83,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Aligned:
-    """Vectors in the order of an index, and which rows have one."""
+    """Vectors in the order of an index, with a mask of the rows that have one."""
 
     vectors: FloatArray
     present: BoolArray
@@ -81,12 +95,20 @@ class Aligned:
 
 
 def align_users(user_ids: Sequence[str], ids: Sequence[str], vectors: FloatArray) -> Aligned:
-    """Join vectors to the split's users by id. Raises if not one id matches."""
+    """Join vectors to the split's users by id.
+
+    Raises:
+        TeacherError: No id matches, or an id is repeated.
+    """
     return _align(user_ids, ids, vectors, "user")
 
 
 def align_items(items: ItemIndex, ids: Sequence[str], vectors: FloatArray) -> Aligned:
-    """Join vectors to item indexes by id; row 0 is PAD. Raises if not one id matches."""
+    """Join vectors to item indexes by id; row 0 is PAD.
+
+    Raises:
+        TeacherError: No id matches, or an id is repeated.
+    """
     aligned = _align(items.ids, ids, vectors, "item")
     pad = ((PAD + 1, 0), (0, 0))
     return Aligned(np.pad(aligned.vectors, pad), np.pad(aligned.present, (PAD + 1, 0)))
@@ -94,16 +116,16 @@ def align_items(items: ItemIndex, ids: Sequence[str], vectors: FloatArray) -> Al
 
 def _align(wanted: Sequence[str], ids: Sequence[str], vectors: FloatArray, kind: str) -> Aligned:
     if len(ids) != len(vectors):
-        raise TeacherError(f"{len(ids)} {kind} ids stand beside {len(vectors)} vectors; write the file again.")
+        raise TeacherError(f"there are {len(ids)} {kind} ids and {len(vectors)} vectors; write the file again.")
     rows = {one: row for row, one in enumerate(ids)}
     if len(rows) != len(ids):
-        raise TeacherError(f"a {kind}_id appears twice among the {kind} vectors; each {kind} has one vector.")
+        raise TeacherError(f"a {kind}_id appears twice among the {kind} vectors; keep one vector per {kind}.")
     found = np.array([rows.get(one, -1) for one in wanted], dtype=np.int64)
     present = found >= 0
     if not present.any():
         raise TeacherError(
             f"none of the {len(ids)} {kind} ids of the vectors is a {kind} of this split "
-            f"(theirs like {next(iter(ids), None)!r}, ours like {next(iter(wanted), None)!r}); "
+            f"(vectors: {next(iter(ids), None)!r}, split: {next(iter(wanted), None)!r}); "
             "give the vectors that were made from this data."
         )
     aligned = np.zeros((len(wanted), vectors.shape[1]), dtype=np.float32)

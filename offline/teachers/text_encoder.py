@@ -1,11 +1,12 @@
-"""A teacher that reads: a history is the weighted mean of its items' text vectors, and what stands near is recommended.
+"""Text-encoder teacher: recommends the items nearest to the weighted mean of a history's text vectors.
 
-It needs no language model beside the text encoder. Tuned, one linear map a side brings a history's text close to the
-text of the item that followed. It is cross-fitted: the lists of a user come from maps that were tuned on other users,
-never on the rows they are asked about.
+It needs no language model other than the text encoder. Tuning trains one linear map for histories and one for items, so
+that a history is close to the next item. Lists are cross-fitted: those of a user come from maps that were tuned on
+other users.
 """
 
-# Shapes: R asked events, E width of text vectors, P kept components, N n_items + 1, K list length, D student's width
+# Shapes: R evaluated events, E width of text vectors, P kept components, N n_items + 1, K list length,
+#         D student's width
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ _EVENTS_AT_ONCE = 2048
 
 
 class Reader(nn.Module):
-    """Histories and items in one space; untuned, the space is the text's own."""
+    """Linear maps of histories and items into one space; both start as the identity."""
 
     def __init__(self, width: int, scale: float) -> None:
         super().__init__()
@@ -36,18 +37,22 @@ class Reader(nn.Module):
             nn.init.eye_(side.weight)
 
     def read(self, histories_RP: Tensor) -> Tensor:
-        """(R, P), of length 1."""
+        """Return the mapped histories (R, P), of length 1."""
         return functional.normalize(self.history(histories_RP), dim=-1)
 
     def items(self, vectors_NP: Tensor) -> Tensor:
-        """(N, P), of length 1."""
+        """Return the mapped items (N, P), of length 1."""
         return functional.normalize(self.item(vectors_NP), dim=-1)
 
 
 def text_encoder_lists(
     split: Split, item_vectors: FloatArray, has_item: BoolArray, config: TextEncoderConfig, progress: Progress
 ) -> TeacherOutputs:
-    """Ask for every train event that follows an item with a text. Raises TeacherError where there is none."""
+    """Tune the maps and return lists for the train events that follow an item with a text.
+
+    Raises:
+        TeacherError: No item has a text vector, or no event follows an item with a text.
+    """
     questions = TrainEvents(split.train)
     encoder = TextEncoder(questions, item_vectors, has_item, config)
     events, evaluated = encoder.eligible, encoder.evaluated
@@ -70,13 +75,15 @@ def text_encoder_lists(
 
 
 class TextEncoder:
-    """The teacher as one learner: texts, and where it takes part in turns, the student's item vectors beside them."""
+    """Text-encoder teacher; in mutual distillation it also reads the student's item vectors."""
 
     def __init__(
         self, events: TrainEvents, item_vectors: FloatArray, has_item: BoolArray, config: TextEncoderConfig
     ) -> None:
         if not has_item.any():
-            raise TeacherError("the text encoder has nothing to read: no item of this split has a text vector.")
+            raise TeacherError(
+                "the text encoder has no input: no item of this split has a text vector; give the items a text."
+            )
         self.events, self.config = events, config
         self.known_N = torch.from_numpy(has_item)
         self.text_NP = self.vectors_NP = _components(item_vectors, has_item, config.width)
@@ -86,23 +93,25 @@ class TextEncoder:
         read = [self._histories(part)[1] for _, part in chunks(every, _EVENTS_AT_ONCE)]
         self.eligible: IntArray = every[(torch.cat(read) > 0).numpy()] if read else every
         if not len(self.eligible):
-            raise TeacherError("the text encoder is asked nothing: no train row goes on after an item with a text.")
+            raise TeacherError(
+                "the text encoder has no events to evaluate: no train event follows an item with a text."
+            )
 
     @property
     def evaluated(self) -> IntArray:
-        """The events whose lists are wanted."""
+        """Eligible events that get lists."""
         latest = self.config.latest
         return self.eligible if latest is None else self.eligible[self.events.left[self.eligible] <= latest]
 
     def set_item_vectors(self, vectors_ND: Tensor) -> None:
-        """Read the student's item vectors beside the texts; the maps that were tuned so far stay."""
+        """Concatenate the student's item vectors to the texts; the maps keep their weights."""
         student_ND = self.config.id_weight * functional.normalize(vectors_ND.float(), dim=-1)
         self.vectors_NP = torch.cat([self.text_NP, student_ND * self.known_N[:, None]], 1)
 
     def tune_on(self, events: IntArray, student: StudentPredictions | None) -> float:
-        """Bring histories and next items together: softmax over the batch's items, corrected by how often each occurs.
+        """Train the maps by softmax over the batch's items with logQ correction; return the last epoch's mean loss.
 
-        What the student said is compared over the whole catalogue. Returns the mean loss of the last epoch.
+        The student's predictions are compared over the whole catalogue.
         """
         config, reader = self.config, self._tuned_reader()
         events = events[self.known_N[self.events.values[torch.from_numpy(events)]].numpy()]
@@ -123,10 +132,10 @@ class TextEncoder:
 
     @torch.no_grad()
     def recommend(self, events: IntArray) -> ListBatch:
-        """Nearest items; a distance is 1 − cosine, and 2, the farthest there is, to an item without a text."""
+        """Return the nearest items; a distance is 1 − cosine, and 2 for a true item without a text."""
         reader, config = self._tuned_reader(), self.config
-        said_RP, _ = self._histories(events)
-        cosines_RN = reader.read(said_RP) @ reader.items(self.vectors_NP).T
+        histories_RP, _ = self._histories(events)
+        cosines_RN = reader.read(histories_RP) @ reader.items(self.vectors_NP).T
         sharpness = reader.log_scale.exp() / config.temperature
         return lists_from_cosines(
             cosines_RN, self.events, events, self.known_N, config.k, sharpness, hide_seen=config.hide_seen
@@ -136,24 +145,24 @@ class TextEncoder:
         self, reader: "Reader", part: IntArray, log_share_N: Tensor, student: StudentPredictions | None
     ) -> Tensor:
         targets_R = self.events.values[torch.from_numpy(part)]
-        said_RP = reader.read(self._histories(part)[0])
+        histories_RP = reader.read(self._histories(part)[0])
         near_RP = reader.items(self.vectors_NP[targets_R])
-        logits_RR = said_RP @ near_RP.T * reader.log_scale.exp() - log_share_N[targets_R]
+        logits_RR = histories_RP @ near_RP.T * reader.log_scale.exp() - log_share_N[targets_R]
         twice_RR = (targets_R[:, None] == targets_R) & ~torch.eye(len(part), dtype=torch.bool)
         own = functional.cross_entropy(logits_RR.masked_fill(twice_RR, -torch.inf), torch.arange(len(part)))
         if student is None or student.weight == 0:
             return own
-        return own + student.loss(said_RP * reader.log_scale.exp(), reader.items(self.vectors_NP), part, targets_R)
+        return own + student.loss(histories_RP * reader.log_scale.exp(), reader.items(self.vectors_NP), part, targets_R)
 
     def _tuned_reader(self) -> "Reader":
-        """The maps as they are; made when first needed, because only then their width is known."""
+        """The maps; made when first needed, because their width is unknown before."""
         if self.reader is None:
             with torch.random.fork_rng():
                 self.reader = Reader(self.vectors_NP.shape[1], self.config.scale)
         return self.reader
 
     def _histories(self, events: IntArray) -> tuple[Tensor, Tensor]:
-        """(R, P) weighted means of the items before each event, and (R,) the weight they had in all."""
+        """(R, P) weighted means of the items before each event, and (R,) their total weights."""
         here = torch.from_numpy(events)
         total_RP = torch.zeros(len(events), self.vectors_NP.shape[1])
         weight_R = torch.zeros(len(events))
@@ -166,7 +175,7 @@ class TextEncoder:
 
 
 def _components(vectors: FloatArray, has_item: BoolArray, width: int) -> Tensor:
-    """(N, P): the first principal components of the centred text vectors; rows without a text are zero."""
+    """(N, P): first principal components of the centred text vectors; rows without a text are zero."""
     known = vectors[has_item].astype(np.float64)
     centred = known - known.mean(0)
     variances, directions = np.linalg.eigh(centred.T @ centred)

@@ -1,9 +1,10 @@
-"""A language model that writes the next item's title: BIGRec's way, https://arxiv.org/abs/2308.08434.
+"""Title-generation teacher of BIGRec, https://arxiv.org/abs/2308.08434: a language model writes the next item's title.
 
-Tuned by LoRA on a few histories, it is given the titles of a history and writes one more. What it wrote and the titles
-of all items are embedded by the same model without its LoRA weights (last hidden state of the last token), and the
-nearest items are the list; the distances say how sure it was. Cross-fitted: the lists of a user come from weights that
-were tuned on other users (folds = 1 is the paper's way).
+The model is tuned by LoRA on a few histories; it reads the titles of a history and generates the next one. The
+generated title and the titles of all items are embedded by the same model without its LoRA weights (last hidden state
+of the last token). The nearest items are the list, and their distances express the confidence. Lists are cross-fitted:
+those of a user come from weights tuned on other users (folds = 1 is the paper's method). The paper calls the look-up
+grounding, hence the recipe's `[teacher.grounding]`.
 """
 
 # Shapes: R events, N n_items + 1, H width of the model, T tokens
@@ -34,15 +35,27 @@ from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
 
 _NO_LOSS = -100  # what transformers leaves out of the loss
-_FEW = 1024  # a stream of its own: which events are learnt must not decide in which order
+_FEW = 1024  # a separate random stream: the choice of events must not decide their order
 
 
 def title_generation_lists(
     split: Split, titles: Sequence[str], config: TitleGenerationConfig, progress: Progress
 ) -> TeacherOutputs:
-    """Ask about train events. titles (N): by item index, "" for PAD and for items that have none."""
+    """Tune the model for each fold and return its lists.
+
+    Args:
+        split: Train histories.
+        titles: Title of each item index (N), "" for PAD and for items without one.
+        config: The recipe's `[teacher.grounding]`.
+        progress: Receives progress and losses.
+
+    Raises:
+        TeacherError: There are no events to evaluate.
+    """
     if len(titles) != len(split.item_index) + 1:
-        raise TeacherError(f"{len(titles)} titles stand beside {len(split.item_index)} items; give one for each.")
+        raise TeacherError(
+            f"there are {len(titles)} titles for {len(split.item_index)} items and PAD; give one for each."
+        )
     events = TrainEvents(split.train)
     eligible = eligible_events(events)
     titled_N = np.array([bool(title.strip()) for title in titles])
@@ -50,7 +63,7 @@ def title_generation_lists(
     evaluated = evaluated_events(events, eligible, config)
     if not len(evaluated):
         raise TeacherError(
-            "the language model is asked nothing: no train event with a history is of an item with a title."
+            "the language model has no events to evaluate: no event with a history is of an item with a title."
         )
     folds_E = user_folds(len(split.train), config.folds, config.seed)[events.users]
     lists = ListCollector(len(events), evaluated, config.k, config.temperature)
@@ -64,14 +77,14 @@ def title_generation_lists(
         mine = evaluated[folds_E[evaluated] == fold]
         for done, part in chunks(mine, config.batch_size):
             lists.fill(part, writer.recommend(part))
-            progress.update(f"titles written, part {fold + 1} of {config.folds}", done, len(mine))
+            progress.update(f"titles generated, part {fold + 1} of {config.folds}", done, len(mine))
     outputs = lists.outputs()
-    progress.say(f"the language model's titles lead to {outputs.hit_rate:.1%} of the next items (HR@10)")
+    progress.say(f"the language model's titles find {outputs.hit_rate:.1%} of the next items (HR@10)")
     return outputs
 
 
 class TitleGenerator:
-    """One model with LoRA weights, the titles, and where each title stands."""
+    """Language model with LoRA weights that generates titles and looks up the nearest items."""
 
     def __init__(self, events: TrainEvents, titles: Sequence[str], config: TitleGenerationConfig) -> None:
         self.events, self.titles, self.config = events, list(titles), config
@@ -84,14 +97,14 @@ class TitleGenerator:
         self._items_NH: Tensor | None = None
 
     def tune_on(self, events: IntArray) -> list[float]:
-        """Tune on the true titles behind a few of these events, the same in all epochs; the mean loss of each epoch."""
+        """Train on the true titles of a few of these events, the same in all epochs; return the loss of each epoch."""
         n_rows = min(self.config.rows or len(events), len(events))
         few = np.random.default_rng((self.config.seed, _FEW)).choice(events, n_rows, replace=False)
         self.model.train()
         return tune(self.model.parameters(), few, self.config, self._loss)
 
     def write(self, events: IntArray) -> list[str]:
-        """The title that would come next, by the most likely tokens."""
+        """Generate the next title after each history, by greedy decoding."""
         self.model.eval()
         read = self._padded([self._prompt(event) for event in events])
         with torch.no_grad():
@@ -106,7 +119,7 @@ class TitleGenerator:
 
     @torch.no_grad()
     def recommend(self, events: IntArray) -> ListBatch:
-        """Distances are squared and Euclidean; the scores behind the shares are −distance in deviations of a list."""
+        """Return the nearest items; distances are squared Euclidean, logits are −distance / deviation of the row."""
         written_RH = self.embed(self.write(events))
         distances_RN = torch.cdist(written_RH, self._items()).square()
         targets_R1 = self.events.values[torch.from_numpy(events)][:, None]
@@ -125,7 +138,7 @@ class TitleGenerator:
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """(R, H) on the CPU: last hidden state of the last token, without the LoRA weights."""
+        """Return the last hidden state (R, H) of the last token, without the LoRA weights, on the CPU."""
         self.model.eval()
         rows = []
         for first in range(0, len(texts), self.config.batch_size):
@@ -139,13 +152,13 @@ class TitleGenerator:
         return torch.cat(rows)
 
     def _items(self) -> Tensor:
-        """(N, H): embedded once, since LoRA weights have no part in it."""
+        """(N, H): embedded once, because LoRA weights are not used."""
         if self._items_NH is None:
             self._items_NH = self.embed(self.titles)
         return self._items_NH
 
     def _loss(self, part: IntArray) -> Tensor:
-        """Cross-entropy of the true title's tokens and of the end behind them."""
+        """Cross-entropy of the true title's tokens and the end token."""
         prompts = [self._prompt(event) for event in part]
         wanted = [self._title(int(self.events.values[event])) for event in part]
         read = self._padded([prompt + title for prompt, title in zip(prompts, wanted, strict=True)])
@@ -156,7 +169,7 @@ class TitleGenerator:
         return loss
 
     def _prompt(self, event: int) -> list[int]:
-        """Older titles are left out where the prompt would be too long."""
+        """Prompt of an event; older titles are dropped where it would be too long."""
         history = self.events.histories(np.array([event]), self.config.history)[0]
         names = [self.titles[int(item)] for item in history if item != PAD and self.titles[int(item)].strip()]
         room = self.config.max_tokens - self.config.max_new_tokens

@@ -1,9 +1,9 @@
-"""A sentence encoder that is itself tuned to bring a history's text close to the next item's text.
+"""Tuned-encoder teacher: a sentence encoder tuned so that a history's text is close to the next item's text.
 
-The history's titles, newest first, are one text; the next item's text is its match, the other items of the batch are
-not (the multiple-negatives ranking loss, https://arxiv.org/abs/1705.00652, corrected by how often each item occurs).
-LoRA weights alone change. Lists are cross-fitted: those of a user come from weights tuned on other users. The tuned
-item vectors, from which an item table may start, need no such care: they are tuned on train rows and describe no user.
+The titles of a history, newest first, are one text; the next item's text is its positive, the other items of the batch
+are negatives (multiple-negatives ranking loss, https://arxiv.org/abs/1705.00652, with logQ correction). Only LoRA
+weights are trained. Lists are cross-fitted: those of a user come from weights tuned on other users. The tuned item
+vectors, which may initialise an item table, are not: they are tuned on train rows and describe no user.
 """
 
 # Shapes: R events, N n_items + 1, E width of the encoder
@@ -29,14 +29,22 @@ from retort.shared.base.errors import TeacherError
 from retort.shared.base.schema import PAD
 
 _EVENTS_AT_ONCE = 512
-# one encoder reads both sides: without a mark of its own, a history of one item would be that item
+# one encoder reads both sides: without a prefix, a history of one item would equal that item
 _HISTORY = "what follows: "
 
 
 def tuned_encoder_lists(
     split: Split, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig, progress: Progress
 ) -> TeacherOutputs:
-    """Ask about train events. texts (N): by item index, "" for PAD and for items that have none."""
+    """Tune the encoder for each fold and return its lists.
+
+    Args:
+        split: Train histories.
+        texts: Text of each item index (N), "" for PAD and for items without one.
+        encoder: The recipe's `[encoder]`.
+        config: The recipe's `[teacher.tuned_encoder]`.
+        progress: Receives progress and losses.
+    """
     events = TrainEvents(split.train)
     eligible = _readable(events, texts, config)
     evaluated = evaluated_events(events, eligible, config)
@@ -49,7 +57,7 @@ def tuned_encoder_lists(
         mine = evaluated[folds_E[evaluated] == fold]
         for done, part in chunks(mine, _EVENTS_AT_ONCE):
             lists.fill(part, tuned.recommend(part))
-            progress.update(f"histories read, part {fold + 1} of {config.folds}", done, len(mine))
+            progress.update(f"histories encoded, part {fold + 1} of {config.folds}", done, len(mine))
     outputs = lists.outputs()
     progress.say(f"the tuned encoder finds {outputs.hit_rate:.1%} of the next items (HR@10)")
     return outputs
@@ -58,7 +66,7 @@ def tuned_encoder_lists(
 def tuned_item_vectors(
     split: Split, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig, progress: Progress
 ) -> FloatArray:
-    """(N, E) of length 1, tuned on all train rows; rows without a text are zero."""
+    """Tune the encoder on all train rows and return item vectors (N, E) of length 1; zero without a text."""
     events = TrainEvents(split.train)
     tuned = TunedEncoder(events, texts, encoder, config)
     losses = tuned.tune_on(_readable(events, texts, config))
@@ -68,7 +76,7 @@ def tuned_item_vectors(
 
 
 class TunedEncoder:
-    """One encoder with LoRA weights, and the texts it reads."""
+    """Sentence encoder with LoRA weights, and the texts of the items."""
 
     def __init__(
         self, events: TrainEvents, texts: Sequence[str], encoder: EncoderConfig, config: TunedEncoderConfig
@@ -83,11 +91,11 @@ class TunedEncoder:
         self._items_NE: Tensor | None = None
 
     def tune_on(self, events: IntArray) -> list[float]:
-        """Tune on these events; the mean loss of each epoch."""
+        """Train on these events; return the mean loss of each epoch."""
         events = events[self.known_N[self.events.values[torch.from_numpy(events)]].numpy()]
         if len(events) < 2:
             raise TeacherError(
-                "the sentence encoder has nothing to learn: too few histories lead to an item with a text."
+                "nothing to tune the sentence encoder on: too few histories are followed by an item with a text."
             )
         self.model.train()
         losses = tune(self.model.parameters(), events, self.config, self._loss)
@@ -97,7 +105,7 @@ class TunedEncoder:
 
     @torch.no_grad()
     def recommend(self, events: IntArray) -> ListBatch:
-        """Nearest items; a distance is 1 − cosine, and 2, the farthest there is, to an item without a text."""
+        """Return the nearest items; a distance is 1 − cosine, and 2 for a true item without a text."""
         self.model.eval()
         cosines_RN = self._encode([self._history(event) for event in events], 0) @ self.items().T
         config = self.config
@@ -108,7 +116,7 @@ class TunedEncoder:
 
     @torch.no_grad()
     def items(self) -> Tensor:
-        """(N, E) of all item texts, each of length 1."""
+        """Return the vectors (N, E) of all item texts, of length 1."""
         if self._items_NE is None:
             self.model.eval()
             self._items_NE = self._encode([text or "-" for text in self.texts], 1)
@@ -116,15 +124,15 @@ class TunedEncoder:
 
     def _loss(self, part: IntArray) -> Tensor:
         targets_R = self.events.values[torch.from_numpy(part)]
-        said_RE = self._forward([self._history(event) for event in part], 0)
+        histories_RE = self._forward([self._history(event) for event in part], 0)
         near_RE = self._forward([self.texts[int(item)] for item in targets_R], 1)
-        logits_RR = said_RE @ near_RE.T * self.config.scale - self.log_share_N[targets_R].to(said_RE.device)
+        logits_RR = histories_RE @ near_RE.T * self.config.scale - self.log_share_N[targets_R].to(histories_RE.device)
         twice_RR = (targets_R[:, None] == targets_R) & ~torch.eye(len(part), dtype=torch.bool)
-        places_R = torch.arange(len(part), device=said_RE.device)
-        return functional.cross_entropy(logits_RR.masked_fill(twice_RR.to(said_RE.device), -torch.inf), places_R)
+        places_R = torch.arange(len(part), device=histories_RE.device)
+        return functional.cross_entropy(logits_RR.masked_fill(twice_RR.to(histories_RE.device), -torch.inf), places_R)
 
     def _history(self, event: int) -> str:
-        """Newest first: what does not fit into the encoder is what is oldest."""
+        """Texts of the history, newest first, so that truncation drops the oldest."""
         items = self.events.histories(np.array([event]), self.config.history)[0].flip(0).tolist()
         return " | ".join(self.texts[item] for item in items if item != PAD and self.known_N[item])
 
@@ -134,7 +142,7 @@ class TunedEncoder:
         return functional.normalize(self.model(read)["sentence_embedding"].float(), dim=-1)
 
     def _encode(self, texts: Sequence[str], role: int) -> Tensor:
-        """Like lengths together, so that little is spent on padding."""
+        """Encode texts of similar length together, so that little is spent on padding."""
         order = np.argsort([len(text) for text in texts], kind="stable")
         rows = torch.empty(len(texts), self.model.get_embedding_dimension())
         for _, part in chunks(order, self.config.batch_size):
@@ -147,14 +155,16 @@ def _known(texts: Sequence[str]) -> Tensor:
 
 
 def _readable(events: TrainEvents, texts: Sequence[str], config: TunedEncoderConfig) -> IntArray:
-    """Events whose read history has an item with a text."""
+    """Eligible events whose history has an item with a text."""
     if len(texts) <= int(events.values.max()):
         raise TeacherError(f'{len(texts)} item texts are too few for this split; give one an item, "" for none.')
     eligible, known_N = eligible_events(events), _known(texts)
     read = [known_N[events.histories(part, config.history)].any(1) for _, part in chunks(eligible, _EVENTS_AT_ONCE)]
     readable: IntArray = eligible[torch.cat(read).numpy()]
     if not len(readable):
-        raise TeacherError("the sentence encoder is asked nothing: no train row goes on after an item with a text.")
+        raise TeacherError(
+            "the sentence encoder has no events to evaluate: no train event follows an item with a text."
+        )
     return readable
 
 
@@ -168,7 +178,7 @@ def _with_lora(encoder: EncoderConfig, config: TunedEncoderConfig) -> Any:
         r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=layers
     )
     try:
-        # PEFT's own call: that of transformers refuses the newest PEFT there is whenever it wants one to come
+        # PEFT's own call: transformers refuses some recent versions of PEFT
         inject_adapter_in_model(lora, model)
     except ValueError as error:
         raise TeacherError(

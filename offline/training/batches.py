@@ -1,4 +1,4 @@
-"""Training sequences in batches of like length, so that almost nothing is spent on padding.
+"""Training windows in batches of similar length, so that little is spent on padding.
 
 Shapes: B batch, T longest sequence of the batch.
 """
@@ -20,9 +20,12 @@ _BATCHES_PER_POOL = 16
 
 @dataclass(frozen=True)
 class Batch:
-    """users (B,) user_index; sequences (B, T) item indexes, left-padded, the newest last.
+    """A batch of windows.
 
-    events (B, T): where each item stands in `train.values`; −1 at padding.
+    Attributes:
+        users_B: user_index of each row.
+        sequences_BT: Item indexes, left-padded, the newest last.
+        events_BT: Index of each item in `train.values`, −1 at padding.
     """
 
     users_B: Tensor
@@ -32,7 +35,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Windows:
-    """Pieces of histories that fit into a student: rows (W,) name the user, start and end the slice of `values`."""
+    """Windows of histories that fit into a student: user and slice of `values` of each window, (W,) each."""
 
     values: NDArray[np.int64]
     users: NDArray[np.int64]
@@ -46,8 +49,12 @@ class Windows:
 def cut_windows(train: Ragged, max_length: int, *, every: bool = True) -> Windows:
     """Cut each history into windows of max_length inputs and their targets, counted from its end.
 
-    Neighbours share one item, so every event but the first of a history is a target once. With `every` False only
-    the newest window of each user is kept (as the published code does).
+    Adjacent windows share one item, so every event but the first of a history is a target once.
+
+    Args:
+        train: Train histories.
+        max_length: Number of inputs of a window.
+        every: False keeps only the newest window of each user, as the published code does.
     """
     lengths = train.lengths
     rows = np.flatnonzero(lengths >= 2)
@@ -61,7 +68,7 @@ def cut_windows(train: Ragged, max_length: int, *, every: bool = True) -> Window
 
 
 def batches(windows: Windows, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
-    """All windows once, in an order that depends on seed and epoch alone."""
+    """Yield all windows once, in an order that depends only on seed and epoch."""
     random = np.random.default_rng((seed, epoch))
     order = random.permutation(len(windows))
     lengths = windows.ends - windows.starts

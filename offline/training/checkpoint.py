@@ -1,4 +1,4 @@
-"""A training that was interrupted goes on where it was: one file, replaced whole after each epoch."""
+"""Checkpoints of a training: one file, replaced atomically after each epoch."""
 
 import os
 from pathlib import Path
@@ -10,14 +10,14 @@ CHECKPOINT = "checkpoint.pt"
 
 
 def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
-    """Write beside, then rename: a kill leaves the old checkpoint or the new one."""
+    """Write to a temporary file and rename it; a kill leaves the old checkpoint or the new one."""
     beside = directory / (CHECKPOINT + ".new")
     torch.save(state, beside)
     os.replace(beside, directory / CHECKPOINT)
 
 
 def load_checkpoint(directory: Path) -> dict[str, Any] | None:
-    """The last finished epoch, or None. Tensors and plain values only, nothing executable."""
+    """Return the state after the last finished epoch, or None; only tensors and plain values are loaded."""
     path = directory / CHECKPOINT
     if not path.exists():
         return None

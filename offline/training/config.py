@@ -11,30 +11,32 @@ LossName = Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr", "ccl
 
 
 class TrainingConfig(Section):
-    """How a student is trained; the same budget for a plain run and a distilled one."""
+    """How a student is trained; plain and distilled runs have the same budget."""
 
-    epochs: int = Field(30, ge=1, description="at most; validation may stop earlier")
-    batch_size: int = Field(256, ge=1, description="windows a step")
-    learning_rate: float = Field(2e-3, gt=0, description="the highest")
-    rate: LearningRate = Field("cosine", description="after the warm-up: falling like a cosine, or constant")
+    epochs: int = Field(30, ge=1, description="maximum; validation may stop earlier")
+    batch_size: int = Field(256, ge=1, description="windows per step")
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")
+    rate: LearningRate = Field("cosine", description="schedule after the warm-up: cosine decay, or constant")
     warmup_steps: int = Field(50, ge=0, description="steps until the full learning rate")
     weight_decay: float = Field(0.01, ge=0, description="of AdamW")
-    clip_norm: float = Field(5.0, gt=0, description="longest gradient")
+    clip_norm: float = Field(5.0, gt=0, description="gradient clipping: largest norm")
     loss: LossName = Field("sampled_softmax", description="the student's own loss")
     negatives: int = Field(512, ge=1, description="shared by a batch; sampled_softmax, gbce and ccl")
     popularity_power: float = Field(
         0.5, ge=0, le=1, description="sampled_softmax: negatives are drawn ∝ popularity^power; other losses: 0"
     )
-    gbce_calibration: float = Field(0.75, ge=0, le=1, description="gbce: 0 is plain bce, 1 undoes the sampling wholly")
+    gbce_calibration: float = Field(0.75, ge=0, le=1, description="gbce: 0 is plain bce, 1 corrects the sampling fully")
     ccl_margin: float = Field(0.4, ge=-1, le=1, description="a negative's cosine below it costs nothing")
     ccl_weight: float = Field(150.0, gt=0, description="of the mean over negatives")
-    dros_weight: float = Field(0.5, ge=0, description="of the robust term beside bce")
-    dros_temperature: float = Field(1.0, gt=0, description="dros: lower listens more to the worst items")
-    bf16: bool = Field(True, description="matrix products in bfloat16; sums, norms and weights stay in float32")
-    every_window: bool = Field(True, description="long histories in pieces; false: only the newest piece")
+    dros_weight: float = Field(0.5, ge=0, description="weight of the robust term added to bce")
+    dros_temperature: float = Field(1.0, gt=0, description="dros: lower values give the worst items more weight")
+    bf16: bool = Field(True, description="matrix products in bfloat16; sums, norms and weights in float32")
+    every_window: bool = Field(
+        True, description="train on all windows of long histories; false: only on the newest one"
+    )
     patience: int = Field(10, ge=1, description="evaluations without a better validation NDCG@10 before stopping")
     evaluate_every: int = Field(1, ge=1, description="epochs")
     refit_epochs: int | None = Field(
-        None, ge=1, description='protocol "refit": epochs, found before; unset: a held training finds them'
+        None, ge=1, description='protocol "refit": number of epochs; unset: a held training finds it'
     )
     seed: int = Field(0, description="of weights, batches and negatives")

@@ -1,7 +1,7 @@
-"""The only training loop. It knows no student's and no objective's name.
+"""Training loop of all students and objectives.
 
-Everything random in an epoch depends on (seed, epoch) alone, so an interrupted run that goes on from its checkpoint
-ends with the same weights as one that was never interrupted.
+All randomness of an epoch depends only on (seed, epoch), so a run resumed from its checkpoint ends with the same
+weights as an uninterrupted one.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim, M positions with a target, K negatives
@@ -34,7 +34,7 @@ from retort.shared.base.schema import PAD
 
 @dataclass
 class EpochLog:
-    """One line of the training's diary. Losses are means over steps; objectives are logged raw, unscaled."""
+    """Per-epoch log record. Losses are means over steps; objectives are logged unscaled."""
 
     epoch: int
     seconds: float
@@ -46,7 +46,7 @@ class EpochLog:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training leaves: the student carries the weights of `best_epoch`."""
+    """Result of a training; the student has the weights of `best_epoch`."""
 
     best_epoch: int
     log: list[EpochLog]
@@ -66,24 +66,36 @@ def fit(
 ) -> Fitted:
     """Train `student` in place and leave it with its best weights.
 
-    With validation cases in the split, the best epoch is the one of the highest validation NDCG@10 and training stops
-    after `patience` evaluations without a better one. Without (protocol "refit"), `stop_after` epochs of the same
-    schedule are run and the last weights are kept. `work` holds the checkpoint. `asks`: what the test will ask, and
-    validation with it.
+    With validation cases in the split, the best epoch is the one with the highest validation NDCG@10, and training
+    stops after `patience` evaluations without a better one. Without (protocol "refit"), `stop_after` epochs of the same
+    schedule are run and the last weights are kept.
+
+    Args:
+        student: Student to train.
+        split: Train histories, and validation cases if there are any.
+        objectives: Distillation objectives.
+        config: The recipe's `[training]`.
+        progress: Receives progress and one line per epoch.
+        work: Folder of the checkpoint.
+        stop_after: Number of epochs, if not `config.epochs`.
+        evaluation: How the test is evaluated; validation is evaluated the same way.
+
+    Raises:
+        DataError: No user has two train events.
     """
     run = _Run(student, split, objectives, config, evaluation=evaluation)
     run.start(work)
     last = stop_after or config.epochs
     try:
         while run.epoch < last and not run.finished:
-            run.one_epoch()
+            run.train_epoch()
             run.validate(is_last=run.epoch == last)
             save_checkpoint(work, run.state())
             progress.update("training", run.epoch, last)
             progress.say(run.describe())
-        run.keep_best()
+        run.restore_best()
     finally:
-        run.leave()
+        run.detach_objectives()
     return Fitted(best_epoch=run.best_epoch, log=run.log, validation_ranks=run.ranks())
 
 
@@ -107,7 +119,7 @@ class _Run:
         self.windows: Windows = cut_windows(split.train, student.config.max_length, every=config.every_window)
         if not len(self.windows):
             raise DataError(
-                "there is nothing to learn: no user has two train events; give longer histories, or raise "
+                "nothing to train on: no user has two train events; give longer histories, or raise "
                 "[split] train_share or quantile."
             )
         self.sequence_loss = SequenceLoss(split, config)
@@ -130,7 +142,7 @@ class _Run:
     def finished(self) -> bool:
         return self.split.validation is not None and self.evaluations_since_best >= self.config.patience
 
-    def one_epoch(self) -> None:
+    def train_epoch(self) -> None:
         started = time.perf_counter()
         self.epoch += 1
         torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)
@@ -160,7 +172,7 @@ class _Run:
         return [objective for objective in self._objectives() if objective.config.weight > 0]
 
     def start(self, work: Path) -> None:
-        """Begin anew, or go on from the checkpoint in `work`."""
+        """Start a training, or resume it from the checkpoint in `work`."""
         state = load_checkpoint(work)
         if state is not None:
             self.resume(state)
@@ -169,7 +181,7 @@ class _Run:
                 objective.prepare(self.student)
             objective.attach(self.student)
 
-    def leave(self) -> None:
+    def detach_objectives(self) -> None:
         for objective in self._used():
             objective.detach(self.student)
 
@@ -178,9 +190,9 @@ class _Run:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
             states = [state.float() for state in self.student.hidden_states(examples.items_BT)]
         table_ND = self.student.item_table()
-        asked_BT = examples.targets_BT != PAD
-        targets_M = examples.targets_BT[asked_BT]
-        own = self.sequence_loss(self.student, states[-1][asked_BT], table_ND, targets_M)
+        has_target_BT = examples.targets_BT != PAD
+        targets_M = examples.targets_BT[has_target_BT]
+        own = self.sequence_loss(self.student, states[-1][has_target_BT], table_ND, targets_M)
         penalty = self.student.penalty(len(targets_M))
         own = own if penalty is None else own + penalty
         output = self._output(states, examples, batch, table_ND)
@@ -193,7 +205,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         for module in (self.student, *self._objectives()):
-            # one clip each: an objective's projection must not shorten the student's step
+            # clipped separately: the projection of an objective must not shorten the student's step
             nn.utils.clip_grad_norm_(list(module.parameters()), self.config.clip_norm)
         self.optimizer.step()
         return own.detach()
@@ -201,10 +213,10 @@ class _Run:
     def _output(self, states: list[Tensor], examples: Examples, batch: Batch, table_ND: Tensor) -> StudentOutput:
         targets_BT = examples.targets_BT
         events_BT = batch.events_BT[:, -targets_BT.shape[1] :].to(self.device)
-        asked_events_BT = events_BT.masked_fill(targets_BT == PAD, -1)
+        target_events_BT = events_BT.masked_fill(targets_BT == PAD, -1)
         users_B = batch.users_B.to(self.device)
         return StudentOutput(
-            states, examples.items_BT, users_B, targets_BT, asked_events_BT, table_ND, self.config.bf16
+            states, examples.items_BT, users_B, targets_BT, target_events_BT, table_ND, self.config.bf16
         )
 
     def _set_rate(self, step: int) -> None:
@@ -214,12 +226,12 @@ class _Run:
             group["lr"] = self.config.learning_rate * factor
 
     def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
-        """Of the validation targets, by the weights as they are now; None without validation cases."""
+        """Return the ranks of the validation targets by the current weights; None without validation cases."""
         cases = self.split.validation
         return None if cases is None else validation_ranks(self.student, cases, self.evaluation)
 
     def validate(self, *, is_last: bool) -> None:
-        """Score the validation cases where it is their turn, and remember the best weights."""
+        """Evaluate the validation cases every `evaluate_every` epochs, and keep the best weights."""
         if self.split.validation is None:
             self.best_epoch = self.epoch
             return
@@ -235,8 +247,8 @@ class _Run:
         else:
             self.evaluations_since_best += 1
 
-    def keep_best(self) -> None:
-        """Leave a plain student: additions folded, the best weights of the run."""
+    def restore_best(self) -> None:
+        """Fold the additions and load the best weights of the run."""
         self.student.fold()
         if self.best_weights is not None:
             self.student.load_state_dict(self.best_weights)
@@ -255,7 +267,7 @@ class _Run:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on where the checkpoint was written."""
+        """Load the state of a checkpoint."""
         self.student.load_state_dict(state["student"])
         self.objectives.load_state_dict(state["objectives"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -265,7 +277,7 @@ class _Run:
         self.log = [EpochLog(**entry) for entry in state["log"]]
 
     def describe(self) -> str:
-        """The last epoch in one line."""
+        """Return the log line of the last epoch."""
         entry = self.log[-1]
         chunks = [f"epoch {entry.epoch}", f"loss {entry.loss:.4f}"]
         chunks += [f"{name} {value:.4f}" for name, value in entry.objectives.items()]
@@ -275,7 +287,7 @@ class _Run:
 
 
 def add_weighted(total: Tensor, own: Tensor, raw: Tensor, objective: Objective) -> Tensor:
-    """Add one objective to the loss, as its config says."""
+    """Add one weighted objective to the total loss."""
     config = objective.config
     scale = 1.0
     if config.match_scale:

@@ -1,6 +1,6 @@
-"""Losses of the recommendation task: pure functions from states and targets to one number.
+"""Losses of the recommendation task: functions from states and targets to a scalar.
 
-Shapes: M positions with a target, D embedding_dim, N n_items + 1, K items a target competes with.
+Shapes: M positions with a target, D embedding_dim, N n_items + 1, K negatives.
 """
 
 from torch import Tensor
@@ -10,12 +10,12 @@ from torch.utils.checkpoint import checkpoint
 from retort.offline.losses.softmax import Competitors, Own, softmax_cross_entropy
 from retort.shared.base.schema import PAD
 
-# Rows of scores that are made, used and thrown away together: K of them stay in a core's cache.
+# Scores of one chunk of rows; they fit into a core's cache.
 _CHUNK_ELEMENTS = 1 << 20
 
 
 def full_softmax(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, *, bf16: bool = False) -> Tensor:
-    """Cross-entropy over the whole catalogue; PAD is no choice. bf16: the products, not the sums."""
+    """Return the cross-entropy over the whole catalogue without PAD; bf16: products in bfloat16, sums in float32."""
     own = Own(targets_M[:, None], states_MD.new_ones(len(targets_M), 1))
     return softmax_cross_entropy(states_MD, table_ND, own, Competitors(bf16=bf16))
 
@@ -23,10 +23,16 @@ def full_softmax(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, *, bf16
 def sampled_softmax(
     states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_K: Tensor, log_expected_N: Tensor
 ) -> Tensor:
-    """Cross-entropy over the target and shared negatives, corrected by how often each item is drawn.
+    """Return the cross-entropy over the target and shared negatives, with logQ correction (Bengio and Senécal 2008).
 
-    log_expected_N: log of the number of times item n is expected among the K draws
-    (Bengio and Senécal 2008). A negative that is the target is taken out of its row.
+    A negative that is the target does not count in its row.
+
+    Args:
+        states_MD: States.
+        table_ND: Item vectors.
+        targets_M: Target of each state.
+        negatives_K: Shared negatives.
+        log_expected_N: Log of the expected number of occurrences of each item among the K negatives.
     """
     own = Own(targets_M[:, None], states_MD.new_ones(len(targets_M), 1), -log_expected_N[targets_M][:, None])
     return softmax_cross_entropy(states_MD, table_ND, own, Competitors(negatives_K, -log_expected_N[negatives_K]))
@@ -35,9 +41,9 @@ def sampled_softmax(
 def gbce(
     states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_K: Tensor, *, n_items: int, calibration: float
 ) -> Tensor:
-    """gBCE of gSASRec, https://arxiv.org/abs/2308.07192: the positive's probability is raised to β < 1.
+    """Return the gBCE loss of gSASRec, https://arxiv.org/abs/2308.07192, with uniform shared negatives.
 
-    With uniform shared negatives. calibration t: 0 is plain BCE, 1 is fully calibrated.
+    The probability of the positive is raised to β < 1. calibration (t): 0 is plain BCE, 1 is fully calibrated.
     """
     alpha = len(negatives_K) / max(1, n_items - 1)
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
@@ -49,14 +55,14 @@ def gbce(
 
 
 def bce(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_M: Tensor) -> Tensor:
-    """The original SASRec loss, one negative a position: kept as a control, it makes a weak baseline."""
+    """Return the original SASRec loss with one negative per position; a weak baseline, kept as a control."""
     own_M = (states_MD * table_ND[targets_M]).sum(-1)
     other_M = (states_MD * table_ND[negatives_M]).sum(-1)
     return (functional.softplus(-own_M) + functional.softplus(other_M)).mean()
 
 
 def bpr(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_M: Tensor) -> Tensor:
-    """Bayesian personalised ranking, https://arxiv.org/abs/1205.2618: the target above one negative a position."""
+    """Return the loss of Bayesian personalised ranking, https://arxiv.org/abs/1205.2618, one negative per position."""
     difference_M = (states_MD * (table_ND[targets_M] - table_ND[negatives_M])).sum(-1)
     wrong_M = (targets_M != negatives_M).to(difference_M.dtype)
     return (functional.softplus(-difference_M) * wrong_M).sum() / wrong_M.sum().clamp(min=1)
@@ -65,10 +71,9 @@ def bpr(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_M: Ten
 def ccl(
     states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, negatives_K: Tensor, *, margin: float, weight: float
 ) -> Tensor:
-    """Cosine contrastive loss of SimpleX, https://arxiv.org/abs/2109.12613, with shared negatives.
+    """Return the cosine contrastive loss of SimpleX, https://arxiv.org/abs/2109.12613, with shared negatives.
 
-    It orders cosines; a student that is served by inner product ranks by them only as far as its items are of like
-    length.
+    It trains cosines; a student that is served by inner product ranks by them only if its items have similar lengths.
     """
     states_MD = functional.normalize(states_MD, dim=-1)
     own_M = (states_MD * functional.normalize(table_ND[targets_M], dim=-1)).sum(-1)
@@ -79,16 +84,16 @@ def ccl(
 
 
 def dros_weights(counts_N: Tensor) -> Tensor:
-    """(N,): how far each item may be from its nominal frequency, (share of the train events + 1 each)^0.05."""
+    """Return the robustness radius (N,) of each item: (smoothed share of the train events)^0.05."""
     smoothed_N = counts_N + 1
     return (smoothed_N / smoothed_N.sum()) ** 0.05
 
 
 def dros(states_MD: Tensor, table_ND: Tensor, targets_M: Tensor, weights_N: Tensor, temperature: float) -> Tensor:
-    """The distributionally robust term of DROS, https://arxiv.org/abs/2304.00573: the worst item's squared error.
+    """Return the distributionally robust term of DROS, https://arxiv.org/abs/2304.00573.
 
-    log Σ_n exp(weight_n · (score_n − [n is the target])² / temperature) over the catalogue, PAD left out; taken in
-    logarithms, so that no score is too large for it.
+    log Σ_n exp(weight_n · (score_n − [n is the target])² / temperature) over the catalogue without PAD, computed in
+    logarithms so that large scores do not overflow.
     """
     size = max(1, _CHUNK_ELEMENTS // len(table_ND))
     total = states_MD.new_zeros(())

@@ -1,4 +1,4 @@
-"""Items that a target competes with, drawn by popularity."""
+"""Negative sampling by popularity."""
 
 # Shapes: N n_items + 1
 
@@ -10,7 +10,7 @@ from retort.offline.data.split import Split
 
 
 class Negatives:
-    """Draws items ∝ popularity^power from the train events; `expected_of` draws are what `log_expected_N` counts on."""
+    """Sampler of items ∝ popularity^power; `log_expected_N` is for `expected_of` draws."""
 
     def __init__(self, split: Split, power: float, expected_of: int) -> None:
         counts = np.bincount(split.train.values, minlength=len(split.item_index) + 1).astype(np.float64)
@@ -24,6 +24,6 @@ class Negatives:
         self.log_expected_N[0] = 0
 
     def draw(self, count: int) -> Tensor:
-        """`count` item indexes, with replacement."""
+        """Return `count` item indexes, drawn with replacement."""
         places = torch.rand(count, dtype=torch.float64)
         return torch.searchsorted(self._cumulative, places, right=True).clamp(1, len(self._cumulative) - 1)

@@ -1,4 +1,4 @@
-"""How fast to learn, and which objectives take part, epoch by epoch."""
+"""Learning-rate schedule."""
 
 import math
 from typing import Literal
@@ -7,7 +7,7 @@ LearningRate = Literal["cosine", "constant"]
 
 
 def learning_rate_factor(step: int, total: int, warmup: int, kind: LearningRate) -> float:
-    """Share of the peak rate at a step (counted from 0): linear warm-up, then constant or cosine to 1 %."""
+    """Return the share of the peak rate at a step (from 0): linear warm-up, then constant or cosine decay to 1 %."""
     if step < warmup:
         return (step + 1) / warmup
     if kind == "constant":

@@ -1,4 +1,4 @@
-"""Losses for a student whose scores are no inner product: those of `losses.py`, with the student asked for scores."""
+"""Losses of `losses.py` for students whose scores are not inner products: the student computes the scores."""
 
 # Shapes: M positions with a target, D embedding_dim, N n_items + 1, K shared negatives
 
@@ -21,7 +21,11 @@ def scored_loss(
     sampler: Negatives,
     config: TrainingConfig,
 ) -> Tensor:
-    """One of bce, bpr, sampled_softmax and full_softmax; RecipeError for a loss that reads vectors, not scores."""
+    """Return the loss bce, bpr, sampled_softmax or full_softmax.
+
+    Raises:
+        RecipeError: The loss requires vectors instead of scores.
+    """
     if config.loss == "full_softmax":
         return functional.cross_entropy(student.scores(states_MD, table_ND[PAD + 1 :]), targets_M - PAD - 1)
     own_M = student.match(states_MD, table_ND[targets_M])
@@ -39,7 +43,7 @@ def scored_loss(
             return (functional.softplus(other_M - own_M) * wrong_M).sum() / wrong_M.sum().clamp(min=1)
         case _:
             raise RecipeError(
-                f"[training] loss = {config.loss!r} is not written for a student with scores of its own; choose bce, "
+                f"[training] loss = {config.loss!r} requires scores that are inner products; choose bce, "
                 "bpr, sampled_softmax or full_softmax."
             )
 
@@ -47,7 +51,7 @@ def scored_loss(
 def _sampled_softmax(
     own_M: Tensor, others_MK: Tensor, targets_M: Tensor, negatives_K: Tensor, log_expected_N: Tensor
 ) -> Tensor:
-    """As `losses.sampled_softmax`; a negative that is the target is taken out of its row."""
+    """As `losses.sampled_softmax`; a negative that is the target does not count in its row."""
     own_M = own_M - log_expected_N[targets_M]
     others_MK = others_MK - log_expected_N[negatives_K]
     others_MK = others_MK.masked_fill(targets_M[:, None] == negatives_K, -torch.inf)

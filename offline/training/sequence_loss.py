@@ -1,4 +1,4 @@
-"""The student's own loss, as the recipe names it: states and targets in, one number out."""
+"""The student's own loss, chosen by the recipe."""
 
 # Shapes: M positions with a target, D embedding_dim, N n_items + 1
 
@@ -13,7 +13,7 @@ from retort.offline.training.scored_loss import scored_loss
 
 
 class SequenceLoss:
-    """One of `losses`, with the negatives that it wants."""
+    """One of `losses` with its negative sampler."""
 
     def __init__(self, split: Split, config: TrainingConfig) -> None:
         power = config.popularity_power if config.loss == "sampled_softmax" else 0.0

@@ -1,6 +1,6 @@
-"""A trained student asked at train events, as a teacher is: what it would have recommended there.
+"""Ranked lists of a trained student at train events, in the form of a teacher's lists.
 
-Shapes: E train events, B batch, T sequence, M asked cells, D embedding_dim, N n_items + 1.
+Shapes: E train events, B batch, T sequence, M evaluated positions, D embedding_dim, N n_items + 1.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _SCORED_AT_ONCE = 1024
 def collect_student_predictions(
     student: Student, train: Ragged, evaluated: IntArray, lists: ListCollector, *, hide_seen: bool
 ) -> None:
-    """Fill the student's answers to `asked` events into `lists`; the student is left in evaluation mode."""
+    """Add the student's lists for the evaluated events to `lists`; the student is left in evaluation mode."""
     student.eval()
     events, table_ND = TrainEvents(train), student.item_table()
     states = (
@@ -43,7 +43,7 @@ def collect_student_predictions(
 def _in_windows(
     student: Student, train: Ragged, events: TrainEvents, evaluated: IntArray
 ) -> Iterator[tuple[IntArray, Tensor]]:
-    """One reading of a window answers for all its events."""
+    """States of all events of a window by one forward pass."""
     wanted_E = np.zeros(len(events), dtype=bool)
     wanted_E[evaluated] = True
     cut = cut_windows(train, student.config.max_length)
@@ -59,7 +59,7 @@ def _in_windows(
 
 
 def _one_by_one(student: Student, events: TrainEvents, evaluated: IntArray) -> Iterator[tuple[IntArray, Tensor]]:
-    """A student that sees what comes later is asked anew for each event; like lengths together."""
+    """A forward pass for each event, for students that are not causal; similar lengths together."""
     device = student.items.weight.device
     by_length = evaluated[np.argsort(events.nth.numpy()[evaluated], kind="stable")]
     for _, part in chunks(by_length, _SEQUENCES_AT_ONCE):

@@ -13,20 +13,20 @@ Positions = Literal["all", "last"]
 
 
 class ObjectiveConfig(Section):
-    """How an objective joins the student's own loss.
+    """Configuration that all objectives share: weight, epochs and scaling.
 
     In its epochs (first_epoch … last_epoch, counted from 1, both included) the loss is
     `(1 − weight)·own + weight·objective` if `share`, else `own + weight·objective`.
     With `match_scale` the objective is first scaled to the size of the student's own loss (the papers' β),
-    at most `scale_cap` times: its value then says nothing, so the raw one is logged.
+    at most `scale_cap` times. The scaled value carries no information, so the raw one is logged.
     """
 
-    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset()  # keys of the published form: a repaired run leaves them
+    FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset()  # keys that only the published form has
 
-    WEIGHS_USERS: ClassVar[bool] = False  # whether `[teacher.weights]` is heard
+    WEIGHS_USERS: ClassVar[bool] = False  # whether `[teacher.weights]` is used
 
     name: str = Field(description="a file in offline/distillation")
-    weight: float = Field(0.1, ge=0, description="beside the student's own loss; 0: off")
+    weight: float = Field(0.1, ge=0, description="weight relative to the student's own loss; 0: off")
     share: bool = Field(False, description="true: the own loss weighs 1 − weight; false: it weighs 1")
     first_epoch: int = Field(1, ge=1, description="the first in which it takes part, counted from 1")
     last_epoch: int | None = Field(None, ge=0, description="the last in which it takes part; unset: to the end")
@@ -35,10 +35,10 @@ class ObjectiveConfig(Section):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Which parts of the teacher are read: "users", "items", "lists"."""
+        """Parts of the teacher that the objective reads: "users", "items", "lists"."""
         return frozenset({"users"})
 
     def active(self, epoch: int) -> bool:
-        """Whether the objective takes part in this epoch; with weight 0 it never does."""
+        """Return whether the objective takes part in this epoch; with weight 0 it never does."""
         last = self.last_epoch
         return self.weight > 0 and self.first_epoch <= epoch and (last is None or epoch <= last)

@@ -8,7 +8,7 @@ from retort.offline.distillation.configs._base import ObjectiveConfig, Pooling, 
 
 
 class Config(ObjectiveConfig):
-    """The paper runs it in the first half of the epochs: set last_epoch to N/2, share = true and weight to its α."""
+    """The paper uses it in the first half of the epochs: set last_epoch to N/2, share = true and weight to its α."""
 
     FAITHFUL_ONLY: ClassVar[frozenset[str]] = frozenset({"first_columns"})
 
@@ -16,12 +16,14 @@ class Config(ObjectiveConfig):
         "repaired", description="faithful: no projector, the target must have the layer's width; repaired: a linear map"
     )
     layer: str = Field("", description="name of a module of the student; empty: its last")
-    side: Side = Field("output", description="what the layer reads, or what it says")
-    loss: Literal["rmse", "mse", "cosine", "infonce"] = Field("rmse", description="distance of the two")
+    side: Side = Field("output", description="the layer's input or its output")
+    loss: Literal["rmse", "mse", "cosine", "infonce"] = Field(
+        "rmse", description="distance between prediction and target"
+    )
     pooling: Pooling = Field("mean", description="how positions become one vector")
     gamma: float = Field(0.1, description="of exponential pooling")
     temperature: float = Field(0.1, gt=0, description="of infonce")
     first_columns: bool = Field(
         False, description="faithful: of a layer wider than the target, its first columns are compared"
     )
-    width: int | None = Field(None, ge=1, description="what the recipe expects of the target; another width is refused")
+    width: int | None = Field(None, ge=1, description="expected width of the target; another one is refused")

@@ -11,8 +11,12 @@ class Config(ObjectiveConfig):
     """The temperature is the one at which the teacher's distributions were stored."""
 
     mode: Literal["repaired", "faithful"] = "repaired"
-    positions: Positions = Field("last", description="last: only the newest asked position of a sequence (cheaper)")
-    weigh_samples: bool = Field(True, description="by the ratio of the two ranks; false: all alike")
+    positions: Positions = Field(
+        "last", description="last: only the newest position with a target of a sequence (cheaper)"
+    )
+    weigh_samples: bool = Field(
+        True, description="weight positions by the ratio of the two ranks; false: equal weights"
+    )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -6,11 +6,11 @@ from retort.offline.distillation.configs._base import ObjectiveConfig, Pooling
 
 
 class Config(ObjectiveConfig):
-    """own_share 1 is plain profile reconstruction."""
+    """With own_share = 1 this is plain profile reconstruction."""
 
-    k: int = Field(20, ge=1, description="neighbours, the user not counted")
+    k: int = Field(20, ge=1, description="number of neighbours, without the user")
     own_share: float = Field(0.3, ge=0, le=1, description="of the user's own profile in the target")
-    pool: int = Field(20_000, ge=2, description="at most this many users are looked through for neighbours")
+    pool: int = Field(20_000, ge=2, description="neighbours are searched among at most this many users")
     pooling: Pooling = Field("mean", description="how positions become one vector")
     gamma: float = Field(0.1, description="of exponential pooling")
     block: int = Field(-1, description="counts from 0; −1 is the last")

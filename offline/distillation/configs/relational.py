@@ -8,7 +8,7 @@ from retort.offline.distillation.configs._base import ObjectiveConfig, Pooling
 
 
 class Config(ObjectiveConfig):
-    """among items: the vectors of the batch's items; among users: the pooled states of the batch's rows."""
+    """Relations among the item vectors of a batch, or among the pooled states of its users."""
 
     among: Literal["items", "users"] = Field(
         "items", description="what is compared: item vectors, or pooled states of users"

@@ -6,9 +6,9 @@ from retort.offline.distillation.configs._base import ObjectiveConfig
 
 
 class Config(ObjectiveConfig):
-    """weight 0 leaves the random start; any other weight is a whole text start."""
+    """Weight 0 keeps the random initialisation; any other weight means initialisation from texts."""
 
-    weight: float = Field(1.0, ge=0, description="0: the start stays random; any other: a whole text start")
+    weight: float = Field(1.0, ge=0, description="0: random initialisation; any other: from texts")
     rms: float = Field(0.15, gt=0, description="root mean square of the components at the start")
     whiten: float = Field(0.5, ge=0, le=1, description="0: PCA as it is; 1: all directions equally loud")
 

@@ -10,4 +10,4 @@ class Config(StudentConfig):
 
     n_blocks: int = Field(1, ge=1, description="GRU layers")
     hidden_dim: int | None = Field(None, ge=1, description="width of the recurrent state; unset: embedding_dim")
-    dropout: float = Field(0.2, ge=0, lt=1, description="share of what is hidden while training")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout rate in training")

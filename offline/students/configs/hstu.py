@@ -4,4 +4,4 @@ from retort.offline.students.configs._base import StackConfig
 
 
 class Config(StackConfig):
-    """Nothing of its own."""
+    """The settings of all stacks of attention blocks."""

@@ -98,7 +98,7 @@ def test_attention_weighs_the_profiles_and_learns_which_to_follow(mode: str) -> 
 
 
 def test_attention_over_one_profile_is_refused() -> None:
-    with pytest.raises(TeacherError, match="there is one"):
+    with pytest.raises(TeacherError, match="requires several profiles"):
         profile.Model(profile.Config(name="profile", aspects="attention"), student(), teacher_of(SPLIT))
 
 
@@ -109,7 +109,7 @@ def test_without_down_scale_the_profile_must_have_the_students_width() -> None:
 
     with pytest.raises(TeacherError, match="6 wide, the student's states 16"):
         build(6)
-    with pytest.raises(TeacherError, match="belong to mode"):
+    with pytest.raises(TeacherError, match="require mode"):
         build(16, "repaired")
     assert not list(build(16).parameters())  # nothing is learnt beside the student: nothing can collapse
 

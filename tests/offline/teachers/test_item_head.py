@@ -118,5 +118,5 @@ def test_what_is_missing_is_told(model: Path, tmp_path: Path) -> None:
         ItemHead(EVENTS, N_ITEMS, config(tmp_path), 4, 1.0)
     with pytest.raises(TeacherError, match="lora_layers"):
         ItemHead(EVENTS, N_ITEMS, config(model, lora_layers=("nothing",)), 4, 1.0)
-    with pytest.raises(TeacherError, match="takes turns"):
+    with pytest.raises(TeacherError, match="requires a student"):
         ItemHead(EVENTS, N_ITEMS, config(model), 4, 1.0).tune_on(np.array([1]), None)

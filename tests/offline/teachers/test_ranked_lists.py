@@ -97,7 +97,7 @@ def test_items_that_train_does_not_know_leave_no_gap(tmp_path: Path) -> None:
 def test_lists_for_other_users_are_refused(tmp_path: Path) -> None:
     write_rankings(tmp_path / "r.parquet", SPLIT, rankings())
     strangers = replace(SPLIT, user_ids=tuple(f"x{user}" for user in SPLIT.user_ids))
-    with pytest.raises(TeacherError, match=r"none of the .* rows is about a train event"):
+    with pytest.raises(TeacherError, match=r"none of the .* rows belongs to a train event"):
         read_rankings(tmp_path / "r.parquet", strangers)
 
 

@@ -120,9 +120,9 @@ def test_longer_histories_weigh_the_newest_most() -> None:
 
 def test_nothing_to_read_is_said() -> None:
     alone = replace(ring(N_ITEMS), train=Ragged.of([[1], [2]]))
-    with pytest.raises(TeacherError, match="is asked nothing"):
+    with pytest.raises(TeacherError, match="has no events to evaluate"):
         text_encoder_lists(alone, circle(), HAS_ITEM, TextEncoderConfig(), Silent())
-    with pytest.raises(TeacherError, match="nothing to read"):
+    with pytest.raises(TeacherError, match="has no input"):
         text_encoder_lists(ring(N_ITEMS), circle(), HAS_ITEM & False, TextEncoderConfig(), Silent())
 
 

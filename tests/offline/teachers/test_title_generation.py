@@ -146,7 +146,7 @@ def test_a_long_history_loses_its_oldest_titles(model: Path) -> None:
 
 
 def test_nothing_to_ask_is_told(model: Path) -> None:
-    with pytest.raises(TeacherError, match="titles stand beside"):
+    with pytest.raises(TeacherError, match="titles for"):
         title_generation_lists(SPLIT, NAMES[1:], config(model), Silent())
     with pytest.raises(TeacherError, match="with a title"):
         title_generation_lists(SPLIT, [""] * len(NAMES), config(model), Silent())

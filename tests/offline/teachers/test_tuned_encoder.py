@@ -82,7 +82,7 @@ def test_items_without_a_text_are_neither_read_nor_recommended(monkeypatch: pyte
 
 
 def test_nothing_to_read_is_told() -> None:
-    with pytest.raises(TeacherError, match="is asked nothing"):
+    with pytest.raises(TeacherError, match="has no events to evaluate"):
         tuned_encoder_lists(SPLIT, [""] * len(TEXTS), ENCODER, CONFIG, Silent())
     with pytest.raises(TeacherError, match="too few"):
         tuned_encoder_lists(SPLIT, TEXTS[:3], ENCODER, CONFIG, Silent())
