@@ -14,7 +14,7 @@ from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.settings import Settings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
-from retort.shared.events.event_stream import drain, drain_exposures, waiting
+from retort.shared.events.drain import drain, drain_exposures, waiting
 from retort.shared.events.events_table import EventsTable, read_events
 from retort.shared.events.exposures_table import ExposuresTable, read_exposures
 from retort.shared.history.redis_history import RedisHistory
