@@ -112,7 +112,7 @@ class Metrics:
         )
         self.variants_refused = self._counter(
             "retort_variants_refused_total",
-            "VariantCompatibility that their bundle cannot serve.",
+            "Variants that their bundle cannot serve.",
             "experiment",
             "variant",
         )
