@@ -1,1 +1,1 @@
-"""Small parts that every offline package may use: recipe sections, plug-ins, progress, retries."""
+"""Parts that every offline package may use: recipe sections, plug-ins, progress, the database, traces."""

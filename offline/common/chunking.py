@@ -1,4 +1,4 @@
-"""Cutting a stream into lists."""
+"""Batches of a stream."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` values, the last one shorter (`itertools.batched` came after Python 3.11)."""
+    """Yield lists of `size` values, the last one shorter (`itertools.batched` came after Python 3.11)."""
     stream = iter(values)
     while batch := list(islice(stream, size)):
         yield batch

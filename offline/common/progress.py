@@ -1,4 +1,4 @@
-"""How a long step says how far it is, without knowing who listens."""
+"""Progress of long work, reported without knowing where it is shown."""
 
 from collections.abc import Iterable, Iterator, Sized
 from typing import Protocol, TypeVar
@@ -7,27 +7,27 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """A listener: the terminal's bars, the database's step row, or nobody."""
+    """Receives progress: the terminal's bars, the step's row in the database, or nothing."""
 
     def update(self, what: str, done: int, total: int | None) -> None:
         """`done` of `total` units of `what` are finished."""
 
     def say(self, line: str) -> None:
-        """One line worth reading."""
+        """Report one line of text."""
 
 
 class Silent:
-    """Listens to nothing."""
+    """Progress that is not shown."""
 
     def update(self, what: str, done: int, total: int | None) -> None:
-        """Nobody is told."""
+        """Do nothing."""
 
     def say(self, line: str) -> None:
-        """Nobody is told."""
+        """Do nothing."""
 
 
 def track(items: Iterable[T], what: str, progress: Progress, total: int | None = None) -> Iterator[T]:
-    """Pass items through and report each."""
+    """Yield the items and report each as done."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     progress.update(what, 0, total)

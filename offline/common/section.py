@@ -1,4 +1,4 @@
-"""The ground of every recipe section: frozen, unknown keys refused, wrong values told in one sentence."""
+"""The base class of recipe sections: immutable, without unknown keys, and with one sentence for each wrong value."""
 
 from typing import Any, TypeVar
 
@@ -8,7 +8,7 @@ from retort.shared.base.errors import RecipeError
 
 
 class Section(BaseModel):
-    """A part of a recipe. Each knob is declared once, beside the code that reads it."""
+    """A part of a recipe. Each key is declared once, next to the code that reads it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -17,7 +17,14 @@ S = TypeVar("S", bound=Section)
 
 
 def parse_section(kind: type[S], raw: dict[str, Any], where: str) -> S:
-    """Validate one section; `where` is its name in the recipe."""
+    """Validate one section.
+
+    Args:
+        where: The section's name in the recipe, for errors.
+
+    Raises:
+        RecipeError: A key is unknown or missing, or a value is invalid.
+    """
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
@@ -25,9 +32,9 @@ def parse_section(kind: type[S], raw: dict[str, Any], where: str) -> S:
 
 
 def _sentence(kind: type[Section], where: str, problem: Any) -> str:
-    key, said = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+    key, reason = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"[{where}] has no key {key!r}; it knows: {', '.join(sorted(kind.model_fields))}"
+        return f"[{where}] has no key {key!r}; its keys are: {', '.join(sorted(kind.model_fields))}"
     if problem["type"] == "missing":
-        return f"[{where}] has no key {key!r}, which it needs"
-    return f"[{where}] {key} = {problem.get('input')!r}: {said}" if key else f"[{where}]: {said}"
+        return f"[{where}] requires the key {key!r}; add it"
+    return f"[{where}] {key} = {problem.get('input')!r}: {reason}" if key else f"[{where}]: {reason}"

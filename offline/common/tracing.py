@@ -1,7 +1,7 @@
-"""Traces of offline work: Celery's tasks, chunks of refreshes, and each question to a language model's server.
+"""Traces of offline work: Celery tasks, chunks of refreshes, and requests to a language model's server.
 
-Celery and httpx are traced by OpenTelemetry's own instrumentation. A refresh is found by its worker in the database and
-not in a message, so the row carries the trace of who asked for it.
+Celery and httpx are traced by OpenTelemetry's own instrumentation. A worker finds a refresh in the database and not
+in a message, so its row carries the trace of the request.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,13 @@ _tracers: list[Any] = []
 
 
 def trace_offline(provider: Any | None = None) -> None:
-    """From now on this process writes spans; `RetortError` where the extra `otel` is not installed.
+    """Make this process write spans from now on.
 
-    provider: an OpenTelemetry tracer provider; None: one that exports over OTLP as the environment says.
+    Args:
+        provider: An OpenTelemetry tracer provider; None: one that exports over OTLP by the environment's variables.
+
+    Raises:
+        RetortError: The extra `otel` is not installed.
     """
     try:
         from opentelemetry.instrumentation.celery import CeleryInstrumentor
@@ -31,8 +35,8 @@ def trace_offline(provider: Any | None = None) -> None:
     _tracers.append(provider.get_tracer("retort.offline"))
 
 
-def trace_no_more() -> None:
-    """Undo it; a process that ends need not."""
+def stop_tracing() -> None:
+    """Stop writing spans. A process that ends does not need to."""
     if _tracers:
         from opentelemetry.instrumentation.celery import CeleryInstrumentor
         from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
@@ -44,7 +48,7 @@ def trace_no_more() -> None:
 
 @contextmanager
 def span(name: str, carrier: Mapping[str, str], **attributes: str | int) -> Iterator[None]:
-    """A span around the block, within the trace that `carrier` names; without traces nothing at all."""
+    """A span around the block, within the trace of `carrier`; nothing if traces are off."""
     if not _tracers:
         yield
         return

@@ -1,8 +1,7 @@
-"""Vectors and map of more users than fit in memory: `[encoder] shards`.
+"""Vectors and reducer of more users than fit in memory: `[encoder] shards`.
 
-One shard of wide vectors is in memory at a time. Who was encoded in an earlier run of the same encoder and its
-code, and whose text is the same, is not encoded again. The narrow vectors become one file, which the training reads
-whole.
+One shard of wide vectors is in memory at a time. A user whose text is unchanged since an earlier run of the same
+encoder and code is not encoded again. The reduced vectors become one file, which the training reads as a whole.
 """
 
 import os
@@ -30,23 +29,23 @@ _TEXTS = "texts"
 
 
 def encode_shards(pipeline: Pipeline[RunContext], work: Path, n_shards: int) -> None:
-    """profiles.parquet → wide-*.parquet in `work`; an interrupted step goes on with the next shard."""
+    """profiles.parquet → wide-*.parquet in `work`; an interrupted step continues with the next shard."""
     config, progress = pipeline.context.recipe.encoder, pipeline.context.progress
     texts = work / _TEXTS
     n_users = split_texts(_texts(pipeline.ensure_path("profiles") / PROFILES_FILE), texts, n_shards)
     if not n_users:
-        raise ProfileError("there is no profile to encode; see what the profiles step reported.")
+        raise ProfileError("there is no profile to encode; read the report of the profiles step.")
     _start_from_earlier(pipeline, work)
 
-    def encode(some: list[str]) -> FloatArray:
-        return encode_texts(some, config, Silent()).vectors
+    def encode(batch: list[str]) -> FloatArray:
+        return encode_texts(batch, config, Silent()).vectors
 
     progress.say(update_vectors(texts, work, n_shards, encode, progress).line())
     shutil.rmtree(texts)
 
 
-def map_users(pipeline: Pipeline[RunContext], work: Path, n_shards: int) -> None:
-    """The shards' vectors → a map fitted on a sample of them, and everybody's narrow vectors in one file."""
+def reduce_users(pipeline: Pipeline[RunContext], work: Path, n_shards: int) -> None:
+    """The shards' vectors → a reducer fitted on a sample of them, and the reduced vectors of all users in one file."""
     shards, progress = pipeline.ensure_path("vectors"), pipeline.context.progress
     fit_shard_reducer(shards, n_shards, pipeline.context.recipe.reducer, progress, work)
     reduce_shards(shards, n_shards, progress, work)
@@ -56,21 +55,21 @@ def map_users(pipeline: Pipeline[RunContext], work: Path, n_shards: int) -> None
 
 
 def _texts(path: Path) -> Iterator[pl.DataFrame]:
-    """user_id, text; raises ProfileError where a user has several texts."""
+    """Tables of user_id and text. Raises ProfileError if users have several texts."""
     aspects: set[str] = set()
     for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=["user_id", "aspect", "text"]):
         table = pl.DataFrame(pl.from_arrow(batch))
         aspects |= set(table["aspect"].unique())
         if len(aspects) > 1:
             raise ProfileError(
-                "[encoder] shards wants one text a user, and these profiles have the aspects "
-                f"{', '.join(sorted(aspects))}; set [profiles] combine = true, or leave shards out."
+                "[encoder] shards requires one text a user, and these profiles have the aspects "
+                f"{', '.join(sorted(aspects))}; set [profiles] combine = true, or remove shards."
             )
         yield table.select("user_id", "text")
 
 
 def _start_from_earlier(pipeline: Pipeline[RunContext], work: Path) -> None:
-    """Begin with the shards of the latest run of this encoder; links will do: a shard is replaced, never changed."""
+    """Link the shards of the latest run of this encoder; links suffice, because a shard is replaced, never changed."""
     if any(work.glob("wide-*.parquet")):
         return
     for earlier in pipeline.store.find_earlier("vectors", pipeline.fingerprint(pipeline.steps["vectors"]))[:1]:

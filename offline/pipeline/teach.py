@@ -24,7 +24,7 @@ from retort.offline.pipeline.context import (
     profiles_in_data_directory,
 )
 from retort.offline.pipeline.dag import Pipeline, Step
-from retort.offline.pipeline.sharded import encode_shards, map_users
+from retort.offline.pipeline.sharded import encode_shards, reduce_users
 from retort.offline.profiles.config import BACKENDS, IMPORTED, backend_name
 from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
 from retort.offline.profiles.history import UserHistory, user_histories
@@ -181,10 +181,10 @@ def tuned_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 def teacher_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Fit the reducer and write the reduced vectors of the users."""
     if (n_shards := pipeline.context.recipe.encoder.shards) is not None:
-        map_users(pipeline, work, n_shards)
+        reduce_users(pipeline, work, n_shards)
         return
     stored = read_vectors(pipeline.ensure_path("vectors") / VECTORS_FILE)
-    # vectors that stay apart share one map; each is a point of its own
+    # vectors of aspects that stay apart share one reducer; each is a point of its own
     apart = stored.vectors.reshape(len(stored.ids) * stored.parts, -1)
     reduced = fit_reducer(apart, pipeline.context.recipe.reducer, pipeline.context.progress)
     reduced.reducer.save(work / "reducer")

@@ -1,12 +1,12 @@
-"""A recipe is a whole run in one TOML file: what is read, taught, trained and measured, and nothing about *where*.
+"""A recipe: one TOML file that describes a whole run, without the directories it reads and writes.
 
-    extends = "beauty_sasrec_plain"      another recipe to start from (its name, or a path beside this file);
-                                         a [data] that names its source takes no options from there
+    extends = "beauty_sasrec_plain"      the recipe it starts from (its name, or a path relative to this file);
+                                         a [data] with a source of its own inherits no options
     protocol = "held" | "refit"
     [data] [split] [profiles] [encoder] [reducer] [teacher] [student] [training] [[objectives]] [evaluation]
 
 Each section is validated by the class that uses it; unknown sections and keys are refused. A recipe without objectives
-is a plain run: it needs no profiles, no encoder and no teacher.
+is a plain run, which requires no profiles, encoder or teacher.
 """
 
 import tomllib
@@ -49,7 +49,7 @@ _PLAIN_KEYS = ("description", "protocol", "extends", "student", "objectives")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A validated recipe. `raw` is what was written, after `extends` and `--set`."""
+    """A validated recipe. `raw`: its content as written, after `extends` and `--set`."""
 
     name: str
     raw: dict[str, Any]
@@ -68,20 +68,20 @@ class Recipe:
 
     @property
     def finds_epochs(self) -> bool:
-        """Whether a held training is part of the run: it is the run, or it finds the refit's epochs."""
+        """Whether the run trains on the held split: as its result, or to find the epochs of the refit."""
         return self.protocol == "held" or self.training.refit_epochs is None
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing but the interactions teaches the student."""
+        """Whether the student learns from the interactions alone."""
         return not self.objectives
 
     def plain(self) -> "Recipe":
-        """The same run without a teacher: what a distilled run is measured against."""
+        """The same run without a teacher: the baseline of a distilled run."""
         return replace(self, objectives=(), name=f"{self.name} (plain)")
 
     def knowledge(self) -> frozenset[str]:
-        """Which parts of the teacher its objectives use: "users", "items", "lists"."""
+        """The parts of the teacher that its objectives use: "users", "items", "lists"."""
         needs: set[str] = set()
         for objective in self.objectives:
             needs |= objective.needs
@@ -94,7 +94,7 @@ class Recipe:
         return frozenset(needs)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, defaults included: what a bundle records."""
+        """The whole recipe, defaults included, as a bundle records it."""
         sections = {name: getattr(self, name).model_dump(mode="json") for name in SECTIONS}
         return {
             "name": self.name,
@@ -106,13 +106,17 @@ class Recipe:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """name → file of the recipes that come with the product."""
+    """name → file of the shipped recipes."""
     folder = Path(str(files("retort.recipes")))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def load_recipe(reference: str, overrides: Iterable[str] = ()) -> Recipe:
-    """A recipe by its shipped name or its path, with `key.path=value` overrides."""
+    """Load a recipe by its shipped name or its path, with `key.path=value` overrides.
+
+    Raises:
+        RecipeError: There is no such recipe, or it is invalid.
+    """
     name, raw = read_recipe(reference, Path.cwd())
     for override in overrides:
         raw = _overridden(raw, override)
@@ -120,34 +124,44 @@ def load_recipe(reference: str, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def read_recipe(reference: str, beside: Path) -> tuple[str, dict[str, Any]]:
-    """A recipe's name and what is written in it, after `extends`; a relative path starts at `beside`."""
+    """Read a recipe's name and content, after `extends`. A relative path starts at `beside`."""
     path = _find(reference, beside)
     return path.stem, _read(path, ())
 
 
 def with_keys(raw: dict[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with values set by dotted keys, such as `student.dropout` or `objectives.0.weight`."""
+    """Copy a recipe's content with values set by dotted keys, such as `student.dropout` or `objectives.0.weight`."""
     for key, value in keys.items():
         raw = _with(raw, key.split("."), value, f"{key}={value}")
     return raw
 
 
 def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
-    """Validate what was written."""
+    """Validate the content of a recipe.
+
+    Raises:
+        RecipeError: A section, key, value or combination is invalid.
+    """
     known = (*SECTIONS, *_PLAIN_KEYS)
     if unknown := [key for key in raw if key not in known]:
-        raise RecipeError(f"recipe {name}: there is no {unknown[0]!r}; it may have: {', '.join(sorted(known))}.")
+        raise RecipeError(
+            f"recipe {name}: unknown section or key {unknown[0]!r}; known are: {', '.join(sorted(known))}."
+        )
     sections: dict[str, Any] = {
         section: parse_section(kind, _table(raw, section), section) for section, kind in SECTIONS.items()
     }
     student_name, student = _student(_table(raw, "student"))
     protocol = _protocol(raw.get("protocol", "held"))
     if protocol == "held" and sections["training"].refit_epochs is not None:
-        raise RecipeError('[training] refit_epochs is for protocol = "refit" alone; remove it, or change the protocol.')
+        raise RecipeError('[training] refit_epochs requires protocol = "refit"; remove it, or change the protocol.')
     objectives = _objectives(raw.get("objectives", []))
-    # a plain recipe, such as an experiment's baseline, reads nothing of its teacher
-    if objectives and sections["teacher"].weights.by != "none" and not any(one.WEIGHS_USERS for one in objectives):
-        raise RecipeError("[teacher.weights] is heard by the objective 'profile' alone; add it, or take by out.")
+    # a plain recipe, such as an experiment's baseline, does not use its [teacher]
+    if (
+        objectives
+        and sections["teacher"].weights.by != "none"
+        and not any(objective.WEIGHS_USERS for objective in objectives)
+    ):
+        raise RecipeError("only the objective 'profile' uses [teacher.weights]; add it, or remove the key `by`.")
     if sections["encoder"].uses_tfidf:
         _check_one_space(objectives)
     return Recipe(
@@ -162,18 +176,18 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
 
 
 def _check_one_space(objectives: tuple[ObjectiveConfig, ...]) -> None:
-    """Word counts of profiles and of items are two spaces: what compares the one with the other would compare noise."""
-    if odd := [one.name for one in objectives if {"users", "items"} <= one.needs]:
+    """Refuse objectives that compare word counts of profiles with those of items: they are different spaces."""
+    if comparing := [objective.name for objective in objectives if {"users", "items"} <= objective.needs]:
         raise RecipeError(
-            f"[encoder] model = {TFIDF!r} gives users and items spaces of their own, and objective {odd[0]!r} compares "
-            "the two; choose another encoder or another objective."
+            f"[encoder] model = {TFIDF!r} gives users and items spaces of their own, and objective {comparing[0]!r} "
+            "compares the two; choose another encoder or another objective."
         )
 
 
 def _table(raw: dict[str, Any], section: str) -> dict[str, Any]:
     value = raw.get(section, {})
     if not isinstance(value, dict):
-        raise RecipeError(f"{section} = {value!r} is no section; write [{section}] and its keys below.")
+        raise RecipeError(f"{section} = {value!r} is not a section; write [{section}] and its keys below.")
     return value
 
 
@@ -192,11 +206,11 @@ def _student(raw: dict[str, Any]) -> tuple[str, StudentConfig]:
 
 
 def _objectives(raw: Any) -> tuple[ObjectiveConfig, ...]:
-    if not isinstance(raw, list) or not all(isinstance(one, dict) and "name" in one for one in raw):
+    if not isinstance(raw, list) or not all(isinstance(entry, dict) and "name" in entry for entry in raw):
         raise RecipeError('objectives are written as [[objectives]], each with a name, such as name = "profile".')
     return tuple(
-        parse_section(load_config(OBJECTIVES, str(one["name"])), one, f"objectives.{place}")
-        for place, one in enumerate(raw)
+        parse_section(load_config(OBJECTIVES, str(entry["name"])), entry, f"objectives.{position}")
+        for position, entry in enumerate(raw)
     )
 
 
@@ -212,8 +226,7 @@ def _find(reference: str, beside: Path) -> Path:
     near = get_close_matches(Path(reference).stem, shipped, n=3)
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
     raise RecipeError(
-        f"there is no recipe {reference!r}; give a .toml file that is there, or a name that `retort recipes` "
-        f"lists.{meant}"
+        f"there is no recipe {reference!r}; give an existing .toml file, or a name that `retort recipes` lists.{meant}"
     )
 
 
@@ -231,7 +244,7 @@ def _read(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _without_options(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Options belong to a source: where `over` names one, those of the base's would be read as its own."""
+    """Drop the base's options where `over` names a source: options belong to a source."""
     data, own = base.get("data"), over.get("data")
     if not isinstance(data, dict) or not isinstance(own, dict) or "source" not in own:
         return base
@@ -239,7 +252,7 @@ def _without_options(base: dict[str, Any], over: dict[str, Any]) -> dict[str, An
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Tables merge key by key; anything else is replaced."""
+    """Merge tables key by key; replace anything else."""
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -248,7 +261,7 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_override(override: str) -> tuple[str, Any]:
-    """`section.key=value` as a dotted key and its value."""
+    """Parse `section.key=value` into a dotted key and its value."""
     path, separator, text = override.partition("=")
     if not separator or not all(path.strip().split(".")):
         raise RecipeError(f"--set {override!r}: write it as section.key=value.")
@@ -266,16 +279,18 @@ def _with(node: Any, keys: list[str], value: Any, override: str) -> Any:
     key, rest = keys[0], keys[1:]
     if isinstance(node, list):
         if not key.isdigit() or int(key) >= len(node):
-            raise RecipeError(f"--set {override!r}: there are {len(node)} entries, counted from 0; {key!r} is none.")
-        place = int(key)
-        return [*node[:place], _with(node[place], rest, value, override), *node[place + 1 :]]
+            raise RecipeError(
+                f"--set {override!r}: the list has {len(node)} entries, numbered from 0; {key!r} is not one."
+            )
+        position = int(key)
+        return [*node[:position], _with(node[position], rest, value, override), *node[position + 1 :]]
     if not isinstance(node, dict):
-        raise RecipeError(f"--set {override!r}: {key!r} stands below a value, not a section.")
+        raise RecipeError(f"--set {override!r}: {key!r} is a key of a value; only sections have keys.")
     return {**node, key: _with(node.get(key, {}), rest, value, override)}
 
 
 def _value(text: str) -> Any:
-    """A TOML value; what is none is taken as text, so that quotes may be left out on a command line."""
+    """Parse a TOML value. Anything else is text, so that quotes may be omitted on a command line."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -162,6 +162,6 @@ def test_a_bundle_that_was_asked_other_questions_is_not_compared(world: World, s
 
 def test_a_mistake_is_one_sentence_and_status_2(world: World) -> None:
     done = world.retort("run", _RECIPE, "--set", "student.n_hats=3", expected=2)
-    assert done.stderr.startswith("retort: [student] has no key 'n_hats'; it knows: ")
+    assert done.stderr.startswith("retort: [student] has no key 'n_hats'; its keys are: ")
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

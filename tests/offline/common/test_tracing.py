@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from retort.offline.common.tracing import span, trace_no_more, trace_offline
+from retort.offline.common.tracing import span, stop_tracing, trace_offline
 from retort.offline.jobs.celery_app import make_app
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.refresh.jobs import create_job, read_spec
@@ -47,7 +47,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
     provider.add_span_processor(SimpleSpanProcessor(kept))
     trace_offline(provider)
     yield kept
-    trace_no_more()
+    stop_tracing()
 
 
 def ask(engine: Engine, folder: Path) -> str:

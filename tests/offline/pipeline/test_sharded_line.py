@@ -115,9 +115,9 @@ def test_grounding_reaches_the_training(engine: Engine, out: Path) -> None:
 def test_what_cannot_be_is_refused(engine: Engine, out: Path) -> None:
     with pytest.raises(RecipeError, match="words are counted over all texts"):
         load_pipeline(engine, out, "encoder.shards=2", "encoder.model=tfidf")
-    with pytest.raises(RecipeError, match="heard by the objective 'profile' alone"):
+    with pytest.raises(RecipeError, match="only the objective 'profile' uses"):
         load_pipeline(engine, out, "objectives=[{name='relational'}]", "teacher.weights.by=grounding")
-    with pytest.raises(ProfileError, match="wants one text a user"):
+    with pytest.raises(ProfileError, match="requires one text a user"):
         load_pipeline(engine, out, "encoder.shards=2", "profiles.family=aspects", "profiles.combine=false").ensure(
             "vectors"
         )
