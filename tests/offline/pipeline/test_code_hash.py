@@ -83,7 +83,7 @@ def path_of(name: str) -> Path:
         ("offline.teachers.text_encoder", LISTS, {"lists", "lists_refit"}),
         ("offline.teachers.text_encoder", (), set()),
         ("offline.training.mutual_distillation", LISTS, {"lists", "lists_refit"}),
-        ("offline/teachers/templates/grounding.txt", LISTS, {"lists", "lists_refit"}),
+        ("offline/teachers/templates/title_generation.txt", LISTS, {"lists", "lists_refit"}),
         ("offline.students.sasrec", LISTS, {"lists", "lists_refit", *TRAINING, "export"}),
         ("offline.teachers.tuned_encoder", TUNED, {"tuned_items"}),
         ("offline.embeddings.text_model", TUNED, {"tuned_items"}),
