@@ -10,8 +10,7 @@ from retort.offline.export.topk_graph import grow_table
 from retort.offline.students import neumf
 from retort.offline.training import losses
 from retort.offline.training.config import TrainingConfig
-from retort.offline.training.negatives import Negatives
-from retort.offline.training.sequence_loss import SequenceLoss
+from retort.offline.training.sequence_loss import Negatives, SequenceLoss
 from retort.shared.base.errors import BundleError, RecipeError, TeacherError
 from retort.shared.model.scoring import Scorer
 from tests.offline._rankings import assert_same_ranking

@@ -15,8 +15,8 @@ from retort.offline.evaluation.validate import validation_ranks
 from retort.offline.students import sasrec
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.loop import fit
-from retort.offline.training.negatives import Negatives
 from retort.offline.training.schedule import learning_rate_factor
+from retort.offline.training.sequence_loss import Negatives
 from retort.shared.base.errors import DataError
 from tests.offline._worlds import ring, teacher_of
 
