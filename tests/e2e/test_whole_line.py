@@ -157,7 +157,7 @@ def test_a_bundle_that_was_asked_other_questions_is_not_compared(world: World, s
     other = world.retort(
         "evaluate", _RECIPE, "--out", "out", "--through", server[0], "--set", "protocol=held", expected=2
     )
-    assert "was measured with protocol = refit" in other.stderr
+    assert "was evaluated with protocol = refit" in other.stderr
 
 
 def test_a_mistake_is_one_sentence_and_status_2(world: World) -> None:
