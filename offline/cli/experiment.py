@@ -1,30 +1,122 @@
-"""Implementation of `retort experiment run`, `report`, and the experiments about profiles."""
+"""The `retort experiment` command group: arms that are compared in tables, pictures and verdicts."""
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from retort.offline.cli.run import worker_redis
-from retort.offline.common.database import migrate_and_open
+import typer
+
+from retort.offline.cli._options import DataDir, Overrides
 from retort.offline.common.terminal import TerminalProgress, show_rows
-from retort.offline.experiments.mlflow_log import MlflowSettings, logged_to
-from retort.offline.experiments.plan import Plan
-from retort.offline.experiments.plan_files import check_comparability, read_plan, read_profile_plan
-from retort.offline.experiments.report import write_comparison, write_page, write_report
-from retort.offline.experiments.results import load_results
-from retort.offline.experiments.run_unit import EXPERIMENTS, PLAN_FILE, Experiment, load_experiment, read_data
-from retort.offline.experiments.scheduler import run_in_processes, run_inline, run_units
-from retort.offline.experiments.unit import Selection
-from retort.offline.experiments.unit_tasks import MAX_WAITING, by_workers
-from retort.offline.jobs.celery_app import make_app
 from retort.shared.base.errors import RecipeError
-from retort.shared.base.settings import Settings
+
+if TYPE_CHECKING:
+    from retort.offline.experiments.plan import Plan
+    from retort.offline.experiments.run_unit import Experiment
+    from retort.offline.experiments.unit import Selection
+    from retort.offline.recipes.recipe import Recipe
+
+experiment_app = typer.Typer(help="Compare methods and controls: tables, pictures and verdicts.", no_args_is_help=True)
+_Out = Annotated[Path, typer.Option("--out", help="run directory; finished units in it are reused")]
+
+
+@experiment_app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="an experiment file, or the name of a shipped one")],
+    data: DataDir = None,
+    out: _Out = Path("runs"),
+    workers: Annotated[int, typer.Option(min=1, help="processes on this machine, one thread each")] = 1,
+    only: Annotated[list[str] | None, typer.Option(help="run this arm alone; may be repeated")] = None,
+    student: Annotated[list[str] | None, typer.Option(help="run this student alone; may be repeated")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="run only the first N seeds of the file")] = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="run on Celery workers: `retort worker --queues gpu-train`")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="repeat units that are done already")] = False,
+    overrides: Overrides = None,
+    name: Annotated[str | None, typer.Option(help="name of the experiment; required with --set")] = None,
+) -> None:
+    """Run a grid of arms, students and seeds. The same command resumes an interrupted experiment."""
+    from retort.offline.experiments.plan_files import read_plan
+    from retort.offline.experiments.unit import Selection
+
+    plan, selection = read_plan(file, overrides or [], name), Selection(only, student, seeds)
+    typer.echo(run_experiment(plan, data, out, None if submit else workers, selection, again=again))
+
+
+@experiment_app.command()
+def report(
+    experiments: Annotated[
+        list[Path], typer.Argument(help="files or names of experiments, or their folders OUT/experiments/NAME")
+    ],
+    out: _Out = Path("runs"),
+    to: Annotated[
+        Path | None, typer.Option("--to", help="write all into one page; its other sections are kept")
+    ] = None,
+) -> None:
+    """Write tables (Markdown, Parquet), pictures and verdicts of the finished runs."""
+    for path in report_experiments(experiments, out, to):
+        typer.echo(path)
+
+
+def _add_profile_experiment(kind: str, description: str) -> None:
+    """Add a command for an experiment about profiles; all of them take the same options."""
+
+    def command(
+        recipe: Annotated[str, typer.Argument(help="a recipe with a teacher")],
+        data: DataDir = None,
+        out: _Out = Path("runs"),
+        to: Annotated[Path, typer.Option("--to", help="directory for the table and the picture")] = Path("experiments"),
+        overrides: Overrides = None,
+        seeds: Annotated[
+            int, typer.Option(min=1, help="trainings of each arm; with several, the interval covers the seeds too")
+        ] = 1,
+    ) -> None:
+        for path in compare_profiles(kind, recipe, data, out, to, overrides or [], seeds):
+            typer.echo(path)
+
+    experiment_app.command(kind, help=description)(command)
+
+
+_add_profile_experiment("staleness", "Gain when profiles cover only 100, 90, 75, 50 or 25 % of each history.")
+_add_profile_experiment("coldstart", "Gain by the length of the history.")
+_add_profile_experiment("robustness", "Gain when a share of the profiles belongs to other users, or is nonsense.")
+
+
+@experiment_app.command("cold-items")
+def cold(
+    recipe: Annotated[str, typer.Argument(help="a recipe of a student that can score new items: sasrec, gru4rec")],
+    data: DataDir = None,
+    out: _Out = Path("runs"),
+    to: Annotated[Path, typer.Option("--to", help="directory for the table")] = Path("experiments"),
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="a text encoder; may be repeated; unset: the recipe's [encoder]")
+    ] = None,
+    share: Annotated[float, typer.Option(help="share of the items that is hidden from training")] = 0.1,
+    overrides: Overrides = None,
+    seeds: Annotated[int, typer.Option(min=1, help="trainings; with several, the interval covers the seeds too")] = 1,
+) -> None:
+    """Rank new items by their texts alone, and compare language models with word counts."""
+    from retort.offline.recipes.recipe import load_recipe
+
+    typer.echo(cold_items_table(load_recipe(recipe, overrides or []), data, out, to, encoder, share, seeds))
 
 
 def run_experiment(
-    plan: Plan, data: Path | None, out: Path, workers: int | None, selection: Selection, *, again: bool
+    plan: "Plan", data: Path | None, out: Path, workers: int | None, selection: "Selection", *, again: bool
 ) -> Path:
     """Run a plan. workers: processes on this machine; None: Celery workers. Returns the folder with the records."""
+    from retort.offline.cli.run import worker_redis
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.experiments.mlflow_log import MlflowSettings, logged_to
+    from retort.offline.experiments.plan_files import check_comparability
+    from retort.offline.experiments.run_unit import Experiment, read_data
+    from retort.offline.experiments.scheduler import run_in_processes, run_inline, run_units
+    from retort.offline.experiments.unit_tasks import MAX_WAITING, by_workers
+    from retort.offline.jobs.celery_app import make_app
+    from retort.shared.base.settings import Settings
+
     check_comparability(plan)
     experiment = Experiment.open(plan, data.absolute() if data else None, out.absolute())
     engine = migrate_and_open(Settings())  # once, before several processes would do it
@@ -44,14 +136,23 @@ def run_experiment(
 
 def report_experiments(references: Sequence[Path], out: Path, page: Path | None = None) -> list[Path]:
     """Write each experiment's report into its folder, or one page of all; references: files, shipped names, folders."""
+    from retort.offline.experiments.report import write_page, write_report
+    from retort.offline.experiments.results import load_results
+
     results = [load_results(_find_experiment(reference, out)) for reference in references]
-    return [write_report(one) for one in results] if page is None else [write_page(results, page)]
+    return [write_report(result) for result in results] if page is None else [write_page(results, page)]
 
 
 def compare_profiles(
     kind: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: Sequence[str], n_seeds: int
 ) -> tuple[Path, Path]:
     """Run a shipped experiment about profiles on a recipe and show its table. Returns table and picture."""
+    from retort.offline.experiments.plan_files import read_profile_plan
+    from retort.offline.experiments.report import write_comparison
+    from retort.offline.experiments.results import load_results
+    from retort.offline.experiments.run_unit import load_experiment
+    from retort.offline.experiments.unit import Selection
+
     plan = read_profile_plan(kind, recipe, overrides, n_seeds)
     folder = run_experiment(plan, data, out, 1, Selection(), again=False)
     rows, table, picture = write_comparison(load_results(load_experiment(folder)), to, kind)
@@ -59,7 +160,10 @@ def compare_profiles(
     return table, picture
 
 
-def _find_experiment(reference: Path, out: Path) -> Experiment:
+def _find_experiment(reference: Path, out: Path) -> "Experiment":
+    from retort.offline.experiments.plan_files import read_plan
+    from retort.offline.experiments.run_unit import EXPERIMENTS, PLAN_FILE, load_experiment
+
     if (reference / PLAN_FILE).is_file():
         return load_experiment(reference)
     if reference.is_dir():
@@ -67,3 +171,23 @@ def _find_experiment(reference: Path, out: Path) -> Experiment:
             f"{reference} holds no experiment ({PLAN_FILE} is missing); name a folder below OUT/{EXPERIMENTS}."
         )
     return load_experiment(out / EXPERIMENTS / read_plan(reference).name)
+
+
+def cold_items_table(
+    recipe: "Recipe", data: Path | None, out: Path, to: Path, encoders: Sequence[str] | None, share: float, n_seeds: int
+) -> Path:
+    """Show the table and write it as CSV; its path."""
+    import polars as pl
+
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.experiments.cold_items import Study
+    from retort.shared.base.settings import Settings
+
+    names = encoders or [recipe.encoder.model]
+    with TerminalProgress() as progress:
+        rows = Study(recipe, data, out, names, share, range(n_seeds), migrate_and_open(Settings()), progress).rows()
+    show_rows(rows, f"new items of {recipe.name}")
+    to.mkdir(parents=True, exist_ok=True)
+    path = to / "cold_items.csv"
+    pl.DataFrame(rows).write_csv(path, float_precision=6)
+    return path

@@ -13,7 +13,7 @@ from retort.offline.cli import bundles, measure, refresh_jobs, run
 from retort.offline.cli._options import DataDir, OutDir
 from retort.offline.cli.data import data_app, db_app, history_app
 from retort.offline.cli.events import events_app
-from retort.offline.cli.experiments_cli import app as experiment_app
+from retort.offline.cli.experiment import experiment_app
 from retort.offline.cli.plan import plan
 from retort.offline.cli.profiles import profiles_app
 from retort.offline.cli.recipes import recipes

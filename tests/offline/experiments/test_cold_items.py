@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retort.offline.cli.cold_items import cold_items_table
+from retort.offline.cli.experiment import cold_items_table
 from retort.offline.common.progress import Silent
 from retort.offline.data.split import make_split
 from retort.offline.experiments.cold_items import OTHERS, WORDS, World, cold_cases, hide_items

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from retort.offline.cli.experiments_cli import app
+from retort.offline.cli.experiment import experiment_app as app
 from retort.offline.common.progress import Silent
 from retort.offline.experiments import results
 from retort.offline.experiments.plan_files import read_profile_plan
