@@ -21,7 +21,7 @@ DATA_FILES = (
     "retort/offline/profiles/templates/system.txt",
     "retort/offline/profiles/templates/json/movies.txt",
     "retort/offline/profiles/templates/aspects/movies/genres.txt",
-    "retort/offline/teachers/templates/grounding.txt",
+    "retort/offline/teachers/templates/item_head.txt",
     "retort/serving/console/index.html",
     "retort/serving/console/console.js",
     "retort/shared/db/migrations/script.py.mako",
