@@ -160,7 +160,7 @@ def promote_bundle(
 def _compare_with_champion(
     engine: "Engine", challenger: "Published", alias: str, metric: str | None, cases: Path | None
 ) -> "Verdict":
-    from retort.offline.evaluation.promotion_gate import Verdict, weigh
+    from retort.offline.evaluation.promotion_gate import Verdict, check_promotion
     from retort.shared.model import registry
     from retort.shared.model.bundle import open_bundle
 
@@ -170,7 +170,7 @@ def _compare_with_champion(
     paths = [Path(one.uri.removeprefix("file://")) for one in (registry.resolve(engine, champion_id), challenger)]
     try:
         with TerminalProgress() as progress:
-            return weigh(open_bundle(paths[0]), open_bundle(paths[1]), metric, cases, progress)
+            return check_promotion(open_bundle(paths[0]), open_bundle(paths[1]), metric, cases, progress)
     except RetortError as error:
         # A champion that cannot be read must be replaceable, but a person decides it.
         return Verdict(False, f"the two bundles could not be compared: {error}")

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import orjson
 from rich.console import Console
@@ -25,6 +24,8 @@ from retort.offline.cli.demo_client import Conversation
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.data.tables import load_saved
+from retort.offline.evaluation.compare import compare
+from retort.offline.evaluation.promotion_gate import sealed_ranks
 from retort.offline.export.publish import publish_to
 from retort.offline.jobs import runs
 from retort.offline.jobs.celery_app import make_app
@@ -73,7 +74,7 @@ def run_demo(*, leave: bool) -> None:
         url, server = stack.enter_context(_server(environment, out))
         with Conversation(url) as conversation:
             conversation.hold(console, user_id=str(histories["user_id"][0]))
-        _show_results(console, {name: read_manifest(path).metrics for name, path in bundles.items()})
+        _show_results(console, bundles)
         console.print(f"The whole took {time.perf_counter() - started:.0f} s.", highlight=False)
         _show_next(console, url, str(histories["user_id"][0]), str(histories["item_id"][0]))
         if not leave:
@@ -180,15 +181,25 @@ def _port() -> int:
     return _USUAL_PORT
 
 
-def _show_results(console: Console, metrics: dict[str, dict[str, Any]]) -> None:
+def _show_results(console: Console, bundles: dict[str, Path]) -> None:
+    """Show the test metrics of both students, and their difference paired by user."""
+    metrics = {name: read_manifest(path).metrics for name, path in bundles.items()}
+    compared = compare([sealed_ranks(bundles["plain"])], [sealed_ranks(bundles["distilled"])], resamples=2000)
     table = Table(title="test, every item ranked, seen items hidden")
-    for column in ("", "HR@10", "NDCG@10"):
+    for column in ("", "HR@10", "NDCG@10", "NDCG@10 to plain (95 %)"):
         table.add_column(column, justify="right" if column else "left")
     rows = {"popularity": metrics["plain"]["baselines"]["popularity"]}
     rows |= {name: measured["test"] for name, measured in metrics.items()}
     for name, test in rows.items():
-        table.add_row(name, f"{test['hr@10']:.4f}", f"{test['ndcg@10']:.4f}")
+        difference = compared.percent if name == "distilled" else ""
+        table.add_row(name, f"{test['hr@10']:.4f}", f"{test['ndcg@10']:.4f}", difference)
     console.print(table)
+    for line in (
+        f"The interval is paired over {compared.users:,} users; one training a student, so it does not cover the seed.",
+        "The distilled student has two objectives, text start and profile. This table does not separate them; "
+        "`retort experiment run demo_objectives --seeds 1` does.",
+    ):
+        console.print(line, markup=False, highlight=False)
 
 
 def _show_next(console: Console, url: str, user_id: str, item_id: str) -> None:

@@ -1,6 +1,6 @@
-"""Is one run better than another? Paired by user, over seeds, with an interval.
+"""Paired comparison of two runs: bootstrap over users and seeds, with a 95 % interval.
 
-Shapes: S seeds, U users that both runs were asked about, C cases: one a user, or several (successive targets).
+Shapes: S seeds, U users with test cases in both runs, C cases: one a user, or several (successive targets).
 """
 
 from collections.abc import Sequence
@@ -43,25 +43,38 @@ class Comparison:
         """Whether the interval leaves out 0."""
         return self.low > 0 or self.high < 0
 
+    @property
+    def percent(self) -> str:
+        """The difference and its interval in per cent of a."""
+        a = self.a or float("nan")
+        return f"{self.relative:+.1%} [{self.low / a:+.1%}, {self.high / a:+.1%}]"
+
     def sentence(self) -> str:
-        """The verdict for people."""
-        a, low, high = self.a or float("nan"), self.low, self.high
+        """The result in one sentence."""
         verdict = "significant" if self.significant else "not significant"
         return (
-            f"{self.metric}: {self.a:.4f} → {self.b:.4f}, {self.relative:+.1%} "
-            f"[{low / a:+.1%}, {high / a:+.1%}] over {self.users} users and {self.seeds} seed(s), "
-            f"p = {self.p:.2g}: {verdict}"
+            f"{self.metric}: {self.a:.4f} → {self.b:.4f}, {self.percent} "
+            f"over {self.users} users and {self.seeds} seed(s), p = {self.p:.2g}: {verdict}"
         )
 
 
 def compare(
     a: list[pl.DataFrame], b: list[pl.DataFrame], metric: str = "ndcg@10", *, resamples: int = 10_000, seed: int = 0
 ) -> Comparison:
-    """Paired bootstrap over users of the seed-mean metric; frames as written by `evaluate.per_user`.
+    """Compute a paired bootstrap over users of the metric's mean over seeds.
 
-    A user's cases are paired in their order and drawn together: they are no independent witnesses. Where there are
-    several seeds on both sides, the seeds are resampled as well as the users: the interval then covers both kinds of
-    luck.
+    A user's cases are paired in their order and drawn together, because they are not independent. With several seeds
+    on both sides the seeds are resampled too, so that the interval covers both sources of variance.
+
+    Args:
+        a: Baseline, one frame for each seed, as `evaluate.per_user` writes it.
+        b: Variant, likewise.
+        metric: hr, ndcg or mrr at a k.
+        resamples: Number of bootstrap samples; p is at least 1 / resamples.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: The runs share no test user, or the metric is unknown.
     """
     a, b = [_numbered(frame) for frame in a], [_numbered(frame) for frame in b]
     cases = _common_cases(a + b)

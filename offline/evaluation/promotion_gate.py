@@ -1,8 +1,7 @@
-"""The promotion gate: is a challenger worse than what serves, user by user?
+"""Promotion gate: a paired test of whether a challenger is worse than the champion.
 
-Both bundles were measured when they were sealed and carry the rank of each test user. Where they were asked the same
-test, the ranks are paired; where not (the usual case after a training on newer data), both graphs are asked the test
-of a run's split now.
+Bundles hold the ranks of their test cases. If both were evaluated on the same test, these ranks are paired. If not (the
+usual case after a training on newer data), both graphs are evaluated on the test of a run's split.
 """
 
 # Shapes: B cases of a batch, K list length
@@ -28,26 +27,28 @@ from retort.shared.model.sequences import IntArray
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the challenger may stand in the champion's place, and the sentence that says why."""
+    """Decision of the gate, with its reason in one sentence."""
 
     passed: bool
     reason: str
 
 
-def weigh(
+def check_promotion(
     champion: Bundle, challenger: Bundle, metric: str | None, split_dir: Path | None, progress: Progress
 ) -> Verdict:
-    """Not passed if the whole 95 % interval of the difference, paired by user, lies below 0, or if none can be had.
+    """Compare two bundles; the gate fails if the 95 % interval lies wholly below 0 or cannot be computed.
 
-    metric: None is NDCG at the challenger's own first k. split_dir: a run's split, whose test both are asked.
+    Args:
+        metric: hr, ndcg or mrr at a k; None: NDCG at the challenger's own first k.
+        split_dir: A run's split, on whose test both bundles are evaluated; None: the ranks in the bundles are paired.
     """
     metric = metric or declared_metric(challenger)
     if split_dir is not None:
-        before, after = (_asked(bundle, split_dir, metric, progress) for bundle in (champion, challenger))
+        before, after = (_evaluate_bundle(bundle, split_dir, metric, progress) for bundle in (champion, challenger))
     elif (difference := _different_tests(champion, challenger, metric)) is not None:
         return Verdict(False, difference)
     else:
-        before, after = _sealed_ranks(champion), _sealed_ranks(challenger)
+        before, after = sealed_ranks(champion.path), sealed_ranks(challenger.path)
     compared = compare([before], [after], metric, resamples=2000)
     return Verdict(compared.high >= 0, f"{compared.sentence()}.")
 
@@ -58,9 +59,9 @@ def declared_metric(bundle: Bundle) -> str:
 
 
 def _evaluation(bundle: Bundle) -> EvaluationConfig:
-    """How long the lists of the bundle's test were and what was read for them; unsaid, the default."""
-    said = bundle.manifest.recipe.get("evaluation", {})
-    known = {key: said[key] for key in ("k", "last_items") if said.get(key)}
+    """List lengths and history length of the bundle's test; the defaults where the recipe does not set them."""
+    section = bundle.manifest.recipe.get("evaluation", {})
+    known = {key: section[key] for key in ("k", "last_items") if section.get(key)}
     return parse_section(EvaluationConfig, known, "evaluation")
 
 
@@ -69,42 +70,43 @@ def _different_tests(champion: Bundle, challenger: Bundle, metric: str) -> str |
     for bundle in (champion, challenger):
         if USERS_TEST not in bundle.manifest.files:
             return f"bundle {bundle.bundle_id} holds no ranks of its test users; name a run's split with --cases."
-        # beyond its end a list knows no rank, and what the other found there would count for it alone
+        # a list has no ranks beyond its end, so hits of the other bundle there would count for it alone
         k, places = metric.rpartition("@")[2], max(_evaluation(bundle).k)
         if k.isdigit() and int(k) > places:
             return (
                 f"the test lists of {bundle.bundle_id} have {places} places, too few for {metric}; name a run's split "
                 "with --cases, or a smaller metric."
             )
-    if _question(champion) != _question(challenger):
-        return "the two were measured on different tests (data, split or protocol); name a run's split with --cases."
+    if _test_settings(champion) != _test_settings(challenger):
+        return "the two were evaluated on different tests (data, split or protocol); name a run's split with --cases."
     return None
 
 
-def _question(bundle: Bundle) -> tuple[object, ...]:
-    said = bundle.manifest
-    asked = (said.data_hash, said.protocol, said.recipe.get("split"), said.metrics.get("seen_hidden"))
-    return (*asked, _evaluation(bundle).last_items)
+def _test_settings(bundle: Bundle) -> tuple[object, ...]:
+    manifest = bundle.manifest
+    split, seen_hidden = manifest.recipe.get("split"), manifest.metrics.get("seen_hidden")
+    return (manifest.data_hash, manifest.protocol, split, seen_hidden, _evaluation(bundle).last_items)
 
 
-def _sealed_ranks(bundle: Bundle) -> pl.DataFrame:
-    return pl.read_parquet(bundle.path / USERS_TEST).rename({"user": "user_id"})
+def sealed_ranks(bundle: Path) -> pl.DataFrame:
+    """Read user_id and rank of the test cases from a bundle's directory."""
+    return pl.read_parquet(bundle / USERS_TEST).rename({"user": "user_id"})
 
 
-def _asked(bundle: Bundle, split_dir: Path, metric: str, progress: Progress) -> pl.DataFrame:
-    """user_id, rank of the split's test cases by the bundle's own graph."""
+def _evaluate_bundle(bundle: Bundle, split_dir: Path, metric: str, progress: Progress) -> pl.DataFrame:
+    """Ranks (user_id, rank) of the split's test cases by the bundle's own graph."""
     if not split_dir.is_dir():
         raise DataError(f"there is no directory {split_dir}; name the split directory of a run.")
     split = load_split(split_dir)
     ranker = BundleRanker(bundle, split.item_index)
     k = metric.rpartition("@")[2]
     config = EvaluationConfig(k=(int(k),)) if k.isdigit() else EvaluationConfig()
-    evaluation = evaluate(ranker, split.test, config, progress, f"asking {bundle.bundle_id}")
+    evaluation = evaluate(ranker, split.test, config, progress, f"evaluating {bundle.bundle_id}")
     return per_user(evaluation, split.test, split)
 
 
 class BundleRanker:
-    """A bundle asked in another index's numbers; an item that it does not know is neither read nor given."""
+    """Ranker over a bundle in the item indexes of another split; items that the bundle does not know are left out."""
 
     def __init__(self, bundle: Bundle, items: ItemIndex) -> None:
         self._scorer: Scorer = bundle.scorer()
@@ -113,7 +115,7 @@ class BundleRanker:
         self._to_theirs = np.array([PAD, *(items.index(item_id) or PAD for item_id in own.ids)], dtype=np.int64)
 
     def top_k(self, histories: list[IntArray], k: int, hidden: list[IntArray], users: IntArray) -> IntArray:
-        """(B, K) item indexes of the other index; an item that it does not have leaves its place empty."""
+        """Rank items as (B, K) indexes of the other split; a place whose item it does not have is PAD."""
         ranked = self._scorer.top_k(self._own(histories), k, hidden=self._own(hidden))
         return self._to_theirs[ranked.items_BK]
 
