@@ -105,10 +105,13 @@ class EventIntake:
         """
         if guest == user:
             return 0
-        moved = await self._reader.store.merge(guest, user)
-        if self._stream is not None:
-            source = {"guest_user_id": guest.id} if guest.kind == "user" else {"guest_session_id": guest.id}
-            await self._stream.add_merge(Merge(user.tenant, user.id, int(self._clock() * 1000), **source))
+
+        async def record() -> None:
+            if self._stream is not None:
+                source = {"guest_user_id": guest.id} if guest.kind == "user" else {"guest_session_id": guest.id}
+                await self._stream.add_merge(Merge(user.tenant, user.id, int(self._clock() * 1000), **source))
+
+        moved = await self._reader.store.merge(guest, user, record)
         self._reader.cache.discard(guest)
         self._reader.cache.discard(user)
         return moved

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, delete, or_, select, update
+from sqlalchemy import Engine, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -128,6 +128,9 @@ def merge_events(engine: Engine, merge: Merge) -> int:
         Event.tenant == merge.tenant, guest, Event.accepted_ms <= merge.merged_ms
     )
     with transaction(engine) as session:
+        if engine.dialect.name == "postgresql":
+            # Two workers that merge a into b and b into a would each delete the duplicate that the other keeps.
+            session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"merge/{merge.tenant}"))))
         rows = list(session.execute(query.order_by(Event.id)))
         new_events: dict[str, int] = {}
         for row_id, item_id, event_id in rows:

@@ -18,6 +18,11 @@ def session(tenant: str, session_id: str) -> str:
     return f"{PREFIX}:s:{{{tenant}:{session_id}}}"
 
 
+def merge_lock(owner_key: str) -> str:
+    """String: the token of the merge that holds this history, on the history's node; it expires."""
+    return f"{PREFIX}:m:{owner_key}"
+
+
 def event_stream() -> str:
     """Stream: every accepted event, until it is drained into the database."""
     return f"{PREFIX}:events"

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
+from retort.shared.history.merge_locks import merge_locks, remove_members
 from retort.shared.history.redis_clients import open_async_client, open_client
 from retort.shared.history.store import (
     EVENT_HASH_LENGTH,
@@ -21,6 +22,7 @@ from retort.shared.history.store import (
     Entry,
     HistoryEvent,
     Owner,
+    Record,
     derived_event_id,
     group_by_owner,
     scored_members,
@@ -116,21 +118,24 @@ class RedisHistory:
             held, _ = await pipeline.execute()
         return int(held)
 
-    async def merge(self, source: Owner, target: Owner) -> int:
+    async def merge(self, source: Owner, target: Owner, record: Record | None = None) -> int:
         if source == target:
             return 0
         with _as_store_error():
-            rows = await self._whole(source)
-            if not rows:
-                return 0
-            moved = {name.decode(): score for name, score in rows}
-            pipeline = self._client.pipeline(transaction=False)
-            self._add(pipeline, target.key, moved)
-            answers = await pipeline.execute()
-            # In a second round trip: when memory is full, Redis rejects the write but would still delete. Only what
-            # was read is deleted: an event that arrives in between stays for the next merge.
-            await self._client.zrem(source.key, *moved)
-        return int(answers[0])
+            async with merge_locks(self._client, source, target) as token:
+                rows = await self._whole(source)
+                moved = {name.decode(): score for name, score in rows}
+                count = 0
+                if moved:
+                    pipeline = self._client.pipeline(transaction=False)
+                    self._add(pipeline, target.key, moved)
+                    count = int((await pipeline.execute())[0])
+                if record is not None:
+                    await record()
+                # In a round trip of its own: when memory is full, Redis rejects the write but would still delete. Only
+                # what was read is deleted: an event that arrives in between stays for the next merge.
+                await remove_members(self._client, source, list(moved), token)
+        return count
 
     async def ping(self) -> None:
         with _as_store_error():

@@ -8,7 +8,7 @@ oldest beyond `max_events`.
 import time
 from base64 import urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol
@@ -51,6 +51,9 @@ class Entry(NamedTuple):
     time_ms: int
 
 
+Record = Callable[[], Awaitable[None]]
+
+
 class HistoryStore(Protocol):
     """Protocol of a history store; failures of the store itself raise `StoreError`."""
 
@@ -66,8 +69,16 @@ class HistoryStore(Protocol):
     async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
         """Delete the history, or the events up to a time; return how many were deleted."""
 
-    async def merge(self, source: Owner, target: Owner) -> int:
-        """Move the source's events into the target; return how many were new there. Safe to repeat."""
+    async def merge(self, source: Owner, target: Owner, record: Record | None = None) -> int:
+        """Move the source's events into the target. Safe to repeat, and merges of one owner follow one another.
+
+        Args:
+            record: Called after the copy and before the source's events are deleted, while no other merge of either
+                owner runs, so that merges are recorded in the order in which they happened.
+
+        Returns:
+            The number of events that were new to the target.
+        """
 
     async def ping(self) -> None:
         """Raise `StoreError` if the store is unavailable."""
@@ -140,12 +151,16 @@ class MemoryHistory:
         self._expires_at.pop(owner, None)
         return len(held)
 
-    async def merge(self, source: Owner, target: Owner) -> int:
-        moved = dict(self._alive(source))
-        if source == target or not moved:
+    async def merge(self, source: Owner, target: Owner, record: Record | None = None) -> int:
+        if source == target:
             return 0
-        await self.forget(source)
-        return self._add(target, moved)
+        moved = dict(self._alive(source))
+        self._scores.pop(source, None)
+        self._expires_at.pop(source, None)
+        count = self._add(target, moved) if moved else 0
+        if record is not None:
+            await record()
+        return count
 
     async def ping(self) -> None:
         return None

@@ -1,5 +1,6 @@
 """The events table: each event once, in the order of arrival; nothing remains of an erased user."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -115,3 +116,16 @@ def test_a_database_of_an_older_version_is_reported(database_url: str) -> None:
     with pytest.raises(StoreOutdatedError, match="db upgrade"):
         store_events(engine, [EVENT])
     engine.dispose()
+
+
+def test_merges_in_both_directions_at_once_keep_the_event(engine: sa.Engine) -> None:
+    rounds = [(f"ann {n}", f"bob {n}") for n in range(10)]
+    store_events(engine, [replace(EVENT, user_id=user) for pair in rounds for user in pair])
+
+    def merge(pair: tuple[str, str]) -> None:
+        merge_events(engine, Merge("default", pair[0], 20, guest_user_id=pair[1]))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(merge, [way for ann, bob in rounds for way in ((ann, bob), (bob, ann))]))
+    left = {row.user_id for row in rows(engine)}
+    assert all(left & set(pair) for pair in rounds)

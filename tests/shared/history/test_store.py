@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retort.shared.base.errors import StoreError
+from retort.shared.history import keys
 from retort.shared.history.redis_history import RedisHistory, load_histories
 from retort.shared.history.store import HistoryEvent, HistoryStore, MemoryHistory, Owner, scored_members
 
@@ -148,6 +149,89 @@ def test_a_session_merges_into_a_user_once(make_store: MakeStore) -> None:
         assert await store.recent([ANN, session], 10) == [["a", "s", "c"], []]
 
     using(make_store(), story)
+
+
+def test_merges_in_both_directions_at_once_lose_nothing(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        for number in range(20):
+            ann, bob = Owner(f"ann {number}"), Owner(f"bob {number}")
+            await store.append([event("both", 1, owner=ann), event("both", 1, owner=bob), event("own", 2, owner=ann)])
+            await asyncio.gather(store.merge(ann, bob), store.merge(bob, ann), store.merge(ann, bob))
+            left = await store.recent([ann, bob], 10)
+            assert {item for items in left for item in items} == {"both", "own"}, (number, left)
+
+    using(make_store(), story)
+
+
+def test_merges_around_a_ring_at_once_lose_nothing(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        for number in range(10):
+            ring = [Owner(f"{name} {number}") for name in "abc"]
+            await store.append([event("all", 1, owner=owner) for owner in ring])
+            await asyncio.gather(*(store.merge(owner, ring[place - 2]) for place, owner in enumerate(ring)))
+            assert any(await store.recent(ring, 10)), number
+
+    using(make_store(), story)
+
+
+def test_one_guest_merged_into_two_users_at_once_goes_to_one_of_them(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        for number in range(20):
+            guest, ann, bob = (
+                Owner(f"guest {number}", kind="session"),
+                Owner(f"ann {number}"),
+                Owner(f"bob {number}"),
+            )
+            await store.append([event("seen", 1, owner=guest)])
+            order: list[str] = []
+
+            async def record(name: str, order: list[str] = order) -> None:
+                order.append(name)
+
+            moved = await asyncio.gather(
+                store.merge(guest, ann, lambda: record("ann")), store.merge(guest, bob, lambda: record("bob"))
+            )
+            assert sorted(moved) == [0, 1]
+            left = dict(zip(("ann", "bob"), await store.recent([ann, bob], 10), strict=True))
+            assert left[order[0]] == ["seen"], "the first one that was recorded has the events"
+            assert left[order[1]] == []
+            assert await store.recent([guest], 10) == [[]]
+
+    using(make_store(), story)
+
+
+def test_a_merge_whose_lock_has_expired_deletes_nothing(redis_url: str) -> None:
+    session, store = Owner("s-1", kind="session"), RedisHistory.from_url(redis_url)
+
+    async def story(_: HistoryStore) -> None:
+        await store.append([event("s", 2, owner=session)])
+
+        async def expire() -> None:
+            await store.client.delete(keys.merge_lock(session.key))
+
+        with pytest.raises(StoreError, match="send it again"):
+            await store.merge(session, ANN, expire)
+        assert await store.recent([ANN, session], 10) == [["s"], ["s"]]
+        assert await store.merge(session, ANN) == 0
+        assert await store.recent([ANN, session], 10) == [["s"], []]
+
+    using(store, story)
+
+
+def test_a_merge_that_cannot_be_recorded_is_repeated_whole(redis_url: str) -> None:
+    session, store = Owner("s-1", kind="session"), RedisHistory.from_url(redis_url)
+
+    async def story(_: HistoryStore) -> None:
+        await store.append([event("s", 2, owner=session)])
+
+        async def fail() -> None:
+            raise StoreError("the stream is full")
+
+        with pytest.raises(StoreError, match="stream"):
+            await store.merge(session, ANN, fail)
+        assert await store.recent([session], 10) == [["s"]]
+
+    using(store, story)
 
 
 def test_a_merge_into_a_full_redis_loses_nothing(redis_url: str) -> None:
