@@ -13,6 +13,7 @@ from redis import Redis
 from redis.cluster import RedisCluster
 
 from retort.shared.base.errors import StoreError
+from retort.shared.history.role_changes import follow_role_changes, follow_role_changes_async
 
 _CLUSTER = "+cluster://"
 
@@ -31,7 +32,9 @@ def open_client(url: str, *, timeout_s: float) -> Any:
     with _checked_address():
         if is_cluster(url):
             return RedisCluster.from_url(_plain(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-        return Redis.from_url(url, socket_timeout=timeout_s)
+        client = Redis.from_url(url, socket_timeout=timeout_s)
+        follow_role_changes(client.connection_pool)
+        return client
 
 
 def open_async_client(url: str, *, timeout_s: float, connections: int) -> Any:
@@ -60,6 +63,7 @@ def _async_client(url: str, timeout_s: float, connections: int) -> Any:
         max_connections=connections,
         timeout=timeout_s,
     )
+    follow_role_changes_async(pool)
     return redis_asyncio.Redis.from_pool(pool)
 
 

@@ -83,6 +83,10 @@ class Proxy:
         self._target_port = target_port
         self.hang_up()
 
+    def dial(self, target_port: int) -> None:
+        """Send new connections elsewhere and leave the others as they are, as a load balancer does."""
+        self._target_port = target_port
+
     def hang_up(self) -> None:
         """End every connection there is."""
         ended, self._sockets = self._sockets, []
