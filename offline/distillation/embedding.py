@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
-from retort.offline.distillation._item_vectors import ItemTargets, item_targets, whitened
+from retort.offline.distillation._item_targets import ItemTargets, item_targets, whitened
 from retort.offline.distillation.configs.embedding import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher

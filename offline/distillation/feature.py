@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from retort.offline.distillation._activation_capture import capture_activation
+from retort.offline.distillation._activations import Pool, capture_activation
 from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
-from retort.offline.distillation._pooling import Pool
 from retort.offline.distillation._teacher_positions import info_nce
 from retort.offline.distillation._user_targets import standardise, user_targets
 from retort.offline.distillation.configs._base import Side

@@ -10,8 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
-from retort.offline.distillation._item_vectors import item_targets
-from retort.offline.distillation._nearest_items import nearest_items, unit_items
+from retort.offline.distillation._item_targets import item_targets, nearest_items, unit_items
 from retort.offline.distillation._teacher_positions import listed_cross_entropy
 from retort.offline.distillation.configs.near_items import Config
 from retort.offline.students._base import Student

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from retort.offline.distillation._activations import Pool
 from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
-from retort.offline.distillation._pooling import Pool
 from retort.offline.distillation._user_targets import UserTargets, standardise, user_targets
 from retort.offline.distillation.configs.neighbours import Config
 from retort.offline.students._base import Student, real_positions

@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from retort.offline.distillation._activation_capture import capture_activation
+from retort.offline.distillation._activations import Pool, capture_activation
 from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
-from retort.offline.distillation._pooling import Pool
-from retort.offline.distillation._profiles_of_user import ProfileCombination, split_profiles, standardise_profiles
-from retort.offline.distillation._user_targets import user_targets
+from retort.offline.distillation._user_targets import (
+    ProfileCombination,
+    split_profiles,
+    standardise_profiles,
+    user_targets,
+)
 from retort.offline.distillation.configs.profile import Config
 from retort.offline.students._base import Student, real_positions
 from retort.offline.teachers.teacher import Teacher

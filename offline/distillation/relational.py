@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from retort.offline.distillation._activations import Pool
 from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
-from retort.offline.distillation._item_vectors import item_targets
-from retort.offline.distillation._pooling import Pool
+from retort.offline.distillation._item_targets import item_targets
 from retort.offline.distillation._user_targets import user_targets
 from retort.offline.distillation.configs.relational import Config
 from retort.offline.students._base import Student, real_positions

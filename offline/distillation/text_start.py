@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
-from retort.offline.distillation._item_vectors import item_targets, whitened
+from retort.offline.distillation._item_targets import item_targets, whitened
 from retort.offline.distillation.configs.text_start import Config
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher

@@ -27,7 +27,7 @@ from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import Vectors
 from retort.offline.evaluation.compare import compare
 from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, Ranker, evaluate, means
-from retort.offline.export.cold_items import grown_scorer, new_rows
+from retort.offline.export.item_regression import grown_scorer, new_rows
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import make_context
 from retort.offline.pipeline.outcome import run_pipeline

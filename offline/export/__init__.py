@@ -1,1 +1,1 @@
-"""A trained student to a sealed bundle: ONNX graph, golden requests, registry, cold items."""
+"""Export of a trained student: ONNX graph, golden requests, sealed bundle, publication, cold items."""

@@ -1,4 +1,4 @@
-"""Puts a bundle together: graph, items, golden requests, card, manifest."""
+"""Builder of bundles: graph, items, golden requests, card, manifest."""
 
 import shutil
 import subprocess
@@ -30,7 +30,7 @@ from retort.shared.model.bundle import (
 )
 from retort.shared.model.scoring import Scorer
 
-# New items are measured on them too (`cold_items.py`), and sixteen users' tastes are too few for that.
+# `item_regression.py` scales cold items on them too; sixteen histories are too few for that.
 _GOLDEN_REQUESTS = 64
 _GOLDEN_K = 10
 
@@ -45,9 +45,17 @@ def seal(
     metrics: dict[str, Any],
     ranks: pl.DataFrame | None = None,
 ) -> str:
-    """Write a bundle into `bundles`; its id. `exported` holds the graph and the item vectors.
+    """Seal a bundle in the folder `bundles`, and return its id.
 
-    ranks: `evaluate.per_user`'s; with them the bundle can be weighed against another one when it is promoted.
+    Args:
+        bundles: Folder of bundles.
+        recipe: The whole recipe, as the bundle records it.
+        loaded: Loaded data: item texts and the report.
+        split: Split that the student was trained on.
+        exported: Folder with the graph and the item vectors.
+        metrics: Results of the test.
+        ranks: Rank of the target of each test user, from `evaluate.per_user`. They let the promotion gate compare the
+            bundle with another one.
     """
     bundles.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".sealing-", dir=bundles))
@@ -56,7 +64,7 @@ def seal(
         shutil.copy(exported / ITEM_VECTORS, work / ITEM_VECTORS)
         item_table(loaded, split).write_parquet(work / ITEMS)
         if ranks is not None:
-            nameless(ranks).write_parquet(work / USERS_TEST)
+            hash_users(ranks).write_parquet(work / USERS_TEST)
         max_length = int(recipe["student"]["max_length"])
         scorer = export_scorer(work, n_items=len(split.item_index), max_length=max_length)
         golden = [request.model_dump_json() for request in golden_requests(scorer, split)]
@@ -74,33 +82,33 @@ def seal(
             metrics=metrics,
         )
         (work / CARD).write_text(card(manifest), encoding="utf-8")
-        work.chmod(0o755)  # mkdtemp's 0700 would shut out a server that runs as another user
+        work.chmod(0o755)  # mkdtemp's 0700 would exclude a server that runs as another user
         return seal_bundle(work, bundles, manifest).name
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def item_table(loaded: Loaded, split: Split) -> pl.DataFrame:
-    """One row an item in the order of the index: item_id, popularity, title, attributes."""
+    """Return a row for each item, in the order of the index: item_id, popularity, title, attributes."""
     order = pl.DataFrame({ITEM_ID: list(split.item_index.ids), POPULARITY: train_popularity(split)[1:]})
     known = loaded.items.frame.select(ITEM_ID, TITLE, *loaded.items.attributes)
     return order.join(known, on=ITEM_ID, how="left", maintain_order="left")
 
 
-def nameless(ranks: pl.DataFrame) -> pl.DataFrame:
-    """user, rank: users as hashes, so that two bundles can be paired and no list of names travels with them."""
-    names = [blake2b(user_id.encode(), digest_size=12).hexdigest() for user_id in ranks["user_id"]]
-    return pl.DataFrame({"user": names, "rank": ranks["rank"]}).sort("user", maintain_order=True)
+def hash_users(ranks: pl.DataFrame) -> pl.DataFrame:
+    """Replace user ids by hashes: two bundles can be paired by user, and no user id is in a bundle."""
+    hashes = [blake2b(user_id.encode(), digest_size=12).hexdigest() for user_id in ranks["user_id"]]
+    return pl.DataFrame({"user": hashes, "rank": ranks["rank"]}).sort("user", maintain_order=True)
 
 
 def golden_requests(scorer: Scorer, split: Split) -> list[GoldenRequest]:
-    """Real test histories of all lengths, with what the graph answers; serving replays them before it swaps."""
+    """Return real test histories of all lengths with the recommendations of the graph, which serving replays."""
     by_length = np.argsort(split.test.histories.lengths, kind="stable")
     places = np.unique(np.linspace(0, len(by_length) - 1, num=min(_GOLDEN_REQUESTS, len(by_length))).astype(int))
-    return [_golden(scorer, split, split.test.histories[int(by_length[place])]) for place in places]
+    return [_golden_request(scorer, split, split.test.histories[int(by_length[place])]) for place in places]
 
 
-def _golden(scorer: Scorer, split: Split, history: NDArray[np.int64]) -> GoldenRequest:
+def _golden_request(scorer: Scorer, split: Split, history: NDArray[np.int64]) -> GoldenRequest:
     items, scores = scorer.top_k([history], _GOLDEN_K).row(0)
     return GoldenRequest(
         history=[split.item_index.id(int(item)) for item in history],
@@ -111,7 +119,7 @@ def _golden(scorer: Scorer, split: Split, history: NDArray[np.int64]) -> GoldenR
 
 
 def git_commit() -> str:
-    """The commit of the code that runs, with `+changes` if files were edited; `unknown` outside a checkout."""
+    """Return the commit of the running code, with `+changes` if files are edited; `unknown` outside a checkout."""
     here = Path(__file__).parent
     try:
         head = _git(here, "rev-parse", "HEAD")
@@ -127,7 +135,7 @@ def _git(here: Path, *args: str) -> str:
 
 
 def card(manifest: Manifest) -> str:
-    """The bundle's README."""
+    """Return the bundle's README."""
     test = manifest.metrics["test"]
     seen = "hidden" if manifest.metrics["seen_hidden"] else "shown"
     rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in test.items())
@@ -136,13 +144,14 @@ def card(manifest: Manifest) -> str:
 A {manifest.student} student over {manifest.n_items:,} items, sealed {manifest.created_at}.
 
 Test, protocol "{manifest.protocol}", full ranking, seen items {seen},
-{manifest.metrics["cases"]:,} cases ({manifest.metrics["cold_targets"]} of them ask for items that train never saw):
+{manifest.metrics["cases"]:,} cases ({manifest.metrics["cold_targets"]} of them with a target that
+train does not contain):
 
 | metric | value |
 |---|---|
 {rows}
 
-Code `{manifest.git_commit}`, data `{manifest.data_hash}`. The whole recipe stands in `manifest.json`:
+Code `{manifest.git_commit}`, data `{manifest.data_hash}`. The whole recipe is in `manifest.json`:
 
 ```json
 {orjson.dumps(manifest.recipe["student"], option=orjson.OPT_INDENT_2).decode()}

@@ -1,8 +1,8 @@
-"""A trained student as one ONNX file with the top k inside; `shared/model/scoring.py` states its inputs and outputs.
+"""ONNX export of a trained student, top k included; `shared/model/scoring.py` defines its inputs and outputs.
 
-Torch writes the part that differs from student to student (sequences → state). The part that is the same for all
-(state → scores → hide → top k) is built by `offline/export/topk_graph.py`, so that its inputs may have any size.
-Objectives stay behind: a distilled student exports exactly what the plain one does.
+Torch exports the part that differs between students (sequences → state). The part that all students share (state →
+scores → hide → top k) is built by `offline/export/topk_graph.py`, so that its inputs may have any size. Objectives are
+not exported: a distilled student has the same graph as the plain one.
 """
 
 # Shapes: B batch, T sequence, D embedding_dim, N n_items + 1, P rows of the stored table
@@ -27,7 +27,7 @@ IR_VERSION = 10
 
 
 class _LastState(nn.Module):
-    """What torch traces: sequences in, (B, D) out."""
+    """The module that torch exports: sequences (B, T) → last state (B, D)."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class _LastState(nn.Module):
         return self.student.last_state(items)
 
 
-class _ScoresOfOne(nn.Module):
-    """What torch traces of a student with scores of its own: one state (D,) in, the catalogue's scores (N,) out."""
+class _ScoresOfState(nn.Module):
+    """The scoring that torch exports for a student without inner products: state (D,) → scores (N,)."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -50,7 +50,15 @@ class _ScoresOfOne(nn.Module):
 
 
 def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> bytes:
-    """The bytes of one ONNX model; with an item table above the limit it is fed from `item_vectors`' file."""
+    """Export a student as the bytes of one ONNX model.
+
+    Args:
+        student: Trained student; it is left on the CPU in evaluation mode.
+        limit_bytes: A larger item table is an input of the graph, fed from the bundle's item vectors.
+
+    Raises:
+        ValueError: The student has no items.
+    """
     student = student.eval().cpu()
     model = _trace(student)
     body = None if student.inner_product else _trace_scores(student)
@@ -58,7 +66,7 @@ def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) ->
 
 
 def item_vectors(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> NDArray[np.float32]:
-    """(P, D): the table that the graph scores against, as a bundle stores it; P may exceed n_items + 1."""
+    """Return the item table (P, D) as a bundle stores it; P may exceed n_items + 1."""
     return stored_table(_item_table(student), limit_bytes)
 
 
@@ -76,33 +84,33 @@ def _trace(student: Student) -> onnx.ModelProto:
 
 
 def _trace_scores(student: Student) -> onnx.ModelProto:
-    return _traced(_ScoresOfOne(student), torch.zeros(student.config.embedding_dim), "state", "scores", None)
+    return _traced(_ScoresOfState(student), torch.zeros(student.config.embedding_dim), "state", "scores", None)
 
 
-def _traced(module: nn.Module, example: Tensor, takes: str, gives: str, dynamic: Any) -> onnx.ModelProto:
+def _traced(module: nn.Module, example: Tensor, input_name: str, output_name: str, dynamic: Any) -> onnx.ModelProto:
     for name in ("onnxscript", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        warnings.simplefilter("ignore")  # deprecations of the exporter itself
         program = torch.onnx.export(
             module.eval(),
             (example,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=[takes],
-            output_names=[gives],
+            input_names=[input_name],
+            output_names=[output_name],
             dynamic_shapes=dynamic,
             verbose=False,
         )
     if program is None:
         raise RuntimeError("the ONNX exporter returned nothing")
     model = program.model_proto
-    _forget_where(model)
+    _drop_metadata(model)
     return model
 
 
-def _forget_where(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes (stack traces with this machine's paths): equal students give equal bytes."""
+def _drop_metadata(model: onnx.ModelProto) -> None:
+    """Drop the exporter's stack traces, which hold local paths, so that equal students give equal bytes."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]

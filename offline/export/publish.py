@@ -1,4 +1,4 @@
-"""From a sealed bundle in a run's directory to one that serving can find."""
+"""Publication of a sealed bundle: copy it to where serving reads bundles, and record it in the registry."""
 
 import os
 import shutil
@@ -15,22 +15,30 @@ from retort.shared.model.registry import CHAMPION, Published
 def publish_to(
     engine: Engine, bundle: Path, bundles_dir: Path, alias: str | None = None, tenant: str = DEFAULT_TENANT
 ) -> Published:
-    """Verify, copy to `bundles_dir/<bundle_id>`, and record. The alias is moved to it if one is named.
+    """Verify a bundle, copy it to `bundles_dir/<bundle_id>` and record it in the registry.
 
-    Without a name, `champion` is given to the first bundle ever published and otherwise left where it is: what serves
-    changes by decision, not by a run that ended.
+    Args:
+        engine: Database of the registry.
+        bundle: Folder of the sealed bundle.
+        bundles_dir: Folder that serving reads bundles from.
+        alias: Alias that is moved to the bundle. None: the first bundle ever published becomes `champion`, and later
+            ones change no alias, because a finished run must not change what is served.
+        tenant: Tenant of the registry entry.
+
+    Raises:
+        BundleError: The bundle, or an existing copy of it, is damaged.
     """
     opened = open_bundle(bundle)
     target = _copied(bundle, bundles_dir / opened.bundle_id)
-    made = registry.publish(engine, opened.manifest, str(target.absolute()), tenant=tenant)
+    published = registry.publish(engine, opened.manifest, str(target.absolute()), tenant=tenant)
     if alias is None and CHAMPION in registry.aliases(engine, tenant=tenant):
-        return made
-    return registry.promote(engine, made.bundle_id, alias or CHAMPION, tenant=tenant)
+        return published
+    return registry.promote(engine, published.bundle_id, alias or CHAMPION, tenant=tenant)
 
 
 def _copied(bundle: Path, target: Path) -> Path:
     if target.exists():
-        open_bundle(target)  # a damaged copy is told, not served
+        open_bundle(target)  # raises if the copy is damaged
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")

@@ -1,18 +1,18 @@
-"""The part of a graph that all students share: state → scores → hide → the best k. Built node by node.
+"""The part of an ONNX graph that all students share: state → scores → hide → top k, built node by node.
 
-The item table is held once. Where it stands depends on its size, because ONNX Runtime keeps a second, packed copy of
-a constant that something is multiplied by:
+The item table is stored once. Its place depends on its size, because ONNX Runtime keeps a second, packed copy of a
+constant factor of a matrix product:
 
 - A small table is a constant of the graph. The packed copy costs little and makes batches of all sizes fast.
 - A large one is an input of the graph, `table`, fed from the bundle's item vectors, with rows of zeros up to a multiple
-  of `CHUNK`. One question reads it row by row; several are multiplied from its other side, which needs no packing. The
-  best k are looked for in two stages that give exactly what sorting would: the k chunks of items with the greatest
-  maxima hold the best k items, for each chunk left out is beaten by k items of others.
+  of `CHUNK`. For a single request the table is read row by row. For several, it is the left factor of the product,
+  which needs no packing. The top k is computed in two stages with the same result as sorting: the k chunks of items
+  with the largest maxima contain the k best items, because each other chunk is below k items of these chunks.
 
-What each of this brought: docs/experiments.md, "Exact top k at a million items".
+Measurements: docs/experiments.md, "Exact top k at a million items".
 """
 
-# Shapes: B batch, D embedding_dim, N n_items + 1, P rows of the stored table (N, or more with zeros), K asked for,
+# Shapes: B batch, D embedding_dim, N n_items + 1, P rows of the stored table (N, or more with zeros), K requested,
 #         C items of a chunk, Q chunks, H hidden
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ TOP = ("top_items", "top_scores")
 
 
 class _Nodes:
-    """Nodes of one graph or branch: calling it appends one and returns its first output's name."""
+    """Nodes of a graph or branch; a call appends a node and returns the name of its first output."""
 
     def __init__(self, prefix: str) -> None:
         self.all: list[onnx.NodeProto] = []
@@ -46,13 +46,13 @@ class _Nodes:
         return outputs[0]
 
     def top(self, values: str, k: str, **attributes: Any) -> tuple[str, str]:
-        """(values, positions) of the k greatest along axis 1; `largest=0` for the smallest."""
+        """Return the names of values and positions of the k largest along axis 1; `largest=0` for the smallest."""
         names = [f"{self._prefix}_{len(self.all)}_{part}" for part in ("values", "places")]
         self("TopK", values, k, to=names, axis=1, **attributes)
         return names[0], names[1]
 
     def branch(self) -> onnx.GraphProto:
-        """These nodes as one side of an `If`, whose outputs are the best items and their scores."""
+        """Return these nodes as a branch of an `If`, whose outputs are the best items and their scores."""
         kinds = (TensorProto.INT64, TensorProto.FLOAT)
         outputs = [
             helper.make_tensor_value_info(f"{self._prefix}_{name}", kind, None)
@@ -61,12 +61,12 @@ class _Nodes:
         return helper.make_graph(self.all, self._prefix, [], outputs)
 
     def outputs(self) -> list[str]:
-        """The names under which `branch` looks for its outputs."""
+        """Return the names of the outputs of `branch`."""
         return [f"{self._prefix}_{name}" for name in TOP]
 
 
 def stored_table(table_ND: NDArray[np.float32], limit_bytes: int = CONSTANT_LIMIT_BYTES) -> NDArray[np.float32]:
-    """(P, D): the table as a bundle stores it and a graph is fed with it."""
+    """Return the table (P, D) as a bundle stores it and as it is fed to a graph."""
     missing = -len(table_ND) % CHUNK if table_ND.nbytes > limit_bytes else 0
     return np.pad(table_ND, ((0, missing), (0, 0)))
 
@@ -74,54 +74,60 @@ def stored_table(table_ND: NDArray[np.float32], limit_bytes: int = CONSTANT_LIMI
 def append_ranking(
     model: onnx.ModelProto, table_ND: NDArray[np.float32], limit_bytes: int = CONSTANT_LIMIT_BYTES
 ) -> None:
-    """Append to a model that gives `state` (B, D) what turns it into the contract of `shared/model/scoring.py`."""
+    """Append scoring and top k to a model with the output `state` (B, D), as `shared/model/scoring.py` expects them."""
     graph = model.graph
     table_PD = stored_table(table_ND, limit_bytes)
     large = table_ND.nbytes > limit_bytes
-    _take_out(graph, table_ND)
+    _share_table(graph, table_ND)
     nodes = _Nodes("score")
     if large:
         graph.input.append(helper.make_tensor_value_info(TABLE, TensorProto.FLOAT, table_PD.shape))
         _rank_by_case(nodes)
     else:
         graph.initializer.append(numpy_helper.from_array(table_ND, TABLE))
-        _rank_plainly(nodes, _hidden(nodes), TOP)
+        _rank_in_one_stage(nodes, _hidden(nodes), TOP)
     graph.node.extend(nodes.all)
     graph.initializer.extend(_constants(len(table_ND), len(table_PD)))
 
 
 def append_own_scores(model: onnx.ModelProto, body: onnx.ModelProto, n_rows: int) -> None:
-    """The same for a student whose scores are no inner product; `body`: one state (D,) → scores (N,).
+    """Append scoring and top k for a student whose scores are not inner products.
 
-    Rows of a batch are scored one after the other: what its layers hold is then one row's, whatever the batch.
+    The rows of a batch are scored one after the other, so memory does not grow with the batch.
+
+    Args:
+        model: Model with the output `state` (B, D).
+        body: Scoring of one state: (D,) → scores (N,).
+        n_rows: N.
     """
     inner = onnx.compose.add_prefix(body, "each_").graph
     nodes = _Nodes("score")
     scores_BN = nodes("Scan", "state", body=inner, num_scan_inputs=1)
-    _rank_plainly(nodes, _hidden(nodes), TOP, scores=scores_BN)
+    _rank_in_one_stage(nodes, _hidden(nodes), TOP, scores=scores_BN)
     model.graph.node.extend(nodes.all)
     model.graph.initializer.extend(_constants(n_rows, n_rows))
 
 
 def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put another table, of more items, in the place of a finished graph's; what a bundle stores of it (P, D).
+    """Replace the item table of a finished graph by a larger one; return it as a bundle stores it (P, D).
 
-    BundleError for a graph whose student reads its items from a table of its own: new rows would not reach it; and for
-    one that gives the index behind its last item a meaning of its own, as BERT4Rec's mask once had.
+    Raises:
+        BundleError: The student reads its input from another table, which has no rows for new items, or it uses the
+            index after its last item for something else, as BERT4Rec once did for its mask.
     """
     graph = model.graph
-    held = next((one for one in graph.initializer if one.name == TABLE), None)
-    fed = next((one for one in graph.input if one.name == TABLE), None)
+    held = next((tensor for tensor in graph.initializer if tensor.name == TABLE), None)
+    fed = next((value for value in graph.input if value.name == TABLE), None)
     reads = any(node.op_type == "Gather" and node.input[0] == TABLE for node in graph.node)
     if not reads or (held is None and fed is None):
         raise BundleError(
-            "this graph does not read its items from the table that scores them, so no item can be added to it; "
-            "train a student that does (sasrec, gru4rec), or train anew with the items."
+            "the student of this bundle has separate tables for input and scores, so no item can be added to it; "
+            "choose a student with one table (sasrec, gru4rec), or train again with the new items."
         )
     if _compares_with(graph, _rows_of(graph)):
         raise BundleError(
-            "this graph takes the index behind its last item for a mark, so no item can have it; export the student "
-            "again with this version."
+            "this graph uses the index after its last item as a mask, so no item can be added to it; export the "
+            "student again with this version."
         )
     table_PD = stored_table(table_ND, limit_bytes=0 if fed is not None else table_ND.nbytes)
     if fed is not None:
@@ -137,18 +143,22 @@ def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray
 
 
 def _rows_of(graph: onnx.GraphProto) -> int:
-    """n_items + 1 of a finished graph."""
-    return int(next(numpy_helper.to_array(one).item() for one in graph.initializer if one.name == "score_rows"))
+    """Return n_items + 1 of a finished graph."""
+    return int(
+        next(numpy_helper.to_array(tensor).item() for tensor in graph.initializer if tensor.name == "score_rows")
+    )
 
 
 def _compares_with(graph: onnx.GraphProto, index: int) -> bool:
-    """Whether the student asks if something equals the index."""
-    same = {one.name for one in graph.initializer if not one.dims and numpy_helper.to_array(one).item() == index}
+    """Return whether the graph compares anything with the index."""
+    same = {
+        tensor.name for tensor in graph.initializer if not tensor.dims and numpy_helper.to_array(tensor).item() == index
+    }
     return any(node.op_type == "Equal" and same & set(node.input) for node in graph.node)
 
 
-def _take_out(graph: onnx.GraphProto, table_ND: NDArray[np.float32]) -> None:
-    """Where the student reads its items from the very table that scores them, let it read `table` too."""
+def _share_table(graph: onnx.GraphProto, table_ND: NDArray[np.float32]) -> None:
+    """Replace the student's copy of the scored table by `table`, if it reads its items from the same table."""
     for held in graph.initializer:
         if tuple(held.dims) == table_ND.shape and np.array_equal(numpy_helper.to_array(held), table_ND):
             for node in graph.node:
@@ -159,7 +169,7 @@ def _take_out(graph: onnx.GraphProto, table_ND: NDArray[np.float32]) -> None:
 
 def _constants(n_rows: int, n_stored: int) -> list[onnx.TensorProto]:
     integers: dict[str, Any] = {
-        "never": [[PAD, *range(n_rows, n_stored)]],  # what no answer may hold: PAD and the rows of zeros
+        "never": [[PAD, *range(n_rows, n_stored)]],  # never recommended: PAD and the rows of zeros
         "zero": 0,
         "one": 1,
         "ones": [1],
@@ -179,21 +189,21 @@ def _constants(n_rows: int, n_stored: int) -> list[onnx.TensorProto]:
 
 
 def _hidden(nodes: _Nodes) -> tuple[str, str]:
-    """(B, H) with what is never shown beside what the caller hides, and a −∞ for each."""
+    """Return the hidden items (B, H) of the caller and those never recommended, and a −∞ for each."""
     batch = nodes("Shape", "hidden", start=0, end=1)
     never_BX = nodes("Expand", "score_never", nodes("Concat", batch, "score_ones", axis=0))
     hidden_BH = nodes("Concat", "hidden", never_BX, axis=1)
     return hidden_BH, nodes("Expand", "score_minus_infinity", nodes("Shape", hidden_BH))
 
 
-def _rank_plainly(
+def _rank_in_one_stage(
     nodes: _Nodes, hidden: tuple[str, str], outputs: Sequence[str], *, cut: bool = False, scores: str = ""
 ) -> None:
-    """One pass after the other over (B, N) scores: the product with the table, or those that are given.
+    """Rank the whole (B, N) scores: the product with the table, or the given `scores`.
 
-    `cut`: the table has rows of zeros, a bias has none for them.
+    `cut`: remove the table's rows of zeros, for which a bias has no values.
     """
-    # Hiding comes first: it may then write into the product, while a sum is written anew in any case.
+    # Hiding comes before the sum, because it can overwrite the product in place.
     product_BP = scores or nodes("Gemm", "state", TABLE, transB=1)
     scores_BP = nodes("ScatterElements", product_BP, *hidden, axis=1)
     if cut:
@@ -204,14 +214,14 @@ def _rank_plainly(
 
 
 def _rank_by_case(nodes: _Nodes) -> None:
-    """A bias for each item: the plain way. Without one: two stages, for one question or for several."""
+    """Choose the ranking: one stage with a bias per item; otherwise two stages, for one row or several."""
     hidden = _hidden(nodes)
     batch = nodes("Squeeze", nodes("Shape", "state", start=0, end=1))
     is_single = nodes("Equal", batch, "score_one")
     is_even = nodes("Equal", nodes("Squeeze", nodes("Shape", "bias", start=1, end=2)), "score_one")
 
     plain, even = _Nodes("plain"), _Nodes("even")
-    _rank_plainly(plain, hidden, plain.outputs(), cut=True)
+    _rank_in_one_stage(plain, hidden, plain.outputs(), cut=True)
     single, several = _Nodes("single"), _Nodes("several")
     scores_1P = single("ScatterElements", single("Gemm", "state", TABLE, transB=1), *hidden, axis=1)
     _rank_in_two_stages(single, single("Reshape", scores_1P, "score_column"), batch)
@@ -224,11 +234,11 @@ def _rank_by_case(nodes: _Nodes) -> None:
 
 
 def _rank_in_two_stages(nodes: _Nodes, scores_PB: str, batch: str) -> None:
-    """The best chunks by their maxima, then the best items among theirs."""
+    """Find the best chunks by their maxima, then the best items in them."""
     best_QB = nodes("ReduceMax", nodes("Reshape", scores_PB, "score_by_chunk"), "score_ones", keepdims=0)
     n_kept = nodes("Min", "k", "score_n_chunks")
     _, chunks_BK = nodes.top(nodes("Transpose", best_QB, perm=[1, 0]), n_kept, largest=1, sorted=0)
-    # In the order of their items, so that equal scores stay in the order of their index.
+    # Chunks are sorted by position, so that equal scores keep the order of their indexes.
     chunks_BK, _ = nodes.top(chunks_BK, n_kept, largest=0, sorted=1)
     starts_BK1 = nodes("Mul", nodes("Unsqueeze", chunks_BK, "score_twos"), "score_chunk")
     items_BX = nodes("Reshape", nodes("Add", starts_BK1, "score_in_chunk"), "score_keep_flat")

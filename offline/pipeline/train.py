@@ -86,7 +86,7 @@ def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work:
     import torch
     from safetensors.torch import save_file
 
-    from retort.offline.training.checkpoint import CHECKPOINT
+    from retort.offline.training.epochs import CHECKPOINT
     from retort.offline.training.loop import fit
 
     recipe, progress = pipeline.context.recipe, pipeline.context.progress

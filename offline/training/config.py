@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from retort.offline.common.section import Section
-from retort.offline.training.schedule import LearningRate
 
+LearningRate = Literal["cosine", "constant"]
 LossName = Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr", "ccl", "dros"]
 
 

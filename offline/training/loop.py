@@ -8,7 +8,7 @@ weights as an uninterrupted one.
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,12 @@ from retort.offline.evaluation.metrics import hit_rate, ndcg
 from retort.offline.evaluation.validate import DEFAULT_EVALUATION, validation_ranks
 from retort.offline.students._base import Examples, Student
 from retort.offline.training.batches import Batch, Windows, batches, cut_windows
-from retort.offline.training.checkpoint import load_checkpoint, save_checkpoint
 from retort.offline.training.config import TrainingConfig
-from retort.offline.training.schedule import learning_rate_factor
+from retort.offline.training.epochs import EarlyStopping, EpochLog, load_checkpoint, save_checkpoint
+from retort.offline.training.optimization import Optimization
 from retort.offline.training.sequence_loss import SequenceLoss
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import PAD
-
-
-@dataclass
-class EpochLog:
-    """Per-epoch log record. Losses are means over steps; objectives are logged unscaled."""
-
-    epoch: int
-    seconds: float
-    loss: float
-    objectives: dict[str, float] = field(default_factory=dict)
-    ndcg: float | None = None
-    hit_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +80,11 @@ def fit(
             run.validate(is_last=run.epoch == last)
             save_checkpoint(work, run.state())
             progress.update("training", run.epoch, last)
-            progress.say(run.describe())
+            progress.say(run.log[-1].describe())
         run.restore_best()
     finally:
         run.detach_objectives()
-    return Fitted(best_epoch=run.best_epoch, log=run.log, validation_ranks=run.ranks())
+    return Fitted(best_epoch=run.best.best_epoch, log=run.log, validation_ranks=run.ranks())
 
 
 class _Run:
@@ -124,23 +112,15 @@ class _Run:
             )
         self.sequence_loss = SequenceLoss(split, config)
         self.device = student.items.weight.device
-        self.optimizer = torch.optim.AdamW(
-            [{"params": list(module.parameters())} for module in (student, *objectives)],
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
         self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
+        self.optimization = Optimization((student, *objectives), config, self.steps_per_epoch * config.epochs)
         self.epoch = 0
-        self.best_epoch = 0
-        self.best_ndcg = -1.0
-        self.best_weights: dict[str, Tensor] | None = None
-        self.evaluations_since_best = 0
+        self.best = EarlyStopping(config.patience)
         self.log: list[EpochLog] = []
 
     @property
     def finished(self) -> bool:
-        return self.split.validation is not None and self.evaluations_since_best >= self.config.patience
+        return self.split.validation is not None and self.best.finished
 
     def train_epoch(self) -> None:
         started = time.perf_counter()
@@ -151,8 +131,7 @@ class _Run:
         own_sum = torch.zeros((), device=self.device)
         sums = {objective.config.name: torch.zeros((), device=self.device) for objective in self._objectives()}
         for step, batch in enumerate(batches(self.windows, self.config.batch_size, self.config.seed, self.epoch)):
-            self._set_rate((self.epoch - 1) * self.steps_per_epoch + step)
-            own_sum += self._step(batch, sums)
+            own_sum += self._step(batch, sums, (self.epoch - 1) * self.steps_per_epoch + step)
         active = {o.config.name for o in self._objectives() if o.config.active(self.epoch)}
         self.log.append(
             EpochLog(
@@ -185,7 +164,7 @@ class _Run:
         for objective in self._used():
             objective.detach(self.student)
 
-    def _step(self, batch: Batch, sums: dict[str, Tensor]) -> Tensor:
+    def _step(self, batch: Batch, sums: dict[str, Tensor], step: int) -> Tensor:
         examples = self.student.examples(batch.sequences_BT.to(self.device))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
             states = [state.float() for state in self.student.hidden_states(examples.items_BT)]
@@ -202,12 +181,7 @@ class _Run:
                 raw = objective(output)
                 sums[objective.config.name] += raw.detach()
                 total = add_weighted(total, own, raw, objective)
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        for module in (self.student, *self._objectives()):
-            # clipped separately: the projection of an objective must not shorten the student's step
-            nn.utils.clip_grad_norm_(list(module.parameters()), self.config.clip_norm)
-        self.optimizer.step()
+        self.optimization.step(total, step)
         return own.detach()
 
     def _output(self, states: list[Tensor], examples: Examples, batch: Batch, table_ND: Tensor) -> StudentOutput:
@@ -219,12 +193,6 @@ class _Run:
             states, examples.items_BT, users_B, targets_BT, target_events_BT, table_ND, self.config.bf16
         )
 
-    def _set_rate(self, step: int) -> None:
-        total = self.steps_per_epoch * self.config.epochs
-        factor = learning_rate_factor(step, total, self.config.warmup_steps, self.config.rate)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * factor
-
     def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         """Return the ranks of the validation targets by the current weights; None without validation cases."""
         cases = self.split.validation
@@ -233,7 +201,7 @@ class _Run:
     def validate(self, *, is_last: bool) -> None:
         """Evaluate the validation cases every `evaluate_every` epochs, and keep the best weights."""
         if self.split.validation is None:
-            self.best_epoch = self.epoch
+            self.best.best_epoch = self.epoch
             return
         if self.epoch % self.config.evaluate_every and not is_last:
             return
@@ -241,28 +209,21 @@ class _Run:
         assert ranks is not None
         entry = self.log[-1]
         entry.ndcg, entry.hit_rate = float(ndcg(ranks, 10).mean()), float(hit_rate(ranks, 10).mean())
-        if entry.ndcg > self.best_ndcg:
-            self.best_ndcg, self.best_epoch, self.evaluations_since_best = entry.ndcg, self.epoch, 0
-            self.best_weights = self.student.folded_state()
-        else:
-            self.evaluations_since_best += 1
+        self.best.update(self.epoch, entry.ndcg, self.student)
 
     def restore_best(self) -> None:
         """Fold the additions and load the best weights of the run."""
         self.student.fold()
-        if self.best_weights is not None:
-            self.student.load_state_dict(self.best_weights)
+        if self.best.best_weights is not None:
+            self.student.load_state_dict(self.best.best_weights)
 
     def state(self) -> dict[str, Any]:
         return {
             "student": self.student.state_dict(),
             "objectives": self.objectives.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimization.optimizer.state_dict(),
             "epoch": self.epoch,
-            "best_epoch": self.best_epoch,
-            "best_ndcg": self.best_ndcg,
-            "best_weights": self.best_weights,
-            "evaluations_since_best": self.evaluations_since_best,
+            **self.best.state(),
             "log": [asdict(entry) for entry in self.log],
         }
 
@@ -270,20 +231,10 @@ class _Run:
         """Load the state of a checkpoint."""
         self.student.load_state_dict(state["student"])
         self.objectives.load_state_dict(state["objectives"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.best_epoch, self.best_ndcg = state["epoch"], state["best_epoch"], state["best_ndcg"]
-        self.best_weights = state["best_weights"]
-        self.evaluations_since_best = state["evaluations_since_best"]
+        self.optimization.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+        self.best.resume(state)
         self.log = [EpochLog(**entry) for entry in state["log"]]
-
-    def describe(self) -> str:
-        """Return the log line of the last epoch."""
-        entry = self.log[-1]
-        chunks = [f"epoch {entry.epoch}", f"loss {entry.loss:.4f}"]
-        chunks += [f"{name} {value:.4f}" for name, value in entry.objectives.items()]
-        if entry.ndcg is not None:
-            chunks.append(f"validation NDCG@10 {entry.ndcg:.4f}")
-        return " · ".join([*chunks, f"{entry.seconds:.1f} s"])
 
 
 def add_weighted(total: Tensor, own: Tensor, raw: Tensor, objective: Objective) -> Tensor:

@@ -22,7 +22,7 @@ def build(model: Student, width: int = 6, **knobs: object) -> feature.Model:
 
 @pytest.mark.parametrize("name", plugin_names("retort.offline.students"))
 @pytest.mark.parametrize("side", ["input", "output"])
-def test_hears_every_listed_module_of_every_student(name: str, side: str) -> None:
+def test_captures_every_listed_module_of_every_student(name: str, side: str) -> None:
     module = load_plugin("retort.offline.students", name)
     model = module.Model(module.Config(embedding_dim=16, max_length=6), len(SPLIT.item_index))
     reached = 0
@@ -63,7 +63,7 @@ def test_every_form_learns(mode: str, loss: str) -> None:
     assert values[-1] < 0.5 * values[0]
 
 
-def test_random_targets_cannot_be_told_from_nothing() -> None:
+def test_random_targets_cannot_be_predicted() -> None:
     """The target is fixed: with states that know no user, the loss cannot fall below the targets' variance."""
     model = student()
     objective = build(model, loss="mse", layer="norm")
@@ -88,7 +88,7 @@ def test_wrong_widths_are_refused() -> None:
         feature.Model(feature.Config(name="feature", width=64), student(), teacher_of(SPLIT, width=2))
 
 
-def test_a_map_of_two_columns_is_refused_unless_it_is_asked_for() -> None:
+def test_two_columns_are_refused_unless_configured() -> None:
     """The published code hands UMAP its width in the place of another knob: its targets always have two columns."""
     narrow = teacher_of(SPLIT, width=2)
     for mode in ("repaired", "faithful"):
@@ -125,12 +125,12 @@ def test_a_layer_without_positions_of_the_sequence_is_refused() -> None:
         build(model, layer="vertical")
 
 
-def test_an_unknown_layer_is_told_the_known_ones() -> None:
+def test_the_error_of_an_unknown_layer_lists_the_known_ones() -> None:
     with pytest.raises(TeacherError, match=r"no layer 'attic'.*blocks\.0"):
         build(student(), layer="attic")
 
 
-def test_what_is_heard_in_evaluation_does_not_count() -> None:
+def test_activations_of_an_evaluation_are_not_captured() -> None:
     model = student()
     objective = build(model, layer="norm")
     out = output(model)
@@ -142,7 +142,7 @@ def test_what_is_heard_in_evaluation_does_not_count() -> None:
     torch.testing.assert_close(objective(again), expected)
 
 
-def test_a_layer_that_took_no_part_is_named() -> None:
+def test_a_layer_that_was_not_called_is_named() -> None:
     model = student()
     objective = build(model, layer="norm")
     out = output(model)

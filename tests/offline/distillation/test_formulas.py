@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional
 
 from retort.offline.distillation import embedding, feature, mutual, profile, ranking, relational, soft_items
+from retort.offline.distillation._activations import Pool, Pooling
 from retort.offline.distillation._base import StudentOutput
-from retort.offline.distillation._pooling import Pool, Pooling
 from retort.offline.distillation._teacher_positions import teacher_positions
 from retort.offline.training.loop import add_weighted
 from retort.shared.base.schema import PAD
@@ -38,7 +38,7 @@ def test_the_loss_is_shared_by_alpha_or_added_by_lambda() -> None:
     assert _value_and_slope(weight=0.4) == pytest.approx((4 + 0.4 * 8, 4 + 0.4 * 12))
 
 
-def test_beta_scales_the_objective_to_the_students_loss_and_has_no_slope_of_its_own() -> None:
+def test_beta_scales_the_objective_to_the_students_loss_and_has_no_gradient() -> None:
     """β = 4 / 8 is a number: the sum is the student's loss, its slope α · L_m · (log L_d)' + (1 − α) · L_m'."""
     value, slope = _value_and_slope(weight=0.4, share=True, match_scale=True)
     assert value == pytest.approx(4.0)
@@ -104,7 +104,7 @@ def test_inner_layer_reconstruction(mode: str, loss: str) -> None:
     torch.testing.assert_close(objective(out), _distance(loss, said, target[out.users_B]))
 
 
-def test_a_layer_that_says_the_profile_costs_nothing_and_the_opposite_most() -> None:
+def test_a_layer_equal_to_the_profile_has_no_loss_and_the_opposite_has_the_largest() -> None:
     """The published cosine had the wrong sign."""
     objective = feature.Model(
         feature.Config(name="feature", mode="faithful", loss="cosine", layer="norm"), student(), teacher_of(SPLIT, 16)
@@ -121,7 +121,7 @@ def _listed(objective: ranking.Model, out: StudentOutput) -> tuple[torch.Tensor,
     return here.states_MD @ out.table_ND.T, weights_MK, here.rows_M.numpy()
 
 
-def test_ranking_distillation_as_published_is_equation_5_and_its_slope_equation_9() -> None:
+def test_faithful_ranking_distillation_is_equation_5_and_its_gradient_equation_9() -> None:
     model = student()
     out = output(model)
     objective = ranking.Model(ranking.Config(name="ranking", mode="faithful", k=4), model, TEACHER)
@@ -156,7 +156,7 @@ def test_repaired_weights_are_a_share_a_percentile_and_the_share_of_what_both_li
 
 
 @pytest.mark.parametrize("mode", ["faithful", "repaired"])
-def test_mutual_distillation_is_the_kl_from_the_teacher_to_the_student_by_whom_ranks_better(mode: str) -> None:
+def test_mutual_distillation_is_the_kl_to_the_teacher_weighted_by_ranks(mode: str) -> None:
     """T² · mean of w · Σ p log(p / q), all items but the listed as one; T is 2 here."""
     model = student()
     out = output(model)

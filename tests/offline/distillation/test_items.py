@@ -9,7 +9,7 @@ import torch
 
 from retort.offline.common.progress import Silent
 from retort.offline.distillation import embedding, relational, text_start
-from retort.offline.distillation._item_vectors import ItemTargets, item_targets, whitened
+from retort.offline.distillation._item_targets import ItemTargets, item_targets, whitened
 from retort.offline.export.onnx import export_student
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.loop import fit
@@ -32,7 +32,7 @@ def targets(width: int = 8, rows: int = 400) -> ItemTargets:
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
-def test_whitening_weighs_directions_as_told(power: float) -> None:
+def test_whitening_scales_directions_by_its_power(power: float) -> None:
     white = whitened(targets(), 4, power)
     known = white.vectors_NE[white.known_N]
     assert known.square().mean().item() == pytest.approx(1.0, rel=1e-4)
@@ -69,7 +69,7 @@ def test_the_text_start_fills_known_rows_and_no_other() -> None:
     assert not after[PAD].any()
 
 
-def test_an_interrupted_text_start_is_not_started_again(tmp_path: Path) -> None:
+def test_an_interrupted_training_does_not_repeat_the_text_start(tmp_path: Path) -> None:
     model = student()
     objective = text_start.Model(text_start.Config(name="text_start"), model, TEACHER)
     config = TrainingConfig(epochs=2, batch_size=32)
@@ -108,7 +108,7 @@ def test_the_addition_is_folded_into_exactly_the_plain_student(mode: str, tmp_pa
     np.testing.assert_allclose(best, scores[0, items].numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_what_validation_chose_is_what_is_folded(tmp_path: Path) -> None:
+def test_the_folded_weights_are_the_best_by_validation(tmp_path: Path) -> None:
     from retort.offline.evaluation.metrics import ndcg
     from retort.offline.evaluation.validate import validation_ranks
 
@@ -153,6 +153,6 @@ def test_relations_count_known_items_only() -> None:
     assert loss.item() == 0
 
 
-def test_item_objectives_say_what_is_missing() -> None:
+def test_item_objectives_name_the_missing_input() -> None:
     with pytest.raises(TeacherError, match="needs item vectors"):
         item_targets(replace(TEACHER, item_vectors=None), "text_start")

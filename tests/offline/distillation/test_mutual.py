@@ -21,7 +21,7 @@ RANKS = st.lists(st.tuples(st.integers(1, 10_000), st.integers(1, 10_000)), min_
 
 @settings(deadline=None)  # the first assertion of a process loads much
 @given(RANKS)
-def test_two_models_listen_two_in_sum_and_the_worse_one_more(ranks: list[tuple[int, int]]) -> None:
+def test_weights_of_two_models_sum_to_two_and_the_worse_one_learns_more(ranks: list[tuple[int, int]]) -> None:
     one, other = torch.tensor(ranks).T
     one_listens, other_listens = agreement.rank_weights(one, other)
     torch.testing.assert_close(one_listens + other_listens, torch.full_like(one_listens, 2.0))
@@ -70,7 +70,7 @@ def test_the_kept_part_is_never_above_the_full_kl(k: int) -> None:
         torch.testing.assert_close(kept, full, atol=1e-4, rtol=0)
 
 
-def test_empty_places_of_a_short_list_say_nothing() -> None:
+def test_empty_places_of_a_short_list_have_no_effect() -> None:
     shares, logs = distributions()
     top = shares.topk(3)
     padded = torch.nn.functional.pad(top.indices, (0, 2))
@@ -78,7 +78,7 @@ def test_empty_places_of_a_short_list_say_nothing() -> None:
     torch.testing.assert_close(named_kl(masses, padded, logs), named_kl(top.values, top.indices, logs))
 
 
-def test_a_student_that_is_far_better_does_not_listen() -> None:
+def test_a_student_that_is_far_better_has_weight_zero() -> None:
     model = student()
     teacher = teacher_of(SPLIT)
     assert teacher.distributions is not None
@@ -96,7 +96,7 @@ def test_a_student_that_is_far_better_does_not_listen() -> None:
     assert eager(out).item() > 0.1
 
 
-def test_a_repaired_student_listens_by_its_rank_on_rows_it_had_not_seen() -> None:
+def test_a_repaired_student_is_weighted_by_its_ranks_on_held_out_rows() -> None:
     model = student()
     teacher = teacher_of(SPLIT)
     assert teacher.distributions is not None
@@ -107,7 +107,7 @@ def test_a_repaired_student_listens_by_its_rank_on_rows_it_had_not_seen() -> Non
     assert faithful(output(model)).item() > 0.01  # this student's own ranks are no such thing
 
 
-def test_the_students_distribution_nears_the_teachers() -> None:
+def test_the_students_distribution_approaches_the_teachers() -> None:
     model = student()
     objective = mutual.Model(mutual.Config(name="mutual", weigh_samples=False), model, teacher_of(SPLIT))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
@@ -120,6 +120,6 @@ def test_the_students_distribution_nears_the_teachers() -> None:
     assert loss.item() < 0.1 * first
 
 
-def test_says_what_is_missing() -> None:
+def test_names_the_missing_input() -> None:
     with pytest.raises(TeacherError, match="needs distributions"):
         mutual.Model(mutual.Config(name="mutual"), student(), replace(teacher_of(SPLIT), distributions=None))

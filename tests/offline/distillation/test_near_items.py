@@ -67,7 +67,7 @@ def _but(known: np.ndarray, item: int) -> np.ndarray:
     return less
 
 
-def test_a_single_text_has_no_neighbour_and_is_told() -> None:
+def test_a_single_text_is_refused() -> None:
     teacher = teacher_of(SPLIT)
     alone = np.arange(N_ROWS) == 1
     with pytest.raises(TeacherError, match="two items with a text"):

@@ -9,8 +9,8 @@ import torch
 
 from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.progress import Silent
+from retort.offline.distillation._activations import Pool
 from retort.offline.distillation._base import Objective
-from retort.offline.distillation._pooling import Pool
 from retort.offline.distillation.configs._base import Pooling
 from retort.offline.students._base import Student
 from retort.offline.teachers.teacher import Teacher
@@ -69,7 +69,7 @@ def test_a_user_without_a_teacher_does_not_count(name: str) -> None:
     torch.testing.assert_close(with_stranger, without)
 
 
-def test_a_batch_of_strangers_costs_nothing(name: str) -> None:
+def test_a_batch_of_unknown_users_has_no_loss(name: str) -> None:
     if _needs_no_user(name):
         pytest.skip("knows items, not users")
     model = student()
@@ -88,7 +88,7 @@ def test_padding_does_not_count(name: str) -> None:
     torch.testing.assert_close(narrow, objective(output(model, wider)), rtol=1e-4, atol=1e-5)
 
 
-def test_random_targets_are_not_told_from_users_who_look_alike(name: str) -> None:
+def test_random_targets_cannot_be_predicted_for_equal_histories(name: str) -> None:
     """What an objective learns itself must not make its target easy: the published map of the profile does."""
     model = student()
     objective = build(name, model, teacher_of(SPLIT))
@@ -160,7 +160,7 @@ def test_pooling_does_not_see_padding(kind: str) -> None:
     torch.testing.assert_close(pool(states, real), pool(padded, padded_real))
 
 
-def test_exponential_pooling_prefers_what_is_new() -> None:
+def test_exponential_pooling_weights_new_positions_most() -> None:
     pool = Pool("exponential", 1, gamma=1.0)
     states = torch.tensor([[[0.0], [1.0]]])
     expected = np.e / (1 + np.e)
@@ -168,7 +168,7 @@ def test_exponential_pooling_prefers_what_is_new() -> None:
 
 
 @pytest.mark.parametrize("name", plugin_names(PACKAGE))
-def test_what_an_objective_says_it_needs_is_all_it_needs(name: str) -> None:
+def test_an_objective_needs_only_its_declared_inputs(name: str) -> None:
     module = load_plugin(PACKAGE, name)
     for knobs in ({}, {"among": "users"}) if name == "relational" else ({},):
         config = module.Config(name=name, **knobs)

@@ -36,7 +36,7 @@ def test_the_repaired_target_cannot_collapse_and_the_faithful_one_does() -> None
     assert _best_loss_on_random_targets("faithful") < 0.05
 
 
-def test_profile_says_what_is_missing() -> None:
+def test_profile_names_the_missing_input() -> None:
     model = student()
     with pytest.raises(TeacherError, match="user vectors"):
         profile.Model(profile.Config(name="profile"), model, replace(teacher_of(SPLIT), user_vectors=None))
@@ -124,7 +124,7 @@ def test_up_scale_maps_the_students_side_too() -> None:
 
 
 @pytest.mark.parametrize("loss", ["mse", "rmse", "cosine"])
-def test_who_is_believed_more_counts_more(loss: str) -> None:
+def test_a_more_faithful_profile_has_a_larger_weight(loss: str) -> None:
     def value(weights: list[float] | None) -> float:
         teacher = teacher_of(SPLIT)
         if weights is not None:

@@ -29,7 +29,7 @@ def weights_of(objective: ranking.Model, out: StudentOutput) -> tuple[torch.Tens
     return objective.weights(out, here.cells_BT, here.states_MD, here.rows_M), here
 
 
-def test_every_asked_position_meets_the_list_of_its_event() -> None:
+def test_every_evaluated_position_has_the_list_of_its_event() -> None:
     out = output(student())
     here = teacher_positions(out, torch.from_numpy(RANKINGS.rows_E), "all")
     assert here.rows_M.tolist() == out.events_BT[out.events_BT >= 0].tolist()
@@ -94,7 +94,7 @@ def test_the_students_own_list_is_taken_without_dropout_where_repaired() -> None
     assert model.training
 
 
-def test_the_students_own_list_is_kept_for_some_epochs_and_then_taken_anew() -> None:
+def test_the_students_own_list_is_renewed_every_few_epochs() -> None:
     model = student()
     knobs = {"gamma_position": 0.0, "gamma_confidence": 0.0, "gamma_consistency": 1.0}
     kept, fresh = build(model, consistency_every=3, **knobs), build(model, consistency_every=1, **knobs)
@@ -115,7 +115,7 @@ def test_the_students_own_list_is_kept_for_some_epochs_and_then_taken_anew() -> 
     assert len(looked) == 1
 
 
-def test_rows_that_are_due_are_looked_at_among_others_that_are_not() -> None:
+def test_only_rows_that_are_due_are_renewed() -> None:
     model = student()
     knobs = {"gamma_position": 0.0, "gamma_confidence": 0.0, "gamma_consistency": 1.0}
     kept, fresh = build(model, consistency_every=3, **knobs), build(model, consistency_every=1, **knobs)
@@ -135,7 +135,7 @@ def test_a_short_list_counts_its_candidates_only() -> None:
     assert torch.isfinite(build(model, short)(output(model)))
 
 
-def test_sampled_competitors_stand_for_the_catalogue() -> None:
+def test_sampled_negatives_estimate_the_full_catalogue() -> None:
     torch.manual_seed(0)
     states, table = torch.randn(5, 8), torch.randn(200, 8) * 0.5
     candidates, weights = torch.randint(1, 200, (5, 3)), torch.rand(5, 3)
@@ -166,7 +166,7 @@ def test_the_teachers_items_rise(mode: str) -> None:
     assert mean_score() > before + 0.1
 
 
-def test_says_what_is_missing() -> None:
+def test_names_the_missing_input() -> None:
     with pytest.raises(TeacherError, match="needs a teacher's rankings"):
         build(student(), replace(TEACHER, rankings=None))
     unsure = replace(RANKINGS, d_star=np.full_like(RANKINGS.d_star, np.nan))

@@ -50,7 +50,7 @@ def test_confidence_in_a_list(mode: str) -> None:
 
 
 @MODES
-def test_who_ranks_better(mode: str) -> None:
+def test_weight_by_ranks(mode: str) -> None:
     model = student()
     out = free(model)
     assert TEACHER.distributions is not None
@@ -65,7 +65,7 @@ def test_who_ranks_better(mode: str) -> None:
 
 @MODES
 @pytest.mark.parametrize("loss", ["mse", "cosine"])
-def test_belief_in_a_profile(mode: str, loss: str) -> None:
+def test_weight_of_a_profile(mode: str, loss: str) -> None:
     model = student()
     out = free(model)
     teacher = replace(TEACHER, user_weights=np.ones(len(SPLIT.user_ids), np.float32))

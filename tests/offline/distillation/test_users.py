@@ -25,7 +25,7 @@ def two_camps() -> Teacher:
     return Teacher(users.astype(np.float32), np.ones(N_USERS, bool), items, np.arange(N_ITEMS + 1) > 0)
 
 
-def test_a_profile_asks_for_the_items_of_its_camp() -> None:
+def test_a_profile_raises_the_items_of_its_group() -> None:
     objective = soft_items.Model(soft_items.Config(name="soft_items", k=4), student(), two_camps())
     even, odd = objective.items_UK[::2], objective.items_UK[1::2]
     assert ((even >= 1) & (even <= 6)).float().mean() > 0.97
@@ -39,7 +39,7 @@ def test_vectors_of_two_spaces_are_refused() -> None:
         soft_items.Model(soft_items.Config(name="soft_items"), student(), teacher)
 
 
-def test_neighbours_average_slips_away() -> None:
+def test_the_mean_of_neighbours_reduces_errors() -> None:
     teacher = two_camps()
 
     def spread(own_share: float) -> float:
@@ -50,7 +50,7 @@ def test_neighbours_average_slips_away() -> None:
     assert spread(0.0) < 0.65 * spread(1.0)
 
 
-def test_a_user_is_no_neighbour_of_their_own() -> None:
+def test_a_user_is_not_their_own_neighbour() -> None:
     vectors = np.eye(N_USERS, 6, dtype=np.float32)
     vectors[6:] = np.random.default_rng(0).normal(0, 1, (N_USERS - 6, 6))
     teacher = Teacher(vectors, np.arange(N_USERS) < 2)

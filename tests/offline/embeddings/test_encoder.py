@@ -137,7 +137,7 @@ def test_prefix_by_family(name: str, query: str, passage: str) -> None:
     assert (prefix_for(config, "query"), prefix_for(config, "passage")) == (query, passage)
 
 
-def test_every_window_bears_the_prefix_and_still_fits(model: FakeModel) -> None:
+def test_every_window_has_the_prefix_and_fits(model: FakeModel) -> None:
     encode_texts(["a " * 30], EncoderConfig(model="intfloat/e5-base"), Silent())
     assert len(model.texts) == 4
     assert all(text.startswith("query: a") for text in model.texts)
@@ -148,7 +148,7 @@ def test_every_window_bears_the_prefix_and_still_fits(model: FakeModel) -> None:
     assert model.texts == ["passage: a. b c"]
 
 
-def test_equal_texts_are_encoded_once_and_known_ones_never(model: FakeModel, tmp_path: Path) -> None:
+def test_equal_texts_are_encoded_once_and_cached_ones_never(model: FakeModel, tmp_path: Path) -> None:
     cache = tmp_path / "cache.sqlite"
     first = encode_texts(["a", "b", "a"], EncoderConfig(), Silent(), cache_path=cache)
     second = encode_texts(["b", "c", "a"], EncoderConfig(), Silent(), cache_path=cache)
@@ -177,7 +177,7 @@ def test_killed_encoding_keeps_what_is_done(model: FakeModel, tmp_path: Path, mo
     assert again.report.n_cached == 8
 
 
-def test_models_are_set_side_by_side(model: FakeModel) -> None:
+def test_vectors_of_several_models_are_concatenated(model: FakeModel) -> None:
     texts = ["a a b red", "b c green", "c red green"]
     one = encode_texts(texts, EncoderConfig(model="any"), Silent())
     words = encode_texts(texts, EncoderConfig(model="tfidf"), Silent())
@@ -193,7 +193,7 @@ def test_models_are_set_side_by_side(model: FakeModel) -> None:
         encode_texts(texts, EncoderConfig(model="any + any"), Silent())
 
 
-def test_aspects_are_averaged_or_set_side_by_side(model: FakeModel) -> None:
+def test_aspects_are_averaged_or_concatenated(model: FakeModel) -> None:
     table = pl.DataFrame(
         [("u1", "x", "a"), ("u1", "y", "b"), ("u2", "x", "c")], schema=["user_id", "aspect", "text"], orient="row"
     )

@@ -33,7 +33,7 @@ def test_umap_has_the_requested_width(mapped: Reduced) -> None:
     assert np.isfinite(mapped.vectors).all()
 
 
-def test_umap_keeps_groups_together_and_says_how_well(mapped: Reduced) -> None:
+def test_umap_keeps_groups_together_and_reports_the_quality(mapped: Reduced) -> None:
     centres = np.stack([mapped.vectors[group::3].mean(axis=0) for group in range(3)])
     nearest = np.linalg.norm(mapped.vectors[:, None] - centres[None], axis=2).argmin(axis=1)
     assert (nearest == np.arange(90) % 3).mean() > 0.95

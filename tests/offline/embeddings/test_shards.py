@@ -89,7 +89,7 @@ def test_only_changed_users_are_encoded(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["u8"], Encoder().vector("text 00000008"))
 
 
-def test_a_killed_pass_goes_on_with_the_next_shard(tmp_path: Path) -> None:
+def test_a_killed_encoding_continues_with_the_next_shard(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         renew(tmp_path, texts(100), Encoder(fail_after=40))
     kept = len(stored(tmp_path))

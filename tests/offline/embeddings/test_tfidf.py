@@ -44,7 +44,7 @@ def test_a_text_without_a_word_is_finite_and_words_must_be_somewhere() -> None:
         encode_texts(["!", "?"], CONFIG, Silent())
 
 
-def test_what_compares_users_with_items_cannot_have_word_counts() -> None:
+def test_objectives_that_compare_users_with_items_refuse_word_counts() -> None:
     counted = ["encoder.model=tfidf", "reducer.method=none"]
     with pytest.raises(RecipeError, match="'soft_items' compares the two"):
         load_recipe("beauty_sasrec_profile", [*counted, "objectives=[{name='soft_items'}]"])

@@ -29,7 +29,7 @@ def test_sliced_and_wide_floats_are_written_right(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_vectors(tmp_path / "v", "item_id").vectors, VECTORS[:, ::2])
 
 
-def test_vectors_that_stand_side_by_side_are_counted(tmp_path: Path) -> None:
+def test_the_parts_of_concatenated_vectors_are_counted(tmp_path: Path) -> None:
     write_vectors(tmp_path / "v", IDS, VECTORS, parts=2)
     assert read_vectors(tmp_path / "v").parts == 2
     with pytest.raises(ProfileError, match="do not fit"):

@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
     return open_bundle(outcome.bundle), root / "items.csv"
 
 
-def test_new_items_are_found_by_those_who_like_their_kind(world: tuple[Bundle, Path], tmp_path: Path) -> None:
+def test_new_items_are_recommended_to_users_of_similar_items(world: tuple[Bundle, Path], tmp_path: Path) -> None:
     before, items = world
     added = add_items(before.path, items, tmp_path, Silent())
     after = open_bundle(added.bundle)
@@ -115,7 +115,7 @@ def test_another_encoder_than_the_recipe_s_may_read_the_texts(world: tuple[Bundl
     assert other.bundle != one.bundle
 
 
-def test_what_is_missing_is_told(world: tuple[Bundle, Path], tmp_path: Path) -> None:
+def test_the_missing_input_is_named(world: tuple[Bundle, Path], tmp_path: Path) -> None:
     before, items = world
     table = pl.read_csv(items)
     table.filter(pl.col("item_id").is_in(list(before.item_index.ids))).write_csv(tmp_path / "known.csv")
@@ -129,7 +129,7 @@ def test_what_is_missing_is_told(world: tuple[Bundle, Path], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 10**9])
-def test_a_grown_graph_answers_as_one_that_was_exported_so_large(limit_bytes: int) -> None:
+def test_a_grown_graph_equals_one_exported_with_the_larger_table(limit_bytes: int) -> None:
     small, large = table_of(6), table_of(300)
     model = onnx.load_from_string(graph_of(small, limit_bytes))
     stored = grow_table(model, large)
@@ -162,5 +162,5 @@ def test_the_first_new_item_is_read_as_an_item_by_a_student_with_a_mask(monkeypa
     np.testing.assert_allclose(twin.scores_BK, own.scores_BK, rtol=1e-5)
     # as it was exported before
     monkeypatch.setattr(bert4rec.Model, "mask_index", 21)
-    with pytest.raises(BundleError, match="for a mark"):
+    with pytest.raises(BundleError, match="as a mask"):
         grow_table(onnx.load_from_string(export_student(student)), grown)

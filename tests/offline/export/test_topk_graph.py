@@ -112,7 +112,7 @@ def test_a_large_table_is_in_neither_the_graph_nor_twice_anywhere() -> None:
     assert stored_table(table, SMALL).shape == table.shape
 
 
-def test_rows_of_zeros_are_never_shown_though_all_else_scores_worse() -> None:
+def test_padding_rows_are_never_recommended() -> None:
     table = np.zeros((6, DIM), np.float32)
     table[1] = 1
     table[2:] = -np.arange(1, 5, dtype=np.float32)[:, None]
@@ -131,7 +131,7 @@ def test_a_graph_without_its_table_is_refused_with_the_remedy() -> None:
 
 
 @pytest.mark.parametrize("module", [sasrec, simplex], ids=["sasrec", "simplex"])
-def test_both_forms_of_a_real_student_answer_alike(module: ModuleType) -> None:
+def test_small_and_large_tables_give_equal_recommendations(module: ModuleType) -> None:
     """SimpleX scores against another table than it reads."""
     torch.manual_seed(0)
     student = module.Model(module.Config(max_length=6, embedding_dim=8), 300)

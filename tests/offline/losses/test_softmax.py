@@ -51,7 +51,7 @@ def test_value_and_gradients_are_the_formulas(
         torch.testing.assert_close(mine, wanted, atol=1e-6, rtol=1e-6)
 
 
-def test_no_rows_cost_nothing() -> None:
+def test_no_rows_have_no_loss() -> None:
     states, table = torch.zeros(0, D, requires_grad=True), torch.randn(N, D, requires_grad=True)
     none = torch.zeros(0, K, dtype=torch.long)
     loss = softmax_cross_entropy(states, table, Own(none, torch.zeros(0, K)), Competitors())

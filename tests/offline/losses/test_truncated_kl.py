@@ -81,13 +81,13 @@ def test_the_tails_of_both_are_clamped_as_in_the_formula() -> None:
     assert_same(states, table, items, shares, weights)
 
 
-def test_the_whole_catalogue_may_be_named() -> None:
+def test_the_list_may_be_the_whole_catalogue() -> None:
     states, table, items, shares, weights = example(N - 1)
     assert_same(states, table, items, shares / shares.sum(1, keepdim=True), weights)
 
 
 @chunks
-def test_weights_by_current_ranks_move_no_gradient(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
+def test_weights_by_current_ranks_have_no_gradient(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
     monkeypatch.setattr(agreement, "_CHUNK_ELEMENTS", rows_at_once * N)
     states, table, items, shares, _ = example()
     targets, theirs = torch.randint(1, N, (M,)), torch.randint(1, N, (M,))
@@ -105,7 +105,7 @@ def test_weights_by_current_ranks_move_no_gradient(monkeypatch: pytest.MonkeyPat
     )
 
 
-def test_products_in_bfloat16_say_nearly_the_same() -> None:
+def test_products_in_bfloat16_are_close() -> None:
     given = [one.float() if one.is_floating_point() else one for one in example()]
     half = value_and_gradients(partial(tail_divergence, bf16=True), *given)  # type: ignore[arg-type]
     exact = value_and_gradients(tail_divergence, *given)  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ def test_ties_count_against_the_true_item() -> None:
         assert weigh(slice(None), scores) == rank_weights(torch.tensor([rank]), torch.tensor([2]))[0]
 
 
-def test_no_rows_cost_nothing() -> None:
+def test_no_rows_have_no_loss() -> None:
     states, table = torch.zeros(0, D, requires_grad=True), torch.randn(N, D, requires_grad=True)
     loss = tail_divergence(states, table, torch.zeros(0, K, dtype=torch.long), torch.zeros(0, K), torch.zeros(0), T)
     loss.backward()

@@ -135,7 +135,7 @@ def test_data_behind_a_link_are_data(tmp_path: Path) -> None:
     assert hash_directory(data) != before
 
 
-def test_work_beside_the_data_is_no_data(tmp_path: Path) -> None:
+def test_output_in_the_data_directory_is_not_data(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1")
     before = hash_directory(tmp_path)
     left = ("steps/data-1/step.json", "runs/steps/data-1/a.parquet", "runs/cold_items/shop-0.1/interactions.parquet")

@@ -18,7 +18,7 @@ TINY = str(Path(__file__).parents[2] / "tiny.toml")
 NOBODY = LanguageModelSettings(openai_base_url=None, openai_api_key=None)
 
 
-def test_told_epochs_leave_the_held_training_out() -> None:
+def test_given_refit_epochs_skip_the_held_training() -> None:
     names = [step.name for step in make_steps(load_recipe(TINY), None, NOBODY)]
     told = make_steps(load_recipe(TINY, ["training.refit_epochs=3"]), None, NOBODY)
     assert set(names) - {step.name for step in told} == {"train"}
@@ -27,7 +27,7 @@ def test_told_epochs_leave_the_held_training_out() -> None:
     assert load_recipe(TINY, ["training.refit_epochs=3"]).as_json()["training"]["refit_epochs"] == 3
 
 
-def test_only_another_question_finds_its_epochs_anew() -> None:
+def test_only_another_evaluation_repeats_the_held_training() -> None:
     def shaped(*changes: str) -> dict[str, object]:
         return {step.name: step.config for step in make_steps(load_recipe(TINY, list(changes)), None, NOBODY)}
 
@@ -38,12 +38,12 @@ def test_only_another_question_finds_its_epochs_anew() -> None:
     assert shaped("evaluation.last_items=3")["train"] == {**usual["train"], "last_items": 3}
 
 
-def test_epochs_for_a_refit_that_is_none_are_refused() -> None:
+def test_refit_epochs_without_a_refit_are_refused() -> None:
     with pytest.raises(RecipeError, match="refit_epochs"):
         load_recipe(TINY, ["protocol=held", "training.refit_epochs=3"])
 
 
-def test_validation_is_told_at_the_places_that_are_asked_for(tmp_path: Path) -> None:
+def test_validation_is_reported_at_the_configured_list_lengths(tmp_path: Path) -> None:
     """Another list length trains nothing anew, and must not leave the former one's numbers in the bundle."""
     url = f"sqlite:///{tmp_path / 'retort.db'}"
     upgrade(url)

@@ -80,7 +80,7 @@ def watched_encoding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_a_later_run_encodes_only_whose_text_is_new(engine: Engine, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_run_encodes_only_new_texts(engine: Engine, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_pipeline(engine, out, "encoder.shards=3")
     user = sorted(by_user(first.ensure_path("teacher") / VECTORS_FILE))[0]
     asked = watched_encoding(monkeypatch)
@@ -93,7 +93,7 @@ def test_a_later_run_encodes_only_whose_text_is_new(engine: Engine, out: Path, m
     assert before.keys() == after.keys()
 
 
-def test_vectors_of_another_encoding_code_are_not_carried_on(
+def test_vectors_of_other_encoding_code_are_not_reused(
     engine: Engine, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load_pipeline(engine, out, "encoder.shards=3")
@@ -104,7 +104,7 @@ def test_vectors_of_another_encoding_code_are_not_carried_on(
     assert len(asked) >= len(before) - 1
 
 
-def test_grounding_reaches_the_training(engine: Engine, out: Path) -> None:
+def test_faithfulness_weights_reach_the_training(engine: Engine, out: Path) -> None:
     def loss(*knobs: str) -> float:
         said = orjson.loads((load_pipeline(engine, out, *knobs).ensure_path("train") / TRAINING_FILE).read_bytes())
         return float(said["log"][0]["objectives"]["profile"])
@@ -112,7 +112,7 @@ def test_grounding_reaches_the_training(engine: Engine, out: Path) -> None:
     assert loss("teacher.weights.by=grounding", "teacher.weights.power=4") != loss()
 
 
-def test_what_cannot_be_is_refused(engine: Engine, out: Path) -> None:
+def test_invalid_combinations_are_refused(engine: Engine, out: Path) -> None:
     with pytest.raises(RecipeError, match="words are counted over all texts"):
         load_pipeline(engine, out, "encoder.shards=2", "encoder.model=tfidf")
     with pytest.raises(RecipeError, match="only the objective 'profile' uses"):

@@ -17,7 +17,7 @@ def configs(*knobs: str, language_model: LanguageModelSettings = NOBODY) -> dict
     return {step.name: step.config for step in make_steps(load_recipe(TINY, knobs), None, language_model)}
 
 
-def test_an_encoder_in_a_folder_is_known_by_what_lies_there(tmp_path: Path) -> None:
+def test_an_encoder_in_a_folder_is_identified_by_its_content(tmp_path: Path) -> None:
     """A model that was trained on and saved in the same place is another one."""
     knobs = (f"encoder.model={tmp_path} + packaged-minilm", "objectives.0.name=soft_items")
     (tmp_path / "model.safetensors").write_text("one")
@@ -32,7 +32,7 @@ def test_an_encoder_in_a_folder_is_known_by_what_lies_there(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("lists", "section"), [("grounding", "grounding"), ("item_head", "item_head"), ("mutual", "item_head")]
 )
-def test_a_language_model_in_a_folder_is_known_by_what_lies_there(tmp_path: Path, lists: str, section: str) -> None:
+def test_a_language_model_in_a_folder_is_identified_by_its_content(tmp_path: Path, lists: str, section: str) -> None:
     knobs = ("objectives.0.name=mutual", f"teacher.lists={lists}", f"teacher.{section}.model={tmp_path}")
     knobs += ("teacher.mutual.teacher=item_head",) if lists == "mutual" else ()
     (tmp_path / "config.json").write_text("one")
@@ -42,7 +42,7 @@ def test_a_language_model_in_a_folder_is_known_by_what_lies_there(tmp_path: Path
     assert {name for name, config in before.items() if config != after[name]} == {"lists", "lists_refit"}
 
 
-def test_a_server_that_chooses_the_model_is_part_of_what_profiles_are() -> None:
+def test_the_server_is_part_of_the_cache_key_if_it_chooses_the_model() -> None:
     def asked(url: str, *knobs: str) -> object:
         there = LanguageModelSettings(_env_file=None, openai_base_url=url, openai_api_key=None)  # type: ignore[call-arg]
         return configs("profiles.backend=openai", *knobs, language_model=there)["profiles"]
@@ -52,7 +52,7 @@ def test_a_server_that_chooses_the_model_is_part_of_what_profiles_are() -> None:
     assert asked("http://one/v1", named) == asked("http://other/v1", named)
 
 
-def test_a_training_that_weighs_profiles_reads_them() -> None:
+def test_a_training_with_weighted_profiles_depends_on_them() -> None:
     def needs(*knobs: str) -> tuple[str, ...]:
         recipe = load_recipe(TINY, ("objectives.0.name=profile", *knobs))
         return next(step.needs for step in make_steps(recipe, None, NOBODY) if step.name == "train")
@@ -62,7 +62,7 @@ def test_a_training_that_weighs_profiles_reads_them() -> None:
 
 
 @pytest.mark.parametrize("named", ["../elsewhere/events.csv", "{root}/elsewhere/events.csv"])
-def test_a_file_outside_of_the_data_directory_is_known_by_its_content(tmp_path: Path, named: str) -> None:
+def test_a_file_outside_the_data_directory_is_identified_by_its_content(tmp_path: Path, named: str) -> None:
     data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
     data.mkdir()
     elsewhere.mkdir()

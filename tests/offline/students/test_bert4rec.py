@@ -26,7 +26,7 @@ def test_padding_is_never_masked_and_every_row_has_a_target() -> None:
     assert (examples.targets_BT != PAD).any(1).all()
 
 
-def test_the_share_of_masks_is_as_told() -> None:
+def test_the_share_of_masks_is_as_configured() -> None:
     student = model(last_item_share=0.0, mask_share=0.3)
     sequences_BT = torch.randint(1, N_ITEMS + 1, (4000, 7))
     masked = (student.examples(sequences_BT).items_BT == student.mask_index).float().mean()
@@ -34,7 +34,7 @@ def test_the_share_of_masks_is_as_told() -> None:
     assert abs(masked - 0.3 - at_least_one) < 0.01
 
 
-def test_rows_that_mask_the_last_item_ask_as_serving_does() -> None:
+def test_rows_that_mask_the_last_item_equal_requests_of_serving() -> None:
     student = model(last_item_share=1.0).eval()
     sequences_BT = short_rows()
     examples = student.examples(sequences_BT)

@@ -19,7 +19,7 @@ def rows() -> torch.Tensor:
     return torch.tensor([[0, 0, 1, 2], [3, 4, 5, 6], [0, 7, 8, 9]])
 
 
-def test_asked_for_its_own_items_the_loss_is_the_multinomial_one() -> None:
+def test_the_loss_of_the_own_items_is_the_multinomial_likelihood() -> None:
     student = model(dropout=0.0).eval()
     examples = student.examples(rows())
     asked_BT = examples.targets_BT != PAD

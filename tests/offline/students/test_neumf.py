@@ -93,7 +93,7 @@ def test_losses_by_scores_are_those_by_vectors_where_scores_are_inner_products(l
     torch.testing.assert_close(got, expected)
 
 
-def test_an_objective_hears_the_layers_and_reaches_them() -> None:
+def test_an_objective_captures_the_layers_and_trains_them() -> None:
     student = model().train()
     config = feature.Config(name="feature", mode="faithful", layer="pairs", width=6)
     objective = feature.Model(config, student, teacher_of(ring(N_ITEMS), width=6))
@@ -106,7 +106,7 @@ def test_an_objective_hears_the_layers_and_reaches_them() -> None:
     objective.detach(student)
 
 
-def test_what_takes_scores_for_inner_products_is_refused() -> None:
+def test_objectives_that_require_inner_products_are_refused() -> None:
     student, split = model(), ring(N_ITEMS)
     with pytest.raises(TeacherError, match="inner product"):
         ranking.Model(ranking.Config(name="ranking"), student, teacher_of(split))
@@ -120,7 +120,7 @@ def test_no_item_can_be_added_to_its_graph() -> None:
     import onnx
 
     graph = onnx.load_model_from_string(export_student(model()))
-    with pytest.raises(BundleError, match="train anew"):
+    with pytest.raises(BundleError, match="train again"):
         grow_table(graph, np.zeros((N_ITEMS + 3, 8), np.float32))
 
 

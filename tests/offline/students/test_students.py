@@ -58,7 +58,7 @@ def test_a_row_of_a_batch_equals_the_row_alone(student: Student) -> None:
     torch.testing.assert_close(together[1:], student.last_state(sequences([5, 6])), rtol=1e-5, atol=1e-5)
 
 
-def test_padding_says_nothing(student: Student) -> None:
+def test_padding_has_no_effect(student: Student) -> None:
     bare = student.hidden_states(sequences([7, 8]))[-1]
     padded = student.hidden_states(sequences([7, 8], width=MAX_LENGTH))[-1][:, -2:]
     torch.testing.assert_close(padded, bare, rtol=1e-5, atol=1e-5)
@@ -96,7 +96,7 @@ def test_targets_are_items_of_the_sequence_in_their_place(student: Student) -> N
     assert len(student.hidden_states(examples.items_BT)[-1]) == 64
 
 
-def test_every_item_can_be_asked_for_and_is_recommended(name: str, graphs: dict[str, bytes]) -> None:
+def test_every_item_can_be_input_and_recommended(name: str, graphs: dict[str, bytes]) -> None:
     """The published code counts items from 0, which is its padding: one item is never told and never shown."""
     student = build(name)
     torch.manual_seed(0)
@@ -109,7 +109,7 @@ def test_every_item_can_be_asked_for_and_is_recommended(name: str, graphs: dict[
     assert set(everything) == asked
 
 
-def test_who_is_evaluated_in_the_middle_of_training_is_asked_without_chance(student: Student) -> None:
+def test_an_evaluation_during_training_is_deterministic(student: Student) -> None:
     split = ring(N_ITEMS)
     assert split.validation is not None
     expected = validation_ranks(student, split.validation)
@@ -148,7 +148,7 @@ class Added:
         return self.extra_ND
 
 
-def test_the_order_of_the_items_counts_as_the_student_says(student: Student) -> None:
+def test_the_order_of_items_matters_as_the_student_declares(student: Student) -> None:
     one, other = student.last_state(sequences([1, 2, 3], [2, 1, 3]))
     if student.ordered:
         assert (one - other).abs().max() > 1e-4
@@ -207,7 +207,7 @@ def graphs() -> dict[str, bytes]:
     return {name: export_student(build(name)) for name in plugin_names(PACKAGE)}
 
 
-def test_distillation_leaves_no_trace(name: str, tmp_path: Path) -> None:
+def test_a_distilled_graph_equals_the_plain_one(name: str, tmp_path: Path) -> None:
     plain, distilled = build(name), build(name)
     split = ring(N_ITEMS)
     objective = profile.Model(profile.Config(name="profile", weight=0.5), distilled, teacher_of(split))
@@ -235,7 +235,7 @@ def test_weight_0_is_bit_identical_to_plain(name: str, tmp_path: Path) -> None:
         assert torch.equal(value, weights[1][key]), key
 
 
-def test_a_graph_keeps_nothing_of_the_machine_that_wrote_it(graphs: dict[str, bytes]) -> None:
+def test_a_graph_holds_no_local_paths(graphs: dict[str, bytes]) -> None:
     for name, graph in graphs.items():
         assert b".py" not in graph, name
         assert b"site-packages" not in graph, name

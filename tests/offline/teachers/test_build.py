@@ -125,7 +125,7 @@ def test_history_pca_knows_the_history_alone(split: Split) -> None:
 
 
 @pytest.mark.parametrize("control", ["none", "shuffled", "gaussian", "history_mean", "history_pca"])
-def test_no_arm_looks_at_what_came_after_train(control: str, split: Split, users: Path, items: Path) -> None:
+def test_no_control_reads_events_after_train(control: str, split: Split, users: Path, items: Path) -> None:
     config = TeacherConfig(control=control, n_components=4)  # type: ignore[arg-type]
     blind = replace(split, validation=None, test=None)  # type: ignore[arg-type]
     one, other = (of(build_teacher(each, users, items, config)) for each in (split, blind))
@@ -133,7 +133,7 @@ def test_no_arm_looks_at_what_came_after_train(control: str, split: Split, users
     np.testing.assert_array_equal(one[1], other[1])
 
 
-def test_what_is_missing_is_told(split: Split, users: Path, tmp_path: Path) -> None:
+def test_the_missing_input_is_named(split: Split, users: Path, tmp_path: Path) -> None:
     for control in ("shuffled", "gaussian"):
         with pytest.raises(TeacherError, match="needs user vectors"):
             build_teacher(split, None, None, TeacherConfig(control=control))  # type: ignore[arg-type]
@@ -171,7 +171,7 @@ def test_item_arms_keep_the_mask_and_no_items_own_text(arm: str, split: Split, i
         build_teacher(split, None, None, config)
 
 
-def test_grounding_weighs_users_where_the_recipe_asks_for_it(split: Split, users: Path, tmp_path: Path) -> None:
+def test_faithfulness_weights_users_where_the_recipe_requires_it(split: Split, users: Path, tmp_path: Path) -> None:
     outputs = {"user_id": [*USER_IDS[1:35]], "aspect": "", "text": "likes boats", "grounding": [1.0, 0.5] * 17}
     pl.DataFrame(outputs).write_parquet(tmp_path / "profiles.parquet")
     config = TeacherConfig(weights=WeightsConfig(by="grounding"))

@@ -19,7 +19,7 @@ TABLE = pl.DataFrame(
 USERS = ["a", "b", "c", "stranger"]
 
 
-def test_weights_follow_grounding() -> None:
+def test_weights_follow_faithfulness() -> None:
     weights = user_weights(USERS, TABLE, WeightsConfig(by="grounding"))
     np.testing.assert_allclose(weights, np.array([0.5, 1.0, 0.5, 0.0]) / (2 / 3), rtol=1e-6)
     assert weights[:3].mean() == pytest.approx(1.0)
@@ -31,7 +31,7 @@ def test_without_them_every_profile_counts_alike() -> None:
     np.testing.assert_array_equal(user_weights(USERS, TABLE, WeightsConfig()), [1, 1, 1, 0])
 
 
-def test_what_cannot_weigh_is_told() -> None:
+def test_invalid_faithfulness_is_refused() -> None:
     with pytest.raises(TeacherError, match="none of these profiles"):
         user_weights(["z"], TABLE, WeightsConfig(by="grounding"))
     with pytest.raises(TeacherError, match="hold no grounding"):

@@ -61,7 +61,7 @@ def test_it_learns_the_ring_and_the_base_model_stays(model: Path) -> None:
     assert all("lora_" in name for name in changed)
 
 
-def test_padding_of_a_batch_says_nothing(model: Path) -> None:
+def test_padding_of_a_batch_has_no_effect(model: Path) -> None:
     made = teacher_model(model)
     made.model.eval()
     short = made.eligible[EVENTS.nth.numpy()[made.eligible] == 1][:1]
@@ -71,7 +71,7 @@ def test_padding_of_a_batch_says_nothing(model: Path) -> None:
     torch.testing.assert_close(together[1:], made._logits(long), atol=1e-5, rtol=1e-4)
 
 
-def test_the_students_word_is_heard(model: Path) -> None:
+def test_the_teacher_learns_from_the_students_predictions(model: Path) -> None:
     """The student says that what follows is the item after next; listening alone, the teacher comes to say so too."""
     made = teacher_model(model)
     targets = SPLIT.train.values[made.eligible]
@@ -84,7 +84,7 @@ def test_the_students_word_is_heard(model: Path) -> None:
     assert (answered == targets % N_ITEMS + 1).mean() > 0.8
 
 
-def test_what_it_hears_scores_items_as_its_head_does(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distillation_scores_equal_the_heads_scores(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bias too is part of the scores that are compared with the student's."""
     made = teacher_model(model, epochs=1)
     torch.nn.init.normal_(made.head.bias)
@@ -113,7 +113,7 @@ def test_a_list_is_a_distribution(model: Path) -> None:
         assert not set(said.items_RK[row].tolist()) & set(user[: EVENTS.nth[event]].tolist())
 
 
-def test_what_is_missing_is_told(model: Path, tmp_path: Path) -> None:
+def test_the_missing_input_is_named(model: Path, tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="cannot be loaded"):
         ItemHead(EVENTS, N_ITEMS, config(tmp_path), 4, 1.0)
     with pytest.raises(TeacherError, match="lora_layers"):

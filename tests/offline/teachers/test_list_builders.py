@@ -45,7 +45,7 @@ def texts_read(split: Split, known: ItemKnowledge, config: TeacherConfig, patch:
 
 
 @pytest.mark.parametrize("lists", MAKERS)
-def test_shuffled_texts_reach_the_makers_that_read_texts(
+def test_shuffled_texts_reach_the_teachers_that_read_texts(
     lists: Any, split: Split, known: ItemKnowledge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = texts_read(split, known, TeacherConfig(lists=lists), monkeypatch)

@@ -47,7 +47,7 @@ def test_each_split_has_its_lists_and_all_trainings_share_them(out: Path) -> Non
     assert len(refit) == len(held) + held["user_id"].n_unique()  # the validation event is asked too
 
 
-def test_a_teacher_with_other_knobs_makes_its_lists_anew(out: Path) -> None:
+def test_a_teacher_with_other_settings_makes_new_lists(out: Path) -> None:
     pipeline = load_pipeline(out, "teacher.text_encoder.k=5")
     assert not pipeline.ensure("lists").skipped
     assert pipeline.ensure("items").skipped
@@ -57,7 +57,7 @@ def test_a_plain_run_has_no_lists(out: Path) -> None:
     assert "lists" not in load_pipeline(out, "objectives=[]").steps
 
 
-def test_given_lists_need_no_step_and_other_files_train_anew(out: Path, tmp_path: Path) -> None:
+def test_given_lists_need_no_step_and_other_files_cause_a_new_training(out: Path, tmp_path: Path) -> None:
     import shutil
 
     given = tmp_path / "data" / "given"
@@ -72,7 +72,7 @@ def test_given_lists_need_no_step_and_other_files_train_anew(out: Path, tmp_path
     assert not load_pipeline(out, *knobs, data=tmp_path / "data").ensure("train").skipped
 
 
-def test_lists_that_are_not_there_are_told(out: Path, tmp_path: Path) -> None:
+def test_missing_lists_are_reported(out: Path, tmp_path: Path) -> None:
     pipeline = load_pipeline(out, "teacher.lists=file", "teacher.lists_path=nowhere", data=tmp_path)
     with pytest.raises(TeacherError, match="nowhere has neither"):
         pipeline.ensure("train")

@@ -101,7 +101,7 @@ def test_lists_for_other_users_are_refused(tmp_path: Path) -> None:
         read_rankings(tmp_path / "r.parquet", strangers)
 
 
-def test_damaged_lists_are_told(tmp_path: Path) -> None:
+def test_damaged_lists_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "d.parquet"
     with pytest.raises(TeacherError, match="there are no teacher's lists"):
         read_distributions(path, SPLIT)
@@ -121,7 +121,7 @@ def test_damaged_lists_are_told(tmp_path: Path) -> None:
         read_distributions(path, SPLIT)
 
 
-def test_the_recipe_says_where_lists_come_from(tmp_path: Path) -> None:
+def test_the_recipe_names_the_source_of_lists(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="needs lists_path"):
         build_teacher(SPLIT, None, None, TeacherConfig(lists="file"))
     with pytest.raises(TeacherError, match="neither"):

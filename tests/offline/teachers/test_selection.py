@@ -64,7 +64,7 @@ def test_weights_of_those_who_are_taught_have_mean_one() -> None:
     assert not gated.user_weights[~gated.has_user].any()
 
 
-def test_every_objective_passes_over_who_is_not_taught() -> None:
+def test_every_objective_skips_users_who_are_not_selected() -> None:
     model = student()
     gated = select(teacher(), SPLIT, SelectionConfig(by="hard", share=0.1))
     assert not set(USERS_B.tolist()) & taught(gated)
@@ -72,7 +72,7 @@ def test_every_objective_passes_over_who_is_not_taught() -> None:
     assert profile.Model(profile.Config(name="profile"), model, gated)(output(model)).item() == 0
 
 
-def test_ranks_that_are_not_known_are_told() -> None:
+def test_unknown_ranks_are_refused() -> None:
     with pytest.raises(TeacherError, match="student's own ranks"):
         select(teacher_of(SPLIT), SPLIT, SelectionConfig(by="hard"))
     with pytest.raises(TeacherError, match="needs distributions"):

@@ -40,7 +40,9 @@ def training_log(pipeline: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", ["repaired", "faithful"])
 @pytest.mark.parametrize("teacher", ["text_encoder", "item_head"])
-def test_turns_run_in_both_modes_and_leave_a_plain_student(out: Path, model: Path, teacher: str, mode: str) -> None:
+def test_mutual_distillation_runs_in_both_modes_and_leaves_a_plain_student(
+    out: Path, model: Path, teacher: str, mode: str
+) -> None:
     knobs = (
         "teacher.lists=mutual",
         f"teacher.mutual.teacher={teacher}",
@@ -63,7 +65,7 @@ def test_turns_run_in_both_modes_and_leave_a_plain_student(out: Path, model: Pat
     assert ("items" in pipeline.steps) == (teacher == "text_encoder")
 
 
-def test_turns_are_one_teacher_for_all_seeds_and_budgets_of_the_student(out: Path) -> None:
+def test_mutual_distillation_is_shared_by_all_seeds_and_budgets_of_the_student(out: Path) -> None:
     knobs = ("teacher.lists=mutual", "objectives=[{name='mutual', weight=0.3}]")
     first = load_pipeline(out, *QUICK, *knobs)
     first.ensure("lists")
@@ -80,7 +82,7 @@ def test_turns_are_one_teacher_for_all_seeds_and_budgets_of_the_student(out: Pat
     assert not outputs[0].equals(outputs[1])
 
 
-def test_turns_hand_over_ranked_lists_too(out: Path) -> None:
+def test_mutual_distillation_gives_ranked_lists_too(out: Path) -> None:
     """DLLM2Rec's parts and LLMD4Rec's beside each other: one teacher, three objectives."""
     combined = (
         "objectives=[{name='embedding', weight=0.15}, {name='ranking', weight=0.1}, {name='mutual', weight=0.3}]",
@@ -160,7 +162,7 @@ def publish(folder: Path, split: Any) -> None:
     )
 
 
-def test_given_items_without_a_path_are_told(out: Path) -> None:
+def test_given_items_without_a_path_are_refused(out: Path) -> None:
     pipeline = load_pipeline(out, *QUICK, "objectives=[{name='text_start'}]", "teacher.items=file")
     with pytest.raises(TeacherError, match="needs items_path"):
         pipeline.ensure("items")

@@ -34,7 +34,7 @@ def outputs(split: Split, **knobs: float) -> TeacherOutputs:
     return text_encoder_lists(split, circle(), HAS_ITEM, config, Silent())
 
 
-def test_untuned_it_recommends_what_reads_alike() -> None:
+def test_an_untuned_encoder_recommends_similar_texts() -> None:
     split = ring(N_ITEMS)
     rankings = outputs(split, folds=0).rankings
     events = np.flatnonzero(rankings.rows_E >= 0)
@@ -87,7 +87,7 @@ def test_distances_ascend_and_say_how_far_the_true_item_is() -> None:
     assert (np.abs(shares.true_ranks[rankings.rows_E[events]] - places) <= 1).all()  # ties count against the item
 
 
-def test_what_was_seen_does_not_come_back() -> None:
+def test_seen_items_are_not_recommended() -> None:
     split = ring(N_ITEMS, length=10)
     rankings = outputs(split, folds=0, hide_seen=True, k=N_ITEMS).rankings
     for event in np.flatnonzero(rankings.rows_E >= 0)[:200]:
@@ -118,7 +118,7 @@ def test_longer_histories_weigh_the_newest_most() -> None:
     assert (rankings.items[rankings.rows_E[events], 0] == split.train.values[events - 1]).mean() > 0.9
 
 
-def test_nothing_to_read_is_said() -> None:
+def test_missing_texts_are_reported() -> None:
     alone = replace(ring(N_ITEMS), train=Ragged.of([[1], [2]]))
     with pytest.raises(TeacherError, match="has no events to evaluate"):
         text_encoder_lists(alone, circle(), HAS_ITEM, TextEncoderConfig(), Silent())
@@ -126,7 +126,7 @@ def test_nothing_to_read_is_said() -> None:
         text_encoder_lists(ring(N_ITEMS), circle(), HAS_ITEM & False, TextEncoderConfig(), Silent())
 
 
-def test_only_the_newest_events_are_asked_for_where_told() -> None:
+def test_only_the_newest_events_are_evaluated_where_configured() -> None:
     split = ring(N_ITEMS)
     every, newest = outputs(split, folds=0).rankings, outputs(split, folds=0, latest=2).rankings
     events = np.flatnonzero(newest.rows_E >= 0)

@@ -109,7 +109,7 @@ class Knows(TitleGenerator):
         return [self.titles[int(self.events.values[event])] for event in events]
 
 
-def test_what_is_written_is_looked_up_and_no_user_is_asked_about_who_was_read(
+def test_generated_titles_are_looked_up_and_teachers_are_cross_fitted(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(title_generation, "TitleGenerator", Knows)
@@ -126,7 +126,7 @@ def test_what_is_written_is_looked_up_and_no_user_is_asked_about_who_was_read(
         assert not set(users[learnt]) & set(users[evaluated])
 
 
-def test_the_papers_way_is_one_model_asked_about_the_newest_events(
+def test_the_faithful_mode_evaluates_one_model_at_the_newest_events(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(title_generation, "TitleGenerator", Knows)
@@ -145,7 +145,7 @@ def test_a_long_history_loses_its_oldest_titles(model: Path) -> None:
     assert NAMES[SPLIT.train.values[0]] not in text
 
 
-def test_nothing_to_ask_is_told(model: Path) -> None:
+def test_no_eligible_event_is_reported(model: Path) -> None:
     with pytest.raises(TeacherError, match="titles for"):
         title_generation_lists(SPLIT, NAMES[1:], config(model), Silent())
     with pytest.raises(TeacherError, match="with a title"):

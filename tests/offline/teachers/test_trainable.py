@@ -85,7 +85,7 @@ def test_one_events_ranks_move_that_events_gradient_alone_and_events_without_a_r
     torch.testing.assert_close(gradient(said(rows_E=rows_E)), gradient(said(), slice(2)))
 
 
-def test_events_of_which_nothing_was_said_cost_nothing() -> None:
+def test_events_without_predictions_have_no_loss() -> None:
     logits_RN, nowhere_E = logits(), np.full_like(said().rows_E, -1)
     for current in (False, True):
         heard = StudentPredictions(said(rows_E=nowhere_E), weight=1.0, weigh_samples=True, current_ranks=current)

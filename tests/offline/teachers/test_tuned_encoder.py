@@ -58,7 +58,7 @@ class Counted(TunedEncoder):
         return super().recommend(events)
 
 
-def test_lists_are_cross_fitted_and_ask_the_newest_events(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_cross_fitted_and_cover_the_newest_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuned_encoder, "TunedEncoder", Counted)
     outputs = tuned_encoder_lists(SPLIT, TEXTS, ENCODER, CONFIG.model_copy(update={"latest": 1}), Silent())
     assert sorted(np.flatnonzero(outputs.rankings.rows_E >= 0)) == sorted(SPLIT.train.offsets[1:] - 1)
@@ -81,7 +81,7 @@ def test_items_without_a_text_are_neither_read_nor_recommended(monkeypatch: pyte
     np.testing.assert_allclose(np.linalg.norm(vectors[[1, 2, 3, 5, 6]], axis=1), 1, rtol=1e-4)
 
 
-def test_nothing_to_read_is_told() -> None:
+def test_missing_texts_are_reported() -> None:
     with pytest.raises(TeacherError, match="has no events to evaluate"):
         tuned_encoder_lists(SPLIT, [""] * len(TEXTS), ENCODER, CONFIG, Silent())
     with pytest.raises(TeacherError, match="too few"):

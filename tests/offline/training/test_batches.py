@@ -25,7 +25,7 @@ def test_every_event_but_a_users_first_is_a_target_once(lengths: list[int], max_
     assert targets_of(train, max_length) == sorted(set(range(1, int(offsets[-1]) + 1)) - firsts)
 
 
-def test_only_the_newest_window_where_asked() -> None:
+def test_only_the_newest_window_where_configured() -> None:
     windows = cut_windows(TRAIN, 3, every=False)
     assert windows.users.tolist() == [0, 3, 4]
     assert TRAIN.values[windows.starts[0] : windows.ends[0]].tolist() == [4, 5, 6, 7]

@@ -15,7 +15,7 @@ from retort.offline.evaluation.validate import validation_ranks
 from retort.offline.students import sasrec
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.loop import fit
-from retort.offline.training.schedule import learning_rate_factor
+from retort.offline.training.optimization import learning_rate_factor
 from retort.offline.training.sequence_loss import Negatives
 from retort.shared.base.errors import DataError
 from tests.offline._worlds import ring, teacher_of
@@ -80,7 +80,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
         assert torch.equal(value, again.state_dict()[key]), key
 
 
-def test_the_best_epoch_by_validation_is_kept_and_waiting_ends(tmp_path: Path) -> None:
+def test_the_best_epoch_by_validation_is_kept_and_training_stops_early(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=200, batch_size=32, learning_rate=1e-2, patience=3)
     model = student()
     fitted = fit(model, SPLIT, [], config, Silent(), tmp_path)
@@ -89,7 +89,7 @@ def test_the_best_epoch_by_validation_is_kept_and_waiting_ends(tmp_path: Path) -
     assert len(scores) == min(fitted.best_epoch + 3, 200) < 200
 
 
-def test_epochs_are_chosen_by_the_question_of_the_test(tmp_path: Path) -> None:
+def test_epochs_are_chosen_by_the_evaluation_of_the_test(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=4, batch_size=32)
     models = {name: student() for name in ("before", "hidden", "shown")}
     evaluated = {

@@ -71,7 +71,7 @@ def test_gbce_of_a_catalogue_of_one_item_is_finite() -> None:
 
 
 @pytest.mark.parametrize("calibration", [0.0, 0.4, 1.0])
-def test_gbce_is_what_the_formula_says(calibration: float) -> None:
+def test_gbce_equals_its_formula(calibration: float) -> None:
     """Calibration 0 is BCE with many negatives; 1 weighs the positive by the sampling rate."""
     states, table, targets = tensors()
     negatives = torch.cat([targets[:2], torch.tensor([1, 4, 4, 9])])  # some are the target of a row: left out there
@@ -87,7 +87,7 @@ def test_gbce_is_what_the_formula_says(calibration: float) -> None:
     assert_same(got, total / M, [states, table])
 
 
-def test_bce_is_what_the_formula_says() -> None:
+def test_bce_equals_its_formula() -> None:
     states, table, targets = tensors()
     negatives = targets % (N - 1) + 1
     scores = naive_scores(states, table)
@@ -98,7 +98,7 @@ def test_bce_is_what_the_formula_says() -> None:
     assert_same(losses.bce(states, table, targets, negatives), total / M, [states, table])
 
 
-def test_bpr_is_what_the_formula_says() -> None:
+def test_bpr_equals_its_formula() -> None:
     states, table, targets = tensors()
     negatives = targets % (N - 1) + 1
     scores = naive_scores(states, table)
@@ -107,7 +107,7 @@ def test_bpr_is_what_the_formula_says() -> None:
     assert_same(losses.bpr(states, table, targets, negatives), total / M, [states, table])
 
 
-def test_ccl_is_what_the_formula_says() -> None:
+def test_ccl_equals_its_formula() -> None:
     states, table, targets = tensors()
     negatives = torch.cat([targets[:2], torch.tensor([1, 4, 4, 9])])
     total = states.new_zeros(())
@@ -132,7 +132,7 @@ def test_bpr_leaves_out_a_negative_that_is_the_target() -> None:
     assert_same(losses.bpr(states, table, targets, negatives), other, [states, table])
 
 
-def test_ccl_costs_nothing_where_the_target_is_hit_and_all_others_are_below_the_margin() -> None:
+def test_ccl_is_zero_for_a_perfect_target_and_negatives_below_the_margin() -> None:
     table = torch.eye(4)
     states = 3 * table[1:3]
     loss = losses.ccl(states, table, torch.tensor([1, 2]), torch.tensor([1, 2, 3]), margin=0.4, weight=150.0)
@@ -141,7 +141,7 @@ def test_ccl_costs_nothing_where_the_target_is_hit_and_all_others_are_below_the_
     assert worse.item() == pytest.approx((0 + (1 + 2 * 0.6)) / 2)
 
 
-def test_dros_is_what_the_formula_says_and_survives_large_scores() -> None:
+def test_dros_equals_its_formula_and_is_finite_for_large_scores() -> None:
     states, table, targets = tensors()
     weights = losses.dros_weights(torch.arange(N, dtype=torch.double))
     scores = states @ table.T

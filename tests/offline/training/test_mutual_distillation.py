@@ -65,7 +65,7 @@ def repaired() -> tuple[TeacherOutputs, list[dict[str, Any]]]:
     return turns()
 
 
-def test_nobody_speaks_of_a_user_they_were_trained_on(repaired: tuple[TeacherOutputs, list[dict[str, Any]]]) -> None:
+def test_no_model_predicts_rows_of_its_own_training(repaired: tuple[TeacherOutputs, list[dict[str, Any]]]) -> None:
     outputs, log = repaired
     users = TrainEvents(SPLIT.train).users
     learnt = [set(users[entry["events"]]) for entry in log]
@@ -78,7 +78,7 @@ def test_nobody_speaks_of_a_user_they_were_trained_on(repaired: tuple[TeacherOut
     assert len(outputs.distributions.learner_ranks) == len(outputs.distributions.true_ranks)
 
 
-def test_item_vectors_are_read_anew_and_ranks_are_known_from_the_second_loop(
+def test_item_vectors_are_renewed_and_ranks_are_known_from_the_second_loop(
     repaired: tuple[TeacherOutputs, list[dict[str, Any]]],
 ) -> None:
     _, log = repaired
@@ -99,7 +99,7 @@ def test_both_modes_learn_the_ring(repaired: tuple[TeacherOutputs, list[dict[str
         assert (first == SPLIT.train.values[events]).mean() > 0.9
 
 
-def test_what_the_student_says_reaches_a_recommender_that_could_not_know_it() -> None:
+def test_the_students_predictions_reach_the_teacher() -> None:
     """Texts that say nothing: without the student the teacher guesses, with its word and vectors it follows."""
     blank = np.tile(np.array([1.0, 0, 0, 0], np.float32), (N_ITEMS + 1, 1)) * HAS_ITEM[:, None]
     blank += 1e-4 * np.random.default_rng(0).standard_normal(blank.shape).astype(np.float32)
@@ -128,7 +128,7 @@ def test_the_events_of_some_users_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", [sasrec, gru4rec, bert4rec])
-def test_any_student_is_asked_about_what_came_next(kind: Any, tmp_path: Path) -> None:
+def test_any_student_predicts_the_next_events(kind: Any, tmp_path: Path) -> None:
     split: Split = ring(N_ITEMS)
     torch.manual_seed(0)
     student = kind.Model(kind.Config(embedding_dim=16, max_length=4, dropout=0.0), N_ITEMS)

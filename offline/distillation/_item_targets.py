@@ -1,6 +1,6 @@
-"""Item vectors of the teacher, as targets of an objective.
+"""Item vectors of the teacher, as targets of an objective: alignment, whitening and nearest items.
 
-Shapes: N n_items + 1, E width of the text vectors, P width of the result.
+Shapes: N n_items + 1, E width of the text vectors, P width of the whitened vectors, R rows, K nearest items.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from retort.offline.teachers.teacher import Teacher
 from retort.shared.base.errors import TeacherError
+from retort.shared.base.schema import PAD
+
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,23 @@ def whitened(targets: ItemTargets, width: int, power: float) -> ItemTargets:
     vectors_NP = torch.zeros(len(targets.known_N), width)
     vectors_NP[targets.known_N] = scores_KP.float()
     return ItemTargets(vectors_NP, targets.known_N)
+
+
+def unit_items(items: ItemTargets) -> Tensor:
+    """Return the centred item vectors (N, E) of unit length."""
+    return functional.normalize(items.vectors_NE - items.vectors_NE[items.known_N].mean(0), dim=-1)
+
+
+def nearest_items(
+    rows_RE: Tensor, items_NE: Tensor, known_N: Tensor, k: int, *, rows_are_items: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return cosines (R, K) and indexes (R, K) of the nearest known items; an item is not its own neighbour."""
+    hidden_N = ~known_N
+    hidden_N[PAD] = True
+    found = []
+    for first in range(0, len(rows_RE), _ROWS_AT_ONCE):
+        cosines = (rows_RE[first : first + _ROWS_AT_ONCE] @ items_NE.T).masked_fill(hidden_N, -torch.inf)
+        if rows_are_items:
+            cosines.diagonal(first).fill_(-torch.inf)
+        found.append(cosines.topk(k))
+    return torch.cat([one.values for one in found]), torch.cat([one.indices for one in found])

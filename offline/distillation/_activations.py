@@ -1,12 +1,32 @@
-"""Pooling of a sequence of states to one vector; padding has no weight.
+"""Activations of a student's modules: capture by a forward hook, and pooling over a sequence.
 
 Shapes: B batch, T sequence, D embedding_dim.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from retort.offline.distillation.configs._base import Pooling
+from retort.offline.distillation.configs._base import Pooling, Side
+
+
+def capture_activation(module: nn.Module, side: Side, captured: list[Tensor]) -> RemovableHandle:
+    """Register a hook that keeps the newest input or output of a module in training mode.
+
+    Args:
+        module: Module of a student.
+        side: "input" or "output".
+        captured: Receives the tensor; it never holds more than one.
+    """
+
+    def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        found = inputs if side == "input" else outputs
+        if module.training:  # activations of an evaluation do not belong to the training step
+            captured[:] = [found[0] if isinstance(found, tuple) else found]
+
+    return module.register_forward_hook(hook)
 
 
 class Pool(nn.Module):

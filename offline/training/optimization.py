@@ -1,0 +1,51 @@
+"""Optimisation of a student and its objectives: AdamW, learning-rate schedule, gradient clipping."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from retort.offline.training.config import LearningRate, TrainingConfig
+
+
+def learning_rate_factor(step: int, total: int, warmup: int, kind: LearningRate) -> float:
+    """Return the share of the peak rate at a step (from 0): linear warm-up, then constant or cosine decay to 1 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    if kind == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, total - warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class Optimization:
+    """AdamW over several modules, each of which is clipped separately.
+
+    Args:
+        modules: The student, then its objectives. The projection of an objective must not shorten the student's step.
+        config: The recipe's `[training]`.
+        total_steps: Steps of the whole schedule.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], config: TrainingConfig, total_steps: int) -> None:
+        self.modules = modules
+        self.config = config
+        self.total_steps = total_steps
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(module.parameters())} for module in modules],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+
+    def step(self, loss: Tensor, number: int) -> None:
+        """Take step `number` (from 0) of the schedule along the gradient of a loss."""
+        factor = learning_rate_factor(number, self.total_steps, self.config.warmup_steps, self.config.rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for module in self.modules:
+            nn.utils.clip_grad_norm_(list(module.parameters()), self.config.clip_norm)
+        self.optimizer.step()
