@@ -12,6 +12,7 @@ import httpx
 
 from . import calls
 from .calls import Call
+from .limits import send, send_async
 from .models import RetortProblem
 
 P = ParamSpec("P")
@@ -104,7 +105,7 @@ class RetortClient(_Calls):
 
     Args:
         api_key: Required if the server has API keys.
-        timeout_s: Timeout of one attempt.
+        timeout_s: Total time limit of one attempt.
         retries: Attempts after the first one, for 429, 502, 503, 504 and connection errors.
         longest_wait_s: A longer `Retry-After` raises the error at once.
 
@@ -123,7 +124,7 @@ class RetortClient(_Calls):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._http = httpx.Client(transport=transport, **_options(base_url, api_key, timeout_s))
-        self._policy = _Policy(retries, longest_wait_s)
+        self._policy, self._timeout_s = _Policy(retries, longest_wait_s), timeout_s
 
     def close(self) -> None:
         """Close the connections."""
@@ -136,10 +137,11 @@ class RetortClient(_Calls):
         self.close()
 
     def _send(self, call: Call[R]) -> R:
-        send, attempt = _request(self._http.request, call), 0
+        http = functools.partial(send, self._http, self._timeout_s)
+        attempt_request, attempt = _request(http, call), 0
         while True:
             try:
-                return _read(call, send())
+                return _read(call, attempt_request())
             except (RetortProblem, httpx.TransportError) as error:
                 wait_s = self._policy.wait_s(attempt, error)
             time.sleep(wait_s)
@@ -160,7 +162,7 @@ class AsyncRetortClient(_Calls):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._http = httpx.AsyncClient(transport=transport, **_options(base_url, api_key, timeout_s))
-        self._policy = _Policy(retries, longest_wait_s)
+        self._policy, self._timeout_s = _Policy(retries, longest_wait_s), timeout_s
 
     async def close(self) -> None:
         """Close the connections."""
@@ -173,10 +175,11 @@ class AsyncRetortClient(_Calls):
         await self.close()
 
     async def _send(self, call: Call[R]) -> R:
-        send, attempt = _request(self._http.request, call), 0
+        http = functools.partial(send_async, self._http, self._timeout_s)
+        attempt_request, attempt = _request(http, call), 0
         while True:
             try:
-                return _read(call, await send())
+                return _read(call, await attempt_request())
             except (RetortProblem, httpx.TransportError) as error:
                 wait_s = self._policy.wait_s(attempt, error)
             await asyncio.sleep(wait_s)

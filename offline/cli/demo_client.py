@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from retort.offline.common.http import request
 from retort.shared.base.errors import RetortError
 
 _TIMEOUT_S = 10.0
@@ -16,7 +17,7 @@ class Conversation:
     """A visitor of the API. Use as a context manager."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=_TIMEOUT_S)
+        self._client = httpx.Client(base_url=url)
 
     def __enter__(self) -> "Conversation":
         return self
@@ -29,7 +30,7 @@ class Conversation:
     def ready(self) -> bool:
         """Whether a bundle answers."""
         try:
-            return self._client.get("/health/ready").is_success
+            return request(self._client, "GET", "/health/ready", deadline_s=_TIMEOUT_S).is_success
         except httpx.TransportError:
             return False
 
@@ -57,7 +58,7 @@ class Conversation:
 
     def _sent(self, method: str, path: str, body: dict[str, Any]) -> Any:
         try:
-            response = self._client.request(method, path, json=body)
+            response = request(self._client, method, path, json=body, deadline_s=_TIMEOUT_S)
         except httpx.HTTPError as error:
             raise RetortError(f"{method} {path} was not answered ({error}); read the API's log.") from None
         if response.is_error:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from retort.offline.common.http import request
 from retort.shared.base.errors import StoreError
 from retort.shared.base.schema import PAD
 from retort.shared.model.item_index import ItemIndex
@@ -32,7 +33,7 @@ class ServerRanker:
 
     def __init__(self, url: str, items: ItemIndex, *, by_events: bool = False, api_key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(base_url=url, timeout=_TIMEOUT_S, headers=headers)
+        self._client = httpx.Client(base_url=url, headers=headers)
         self._pool = ThreadPoolExecutor(_AT_ONCE)
         self._items = items
         self._by_events = by_events
@@ -105,7 +106,7 @@ class ServerRanker:
 
     def _sent(self, method: str, path: str, body: Any) -> httpx.Response:
         try:
-            response = self._client.request(method, path, json=body)
+            response = request(self._client, method, path, json=body, deadline_s=_TIMEOUT_S)
         except httpx.HTTPError as error:
             raise StoreError(f"{self._client.base_url} does not answer ({error}); is the server up?") from None
         if response.is_error:

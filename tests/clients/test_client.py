@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from retort.serving.runtime.settings import ServingSettings
 from retort.serving.schemas.requests import RecommendRequest
 from retort.shared.base.settings import Settings
 from retort.shared.history.store import MemoryHistory
+from tests.offline.common._hostile import Pieces, endless_body, hostile_server, trickled_body, trickled_headers
 from tests.serving._graphs import make_bundle
 
 Ask = Callable[..., Any]
@@ -175,3 +177,30 @@ def test_types_are_those_of_the_calls(tmp_path: Path) -> None:
     assert "HistoryEntry" in out
     assert 'Unexpected keyword argument "colour"' in out
     assert len([line for line in out.splitlines() if ": error:" in line]) == 1, out
+
+
+@pytest.mark.parametrize("pieces", [trickled_headers, trickled_body])
+def test_the_timeout_is_the_total_of_an_attempt(pieces: Callable[[], Pieces]) -> None:
+    async def ask(url: str) -> None:
+        async with AsyncRetortClient(url, timeout_s=0.3, retries=0) as client:
+            await client.recommend("u")
+
+    with hostile_server(pieces) as url:
+        started_s = time.monotonic()
+        with RetortClient(url, timeout_s=0.3, retries=0) as client, pytest.raises(httpx.TimeoutException):
+            client.recommend("u")
+        with pytest.raises(httpx.TimeoutException):
+            asyncio.run(ask(url))
+    assert time.monotonic() - started_s < 3
+
+
+def test_a_response_without_end_is_refused() -> None:
+    async def ask(url: str) -> None:
+        async with AsyncRetortClient(url, timeout_s=30) as client:
+            await client.recommend("u")
+
+    with hostile_server(endless_body) as url:
+        with RetortClient(url, timeout_s=30) as client, pytest.raises(httpx.RequestError, match="larger than 32 MiB"):
+            client.recommend("u")
+        with pytest.raises(httpx.RequestError, match="larger than 32 MiB"):
+            asyncio.run(ask(url))

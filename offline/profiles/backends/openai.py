@@ -12,6 +12,7 @@ from typing import Literal
 import httpx
 from pydantic import Field
 
+from retort.offline.common.http import ResponseTooLargeError, request, request_async
 from retort.offline.common.section import Section
 from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply, Sampling
 from retort.offline.profiles.backends._http import (
@@ -42,7 +43,7 @@ class Config(Section):
         description="hub name or folder for exact counts; 'server': its /tokenize (vLLM); unset: a high estimate",
     )
     concurrency: int = Field(8, ge=1, le=1024, description="concurrent requests")
-    timeout_s: float = Field(120.0, gt=0, description="time limit of one request, in seconds")
+    timeout_s: float = Field(120.0, gt=0, description="total time limit of one request, in seconds")
     retries: int = Field(5, ge=0, description="further attempts after 429, 5xx, a timeout or an incomplete response")
     backoff_s: float = Field(1.0, ge=0, description="seconds before the second attempt; doubled each time, with jitter")
     max_wait_s: float = Field(60.0, gt=0, description="most seconds between two attempts, Retry-After included")
@@ -105,7 +106,9 @@ class OpenAiBackend:
     async def _write(self, prompts: Sequence[Prompt], on_replies: OnReplies) -> list[Reply]:
         replies: list[Reply | None] = [None] * len(prompts)
         semaphore, limiter = asyncio.Semaphore(self._config.concurrency), RateLimiter(self._config.max_wait_s)
-        async with httpx.AsyncClient(headers=self._server.headers, timeout=self._config.timeout_s) as client:
+        # httpx's own limit of connections is 100, whatever `concurrency` says
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=self._config.concurrency)
+        async with httpx.AsyncClient(headers=self._server.headers, limits=limits) as client:
             tasks = [
                 asyncio.create_task(self._request(client, semaphore, limiter, at, prompt))
                 for at, prompt in enumerate(prompts)
@@ -146,13 +149,16 @@ class OpenAiBackend:
         body = request_body(prompt, self._model, self._sampling, self._config.limit_field)
         await limiter.wait()
         try:
-            response = await client.post(f"{self._server.url}/chat/completions", json=body)
+            url = f"{self._server.url}/chat/completions"
+            response = await request_async(client, "POST", url, json=body, deadline_s=self._config.timeout_s)
         except httpx.TimeoutException:
             raise NoReplyError(f"no answer within {self._config.timeout_s:g} s") from None
         except httpx.InvalidURL:
             raise ProfileError(
                 f"OPENAI_BASE_URL {self._server.url!r} is not a valid URL; set it to one such as http://127.0.0.1:8000/v1."
             ) from None
+        except ResponseTooLargeError as error:
+            raise NoReplyError(f"{self._server.url} gives no usable response ({error})") from None
         except httpx.HTTPError as error:
             raise NoReplyError(f"{self._server.url} cannot be reached ({error})") from None
         limiter.read(response)
@@ -186,7 +192,8 @@ def _raise_for(response: httpx.Response, server: Server, model: str) -> None:
 
 def _only_model(server: Server, timeout_s: float) -> str:
     try:
-        response = httpx.get(f"{server.url}/models", headers=server.headers, timeout=timeout_s)
+        with httpx.Client(headers=server.headers) as client:
+            response = request(client, "GET", f"{server.url}/models", deadline_s=timeout_s)
         _raise_for(response, server, "(any)")
         names = [str(model["id"]) for model in response.json()["data"]]
     except (
@@ -217,12 +224,9 @@ def _counter(server: Server, model: str, config: Config) -> TokenCounter:
 
     def ask_server(messages: Sequence[Message]) -> int:
         try:
-            response = httpx.post(
-                f"{root}/tokenize",
-                json={"model": model, "messages": list(messages), "add_generation_prompt": True},
-                headers=server.headers,
-                timeout=config.timeout_s,
-            )
+            body = {"model": model, "messages": list(messages), "add_generation_prompt": True}
+            with httpx.Client(headers=server.headers) as client:
+                response = request(client, "POST", f"{root}/tokenize", json=body, deadline_s=config.timeout_s)
             response.raise_for_status()
             return int(response.json()["count"])
         except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:

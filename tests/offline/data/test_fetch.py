@@ -3,8 +3,9 @@
 import hashlib
 import io
 import threading
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.fetch import fetch_dataset, unpack
 from retort.offline.data.public_datasets import BY_HAND, CATALOGUE, Download
 from retort.shared.base.errors import DataError
+from tests.offline.common._hostile import Pieces, endless_body, hostile_server, trickled_body, trickled_headers
 
 
 class Files(ThreadingHTTPServer):
@@ -99,6 +101,30 @@ def test_next_run_continues_what_an_earlier_one_left(server: Files, tmp_path: Pa
     server.breaks = 0
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.requests[-1] == ("data.bin", f"bytes={have}-")
+
+
+@pytest.mark.parametrize("pieces", [trickled_headers, trickled_body])
+def test_a_trickling_server_counts_as_a_lost_connection(
+    pieces: Callable[[], Pieces], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retort.offline.data.fetch.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("retort.offline.data.fetch.ATTEMPTS", 2)
+    started_s = time.monotonic()
+    with hostile_server(pieces) as url, pytest.raises(DataError, match=r"read in 2 attempts \((only|no a)"):
+        fetch_dataset("toy", tmp_path, Silent(), {"toy": (Download(f"{url}/data.bin"),)}, pause_s=0.01)
+    assert time.monotonic() - started_s < 3
+
+
+def test_a_file_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retort.offline.data.fetch.MAX_BYTES", 2**20)
+    with hostile_server(endless_body) as url, pytest.raises(DataError, match="is larger than"):
+        fetch_dataset("toy", tmp_path, Silent(), {"toy": (Download(f"{url}/data.bin"),)})
+
+
+def test_a_checksum_without_end_is_refused(server: Files, tmp_path: Path) -> None:
+    server.contents = {"data.bin": CONTENT}
+    with hostile_server(endless_body) as url, pytest.raises(DataError, match="larger than 1 MiB"):
+        fetch_dataset("toy", tmp_path, Silent(), {"toy": (Download(f"{server.url}/data.bin", f"{url}/md5"),)})
 
 
 def test_a_changed_file_is_downloaded_again(server: Files, tmp_path: Path) -> None:

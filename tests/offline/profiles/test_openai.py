@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from retort.offline.profiles.checks import StructuredProfile
 from retort.offline.profiles.prompt import PromptWriter
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.settings import LanguageModelSettings
+from tests.offline.common._hostile import Pieces, endless_body, hostile_server, trickled_body, trickled_headers
 from tests.offline.profiles._fakes import GOOD, events
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 
@@ -28,13 +30,13 @@ def prompts(n: int) -> list[Prompt]:
     return [PromptWriter("long", "movies").write(events(at + 1)) for at in range(n)]
 
 
-def opened(fake: FakeServer, **options: Any) -> openai.OpenAiBackend:
+def opened(fake: FakeServer | SimpleNamespace, **options: Any) -> openai.OpenAiBackend:
     config = openai.Config(**{"model": "fake-model", "backoff_s": 0.001, "retries": 2, **options})
     settings = LanguageModelSettings(openai_base_url=fake.url, openai_api_key=SecretStr("secret-key"))
     return openai.open_backend(config, Sampling(0.5, 200, 7), settings)
 
 
-def ask(fake: FakeServer, n: int = 1, **options: Any) -> list[Reply]:
+def ask(fake: FakeServer | SimpleNamespace, n: int = 1, **options: Any) -> list[Reply]:
     return opened(fake, **options).write(prompts(n), lambda _: None)
 
 
@@ -97,6 +99,31 @@ def test_timeout_is_retried_and_then_reported() -> None:
         (reply,) = ask(fake, timeout_s=0.1, retries=1)
     assert reply.error == "no answer within 0.1 s (after 2 attempts)"
     assert reply.final
+
+
+@pytest.mark.parametrize("pieces", [trickled_headers, trickled_body])
+def test_timeout_is_the_total_of_a_request(pieces: Callable[[], Pieces]) -> None:
+    with hostile_server(pieces) as url:
+        fake = SimpleNamespace(url=f"{url}/v1")
+        started_s = time.monotonic()
+        (reply,) = ask(fake, timeout_s=0.3, retries=0)
+        with pytest.raises(ProfileError, match=r"models did not report .*no complete response within 0\.3 s"):
+            opened(fake, model=None, timeout_s=0.3)
+        with pytest.raises(ProfileError, match=r"tokenize did not count .*no complete response within 0\.3 s"):
+            opened(fake, tokenizer="server", timeout_s=0.3).count_tokens(prompts(1)[0].messages)
+    assert reply.error == "no answer within 0.3 s (after 1 attempts)"
+    assert reply.unanswered
+    assert time.monotonic() - started_s < 3
+
+
+def test_a_response_without_end_is_refused() -> None:
+    with hostile_server(endless_body) as url:
+        fake = SimpleNamespace(url=f"{url}/v1")
+        (reply,) = ask(fake, retries=0)
+        with pytest.raises(ProfileError, match="larger than 32 MiB"):
+            opened(fake, model=None)
+    assert reply.error is not None
+    assert "larger than 32 MiB" in reply.error
 
 
 def test_faults_that_stay_are_reported_for_their_prompt_only() -> None:
