@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from retort.serving.schemas.problems import Problem
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
-from retort.shared.history.redis_history import Command
+from retort.shared.history.cluster_reads import Command
 
 logger = logging.getLogger(__name__)
 

@@ -95,7 +95,7 @@ def _reader(histories: HistoryStore, metrics: Metrics, serving: ServingSettings)
         metrics,
         limit=serving.history_limit,
         timeout_s=serving.history_timeout_s,
-        breaker=CircuitBreaker(serving.breaker_failures, serving.breaker_rest_s),
+        new_breaker=lambda: CircuitBreaker(serving.breaker_failures, serving.breaker_rest_s),
     )
 
 

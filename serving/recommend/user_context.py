@@ -1,9 +1,10 @@
 """User context: the stored histories of the caller, read in batches and cached for when the store is down."""
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,13 +15,17 @@ from retort.serving.schemas.requests import RecommendRequest
 from retort.serving.schemas.responses import Reason, Source
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
-from retort.shared.history.redis_history import Command, RedisHistory
+from retort.shared.history.cluster_reads import Command, key_of
+from retort.shared.history.redis_history import RedisHistory
 from retort.shared.history.store import HistoryStore, Owner
 from retort.shared.history.themes import Theme, read_themes
+
+logger = logging.getLogger(__name__)
 
 CACHED_EVENTS = 100
 CACHED_OWNERS = 5_000
 CACHED_FOR_S = 300.0
+_LOG_INTERVAL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,12 @@ class HistoryCache:
 
 
 class HistoryReader:
-    """Batched reader of histories with a timeout and a circuit breaker.
+    """Batched reader of histories with a timeout, and with a circuit breaker for each node of the store.
 
     Args:
         limit: Newest events to read of each history.
         timeout_s: Timeout of one round trip to the store.
+        new_breaker: Creates the circuit breaker of a node.
     """
 
     def __init__(
@@ -81,20 +87,28 @@ class HistoryReader:
         *,
         limit: int,
         timeout_s: float,
-        breaker: CircuitBreaker,
+        new_breaker: Callable[[], CircuitBreaker],
         max_batch: int = 64,
     ) -> None:
         self.store = store
-        self.breaker = breaker
         self.cache = HistoryCache()
         self._limit = limit
         self._timeout_s = timeout_s
         self._metrics = metrics
         self._sizes = metrics.batch_sizes.labels("history")
         self._seconds = metrics.stage_seconds.labels("history")
-        # Two batches, so that one slow round trip does not delay the requests that arrive after it.
-        self._batcher: Batcher[Owner | Command, Any] = Batcher(
-            self._read_batch, max_batch=max_batch, max_running=2, observe=self._sizes.observe
+        self._new_breaker = new_breaker
+        self._max_batch = max_batch
+        self._redis = store if isinstance(store, RedisHistory) else None
+        self._nodes: dict[str, _Node] = {}
+        self._error_logged_at_s = float("-inf")
+
+    @property
+    def is_degraded(self) -> bool:
+        """True while the circuit breaker of a node is open."""
+        return any(
+            node.breaker.is_tripped and (self._redis is None or self._redis.is_node(name))
+            for name, node in self._nodes.items()
         )
 
     async def read(self, owner: Owner) -> tuple[list[str] | None, bool]:
@@ -104,12 +118,16 @@ class HistoryReader:
             The item ids, oldest first, and whether they come from the store. When the store is down the ids come from
             the cache, or are None.
         """
-        if not self.breaker.try_acquire():
+        node = self._node(owner.key)
+        if not node.breaker.try_acquire():
             self._metrics.breaker_refusals.inc()
             return self.cache.get(owner), False
         try:
-            item_ids: list[str] = await self._batcher.submit(owner)
+            item_ids = await node.batcher.submit(owner)
         except StoreError:
+            return self.cache.get(owner), False
+        if isinstance(item_ids, StoreError):
+            self._report_owner_error(item_ids)
             return self.cache.get(owner), False
         self._metrics.history_events.observe(len(item_ids))
         if item_ids:
@@ -124,10 +142,11 @@ class HistoryReader:
         Raises:
             StoreError: Redis is down, or it refused the command.
         """
-        if not self.breaker.try_acquire():
+        node = self._node(key_of(command))
+        if not node.breaker.try_acquire():
             self._metrics.breaker_refusals.inc()
             raise StoreError("the circuit breaker of Redis is open after failures; see retort_breaker_refusals_total.")
-        reply = await self._batcher.submit(command)
+        reply = await node.batcher.submit(command)
         if isinstance(reply, Exception):
             raise StoreError(f"Redis refused a command ({reply}); see its log.") from reply
         return reply
@@ -141,7 +160,23 @@ class HistoryReader:
         except StoreError:
             return ()
 
-    async def _read_batch(self, batch: list[Owner | Command]) -> list[Any]:
+    def _node(self, key: str) -> "_Node":
+        """The node of a key: one that fails must not delay or refuse the users of another one."""
+        name = "" if self._redis is None else self._redis.node_of(key)
+        if (node := self._nodes.get(name)) is None:
+            breaker = self._new_breaker()
+
+            async def read(batch: list[Owner | Command]) -> list[Any]:
+                return await self._read_batch(batch, breaker)
+
+            # Two batches, so that one slow round trip does not delay the requests that arrive after it.
+            batcher: Batcher[Owner | Command, Any] = Batcher(
+                read, max_batch=self._max_batch, max_running=2, observe=self._sizes.observe
+            )
+            node = self._nodes[name] = _Node(breaker, batcher)
+        return node
+
+    async def _read_batch(self, batch: list[Owner | Command], breaker: CircuitBreaker) -> list[Any]:
         started = time.perf_counter()
         owners = [entry for entry in batch if isinstance(entry, Owner)]
         commands = [entry for entry in batch if not isinstance(entry, Owner)]
@@ -149,26 +184,44 @@ class HistoryReader:
             async with asyncio.timeout(self._timeout_s):
                 histories, replies = await self._round_trip(owners, commands)
         except TimeoutError:
-            self._record_failure()
+            self._record_failure(breaker)
             raise StoreError(
                 f"Redis did not answer within {self._timeout_s} s; see retort_store_failures_total."
             ) from None
         except StoreError:
-            self._record_failure()
+            self._record_failure(breaker)
             raise
-        self.breaker.record_success()
+        breaker.record_success()
         self._seconds.observe(time.perf_counter() - started)
-        results = {True: iter(histories), False: iter(replies)}
+        results: dict[bool, Iterator[Any]] = {True: iter(histories), False: iter(replies)}
         return [next(results[isinstance(entry, Owner)]) for entry in batch]
 
-    async def _round_trip(self, owners: list[Owner], commands: list[Command]) -> tuple[list[list[str]], list[Any]]:
-        if commands and isinstance(self.store, RedisHistory):
-            return await self.store.recent_with_commands(owners, self._limit, commands)
+    async def _round_trip(
+        self, owners: list[Owner], commands: list[Command]
+    ) -> tuple[Sequence[list[str] | StoreError], list[Any]]:
+        if self._redis is not None:
+            return await self._redis.recent_with_commands(owners, self._limit, commands)
         return await self.store.recent(owners, self._limit), [None] * len(commands)
 
-    def _record_failure(self) -> None:
-        self.breaker.record_failure()
+    def _record_failure(self, breaker: CircuitBreaker) -> None:
+        breaker.record_failure()
         self._metrics.store_failures.labels("recent").inc()
+
+    def _report_owner_error(self, error: StoreError) -> None:
+        """Count an error of one history, which says nothing about the store; log it at most once a minute."""
+        self._metrics.store_failures.labels("recent").inc()
+        now_s = time.monotonic()
+        if now_s - self._error_logged_at_s >= _LOG_INTERVAL_S:
+            self._error_logged_at_s = now_s
+            logger.warning("a history cannot be read", extra={"reason": str(error)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """Circuit breaker and batches of one node."""
+
+    breaker: CircuitBreaker
+    batcher: Batcher[Owner | Command, Any]
 
 
 async def read_user_context(reader: HistoryReader, request: RecommendRequest, tenant: str) -> UserContext:

@@ -9,11 +9,13 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, TypeVar, cast
 
+import redis
 import redis.asyncio as redis_asyncio
-from redis.exceptions import RedisError
+from redis.exceptions import ClusterDownError, RedisError, ResponseError
 
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
+from retort.shared.history.cluster_reads import ClusterReads, Command
 from retort.shared.history.merge_locks import merge_locks, remove_members
 from retort.shared.history.redis_clients import open_async_client, open_client
 from retort.shared.history.store import (
@@ -31,17 +33,18 @@ from retort.shared.history.store import (
 T = TypeVar("T")
 
 _SEPARATOR = SEPARATOR.encode()
-# A Redis command as its words.
-Command = tuple[str | bytes | float, ...]
+# Errors of a server that does not answer, in contrast to one that refuses a command.
+_DOWN = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, OSError, TimeoutError)
 
 
 class RedisHistory:
     """`HistoryStore` over redis-py's asyncio client."""
 
-    def __init__(self, client: "redis_asyncio.Redis", *, max_events: int = 1000, ttl_s: int | None = None) -> None:
+    def __init__(self, client: Any, *, max_events: int = 1000, ttl_s: int | None = None) -> None:
         self._client = client
         self._max_events = max_events
         self._ttl_s = ttl_s
+        self._cluster = ClusterReads(client) if isinstance(client, redis_asyncio.RedisCluster) else None
 
     @classmethod
     def from_url(
@@ -58,7 +61,7 @@ class RedisHistory:
         return cls(client, max_events=max_events, ttl_s=ttl_s)
 
     @property
-    def client(self) -> "redis_asyncio.Redis":
+    def client(self) -> Any:
         """The client, for other data in the same Redis."""
         return self._client
 
@@ -77,29 +80,53 @@ class RedisHistory:
     async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
         if not owners:
             return []
-        if len(owners) == 1:
-            # A single command needs no pipeline, which would double the cost.
-            with _as_store_error():
-                return [_item_ids(cast(list[bytes], await self._client.zrange(owners[0].key, -limit, -1)))]
         rows, _ = await self.recent_with_commands(owners, limit, ())
-        return rows
+        for row in rows:
+            if isinstance(row, StoreError):
+                raise row
+        return cast(list[list[str]], rows)
 
     async def recent_with_commands(
         self, owners: Sequence[Owner], limit: int, commands: Sequence[Command]
-    ) -> tuple[list[list[str]], list[Any]]:
-        """Return `recent` and the replies of other commands, in one round trip; a failed one gives its exception."""
+    ) -> tuple[list[list[str] | StoreError], list[Any]]:
+        """Return histories and the replies of other commands, in one round trip to each node.
+
+        Returns:
+            For each owner the history, or the StoreError of this owner alone, such as a key of another type; for each
+            command the reply or its exception.
+
+        Raises:
+            StoreError: No node answered.
+        """
         with _as_store_error():
-            pipeline = self._client.pipeline(transaction=False)
-            for owner in owners:
-                pipeline.zrange(owner.key, -limit, -1)
-            for command in commands:
-                pipeline.execute_command(*command)
-            answers = await pipeline.execute(raise_on_error=False)
-            rows, replies = answers[: len(owners)], answers[len(owners) :]
-            for row in rows:
-                if isinstance(row, Exception):
-                    raise row
-        return [_item_ids(row) for row in rows], replies
+            replies = await self._run([*(("ZRANGE", owner.key, -limit, -1) for owner in owners), *commands])
+            if replies and all(isinstance(reply, _DOWN) for reply in replies):
+                raise replies[0]
+        return [_history(owner, row) for owner, row in zip(owners, replies, strict=False)], replies[len(owners) :]
+
+    def node_of(self, key: str) -> str:
+        """Return the name of the node that has the key; empty for a single server."""
+        return "" if self._cluster is None else self._cluster.node_of(key)
+
+    def is_node(self, name: str) -> bool:
+        """Whether the name is one that `node_of` returns at present."""
+        return name == "" if self._cluster is None else self._cluster.is_node(name)
+
+    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in one round trip to each node; a failed one gives its exception."""
+        if self._cluster is not None:
+            return await self._cluster.run(commands)
+        if len(commands) == 1:
+            # A single command needs no pipeline, which would double the cost.
+            try:
+                return [await self._client.execute_command(*commands[0])]
+            except ResponseError as error:
+                return [error]
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        return replies
 
     async def entries(self, owner: Owner) -> list[Entry]:
         with _as_store_error():
@@ -108,14 +135,24 @@ class RedisHistory:
 
     async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
         with _as_store_error():
-            if until_ms is not None:
-                # Equal times differ by fractions of a millisecond: the whole last millisecond is deleted.
-                return int(await self._client.zremrangebyscore(owner.key, "-inf", f"({until_ms + 1}"))
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.zcard(owner.key)
-            # not .unlink(): the cluster client's version splits keys by node and is not allowed in a pipeline
-            pipeline.execute_command("UNLINK", owner.key)
-            held, _ = await pipeline.execute()
+            try:
+                return await self._forget(owner, until_ms)
+            except ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                # Another program has written the user's key: an erasure deletes it too.
+                await self._client.unlink(owner.key)
+                return 0
+
+    async def _forget(self, owner: Owner, until_ms: int | None) -> int:
+        if until_ms is not None:
+            # Equal times differ by fractions of a millisecond: the whole last millisecond is deleted.
+            return int(await self._client.zremrangebyscore(owner.key, "-inf", f"({until_ms + 1}"))
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.zcard(owner.key)
+        # not .unlink(): the cluster client's version splits keys by node and is not allowed in a pipeline
+        pipeline.execute_command("UNLINK", owner.key)
+        held, _ = await pipeline.execute()
         return int(held)
 
     async def merge(self, source: Owner, target: Owner, record: Record | None = None) -> int:
@@ -143,6 +180,8 @@ class RedisHistory:
 
     async def close(self) -> None:
         # Errors of an unavailable server are ignored.
+        if self._cluster is not None:
+            await self._cluster.close()
         with suppress(RedisError, OSError, TimeoutError):
             await self._client.aclose()
 
@@ -162,6 +201,12 @@ def _item_ids(members: Sequence[bytes]) -> list[str]:
     return [
         member.rpartition(_SEPARATOR)[0].decode() for member in members
     ]  # no member, or an id that contains a separator
+
+
+def _history(owner: Owner, row: Any) -> list[str] | StoreError:
+    if not isinstance(row, Exception):
+        return _item_ids(cast(list[bytes], row))
+    return _store_error(row, f"the history {owner.key}")
 
 
 def load_histories(
@@ -220,6 +265,17 @@ def _as_store_error() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(
-            f"Redis did not answer ({type(error).__name__}: {error}); check REDIS_URL and that the server is running."
-        ) from error
+        raise _store_error(error) from error
+
+
+def _store_error(error: Exception, what: str = "a command") -> StoreError:
+    if isinstance(error, ResponseError) and not isinstance(error, _DOWN):
+        remedy = (
+            "delete the key, which another program has written"
+            if "WRONGTYPE" in str(error)
+            else "see the log of Redis and check REDIS_URL"
+        )
+        return StoreError(f"Redis refused {what} ({error}); {remedy}.")
+    return StoreError(
+        f"Redis did not answer ({type(error).__name__}: {error}); check REDIS_URL and that the server is running."
+    )

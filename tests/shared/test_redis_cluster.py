@@ -1,11 +1,19 @@
 """Redis Cluster beyond the history contract: many users at once, the stream, and a lost node."""
 
 import asyncio
+import os
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import pytest
 import redis
 
+from retort.serving.recommend.user_context import HistoryReader
+from retort.serving.runtime.circuit_breaker import CircuitBreaker
+from retort.serving.runtime.metrics import Metrics
+from retort.shared.base.errors import StoreError
 from retort.shared.events.drain import drain
 from retort.shared.events.events import EventWriter, Merge, StreamedEvent
 from retort.shared.history import keys
@@ -93,6 +101,56 @@ def test_a_store_goes_on_when_its_slots_move_to_another_node(cluster_url: str) -
             await store.close()
 
     assert asyncio.run(story()) == ["before", "after"]
+
+
+def test_a_node_that_hangs_takes_only_its_own_users(cluster_url: str) -> None:
+    load_histories(cluster_url, [(user, [("a", 1), (user, 2)]) for user in USERS])
+    metrics = Metrics()
+
+    async def story() -> tuple[dict[str, bool], dict[str, bool]]:
+        store = RedisHistory.from_url(cluster_url, timeout_s=20)
+        reader = HistoryReader(
+            store, metrics, limit=10, timeout_s=0.3, new_breaker=lambda: CircuitBreaker(3, rest_s=60)
+        )
+        try:
+            await _read_all(reader)
+            broken = store.node_of(Owner(USERS[0]).key)
+            with _hanging(int(broken.rpartition(":")[2])):
+                for _ in range(5):
+                    started = time.monotonic()
+                    fresh = await _read_all(reader)
+                    assert time.monotonic() - started < 1.0
+                    assert fresh == {user: store.node_of(Owner(user).key) != broken for user in USERS}
+                assert reader.is_degraded
+                with pytest.raises(StoreError, match="breaker"):
+                    await reader.run_command(("GET", keys.themes("default", USERS[0])))
+                healthy = next(user for user in USERS if fresh[user])
+                assert await reader.run_command(("GET", keys.themes("default", healthy))) is None
+            return fresh, await _read_all(reader)
+        finally:
+            await store.close()
+
+    during, after = asyncio.run(story())
+    assert 0 < sum(during.values()) < len(USERS)
+    assert after == during, "the breaker of that node is still open, the others never opened"
+
+
+async def _read_all(reader: HistoryReader) -> dict[str, bool]:
+    """Whether each user's history came from the store; all are read at the same time."""
+    answers = await asyncio.gather(*(reader.read(Owner(user)) for user in USERS))
+    return {user: fresh for user, (_, fresh) in zip(USERS, answers, strict=True)}
+
+
+@contextmanager
+def _hanging(port: int) -> Iterator[None]:
+    """Stop the process of a node for the time of the block, more shortly than the others take to notice."""
+    with redis.Redis(port=port) as client:
+        pid = int(client.info("server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def _fail_over(url: str, key: str) -> None:

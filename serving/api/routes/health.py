@@ -67,7 +67,7 @@ def router(services: Services) -> APIRouter:
     @routes.get("/health/ready", summary="Readiness probe", responses=problems(503))
     async def ready() -> Ready:
         services.check_ready()
-        return Ready(degraded=["redis"] if services.reader.breaker.is_tripped else [])
+        return Ready(degraded=["redis"] if services.reader.is_degraded else [])
 
     @routes.get("/metrics", summary="Metrics in Prometheus' text format", response_class=Response)
     async def metrics() -> Response:

@@ -274,6 +274,25 @@ def test_any_id_survives_the_journey(make_store: MakeStore) -> None:
     using(make_store(), story)
 
 
+def test_a_key_of_another_type_concerns_its_owner_alone(redis_url: str) -> None:
+    store, cat = RedisHistory.from_url(redis_url), Owner("cat")
+
+    async def story(_: HistoryStore) -> None:
+        await store.append([event("a", 1), event("b", 2, owner=BOB)])
+        await store.client.set(cat.key, "of another program")
+        rows, replies = await store.recent_with_commands([ANN, cat, BOB], 5, [("GET", cat.key), ("GET", ANN.key)])
+        assert [rows[0], rows[2]] == [["a"], ["b"]]
+        assert isinstance(rows[1], StoreError)
+        assert "delete the key" in str(rows[1])
+        assert replies[0] == b"of another program"
+        with pytest.raises(StoreError, match="WRONGTYPE"):
+            await store.recent([cat], 5)
+        assert await store.forget(cat, 10) == 0, "an erasure deletes it"
+        assert await store.append([event("c", 3, owner=cat)]) == 1
+
+    using(store, story)
+
+
 def test_a_dead_redis_is_a_store_error() -> None:
     async def story(store: HistoryStore) -> None:
         for call in (store.ping(), store.recent([ANN], 1), store.append([event("a", 1)]), store.forget(ANN)):
