@@ -1,10 +1,9 @@
 """File readers shared by the sources: files of many kinds to numbered rows."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,10 +13,13 @@ import pyarrow.csv as pa_csv
 from retort.offline.common.progress import Progress
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, existing_directory
-from retort.offline.data.sources._json_lines import open_bytes, read_json_lines, refuse_empty
+from retort.offline.data.sources._delimited import BLOCK_BYTES, DelimitedStream, refuse_undecodable, undecodable
+from retort.offline.data.sources._json_lines import read_json_lines, refuse_empty
 from retort.shared.base.errors import DataError
 
-UNIT_SEPARATOR = "\x1f"  # replaces separators of several characters
+UNNAMED = "\x1eunnamed "
+_ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # pandas' names of a row number's column
+MAX_SWALLOWED_ROWS = 5  # line ends in one value; more are suspicious where each line has the fields of a row
 
 
 def find_file(root: Path | None, *names: str) -> Path:
@@ -71,7 +73,7 @@ def table(
     Args:
         columns: our name → the file's.
         lists: attribute → separator of its values.
-        others: Also keep the columns that `columns` does not name.
+        others: Also keep the columns that `columns` does not name, except pandas' row numbers.
 
     Raises:
         DataError: A column is missing.
@@ -86,7 +88,7 @@ def table(
     chosen = [pl.col(file_name).alias(name) for name, file_name in columns.items()]
     if others:
         taken = {*columns.values(), *columns}
-        chosen += [pl.col(name) for name in existing if name not in taken]
+        chosen += [pl.col(name) for name in existing if name not in taken and not _ROW_NUMBERS.fullmatch(name)]
     return RawTable(path.name, frame.select("row", *chosen), dict(columns), dict(lists or {}))
 
 
@@ -110,84 +112,85 @@ def read_delimited(
         DataError: The file cannot be read.
     """
     bad: list[int] = []
+    first_row = 1 if header else 2
 
     def reject(row: Any) -> str:
         bad.append(row.number)
         reason = f"{row.actual_columns} fields where {row.expected_columns} are expected"
-        rejects.add(path.name, row.number, "", row.text, reason)
+        rejects.add(path.name, row.number + first_row - 1, "", row.text, reason)
         return "skip"
 
     refuse_empty(path)
-    delimiter = separator if len(separator) == 1 else UNIT_SEPARATOR
     try:
-        names = list(header) if header else _header(path, delimiter, quoted, encoding)
-        with _opened(path, separator, encoding) as file:
-            parsed = pa_csv.read_csv(
-                file,
-                # one thread: the handler receives the row's number only then
-                read_options=pa_csv.ReadOptions(use_threads=False, column_names=list(header) if header else None),
-                parse_options=pa_csv.ParseOptions(
-                    delimiter=delimiter,
-                    quote_char='"' if quoted else False,
-                    newlines_in_values=quoted,
-                    invalid_row_handler=reject,
-                ),
-                convert_options=pa_csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-                ),
-            )
-    except (pa.ArrowInvalid, UnicodeDecodeError, LookupError, EOFError, OSError) as error:
-        raise _unreadable(path, encoding, error) from error
+        stream = DelimitedStream(path, separator, encoding, quoted=quoted, has_header=not header)
+        names = unnamed_columns_named(list(header) if header else stream.header)
+        parsed = _parsed(stream, names, reject, quoted=quoted)
+    except UnicodeDecodeError as error:
+        raise undecodable(path, error, encoding, 0) from error
+    except (pa.ArrowInvalid, LookupError, EOFError, OSError) as error:
+        refuse_undecodable(path, encoding)
+        raise DataError(
+            f"{path.name} cannot be read as delimited text ({error}); repair or download it again."
+        ) from error
     frame = pl.DataFrame(parsed)
-    return frame.with_columns(row=_row_numbers(frame.height, bad, 1 if header else 2)).lazy()
+    if stream.n_lines > frame.height + len(bad):
+        _refuse_swallowed_rows(path, frame, stream.delimiter, len(names))
+    frame = frame.select(name for name in frame.columns if not name.startswith(UNNAMED))
+    return frame.with_columns(row=_row_numbers(frame.height, bad, first_row)).lazy()
 
 
-def _unreadable(path: Path, encoding: str, error: Exception) -> DataError:
-    """Name the row in which the bytes are not text, if that is the problem."""
-    if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
-        with open_bytes(path) as file:
-            for row, line in enumerate(file, start=1):
-                if (bad := _undecodable(line, encoding)) is not None:
-                    return DataError(
-                        f"{path.name}, row {row}: the bytes {bad!r} are not {encoding} text; save the file as UTF-8, "
-                        "or name its encoding in [data.options]."
-                    )
-    return DataError(f"{path.name} cannot be read as delimited text ({error}); repair or download it again.")
+def unnamed_columns_named(names: Sequence[str]) -> list[str]:
+    """Give columns without a name (a row number that pandas wrote) one that is left out later."""
+    return [name or f"{UNNAMED}{place}" for place, name in enumerate(names)]
 
 
-def _undecodable(line: bytes, encoding: str) -> bytes | None:
+def _parsed(stream: DelimitedStream, names: list[str], reject: Callable[[Any], str], *, quoted: bool) -> pa.Table:
+    """Parse all records as text."""
+    schema = dict.fromkeys(names, pa.string())
     try:
-        line.decode(encoding)
-    except UnicodeDecodeError as bad:
-        return line[bad.start : bad.end]
-    return None
+        return pa_csv.read_csv(
+            pa.PythonFile(stream, mode="r"),
+            # one thread: the handler receives the row's number only then
+            read_options=pa_csv.ReadOptions(use_threads=False, column_names=names, block_size=BLOCK_BYTES),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=stream.delimiter,
+                quote_char='"' if quoted else False,
+                newlines_in_values=quoted,
+                invalid_row_handler=reject,
+            ),
+            convert_options=pa_csv.ConvertOptions(column_types=schema, strings_can_be_null=True, null_values=[""]),
+        )
+    except pa.ArrowInvalid as error:
+        if str(error) == "Empty CSV file":
+            return pa.table({name: pa.array([], pa.string()) for name in names})
+        # a quote that is not closed is the better explanation
+        stream.read_to_end()
+        raise
 
 
-def _header(path: Path, delimiter: str, quoted: bool, encoding: str) -> list[str]:
-    """Read the column names on the first line."""
-    with open_bytes(path) as file:
-        line = file.readline().decode(encoding).removeprefix("\ufeff")
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    names = next(csv.reader([line], delimiter=delimiter, quoting=quoting), [])
-    duplicate = next((name for name in names if names.count(name) > 1), None)
-    if duplicate is not None:
-        raise DataError(f"{path.name}, row 1: column {duplicate!r} appears twice in the header; rename one of them.")
-    return names
+def _refuse_swallowed_rows(path: Path, frame: pl.DataFrame, delimiter: str, n_columns: int) -> None:
+    """Raise DataError for a quoted value whose inner lines are all rows of the table.
 
-
-def _opened(path: Path, separator: str, encoding: str) -> IO[bytes]:
-    """Open the file as UTF-8 with a single-character separator; only small, old layouts are converted in memory."""
-    if len(separator) == 1 and encoding == "utf-8":
-        return open_bytes(path)
-    with open_bytes(path) as file:
-        text = file.read().decode(encoding)
-    return io.BytesIO((text if len(separator) == 1 else text.replace(separator, UNIT_SEPARATOR)).encode())
+    A quote that is not closed can end at another row's quote as if it were right.
+    """
+    if n_columns < 2:
+        return
+    for name in frame.columns:
+        values = frame.select(pl.col(name).alias("value")).with_row_index("place")
+        many = values.filter(pl.col("value").str.count_matches("\n", literal=True) > MAX_SWALLOWED_ROWS)
+        for place, value in many.iter_rows():
+            inner = value.splitlines()[1:-1]
+            if all(line.count(delimiter) == n_columns - 1 for line in inner):
+                raise DataError(
+                    f"{path.name}, record {place + 1}, column {name!r}: a quoted value contains {len(inner):,} lines "
+                    f"that look like rows ({inner[0][:80]!r}); close the quote that opens the value."
+                )
 
 
 def _row_numbers(n_rows: int, bad: Sequence[int], first: int) -> pl.Series:
-    """Numbers of the kept records, counted from `first`; those in `bad` were skipped."""
+    """Numbers of the kept records, counted from `first`; those in `bad` (from 1) were skipped."""
     numbers = np.arange(first, first + n_rows + len(bad), dtype=np.int64)
-    return pl.Series(np.delete(numbers, np.asarray(bad, dtype=np.int64) - first))
+    return pl.Series(np.delete(numbers, np.asarray(bad, dtype=np.int64) - 1))
 
 
 def read_any(

@@ -5,7 +5,6 @@ https://github.com/irsafilo/KION_DATASET. The weight is the share watched, in pe
 
 from pathlib import Path
 
-import polars as pl
 from pydantic import Field
 
 from retort.offline.common.progress import Progress
@@ -45,8 +44,6 @@ def _path(config: Config, directory: Path, name: str) -> Path | None:
 
 def _films(path: Path, rejects: Rejects) -> RawTable:
     frame = read_delimited(path, rejects)
-    # the file's first column is an unnamed row number in some releases
-    frame = frame.select(pl.exclude("", "Unnamed: 0"))
     names = frame.collect_schema().names()
     lists = {name: "," for name in LISTS if name in names}
     return table(path, frame, {"item_id": "item_id", "title": "title"}, lists, others=True)
