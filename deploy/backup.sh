@@ -1,6 +1,6 @@
 #!/bin/sh
-# deploy/backup.sh DIR: everything that cannot be made again, from a running stack: tables, histories, bundles.
-# Nothing stops meanwhile. COMPOSE names the program if it is not `docker compose`.
+# deploy/backup.sh DIR: back up a running stack: database tables, histories and bundles.
+# No service stops. COMPOSE names the program if it is not `docker compose`.
 set -eu
 : "${1:?name the directory for the backup: deploy/backup.sh DIR}"
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,4 +1,4 @@
-# Read by the scripts beside it: `compose …` is whichever Compose is installed. COMPOSE chooses another.
+# Sourced by the scripts in this directory: `compose …` runs the installed Compose. COMPOSE names another program.
 if [ -z "${COMPOSE:-}" ]; then
   if docker compose version >/dev/null 2>&1; then COMPOSE='docker compose'; else COMPOSE=docker-compose; fi
 fi

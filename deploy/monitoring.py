@@ -1,6 +1,6 @@
-"""Alert rules and the Grafana dashboard, from one list of what matters: `python -m deploy.monitoring` writes both.
+"""Generator of the Prometheus alert rules and the Grafana dashboard: `python -m deploy.monitoring` writes both.
 
-Every metric is looked up where it is defined, so that a renamed one ends this program and not an alert.
+Every metric in an expression must exist in the code: a renamed metric fails this program instead of disabling an alert.
 """
 
 import json
@@ -21,7 +21,7 @@ _NAME = re.compile(r"\bretort_[a-z_]+\b")
 
 @dataclass(frozen=True)
 class Alert:
-    """One rule. for_: how long it must hold. The runbook's heading is the name in small letters."""
+    """An alert rule. for_: how long the expression must hold. The runbook has a heading with the alert's name."""
 
     name: str
     expr: str
@@ -32,7 +32,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class Panel:
-    """One graph: what it shows, in which unit of Grafana's, and a legend for each query."""
+    """A panel of the dashboard: title, query by legend, and Grafana unit."""
 
     title: str
     queries: dict[str, str]
@@ -68,49 +68,49 @@ def _click_through(by: str) -> str:
 _PROGRESS = "retort_refresh_users_done / clamp_min(retort_refresh_users, 1)"
 
 ALERTS = (
-    Alert("RetortDown", 'up{job="retort-api"} == 0', "1m", "page", "An API container does not answer Prometheus."),
-    Alert("RetortAbsent", 'absent(up{job="retort-api"})', "2m", "page", "No API container is known."),
+    Alert("RetortDown", 'up{job="retort-api"} == 0', "1m", "page", "Prometheus cannot scrape an API container."),
+    Alert("RetortAbsent", 'absent(up{job="retort-api"})', "2m", "page", "Prometheus knows no API container."),
     Alert(
         "RetortErrors",
         f"{_share(_FAILED, _REQUESTS)} > 0.01",
         "5m",
         "page",
-        "More than 1 % of requests end with 5xx, those turned away included.",
+        "More than 1 % of requests end with a 5xx status, refused requests included.",
     ),
     Alert(
         "RetortSlow",
         f"{_quantile(0.99, 'retort_request_seconds')} > 0.25",
         "10m",
         "page",
-        "99 % of requests take longer than 250 ms.",
+        "The 99th percentile of the request latency is above 250 ms.",
     ),
     Alert(
         "RetortFallbacks",
         f"{_share(_OTHERS, _ANSWERS)} > 0.2",
         "15m",
         "ticket",
-        "More than 20 % of answers do not come from the student.",
+        "More than 20 % of responses are fallbacks, not from the student.",
     ),
     Alert(
         "RetortStoreFailing",
         f"{_rate('retort_store_failures_total')} > 0.1",
         "2m",
         "page",
-        "Calls to the histories' Redis fail.",
+        "Calls to the Redis of the histories fail.",
     ),
     Alert(
         "RetortRefusing",
         f"{_rate('retort_refused_requests_total')} > 1",
         "5m",
         "page",
-        "Requests are turned away: the machines are too few.",
+        "Requests are refused under overload: capacity is too low.",
     ),
     Alert(
         "RetortSwapRefused",
         'sum by (alias) (increase(retort_bundle_swaps_total{outcome!="taken"}[15m])) > 0',
         "0m",
         "ticket",
-        "A published bundle was refused; the old one serves on.",
+        "A published bundle was refused; the previous one still serves.",
     ),
     Alert(
         "RetortVersionsDiffer",
@@ -124,35 +124,35 @@ ALERTS = (
         f"{_rate('retort_events_total')} == 0 and {_REQUESTS} > 1",
         "30m",
         "ticket",
-        "Lists are asked for and no events come in.",
+        "Recommendations are requested, but no events arrive.",
     ),
     Alert(
         "RetortExposuresLost",
         'sum(increase(retort_exposures_written_total{outcome="dropped"}[15m])) > 0',
         "0m",
         "ticket",
-        "Shown lists were dropped before they reached the database.",
+        "Exposures were dropped before they reached the database.",
     ),
     Alert(
         "RetortRegistryAway",
         "sum(increase(retort_registry_failures_total[10m])) > 10",
         "10m",
         "ticket",
-        "The database cannot be asked which bundle is the champion.",
+        "The registry watcher cannot read from the database which bundle is the champion.",
     ),
     Alert(
         "RetortWorkersDying",
         "sum by (instance) (increase(retort_worker_starts_total[15m])) > 3",
         "0m",
         "ticket",
-        "Serving processes are replaced again and again.",
+        "Serving processes are restarted repeatedly.",
     ),
     Alert(
         "RetortBlind",
         'absent(up{job="retort-exporter"} == 1) or retort_store_answered == 0',
         "5m",
         "ticket",
-        "Nobody sees a store of the offline side: its process or `retort metrics` does not answer.",
+        "A store of the offline side is not monitored: the store or `retort metrics` is unavailable.",
     ),
     Alert(
         "RetortQueueWaits",
@@ -166,95 +166,97 @@ ALERTS = (
         'retort_stream_entries{stream="events"} > 50000',
         "15m",
         "page",
-        "Events are not brought to the database; they fill the histories' Redis.",
+        "Events are not moved to the database; they fill the Redis of the histories.",
     ),
     Alert(
         "RetortRefreshFailed",
         'retort_refresh_status{status=~"failed|stopped"} == 1',
         "0m",
         "ticket",
-        "The latest refresh of profiles failed, or has spent its budget.",
+        "The latest refresh of profiles failed, or has exhausted its budget.",
     ),
     Alert(
         "RetortRefreshStands",
         'retort_refresh_status{status="running"} == 1 and retort_refresh_users_per_second == 0',
         "30m",
         "ticket",
-        "A refresh runs and no user's profile gets done.",
+        "A refresh is running but completes no users.",
     ),
     Alert(
         "RetortConnectionsShort",
         "sum(retort_database_connections) > 0.8 * scalar(retort_database_connections_limit)",
         "5m",
         "ticket",
-        "More than 80 % of PostgreSQL's connections are taken.",
+        "More than 80 % of PostgreSQL's connections are in use.",
     ),
 )
 
 PANELS = (
     Panel("Requests by status", {"{{status}}": _rate("retort_requests_total", "status")}, "reqps"),
     Panel(
-        "Time of a request",
+        "Request latency",
         {f"p{round(q * 100)}": _quantile(q, "retort_request_seconds") for q in (0.5, 0.95, 0.99)},
         "s",
     ),
-    Panel("Time by stage, p99", {"{{stage}}": _quantile(0.99, "retort_stage_seconds", "stage")}, "s"),
-    Panel("Answers by source", {"{{source}}": _rate("retort_answers_total", "source")}, "reqps"),
+    Panel("Latency by stage, p99", {"{{stage}}": _quantile(0.99, "retort_stage_seconds", "stage")}, "s"),
+    Panel("Responses by source", {"{{source}}": _rate("retort_answers_total", "source")}, "reqps"),
     Panel(
-        "Why not the student",
+        "Fallbacks by reason",
         {"{{source}}: {{reason}}": _rate("retort_answers_total", "source, reason", 'reason!="none"')},
         "reqps",
     ),
-    Panel("Events in", {"{{type}} {{outcome}}": _rate("retort_events_total", "type, outcome")}, "ops"),
+    Panel("Events received", {"{{type}} {{outcome}}": _rate("retort_events_total", "type, outcome")}, "ops"),
     Panel(
         "Click-through by variant", {"{{experiment}} {{variant}}": _click_through("experiment, variant")}, "percentunit"
     ),
     Panel("Click-through by source", {"{{source}}": _click_through("source")}, "percentunit"),
-    Panel("Version that serves", {"{{alias}} {{name}} {{version}}": "retort_model_info == 1"}),
-    Panel("Swaps", {"{{alias}} {{outcome}}": "sum by (alias, outcome) (increase(retort_bundle_swaps_total[1h]))"}),
+    Panel("Served version", {"{{alias}} {{name}} {{version}}": "retort_model_info == 1"}),
+    Panel(
+        "Bundle swaps", {"{{alias}} {{outcome}}": "sum by (alias, outcome) (increase(retort_bundle_swaps_total[1h]))"}
+    ),
     Panel(
         "Redis",
         {
             "{{call}} failed": _rate("retort_store_failures_total", "call"),
-            "not asked": _rate("retort_breaker_refusals_total"),
+            "not called": _rate("retort_breaker_refusals_total"),
         },
         "ops",
     ),
     Panel("Refused requests", {"{{why}}": _rate("retort_refused_requests_total", "why")}, "reqps"),
     Panel("Requests in flight", {"{{instance}}": "retort_requests_in_flight"}),
-    Panel("Length of histories", {"median": _quantile(0.5, "retort_history_events")}),
-    Panel("Requests in one run of the graph", {"{{stage}}": _quantile(0.9, "retort_batch_size", "stage")}),
-    Panel("Exposures on their way", {"{{outcome}}": _rate("retort_exposures_written_total", "outcome")}, "ops"),
-    Panel("Overlap with the shadow", {"median": _quantile(0.5, "retort_shadow_overlap")}, "percentunit"),
-    Panel("Tasks that wait", {"{{queue}}": "retort_queue_tasks", "in workers' hands": "retort_queue_taken_tasks"}),
-    Panel("For how long the next task has waited", {"{{queue}}": "retort_queue_oldest_seconds"}, "s"),
-    Panel("Events and shown lists before the drain", {"{{stream}}": "retort_stream_entries"}),
-    Panel("Connections to PostgreSQL", {"{{application}} {{state}}": "retort_database_connections"}),
+    Panel("History length", {"median": _quantile(0.5, "retort_history_events")}),
+    Panel("Batch size", {"{{stage}}": _quantile(0.9, "retort_batch_size", "stage")}),
+    Panel("Exposures written", {"{{outcome}}": _rate("retort_exposures_written_total", "outcome")}, "ops"),
+    Panel("Overlap with the shadow bundle", {"median": _quantile(0.5, "retort_shadow_overlap")}, "percentunit"),
+    Panel("Queued tasks", {"{{queue}}": "retort_queue_tasks", "taken by workers": "retort_queue_taken_tasks"}),
+    Panel("Age of the oldest queued task", {"{{queue}}": "retort_queue_oldest_seconds"}, "s"),
+    Panel("Events and exposures not yet drained", {"{{stream}}": "retort_stream_entries"}),
+    Panel("PostgreSQL connections", {"{{application}} {{state}}": "retort_database_connections"}),
     Panel("Progress of the latest refresh", {"{{refresh}}": _PROGRESS}, "percentunit"),
-    Panel("Users a second of refreshes", {"{{refresh}}": "retort_refresh_users_per_second"}),
+    Panel("Refresh rate in users per second", {"{{refresh}}": "retort_refresh_users_per_second"}),
     Panel(
-        "Tokens of refreshes in a day",
+        "Refresh tokens per day",
         {"{{refresh}} {{kind}}": "sum by (refresh, kind) (increase(retort_refresh_tokens_total[1d]))"},
     ),
     Panel(
-        "Cost of refreshes in a day",
+        "Refresh cost per day",
         {"{{refresh}}": "sum by (refresh) (increase(retort_refresh_cost_usd_total[1d]))"},
         "currencyUSD",
     ),
     Panel(
-        "Age of users' profiles",
+        "Age of profiles",
         {
-            f"p{round(q * 100)}": f"histogram_quantile({q}, retort_profile_age_seconds_bucket)"  # of now: no rate
+            f"p{round(q * 100)}": f"histogram_quantile({q}, retort_profile_age_seconds_bucket)"  # a gauge: no rate
             for q in (0.5, 0.9)
         },
         "s",
     ),
-    Panel("Cost of the profiles that there are", {"{{model}}": "retort_profile_cost_usd"}, "currencyUSD"),
+    Panel("Cost of the stored profiles", {"{{model}}": "retort_profile_cost_usd"}, "currencyUSD"),
 )
 
 
 def known_metrics() -> set[str]:
-    """Every series name that serving and `retort metrics` write."""
+    """Names of all series that serving and `retort metrics` export."""
     names: set[str] = set(families.NAMES)
     for family in Metrics().registry.collect():
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
@@ -263,15 +265,15 @@ def known_metrics() -> set[str]:
 
 
 def unknown_metrics() -> set[str]:
-    """What alerts and panels ask for and nobody writes."""
+    """Metrics that alerts and panels use but no program exports."""
     expressions = [alert.expr for alert in ALERTS] + [query for panel in PANELS for query in panel.queries.values()]
-    asked = {name for expression in expressions for name in _NAME.findall(expression)}
-    return asked - known_metrics()
+    used = {name for expression in expressions for name in _NAME.findall(expression)}
+    return used - known_metrics()
 
 
 def rules() -> str:
-    """Prometheus' rule file. JSON is YAML, and the standard library writes it."""
-    made = [
+    """Content of the Prometheus rule file: JSON, which is valid YAML and needs no YAML library."""
+    alerts = [
         {
             "alert": alert.name,
             "expr": alert.expr,
@@ -281,11 +283,11 @@ def rules() -> str:
         }
         for alert in ALERTS
     ]
-    return json.dumps({"groups": [{"name": "retort", "rules": made}]}, indent=2) + "\n"
+    return json.dumps({"groups": [{"name": "retort", "rules": alerts}]}, indent=2) + "\n"
 
 
 def dashboard() -> str:
-    """Grafana's dashboard, two panels a row."""
+    """Content of the Grafana dashboard, two panels a row."""
     return (
         json.dumps(
             {
@@ -295,7 +297,7 @@ def dashboard() -> str:
                 "schemaVersion": 39,
                 "refresh": "30s",
                 "time": {"from": "now-6h", "to": "now"},
-                "panels": [_drawn(place, panel) for place, panel in enumerate(PANELS)],
+                "panels": [_panel_as_json(place, panel) for place, panel in enumerate(PANELS)],
             },
             indent=2,
         )
@@ -303,7 +305,7 @@ def dashboard() -> str:
     )
 
 
-def _drawn(place: int, panel: Panel) -> dict[str, Any]:
+def _panel_as_json(place: int, panel: Panel) -> dict[str, Any]:
     source = {"type": "prometheus", "uid": "prometheus"}
     return {
         "id": place + 1,
@@ -322,7 +324,7 @@ def _drawn(place: int, panel: Panel) -> dict[str, Any]:
 def main() -> None:
     """Write both files."""
     if missing := unknown_metrics():
-        raise SystemExit(f"nobody writes {', '.join(sorted(missing))}; correct the names here.")
+        raise SystemExit(f"no program exports {', '.join(sorted(missing))}; correct the names in deploy/monitoring.py.")
     RULES.write_text(rules())
     DASHBOARD.write_text(dashboard())
 

@@ -1,19 +1,21 @@
 #!/bin/sh
-# deploy/restore.sh DIR: a backup into this project's stack; what the stores held is replaced. Passwords stay the stack's.
+# deploy/restore.sh DIR: restore a backup into this project's stack. Its stores' contents are replaced; its
+# passwords are kept.
 set -eu
 : "${1:?name the directory of the backup: deploy/restore.sh DIR}"
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/compose.sh"
 (cd "$1" && sha256sum -c --quiet SHA256SUMS)
 
-# Nobody may write while the stores are exchanged.
+# No service may write while the stores are replaced.
 compose stop nginx api drain worker-cpu beat bootstrap redis-history
 compose up -d postgres
 until compose exec -T postgres pg_isready -q -h 127.0.0.1 -U retort -d retort; do sleep 1; done
 compose exec -T postgres sh -c \
   'PGPASSWORD=$(cat /run/secrets/postgres_password) pg_restore -h 127.0.0.1 -U retort -d retort --clean --if-exists --no-owner' \
   <"$1/retort.pgdump"
-# A server that has an append-only file reads no snapshot: one without reads it and then writes the file.
+# Redis ignores a snapshot if it has an append-only file. So a server without one reads the snapshot, and
+# then writes the append-only file.
 compose run --rm --no-deps -T redis-history sh -c '
   set -eu
   server=$(command -v valkey-server || command -v redis-server)

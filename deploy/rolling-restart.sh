@@ -1,6 +1,6 @@
 #!/bin/sh
-# deploy/rolling-restart.sh: the API containers one after the other; the next one only when the last one is healthy again.
-# A container that is told to stop goes on answering for RETORT_LEAVE_S, so with two or more no request is lost.
+# deploy/rolling-restart.sh: restart the API containers one after the other; each waits until the one before is healthy.
+# A stopping container still responds for RETORT_LEAVE_S, so no request is lost with two or more containers.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/compose.sh"

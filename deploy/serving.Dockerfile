@@ -1,12 +1,12 @@
-# The API alone: no torch, no data frames, no compiler. Layers from what changes seldom to what changes daily.
+# Image of the API: no torch, no data frames, no compiler. The layers that change least come first.
 FROM python:3.11-slim AS build
 WORKDIR /source
 RUN python -m venv --without-pip /venv && python -m pip install --no-cache-dir setuptools==80.9.0 wheel==0.45.1
 COPY deploy/serving.lock.txt ./
 RUN python -m pip --python /venv/bin/python install --no-cache-dir -r serving.lock.txt \
-  # what onnxruntime and pyarrow bring for compilers and tests
+  # headers, static libraries and tests of onnxruntime and pyarrow
   && find /venv -depth \( -type d \( -name tests -o -name include \) -o -name '*.pyi' -o -name '*.a' \) -exec rm -rf {} +
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY retort retort
 COPY shared shared
 COPY serving serving
@@ -19,10 +19,10 @@ FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 retort \
   && install -d -o retort -g retort /var/lib/retort /var/lib/retort/bundles /var/lib/retort/serving
 COPY --from=build /venv /venv
-# Apart from the libraries, so that a change of code copies a megabyte.
+# A layer of its own, so that a change of code copies a megabyte.
 COPY --from=build /code /code
 ENV PATH=/code/bin:/venv/bin:$PATH PYTHONPATH=/code PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RETORT_HOME=/var/lib/retort LOG_JSON=true
-# last, for it changes with every commit
+# last, because it changes with every commit
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="retort-serving" \

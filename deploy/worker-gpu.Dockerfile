@@ -1,9 +1,9 @@
-# A worker with vLLM in its process: profiles (queue gpu-llm) and trainings on the GPU. Wants the NVIDIA container toolkit.
-# vLLM brings the build of torch that it was compiled against, so the CPU images' lock is not used here.
+# Image of a worker with vLLM in its process: profiles (queue gpu-llm) and trainings on the GPU. It requires the NVIDIA
+# container toolkit. vLLM installs the build of torch that it was compiled for, so the lock of the CPU images is not used.
 ARG BASE=nvidia/cuda:12.9.1-runtime-ubuntu24.04
 FROM $BASE AS base
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# gcc: vLLM's kernels are compiled at first use. Unpinned: the base's security updates are wanted.
+# gcc: vLLM compiles kernels at first use. Unpinned, to get the base image's security updates.
 # hadolint ignore=DL3008
 RUN apt-get update \
   && apt-get install -y --no-install-recommends python3 python3-venv python3-dev gcc libgomp1 \
@@ -16,8 +16,8 @@ WORKDIR /source
 RUN python3 -m venv /venv
 ARG VLLM=0.12.0
 RUN /venv/bin/pip install --no-cache-dir "vllm==$VLLM"
-# Third parties' versions are pinned by what is in the layer above; ours only names what it needs.
-COPY pyproject.toml README.md ./
+# The layer above determines the versions of shared dependencies; this one adds only what is missing.
+COPY pyproject.toml README.md LICENSE ./
 COPY retort retort
 COPY shared shared
 COPY serving/__init__.py serving/__init__.py
@@ -28,7 +28,7 @@ RUN /venv/bin/pip install --no-cache-dir '.[offline]'
 FROM base
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 RETORT_HOME=/var/lib/retort HF_HOME=/models
-# last, for it changes with every commit
+# last, because it changes with every commit
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="retort-worker-gpu" \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Hands the password's file to the image's own start, whichever image of PostgreSQL it is.
+# Starts PostgreSQL with the password from its file, in any of the supported images.
 set -eu
 POSTGRES_PASSWORD=$(cat /run/secrets/postgres_password)
 export POSTGRES_PASSWORD

@@ -1,9 +1,9 @@
-"""`retort demo`: the whole line on made-up data, by a real worker and a real server, on a bare machine.
+"""The `retort demo` command: the whole pipeline on made-up data, with real workers and a real server.
 
 Profiles → vectors → UMAP → a plain and a distilled student → ONNX → sealed bundles → published → histories in Redis →
-the API answers, an event is posted, the answer changes. Everything made lies under RETORT_HOME; a second run reuses it.
-It publishes without the promotion gate: at a first start no champion is there to be weighed against, and what the demo
-shows must be the bundle that it has just made.
+the API recommends, an event is posted, the recommendations change. All files are under RETORT_HOME; a second run reuses
+them. The demo publishes without the promotion gate: on the first run there is no champion to compare with, and the
+demo must show the bundle that it has just made.
 """
 
 import socket
@@ -20,7 +20,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from retort.offline.cli.data import load_frame
-from retort.offline.cli.demo_client import Conversation
+from retort.offline.cli.demo_client import DemoClient
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.data.tables import load_saved
@@ -44,13 +44,20 @@ from retort.shared.model.bundle import read_manifest
 from retort.shared.model.registry import CHAMPION
 
 _RECIPE = "demo"
-_USUAL_PORT = 8000
-_LOOK_EVERY_S = 0.2
-_READY_S = 60.0
+_DEFAULT_PORT = 8000
+_POLL_S = 0.2
+_READY_TIMEOUT_S = 60.0
 
 
 def run_demo(*, leave: bool) -> None:
-    """Show the product. `leave`: end after the answers, else serve until Ctrl-C. RetortError if anything fails."""
+    """Run the demo.
+
+    Args:
+        leave: End after the recommendations; False: serve until Ctrl-C.
+
+    Raises:
+        RetortError: A run failed, the API is not ready in time, or its recommendations do not react to an event.
+    """
     started = time.perf_counter()
     console, settings = Console(), Settings()
     out = settings.retort_home.absolute() / "demo"
@@ -60,33 +67,35 @@ def run_demo(*, leave: bool) -> None:
         stack.callback(engine.dispose)
         environment = {"REDIS_URL": redis.url, "DATABASE_URL": settings.database}
         recipe = load_recipe(_RECIPE)
-        _introduce(console, redis.description, engine, recipe)
+        _show_components(console, redis.description, engine, recipe)
         arms = {"plain": load_recipe(_RECIPE, ["objectives=[]"]), "distilled": recipe}
         with ExitStack() as workers:
             started_workers = [workers.enter_context(_worker(name, environment, out)) for name in arms]
-            runs = _train(console, engine, redis.url, arms, out, started_workers)
-        bundles = {name: Path(str(run.bundle)) for name, run in runs.items()}
+            finished = _train(console, engine, redis.url, arms, out, started_workers)
+        bundles = {name: Path(str(run.bundle)) for name, run in finished.items()}
         published = publish_to(engine, bundles["distilled"], settings.bundles_dir, CHAMPION)
         console.print(f"published {published.name}@{published.version} as {CHAMPION}: {published.uri}", highlight=False)
         pipeline = make_pipeline(make_context(recipe, None, engine, Silent()), out)
         histories = load_saved(pipeline.ensure_path("data")).interactions.frame
         console.print(f"{load_frame(redis.url, histories, settings):,} histories are in Redis", highlight=False)
         url, server = stack.enter_context(_server(environment, out))
-        with Conversation(url) as conversation:
-            conversation.hold(console, user_id=str(histories["user_id"][0]))
+        with DemoClient(url) as client:
+            client.show_effect_of_event(console, user_id=str(histories["user_id"][0]))
         _show_results(console, bundles)
-        console.print(f"The whole took {time.perf_counter() - started:.0f} s.", highlight=False)
+        console.print(f"The demo took {time.perf_counter() - started:.0f} s.", highlight=False)
         _show_next(console, url, str(histories["user_id"][0]), str(histories["item_id"][0]))
         if not leave:
-            _serve_on(console, server)
+            _serve_until_interrupted(console, server)
+    if leave:
+        console.print("The server has ended; `retort demo` without --exit keeps it running.", highlight=False)
 
 
-def _introduce(console: Console, redis_story: str, engine: Engine, recipe: Recipe) -> None:
-    """Name what is used in place of what a production machine would have."""
+def _show_components(console: Console, redis_description: str, engine: Engine, recipe: Recipe) -> None:
+    """Print which Redis, database, language model and text encoder the demo uses."""
     backend = backend_name(recipe.profiles, LanguageModelSettings())
-    model = "none is called; profiles are written from item metadata by rule" if backend == "template" else backend
+    model = "none is called; rules write the profiles from item metadata" if backend == "template" else backend
     for line in (
-        redis_story,
+        redis_description,
         f"Database: {engine.url.render_as_string(hide_password=True)}",
         f"Language model: {model}",
         f"Text encoder: {recipe.encoder.model}",
@@ -97,7 +106,7 @@ def _introduce(console: Console, redis_story: str, engine: Engine, recipe: Recip
 def _train(
     console: Console, engine: Engine, redis_url: str, arms: dict[str, Recipe], out: Path, workers: list[Child]
 ) -> dict[str, RunStatus]:
-    """Submit all arms to the workers and watch them; the finished runs by arm."""
+    """Submit all arms to the workers and show their progress; returns the finished runs by arm."""
     app = make_app(redis_url)
     run_ids = {}
     for name, recipe in arms.items():
@@ -106,22 +115,22 @@ def _train(
         send_step(app, run_ids[name], steps[0].name, steps[0].queue)
     with _bars(console) as bars:
         tasks = {name: bars.add_task(name, total=None, what="waiting for a worker") for name in arms}
-        told: set[tuple[str, str]] = set()
+        shown: set[tuple[str, str]] = set()
         while True:
             for worker in workers:
-                worker.check("it ended before its work was done")
+                worker.check("it ended before its run was done")
             states = {name: runs.read_run(engine, run_id) for name, run_id in run_ids.items()}
             for name, run in states.items():
-                _show_progress(bars, tasks[name], name, run, told)
+                _show_progress(bars, tasks[name], name, run, shown)
                 if run.status == FAILED:
                     raise RetortError(f"the {name} run failed in {run.error} Read {out}/worker-*.log.")
             if all(run.status == DONE for run in states.values()):
                 return states
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
 
 
 def _worker(name: str, environment: dict[str, str], out: Path) -> AbstractContextManager[Child]:
-    """A worker for one arm. Threads that spin while they wait would keep the other worker from the cores."""
+    """Start a worker for one arm. OpenMP threads must not spin while they wait: the workers share the cores."""
     environment = {**environment, "OMP_WAIT_POLICY": "passive"}
     args = [sys.executable, "-m", "retort.offline.cli", "worker"]
     return start_child(args, f"worker {name}", log=out / f"worker-{name}.log", env=environment)
@@ -138,54 +147,54 @@ def _bars(console: Console) -> Progress:
     )
 
 
-def _show_progress(bars: Progress, task: TaskID, name: str, run: RunStatus, told: set[tuple[str, str]]) -> None:
-    """Move the run's bar, and leave one line for each step that has ended."""
+def _show_progress(bars: Progress, task: TaskID, name: str, run: RunStatus, shown: set[tuple[str, str]]) -> None:
+    """Move the run's bar, and print one line for each step that has ended."""
     working = next((step for step in run.steps if step.status == RUNNING), None)
     done = sum(step.status == DONE for step in run.steps)
     what = "done" if done == len(run.steps) else "waiting"
     if working:
         count = f" {working.done:,}/{working.total or 0:,}" if working.what else ""
-        what = f"{working.name}: {working.what or 'at work'}{count}"
+        what = f"{working.name}: {working.what or 'started'}{count}"
     bars.update(task, completed=done, total=len(run.steps), what=what)
     for step in run.steps:
-        if step.status == DONE and (name, step.name) not in told and step.started_at and step.ended_at:
-            told.add((name, step.name))
+        if step.status == DONE and (name, step.name) not in shown and step.started_at and step.ended_at:
+            shown.add((name, step.name))
             seconds = (step.ended_at - step.started_at).total_seconds()
             bars.console.print(f"{name:>10}  {step.name:<9} {seconds:6.1f} s", highlight=False)
 
 
 @contextmanager
 def _server(environment: dict[str, str], out: Path) -> Iterator[tuple[str, Child]]:
-    """The API as a child process, ready to answer."""
+    """Start the API as a child process; yields its URL and process once it is ready."""
     port = _port()
     url = f"http://127.0.0.1:{port}"
     environment = {**environment, "RETORT_HOST": "127.0.0.1", "RETORT_PORT": str(port), "RETORT_ALIAS": CHAMPION}
     with start_child([sys.executable, "-m", "retort.serving"], "API", log=out / "api.log", env=environment) as child:
-        with Conversation(url) as conversation:
-            end = time.monotonic() + _READY_S
-            while not conversation.ready():
+        with DemoClient(url) as client:
+            end = time.monotonic() + _READY_TIMEOUT_S
+            while not client.is_ready():
                 child.check("it ended while starting")
                 if time.monotonic() > end:
-                    raise RetortError(f"the API was not ready within {_READY_S:.0f} s; read {child.log}.")
-                time.sleep(_LOOK_EVERY_S)
+                    raise RetortError(f"the API was not ready within {_READY_TIMEOUT_S:.0f} s; read {child.log}.")
+                time.sleep(_POLL_S)
         yield url, child
 
 
 def _port() -> int:
-    """The usual port if nobody has it."""
-    with socket.socket() as one:
+    """The default port if it is free, else any free one."""
+    with socket.socket() as listener:
         try:
-            one.bind(("127.0.0.1", _USUAL_PORT))
+            listener.bind(("127.0.0.1", _DEFAULT_PORT))
         except OSError:
             return free_port()
-    return _USUAL_PORT
+    return _DEFAULT_PORT
 
 
 def _show_results(console: Console, bundles: dict[str, Path]) -> None:
     """Show the test metrics of both students, and their difference paired by user."""
     metrics = {name: read_manifest(path).metrics for name, path in bundles.items()}
     compared = compare([sealed_ranks(bundles["plain"])], [sealed_ranks(bundles["distilled"])], resamples=2000)
-    table = Table(title="test, every item ranked, seen items hidden")
+    table = Table(title="test, full ranking, seen items hidden")
     for column in ("", "HR@10", "NDCG@10", "NDCG@10 to plain (95 %)"):
         table.add_column(column, justify="right" if column else "left")
     rows = {"popularity": metrics["plain"]["baselines"]["popularity"]}
@@ -203,24 +212,24 @@ def _show_results(console: Console, bundles: dict[str, Path]) -> None:
 
 
 def _show_next(console: Console, url: str, user_id: str, item_id: str) -> None:
-    """What to try now."""
+    """Print requests to try."""
     post = f"curl -X POST -H 'content-type: application/json' {url}"
     event = orjson.dumps({"user_id": user_id, "item_id": item_id}).decode()
-    question = orjson.dumps({"history": [item_id], "k": 5}).decode()
+    request = orjson.dumps({"history": [item_id], "k": 5}).decode()
     for line in (
         f"API: {url} (documentation at {url}/docs, a console at {url}/console)",
         f"  curl '{url}/recommend?user_id={user_id}&k=5'",
         f"  {post}/events -d '{event}'",
-        f"  {post}/recommend -d '{question}'",
+        f"  {post}/recommend -d '{request}'",
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _serve_on(console: Console, server: Child) -> None:
+def _serve_until_interrupted(console: Console, server: Child) -> None:
     console.print("Serving until Ctrl-C.")
     try:
         while True:
-            server.check("it ended by itself")
+            server.check("it ended unexpectedly")
             time.sleep(1)
     except KeyboardInterrupt:
-        console.print("Stopped; `retort demo` goes on from what is done.")
+        console.print("Stopped; the next `retort demo` reuses the finished work.")

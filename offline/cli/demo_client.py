@@ -1,4 +1,4 @@
-"""Talks to a running server as a visitor would: asks, does something, asks again."""
+"""HTTP client of the demo: requests recommendations, posts an event, and requests them again."""
 
 from types import TracebackType
 from typing import Any
@@ -13,13 +13,13 @@ _TIMEOUT_S = 10.0
 _K = 5
 
 
-class Conversation:
-    """A visitor of the API. Use as a context manager."""
+class DemoClient:
+    """Client of a running server. Use as a context manager."""
 
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url)
 
-    def __enter__(self) -> "Conversation":
+    def __enter__(self) -> "DemoClient":
         return self
 
     def __exit__(
@@ -27,51 +27,55 @@ class Conversation:
     ) -> None:
         self._client.close()
 
-    def ready(self) -> bool:
-        """Whether a bundle answers."""
+    def is_ready(self) -> bool:
+        """Whether the server is ready."""
         try:
             return request(self._client, "GET", "/health/ready", deadline_s=_TIMEOUT_S).is_success
         except httpx.TransportError:
             return False
 
-    def hold(self, console: Console, user_id: str) -> None:
-        """Ask for a user, post an event, ask again; RetortError unless the student answered and changed its mind."""
+    def show_effect_of_event(self, console: Console, user_id: str) -> None:
+        """Print a user's recommendations before and after a click on the first one.
+
+        Raises:
+            RetortError: The student was not the source, or the recommendations did not change.
+        """
         before = self.recommend(user_id)
         _show(console, f"/recommend for {user_id}, answered by the {before['source']}:", before)
         chosen = before["items"][0]["item_id"]
-        self._sent("POST", "/events", {"user_id": user_id, "item_id": chosen, "event_type": "click"})
+        self._send("POST", "/events", {"user_id": user_id, "item_id": chosen, "event_type": "click"})
         after = self.recommend(user_id)
         _show(console, f"after {user_id} clicked {chosen}:", after)
-        for answer in (before, after):
-            if answer["source"] != "student":
+        for response in (before, after):
+            if response["source"] != "student":
                 raise RetortError(
-                    f"the API answered {user_id} from {answer['source']} ({answer['fallback_reason']}), "
-                    "not from the student; read the API's log."
+                    f"the recommendations for {user_id} came from {response['source']} "
+                    f"({response['fallback_reason']}), not from the student; read the API's log."
                 )
         if _ids(before) == _ids(after):
-            raise RetortError(f"the answer for {user_id} did not change after the event; read the API's log.")
+            raise RetortError(f"the recommendations for {user_id} did not change after the event; read the API's log.")
 
     def recommend(self, user_id: str) -> dict[str, Any]:
-        """The API's answer for a user."""
-        answer: dict[str, Any] = self._sent("POST", "/recommend", {"user_id": user_id, "k": _K, "fields": ["title"]})
-        return answer
+        """The API's response for a user."""
+        response: dict[str, Any] = self._send("POST", "/recommend", {"user_id": user_id, "k": _K, "fields": ["title"]})
+        return response
 
-    def _sent(self, method: str, path: str, body: dict[str, Any]) -> Any:
+    def _send(self, method: str, path: str, body: dict[str, Any]) -> Any:
         try:
             response = request(self._client, method, path, json=body, deadline_s=_TIMEOUT_S)
         except httpx.HTTPError as error:
-            raise RetortError(f"{method} {path} was not answered ({error}); read the API's log.") from None
+            raise RetortError(f"{method} {path} failed ({error}); read the API's log.") from None
         if response.is_error:
             raise RetortError(f"{method} {path}: status {response.status_code}: {response.text[:300]}")
         return response.json()
 
 
-def _ids(answer: dict[str, Any]) -> list[str]:
-    return [item["item_id"] for item in answer["items"]]
+def _ids(response: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in response["items"]]
 
 
-def _show(console: Console, title: str, answer: dict[str, Any]) -> None:
+def _show(console: Console, title: str, response: dict[str, Any]) -> None:
     console.print(title, markup=False, highlight=False)
-    for item in answer["items"]:
+    for item in response["items"]:
         name = (item.get("fields") or {}).get("title") or ""
         console.print(f"  {item['rank']}. {item['item_id']:<8} {name}", markup=False, highlight=False)

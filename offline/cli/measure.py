@@ -77,7 +77,7 @@ def evaluate(
         _check_same_protocol(sealed, split, config.hide_seen, recipe)
         evaluation = evaluate_ranker(ranker, split.test, config, progress, "requests to the server")
     served = summarise(evaluation, config, len(split.item_index))
-    table = Table("metric", "offline", "through HTTP", title=f"{recipe}: {len(split.test)} cases at {through}")
+    table = Table("metric", "offline", "server", title=f"{recipe}: {len(split.test)} cases at {through}")
     for metric in ("hr@10", "ndcg@10", "mrr@10", "hr@20", "ndcg@20"):
         if metric in served:
             offline = sealed["test"].get(metric)
@@ -134,16 +134,16 @@ def reproduce(
 
 def reproduced_table(paper: str, results: "list[Reproduced]") -> Table:
     """Table with a row for each run and metric: published value, ours, and whether the two are comparable."""
-    columns = ("recipe", "student", "mode", "metric", "published", "here", "comparable")
+    columns = ("recipe", "student", "mode", "metric", "published", "ours", "comparable")
     table = Table(*columns, title=f"{paper}, published and reproduced")
     for result in results:
         row = result.row
         for metric in row.published.values or ("hr@10", "ndcg@10"):
             value = row.published.values.get(metric)
             published = "–" if value is None else f"{value:.4f}"
-            here = f"{result.measured[metric]:.4f}" if metric in result.measured else "–"
+            ours = f"{result.measured[metric]:.4f}" if metric in result.measured else "–"
             comparable = "–" if value is None else "NOT COMPARABLE" if result.mismatches else "yes"
-            table.add_row(row.recipe.name, row.student, row.mode, metric, published, here, comparable)
+            table.add_row(row.recipe.name, row.student, row.mode, metric, published, ours, comparable)
     return table
 
 

@@ -30,16 +30,22 @@ def plan(
     out: OutDir = Path("runs"),
     overrides: Overrides = None,
     answer_tokens: Annotated[
-        float | None, typer.Option(help="mean length of a profile; none: of the stored ones")
+        float | None, typer.Option(help="mean length of a profile in tokens; unset: that of the stored profiles")
     ] = None,
     new_events_a_day: Annotated[float, typer.Option(help="mean new events of a user")] = 0.5,
-    width: Annotated[int | None, typer.Option(help="width of a stored vector; none: the recipe's reducer")] = None,
+    width: Annotated[
+        int | None, typer.Option(help="width of a stored vector; unset: that of the recipe's reducer")
+    ] = None,
     input_price: Annotated[float, typer.Option(help="USD a million prompt tokens")] = 0.0,
     output_price: Annotated[float, typer.Option(help="USD a million answer tokens")] = 0.0,
     gpu_price: Annotated[float, typer.Option(help="USD a GPU hour")] = 0.0,
     gpus: Annotated[int, typer.Option(help="number of GPUs")] = 1,
-    prompt_rate: Annotated[float | None, typer.Option(help="prompt tokens/s of a GPU; none: from the last job")] = None,
-    answer_rate: Annotated[float | None, typer.Option(help="answer tokens/s of a GPU; none: from the last job")] = None,
+    prompt_rate: Annotated[
+        float | None, typer.Option(help="prompt tokens/s of a GPU; unset: from the last refresh")
+    ] = None,
+    answer_rate: Annotated[
+        float | None, typer.Option(help="answer tokens/s of a GPU; unset: from the last refresh")
+    ] = None,
     cached_share: Annotated[float, typer.Option(help="share of prompt tokens saved by prefix caching")] = 0.0,
     model: Annotated[str | None, typer.Option(help="calibrate with this model's profiles and jobs alone")] = None,
 ) -> None:
@@ -82,7 +88,7 @@ def _show_plan(
     from retort.offline.refresh.start import token_model
 
     if users < 1:
-        raise RecipeError(f"--users is {users}; plan for one user at least.")
+        raise RecipeError(f"--users is {users}; plan for at least one user.")
     with TerminalProgress() as progress:
         pipeline = load_pipeline(reference, data, out, overrides, progress)
         loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
@@ -100,7 +106,7 @@ def _show_plan(
     )
     lengths = split.train.lengths[split.train.lengths > 0]
     events = float(np.minimum(lengths, config.max_history or lengths.max()).mean())
-    # a file or a pipe has no width; a policy that is cut short could not be read
+    # a pipe has no width, and a policy's name must not be cut
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(_plans_table(users, _plans(users, events, new_events_a_day, tokens, prices)))
     width = width or pipeline.context.recipe.reducer.n_components
@@ -128,8 +134,8 @@ def _plans(users: float, events: float, a_day: float, tokens: "TokenModel", pric
 
     month, growth = 30 * a_day, max(1.0, 0.5 * events)
     return [
-        plan_policy("everybody, once", users, events, False, tokens, prices),
-        plan_policy("year: everybody monthly", users * 12, events, False, tokens, prices),
+        plan_policy("all users, once", users, events, False, tokens, prices),
+        plan_policy("year: all users monthly", users * 12, events, False, tokens, prices),
         plan_policy("year: monthly, updates", users * 12, month, True, tokens, prices),
         plan_policy("year: every 10 new events", users * _DAYS * a_day / 10, events, False, tokens, prices),
         plan_policy("year: every 10, updates", users * _DAYS * a_day / 10, 10, True, tokens, prices),
@@ -139,7 +145,7 @@ def _plans(users: float, events: float, a_day: float, tokens: "TokenModel", pric
 
 def _plans_table(users: int, plans: list["Plan"]) -> Table:
     table = Table(
-        Column("policy", no_wrap=True), "profiles", "tokens read", "written", "API USD",
+        Column("policy", no_wrap=True), "profiles", "prompt tokens", "answer tokens", "API USD",
         "GPU hours", "GPU USD", "wall hours", title=f"{users:,} users",
     )  # fmt: skip
     for plan in plans:
@@ -182,6 +188,6 @@ def _assumptions(
         f"{counted}); an answer {tokens.profile:,.0f} ({length})",
         f"users have {events:.1f} events in a prompt and make {a_day:g} a day",
         f"rates: {rates}",
-        f"prices, as stated: ${prices.usd_per_million_input:g} and ${prices.usd_per_million_output:g} a million, "
+        f"prices, as given: ${prices.usd_per_million_input:g} and ${prices.usd_per_million_output:g} a million, "
         f"${prices.usd_per_gpu_hour:g} a GPU hour, {prices.gpus} GPUs, {prices.cached_share:.0%} of the prompts cached",
     ]

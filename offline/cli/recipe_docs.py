@@ -1,8 +1,7 @@
-"""Generates docs/reference/recipes.md: every section and key of a recipe, from the classes that read them.
+"""Generator of docs/reference/recipes.md: every section and key of a recipe, from the classes that read them.
 
-Run as `python -m retort.offline.cli.recipe_docs docs/reference/recipes.md`.
-
-What stands above `MARK` is written by hand and kept; what stands below is made anew.
+Run as `python -m retort.offline.cli.recipe_docs docs/reference/recipes.md`. The text above `MARK` is written by hand
+and kept; the text below it is generated.
 """
 
 import inspect
@@ -32,7 +31,7 @@ MARK = "<!-- from here on made by `make recipe-docs`; edit the descriptions besi
 _HEAD = ("| Key | Value | Default | Meaning |", "|---|---|---|---|")
 _WORDS = {str: "text", bool: "true or false", int: "whole number", float: "number", Path: "path", Any: "any"}
 _LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-# said once: the same choice in every objective that follows a paper
+# one description for all: every objective that follows a paper has this key
 _MODE = "faithful: as published, for comparison; repaired: what was found wrong with it is mended"
 _TOP = (
     ("description", "text", "", "one line for `retort recipes`"),
@@ -49,7 +48,7 @@ _TOP = (
 
 
 def reference() -> str:
-    """Everything below the mark."""
+    """The generated part of the page."""
     parts = ["## At the top of the file", table(row(*cells) for cells in _TOP)]
     for name, kind in SECTIONS.items():
         parts += section(f"[{name}]", kind)
@@ -60,7 +59,7 @@ def reference() -> str:
     parts += section(
         "Experiment files", PlanConfig, "", "Files in `recipes/experiments/`, for `retort experiment run`."
     )
-    parts += section("[ctr]", CtrConfig, told="In a recipe for `retort ctr`, beside its other sections.")
+    parts += section("[ctr]", CtrConfig, description="In a recipe for `retort ctr`, beside its other sections.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -77,22 +76,22 @@ def backends() -> list[str]:
 
 
 def students() -> list[str]:
-    """`[student]`: what all have, then each one's own keys."""
+    """`[student]`: the common keys, then the keys of each student."""
     name = row("name", "text", '`"sasrec"`', f"which student: {_listed(plugin_names(STUDENTS))}")
     parts = ["## [student]", table([name, *rows(StudentConfig)])]
     for student in plugin_names(STUDENTS):
         module = load_plugin(STUDENTS, student)
-        parts += [f"### [student] `{student}`", _first_sentence(module), keys(module.Config, besides=StudentConfig)]
+        parts += [f"### [student] `{student}`", _first_sentence(module), keys(module.Config, common=StudentConfig)]
     return parts
 
 
 def objectives() -> list[str]:
-    """`[[objectives]]`: what all have, then each one's own keys."""
+    """`[[objectives]]`: the common keys, then the keys of each objective."""
     parts = ["## [[objectives]]", _paragraphs(ObjectiveConfig), keys(ObjectiveConfig)]
     for objective in plugin_names(OBJECTIVES):
         module = load_plugin(OBJECTIVES, objective)
         parts += [f"### [[objectives]] `{objective}`", _first_sentence(module)]
-        parts += [keys(module.Config, besides=ObjectiveConfig)]
+        parts += [keys(module.Config, common=ObjectiveConfig)]
     return parts
 
 
@@ -107,11 +106,11 @@ def _plugins(package: str, where: str, what: str) -> list[str]:
     return parts
 
 
-def section(title: str, kind: type[Section], inside: str | None = None, told: str | None = None) -> list[str]:
-    """A section and, behind it, the sections in it. inside: what the names of those begin with."""
+def section(title: str, kind: type[Section], inside: str | None = None, description: str | None = None) -> list[str]:
+    """A section, followed by its subsections. inside: prefix of the subsections' names."""
     path = title.strip("[]") + "." if inside is None else inside
     level = "###" if path.count(".") > 1 else "##"
-    parts = [f"{level} {title}", told or _paragraphs(kind), keys(kind)]
+    parts = [f"{level} {title}", description or _paragraphs(kind), keys(kind)]
     for name, field in kind.model_fields.items():
         below = _section_in(field.annotation)
         if below is not None:
@@ -120,31 +119,32 @@ def section(title: str, kind: type[Section], inside: str | None = None, told: st
     return parts
 
 
-def keys(kind: type[Section], besides: type[Section] | None = None) -> str:
-    """The table of a class's keys. besides: without those that are as in this class."""
-    own = list(rows(kind, besides))
+def keys(kind: type[Section], common: type[Section] | None = None) -> str:
+    """The table of a class's keys, without those that are the same in `common`."""
+    own = list(rows(kind, common))
     return table(own) if own else "No keys of its own."
 
 
 def table(lines: Iterator[str] | list[str]) -> str:
+    """A Markdown table with the head of all pages' tables."""
     return "\n".join([*_HEAD, *lines])
 
 
-def rows(kind: type[Section], besides: type[Section] | None = None) -> Iterator[str]:
-    """A line for each key."""
-    common = besides.model_fields if besides else {}
+def rows(kind: type[Section], common: type[Section] | None = None) -> Iterator[str]:
+    """One row for each key."""
+    known = common.model_fields if common else {}
     for name, field in kind.model_fields.items():
-        if name not in common or common[name].default != field.default:
+        if name not in known or known[name].default != field.default:
             yield row(name, value_of(field), default_of(field), meaning_of(kind, name))
 
 
 def row(key: str, value: str, default: str, meaning: str) -> str:
-    """One line; a `|` in a cell would end it."""
+    """One row of a table; `|` in a cell is escaped, because it would end the cell."""
     return f"| `{key}` | " + " | ".join(cell.replace("|", "\\|") for cell in (value, default, meaning)) + " |"
 
 
 def value_of(field: FieldInfo) -> str:
-    """What may be written: choices, or a kind and its limits."""
+    """The allowed values: choices, or a type and its limits."""
     limits = [
         f"{sign} {getattr(limit, name):,.10g}"
         for limit in field.metadata
@@ -157,9 +157,9 @@ def value_of(field: FieldInfo) -> str:
 def _kind(annotation: Any) -> str:
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " ".join(f"`{json.dumps(one)}`" for one in inside)
+        return " ".join(f"`{json.dumps(choice)}`" for choice in inside)
     if origin in (Union, types.UnionType):
-        return " or ".join(_kind(one) for one in inside if one is not type(None))
+        return " or ".join(_kind(option) for option in inside if option is not type(None))
     if origin in (list, tuple):
         return f"list of: {_kind(inside[0])}"
     if origin is dict or _section_in(annotation) is not None:
@@ -168,7 +168,7 @@ def _kind(annotation: Any) -> str:
 
 
 def default_of(field: FieldInfo) -> str:
-    """As TOML would have it; "needed" where there is none."""
+    """The default in TOML's syntax; "needed" if there is none."""
     if field.is_required():
         return "needed"
     default = field.get_default(call_default_factory=True)
@@ -180,7 +180,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def meaning_of(kind: type[Section], name: str) -> str:
-    """The key's description, where a class only sets another default that of the class it extends."""
+    """The key's description; a class that only changes the default inherits it from its base class."""
     for owner in kind.__mro__:
         field = getattr(owner, "model_fields", {}).get(name)
         if field is not None and field.description:
@@ -189,19 +189,19 @@ def meaning_of(kind: type[Section], name: str) -> str:
 
 
 def _section_in(annotation: Any) -> type[Section] | None:
-    """The section that a key holds, or a list of it."""
+    """The section class of a key that is a section or a list of sections."""
     inside = get_args(annotation)[0] if get_origin(annotation) is list else annotation
     return inside if inspect.isclass(inside) and issubclass(inside, Section) else None
 
 
 def _paragraphs(kind: type[Section]) -> str:
-    """The class's docstring without its section's name, which stands above it."""
-    told = re.sub(r"^`\[[\w.]+\]`[:.]\s*", "", inspect.getdoc(kind) or "")
-    return told[:1].upper() + told[1:]
+    """The class's docstring without the section's name, which is the heading."""
+    text = re.sub(r"^`\[[\w.]+\]`[:.]\s*", "", inspect.getdoc(kind) or "")
+    return text[:1].upper() + text[1:]
 
 
 def _first_sentence(module: types.ModuleType) -> str:
-    """The first paragraph of a plug-in's file."""
+    """The first paragraph of a plug-in's docstring."""
     return " ".join((module.__doc__ or "").split("\n\n")[0].split())
 
 
@@ -210,15 +210,15 @@ def _listed(names: list[str]) -> str:
 
 
 def page(before: str) -> str:
-    """The page with its head kept."""
+    """The page with its generated part replaced."""
     head, mark, _ = before.partition(MARK)
     if not mark:
-        raise ValueError(f"the page has no line {MARK!r}; put it behind what is written by hand.")
+        raise ValueError(f"the page has no line {MARK!r}; put it after the text that is written by hand.")
     return f"{head}{MARK}\n\n{reference()}"
 
 
-def described(kinds: Mapping[str, type[Section]]) -> Iterator[str]:
-    """Keys without a description, as `section.key`."""
+def undescribed_keys(kinds: Mapping[str, type[Section]]) -> Iterator[str]:
+    """Yield the keys without a description, as `section.key`."""
     for where, kind in kinds.items():
         yield from (f"{where}.{name}" for name in kind.model_fields if not meaning_of(kind, name))
 

@@ -1,6 +1,6 @@
-"""`retort recommend`: a file of users in, a file of ranked items out; the same answers as online.
+"""Batch recommendations (`retort recommend`): ranked items for a file of users, equal to those of the server.
 
-Scorer, histories and the list for strangers are those of `shared`, which serving uses too.
+The scorer, the histories and the fallback to popular items are those of `retort.shared`, which serving uses too.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from retort.shared.model.bundle import Bundle, open_bundle
 from retort.shared.model.item_index import by_popularity, most_popular, popularity_scores
 from retort.shared.model.sequences import IntArray
 
-_USERS_AT_ONCE = 256
+_BATCH_USERS = 256
 _SCHEMA = pa.schema(
     [
         ("user_id", pa.string()),
@@ -39,13 +39,13 @@ _SCHEMA = pa.schema(
     ]
 )
 
-# User ids → their item ids, oldest first; empty for strangers.
-Recent = Callable[[list[str]], list[list[str]]]
+# User ids → their item ids, oldest first; empty for a user without a history.
+ReadHistories = Callable[[list[str]], list[list[str]]]
 Ranked = tuple[IntArray, NDArray[np.float32]]
 
 
-class BundleAnswers:
-    """Lists from one bundle: the student's where a history is known, the popular items for the others."""
+class BatchRecommender:
+    """Ranked lists from one bundle: the student's for users with a history, popular items for the others."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
@@ -54,14 +54,14 @@ class BundleAnswers:
         self._scores = popularity_scores(bundle.popularity)
 
     def table(self, user_ids: list[str], histories: list[list[str]], k: int) -> pa.Table:
-        """user_id, item_id, score, rank (from 1), source; users in the given order."""
+        """The ranked lists as rows of user_id, item_id, score, rank (from 1) and source; users in the given order."""
         known = [self._bundle.item_index.indexes(history) for history in histories]
-        asked = [place for place, history in enumerate(known) if len(history)]
+        with_history = [row for row, history in enumerate(known) if len(history)]
         lists: list[Ranked | None] = [None] * len(known)
-        if asked:
-            ranked = self._scorer.top_k([known[place] for place in asked], k)
-            for row, place in enumerate(asked):
-                lists[place] = ranked.row(row)
+        if with_history:
+            ranked = self._scorer.top_k([known[row] for row in with_history], k)
+            for place, row in enumerate(with_history):
+                lists[row] = ranked.row(place)
         parts = [self._rows(*pair, k) for pair in zip(user_ids, lists, strict=True)]
         return pa.concat_tables(parts)
 
@@ -78,32 +78,39 @@ class BundleAnswers:
 
 
 def recommend_users(users: Path, out: Path, reference: str, histories: Path | None, k: int, tenant: str) -> str:
-    """Write the answers; one sentence about them."""
+    """Write the ranked lists; returns a summary sentence."""
     if not 1 <= k <= MAX_K:
-        raise DataError(f"--k {k} is outside 1 … {MAX_K}; choose a k that the server would answer too.")
+        raise DataError(f"--k {k} is outside 1 … {MAX_K}; choose a k that the server accepts too.")
     if out.is_dir():
         raise DataError(f"--out {out} is a directory; name the Parquet file to write.")
     settings = Settings()
     user_ids = _user_ids(users)
     bundle = open_bundle(_bundle_path(reference, settings, tenant))
-    recent = _from_redis(settings, tenant) if histories is None else _from_file(histories, settings.history_length)
+    read_histories = (
+        _from_redis(settings, tenant) if histories is None else _from_file(histories, settings.history_length)
+    )
     with TerminalProgress() as progress:
-        write_answers(BundleAnswers(bundle), recent, user_ids, k, out, progress)
-    return f"{len(user_ids)} users are answered in {out} by {bundle.manifest.name} {bundle.bundle_id}"
+        write_recommendations(BatchRecommender(bundle), read_histories, user_ids, k, out, progress)
+    return f"{len(user_ids)} users have recommendations in {out} from {bundle.manifest.name} {bundle.bundle_id}"
 
 
-def write_answers(
-    answers: BundleAnswers, recent: Recent, user_ids: list[str], k: int, out: Path, progress: Progress
+def write_recommendations(
+    recommender: BatchRecommender,
+    read_histories: ReadHistories,
+    user_ids: list[str],
+    k: int,
+    out: Path,
+    progress: Progress,
 ) -> None:
-    """Answer so many users at a time; the file is there when it is whole."""
+    """Write the lists batch by batch; the file appears under its name only when it is complete."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with pq.ParquetWriter(partial, _SCHEMA) as writer:
-            for start in range(0, len(user_ids), _USERS_AT_ONCE):
-                some = user_ids[start : start + _USERS_AT_ONCE]
-                writer.write_table(answers.table(some, recent(some), k))
-                progress.update("answering users", start + len(some), len(user_ids))
+            for start in range(0, len(user_ids), _BATCH_USERS):
+                batch = user_ids[start : start + _BATCH_USERS]
+                writer.write_table(recommender.table(batch, read_histories(batch), k))
+                progress.update("users", start + len(batch), len(user_ids))
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
@@ -114,12 +121,14 @@ def _bundle_path(reference: str, settings: Settings, tenant: str) -> Path:
         return Path(reference)
     uri = registry.resolve(migrate_and_open(settings), reference, tenant=tenant).uri
     if "://" in uri.removeprefix("file://"):
-        raise DataError(f"bundle {reference} lies at {uri}; copy it here and name its directory with --bundle.")
+        raise DataError(
+            f"bundle {reference} is at {uri}; copy it to this machine and name its directory with --bundle."
+        )
     return Path(uri.removeprefix("file://"))
 
 
 def _user_ids(path: Path) -> list[str]:
-    """In the file's order, each once."""
+    """The distinct user ids, in the file's order."""
     frame = _read(path, ("user_id",))
     if frame["user_id"].null_count():
         row = int(frame["user_id"].is_null().arg_true()[0]) + 1
@@ -127,8 +136,8 @@ def _user_ids(path: Path) -> list[str]:
     return frame["user_id"].unique(maintain_order=True).to_list()
 
 
-def _from_file(path: Path, newest: int) -> Recent:
-    """The newest events by time; equal times in the file's order, as when they are loaded into Redis."""
+def _from_file(path: Path, newest: int) -> ReadHistories:
+    """Histories from a Parquet file, sorted by time; equal times keep the file's order, as in Redis."""
     frame = _read(path, ("user_id", "item_id", "timestamp")).sort("timestamp", maintain_order=True)
     grouped = frame.group_by("user_id").agg(pl.col("item_id").tail(newest))
     items = dict(grouped.iter_rows())
@@ -136,7 +145,7 @@ def _from_file(path: Path, newest: int) -> Recent:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    """The named columns, ids as text."""
+    """The named columns; ids as text."""
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a Parquet file with {', '.join(columns)}.")
     try:
@@ -149,17 +158,17 @@ def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
     return frame.select(pl.col(name).cast(pl.String) if name.endswith("_id") else pl.col(name) for name in columns)
 
 
-def _from_redis(settings: Settings, tenant: str) -> Recent:
-    """One round trip for each part of the file; a connection of its own, for each runs its own loop."""
+def _from_redis(settings: Settings, tenant: str) -> ReadHistories:
+    """Histories from serving's Redis, one round trip a batch; each batch has its own event loop and connection."""
     redis_url = settings.histories_url or running_redis(settings.retort_home)
     if redis_url is None:
-        raise StoreError("histories live in serving's Redis: set REDIS_URL, or name a file with --histories.")
+        raise StoreError("histories are in serving's Redis: set REDIS_URL, or name a file with --histories.")
 
-    async def ask(user_ids: list[str]) -> list[list[str]]:
+    async def read(user_ids: list[str]) -> list[list[str]]:
         store = RedisHistory.from_url(redis_url, timeout_s=30.0)
         try:
             return await store.recent([Owner(user_id, tenant) for user_id in user_ids], settings.history_length)
         finally:
             await store.close()
 
-    return lambda user_ids: asyncio.run(ask(user_ids))
+    return lambda user_ids: asyncio.run(read(user_ids))
