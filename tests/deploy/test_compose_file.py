@@ -1,4 +1,4 @@
-"""The compose file beside what explains it and what reads it; the containers themselves are `make compose-test`."""
+"""The compose file agrees with its documentation and its readers; `make compose-test` runs the containers."""
 
 import re
 from pathlib import Path
@@ -14,14 +14,14 @@ _SETTING = re.compile(r"(?<!\$)\$\{([A-Z_]+):-([^}]*)\}")
 _EXPLAINED = re.compile(r"^#([A-Z_]+)=(.*)$", re.MULTILINE)
 
 
-def test_every_setting_has_a_default_and_is_explained() -> None:
+def test_every_setting_has_a_default_and_a_description() -> None:
     assert not re.search(r"(?<!\$)\$\{[A-Z_]+\}", _COMPOSE), "a setting without a default is empty where nobody sets it"
     explained = {name for name, _ in _EXPLAINED.findall(_EXAMPLE)}
     # the file's own name, and where secrets of the caller's lie, are told by another line
     assert {name.removesuffix("_FILE") for name, _ in _SETTING.findall(_COMPOSE)} - {"RETORT_KEYS"} <= explained
 
 
-def test_what_the_example_says_of_containers_is_their_default() -> None:
+def test_defaults_in_the_example_file_are_those_of_the_containers() -> None:
     _, of_compose = _EXAMPLE.split("Compose alone", 1)
     said = dict(_EXPLAINED.findall(of_compose))
     defaults = dict(_SETTING.findall(_COMPOSE))
@@ -33,13 +33,13 @@ def test_what_the_example_says_of_containers_is_their_default() -> None:
     }
 
 
-def test_nobody_is_published_to_the_world_unasked() -> None:
+def test_no_port_is_published_beyond_loopback_by_default() -> None:
     for name, service in SERVICES.items():
         for port in service.get("ports", []):
             assert port.startswith(("127.0.0.1:", "${PUBLISH:-127.0.0.1}:")), name
 
 
-def test_who_runs_on_is_bounded_and_started_again() -> None:
+def test_long_running_services_have_memory_limits_and_restart() -> None:
     once = {"secrets", "migrate", "bootstrap"}
     on_a_gpu = {"worker-gpu", "llm"}  # what a model needs, its machine has
     for name, service in SERVICES.items():
@@ -49,7 +49,7 @@ def test_who_runs_on_is_bounded_and_started_again() -> None:
         assert "max-size" in service["logging"]["options"], name
 
 
-def test_prometheus_asks_services_that_are_there_at_their_ports() -> None:
+def test_prometheus_scrapes_existing_services_at_their_ports() -> None:
     scraped = yaml.safe_load((_ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     for job in scraped:
         for found in job.get("dns_sd_configs", []):

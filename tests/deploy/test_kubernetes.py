@@ -1,4 +1,4 @@
-"""The chart, rendered by Helm itself, against Kubernetes' schemas; and what the schemas do not know: that names fit."""
+"""The Helm chart, rendered by Helm: valid by the schemas of Kubernetes, and with consistent names."""
 
 import shutil
 import subprocess
@@ -77,14 +77,14 @@ def selected(pod: dict[str, Any], labels: dict[str, str]) -> bool:
     return bool(labels.items() <= pod["metadata"]["labels"].items())
 
 
-def test_they_fit_the_schemas(objects: Objects) -> None:
+def test_objects_conform_to_the_schemas(objects: Objects) -> None:
     validator = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
     assert len(objects) >= 10
     for one in objects:
         validator.validate(one, _KUBERNETES, strict=True)
 
 
-def test_pods_are_shut(objects: Objects) -> None:
+def test_pods_are_hardened(objects: Objects) -> None:
     for name, pod in pods(objects).items():
         spec = pod["spec"]
         assert spec["securityContext"]["runAsNonRoot"], name
@@ -96,7 +96,7 @@ def test_pods_are_shut(objects: Objects) -> None:
             assert "memory" in container["resources"]["limits"], name
 
 
-def test_what_pods_name_is_there(objects: Objects) -> None:
+def test_referenced_objects_exist(objects: Objects) -> None:
     for name, pod in pods(objects).items():
         volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
         for container in pod["spec"]["containers"]:
@@ -109,7 +109,7 @@ def test_what_pods_name_is_there(objects: Objects) -> None:
             assert volume.get("secret", {"secretName": "retort"}) == {"secretName": "retort"}, name
 
 
-def test_selectors_find_their_own_pods_and_no_others(objects: Objects) -> None:
+def test_selectors_match_only_their_own_pods(objects: Objects) -> None:
     templates = pods(objects)
     for one in objects:
         if one["kind"] == "Deployment":
@@ -121,7 +121,7 @@ def test_selectors_find_their_own_pods_and_no_others(objects: Objects) -> None:
         assert [name for name, pod in templates.items() if selected(pod, labels)] == ["Deployment shop-api"]
 
 
-def test_who_is_shut_in_gets_out_where_it_must(objects: Objects) -> None:
+def test_network_policies_allow_the_required_egress(objects: Objects) -> None:
     policies = [one["spec"] for one in objects if one["kind"] == "NetworkPolicy"]
     if not policies:
         return
@@ -134,7 +134,7 @@ def test_who_is_shut_in_gets_out_where_it_must(objects: Objects) -> None:
         assert asked == {"Deployment shop-api": {8000}, "Deployment shop-exporter": {9108}}.get(name, set())
 
 
-def test_values_decide_what_there_is(helm: str, tmp_path: Path) -> None:
+def test_values_select_the_objects(helm: str, tmp_path: Path) -> None:
     found = {}
     for name, values in VALUES.items():
         rendered = template(helm, tmp_path, values).stdout
@@ -160,19 +160,19 @@ def test_values_decide_what_there_is(helm: str, tmp_path: Path) -> None:
         ({"settings": {"api": {"RETORT_WORKERS": 2}}}, "RETORT_WORKERS"),
     ],
 )
-def test_a_value_that_nobody_reads_is_refused(helm: str, tmp_path: Path, values: dict[str, Any], said: str) -> None:
+def test_an_unknown_value_is_refused(helm: str, tmp_path: Path, values: dict[str, Any], said: str) -> None:
     done = template(helm, tmp_path, values)
     assert done.returncode != 0
     assert said in done.stderr
 
 
-def test_lint_has_nothing_against_it(helm: str, tmp_path: Path) -> None:
+def test_helm_lint_passes(helm: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [helm, "lint", "--strict", str(CHART)], capture_output=True, text=True, env={"HOME": str(tmp_path)}
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_programs_version_is_the_charts() -> None:
+def test_the_chart_has_the_version_of_the_program() -> None:
     ours = tomllib.loads((CHART.parents[2] / "pyproject.toml").read_text())["project"]["version"]
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == ours

@@ -1,4 +1,4 @@
-"""Alerts and dashboard: generated, current, about metrics that exist, each with its paragraph in the runbook."""
+"""Alert rules and dashboard: generated, up to date, about existing metrics, each alert with a runbook section."""
 
 import json
 import re
@@ -13,30 +13,30 @@ from deploy import monitoring
 _RUNBOOK = Path(__file__).parents[2] / monitoring.RUNBOOK
 
 
-def test_every_metric_that_is_asked_for_is_written_by_serving() -> None:
+def test_every_metric_in_an_expression_is_exported() -> None:
     assert monitoring.unknown_metrics() == set()
     assert {"retort_requests_total", "retort_stage_seconds_bucket", "retort_model_info"} <= monitoring.known_metrics()
 
 
-def test_the_files_are_what_the_program_makes() -> None:
+def test_the_generated_files_are_up_to_date() -> None:
     again = "run `python -m deploy.monitoring` and commit what it wrote"
     assert monitoring.RULES.read_text() == monitoring.rules(), again
     assert monitoring.DASHBOARD.read_text() == monitoring.dashboard(), again
 
 
-def test_every_alert_has_its_paragraph_in_the_runbook() -> None:
+def test_every_alert_has_a_section_in_the_runbook() -> None:
     headings = set(re.findall(r"^#+ (\w+)$", _RUNBOOK.read_text(), flags=re.MULTILINE))
     assert {alert.name for alert in monitoring.ALERTS} <= headings
 
 
-def test_panels_have_ids_and_places_of_their_own() -> None:
+def test_panels_have_unique_ids_and_positions() -> None:
     panels = json.loads(monitoring.dashboard())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels) == len(monitoring.PANELS)
     assert len({tuple(sorted(panel["gridPos"].items())) for panel in panels}) == len(panels)
 
 
 @pytest.mark.parametrize("what", [("rules", "prometheus/rules.yml"), ("config", "prometheus/prometheus.yml")])
-def test_promtool_accepts_them(what: tuple[str, str], tmp_path: Path) -> None:
+def test_promtool_accepts_the_rules(what: tuple[str, str], tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed; Debian's package `prometheus` has it")

@@ -116,7 +116,7 @@ def test_every_module_and_data_file_is_in_the_wheel(wheel: Path) -> None:
     assert wanted - inside == set()
 
 
-def test_both_packages_work_beside_each_other(installed: Path, tmp_path: Path) -> None:
+def test_both_packages_work_in_one_environment(installed: Path, tmp_path: Path) -> None:
     code = _USES_BOTH.format(target=str(installed))
     done = run_outside(installed, tmp_path, sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The first bundle of an empty system, by a real worker over a real Redis."""
+"""`retort bootstrap`: the first bundle of an empty system, with a real worker and a real Redis."""
 
 import sys
 from collections.abc import Iterator
@@ -47,20 +47,20 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Child]:
 def test_an_empty_system_gets_a_bundle_and_histories_once(
     settings: Settings, worker: Child, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = bootstrap(_TINY, None, tmp_path / "runs")
+    summary = bootstrap(_TINY, None, tmp_path / "runs")
     steps = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" is done")]
-    assert len(steps) == len(set(steps)) > 3, "each is told once"
+    assert len(steps) == len(set(steps)) > 3, "each step is reported once"
     engine = open_database(settings.database)
     champion = registry.resolve(engine, registry.CHAMPION)
     engine.dispose()
-    assert champion.bundle_id in said
+    assert champion.bundle_id in summary
     assert open_bundle(Path(champion.uri)).bundle_id == champion.bundle_id
     with redis.Redis.from_url(str(settings.histories_url)) as client:
         assert client.dbsize() == 60, "histories went to serving's Redis, not to the queue's"
     assert "serves already" in bootstrap(_TINY, None, tmp_path / "runs")
 
 
-def test_a_failed_run_is_told_and_the_next_bootstrap_tries_again(worker: Child, tmp_path: Path) -> None:
+def test_a_failed_run_is_reported_and_the_next_bootstrap_retries(worker: Child, tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text(Path(_TINY).read_text().replace('source = "synthetic"', 'source = "table"'))
     for _ in range(2):
@@ -68,5 +68,5 @@ def test_a_failed_run_is_told_and_the_next_bootstrap_tries_again(worker: Child, 
             bootstrap(str(broken), tmp_path, tmp_path / "runs")
 
 
-def test_none_asks_for_nothing(tmp_path: Path) -> None:
+def test_the_recipe_none_does_nothing(tmp_path: Path) -> None:
     assert "no first bundle" in bootstrap("none", None, tmp_path / "runs")

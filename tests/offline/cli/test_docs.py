@@ -1,4 +1,4 @@
-"""What README and docs tell people to type exists: commands, their options, recipes, files and variables."""
+"""Commands, options, recipes, files and variables in README and docs exist."""
 
 import re
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def commands() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_and_option_that_a_page_names_is_there(page: Path) -> None:
+def test_every_command_and_option_in_a_page_exists(page: Path) -> None:
     known, wrong = commands(), []
     for text in code(page):
         for words, rest in _COMMAND.findall(re.sub(r"#.*|^.*(kubectl|helm) .*$", "", text, flags=re.MULTILINE)):
@@ -76,7 +76,7 @@ def options(rest: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_serving_variable_that_a_page_names_is_read(page: Path) -> None:
+def test_every_serving_variable_in_a_page_is_read(page: Path) -> None:
     read = {f"RETORT_{name.upper()}" for name in ServingSettings.model_fields} | _OTHERS
     assert set(_VARIABLE.findall(page.read_text(encoding="utf-8"))) - read - images() == set()
 
@@ -85,7 +85,7 @@ def images() -> set[str]:
     return set(_VARIABLE.findall((ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
 
 
-def test_every_variable_of_the_example_file_is_read_by_somebody() -> None:
+def test_every_variable_of_the_example_file_is_read() -> None:
     named = set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
     programs = {name.upper() for kind in (Settings, LanguageModelSettings) for name in kind.model_fields}
     serving = {f"RETORT_{name.upper()}" for name in ServingSettings.model_fields}
@@ -94,13 +94,13 @@ def test_every_variable_of_the_example_file_is_read_by_somebody() -> None:
     assert named - programs - serving - compose - libraries == set()
 
 
-def test_every_linked_file_is_there() -> None:
+def test_every_linked_file_exists() -> None:
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_the_readmes_own_recipe_reads_a_shops_tables(tmp_path: Path) -> None:
+def test_the_recipe_in_the_readme_reads_the_tables_of_a_shop(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (tmp_path / "shop.toml").write_text(re.findall(r"^```toml\n(# shop.toml.*?)^```", readme, re.M | re.S)[0])
     events = [(f"c{user}", f"A{(user + at) % 7}", 1_700_000_000 + at) for user in range(9) for at in range(5)]
@@ -123,7 +123,7 @@ def test_the_readme_is_short_and_shows_a_picture_and_the_two_commands_first() ->
     assert "make test" in first_screen
 
 
-def test_every_make_target_that_a_page_names_is_there() -> None:
+def test_every_make_target_in_a_page_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     for page in PAGES:

@@ -1,4 +1,4 @@
-"""From serving's stream to the database and into the next training, by the commands that people type."""
+"""Events from serving's stream to the database and to the data of the next training."""
 
 import asyncio
 from pathlib import Path
@@ -44,7 +44,7 @@ def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'retort.db'}")
 
 
-def test_events_become_the_next_trainings_data(
+def test_events_become_data_of_the_next_training(
     redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add(redis_url, *(event(n) for n in range(3)), event(3, None), event(4, "bob", "impression"))
@@ -59,7 +59,7 @@ def test_events_become_the_next_trainings_data(
     assert everybody["user_id"].to_list() == ["ann", "ann", "ann", "bob", "session:s"]
 
 
-def test_what_was_shown_is_exported_beside_the_events(
+def test_exposures_are_exported_together_with_events(
     redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists = [
@@ -88,7 +88,7 @@ def test_what_was_shown_is_exported_beside_the_events(
     ]
 
 
-def test_the_task_waits_for_a_store_that_is_away(redis_url: str, tmp_path: Path) -> None:
+def test_the_drain_task_keeps_events_while_the_database_is_unavailable(redis_url: str, tmp_path: Path) -> None:
     add(redis_url, event(0))
     app = make_app(redis_url)
     database_url = f"sqlite:///{tmp_path / 'tables.db'}"
@@ -103,7 +103,7 @@ def test_the_task_waits_for_a_store_that_is_away(redis_url: str, tmp_path: Path)
     engine.dispose()
 
 
-def test_beat_sends_for_drains_beside_refreshes(redis_url: str) -> None:
+def test_beat_schedules_drains_and_refreshes(redis_url: str) -> None:
     app = make_app(redis_url)
     schedule_drains(app, 60.0)
     schedule_refreshes(app, 3600.0, {"recipe": "demo"})
@@ -113,7 +113,7 @@ def test_beat_sends_for_drains_beside_refreshes(redis_url: str) -> None:
     assert entries["drain events"]["options"] == {"queue": "cpu", "ignore_result": True, "expires": 60.0}
 
 
-def test_an_absent_redis_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_redis_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HISTORIES_REDIS_URL", "redis://127.0.0.1:1")
     with pytest.raises(StoreError, match="REDIS_URL"):
         drain_events(None)

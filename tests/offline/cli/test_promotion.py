@@ -1,4 +1,4 @@
-"""A worse challenger does not become champion by accident; who insists is written down."""
+"""The promotion gate: a worse challenger is refused, and a forced promotion is recorded."""
 
 from pathlib import Path
 
@@ -38,22 +38,22 @@ def changes(home: Path) -> list[registry.Change]:
         engine.dispose()
 
 
-def test_a_worse_one_is_refused_and_an_equal_or_better_one_passes(tmp_path: Path, home: Path) -> None:
+def test_a_worse_challenger_is_refused_and_an_equal_or_better_one_passes(tmp_path: Path, home: Path) -> None:
     good, worse, better = (
         make_bundle(tmp_path, seed=seed, ranks=ranks(rank)) for seed, rank in ((1, 2), (2, 9), (3, 1))
     )
-    assert "champion" in publish_bundle(good, None), "the first bundle has nobody to be worse than"
+    assert "champion" in publish_bundle(good, None), "the first bundle has no champion to be compared with"
     with pytest.raises(RegistryError, match=r"champion is not moved.*ndcg@10.*--force"):
         publish_bundle(worse, "champion")
     assert changes(home)[0].bundle_id == good.name
     assert "challenger" in publish_bundle(worse, "challenger"), "an alias of its own"
-    said = publish_bundle(better, "champion")
-    assert "ndcg@10" in said
-    assert "champion" in said
+    summary = publish_bundle(better, "champion")
+    assert "ndcg@10" in summary
+    assert "champion" in summary
     assert not changes(home)[0].forced
 
 
-def test_force_needs_a_reason_and_leaves_a_record(tmp_path: Path, home: Path) -> None:
+def test_force_requires_a_reason_and_is_recorded(tmp_path: Path, home: Path) -> None:
     good, worse = (make_bundle(tmp_path, seed=seed, ranks=ranks(rank)) for seed, rank in ((1, 2), (2, 9)))
     publish_bundle(good, None)
     publish_bundle(worse, None)
@@ -66,7 +66,7 @@ def test_force_needs_a_reason_and_leaves_a_record(tmp_path: Path, home: Path) ->
     assert str(latest.reason).startswith("the old one leaks | ndcg@10")
 
 
-def test_different_tests_are_no_pair_but_a_split_is_asked(tmp_path: Path) -> None:
+def test_bundles_with_different_tests_are_compared_on_a_given_split(tmp_path: Path) -> None:
     good = make_bundle(tmp_path, seed=1, ranks=ranks(2))
     newer = make_bundle(tmp_path, seed=2, ranks=ranks(2), data_hash="e" * 64)
     publish_bundle(good, None)
@@ -78,7 +78,7 @@ def test_different_tests_are_no_pair_but_a_split_is_asked(tmp_path: Path) -> Non
         promote_bundle(good.name, "champion", cases=split)
 
 
-def test_lists_that_end_before_the_metric_does_are_no_pair(tmp_path: Path) -> None:
+def test_lists_shorter_than_the_metrics_k_are_not_compared(tmp_path: Path) -> None:
     """Ranks below a list's end are not known: they would count as misses of the one and hits of the other."""
     short = make_bundle(tmp_path, seed=1, ranks=ranks(0), evaluation={"k": [5]})
     long = make_bundle(tmp_path, seed=2, ranks=ranks(9), evaluation={"k": [10]})
@@ -88,7 +88,7 @@ def test_lists_that_end_before_the_metric_does_are_no_pair(tmp_path: Path) -> No
     assert "ndcg@5" in promote_bundle(long.name, "champion", metric="ndcg@5")
 
 
-def test_students_that_read_other_histories_are_no_pair(tmp_path: Path) -> None:
+def test_students_with_different_histories_are_not_compared(tmp_path: Path) -> None:
     whole = make_bundle(tmp_path, seed=1, ranks=ranks(2))
     cut = make_bundle(tmp_path, seed=2, ranks=ranks(1), evaluation={"k": [10, 5, 20], "last_items": 3})
     publish_bundle(whole, None)
@@ -113,7 +113,7 @@ def split_that_suits(bundle: Path, directory: Path) -> Path:
     return directory
 
 
-def test_a_champion_that_cannot_be_read_is_replaced_by_decision_only(tmp_path: Path, home: Path) -> None:
+def test_an_unreadable_champion_is_replaced_only_by_force(tmp_path: Path, home: Path) -> None:
     good, other = (make_bundle(tmp_path, seed=seed, ranks=ranks(2)) for seed in (1, 2))
     publish_bundle(good, None)
     publish_bundle(other, None)
@@ -123,7 +123,7 @@ def test_a_champion_that_cannot_be_read_is_replaced_by_decision_only(tmp_path: P
     assert "by force" in promote_bundle(other.name, "champion", force=True, because="the disk ate it")
 
 
-def test_ids_are_listed_whole_through_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ids_are_not_truncated_in_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = make_bundle(tmp_path, seed=1, ranks=ranks(2))
     publish_bundle(bundle, "an-alias-as-long-as-a-team-may-like-it")
     list_models()

@@ -1,4 +1,4 @@
-"""docs/reference/recipes.md is what the code reads; `retort recipes NAME` is a recipe again, and the same one."""
+"""docs/reference/recipes.md is up to date; the recipe that `retort recipes NAME` shows can be loaded again."""
 
 import tomllib
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_the_page_is_up_to_date() -> None:
     assert page(written) == written, "docs/reference/recipes.md is old; run `make recipe-docs`."
 
 
-def test_the_page_has_every_section_and_plugin_and_says_what_every_key_means() -> None:
+def test_the_page_describes_every_section_plugin_and_key() -> None:
     made = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
     for section, kind in SECTIONS.items():
         below = made.partition(f"\n## [{section}]\n")[2]
@@ -29,21 +29,21 @@ def test_the_page_has_every_section_and_plugin_and_says_what_every_key_means() -
     assert not [line for line in made.splitlines() if line.startswith("| `") and line.endswith("|  |")]
 
 
-def test_what_is_written_by_hand_is_kept_and_a_page_without_a_place_for_tables_is_refused() -> None:
+def test_the_handwritten_part_is_kept_and_a_page_without_the_mark_is_refused() -> None:
     assert page(f"# Mine\n\n{MARK}\nold").startswith(f"# Mine\n\n{MARK}\n\n## ")
     with pytest.raises(ValueError, match="has no line"):
         page("# Mine\n")
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_a_recipe_that_is_shown_is_the_same_recipe(name: str) -> None:
+def test_a_shown_recipe_equals_the_loaded_recipe(name: str) -> None:
     recipe = load_recipe(name)
     again = parse_recipe(name, tomllib.loads(recipe_as_toml(recipe)))
     assert again.as_json() == recipe.as_json()
     assert again.raw.get("description") == recipe.raw["description"]
 
 
-def test_a_shown_recipe_keeps_odd_text_and_takes_what_is_set(tmp_path: Path) -> None:
+def test_a_shown_recipe_keeps_special_characters_and_applies_overrides(tmp_path: Path) -> None:
     file = tmp_path / "odd.toml"
     file.write_text(
         'extends = "demo"\n[data]\nsource = "table"\ntext_template = "{title}\\n\\"é\\u007f\\\\"\n'
@@ -58,7 +58,7 @@ def test_a_shown_recipe_keeps_odd_text_and_takes_what_is_set(tmp_path: Path) -> 
     assert "extends" not in shown
 
 
-def test_every_shipped_recipe_is_listed_with_a_line_about_it() -> None:
+def test_every_shipped_recipe_is_listed_with_its_description() -> None:
     lines = list(list_recipes())
     assert [line.split()[0] for line in lines] == list(shipped_recipes())
     assert all(len(line.split()) > 2 for line in lines)

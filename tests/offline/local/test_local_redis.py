@@ -15,7 +15,7 @@ from retort.offline.local.local_redis import is_available, private_redis, redis_
 from retort.shared.base.errors import StoreError
 
 
-def test_private_server_answers_only_with_its_password(tmp_path: Path) -> None:
+def test_the_private_server_requires_its_password(tmp_path: Path) -> None:
     with private_redis(tmp_path) as service:
         assert is_available(service.url)
         port = service.url.rpartition(":")[2]
@@ -63,7 +63,7 @@ def test_the_variable_that_named_the_redis_is_reported(redis_url: str, tmp_path:
         pass
 
 
-def test_what_is_no_redis_address_is_reported_without_its_secret(tmp_path: Path) -> None:
+def test_an_invalid_redis_url_is_reported_without_its_password(tmp_path: Path) -> None:
     for wrong in ("blah", "127.0.0.1:6379", "http://:secret@host/0", "redis://:secret@host:port/0"):
         with pytest.raises(StoreError, match="redis://") as told, redis_service(wrong, tmp_path):
             pass
@@ -79,7 +79,7 @@ def test_fakeredis_serves_where_no_server_is_found(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
-def test_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
+def test_the_private_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from retort.offline.local.local_redis import private_redis\n"
         f"with private_redis(Path({str(tmp_path)!r})) as service: print(service.url, flush=True); time.sleep(60)"
