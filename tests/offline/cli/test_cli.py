@@ -109,7 +109,7 @@ def test_an_invalid_database_or_log_level_is_reported(
 
 def test_an_invalid_experiment_is_reported(retort: Retort, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text('extends = "demo"')
-    assert "has no key 'base'" in retort("experiment", "run", "recipe.toml")[1]
+    assert "requires the key 'base'" in retort("experiment", "run", "recipe.toml")[1]
     assert "holds no experiment" in retort("experiment", "report", tmp_path)[1]
 
 
@@ -117,7 +117,7 @@ def test_an_invalid_experiment_is_reported(retort: Retort, tmp_path: Path) -> No
     ("where", "sentence"),
     [
         ([], "this source reads files; name their directory with --data DIR."),
-        (["--data", "empty"], "empty holds none of: "),
+        (["--data", "empty"], "empty contains none of: "),
         (["--data", "nowhere"], "nowhere does not exist; name an existing one with --data DIR."),
     ],
 )
@@ -148,7 +148,7 @@ def test_an_invalid_redis_url_is_reported(retort: Retort, monkeypatch: pytest.Mo
     monkeypatch.setenv("REDIS_URL", url)
     status, message = retort("events", "drain")
     assert status == 2
-    assert "no address of a Redis" in message
+    assert "is not a Redis address" in message
 
 
 def test_files_that_cannot_be_compared_are_reported(retort: Retort, tmp_path: Path) -> None:
