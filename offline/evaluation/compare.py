@@ -67,7 +67,7 @@ def compare(
     on both sides the seeds are resampled too, so that the interval covers both sources of variance.
 
     Args:
-        a: Baseline, one frame for each seed, as `evaluate.per_user` writes it.
+        a: Baseline, one frame for each seed, as `evaluate.tabulate_ranks` makes it.
         b: Variant, likewise.
         metric: hr, ndcg or mrr at a k.
         resamples: Number of bootstrap samples; p is at least 1 / resamples.

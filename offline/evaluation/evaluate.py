@@ -1,7 +1,7 @@
-"""Scores a student by its exported graph, through the same scorer that serves.
+"""Full-ranking evaluation of a ranker, such as the exported graph, on test or validation cases.
 
-Full ranking over the catalogue; what the user has seen is hidden unless the recipe says otherwise, and both are named
-in the result.
+A student is scored through the scorer that also serves it. Seen items are hidden unless the recipe says otherwise; the
+result names the protocol.
 """
 
 # Shapes: U cases, K list length
@@ -30,28 +30,40 @@ _POPULARITY_EDGES = (3, 10, 30, 100)
 
 
 class EvaluationConfig(Section):
-    """What is measured. The first of `k` beside NDCG is what runs are compared by."""
+    """Settings of the evaluation. Runs are compared by NDCG at the first `k`."""
 
-    k: tuple[int, ...] = Field((10, 5, 20), description="lengths of the list; the first is what runs are compared by")
-    hide_seen: bool = Field(True, description="items of the history are not recommended again")
-    last_items: int | None = Field(None, ge=1, description="the student reads so many latest items; unset: all")
-    subsets: tuple[str, ...] = Field((), description="boolean columns of the users table; each is reported too")
+    k: tuple[int, ...] = Field((10, 5, 20), description="list lengths of the metrics; runs are compared by the first")
+    hide_seen: bool = Field(True, description="never recommend items of the history")
+    last_items: int | None = Field(None, ge=1, description="number of newest items that the student reads; unset: all")
+    subsets: tuple[str, ...] = Field(
+        (), description="boolean columns of the users table; metrics are also reported for each"
+    )
 
-    def read(self, histories: list[IntArray]) -> list[IntArray]:
-        """What the student reads of each history."""
+    def truncate_histories(self, histories: list[IntArray]) -> list[IntArray]:
+        """Cut each history to its newest `last_items` items."""
         return [history[-self.last_items :] for history in histories] if self.last_items else histories
 
 
 class Ranker(Protocol):
-    """Anything that ranks the catalogue for histories: the graph, a popularity list, a server."""
+    """Interface of a ranking of the catalogue by histories: the graph, a popularity list or a server."""
 
     def top_k(self, histories: list[IntArray], k: int, hidden: list[IntArray], users: IntArray) -> IntArray:
-        """(B, K) item indexes, best first, PAD where fewer could be given."""
+        """Rank the catalogue for each history.
+
+        Args:
+            histories: Item indexes of each case, oldest first.
+            k: Length of the list.
+            hidden: Item indexes of each case that must not be in its list.
+            users: Position (B,) of each case's user in the split, from 0.
+
+        Returns:
+            Item indexes (B, K), best first, with PAD where the list is shorter.
+        """
 
 
 @dataclass(frozen=True)
 class GraphRanker:
-    """The exported graph. `user_ids_known` says whether it wants to know the user."""
+    """Ranking by the exported graph."""
 
     scorer: Scorer
 
@@ -62,7 +74,7 @@ class GraphRanker:
 
 @dataclass(frozen=True)
 class PopularityRanker:
-    """The same list for everybody, less what each has seen. The floor under every student."""
+    """Ranking by train events, the same for every user except for hidden items; the simplest baseline."""
 
     popularity: NDArray[np.int64]
 
@@ -70,46 +82,46 @@ class PopularityRanker:
         order = np.argsort(-self.popularity[1:], kind="stable") + 1
         lists = np.full((len(histories), k), PAD, dtype=np.int64)
         for row, seen in zip(lists, hidden, strict=True):
-            # the best k of what is left stand among the first k + |seen|
+            # the best k items that are not hidden are among the first k + |seen|
             front = order[: k + len(seen)]
-            left = front[~np.isin(front, seen)][:k]
-            row[: len(left)] = left
+            allowed = front[~np.isin(front, seen)][:k]
+            row[: len(allowed)] = allowed
         return lists
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One ranker on one set of cases: items (U, K), ranks (U,) of the targets (0: not in the list)."""
+    """Lists of one ranker for a set of cases: items (U, K), and ranks (U,) of the targets (0: not in the list)."""
 
     items_UK: IntArray
     ranks_U: IntArray
 
 
-def evaluate(ranker: Ranker, cases: Cases, config: EvaluationConfig, progress: Progress, what: str) -> Evaluation:
-    """Ask every case once."""
+def evaluate(ranker: Ranker, cases: Cases, config: EvaluationConfig, progress: Progress, label: str) -> Evaluation:
+    """Rank the catalogue once for every case. label: of the progress bar."""
     k = max(config.k)
     items_UK = np.full((len(cases), k), PAD, dtype=np.int64)
-    # like lengths together: less padding
+    # similar lengths share a batch, so that less padding is computed
     order = np.argsort(cases.histories.lengths, kind="stable")
     groups = [order[first : first + _CASES_PER_BATCH] for first in range(0, len(order), _CASES_PER_BATCH)]
-    for rows in track(groups, what, progress):
+    for rows in track(groups, label, progress):
         histories = [cases.histories[int(row)] for row in rows]
         hidden = histories if config.hide_seen else [np.empty(0, np.int64)] * len(rows)
-        # what is seen stays hidden, even where only its end is read
-        items_UK[rows] = ranker.top_k(config.read(histories), k, hidden, cases.users[rows])
+        # all seen items are hidden, also those beyond `last_items`
+        items_UK[rows] = ranker.top_k(config.truncate_histories(histories), k, hidden, cases.users[rows])
     return Evaluation(items_UK, metrics.ranks_in_lists(items_UK, cases.targets))
 
 
 def summarise(evaluation: Evaluation, config: EvaluationConfig, n_items: int) -> dict[str, float]:
-    """`{"hr@10": …, "ndcg@10": …, "mrr@10": …, "coverage@10": …, …}` over all cases."""
-    summary = means(evaluation.ranks_U, config.k)
+    """Compute `{"hr@10": …, "ndcg@10": …, "mrr@10": …, "coverage@10": …, …}` over all cases."""
+    summary = mean_metrics(evaluation.ranks_U, config.k)
     for k in config.k:
         summary[f"coverage@{k}"] = metrics.coverage(evaluation.items_UK, k, n_items)
     return summary
 
 
-def means(ranks_U: IntArray, ks: tuple[int, ...]) -> dict[str, float]:
-    """HR, NDCG and MRR at each k; empty where there is no case."""
+def mean_metrics(ranks_U: IntArray, ks: tuple[int, ...]) -> dict[str, float]:
+    """Compute HR, NDCG and MRR at each k; empty where there is no case."""
     if not len(ranks_U):
         return {}
     summary: dict[str, float] = {}
@@ -120,28 +132,37 @@ def means(ranks_U: IntArray, ks: tuple[int, ...]) -> dict[str, float]:
     return summary
 
 
-def slices(
+def slice_metrics(
     evaluation: Evaluation,
     cases: Cases,
     split: Split,
     config: EvaluationConfig,
     subsets: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, dict[str, float]]:
-    """The same metrics by history length, by the target's train count, and on the named subsets of users.
+    """Compute HR, NDCG and MRR by history length, by the target's train events, and on the named subsets of users.
 
-    subsets: name → (n_users,) bool. Each slice also says how many cases it has (`cases`).
+    Args:
+        evaluation: Of `cases`.
+        cases: The evaluated cases.
+        split: The split of the cases.
+        config: The list lengths.
+        subsets: Subset name → mask (n_users,).
+
+    Returns:
+        Slice name → metrics; `cases` is the number of cases in the slice.
     """
     popularity = np.bincount(split.train.values, minlength=len(split.item_index) + 1)
     masks = _bins("history", cases.histories.lengths, _LENGTH_EDGES)
     masks |= _bins("popularity", popularity[cases.targets], _POPULARITY_EDGES)
     masks |= {f"subset {name}": flags[cases.users] for name, flags in subsets.items()}
     return {
-        name: {"cases": float(mask.sum()), **means(evaluation.ranks_U[mask], config.k)} for name, mask in masks.items()
+        name: {"cases": float(mask.sum()), **mean_metrics(evaluation.ranks_U[mask], config.k)}
+        for name, mask in masks.items()
     }
 
 
 def _bins(name: str, values: IntArray, edges: tuple[int, ...]) -> dict[str, NDArray[np.bool_]]:
-    """`name ≤ 5`, `name 6–10`, …, `name > 100`."""
+    """Masks of `name ≤ 5`, `name 6–10`, …, `name > 100`."""
     bins: dict[str, NDArray[np.bool_]] = {f"{name} ≤ {edges[0]}": values <= edges[0]}
     for low, high in pairwise(edges):
         bins[f"{name} {low + 1}–{high}"] = (values > low) & (values <= high)
@@ -149,12 +170,20 @@ def _bins(name: str, values: IntArray, edges: tuple[int, ...]) -> dict[str, NDAr
     return bins
 
 
-def per_user(
+def tabulate_ranks(
     evaluation: Evaluation, cases: Cases, split: Split, subsets: Mapping[str, NDArray[np.bool_]] | None = None
 ) -> pl.DataFrame:
-    """One row a case: user_id, rank; what `retort compare` pairs two runs by, and what slices are cut by.
+    """Make the table from which `retort compare` pairs two runs and experiments cut slices; a row for each case.
 
-    target_popularity: the target's train events. train_length: the user's. subsets: name → (n_users,) bool.
+    Args:
+        evaluation: Of `cases`.
+        cases: The evaluated cases.
+        split: The split of the cases.
+        subsets: Subset name → mask (n_users,); each is a column.
+
+    Returns:
+        user_id, rank, history_length, train_length (train events of the user), target_popularity (train events of the
+        target) and the subsets.
     """
     return pl.DataFrame(
         {

@@ -16,7 +16,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import parse_section
 from retort.offline.data.split_store import load_split
 from retort.offline.evaluation.compare import compare
-from retort.offline.evaluation.evaluate import EvaluationConfig, evaluate, per_user
+from retort.offline.evaluation.evaluate import EvaluationConfig, evaluate, tabulate_ranks
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import PAD
 from retort.shared.model.bundle import USERS_TEST, Bundle
@@ -102,7 +102,7 @@ def _evaluate_bundle(bundle: Bundle, split_dir: Path, metric: str, progress: Pro
     k = metric.rpartition("@")[2]
     config = EvaluationConfig(k=(int(k),)) if k.isdigit() else EvaluationConfig()
     evaluation = evaluate(ranker, split.test, config, progress, f"evaluating {bundle.bundle_id}")
-    return per_user(evaluation, split.test, split)
+    return tabulate_ranks(evaluation, split.test, split)
 
 
 class BundleRanker:

@@ -1,6 +1,6 @@
-"""The rank of the right item while training, straight from the torch student.
+"""Validation ranks during training, computed by the torch student.
 
-Only validation comes here. The test is scored once, on the exported graph (`evaluate.py`).
+The test is scored once, on the exported graph (`evaluate.py`).
 """
 
 # Shapes: B cases of a batch, N n_items + 1
@@ -23,9 +23,15 @@ DEFAULT_EVALUATION = EvaluationConfig()
 def validation_ranks(
     student: Student, cases: Cases, evaluation: EvaluationConfig = DEFAULT_EVALUATION
 ) -> NDArray[np.int64]:
-    """Rank of each target among all items that were not seen, from 1; 0 for a target that train never saw.
+    """Rank each target among all items, without seen items where they are hidden. A tie counts against the target.
 
-    asks: what the test will ask, seen items shown or histories cut. A tie counts against the target.
+    Args:
+        student: Set to evaluation mode.
+        cases: The validation cases.
+        evaluation: The settings of the test, so that both hide the same items and read the same histories.
+
+    Returns:
+        Ranks (U,) from 1; 0 for a target without train events.
     """
     student.eval()
     device = student.items.weight.device
@@ -34,13 +40,15 @@ def validation_ranks(
     for first in range(0, len(order), _CASES_PER_BATCH):
         rows = order[first : first + _CASES_PER_BATCH]
         histories = [cases.histories[int(row)] for row in rows]
-        items_BT = torch.from_numpy(left_pad(evaluation.read(histories), student.config.max_length)).to(device)
+        items_BT = torch.from_numpy(left_pad(evaluation.truncate_histories(histories), student.config.max_length)).to(
+            device
+        )
         scores_BN = student.scores(student.last_state(items_BT), student.item_table())
         if evaluation.hide_seen:
             scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)).to(device), -torch.inf)
         scores_BN[:, PAD] = -torch.inf
         targets_B = torch.from_numpy(cases.targets[rows]).to(device)
-        own_B1 = scores_BN.gather(1, targets_B[:, None])
-        ranks_B = (scores_BN >= own_B1).sum(1)
-        ranks[rows] = torch.where((targets_B == PAD) | own_B1[:, 0].isinf(), 0, ranks_B).cpu().numpy()
+        target_score_B1 = scores_BN.gather(1, targets_B[:, None])
+        ranks_B = (scores_BN >= target_score_B1).sum(1)
+        ranks[rows] = torch.where((targets_B == PAD) | target_score_B1[:, 0].isinf(), 0, ranks_B).cpu().numpy()
     return ranks

@@ -26,7 +26,7 @@ from retort.offline.embeddings.encoder import concatenate_normalized, encode_ite
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import Vectors
 from retort.offline.evaluation.compare import compare
-from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, Ranker, evaluate, means
+from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, Ranker, evaluate, mean_metrics
 from retort.offline.export.item_regression import grown_scorer, new_rows
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import make_context
@@ -144,7 +144,7 @@ def ask(bundle: Bundle, vectors: Vectors, cases: Cases, split: Split, config: Ev
     of_known = asked(GraphRanker(scorer), split.test, "known")
     said = {"cases": float(len(cases)), "fit": new.fit}
     for what, one in (("all", of_all), ("new", of_new), ("known", of_known)):
-        said |= {f"{name} of {what}": value for name, value in means(one.ranks_U, (10,)).items()}
+        said |= {f"{name} of {what}": value for name, value in mean_metrics(one.ranks_U, (10,)).items()}
     said[f"{METRIC} of known, alone"] = float(bundle.manifest.metrics["test"][METRIC])
     said["places"] = float((of_known.items_UK[:, :10] > n_known).mean())
     return Asked(said, pl.DataFrame({USER_ID: [split.user_ids[user] for user in cases.users], "rank": of_new.ranks_U}))

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
 from retort.offline.evaluation.baselines import baseline_ranker
-from retort.offline.evaluation.evaluate import evaluate, per_user, summarise
+from retort.offline.evaluation.evaluate import evaluate, summarise, tabulate_ranks
 from retort.offline.experiments.plan import Plan, ViewConfig
 from retort.offline.experiments.plan_files import parse_plan
 from retort.offline.experiments.unit import Records, Unit
@@ -198,7 +198,7 @@ def _run_floor(experiment: Experiment, unit: Unit, pipeline: Pipeline[RunContext
         config = experiment.plan.baseline_recipe(keys).evaluation
         evaluation = evaluate(ranker, split.test, config, context.progress, f"scoring {unit.arm}")
         subsets = subsets_of(load_tables(pipeline), split, config.subsets)
-        ranks = _save_ranks(experiment, unit, name, per_user(evaluation, split.test, split, subsets))
+        ranks = _save_ranks(experiment, unit, name, tabulate_ranks(evaluation, split.test, split, subsets))
         views[name] = {"test": summarise(evaluation, config, len(split.item_index)), "ranks": ranks}
     return {**views.pop(""), "views": views, "cases": len(split.test), "cost": {}}
 

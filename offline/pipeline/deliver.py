@@ -15,10 +15,10 @@ from retort.offline.evaluation.evaluate import (
     GraphRanker,
     PopularityRanker,
     evaluate,
-    means,
-    per_user,
-    slices,
+    mean_metrics,
+    slice_metrics,
     summarise,
+    tabulate_ranks,
 )
 from retort.offline.export.bundle_builder import seal
 from retort.offline.export.publish import publish_to
@@ -90,12 +90,12 @@ def evaluate_step(pipeline: Pipeline[RunContext], work: Path) -> None:
         "cases": len(split.test),
         "cold_targets": _count_cold(split.test),
         "test": summarise(test, config, n_items),
-        "slices": slices(test, split.test, split, config, subsets),
+        "slices": slice_metrics(test, split.test, split, config, subsets),
         "validation": read_validation(pipeline),
         "baselines": {"popularity": summarise(popular, config, n_items)},
     }
     (work / METRICS_FILE).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
-    per_user(test, split.test, split, subsets).write_parquet(work / USERS_FILE)
+    tabulate_ranks(test, split.test, split, subsets).write_parquet(work / USERS_FILE)
 
 
 def read_validation(pipeline: Pipeline[RunContext]) -> dict[str, float]:
@@ -103,7 +103,7 @@ def read_validation(pipeline: Pipeline[RunContext]) -> dict[str, float]:
     if "train" not in pipeline.steps:
         return {}
     ranks = np.load(pipeline.ensure_path("train") / VALIDATION_FILE, allow_pickle=False)
-    return means(ranks, pipeline.context.recipe.evaluation.k)
+    return mean_metrics(ranks, pipeline.context.recipe.evaluation.k)
 
 
 def _count_cold(cases: Cases) -> int:

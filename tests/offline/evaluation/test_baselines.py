@@ -1,4 +1,4 @@
-"""The floors rank as their papers say."""
+"""Baselines follow the formulas of their papers."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 from retort.offline.common.progress import Silent
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split
-from retort.offline.evaluation import baselines as floors
-from retort.offline.evaluation.baselines import baseline_ranker, ease, interactions, item_knn
+from retort.offline.evaluation import baselines
+from retort.offline.evaluation.baselines import baseline_ranker, ease, interaction_matrix, item_knn
 from retort.offline.evaluation.evaluate import EvaluationConfig, evaluate
 from retort.shared.base.errors import DataError
 from retort.shared.model.item_index import ItemIndex
@@ -17,7 +17,7 @@ N_ITEMS = 12
 
 @pytest.fixture
 def split() -> Split:
-    """Users like items of one parity; each is asked for the last one of theirs."""
+    """Split of users who choose items of one parity; the target is an item of the same parity."""
     rng = np.random.default_rng(0)
     rows = [rng.permutation(np.arange(1 + parity, N_ITEMS + 1, 2)) for parity in (0, 1) for _ in range(20)]
     users = np.arange(len(rows))
@@ -28,37 +28,37 @@ def split() -> Split:
 
 
 @pytest.mark.parametrize("name", ["ease", "item_knn"])
-def test_neighbours_find_what_popularity_cannot(name: str, split: Split) -> None:
+def test_item_to_item_baselines_beat_popularity(name: str, split: Split) -> None:
     config = EvaluationConfig(k=(2,))
-    found = evaluate(baseline_ranker(name, split), split.test, config, Silent(), "asking")
-    popular = evaluate(baseline_ranker("popularity", split), split.test, config, Silent(), "asking")
-    # two items of six are left once four are hidden, and the floor must know which
+    found = evaluate(baseline_ranker(name, split), split.test, config, Silent(), "test")
+    popular = evaluate(baseline_ranker("popularity", split), split.test, config, Silent(), "test")
+    # of six items of the right parity four are hidden; the baseline must find the other two
     assert (found.ranks_U > 0).all()
     assert (popular.ranks_U > 0).mean() < 0.8
     for row, history in zip(found.items_UK, split.test.histories, strict=True):
         assert not set(row) & set(history.tolist())
 
 
-def test_ease_is_the_closed_form(split: Split) -> None:
-    chosen = interactions(split.train, N_ITEMS + 1)[:, 1:].toarray()
+def test_ease_equals_the_closed_form(split: Split) -> None:
+    chosen = interaction_matrix(split.train, N_ITEMS + 1)[:, 1:].toarray()
     inverse = np.linalg.inv(chosen.T @ chosen + 5.0 * np.eye(N_ITEMS))
     wanted = -inverse / np.diag(inverse)[None, :]
     np.fill_diagonal(wanted, 0)
     np.testing.assert_allclose(ease(split, 5.0)._weights_NN[1:, 1:], wanted, atol=1e-4)
 
 
-def test_nearest_neighbours_are_kept_and_no_more(split: Split) -> None:
+def test_item_knn_keeps_only_the_nearest_neighbours(split: Split) -> None:
     weights = item_knn(split, neighbours=2)._weights_NN
     assert np.diff(weights.indptr).max() == 2
     assert weights.diagonal().max() == 0
 
 
-def test_a_catalogue_that_would_not_fit_is_refused(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(floors, "EASE_LIMIT_ITEMS", N_ITEMS - 1)
-    with pytest.raises(DataError, match="take it out of the floors"):
+def test_ease_refuses_a_catalogue_that_is_too_large(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "EASE_LIMIT_ITEMS", N_ITEMS - 1)
+    with pytest.raises(DataError, match="remove it from the experiment's floors"):
         ease(split)
 
 
-def test_an_unknown_floor_is_told(split: Split) -> None:
-    with pytest.raises(DataError, match="no floor"):
+def test_an_unknown_baseline_is_refused(split: Split) -> None:
+    with pytest.raises(DataError, match="there is no baseline 'random'"):
         baseline_ranker("random", split)

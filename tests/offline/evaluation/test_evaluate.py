@@ -8,9 +8,9 @@ from retort.offline.evaluation.evaluate import (
     GraphRanker,
     PopularityRanker,
     evaluate,
-    per_user,
-    slices,
+    slice_metrics,
     summarise,
+    tabulate_ranks,
 )
 from retort.offline.evaluation.validate import validation_ranks
 from retort.offline.export.onnx import export_student
@@ -22,7 +22,7 @@ SPLIT = ring(n_items=30, n_users=80)
 CONFIG = EvaluationConfig(k=(10, 5), subsets=("clean",))
 
 
-def test_the_graph_ranks_as_torch_does() -> None:
+def test_graph_ranks_equal_torch_ranks() -> None:
     torch.manual_seed(0)
     student = sasrec.Model(sasrec.Config(embedding_dim=16, max_length=6), 30).eval()
     ranker = GraphRanker(Scorer(export_student(student), n_items=30, max_length=6))
@@ -33,20 +33,22 @@ def test_the_graph_ranks_as_torch_does() -> None:
 
 @pytest.mark.parametrize("hide_seen", [True, False])
 @pytest.mark.parametrize("last_items", [None, 2])
-def test_validation_asks_what_the_test_asks(*, hide_seen: bool, last_items: int | None) -> None:
+def test_validation_ranks_equal_the_ranks_of_the_graph_on_the_same_cases(
+    *, hide_seen: bool, last_items: int | None
+) -> None:
     torch.manual_seed(0)
     student = sasrec.Model(sasrec.Config(embedding_dim=16, max_length=6), 30).eval()
     ranker = GraphRanker(Scorer(export_student(student), n_items=30, max_length=6))
-    asked = EvaluationConfig(k=(30,), hide_seen=hide_seen, last_items=last_items)
-    by_graph = evaluate(ranker, SPLIT.validation, asked, Silent(), "validation").ranks_U
-    by_torch = validation_ranks(student, SPLIT.validation, asked)
+    config = EvaluationConfig(k=(30,), hide_seen=hide_seen, last_items=last_items)
+    by_graph = evaluate(ranker, SPLIT.validation, config, Silent(), "validation").ranks_U
+    by_torch = validation_ranks(student, SPLIT.validation, config)
     assert (by_torch == by_graph).mean() > 0.98  # near ties may fall either way
-    assert (by_torch.max() > 24) == (not hide_seen), "six of thirty were seen"
+    assert (by_torch.max() > 24) == (not hide_seen), "six of thirty items are seen"
     whole = validation_ranks(student, SPLIT.validation, EvaluationConfig(hide_seen=hide_seen))
     assert np.array_equal(by_torch, whole) == (last_items is None)
 
 
-def test_popularity_is_sorted_less_what_was_seen() -> None:
+def test_popularity_ranks_by_train_events_without_hidden_items() -> None:
     popularity = np.array([0, 5, 9, 1, 7])
     lists = PopularityRanker(popularity).top_k([np.array([2])], 3, [np.array([2])], np.array([0]))
     assert lists.tolist() == [[4, 1, 3]]
@@ -54,7 +56,7 @@ def test_popularity_is_sorted_less_what_was_seen() -> None:
     assert lists.tolist() == [[1, 3, 0, 0, 0]]
 
 
-def test_seen_items_come_back_only_where_the_recipe_says_so() -> None:
+def test_seen_items_are_hidden_unless_the_config_shows_them() -> None:
     ranker = PopularityRanker(np.bincount(SPLIT.train.values, minlength=31))
     hidden = evaluate(ranker, SPLIT.test, CONFIG, Silent(), "test")
     shown = evaluate(ranker, SPLIT.test, EvaluationConfig(k=(10,), hide_seen=False), Silent(), "test")
@@ -64,16 +66,16 @@ def test_seen_items_come_back_only_where_the_recipe_says_so() -> None:
     assert (shown.items_UK == shown.items_UK[0]).all()
 
 
-def test_slices_add_up_to_the_whole() -> None:
+def test_slices_sum_to_the_metrics_of_all_cases() -> None:
     ranker = PopularityRanker(np.bincount(SPLIT.train.values, minlength=31))
     evaluation = evaluate(ranker, SPLIT.test, CONFIG, Silent(), "test")
     whole = summarise(evaluation, CONFIG, 30)
     clean = np.arange(80) % 2 == 0
-    parts = slices(evaluation, SPLIT.test, SPLIT, CONFIG, {"clean": clean})
+    parts = slice_metrics(evaluation, SPLIT.test, SPLIT, CONFIG, {"clean": clean})
     for kind in ("history", "popularity"):
         named = {name: part for name, part in parts.items() if name.startswith(kind)}
         assert sum(part["cases"] for part in named.values()) == len(SPLIT.test)
         hits = sum(part["cases"] * part.get("hr@10", 0.0) for part in named.values())
         assert hits / len(SPLIT.test) == pytest.approx(whole["hr@10"])
     assert parts["subset clean"]["cases"] == 40
-    assert len(per_user(evaluation, SPLIT.test, SPLIT)) == len(SPLIT.test)
+    assert len(tabulate_ranks(evaluation, SPLIT.test, SPLIT)) == len(SPLIT.test)
