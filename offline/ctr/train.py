@@ -15,6 +15,7 @@ from retort.offline.ctr._parts import Fields
 from retort.offline.ctr.config import Arm, CtrConfig, ModelName
 from retort.offline.ctr.data import CtrData, FloatArray, Rows
 from retort.offline.ctr.kar import HybridExperts
+from retort.offline.losses.divergence import check_epoch
 from retort.shared.base.errors import TeacherError
 
 MODELS = "retort.offline.ctr"
@@ -53,7 +54,8 @@ def fit(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig) 
     best_auc, best_epoch, best = -1.0, 0, model.state_dict()
     for epoch in range(1, config.epochs + 1):
         taught = lesson if epoch <= config.epochs // 2 else None
-        _one_epoch(model, taught, optimizer, data.train, config, seed=seed * 1_000_003 + epoch)
+        losses = _one_epoch(model, taught, optimizer, data.train, config, seed=seed * 1_000_003 + epoch)
+        check_epoch(epoch, losses, model.parameters(), "[ctr] learning_rate")
         auc = float(roc_auc_score(data.validation.labels, predictions(model, data.validation)))
         if auc > best_auc:
             best_auc, best_epoch = auc, epoch
@@ -109,8 +111,10 @@ class Lesson(nn.Module):
 
 def _one_epoch(
     model: nn.Module, lesson: Lesson | None, optimizer: torch.optim.Optimizer, rows: Rows, config: CtrConfig, seed: int
-) -> None:
+) -> list[float]:
+    """Train for one epoch; return the loss of each step."""
     model.train()
+    losses: list[Tensor] = []
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     users_R, items_R, labels_R = (torch.from_numpy(one) for one in (rows.users, rows.items, rows.labels))
     for part in order.split(config.batch_size):
@@ -121,6 +125,8 @@ def _one_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        losses.append(loss.detach())
+    return [float(loss) for loss in torch.stack(losses)] if losses else []
 
 
 @torch.no_grad()

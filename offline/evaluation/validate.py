@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from retort.offline.data.split import Cases
 from retort.offline.evaluation.evaluate import EvaluationConfig
+from retort.offline.losses.divergence import check_tensors
 from retort.offline.students._base import Student
 from retort.shared.base.schema import PAD
 from retort.shared.model.sequences import left_pad, right_fill
@@ -32,6 +33,9 @@ def validation_ranks(
 
     Returns:
         Ranks (U,) from 1; 0 for a target without train events.
+
+    Raises:
+        TrainingError: A score is NaN or infinite.
     """
     student.eval()
     device = student.items.weight.device
@@ -44,6 +48,7 @@ def validation_ranks(
             device
         )
         scores_BN = student.scores(student.last_state(items_BT), student.item_table())
+        check_tensors("the scores", [scores_BN[:, PAD + 1 :]])
         if evaluation.hide_seen:
             scores_BN.scatter_(1, torch.from_numpy(right_fill(histories)).to(device), -torch.inf)
         scores_BN[:, PAD] = -torch.inf

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from retort.offline.data.split import Split, train_popularity
 from retort.offline.data.tables import Loaded
-from retort.shared.base.schema import ITEM_ID, POPULARITY, TITLE
+from retort.shared.base.errors import BundleError
+from retort.shared.base.schema import ITEM_ID, PAD, POPULARITY, TITLE
 from retort.shared.model.bundle import (
     CARD,
     GOLDEN,
@@ -28,6 +29,7 @@ from retort.shared.model.bundle import (
     export_scorer,
     seal_bundle,
 )
+from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.scoring import Scorer
 
 # `item_regression.py` scales cold items on them too; sixteen histories are too few for that.
@@ -105,17 +107,49 @@ def golden_requests(scorer: Scorer, split: Split) -> list[GoldenRequest]:
     """Return real test histories of all lengths with the recommendations of the graph, which serving replays."""
     by_length = np.argsort(split.test.histories.lengths, kind="stable")
     places = np.unique(np.linspace(0, len(by_length) - 1, num=min(_GOLDEN_REQUESTS, len(by_length))).astype(int))
-    return [_golden_request(scorer, split, split.test.histories[int(by_length[place])]) for place in places]
+    histories = [split.test.histories[int(by_length[place])] for place in places]
+    return [golden_request(scorer, split.item_index, history, _GOLDEN_K) for history in histories]
 
 
-def _golden_request(scorer: Scorer, split: Split, history: NDArray[np.int64]) -> GoldenRequest:
-    items, scores = scorer.top_k([history], _GOLDEN_K).row(0)
+def golden_request(
+    scorer: Scorer,
+    index: ItemIndex,
+    history: NDArray[np.int64],
+    k: int,
+    hidden: NDArray[np.int64] | None = None,
+) -> GoldenRequest:
+    """Return a request with the recommendations of the graph.
+
+    Args:
+        scorer: Scorer of the graph.
+        index: The items.
+        history: Item indexes, oldest first.
+        k: Number of items.
+        hidden: Item indexes that are excluded; None: the history.
+
+    Raises:
+        BundleError: A score is NaN or infinite, or an excluded item is recommended.
+    """
+    ranked = scorer.top_k([history], k, hidden=None if hidden is None else [hidden])
+    items, scores = ranked.row(0)
+    excluded = np.unique(np.append(history if hidden is None else hidden, PAD))
+    n_expected = min(k, scorer.n_items + 1 - len(excluded))  # a score of −inf is counted as no item
+    if len(items) != n_expected or not np.isfinite(scores).all() or np.isin(items, excluded).any():
+        raise BundleError(
+            "this student cannot be sealed: its graph returns scores that are NaN or infinite; train it again with a "
+            "lower [training] learning_rate."
+        )
     return GoldenRequest(
-        history=[split.item_index.id(int(item)) for item in history],
-        k=_GOLDEN_K,
-        items=[split.item_index.id(int(item)) for item in items],
+        history=index_ids(index, history),
+        k=k,
+        items=index_ids(index, items),
         scores=[float(score) for score in scores],
     )
+
+
+def index_ids(index: ItemIndex, items: NDArray[np.int64]) -> list[str]:
+    """Return the item ids of item indexes."""
+    return [index.id(int(item)) for item in items]
 
 
 def git_commit() -> str:

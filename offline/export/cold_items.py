@@ -25,7 +25,7 @@ from retort.offline.data.sources._files import read_any, table
 from retort.offline.embeddings.encoder import encode_items
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.vectors import FloatArray
-from retort.offline.export.bundle_builder import card, git_commit
+from retort.offline.export.bundle_builder import card, git_commit, golden_request
 from retort.offline.export.item_regression import grown_graph, new_rows
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import ITEM_ID, POPULARITY
@@ -197,10 +197,8 @@ def _with_recommendations(scorer: Scorer, index: ItemIndex, request: GoldenReque
     """Return the request with the recommendations of the new graph."""
     history = np.array(index.indexes(request.history), dtype=np.int64)
     hidden = np.array(index.indexes([*request.history, *request.exclude]), dtype=np.int64)
-    items, scores = scorer.top_k([history], request.k, hidden=[hidden]).row(0)
-    return request.model_copy(
-        update={"items": [index.id(int(item)) for item in items], "scores": [float(score) for score in scores]}
-    )
+    answered = golden_request(scorer, index, history, request.k, hidden)
+    return request.model_copy(update={"items": answered.items, "scores": answered.scores})
 
 
 def _section(bundle: Bundle, section: str) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from retort.offline.export.topk_graph import CONSTANT_LIMIT_BYTES, append_own_scores, append_ranking, stored_table
+from retort.offline.losses.divergence import check_modules
 from retort.offline.students._base import Student
+from retort.shared.base.errors import TrainingError
 from retort.shared.base.schema import PAD
 
 OPSET = 18
@@ -58,8 +60,15 @@ def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) ->
 
     Raises:
         ValueError: The student has no items.
+        TrainingError: A weight is NaN or infinite.
     """
     student = student.eval().cpu()
+    try:
+        check_modules({"the student": student})
+    except TrainingError as error:
+        raise TrainingError(
+            f"this student cannot be exported: {error}; train it again with a lower [training] learning_rate."
+        ) from None
     model = _trace(student)
     body = None if student.inner_product else _trace_scores(student)
     return _with_ranking(model, _item_table(student), limit_bytes, body).SerializeToString()

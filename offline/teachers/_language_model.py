@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from retort.offline.losses.divergence import check_epoch
 from retort.offline.teachers._train_events import TrainEvents, chunks
 from retort.offline.teachers.config import TunedModelConfig, TuningConfig
 from retort.offline.teachers.teacher import IntArray
@@ -91,7 +92,7 @@ def tune(
     random = np.random.default_rng(config.seed)
     torch.manual_seed(config.seed)  # dropout
     means = []
-    for _ in range(config.epochs):
+    for epoch in range(1, config.epochs + 1):
         losses = []
         for _, part in chunks(random.permutation(events)[:n_rows], config.batch_size):
             loss = loss_of(part)
@@ -101,6 +102,7 @@ def tune(
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
+        check_epoch(epoch, losses, tuned, "learning_rate of the section of [teacher] that is tuned")
         means.append(float(np.mean(losses)) if losses else 0.0)
     return means
 

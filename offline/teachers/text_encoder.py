@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from retort.offline.common.progress import Progress
 from retort.offline.data.split import Split
+from retort.offline.losses.divergence import check_epoch
 from retort.offline.teachers._list_collector import ListBatch, ListCollector, TeacherOutputs, lists_from_cosines
 from retort.offline.teachers._train_events import TrainEvents, chunks, user_folds
 from retort.offline.teachers._trainable import StudentPredictions
@@ -120,7 +121,7 @@ class TextEncoder:
         log_share_N = (counts_N / counts_N.sum()).log()
         random = np.random.default_rng(config.seed)
         losses: list[float] = []
-        for _ in range(config.epochs):
+        for epoch in range(1, config.epochs + 1):
             losses.clear()
             for _, part in chunks(random.permutation(events), config.batch_size):
                 loss = self._loss(reader, part, log_share_N, student)
@@ -128,6 +129,7 @@ class TextEncoder:
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.item())
+            check_epoch(epoch, losses, reader.parameters(), "[teacher.text_encoder] learning_rate")
         return float(np.mean(losses)) if losses else 0.0
 
     @torch.no_grad()

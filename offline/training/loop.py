@@ -22,14 +22,17 @@ from retort.offline.distillation._base import Objective, StudentOutput
 from retort.offline.evaluation.evaluate import EvaluationConfig
 from retort.offline.evaluation.metrics import hit_rate, ndcg
 from retort.offline.evaluation.validate import DEFAULT_EVALUATION, validation_ranks
+from retort.offline.losses.divergence import check_losses, check_modules, check_tensors, diverged
 from retort.offline.students._base import Examples, Student
 from retort.offline.training.batches import Batch, Windows, batches, cut_windows
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.epochs import EarlyStopping, EpochLog, load_checkpoint, save_checkpoint
 from retort.offline.training.optimization import Optimization
 from retort.offline.training.sequence_loss import SequenceLoss
-from retort.shared.base.errors import DataError
+from retort.shared.base.errors import DataError, TrainingError
 from retort.shared.base.schema import PAD
+
+_CHECKED_WINDOWS = 64
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def fit(
 
     Raises:
         DataError: No user has two train events.
+        TrainingError: The training diverged. Its epoch is not in the checkpoint.
     """
     run = _Run(student, split, objectives, config, evaluation=evaluation)
     run.start(work)
@@ -77,7 +81,11 @@ def fit(
     try:
         while run.epoch < last and not run.finished:
             run.train_epoch()
-            run.validate(is_last=run.epoch == last)
+            try:
+                run.check_finite()
+                run.validate(is_last=run.epoch == last)
+            except TrainingError as error:
+                raise diverged(run.epoch, error, run.remedy()) from None
             save_checkpoint(work, run.state())
             progress.update("training", run.epoch, last)
             progress.say(run.log[-1].describe())
@@ -192,6 +200,35 @@ class _Run:
         return StudentOutput(
             states, examples.items_BT, users_B, targets_BT, target_events_BT, table_ND, self.config.bf16
         )
+
+    def check_finite(self) -> None:
+        """Raise TrainingError if a loss, a weight or a score is not finite."""
+        entry = self.log[-1]
+        named = {f"the loss of the objective {name!r}": value for name, value in entry.objectives.items()}
+        check_losses({"the loss": entry.loss, **named})
+        check_modules({"the student": self.student})
+        check_modules({f"the objective {o.config.name!r}": o for o in self._used()})
+        if self.split.validation is None:  # else the validation checks the scores
+            self._check_scores()
+
+    @torch.no_grad()
+    def _check_scores(self) -> None:
+        batch = next(batches(self.windows, min(_CHECKED_WINDOWS, self.config.batch_size), seed=0, epoch=0))
+        self.student.eval()
+        items_BT = batch.sequences_BT[:, -self.student.config.max_length :].to(self.device)
+        scores_BN = self.student.scores(self.student.last_state(items_BT), self.student.item_table())
+        check_tensors("the scores", [scores_BN[:, PAD + 1 :]])
+
+    def remedy(self) -> str:
+        """Return what to change after a divergence."""
+        config = self.config
+        parts = [
+            f"lower [training] learning_rate (now {config.learning_rate:g}) or clip_norm (now {config.clip_norm:g})",
+            f"raise warmup_steps (now {config.warmup_steps})",
+        ]
+        if used := [objective.config.name for objective in self._used()]:
+            parts.append(f"lower the weight of the objective {used[0]!r}")
+        return ", or ".join(parts)
 
     def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         """Return the ranks of the validation targets by the current weights; None without validation cases."""

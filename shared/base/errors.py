@@ -24,6 +24,10 @@ class TeacherError(RetortError):
     """Teacher knowledge that does not fit the users or items at hand."""
 
 
+class TrainingError(RetortError):
+    """A training that diverged; the message names the epoch and the settings to change."""
+
+
 class BundleError(RetortError):
     """A bundle that is damaged, incomplete, or of another format."""
 

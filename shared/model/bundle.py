@@ -164,11 +164,22 @@ def seal_bundle(work: Path, target_dir: Path, manifest: Manifest) -> Path:
     The move is one rename, so a reader sees everything or nothing. Sealing equal content twice gives one directory.
 
     Raises:
-        BundleError: A required file is missing.
+        BundleError: A required file is missing, there is no golden request, or an item vector is not finite.
     """
     missing = [name for name in _REQUIRED if not (work / name).is_file()]
     if missing:
         raise BundleError(f"{work} cannot be sealed: {', '.join(missing)} is missing; run the export step again.")
+    if not (work / GOLDEN).read_bytes().strip():
+        raise BundleError(
+            f"{work} cannot be sealed: {GOLDEN} has no request, so serving could not verify the graph; give the split "
+            "at least one test case and run the export step again."
+        )
+    vectors = read_vectors(work)
+    if vectors is not None and not np.isfinite(vectors).all():
+        raise BundleError(
+            f"{work} cannot be sealed: {ITEM_VECTORS} holds NaN or infinity; train the student again with a lower "
+            "[training] learning_rate."
+        )
     files = {
         path.name: FileEntry(sha256=hash_file(path), bytes=path.stat().st_size)
         for path in sorted(work.iterdir())

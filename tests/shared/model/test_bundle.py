@@ -27,7 +27,9 @@ from tests.offline.export.test_topk_graph import LARGE, SMALL, graph_of, table_o
 N_ITEMS = 300
 
 
-def sealed(place: Path, limit_bytes: int, format_version: int) -> Path:
+def sealed(
+    place: Path, limit_bytes: int, format_version: int, *, golden: bytes | None = None, factor: float = 1.0
+) -> Path:
     """A bundle of one-item histories; above the limit its graph is fed with the item vectors."""
     table = table_of(N_ITEMS)
     work = place / ".work"
@@ -37,8 +39,10 @@ def sealed(place: Path, limit_bytes: int, format_version: int) -> Path:
     ids = [f"i{n}" for n in range(1, N_ITEMS + 1)]
     pq.write_table(pa.table({"item_id": ids, "popularity": [1] * N_ITEMS}), work / ITEMS)
     items, scores = export_scorer(work, n_items=N_ITEMS, max_length=1).top_k([np.array([7])], 5).row(0)
-    golden = {"history": ["i7"], "k": 5, "items": [f"i{item}" for item in items], "scores": scores.tolist()}
-    (work / GOLDEN).write_bytes(orjson.dumps(golden))
+    line = {"history": ["i7"], "k": 5, "items": [f"i{item}" for item in items], "scores": scores.tolist()}
+    (work / GOLDEN).write_bytes(orjson.dumps(line) if golden is None else golden)
+    if factor != 1.0:
+        np.save(work / ITEM_VECTORS, stored_table(table * np.float32(factor), limit_bytes))
     manifest = Manifest(
         format_version=format_version,
         name="one-item",
@@ -98,3 +102,13 @@ def test_vectors_that_are_changed_before_they_are_read_are_not_used(tmp_path: Pa
     (path / ITEM_VECTORS).write_bytes(raw)
     with pytest.raises(BundleError, match="does not fit the manifest"):
         bundle.scorer()
+
+
+def test_a_bundle_without_golden_requests_is_not_sealed(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="has no request"):
+        sealed(tmp_path, SMALL, 2, golden=b"\n")
+
+
+def test_item_vectors_that_are_not_finite_are_not_sealed(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="holds NaN or infinity"):
+        sealed(tmp_path, SMALL, 2, factor=np.nan)
