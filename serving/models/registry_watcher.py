@@ -18,6 +18,7 @@ from retort.serving.models.model_slots import ModelSlots, Slot
 from retort.serving.runtime.database import database_exists
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.runtime.settings import ServingSettings
+from retort.serving.runtime.threads import WATCHER_THREADS
 from retort.shared.base.errors import RetortError, StoreError
 from retort.shared.base.settings import Settings
 from retort.shared.db.session import open_database
@@ -57,7 +58,7 @@ class RegistryWatcher:
         while True:
             for tenant, alias, slot in self.watched_slots():
                 try:
-                    await asyncio.to_thread(self.check_alias, tenant, alias, slot)
+                    await WATCHER_THREADS.run(self.check_alias, tenant, alias, slot)
                 except Exception:  # a watcher that stopped would keep the server on one bundle forever
                     logger.exception("the registry watcher failed")
                     self._metrics.swaps.labels(tenant, alias, "failed").inc()

@@ -1,6 +1,5 @@
 """Ranking by the student: requests that wait for the same bundle are scored in one run of the graph."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from retort.serving.models.bundles import LiveBundle
 from retort.serving.runtime.batching import Batcher
 from retort.serving.runtime.metrics import Metrics
+from retort.serving.runtime.threads import STUDENT_THREADS
 from retort.shared.model.sequences import IntArray
 
 FloatArray = NDArray[np.float32]
@@ -70,7 +70,7 @@ class StudentRanker:
         return rankings
 
     async def _process_in_thread(self, batch: list[RankingRequest], started: float) -> list[Ranking]:
-        rankings = await asyncio.to_thread(rank_batch, batch)
+        rankings = await STUDENT_THREADS.run(rank_batch, batch)
         self._seconds.observe(time.perf_counter() - started)
         return rankings
 

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from retort.serving.runtime.threads import DATABASE_THREADS
 from retort.serving.schemas.problems import Problem
 from retort.shared.base.errors import StoreError
 from retort.shared.db.session import open_database
 
 Result = TypeVar("Result")
+
+CALL_TIMEOUT_S = 10.0
 
 
 def database_exists(database_url: str) -> bool:
@@ -28,6 +31,23 @@ def database_exists(database_url: str) -> bool:
     return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
 
 
+async def run_database_call(function: Callable[..., Result], *args: Any) -> Result:
+    """Run a blocking call to the database in a thread of its own pool, for at most `CALL_TIMEOUT_S`.
+
+    A call that takes longer continues in its thread, but nobody waits for it.
+
+    Raises:
+        StoreError: It takes longer, or all threads of the pool wait for the database.
+    """
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            return await DATABASE_THREADS.run(function, *args)
+    except TimeoutError:
+        raise StoreError(
+            f"the database did not answer within {CALL_TIMEOUT_S:.0f} s; check DATABASE_URL and that it runs."
+        ) from None
+
+
 async def query_database(database_url: str, query: Callable[[Engine], Result]) -> Result:
     """Run `query` in a thread, on an engine of its own.
 
@@ -40,7 +60,7 @@ async def query_database(database_url: str, query: Callable[[Engine], Result]) -
     if not database_exists(database_url):
         raise Problem(503, "There is no database yet; run `retort` once, or set DATABASE_URL to its address.")
     try:
-        return await asyncio.to_thread(_query, database_url, query)
+        return await run_database_call(_query, database_url, query)
     except StoreError as error:
         raise Problem(503, "The database does not answer; retry shortly.", headers={"retry-after": "2"}) from error
 

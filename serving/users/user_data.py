@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine, func, select
 
-from retort.serving.runtime.database import database_exists
+from retort.serving.runtime.database import database_exists, run_database_call
 from retort.serving.users.erasure import Erasure, ErasureStore
 from retort.shared.base.errors import RetortError, StoreError
 from retort.shared.db.models import Event, Exposure, Profile
@@ -58,7 +58,7 @@ class UserDataService:
         """Read what the database holds of the user; None without a database."""
         if not database_exists(self._database_url):
             return None
-        return await asyncio.to_thread(lambda: read_stored(self._database(), owner))
+        return await run_database_call(lambda: read_stored(self._database(), owner))
 
     async def erase(self, owner: Owner, request_id: str) -> Erasure:
         """Erase a user: record the erasure, delete the history, try the database once; the rest is retried later.
@@ -110,9 +110,9 @@ class UserDataService:
             erasure = replace(erasure, history=erasure.history + forgotten)
             await self.erasures.write(owner, erasure)
         try:
-            sessions = await asyncio.to_thread(self._find_sessions, owner)
+            sessions = await run_database_call(self._find_sessions, owner)
             erasure = await self._erase_sessions(owner.tenant, sessions, erasure)
-            deleted = await asyncio.to_thread(self._delete_rows, owner, sessions, erasure.requested_ms)
+            deleted = await run_database_call(self._delete_rows, owner, sessions, erasure.requested_ms)
         except RetortError as error:
             logger.warning("an erasure waits for a store", extra={"reason": str(error)})
             return erasure
