@@ -8,10 +8,19 @@ from rich.console import Console
 
 from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
 from retort.offline.common.terminal import TerminalProgress
-from retort.shared.base.errors import StoreError
+from retort.shared.base.errors import ProfileError, StoreError
+from retort.shared.base.text import id_fault
 
 profiles_app = typer.Typer(help="Profiles by batch files, and the profile of one user.", no_args_is_help=True)
-_User = Annotated[str, typer.Argument(help="user_id")]
+
+
+def _check_user_id(user_id: str) -> str:
+    if fault := id_fault(user_id):
+        raise ProfileError(f"user_id {user_id!r} {fault}, so no user has it; correct the id.")
+    return user_id
+
+
+_User = Annotated[str, typer.Argument(help="user_id", callback=_check_user_id)]
 _Model = Annotated[str, typer.Option(help="the model's name at the batch service; stored with each text")]
 _Context = Annotated[int, typer.Option(help="context length in tokens: prompt plus answer")]
 _DAY_S = 86_400

@@ -12,6 +12,7 @@ from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable
 from retort.offline.data.text import item_text
 from retort.shared.base.errors import DataError
+from retort.shared.base.text import CONTROLS_IN_PROSE
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,16 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
     texts = [name for name in (id_column, "title", "text") if name in joined.columns]
     attributes = infer_types(joined.drop(texts), lists)
     frame = pl.concat([joined.select(pl.col(texts).cast(pl.String)), attributes], how="horizontal")
+    frame = frame.with_columns(_without_controls(frame.drop(id_column)))
     return Entities(frame, identical, rows_read)
+
+
+def _without_controls(frame: pl.DataFrame) -> list[pl.Expr]:
+    """Text columns without the characters that a database, a log or a terminal refuses or obeys."""
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    lists = [name for name, dtype in frame.schema.items() if dtype == pl.List(pl.String)]
+    cleaned = pl.element().str.replace_all(CONTROLS_IN_PROSE, "")
+    return [pl.col(texts).str.replace_all(CONTROLS_IN_PROSE, ""), pl.col(lists).list.eval(cleaned)]
 
 
 def _with_ids(table: RawTable, id_column: str) -> pl.DataFrame:

@@ -26,6 +26,7 @@ from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileStore
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_json
+from retort.shared.base.text import load_json
 
 URL = "/v1/chat/completions"
 MAX_LINES = 50_000  # limit of hosted services for one file
@@ -99,13 +100,14 @@ def read_results(path: Path) -> Iterator[tuple[str, Reply]]:
 
 def _read_result(line: bytes, where: str) -> tuple[str, Reply]:
     try:
-        row = orjson.loads(line)
+        row = load_json(line)
         custom_id, response = str(row["custom_id"]), row.get("response") or {}
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        failed = bool(row.get("error")) or int(response.get("status_code", 200)) >= 300
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ProfileError(
             f"{where} is not a batch result; each line must be an object with custom_id and response."
         ) from None
-    if row.get("error") or int(response.get("status_code", 200)) >= 300:
+    if failed:
         details = row.get("error") or response.get("body") or response
         return custom_id, Reply("", error=f"the batch request failed ({str(details)[:160]})")
     try:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retort.offline.common.section import Section
+from retort.shared.base.text import clean_text
 
 Language = Literal["any", "en", "ru"]
 
@@ -76,6 +77,7 @@ def check_reply(
         text, problem = _read_structured(text)
         if problem:
             return text, problem
+    text = clean_text(text)  # the strings of a JSON reply may hold escaped control characters
     return text, find_problem(text, rules, instructions)
 
 

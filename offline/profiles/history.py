@@ -10,6 +10,7 @@ from retort.offline.data.split import Split, profile_histories, train_interactio
 from retort.offline.profiles.item_facts import Facts
 from retort.offline.profiles.vocabulary import Vocabulary, read_vocabulary
 from retort.shared.base.errors import RecipeError
+from retort.shared.base.text import clean_text
 
 
 class UserHistory(NamedTuple):
@@ -77,7 +78,8 @@ class Catalogue:
 
 def _facts(row: Mapping[str, Any], attributes: Iterable[str], text_chars: int) -> Facts:
     known = {name: row[name] for name in attributes if row[name] is not None and row[name] != [] and row[name] != ""}
-    return Facts(row["title"] or "", known, (row["text"] or "")[:text_chars])
+    known = {name: clean_text(value) if isinstance(value, str) else value for name, value in known.items()}
+    return Facts(clean_text(row["title"] or ""), known, clean_text(row["text"] or "")[:text_chars])
 
 
 def user_histories(split: Split, interactions: Interactions | None = None) -> Iterator[UserHistory]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import Field
 
 from retort.offline.common.section import Section, parse_section
@@ -21,6 +20,7 @@ from retort.offline.profiles.store import ProfileKey, ProfileStore, Record
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_file
 from retort.shared.base.schema import MAX_ID_LENGTH
+from retort.shared.base.text import clean_text, id_fault, load_json
 
 VERSION = "imported"
 
@@ -59,14 +59,14 @@ def read_profiles(config: Config, aspect: str) -> Iterator[Record]:
                 raise ProfileError(
                     f"{where}: user_id {user_id!r} is already in line {first}; keep one profile for each user."
                 )
-            model = config.model or str(row.get("model") or "unknown")
+            model = clean_text(config.model or str(row.get("model") or "unknown"))
             yield Record(user_id, digest, ProfileKey(aspect, VERSION, model[:MAX_ID_LENGTH]), _text(row, where))
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:
     try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        row = load_json(line)
+    except ValueError as error:
         raise ProfileError(f"{where} is not JSON ({error}); write one object a line.") from None
     if not isinstance(row, dict):
         raise ProfileError(f"{where} is not a JSON object; write {{'user_id': …, 'profile': …}}.")
@@ -78,6 +78,8 @@ def _user_id(row: dict[str, Any], where: str) -> str:
     # 12 and "12" are the same user, as they are in the interactions
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise ProfileError(f"{where}: user_id is {value!r}; give each line the user's id as text or a whole number.")
+    if fault := id_fault(str(value)):
+        raise ProfileError(f"{where}: user_id {str(value)!r} {fault}; remove it there and in the interactions.")
     return str(value)
 
 
@@ -85,7 +87,7 @@ def _text(row: dict[str, Any], where: str) -> str:
     text = row.get("profile")
     if not isinstance(text, str):
         raise ProfileError(f"{where}: profile is {text!r}; give each line the profile as text.")
-    return text.strip()
+    return clean_text(text).strip()
 
 
 def check_coverage(config: Config, file_ids: Collection[str], user_ids: Collection[str]) -> None:

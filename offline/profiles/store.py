@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from retort.offline.common.chunking import batches
 from retort.offline.common.database import retry_on_db_error
+from retort.shared.base.text import clean_text
 from retort.shared.db.models import DONE, FAILED, NO_PARAMETERS, Profile, now
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
@@ -148,7 +149,7 @@ class ProfileStore:
             **record.key._asdict(),
             "history_hash": record.history_hash,
             "parameters": record.parameters,
-            "text": record.text,
+            "text": None if record.text is None else clean_text(record.text),
             "prompt_tokens": record.prompt_tokens,
             "completion_tokens": record.completion_tokens,
             "n_events": record.n_events,
@@ -156,7 +157,7 @@ class ProfileStore:
             "grounding": record.faithfulness,
             "created_at": now(),
             "status": DONE if record.error is None else FAILED,
-            "error": record.error,
+            "error": None if record.error is None else clean_text(record.error),
         }
 
     def _upsert(self, rows: list[dict[str, Any]]) -> Any:

@@ -16,9 +16,10 @@ from pydantic import (
 from retort.serving.schemas.problems import invalid
 from retort.serving.schemas.tokens import IMPRESSION_PATTERN, MAX_NEXT_LENGTH, read_impression
 from retort.shared.base.schema import MAX_ID_LENGTH, MAX_K
+from retort.shared.base.text import ID_PATTERN
 
 # No control characters: ids are written to logs, Redis keys and headers.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
 
 AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Filter = dict[str, Any]  # see `catalogue/filters.py`, which checks it against the items' attributes

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_json
+from retort.shared.base.text import clean_text
 from retort.shared.db.models import DONE, EDITED, ERASED, PINNED, Profile, ProfileChoice, now
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
@@ -71,7 +72,7 @@ def edit_profile(
     engine: Engine, user_id: str, text: str, *, set_by: str | None = None, tenant: str = DEFAULT_TENANT
 ) -> Choice:
     """Replace the model's text by the user's own, which every refresh keeps. Raises ProfileError for a bad text."""
-    text = text.strip()
+    text = clean_text(text).strip()
     if not text:
         raise ProfileError(f"the profile of {user_id!r} would be empty; write a text or erase the profile.")
     if len(text) > MAX_TEXT_CHARS:

@@ -81,10 +81,14 @@ def test_a_pin_keeps_the_text_and_an_erasure_leaves_none(client: TestClient, eng
 def test_invalid_operations_are_reported(client: TestClient, engine: Engine) -> None:
     assert client.post("/users/stranger/profile/pin").status_code == 404
     assert client.put("/users/ann/profile", json={"text": "  "}).status_code == 422
-    for text in ("x" * 12_001, "\x1c\n", "tea\0", "\0"):
+    for text in ("x" * 12_001, "\x1c\n", "tea\0", "\0", "\x7f", " \x80\x9f "):
         assert client.put("/users/ann/profile", json={"text": text}).status_code == 422, text
     assert client.put("/users/ann/profile", json={"text": "\n tea\nor coffee\n"}).json()["text"] == "tea\nor coffee"
     assert client.get("/users/stranger/profile").json()["versions"] == []
+    assert client.put("/users/ann/profile", json={"text": "tea\x1b[2J \x07"}).json()["text"] == "tea[2J"
+    surrogate = b'{"text": "tea \\ud800"}'
+    headers = {"content-type": "application/json"}
+    assert client.put("/users/ann/profile", content=surrogate, headers=headers).status_code == 422
 
 
 @pytest.mark.parametrize(

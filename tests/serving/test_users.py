@@ -1,6 +1,7 @@
 """A user's data can be read, merged and erased."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -385,3 +386,11 @@ def test_errors_have_no_user_in_the_metrics(make_client: MakeClient) -> None:
     told = client.get("/metrics").text
     assert "ann-the-first" not in told
     assert 'retort_requests_total{route="/users/{user_id:path}/history",status="500"} 1.0' in told
+
+
+@pytest.mark.parametrize("field", ["user_id", "session_id", "item_id", "event_id", "impressions"])
+@pytest.mark.parametrize("bad", ["\\u0000", "\\ud800", "\\n", "\\u0085", "\\u2028"])
+def test_events_with_ids_that_cannot_be_stored_are_refused(client: TestClient, field: str, bad: str) -> None:
+    event = {"user_id": "ann", "item_id": "i1", field: ["a?"] if field == "impressions" else "a?"}
+    body = json.dumps(event).replace("a?", f"a{bad}").encode()
+    assert client.post("/events", content=body, headers={"content-type": "application/json"}).status_code == 422

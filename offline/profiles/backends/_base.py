@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypedDict
 
 from retort.offline.profiles.history import Event
 from retort.shared.base.errors import ProfileError
+from retort.shared.base.text import clean_text
 
 
 class Message(TypedDict):
@@ -56,6 +57,11 @@ class Reply:
     error: str | None = None
     final: bool = False
     unanswered: bool = False
+
+    def __post_init__(self) -> None:
+        # a model can write anything, and what cannot be stored must not end the run
+        object.__setattr__(self, "text", clean_text(self.text))
+        object.__setattr__(self, "error", None if self.error is None else clean_text(self.error))
 
 
 # Error of a reply that is not available yet: its conversation is neither finished nor failed.

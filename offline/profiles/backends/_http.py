@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from retort.offline.profiles.backends._base import Prompt, Reply, Sampling
+from retort.shared.base.text import clean_text, load_json
 
 
 class NoReplyError(Exception):
@@ -44,7 +45,7 @@ def parse_response(response: httpx.Response) -> Reply:
         NoReplyError: The body is cut or has another form.
     """
     try:
-        body = response.json()
+        body = load_json(response.content)
     except ValueError:
         body = None
     return parse_completion(body, response.text)
@@ -70,13 +71,13 @@ def parse_completion(body: Any, raw: str) -> Reply:
 def error_text(response: httpx.Response) -> str:
     """Return the server's error message on one line."""
     try:
-        body = response.json()
+        body = load_json(response.content)
     except ValueError:
         body = response.text
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         error = " ".join(str(error[key]) for key in ("message", "code") if error.get(key))
-    return " ".join(str(error).split())[:200] or response.reason_phrase
+    return " ".join(clean_text(str(error)).split())[:200] or response.reason_phrase
 
 
 def retry_after_s(response: httpx.Response) -> float | None:

@@ -27,6 +27,7 @@ from retort.offline.profiles.backends._rate_limiter import RateLimiter
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens, load_token_counter
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.base.text import clean_text, load_json
 
 SERVED = True
 DEFAULT_URL = "https://api.openai.com/v1"
@@ -195,7 +196,7 @@ def _only_model(server: Server, timeout_s: float) -> str:
         with httpx.Client(headers=server.headers) as client:
             response = request(client, "GET", f"{server.url}/models", deadline_s=timeout_s)
         _raise_for(response, server, "(any)")
-        names = [str(model["id"]) for model in response.json()["data"]]
+        names = [clean_text(str(model["id"])) for model in load_json(response.content)["data"]]
     except (
         httpx.HTTPError,
         httpx.InvalidURL,
@@ -228,7 +229,7 @@ def _counter(server: Server, model: str, config: Config) -> TokenCounter:
             with httpx.Client(headers=server.headers) as client:
                 response = request(client, "POST", f"{root}/tokenize", json=body, deadline_s=config.timeout_s)
             response.raise_for_status()
-            return int(response.json()["count"])
+            return int(load_json(response.content)["count"])
         except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
             raise ProfileError(
                 f"{root}/tokenize did not count the prompt's tokens ({error}); "

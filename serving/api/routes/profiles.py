@@ -34,7 +34,7 @@ class Edit(Body):
     """A profile written by the user."""
 
     # At least one visible character, and no NUL, which PostgreSQL cannot store.
-    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"^[^\x00]*[^\s\x00-\x1f][^\x00]*$")
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"^[^\x00]*[^\s\x00-\x1f\x7f-\x9f][^\x00]*$")
 
 
 class Written(BaseModel):

@@ -12,6 +12,7 @@ from retort.serving.api.services import Services
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem, not_found
 from retort.serving.schemas.requests import Body, Id
+from retort.shared.base.text import ID_PATTERN
 from retort.shared.profiles.refreshes import (
     JobStatus,
     Progress,
@@ -48,7 +49,7 @@ class RefreshRequest(Body):
     name: str = Field(
         min_length=1,
         max_length=128,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=ID_PATTERN,
         description="name of a refresh that was started by `retort refresh start`",
     )
     policy: Literal["all", "schedule", "events", "drift", "budgeted"] = "all"

@@ -201,3 +201,13 @@ def test_without_a_time_column_rows_are_the_order(tmp_path: Path) -> None:
     one = loaded(tmp_path, options={})
     assert one.interactions.clock == "position"
     assert [row[1] for row in pairs(one) if row[0] == "u"] == ["a", "b", "b", "a"]
+
+
+def test_control_characters_of_titles_are_removed(tmp_path: Path) -> None:
+    rows = [{"item_id": "i1", "title": "A\x00 film\x1b", "plot": "Line\nbreak\x07", "tags": ["a\x00", "b"]}]
+    pl.DataFrame(rows).write_parquet(tmp_path / "items.parquet")
+    pl.DataFrame({"user_id": ["u"], "item_id": ["i1"]}).write_parquet(tmp_path / "events.parquet")
+    options = {"interactions": "events.parquet", "items": "items.parquet"}
+    (item,) = load_data(DataConfig(options=options), tmp_path, Silent()).items.frame.to_dicts()
+    assert (item["title"], item["plot"]) == ("A film", "Line\nbreak")
+    assert "\x00" not in item["text"]

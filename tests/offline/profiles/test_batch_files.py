@@ -137,3 +137,11 @@ def test_results_of_something_else_are_refused(play: Callable[..., Round], tmp_p
         play(path)
     with pytest.raises(ProfileError, match="no file"):
         play(tmp_path / "missing.jsonl")
+
+
+def test_a_result_that_no_database_stores_is_cleaned(
+    play: Callable[..., Round], store: ProfileStore, tmp_path: Path
+) -> None:
+    lines = asked(play(n_users=1))
+    found = play(answer(tmp_path / "results.jsonl", lines, text=f"{GOOD} \ud800\x00 End."), n_users=1)
+    assert (found.report.written, found.n_waiting) == (1, 0)

@@ -1,5 +1,6 @@
 """Profile generation: each profile is requested once, stored at once, and requested again only after a change."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,23 @@ def test_whole_way_through_a_server_on_both_databases(database_url: str) -> None
         assert (other.count(), ProfileStore(engine).count()) == (0, 5)
     assert not any("user-" in str(body) for body in fake.bodies)
     engine.dispose()
+
+
+@pytest.mark.parametrize("family", ["long", "json"])
+def test_one_reply_that_cannot_be_stored_does_not_end_the_run(
+    family: Any, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(prompt: Prompt) -> Reply | str:
+        if len(prompt.events) == 1:
+            return Reply("", error="a refusal (\ud800\x00)", final=True)
+        likes = {"likes": ["a\x00 b"], "dislikes": [], "habits": [], "recent": [], "summary": GOOD}
+        return json.dumps(likes) if family == "json" else f"{GOOD} \ud800\x00"
+
+    backend = ScriptedBackend(answer)
+    monkeypatch.setattr(generator, "open_backend", lambda *_: backend)
+    theirs = [*histories(2), UserHistory("short", ["i1"])]
+    config = ProfilesConfig(family=family, domain="movies", attempts=1)
+    report = write_profiles(theirs, catalogue(), config, store, NO_SERVER, Silent())
+    texts = profiles_table(theirs, catalogue(), config, store, report)["text"].to_list()
+    assert (report.written, report.failed) == (2, 1)
+    assert all("\x00" not in text and "\ud800" not in text for text in texts)

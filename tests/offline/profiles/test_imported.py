@@ -93,3 +93,12 @@ def test_missing_and_empty_files_are_reported(tmp_path: Path, store: ProfileStor
         config = ProfilesConfig(backend="imported", options=options)
         with pytest.raises(error, match="path"):
             write_profiles(HISTORIES, catalogue(), config, store, NO_SERVER, Silent())
+
+
+def test_texts_are_cleaned_and_ids_are_refused(tmp_path: Path, store: ProfileStore) -> None:
+    rows = [{**ROWS[0], "profile": f"{GOOD} \ud800\x00 End."}, *ROWS[1:]]
+    _, table = imported(tmp_path, store, rows)
+    assert table[0][2] == f"{GOOD} \ufffd End."
+    for user_id in ("1\x00", "1\n", "\ud800"):
+        with pytest.raises(ProfileError, match=r"line 1: user_id .* has the .* U\+[0-9A-F]{4} at position"):
+            imported(tmp_path, store, [{**ROWS[0], "user_id": user_id}, *ROWS[1:]])

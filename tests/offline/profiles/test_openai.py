@@ -211,3 +211,19 @@ def test_error_while_keeping_a_reply_ends_the_call() -> None:
 
     with serving(lambda n, _: completion()) as fake, pytest.raises(ProfileError, match="disk is full"):
         opened(fake).write(prompts(20), fail)
+
+
+def test_a_reply_that_no_database_stores_is_cleaned() -> None:
+    answers = [
+        completion(f"{GOOD} \x00\ud800 End."),
+        (400, {"error": {"message": "bad \ud800\x00 prompt"}}, {}),
+        (200, "[" * 200_000, {}),
+    ]
+    with serving(lambda n, body: answers[body["messages"][1]["content"].count('"title"') - 1]) as fake:
+        good, refused, nested = ask(fake, 3, retries=0)
+        fake.models = ["m\ud800"]
+        assert opened(fake, model=None).model == "m\ufffd"
+    assert good.text == f"{GOOD} \ufffd End."
+    assert refused.error == "the server rejected the prompt (400: bad \ufffd prompt)"
+    assert nested.error is not None
+    assert "not a chat completion" in nested.error
