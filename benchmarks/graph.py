@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import synthetic_data
+from retort.shared.base.parent_death import parent_death_signal
 from retort.shared.model.bundle import open_bundle
 
 K = 10
@@ -39,7 +40,8 @@ def main() -> None:
     for n_items in options.items:
         bundle = synthetic_data.sealed_bundle(place, n_items)
         command = [sys.executable, "-m", "benchmarks.graph", "--bundle", str(bundle)]
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, check=True, env=environment, preexec_fn=parent_death_signal())
 
 
 def _row(path: Path) -> list[str]:

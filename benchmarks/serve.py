@@ -27,6 +27,7 @@ import orjson
 from benchmarks import synthetic_data
 from benchmarks.load import Report, Run, post
 from retort.offline.local.local_redis import free_port, private_redis
+from retort.shared.base.parent_death import parent_death_signal
 from retort.shared.history.redis_history import load_histories
 from retort.shared.model.bundle import Bundle, open_bundle
 
@@ -136,7 +137,7 @@ def _server(name: str, bundle: Path, redis_url: str, core: int | None) -> Iterat
     else:
         command = [sys.executable, "-m", "benchmarks.plain_endpoint", str(bundle), str(port)]
     started_s = time.monotonic()
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, preexec_fn=parent_death_signal())
     try:
         if core is not None:
             os.sched_setaffinity(child.pid, {core})

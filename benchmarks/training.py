@@ -32,6 +32,7 @@ from retort.offline.pipeline.train import new_student
 from retort.offline.recipes.recipe import Recipe, load_recipe
 from retort.offline.training.loop import fit
 from retort.offline.training.mutual_distillation import only
+from retort.shared.base.parent_death import parent_death_signal
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.model.scoring import Scorer
 
@@ -79,7 +80,12 @@ def peers(python: Path, file: Path, recipe: Recipe, loss: str, negatives: int, e
         "asked": _ASKED,
     }
     done = subprocess.run(
-        [python, _PEER, file], input=json.dumps(settings), capture_output=True, text=True, check=False
+        [python, _PEER, file],
+        input=json.dumps(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=parent_death_signal(),
     )
     if done.returncode:
         raise SystemExit(f"{python} could not run RecTools: {done.stderr.strip().splitlines()[-1]}")

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from retort.serving.runtime.settings import ServingSettings
 from retort.serving.runtime.workers import Workers
 from retort.shared.base.errors import RetortError
 from retort.shared.base.logging import configure_logging
+from retort.shared.base.parent_death import end_with_parent
 from retort.shared.base.settings import Settings
 from retort.shared.db.session import database_address
 from retort.shared.history.keys import DEFAULT_TENANT
@@ -93,7 +95,8 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
 
 
 def worker() -> AsgiApp:
-    """Create the application of a child process, which reads the settings itself."""
+    """Create the application of a child process, which reads the settings itself and ends with the supervisor."""
+    end_with_parent(signal.SIGTERM)
     settings, serving = Settings(), ServingSettings()
     configure_logging(settings.log_level, as_json=settings.log_json)
     return _wrap(create_app(settings, serving), serving)

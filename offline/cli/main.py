@@ -17,6 +17,7 @@ from retort.offline.cli.experiment import experiment_app
 from retort.offline.cli.plan import plan
 from retort.offline.cli.profiles import profiles_app
 from retort.offline.cli.recipes import recipes
+from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm
 from retort.shared.base.errors import RetortError
 
 if TYPE_CHECKING:
@@ -42,9 +43,13 @@ app.add_typer(bundles.items_app, name="items")
 
 
 def main() -> None:
-    """Run the command; a RetortError or an OSError is printed as one sentence with status 2, Ctrl-C is status 130."""
+    """Run the command.
+
+    Exit status: 2 with one sentence for a RetortError or an OSError, 130 for Ctrl-C, 143 for SIGTERM.
+    """
     try:
-        app()
+        with exit_on_sigterm():
+            app()
     except RetortError as error:
         _exit(str(error))
     except OSError as error:
@@ -52,8 +57,9 @@ def main() -> None:
         why = error.strerror or str(error)
         _exit(f"{where}{why}; check the path, permissions and free disk space, and run the same command again.")
     except SystemExit as left:
-        if left.code == _INTERRUPTED:  # Typer exits without a message
-            sys.stderr.write("retort: interrupted; finished work is kept, and the same command resumes.\n")
+        if left.code in (_INTERRUPTED, TERMINATED):  # Typer exits without a message
+            how = "interrupted" if left.code == _INTERRUPTED else "terminated"
+            sys.stderr.write(f"retort: {how}; finished work is kept, and the same command resumes.\n")
         raise
 
 

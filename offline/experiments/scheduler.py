@@ -4,10 +4,9 @@ Trials run first, then the runs of the setting that validation selected. A unit 
 interrupted experiment resumes where it stopped.
 """
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.experiments.run_unit import Experiment, find_record, load_experiment, run_unit, save_plan
 from retort.offline.experiments.unit import Selection, Unit
 from retort.offline.jobs.heartbeat import error_sentence
+from retort.offline.local.subprocesses import process_pool
 from retort.shared.base.errors import RetortError
 
 Record = dict[str, Any]
@@ -196,11 +196,8 @@ def run_in_processes(workers: int) -> Iterator[Submit]:
     """Make a `Submit` that runs units in processes of this machine, each on one thread and with a log file a unit."""
     # read by the linear algebra libraries when they are loaded, so before a process starts
     os.environ["OMP_NUM_THREADS"] = "1"
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
+    with process_pool(workers) as pool:
         yield lambda experiment, unit: pool.submit(run_unit_in_process, str(experiment.folder), unit.as_json())
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def run_unit_in_process(folder: str, unit: dict[str, Any]) -> Record:

@@ -1,18 +1,22 @@
 """Child processes: monitored, logged, and ended with the process that started them."""
 
-import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from retort.shared.base.errors import StoreError
+from retort.shared.base.parent_death import end_with_parent, parent_death_signal
 
-_PR_SET_PDEATHSIG = 1
+# Exit status after SIGTERM, as shells report it.
+TERMINATED = 128 + signal.SIGTERM
 _TAIL_LINES = 5
 
 
@@ -63,7 +67,7 @@ def start_child(
             user=user,
             # Its own session: Ctrl-C reaches only this process, which ends the children in order.
             start_new_session=True,
-            preexec_fn=_die_with_parent(),
+            preexec_fn=parent_death_signal(),
         )
     try:
         yield Child(name, process, log)
@@ -81,17 +85,34 @@ def _end(process: "subprocess.Popen[bytes]", grace_s: float) -> None:
     process.wait()
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux: let the kernel kill the child when its parent ends for whatever reason."""
-    if sys.platform != "linux":
-        return None
-    # Loaded before the fork: only the call itself is allowed between fork and exec.
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
+@contextmanager
+def process_pool(n_processes: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes of this package that end with the block, also while they work, and with this process."""
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        n_processes, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
+    )
+    try:
+        yield pool
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
-    def set_death_signal() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # the parent ended in between
-            os._exit(1)
 
-    return set_death_signal
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit(143) within the block, so that open contexts are left and end their children.
+
+    Nothing changes outside the main thread, where Python handles no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

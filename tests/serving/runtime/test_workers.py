@@ -59,3 +59,12 @@ def test_a_dead_workers_gauges_are_removed_and_its_counters_stay(bundle_path: Pa
         assert value(server, "retort_requests_in_flight") == 0
         assert value(server, "retort_model_info", alias="champion") == 1
     assert not files.exists()
+
+
+def test_workers_end_when_their_supervisor_is_killed(bundle_path: Path, tmp_path: Path) -> None:
+    with serving_process(tmp_path, retort_bundle=bundle_path, retort_workers=2) as server:
+        server.ready()
+        ids = workers(server)
+        assert len(ids) == 2
+        os.kill(server.process.pid, signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ids), within_s=15)
