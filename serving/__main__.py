@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import ipaddress
 import logging
 import os
 import re
@@ -11,6 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ from pydantic_settings import SettingsError
 from retort.serving.api.app import Application, create_app
 from retort.serving.api.asgi import AsgiApp
 from retort.serving.api.auth import Scope, create_key, read_keys
+from retort.serving.api.loopback import is_loopback, loopback_only
 from retort.serving.api.tracing import with_tracing
 from retort.serving.models.model_slots import open_model_slots
+from retort.serving.runtime.connections import LimitedConnection, raise_file_limit
 from retort.serving.runtime.settings import ServingSettings
-from retort.serving.runtime.workers import Workers
+from retort.serving.runtime.workers import START_S, Workers
 from retort.shared.base.errors import RetortError
 from retort.shared.base.logging import configure_logging
 from retort.shared.base.parent_death import end_with_parent
@@ -79,7 +81,7 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
         app = create_app(settings, serving, models=open_model_slots(serving))
         listener = _bind(serving)
         _announce(listener, settings, serving)
-        uvicorn.Server(uvicorn.Config(_wrap(app, serving), **_options(serving))).run(sockets=[listener])
+        uvicorn.Server(uvicorn.Config(wrap(app, serving), **_options(serving))).run(sockets=[listener])
         return
     if serving.bundle is not None:
         read_manifest(serving.bundle)
@@ -89,7 +91,11 @@ def serve(settings: Settings, serving: ServingSettings) -> None:
         listener = _bind(serving)
         _announce(listener, settings, serving)
         config = uvicorn.Config(
-            "retort.serving.__main__:worker", factory=True, workers=serving.workers, **_options(serving)
+            "retort.serving.__main__:worker",
+            factory=True,
+            workers=serving.workers,
+            timeout_worker_healthcheck=START_S,  # for the rolling restart on SIGHUP
+            **_options(serving),
         )
         Workers(config, [listener], Path(metrics_dir)).run()
 
@@ -99,13 +105,15 @@ def worker() -> AsgiApp:
     end_with_parent(signal.SIGTERM)
     settings, serving = Settings(), ServingSettings()
     configure_logging(settings.log_level, as_json=settings.log_json)
-    return _wrap(create_app(settings, serving), serving)
+    return wrap(create_app(settings, serving), serving)
 
 
-def _wrap(app: Application, serving: ServingSettings) -> AsgiApp:
+def wrap(app: Application, serving: ServingSettings) -> AsgiApp:
+    """Return the application as it is served: protected from web pages when there are no keys, and traced."""
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    return with_tracing(app) if serving.traces else app
+    guarded = loopback_only(app, serving.reached_at is not None) if serving.keys_file is None else app
+    return with_tracing(guarded) if serving.traces else guarded
 
 
 def check_binding(serving: ServingSettings) -> None:
@@ -115,7 +123,7 @@ def check_binding(serving: ServingSettings) -> None:
         RetortError: The address is not loopback and there are no keys.
     """
     reached_at = serving.reached_at or serving.host
-    if serving.keys_file is None and not _is_loopback(reached_at):
+    if serving.keys_file is None and not is_loopback(reached_at):
         name = "RETORT_REACHED_AT" if serving.reached_at else "RETORT_HOST"
         raise RetortError(
             f"{name}={reached_at} is reachable from outside, but there are no API keys; "
@@ -160,15 +168,6 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _bind(serving: ServingSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -200,9 +199,12 @@ def _announce(listener: socket.socket, settings: Settings, serving: ServingSetti
 
 
 def _options(serving: ServingSettings) -> dict[str, Any]:
+    # of this process and, by inheritance, of the workers
+    max_connections = raise_file_limit(serving.max_connections)
     return {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": partial(LimitedConnection, read_timeout_s=serving.read_timeout_s, max_connections=max_connections),
+        "ws": "none",
         "access_log": False,
         "log_config": None,
         "server_header": False,

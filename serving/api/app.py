@@ -82,6 +82,7 @@ def create_app(
         services.metrics,
         max_waiting=serving.max_waiting,
         max_body_bytes=serving.max_body_bytes,
+        read_timeout_s=serving.read_timeout_s,
         check_key=services.authenticator.require_valid_key,
     )
     return app

@@ -4,6 +4,7 @@ The fast path answers `/recommend` and `/events` from bytes to bytes, because a 
 cost more than the student. FastAPI handles all other requests and documents these two as well.
 """
 
+import asyncio
 import logging
 import random
 import re
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import Request, Response
 
 from retort.serving.api.id_paths import routed_path
 from retort.serving.runtime.metrics import Metrics
@@ -33,8 +34,10 @@ _random = random.Random()
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 # Probes and scrapes are answered under overload too, and do not count as requests in flight.
 PROBE_PATHS = ("/health/", "/metrics", "/v2/health/")
-# Routes whose body the framework would read and validate before the route checks the key.
-_KEY_FIRST_PATHS = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/", "/refreshes")
+# Routes that read or change data. Their key is checked from the headers, before the body is read; no other route reads
+# a body.
+DATA_PATHS = ("/users/", "/v2/models/", "/recommend", "/events", "/similar/", "/refreshes", "/models")
+_BODY_METHODS = ("POST", "PUT", "PATCH")
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class FastPathMiddleware:
         app: The framework's application.
         routes: Handlers of the fast path by method and path.
         max_waiting: Requests in flight; further ones are refused with 503.
+        read_timeout_s: Seconds for the body of a request; after it the request is refused with 408.
         check_key: Raises a `Problem` for a request without a valid key.
     """
 
@@ -80,13 +84,14 @@ class FastPathMiddleware:
         *,
         max_waiting: int,
         max_body_bytes: int,
+        read_timeout_s: float,
         check_key: Callable[[dict[bytes, bytes]], None] = lambda headers: None,
     ) -> None:
         self._app = app
         self._routes = routes
         self._metrics = metrics
         self._max_waiting = max_waiting
-        self._max_body_bytes = max_body_bytes
+        self._bodies = BodyReader(max_body_bytes, max_waiting * max_body_bytes, read_timeout_s)
         self._check_key = check_key
         self._in_flight = 0
         metrics.in_flight.set(0)
@@ -96,48 +101,70 @@ class FastPathMiddleware:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        request_id = _request_id(headers)
+        request_id = request_id_of(headers)
         logs.request_id.set(request_id)
         path = scope["path"]
-        counted = 0 if path.startswith(PROBE_PATHS) else 1
-        if counted and self._in_flight >= self._max_waiting:
-            self._metrics.count_refusal("overload", 503)
-            await _send(send, _problem(overloaded(), request_id), request_id)
-            return
+        started = time.perf_counter()
+        handler = self._routes.get((scope["method"], path))
+        status, route = 500, "refused"
+        try:
+            body = b""
+            if path.startswith(DATA_PATHS):
+                self._check_key(headers)
+                self._check_load()  # a request that would be refused is not read
+                if scope["method"] in _BODY_METHODS:
+                    body = await self._bodies.read(receive)
+            is_probe = path.startswith(PROBE_PATHS)
+            if not is_probe:
+                self._check_load()
+            route = "" if handler is None else path
+            raw_request = RawRequest(scope["method"], path, scope["query_string"], headers, body, request_id)
+            status = await self._answer(scope, raw_request, handler, receive, send, 0 if is_probe else 1)
+        except Problem as problem:  # problems of the routes are answered by _answer
+            status = problem.status
+            await send_problem(send, problem, request_id)
+        except Disconnected:
+            status = 499
+        finally:
+            seconds = time.perf_counter() - started
+            if status == 503 and route == "refused":
+                self._metrics.count_refusal("overload", 503)
+            else:  # the route's pattern, not the path, which holds ids
+                self._metrics.count_request(route or getattr(scope.get("route"), "path", "other"), status, seconds)
+
+    def _check_load(self) -> None:
+        if self._in_flight >= self._max_waiting:
+            raise overloaded()
+
+    async def _answer(
+        self,
+        scope: Scope,
+        raw_request: RawRequest,
+        handler: Handler | None,
+        receive: Receive,
+        send: Send,
+        counted: int,
+    ) -> int:
+        """Answer a request whose body has been read, and return the status.
+
+        Only these requests are in flight: a caller that is slow to send its body takes no place of another.
+        """
         self._in_flight += counted
         self._metrics.in_flight.set(self._in_flight)
-        started = time.perf_counter()
-        status, route = 500, ""
         try:
-            handler = self._routes.get((scope["method"], path))
-            if handler is None:
-                if path.startswith(_KEY_FIRST_PATHS):
-                    self._check_key(headers)
-                status = await self._run_framework(scope, receive, send, request_id)
-            else:
-                route = path
-                status = await self._run_handler(handler, scope, headers, receive, send, request_id)
-        except Problem as problem:  # of the key check; problems of handlers are answered by _run_handler
-            status, route = problem.status, "refused"
-            await _send(send, _problem(problem, request_id), request_id)
+            if handler is not None:
+                return await self._run_handler(handler, raw_request, send)
+            return await self._run_framework(scope, _replay(raw_request.body, receive), send, raw_request.request_id)
         finally:
             self._in_flight -= counted
             self._metrics.in_flight.set(self._in_flight)
-            # The route's pattern, not the path, which holds ids.
-            route = route or getattr(scope.get("route"), "path", "other")
-            self._metrics.count_request(route, status, time.perf_counter() - started)
 
-    async def _run_handler(
-        self, handler: Handler, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: str
-    ) -> int:
+    async def _run_handler(self, handler: Handler, raw_request: RawRequest, send: Send) -> int:
+        request_id = raw_request.request_id
         try:
-            body = await _read_body(receive, self._max_body_bytes) if scope["method"] == "POST" else b""
-            raw_request = RawRequest(scope["method"], scope["path"], scope["query_string"], headers, body, request_id)
             raw_response = await handler(raw_request)
         except Problem as problem:
             raw_response = _problem(problem, request_id)
-        except Disconnected:
-            return 499
         except Exception:  # the caller gets a problem document, the log gets the traceback
             logger.exception("request failed", extra={"request_id": request_id})
             raw_response = _problem(failure(), request_id)
@@ -160,12 +187,86 @@ class FastPathMiddleware:
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        await self._app(scope, _limit_body(receive, self._max_body_bytes), send_with_headers)
+        await self._app(scope, receive, send_with_headers)
         return status
 
 
 class Disconnected(Exception):  # noqa: N818 - not an error of the server
     """The caller disconnected before the body was complete."""
+
+
+class BodyReader:
+    """Reader of request bodies, limited in size, time and memory.
+
+    Args:
+        limit: Bytes of one body.
+        total_limit: Bytes of all bodies that are being read.
+        timeout_s: Seconds for one body.
+    """
+
+    def __init__(self, limit: int, total_limit: int, timeout_s: float) -> None:
+        self._limit = limit
+        self._total_limit = total_limit
+        self._timeout_s = timeout_s
+        self._total = 0
+
+    async def read(self, receive: Receive) -> bytes:
+        """Read a whole body.
+
+        Raises:
+            Disconnected: The caller has disconnected.
+            Problem: 408 after the timeout, 413 above the limit, 503 when bodies being read fill the memory.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        is_late = False
+
+        def cancel() -> None:
+            nonlocal is_late
+            is_late = True
+            task.cancel()
+
+        # Cheaper than asyncio.timeout: most bodies have arrived with the head.
+        timer = asyncio.get_running_loop().call_later(self._timeout_s, cancel)
+        try:
+            return await self._read(receive)
+        except asyncio.CancelledError:
+            if not is_late or task.uncancel():  # the server cancels the request as well
+                raise
+            raise _too_slow(self._timeout_s) from None
+        finally:
+            timer.cancel()
+
+    async def _read(self, receive: Receive) -> bytes:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        body: bytes = message.get("body", b"")
+        if message.get("more_body", False):
+            return await self._read_rest(receive, body)
+        if len(body) > self._limit:
+            raise too_large(self._limit)
+        return body
+
+    async def _read_rest(self, receive: Receive, first: bytes) -> bytes:
+        parts, size = [first], len(first)
+        self._total += size
+        try:
+            while True:
+                if size > self._limit:
+                    raise too_large(self._limit)
+                if self._total > self._total_limit:
+                    raise overloaded()
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                self._total += len(parts[-1])
+                if not message.get("more_body", False) and size <= self._limit:
+                    return b"".join(parts)
+        finally:
+            self._total -= size
 
 
 def as_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -186,7 +287,7 @@ def as_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-def _request_id(headers: dict[bytes, bytes]) -> str:
+def request_id_of(headers: dict[bytes, bytes]) -> str:
     """Return the caller's id if it matches the pattern, otherwise a new one."""
     sent = headers.get(b"x-request-id")
     if sent is not None and REQUEST_ID_PATTERN.fullmatch(sent):
@@ -198,41 +299,36 @@ def _problem(problem: Problem, request_id: str) -> RawResponse:
     return RawResponse(problem.body(request_id), problem.status, CONTENT_TYPE, problem.headers)
 
 
-async def _read_body(receive: Receive, limit: int) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    parts = [body]
-    size = len(body)
-    while True:
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        if size > limit:
-            raise too_large(limit)
-        if not message.get("more_body", False):
-            return body if len(parts) == 1 else b"".join(parts)
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that yields the body that was read, and then what follows it."""
+    is_sent = False
 
+    async def receive_again() -> Message:
+        nonlocal is_sent
+        if is_sent:
+            return await receive()
+        is_sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
 
-def _limit_body(receive: Receive, limit: int) -> Receive:
-    size = 0
-
-    async def receive_limited() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > limit:
-            # The framework reads the body here: it passes this exception on and turns any other into a 400.
-            raise HTTPException(413, too_large(limit).detail)
-        return message
-
-    return receive_limited
+    return receive_again
 
 
 def too_large(limit: int) -> Problem:
     """Return a 413 with the limit."""
     return Problem(413, f"The body is larger than {limit} bytes; split it into several requests.")
+
+
+def _too_slow(timeout_s: float) -> Problem:
+    return Problem(
+        408,
+        f"The body did not arrive within {timeout_s:g} s; send it faster or in several requests.",
+        headers={"connection": "close"},
+    )
+
+
+async def send_problem(send: Send, problem: Problem, request_id: str) -> None:
+    """Send a problem document."""
+    await _send(send, _problem(problem, request_id), request_id)
 
 
 async def _send(send: Send, raw_response: RawResponse, request_id: str) -> None:

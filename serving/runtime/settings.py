@@ -52,6 +52,12 @@ class ServingSettings(BaseSettings):
     )
     max_k: int = Field(MAX_K, ge=1, le=MAX_K, description="items in one response")
     max_body_bytes: int = Field(1_000_000, ge=1024, description="largest request body in bytes")
+    read_timeout_s: float = Field(
+        10.0, gt=0, description="seconds in which the head of a request, and then its body, must arrive; otherwise 408"
+    )
+    max_connections: int = Field(
+        8192, ge=1, description="connections of one worker; a further one closes the longest idle one"
+    )
     static_items: tuple[str, ...] = Field((), description="items to return when no bundle is loaded; JSON list")
 
     console: bool = Field(True, description="serve the console at /console; it calls the public API")

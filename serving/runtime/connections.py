@@ -1,0 +1,137 @@
+"""Limits of HTTP connections: the time to send a request, the size of its head, and the number of connections.
+
+uvicorn only ends a connection that is idle after a response. A connection that sends nothing, half a head, or a body
+that was refused unread would stay open without end.
+"""
+
+import asyncio
+import resource
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_MAX_HEAD_BYTES = 65_536
+# Files besides connections: listeners, Redis, the database, the bundle.
+_RESERVED_FILES = 128
+_HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\nconnection: close\r\n"
+)
+_HEAD_TOO_LARGE_BODY = (
+    b'{"type":"about:blank","title":"Request Header Fields Too Large","status":431,'
+    b'"detail":"The head of the request is larger than 65536 bytes; send fewer or shorter headers."}'
+)
+
+
+class LimitedConnection(HttpToolsProtocol):
+    """HTTP connection with limits; the limit on the time of a body that a route reads is in `api.asgi`.
+
+    Args:
+        read_timeout_s: Seconds for the head of a request, and for the rest of a body whose request was answered.
+        max_connections: Connections of this process; above it the longest idle one is closed.
+    """
+
+    def __init__(self, *args: Any, read_timeout_s: float, max_connections: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_timeout_s = read_timeout_s
+        self._max_connections = max_connections
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._in_head = True
+        self._in_body = False
+        self.idle_since_s = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """True when no request is being answered."""
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if len(self.connections) >= self._max_connections:
+            self._close_longest_idle()
+        super().connection_made(transport)
+        self.idle_since_s = self.loop.time()
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._check_head(len(data))
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._in_body = False, True
+        if self._read_timer is not None:
+            self._cancel_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        if self._read_timer is not None:
+            self._cancel_timer()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.idle_since_s = self.loop.time()
+        if self._in_body:
+            self._start_timer()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._end()
+
+    def _check_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            length = b"content-length: %d\r\n\r\n" % len(_HEAD_TOO_LARGE_BODY)
+            self.transport.write(_HEAD_TOO_LARGE + length + _HEAD_TOO_LARGE_BODY)
+            self.transport.close()
+        elif self._read_timer is None:
+            self._start_timer()
+
+    def _close_longest_idle(self) -> None:
+        idle = [other for other in self.connections if isinstance(other, LimitedConnection) and other.is_idle]
+        if idle:
+            min(idle, key=lambda other: other.idle_since_s).transport.abort()
+
+    def _start_timer(self) -> None:
+        self._cancel_timer()
+        self._read_timer = self.loop.call_later(self._read_timeout_s, self._on_read_timeout)
+
+    def _cancel_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+
+    def _on_read_timeout(self) -> None:
+        self._read_timer = None
+        if self.is_idle:
+            self._end()
+        else:  # a pipelined request; the one before it is still being answered
+            self._start_timer()
+
+    def _end(self) -> None:
+        """Close the connection; abort it when its peer does not read, because closing waits for the last bytes."""
+        if self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+
+def raise_file_limit(max_connections: int) -> int:
+    """Raise the limit of open files as far as it is allowed, and return the connections for which it suffices."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    required = max_connections + _RESERVED_FILES
+    if soft != resource.RLIM_INFINITY and soft < required:
+        soft = required if hard == resource.RLIM_INFINITY else min(required, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max_connections if soft == resource.RLIM_INFINITY else max(1, min(max_connections, soft - _RESERVED_FILES))
