@@ -63,11 +63,12 @@ def models(
 
 
 def recommend(
-    users: Annotated[Path, typer.Option(help="Parquet with a column user_id")],
+    users: Annotated[Path, typer.Option(help=".parquet, .csv, .tsv or .jsonl with a column user_id")],
     out: Annotated[Path, typer.Option(help="Parquet to write: user_id, item_id, score, rank, source")],
     bundle: Annotated[str, typer.Option(help="a bundle's directory, or an alias, id or name@version")] = "champion",
     histories: Annotated[
-        Path | None, typer.Option(help="Parquet with user_id, item_id, timestamp; none: Redis, as in serving")
+        Path | None,
+        typer.Option(help="the same formats, with user_id, item_id, timestamp; none: Redis, as in serving"),
     ] = None,
     k: Annotated[int, typer.Option(help="items for each user")] = 10,
     tenant: Annotated[str, typer.Option(help="tenant of the bundle and the histories")] = "default",

@@ -15,8 +15,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from retort.offline.common.database import migrate_and_open
-from retort.offline.common.progress import Progress
+from retort.offline.common.progress import Progress, Silent
 from retort.offline.common.terminal import TerminalProgress
+from retort.offline.data import times
+from retort.offline.data.events import collect, id_problem, reject_bad_rows, with_ids
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources._files import read_any, table
 from retort.offline.local.local_redis import running_redis
 from retort.shared.base.errors import DataError, StoreError
 from retort.shared.base.schema import MAX_K
@@ -131,31 +135,38 @@ def _user_ids(path: Path) -> list[str]:
     """The distinct user ids, in the file's order."""
     frame = _read(path, ("user_id",))
     if frame["user_id"].null_count():
-        row = int(frame["user_id"].is_null().arg_true()[0]) + 1
+        row = int(frame.filter(pl.col("user_id").is_null())["row"][0])
         raise DataError(f"{path}, row {row}: user_id is missing; fill it in or drop the row.")
     return frame["user_id"].unique(maintain_order=True).to_list()
 
 
 def _from_file(path: Path, newest: int) -> ReadHistories:
-    """Histories from a Parquet file, sorted by time; equal times keep the file's order, as in Redis."""
-    frame = _read(path, ("user_id", "item_id", "timestamp")).sort("timestamp", maintain_order=True)
+    """Histories from a file, sorted by time; equal times keep the file's order, as in Redis."""
+    frame = _read(path, ("user_id", "item_id", "timestamp"))
+    if frame["timestamp"].dtype == pl.String:  # a CSV's numbers are text, whose order is another
+        frame = frame.with_columns(times.as_milliseconds(frame["timestamp"], path))
+    frame = frame.drop_nulls().sort("timestamp", maintain_order=True)
     grouped = frame.group_by("user_id").agg(pl.col("item_id").tail(newest))
     items = dict(grouped.iter_rows())
     return lambda user_ids: [items.get(user_id, []) for user_id in user_ids]
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    """The named columns; ids as text."""
+    """Read the named columns of any format, ids as text, each id by the rule of training's data."""
     if not path.is_file():
-        raise DataError(f"there is no file {path}; give a Parquet file with {', '.join(columns)}.")
-    try:
-        frame = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} is no readable Parquet file: {error}.") from error
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}; its columns are: {', '.join(frame.columns)}.")
-    return frame.select(pl.col(name).cast(pl.String) if name.endswith("_id") else pl.col(name) for name in columns)
+        raise DataError(
+            f"there is no file {path}; give a .parquet, .csv, .tsv or .jsonl file with {', '.join(columns)}."
+        )
+    rejects = Rejects()
+    raw = table(path, read_any(path, rejects, Silent()), {name: name for name in columns})
+    ids = [name for name in columns if name.endswith("_id")]
+    frame, cleaned = with_ids(collect(raw, raw.frame), raw, ids)
+    for name in ids:
+        frame = reject_bad_rows(frame, raw, [cleaned[name].problem(name), id_problem(name)], rejects)
+    if len(rejects):
+        first = rejects.frame().row(0, named=True)
+        raise DataError(f"{path}, row {first['row']}, value {first['value']!r}: {first['reason']}; correct the row.")
+    return frame.select("row", *columns)
 
 
 def _from_redis(settings: Settings, tenant: str) -> ReadHistories:

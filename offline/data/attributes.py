@@ -24,7 +24,8 @@ def infer_type(column: pl.Series, separator: str | None = None) -> pl.Series:
     if dtype == pl.Boolean:
         return column
     if dtype.is_integer():
-        return column.cast(pl.Int64)
+        whole = column.cast(pl.Int64, strict=False)
+        return whole if whole.null_count() == column.null_count() else column.cast(pl.String)
     if dtype.is_float() or dtype.is_decimal():
         return _narrowed(column.cast(pl.Float64))
     if dtype == pl.Struct:
@@ -57,7 +58,8 @@ def _from_text(text: pl.Series) -> pl.Series:
         return whole
     number = text.cast(pl.Float64, strict=False)
     plain = text.drop_nulls().str.contains(r"^-?(0|[1-9]\d*)(\.\d+)?$").all()
-    if plain and number.null_count() == text.null_count():
+    # a code with more digits than a float holds stays text
+    if plain and number.null_count() == text.null_count() and not (number.abs() >= 1 << 53).any():
         return _narrowed(number)
     return text
 

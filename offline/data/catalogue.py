@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from retort.offline.data.attributes import infer_types
-from retort.offline.data.events import id_expression, id_problem, refuse_nested, reject_bad_rows
+from retort.offline.data.events import collect, id_problem, refuse_nested, reject_bad_rows, with_ids
+from retort.offline.data.ids import Ids
 from retort.offline.data.interactions import Items
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable
@@ -44,9 +45,9 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
     lists: dict[str, str] = {}
     identical = 0
     for table in tables:
-        frame = _with_ids(table, id_column)
+        frame, ids = _with_ids(table, id_column)
         rows_read[table.file] = frame.height + rejects.count(table.file)
-        problems = [(id_column, pl.col(id_column).is_null(), "missing"), id_problem(id_column)]
+        problems = [(id_column, pl.col(id_column).is_null(), "missing"), ids.problem(id_column), id_problem(id_column)]
         good = reject_bad_rows(frame, table, problems, rejects)
         unique, n_identical = _drop_duplicates(good, table, id_column, rejects)
         identical += n_identical
@@ -71,15 +72,14 @@ def _without_controls(frame: pl.DataFrame) -> list[pl.Expr]:
     return [pl.col(texts).str.replace_all(CONTROLS_IN_PROSE, ""), pl.col(lists).list.eval(cleaned)]
 
 
-def _with_ids(table: RawTable, id_column: str) -> pl.DataFrame:
+def _with_ids(table: RawTable, id_column: str) -> tuple[pl.DataFrame, Ids]:
     schema = table.frame.collect_schema()
     refuse_nested(table, schema, (id_column, "title", "text"))
-    frame = table.frame.with_columns(
-        pl.col("row").cast(pl.Int64), id_expression(id_column, schema[id_column]).alias(id_column)
-    ).collect(engine="streaming")
+    frame = collect(table, table.frame.with_columns(pl.col("row").cast(pl.Int64)))
     if not frame.height:
         raise DataError(f"{table.file} has no rows; give a file with rows, or remove its name from [data.options].")
-    return frame
+    frame, ids = with_ids(frame, table, (id_column,))
+    return frame, ids[id_column]
 
 
 def _drop_duplicates(
@@ -113,12 +113,18 @@ def make_items(
         item_ids: Item ids of the events.
         columns: Columns of an item's text, see `item_text`; so is `template`.
         keep_unseen: Also keep the items without events.
+
+    Raises:
+        DataError: No item has an event.
     """
     ids = pl.DataFrame({"item_id": item_ids.unique()})
     if entities is None:
         known = pl.DataFrame(schema={"item_id": pl.String})
     else:
-        known = entities.frame if keep_unseen else entities.frame.join(ids, on="item_id", how="semi")
+        matched = entities.frame.join(ids, on="item_id", how="semi")
+        if len(ids) and not matched.height:
+            raise DataError(_no_match("items", entities.frame["item_id"], item_ids))
+        known = entities.frame if keep_unseen else matched
     without_metadata = ids.join(known, on="item_id", how="anti")
     frame = pl.concat([known, without_metadata], how="diagonal").sort("item_id")
     frame = frame.with_columns(_text_column(frame, "title"))
@@ -152,10 +158,15 @@ def make_users(entities: Entities | None, user_ids: pl.Series) -> tuple[pl.DataF
     ids = pl.DataFrame({"user_id": user_ids.unique()})
     with_events = entities.frame.join(ids, on="user_id", how="semi").sort("user_id")
     if not with_events.height:
-        example_user, example_event = entities.frame["user_id"][0], user_ids[0]
-        raise DataError(
-            f"none of the {entities.frame.height:,} users in the users' file has an event (ids like "
-            f"{example_user!r}, the "
-            f"events' like {example_event!r}); give the file that belongs to the events, or remove it."
-        )
+        raise DataError(_no_match("users", entities.frame["user_id"], user_ids))
     return with_events, entities.frame.height - with_events.height
+
+
+def _no_match(what: str, ids: pl.Series, event_ids: pl.Series) -> str:
+    """Say that a table belongs to other events, with ids of both."""
+    own, events = (", ".join(map(repr, some.unique(maintain_order=True).head(3))) for some in (ids, event_ids))
+    return (
+        f"none of the {len(ids):,} {what} in the {what}' file has an event: their ids are like {own}, those of the "
+        f"events like {events}; name the column with the same ids, give the file that belongs to the events, or remove "
+        "it."
+    )

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from retort.offline.data import times
+from retort.offline.data.ids import Ids, clean_ids
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import MAX_ID_LENGTH
+
+BELOW_MS = "_below_ms"
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,8 @@ class Events:
     """Checked events in file order.
 
     Attributes:
-        frame: user_id, item_id, timestamp i64, weight f32.
+        frame: user_id, item_id, timestamp i64, weight f32, and, only where a time has them, `_below_ms`: the parts of a
+            millisecond, which decide the order of equal timestamps.
         rows_read: file → rows, rejected ones included.
     """
 
@@ -25,15 +29,17 @@ class Events:
     rows_read: dict[str, int]
 
 
-def id_expression(column: str, dtype: pl.DataType) -> pl.Expr:
-    """Expression of an id as text without surrounding spaces, null where missing; whole floats lose their `.0`."""
-    value = pl.col(column)
-    if dtype.is_float():
-        whole = value.cast(pl.Int64, strict=False)
-        text = pl.when(whole.cast(pl.Float64) == value).then(whole.cast(pl.String)).otherwise(value.cast(pl.String))
-    else:
-        text = value.cast(pl.String).str.strip_chars()
-    return pl.when(text != "").then(text)
+def collect(table: RawTable, frame: pl.LazyFrame) -> pl.DataFrame:
+    """Read the rows of a table.
+
+    Raises:
+        DataError: The file is damaged, or contains bytes that are not text.
+    """
+    try:
+        return frame.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{table.file} cannot be read ({reason}); write it again, with text as UTF-8.") from error
 
 
 def refuse_nested(table: RawTable, schema: pl.Schema, columns: Sequence[str]) -> None:
@@ -82,62 +88,104 @@ def clean_events(tables: RawTables, rejects: Rejects) -> Events:
     Raises:
         DataError: There are no rows, or the times have mixed units.
     """
-    parsed = [_parsed(table, tables) for table in tables.interactions]
+    parsed, ids = [], []
+    for table in tables.interactions:
+        frame, ids_of_table = _parsed(table, tables)
+        parsed.append(frame)
+        ids.append(ids_of_table)
     if tables.clock == "time":
+        if tables.time_unit == "auto" and tables.time_format is None:
+            for frame, table in zip(parsed, tables.interactions, strict=True):
+                where = f"{table.file}, column {table.name('timestamp')!r}"
+                times.refuse_compact_dates(frame["_raw_timestamp"], where)
         units = [
             frame.select(pl.lit(table.file).alias("file"), "row", pl.col("_raw_timestamp").alias("value"), "unit")
             for frame, table in zip(parsed, tables.interactions, strict=True)
         ]
         times.refuse_mixed(pl.concat(units), tables.interactions[0].name("timestamp"))
     kept, rows_read = [], {}
-    for frame, table in zip(parsed, tables.interactions, strict=True):
+    for frame, columns, table in zip(parsed, ids, tables.interactions, strict=True):
         rows_read[table.file] = frame.height + rejects.count(table.file)
-        good = reject_bad_rows(frame, table, _problems(tables), rejects)
-        kept.append(good.select("user_id", "item_id", "timestamp", "weight"))
+        good = reject_bad_rows(frame, table, _problems(tables, columns), rejects)
+        kept.append(good.select("user_id", "item_id", "timestamp", "weight", BELOW_MS))
     if not sum(rows_read.values()):
         files = ", ".join(table.file for table in tables.interactions)
         raise DataError(f"{files}: there are no events, at most a header; give a file with rows.")
-    return Events(pl.concat(kept), rows_read)
+    events = pl.concat(kept)
+    if not (events[BELOW_MS] != 0).any():
+        events = events.drop(BELOW_MS)
+    return Events(events, rows_read)
 
 
-def _parsed(table: RawTable, tables: RawTables) -> pl.DataFrame:
-    """Frame with row, ids, timestamp, weight, unit, and the raw text of values that may be wrong."""
+def _parsed(table: RawTable, tables: RawTables) -> tuple[pl.DataFrame, dict[str, Ids]]:
+    """Frame with row, ids, timestamp, weight, unit and the raw text of values that may be wrong; its ids by column."""
     schema = table.frame.collect_schema()
     refuse_nested(table, schema, ("user_id", "item_id", "timestamp", "weight"))
     time = schema["timestamp"]
     has_weight = "weight" in schema
     frame = table.frame.select(
         pl.col("row").cast(pl.Int64),
-        id_expression("user_id", schema["user_id"]).alias("user_id"),
-        id_expression("item_id", schema["item_id"]).alias("item_id"),
-        pl.col("timestamp"),
+        "user_id",
+        "item_id",
+        "timestamp",
         pl.col("timestamp").cast(pl.String).alias("_raw_timestamp"),
         (pl.col("weight") if has_weight else pl.lit(None)).cast(pl.String).alias("_raw_weight"),
         (pl.col("weight") if has_weight else pl.lit(None)).cast(pl.Float32, strict=False).alias("weight"),
     )
     if tables.clock == "time":
-        frame = frame.with_columns(times.unit_of("timestamp", time, tables.time_unit).alias("unit"))
-        frame = frame.with_columns(times.milliseconds("timestamp", time, pl.col("unit")).alias("timestamp"))
+        time_format = tables.time_format
+        frame = frame.with_columns(times.unit_of("timestamp", time, tables.time_unit, time_format).alias("unit"))
+        moment, below = times.milliseconds("timestamp", time, pl.col("unit"), time_format)
+        frame = frame.with_columns(moment.alias("timestamp"), below.alias(BELOW_MS))
     else:
         number = pl.col("timestamp").cast(pl.Float64, strict=False)
         whole = number.cast(pl.Int64, strict=False)
         place = pl.when((whole.cast(pl.Float64) == number) & (whole >= 0)).then(whole)
-        frame = frame.with_columns(place.alias("timestamp"), unit=pl.lit(None, dtype=pl.String))
-    return frame.collect(engine="streaming")
+        frame = frame.with_columns(
+            place.alias("timestamp"), pl.lit(None, dtype=pl.String).alias("unit"), pl.lit(0.0).alias(BELOW_MS)
+        )
+    return with_ids(collect(table, frame), table, ("user_id", "item_id"))
 
 
-def _problems(tables: RawTables) -> list[tuple[str, pl.Expr, str]]:
+def with_ids(frame: pl.DataFrame, table: RawTable, columns: Sequence[str]) -> tuple[pl.DataFrame, dict[str, Ids]]:
+    """Convert columns of ids to text.
+
+    Raises:
+        DataError: An id has lost digits as a float.
+    """
+    ids = {}
+    for name in columns:
+        ids[name] = clean_ids(frame[name], frame["row"], f"{table.file}, column {table.name(name)!r}")
+        frame = frame.with_columns(ids[name].text.alias(name))
+    return frame, ids
+
+
+def _problems(tables: RawTables, ids: dict[str, Ids]) -> list[tuple[str, pl.Expr, str]]:
     missing = pl.col("_raw_timestamp").is_null() | (pl.col("_raw_timestamp").str.strip_chars() == "")
     no_time = "not a whole number ≥ 0" if tables.clock == "position" else "not a time"
+    is_clock, limit = tables.clock == "time", times.latest()
+    too_late = is_clock and tables.time_unit == "auto"
     blank_weight = pl.col("_raw_weight").is_null() | (pl.col("_raw_weight").str.strip_chars() == "")
     no_weight = pl.col("weight").is_null() | pl.col("weight").is_nan() | pl.col("weight").is_infinite()
     return [
         ("user_id", pl.col("user_id").is_null(), "missing"),
         ("item_id", pl.col("item_id").is_null(), "missing"),
+        ids["user_id"].problem("user_id"),
+        ids["item_id"].problem("item_id"),
         id_problem("user_id"),
         id_problem("item_id"),
         ("timestamp", missing, "missing"),
         ("timestamp", pl.col("unit").fill_null("") == "small", "too small for a clock time (before 1973)"),
+        (
+            "timestamp",
+            pl.col("timestamp").is_null() & is_clock & times.is_written_date("_raw_timestamp"),
+            times.ODD_DATE if tables.time_format is None else f"not a time of the format {tables.time_format!r}",
+        ),
         ("timestamp", pl.col("timestamp").is_null(), no_time),
+        (
+            "timestamp",
+            (pl.col("timestamp") > int(limit.timestamp() * 1000)) & too_late,
+            f"later than {limit.year}; set time_format in [data.options] if it is a date, time_unit if it is right",
+        ),
         ("weight", ~blank_weight & no_weight, "not a number"),
     ]

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from retort.offline.data.events import BELOW_MS
 from retort.offline.data.ragged import IntArray
 from retort.shared.base.errors import DataError
 
@@ -66,6 +67,8 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
     for column, code in (("user_id", "_user"), ("item_id", "_item")):
         codes = pl.DataFrame({column: frame[column].unique().sort()}).with_row_index(code)
         frame = frame.join(codes, on=column, how="left", maintain_order="left")
+    if BELOW_MS in frame.columns:
+        return frame.sort("_user", "timestamp", BELOW_MS, maintain_order=True).drop(BELOW_MS)
     return frame.sort("_user", "timestamp", maintain_order=True)
 
 

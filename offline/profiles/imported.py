@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import Field
 
 from retort.offline.common.section import Section, parse_section
+from retort.offline.data.ids import id_text
 from retort.offline.data.interactions import Items
+from retort.offline.data.sources._json_lines import parse_json
 from retort.offline.profiles.checks import find_problem
 from retort.offline.profiles.config import IMPORTED, ProfilesConfig
 from retort.offline.profiles.faithfulness import FaithfulnessChecker
@@ -20,7 +22,7 @@ from retort.offline.profiles.store import ProfileKey, ProfileStore, Record
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_file
 from retort.shared.base.schema import MAX_ID_LENGTH
-from retort.shared.base.text import clean_text, id_fault, load_json
+from retort.shared.base.text import clean_text
 
 VERSION = "imported"
 
@@ -65,7 +67,7 @@ def read_profiles(config: Config, aspect: str) -> Iterator[Record]:
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:
     try:
-        row = load_json(line)
+        row = parse_json(line)
     except ValueError as error:
         raise ProfileError(f"{where} is not JSON ({error}); write one object a line.") from None
     if not isinstance(row, dict):
@@ -75,12 +77,13 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
 
 def _user_id(row: dict[str, Any], where: str) -> str:
     value = row.get("user_id")
-    # 12 and "12" are the same user, as they are in the interactions
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    try:
+        user_id = id_text(value)
+    except ValueError as error:
+        raise ProfileError(f"{where}: user_id {value!r} {error}; correct it there and in the interactions.") from None
+    if user_id is None or (isinstance(value, float) and not value.is_integer()):
         raise ProfileError(f"{where}: user_id is {value!r}; give each line the user's id as text or a whole number.")
-    if fault := id_fault(str(value)):
-        raise ProfileError(f"{where}: user_id {str(value)!r} {fault}; remove it there and in the interactions.")
-    return str(value)
+    return user_id
 
 
 def _text(row: dict[str, Any], where: str) -> str:

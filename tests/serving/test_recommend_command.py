@@ -1,5 +1,6 @@
 """Lists of the offline command equal those of the server, for known and unknown users."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,36 @@ def test_invalid_files_end_with_one_message(
     with pytest.raises(DataError, match=said):
         recommend_users(tmp_path / "users.parquet", tmp_path / "out", str(bundle_path), tmp_path / "none", 5, "default")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "tsv", "jsonl"])
+def test_users_and_histories_of_other_formats(
+    kind: str, files: tuple[Path, Path], bundle_path: Path, tmp_path: Path
+) -> None:
+    users, histories = files
+    expected, out = tmp_path / "expected.parquet", tmp_path / "out.parquet"
+    recommend_users(users, expected, str(bundle_path), histories, 7, "default")
+    others = []
+    for path in files:
+        frame, other = pl.read_parquet(path), tmp_path / f"{path.stem}.{kind}"
+        if kind == "jsonl":
+            frame.write_ndjson(other)
+        else:
+            text = frame.write_csv(separator="\t" if kind == "tsv" else ",").encode()
+            other.write_bytes(gzip.compress(text) if kind.endswith(".gz") else text)
+        others.append(other)
+    recommend_users(others[0], out, str(bundle_path), others[1], 7, "default")
+    assert pl.read_parquet(out).equals(pl.read_parquet(expected))
+
+
+def test_ids_of_a_users_file_follow_the_rule_of_training(bundle_path: Path, tmp_path: Path) -> None:
+    pl.DataFrame({"user_id": [1.0, 2.0]}).write_parquet(tmp_path / "users.parquet")
+    (tmp_path / "histories.csv").write_text("user_id,item_id,timestamp\n1,i1,9\n1,i2,10\n")
+    out = tmp_path / "out.parquet"
+    recommend_users(tmp_path / "users.parquet", out, str(bundle_path), tmp_path / "histories.csv", 3, "default")
+    answers = pl.read_parquet(out)
+    assert answers["user_id"].unique(maintain_order=True).to_list() == ["1", "2"]
+    assert answers["source"].unique(maintain_order=True).to_list() == ["student", "popular"]
+    (tmp_path / "users.csv").write_text('user_id\n"u\n1"\n')
+    with pytest.raises(DataError, match=r"row 2.*contains a line break"):
+        recommend_users(tmp_path / "users.csv", out, str(bundle_path), tmp_path / "histories.csv", 3, "default")

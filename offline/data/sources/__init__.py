@@ -46,13 +46,18 @@ class RawTable:
 
 @dataclass(frozen=True)
 class RawTables:
-    """All tables of a source; of several files of one kind, rows of the first count as earlier."""
+    """All tables of a source; of several files of one kind, rows of the first count as earlier.
+
+    Attributes:
+        time_format: strptime's format of times that are text; None: numbers and ISO text.
+    """
 
     interactions: tuple[RawTable, ...]
     items: tuple[RawTable, ...] = ()
     users: tuple[RawTable, ...] = ()
     clock: Clock = "time"
     time_unit: TimeUnit = "auto"
+    time_format: str | None = None
 
 
 def existing_directory(path: Path) -> Path:

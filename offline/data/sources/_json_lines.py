@@ -2,6 +2,8 @@
 
 import ast
 import gzip
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
@@ -12,8 +14,12 @@ import polars as pl
 from retort.offline.common.progress import Progress
 from retort.offline.data.rejects import Rejects
 from retort.shared.base.errors import DataError
+from retort.shared.base.text import load_json
 
 LINES_PER_FRAME = 200_000
+_EXACT = 1 << 53  # floats hold every whole number below
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 Record = dict[str, Any]
 
 
@@ -70,16 +76,38 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise DataError(f"{path.name} is not a complete gzip file ({error}); download it again.") from error
 
 
+def parse_json(line: bytes) -> Any:
+    """Parse JSON; integers of any size keep their digits.
+
+    Raises:
+        ValueError: The line is not JSON.
+    """
+    value = load_json(line)
+    # orjson makes floats of integers over 64 bits
+    return json.loads(line) if _LONG_NUMBER.search(line) else value
+
+
 def _record(line: bytes) -> Record | None:
     """Parse the object on a line; Amazon's older metadata are Python literals, not JSON."""
     try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        value = parse_json(line)
+    except ValueError:
         try:
             value = ast.literal_eval(line.decode("utf-8"))
-        except (ValueError, SyntaxError, UnicodeDecodeError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    return _without_surrogates(value) if _SURROGATE.search(line) else value
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace halves of characters, which no table can hold, by U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
+    return [_without_surrogates(each) for each in value] if isinstance(value, list) else value
 
 
 def _frame(rows: list[Record], numbers: list[int]) -> pl.DataFrame:
@@ -91,7 +119,7 @@ def _frame(rows: list[Record], numbers: list[int]) -> pl.DataFrame:
 def _column(values: list[Any]) -> pl.Series:
     """Keep scalars of one type, make lists to lists of text, and everything else to text."""
     kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float} or kinds in ({str}, {bool}):
+    if kinds in ({str}, {bool}) or (kinds <= {int, float} and _is_exact(values, kinds)):
         return pl.Series(values, strict=False)
     if kinds == {list}:
         texts = [None if v is None else [as_text(value) for value in v if value is not None] for v in values]
@@ -99,9 +127,21 @@ def _column(values: list[Any]) -> pl.Series:
     return pl.Series([None if value is None else as_text(value) for value in values], dtype=pl.String)
 
 
+def _is_exact(values: list[Any], kinds: set[type]) -> bool:
+    """Whether one numeric column keeps every digit of the integers: they may be ids."""
+    integers = [value for value in values if type(value) is int] if int in kinds else []
+    if not integers:
+        return True
+    low, high = min(integers), max(integers)
+    return low > -_EXACT and high < _EXACT if float in kinds else low >= -(1 << 63) and high < 1 << 63
+
+
 def as_text(value: Any) -> str:
     """Return a JSON value as one string; text stays unquoted."""
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    if isinstance(value, str):
+        return value
+    # integers over 64 bits, and floats as `repr` writes them, are not orjson's
+    return repr(value) if type(value) in (int, float) else orjson.dumps(value, default=str).decode()
 
 
 def _stacked(frames: list[pl.DataFrame]) -> pl.DataFrame:
@@ -114,18 +154,22 @@ def _stacked(frames: list[pl.DataFrame]) -> pl.DataFrame:
     casts: dict[str, pl.DataType] = {}
     for name in mixed:
         numeric = all(kind.is_numeric() or kind == pl.Null() for kind in kinds[name])
-        # integers of different width are usually ids, and a float would merge two neighbouring ones
-        whole = all(kind.is_integer() or kind == pl.Null() for kind in kinds[name])
-        casts[name] = pl.Float64() if numeric and not whole else pl.String()
+        exact = numeric and all(
+            _is_exact([frame[name].min(), frame[name].max()], {int, float})
+            for frame in frames
+            if name in frame.columns and frame[name].dtype.is_integer() and frame[name].count()
+        )
+        casts[name] = pl.Float64() if exact else pl.String()
     return pl.concat([_cast(frame, casts) for frame in frames], how="diagonal_relaxed")
 
 
 def _cast(frame: pl.DataFrame, casts: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Cast columns; a list becomes its JSON text."""
+    """Cast columns; lists and floats become the same text as in a column of mixed values."""
     for name in casts.keys() & set(frame.columns):
         column = frame[name]
-        if column.dtype == pl.List:
-            column = pl.Series(name, [None if v is None else as_text(v.to_list()) for v in column], dtype=pl.String)
+        if casts[name] == pl.String and (column.dtype == pl.List or column.dtype.is_float()):
+            values = (v.to_list() if isinstance(v, pl.Series) else v for v in column)
+            column = pl.Series(name, [None if v is None else as_text(v) for v in values], dtype=pl.String)
         frame = frame.with_columns(column.cast(casts[name]).alias(name))
     return frame
 

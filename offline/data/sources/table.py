@@ -29,6 +29,9 @@ class Config(Section):
     )
     weight: str | None = Field(None, description="column with a rating or another weight")
     time_unit: TimeUnit = Field("auto", description="unit of whole-number times; auto: recognised by magnitude")
+    time_format: str | None = Field(
+        None, description='format of times that are other text, as strptime reads it: "%d.%m.%Y %H:%M"'
+    )
     title: str | None = Field(None, description="title column of items; unset: `title` where it exists")
     users_columns: list[str] | None = Field(None, description="columns of the users' file; unset: all")
     separator: str | None = Field(
@@ -41,6 +44,8 @@ class Config(Section):
     def _refuse_two_orders(self) -> "Config":
         if self.timestamp and self.position:
             raise ValueError("name a timestamp or a position column, not both")
+        if self.time_format is not None and "%" not in self.time_format:
+            raise ValueError(f'time_format {self.time_format!r} is no format; write one such as "%d.%m.%Y %H:%M"')
         return self
 
 
@@ -62,6 +67,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
         users=_users(config, root, rejects, progress),
         clock="time" if config.timestamp else "position",
         time_unit=config.time_unit,
+        time_format=config.time_format,
     )
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from retort.offline.data.events import clean_events
+from retort.offline.data.filters import filter_events
 from retort.offline.data.interactions import Clock
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables, TimeUnit
@@ -49,6 +50,12 @@ def clean(
         "2021-01-01T00:00:00Z",
         "2021-01-01 01:00:00.000+01:00",
         "2020-12-31T19:00:00-0500",
+        "2021-01-01 00:00:00 UTC",
+        "2021-01-01 00:00:00.000000 UTC",
+        "2021-01-01 00:00 GMT",
+        "2021-01-01T00:00:00,000",
+        "2021-01-01 01:00:00+01",
+        "2021-01-01 01:00:00 +0100",
     ],
 )
 def test_every_unit_becomes_milliseconds(value: object) -> None:
@@ -117,3 +124,75 @@ def test_columns_of_lists_or_records_are_refused(columns: dict[str, list[object]
         clean([1e9], **columns)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="'ts' holds values of type Time"):
         clean([time(12)])
+
+
+def order(times: list[object], **options: object) -> list[str]:
+    frame = pl.DataFrame({"user_id": ["u"] * len(times), "item_id": list("abcdef")[: len(times)], "at": times})
+    events = RawTable("log.csv", frame.with_row_index("row").lazy(), {"timestamp": "at"})
+    renamed = RawTable(events.file, events.frame.rename({"at": "timestamp"}), events.names)
+    cleaned = clean_events(RawTables((renamed,), **options), Rejects()).frame  # type: ignore[arg-type]
+    return filter_events(cleaned, min_weight=None, repeats="keep", k_core=0)[0]["item_id"].to_list()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2021-01-01 00:00:00.000900", "2021-01-01 00:00:00.000100", "2021-01-01 00:00:00.000500"],
+        ["2021-01-01T00:00:00.000000900Z", "2021-01-01T00:00:00.000000100Z", "2021-01-01T00:00:00.000000500Z"],
+        [1_609_459_200_000_900, 1_609_459_200_000_100, 1_609_459_200_000_500],
+        ["1609459200000000009", "1609459200000000001", "1609459200000000005"],
+        [1_609_459_200_000_000_009, 1_609_459_200_000_000_001, 1_609_459_200_000_000_005],
+        [1_609_459_200.0009, 1_609_459_200.0001, 1_609_459_200.0005],
+        [1_609_459_200_000.9, 1_609_459_200_000.1, 1_609_459_200_000.5],
+        [datetime(2021, 1, 1, microsecond=9), datetime(2021, 1, 1, microsecond=1), datetime(2021, 1, 1, microsecond=5)],
+    ],
+)
+def test_parts_of_a_millisecond_decide_the_order(times: list[object]) -> None:
+    assert order(times) == ["b", "c", "a"]
+
+
+def test_equal_milliseconds_of_several_files_keep_the_order_of_time() -> None:
+    times = pl.Series([1_609_459_200_000_000, 1_609_459_200_000_300])
+    frames = [
+        pl.DataFrame({"row": [1], "user_id": ["u"], "item_id": [item], "timestamp": [at]})
+        for item, at in (("b", times[1]), ("a", times[0]))
+    ]
+    tables = RawTables(tuple(RawTable(f"{place}.csv", frame.lazy()) for place, frame in enumerate(frames)))
+    cleaned = clean_events(tables, Rejects()).frame
+    ordered, _ = filter_events(cleaned, min_weight=None, repeats="keep", k_core=0)
+    assert ordered["item_id"].to_list() == ["a", "b"]
+    assert ordered.columns == ["user_id", "item_id", "timestamp", "weight"]
+
+
+@pytest.mark.parametrize(
+    ("values", "time_format"),
+    [
+        ([20210314150926, 20210315150926], "%Y%m%d%H%M%S"),
+        (["202103141509", "202103151509"], "%Y%m%d%H%M"),
+        (["20210314", "20210315"], "%Y%m%d"),
+        ([20210314150926.0], "%Y%m%d%H%M%S"),
+    ],
+)
+def test_dates_written_as_digits_are_no_counts(values: list[object], time_format: str) -> None:
+    with pytest.raises(DataError, match=rf'log\.csv, column .ts.*set time_format = "{time_format}"'):
+        clean(values)
+
+
+def test_times_of_the_next_century_are_rejected() -> None:
+    frame, rejects = clean([1_609_459_200, 4_576_000_000])
+    assert frame.height == 1
+    assert rejects["reason"][0].startswith("later than ")
+    assert clean(["2021-01-01", "2115-01-01"])[1].height == 1
+    assert clean([4_576_000_000], unit="s")[0].height == 1  # stated, so believed
+
+
+def test_other_dates_have_a_way_in() -> None:
+    _, rejects = clean(["2021-01-01", "13.09.2020 12:26"])
+    assert 'set time_format in [data.options], for example "%d.%m.%Y %H:%M"' in rejects["reason"][0]
+    assert order(["13.09.2020 12:26", "12.10.2019 12:26"], time_format="%d.%m.%Y %H:%M") == ["b", "a"]
+    assert order([20210314150926, 20210313150926], time_format="%Y%m%d%H%M%S") == ["b", "a"]
+    assert order(["13/Sep/2020:12:26:00 +0200", "13/Sep/2020:12:27:00 +0500"], time_format="%d/%b/%Y:%H:%M:%S %z") == [
+        "b",
+        "a",
+    ]
+    assert order(["13.09.2020", "12.10.2019"], time_format="%d.%m.%Y") == ["b", "a"]
