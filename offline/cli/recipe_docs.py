@@ -9,9 +9,9 @@ import json
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -145,17 +145,22 @@ def row(key: str, value: str, default: str, meaning: str) -> str:
 
 def value_of(field: FieldInfo) -> str:
     """The allowed values: choices, or a type and its limits."""
-    limits = [
+    return ", ".join([_kind(field.annotation), *_limits(field.metadata)])
+
+
+def _limits(metadata: Iterable[Any]) -> list[str]:
+    return [
         f"{sign} {getattr(limit, name):,.10g}"
-        for limit in field.metadata
+        for limit in metadata
         for name, sign in _LIMITS.items()
         if hasattr(limit, name)
     ]
-    return ", ".join([_kind(field.annotation), *limits])
 
 
 def _kind(annotation: Any) -> str:
     origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return ", ".join([_kind(inside[0]), *_limits(inside[1].metadata)])
     if origin is Literal:
         return " ".join(f"`{json.dumps(choice)}`" for choice in inside)
     if origin in (Union, types.UnionType):

@@ -6,11 +6,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from retort.shared.base.errors import RecipeError
 
+# largest seed that numpy, scikit-learn, UMAP and torch all accept
+MAX_SEED = 2**32 - 1
+
 
 class Section(BaseModel):
-    """A part of a recipe. Each key is declared once, next to the code that reads it."""
+    """A part of a recipe. Each key is declared once, next to the code that reads it, with its bounds.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    TOML's `nan` and `inf` are refused for all numbers, because comparisons with NaN are false: no bound would hold.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Section)

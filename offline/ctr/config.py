@@ -1,10 +1,10 @@
 """`[ctr]`: which models guess the labels, with which knowledge, and for how long."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from retort.offline.common.section import Section
+from retort.offline.common.section import MAX_SEED, Section
 
 ModelName = Literal["deepfm", "dcn_v2"]
 # base: ids and attributes. kar: the knowledge as input. taught: the knowledge as a target while training (LLM-KT);
@@ -22,11 +22,15 @@ class CtrConfig(Section):
         min_length=1,
         description="base: ids and attributes; kar: knowledge read; taught: knowledge learnt; shuffled: that of others",
     )
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="one training each")
+    seeds: tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...] = Field(
+        (0,), min_length=1, description="one training each"
+    )
     positive_from: float = Field(4.0, description="weight of an interaction from which its label is 1")
-    embedding_dim: int = Field(16, ge=1, description="of every field")
-    layers: tuple[int, ...] = Field((128, 64), min_length=1, description="widths of the deep part")
-    n_cross: int = Field(3, ge=1, description="cross layers; dcn_v2")
+    embedding_dim: int = Field(16, ge=1, le=8192, description="of every field")
+    layers: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
+        (128, 64), min_length=1, description="widths of the deep part"
+    )
+    n_cross: int = Field(3, ge=1, le=100, description="cross layers; dcn_v2")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of what is hidden while training")
     n_shared: int = Field(2, ge=1, description="kar: experts for users and items alike")
     n_own: int = Field(2, ge=1, description="kar: experts for users, and as many for items")

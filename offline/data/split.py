@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from retort.offline.common.section import Section
+from retort.offline.common.section import MAX_SEED, Section
 from retort.offline.data.event_arrays import EventArrays, event_arrays
 from retort.offline.data.interactions import Interactions
 from retort.offline.data.ragged import IntArray, Ragged
@@ -87,7 +87,7 @@ class SplitConfig(Section):
     validation: Literal["user", "time"] = Field("user", description="global_time: where validation cases come from")
     validation_users: float = Field(0.1, gt=0, lt=1, description="validation = user: share of users, last train event")
     validation_quantile: float = Field(0.9, gt=0, lt=1, description="validation = time: second cut, inside train")
-    seed: int = Field(42, ge=0, description="seed of random targets and validation users")
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="seed of random targets and validation users")
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,15 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
+def check_block(block: int, student: Student, objective: str) -> None:
+    """Raise TeacherError if the student has no such block."""
+    if not -student.n_blocks <= block < student.n_blocks:
+        raise TeacherError(
+            f"objective {objective!r}: block = {block}, but the student has {student.n_blocks} blocks, numbered from "
+            "0; choose another block, or -1 for the last."
+        )
+
+
 def zero_loss(output: StudentOutput) -> Tensor:
     """Return 0 of the right type and device, for a batch of which the teacher knows no row."""
     return output.states[-1][:0].sum()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retort.offline.distillation._activations import Pool
-from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
+from retort.offline.distillation._base import Objective, StudentOutput, check_block, zero_loss
 from retort.offline.distillation._user_targets import UserTargets, standardise, user_targets
 from retort.offline.distillation.configs.neighbours import Config
 from retort.offline.students._base import Student, real_positions
@@ -29,6 +29,7 @@ class Model(Objective):
 
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
         super().__init__(config, student, teacher)
+        check_block(config.block, student, "neighbours")
         targets = standardise(user_targets(teacher, "neighbours"))
         smoothed_UP = config.own_share * targets.vectors_UP + (1 - config.own_share) * _neighbour_mean(targets, config)
         self.register_buffer("targets_UP", functional.normalize(smoothed_UP, dim=-1), persistent=False)

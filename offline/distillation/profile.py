@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from retort.offline.distillation._activations import Pool, capture_activation
-from retort.offline.distillation._base import Objective, StudentOutput, zero_loss
+from retort.offline.distillation._base import Objective, StudentOutput, check_block, zero_loss
 from retort.offline.distillation._user_targets import (
     ProfileCombination,
     split_profiles,
@@ -42,11 +42,7 @@ class Model(Objective):
     def __init__(self, config: Config, student: Student, teacher: Teacher) -> None:
         super().__init__(config, student, teacher)
         targets = user_targets(teacher, "profile")
-        if not -student.n_blocks <= config.block < student.n_blocks:
-            raise TeacherError(
-                f"objective 'profile': block = {config.block}, but the student has "
-                f"{student.n_blocks} blocks; choose another block."
-            )
+        check_block(config.block, student, "profile")
         targets_UKW = split_profiles(targets, teacher)
         if config.mode == "repaired":
             targets_UKW = standardise_profiles(targets_UKW, targets.known_U)

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from retort.offline.common.progress import Progress
-from retort.offline.common.section import Section
+from retort.offline.common.section import MAX_SEED, Section
 from retort.offline.embeddings.reduction_quality import ReductionQuality, measure_reduction
 from retort.offline.embeddings.vectors import FloatArray
 from retort.shared.base.errors import ProfileError
@@ -32,7 +32,7 @@ class ReducerConfig(Section):
     n_components: int = Field(
         128, ge=1, description="width of the teacher's vectors; with method none: the encoder's width"
     )
-    seed: int = Field(42, ge=0, description="seed of the reduction and of fit_sample")
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="seed of the reduction and of fit_sample")
     fit_sample: int | None = Field(
         100_000, ge=10, description="vectors that the reducer is fitted on; a very large number: all"
     )

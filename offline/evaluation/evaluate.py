@@ -9,7 +9,7 @@ result names the protocol.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import polars as pl
@@ -32,7 +32,9 @@ _POPULARITY_EDGES = (3, 10, 30, 100)
 class EvaluationConfig(Section):
     """Settings of the evaluation. Runs are compared by NDCG at the first `k`."""
 
-    k: tuple[int, ...] = Field((10, 5, 20), description="list lengths of the metrics; runs are compared by the first")
+    k: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        (10, 5, 20), min_length=1, description="list lengths of the metrics; runs are compared by the first"
+    )
     hide_seen: bool = Field(True, description="never recommend items of the history")
     last_items: int | None = Field(None, ge=1, description="number of newest items that the student reads; unset: all")
     subsets: tuple[str, ...] = Field(

@@ -36,12 +36,12 @@ nothing. All arms are evaluated on the same cases, and none may train longer tha
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from retort.offline.common.plugins import load_config
-from retort.offline.common.section import Section
+from retort.offline.common.section import MAX_SEED, Section
 from retort.offline.recipes.recipe import STUDENTS, Recipe, parse_recipe, read_recipe, with_keys
 
 Keys = dict[str, Any]
@@ -89,7 +89,7 @@ class PlanConfig(Section):
     baseline: str = Field(description="the arm that the others are compared with")
     students: list[str] | None = Field(None, min_length=1, description="unset: the recipe's")
     student_keys: dict[str, Keys] = Field({}, description="keys of one student in every arm, by its name")
-    seeds: list[int] = Field(
+    seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
         [0, 1, 2, 3, 4], min_length=1, description="of the runs; trials are trained with the first"
     )
     floors: list[Literal["popularity", "item_knn", "ease"]] = Field(

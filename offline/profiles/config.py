@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from retort.offline.common.plugins import load_plugin, plugin_names
-from retort.offline.common.section import Section, parse_section
+from retort.offline.common.section import MAX_SEED, Section, parse_section
 from retort.offline.profiles.backends._base import ProfileBackend, Sampling, ServedModelError
 from retort.offline.profiles.checks import CheckRules
 from retort.offline.profiles.corruption import CorruptionConfig
@@ -44,7 +44,7 @@ class ProfilesConfig(Section):
     )
     max_output_tokens: int = Field(1000, ge=16, description="longest reply, in tokens")
     temperature: float = Field(0.7, ge=0, le=2, description="sampling temperature")
-    seed: int = Field(42, ge=0, description="sampling seed, where the server supports one")
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="sampling seed, where the server supports one")
     attempts: int = Field(3, ge=1, description="requests per prompt until a reply is accepted, the first included")
     max_failed: float = Field(0.5, gt=0, le=1, description="share of failed profiles above which the run stops")
     canary: bool = Field(

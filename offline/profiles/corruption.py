@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from retort.offline.common.section import Section
+from retort.offline.common.section import MAX_SEED, Section
 
 # Fluent text that describes no user: three of these subjects in one fixed sentence.
 _NONSENSE = "Above all the user is drawn to {}; collects everything about {}, and turns away from {}."
@@ -28,7 +28,7 @@ class CorruptionConfig(Section):
     kind: Literal["others", "nonsense"] = Field(
         "others", description="others: another user's profile; nonsense: invented text"
     )
-    seed: int = Field(7, ge=0, description="seed of the choice of users and texts")
+    seed: int = Field(7, ge=0, le=MAX_SEED, description="seed of the choice of users and texts")
 
 
 def corrupt_profiles(table: pl.DataFrame, config: CorruptionConfig) -> pl.DataFrame:

@@ -91,11 +91,6 @@ class Tower(nn.Module):
 
 
 def _check(config: Config, read: int, n_items: int) -> None:
-    if not 0 < read < config.embedding_dim:
-        raise RecipeError(
-            f"[student] read_dim = {read} must be above 0 and below embedding_dim = {config.embedding_dim}; "
-            "embedding_dim holds both parts."
-        )
     if (floats := n_items * max(config.layers)) > _QUESTION_FLOATS:
         raise RecipeError(
             f"[student] neumf would hold {floats * 4 / 2**20:,.0f} MB of layers for one request over {n_items:,} "

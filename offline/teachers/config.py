@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from retort.offline.common.section import Section
+from retort.offline.common.section import MAX_SEED, Section
 
 
 class TuningConfig(Section):
@@ -24,7 +24,7 @@ class TuningConfig(Section):
     rows: int | None = Field(None, ge=1, description="training events per epoch, sampled in each epoch; unset: all")
     latest: int | None = Field(None, ge=1, description="evaluate only each user's newest events; unset: all")
     hide_seen: bool = Field(True, description="exclude items of the history from the list")
-    seed: int = Field(0, ge=0, description="seed of folds, sampled events and new weights")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of folds, sampled events and new weights")
 
 
 class TunedModelConfig(TuningConfig):
@@ -100,7 +100,7 @@ class TextEncoderConfig(Section):
     id_weight: float = Field(
         0.5, ge=0, description="mutual distillation: length of the student's item vector; the text's is 1"
     )
-    seed: int = Field(0, ge=0, description="seed of folds and batches")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of folds and batches")
 
 
 class MutualConfig(Section):
@@ -128,7 +128,7 @@ class MutualConfig(Section):
     temperature: float = Field(2.0, gt=0, description="temperature of both sides' distributions")
     k: int = Field(50, ge=1, description="items kept of each distribution; all others are one tail")
     weigh_samples: bool = Field(True, description="the model that ranks the true item worse has a larger weight")
-    seed: int = Field(0, ge=0, description="seed of the folds and of the models")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of the folds and of the models")
 
 
 class SelectionConfig(Section):
@@ -158,7 +158,7 @@ class TeacherConfig(Section):
         "none",
         description="none: the items' own texts and vectors; else a control: those of other items, or noise",
     )
-    seed: int = Field(42, ge=0, description="shuffled, gaussian, history_pca")
+    seed: int = Field(42, ge=0, le=MAX_SEED, description="shuffled, gaussian, history_pca")
     n_components: int = Field(64, ge=1, description="history_pca: number of components")
     min_coverage: float = Field(
         0.0, ge=0, le=1, description="smallest share of users with a history who must have a vector"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from retort.offline.common.section import Section
+from retort.offline.common.section import MAX_SEED, Section
 
 LearningRate = Literal["cosine", "constant"]
 LossName = Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr", "ccl", "dros"]
@@ -13,15 +13,15 @@ LossName = Literal["full_softmax", "sampled_softmax", "gbce", "bce", "bpr", "ccl
 class TrainingConfig(Section):
     """How a student is trained; plain and distilled runs have the same budget."""
 
-    epochs: int = Field(30, ge=1, description="maximum; validation may stop earlier")
-    batch_size: int = Field(256, ge=1, description="windows per step")
+    epochs: int = Field(30, ge=1, le=100_000, description="maximum; validation may stop earlier")
+    batch_size: int = Field(256, ge=1, le=1_000_000, description="windows per step")
     learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")
     rate: LearningRate = Field("cosine", description="schedule after the warm-up: cosine decay, or constant")
     warmup_steps: int = Field(50, ge=0, description="steps until the full learning rate")
     weight_decay: float = Field(0.01, ge=0, description="of AdamW")
     clip_norm: float = Field(5.0, gt=0, description="gradient clipping: largest norm")
     loss: LossName = Field("sampled_softmax", description="the student's own loss")
-    negatives: int = Field(512, ge=1, description="shared by a batch; sampled_softmax, gbce and ccl")
+    negatives: int = Field(512, ge=1, le=1_000_000, description="shared by a batch; sampled_softmax, gbce and ccl")
     popularity_power: float = Field(
         0.5, ge=0, le=1, description="sampled_softmax: negatives are drawn ∝ popularity^power; other losses: 0"
     )
@@ -39,4 +39,4 @@ class TrainingConfig(Section):
     refit_epochs: int | None = Field(
         None, ge=1, description='protocol "refit": number of epochs; unset: a held training finds it'
     )
-    seed: int = Field(0, description="of weights, batches and negatives")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of weights, batches and negatives")

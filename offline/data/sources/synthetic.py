@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from retort.offline.common.progress import Progress
-from retort.offline.common.section import Section
+from retort.offline.common.section import MAX_SEED, Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
 from retort.offline.data.sources._synthetic_catalogue import describe_items
@@ -28,7 +28,7 @@ class Config(Section):
     users: int = Field(2_000, ge=1, le=20_000_000, description="number of users")
     items: int = Field(1_000, ge=20, le=2_000_000, description="number of items")
     mean_length: float = Field(25.0, ge=5, description="mean number of events per user")
-    seed: int = Field(7, ge=0, description="seed of the world")
+    seed: int = Field(7, ge=0, le=MAX_SEED, description="seed of the world")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:

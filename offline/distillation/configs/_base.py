@@ -1,8 +1,8 @@
 """Configuration that objectives share; no module in this folder imports torch."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from retort.offline.common.section import Section
 
@@ -32,6 +32,20 @@ class ObjectiveConfig(Section):
     last_epoch: int | None = Field(None, ge=0, description="the last in which it takes part; unset: to the end")
     match_scale: bool = Field(False, description="bring it to the size of the own loss first (the papers' β)")
     scale_cap: float = Field(100.0, gt=0, description="match_scale: at most so many times")
+
+    @model_validator(mode="after")
+    def _check_weight_and_epochs(self) -> Self:
+        if self.share and self.weight > 1:
+            raise ValueError(
+                f"share = true weighs the own loss by 1 − weight, which is negative for weight = {self.weight:g}; use "
+                "a weight of at most 1, or share = false"
+            )
+        if self.last_epoch and self.last_epoch < self.first_epoch:
+            raise ValueError(
+                f"last_epoch = {self.last_epoch} is before first_epoch = {self.first_epoch}, so the objective would "
+                "never take part; change one of the two"
+            )
+        return self
 
     @property
     def needs(self) -> frozenset[str]:

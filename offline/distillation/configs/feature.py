@@ -21,7 +21,7 @@ class Config(ObjectiveConfig):
         "rmse", description="distance between prediction and target"
     )
     pooling: Pooling = Field("mean", description="how positions become one vector")
-    gamma: float = Field(0.1, description="of exponential pooling")
+    gamma: float = Field(0.1, ge=0, le=100, description="of exponential pooling")
     temperature: float = Field(0.1, gt=0, description="of infonce")
     first_columns: bool = Field(
         False, description="faithful: of a layer wider than the target, its first columns are compared"

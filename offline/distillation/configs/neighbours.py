@@ -12,5 +12,5 @@ class Config(ObjectiveConfig):
     own_share: float = Field(0.3, ge=0, le=1, description="of the user's own profile in the target")
     pool: int = Field(20_000, ge=2, description="neighbours are searched among at most this many users")
     pooling: Pooling = Field("mean", description="how positions become one vector")
-    gamma: float = Field(0.1, description="of exponential pooling")
-    block: int = Field(-1, description="counts from 0; −1 is the last")
+    gamma: float = Field(0.1, ge=0, le=100, description="of exponential pooling")
+    block: int = Field(-1, ge=-100, le=99, description="counts from 0; −1 is the last")

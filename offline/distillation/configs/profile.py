@@ -15,10 +15,13 @@ class Config(ObjectiveConfig):
 
     mode: Literal["repaired", "faithful"] = "repaired"
     pooling: Pooling = Field("mean", description="how positions become one vector")
-    gamma: float = Field(0.1, description="weight_scale of exponential pooling")
+    gamma: float = Field(0.1, ge=0, le=100, description="weight_scale of exponential pooling")
     loss: Literal["mse", "rmse", "cosine"] = Field("cosine", description="distance between prediction and target")
     block: int = Field(
-        -1, description="counts from 0; −1: the last, after the final norm; faithful: by number before it"
+        -1,
+        ge=-100,
+        le=99,
+        description="counts from 0; −1: the last, after the final norm; faithful: by number before it",
     )
     aspects: Combination = Field("mean", description="several profiles a user: their mean, or learnt weights")
     down_scale: bool = Field(True, description="faithful: map the profile to the student's width; false: it has it")

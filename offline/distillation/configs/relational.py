@@ -15,7 +15,7 @@ class Config(ObjectiveConfig):
     )
     sample: int = Field(512, ge=2, description="items compared in a step")
     pooling: Pooling = Field("mean", description="users")
-    gamma: float = Field(0.1, description="of exponential pooling")
+    gamma: float = Field(0.1, ge=0, le=100, description="of exponential pooling")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from retort.offline.common.section import parse_section
 from retort.offline.distillation import feature, ranking
 from retort.offline.export.onnx import export_student
 from retort.offline.export.topk_graph import grow_table
@@ -126,6 +127,6 @@ def test_no_item_can_be_added_to_its_graph() -> None:
 
 def test_parts_and_catalogues_that_cannot_be_are_refused() -> None:
     with pytest.raises(RecipeError, match="holds both parts"):
-        model(read_dim=8)
+        parse_section(neumf.Config, {"embedding_dim": 8, "read_dim": 8}, "student")
     with pytest.raises(RecipeError, match="simplex"):
-        neumf.Model(neumf.Config(embedding_dim=2, layers=(1 << 20,)), 1000)
+        neumf.Model(neumf.Config(embedding_dim=2, layers=(1 << 13,)), 1 << 17)
