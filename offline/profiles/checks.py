@@ -7,18 +7,33 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retort.offline.common.section import Section
+from retort.offline.profiles.thoughts import cut_thoughts
 from retort.shared.base.text import clean_text
 
 Language = Literal["any", "en", "ru"]
 
 _REFUSALS = re.compile(
-    r"\b(i['’]?m sorry|i am sorry|i apologi[sz]e|i (can['’]?t|cannot|can not|won['’]t|am unable|am not able)"
-    r"|i['’]m unable"
-    r"|as an ai\b|as a (large )?language model|i do not have (access|enough)|please provide|"
-    r"no (viewing |purchase )?history (was|is) (given|provided))",
+    r"\b(i['’]?m sorry|i am sorry|i apologi[sz]e|(i|we) (can['’]?t|cannot|can not|won['’]t|am unable|am not able)"
+    r"|i['’]m (unable|not able|not comfortable|afraid|not allowed)|i am (afraid|not comfortable|not allowed)"
+    r"|(must|have to|need to|will|would|shall) (\w+ly )?(decline|refuse|abstain)"
+    r"|(i|we) (\w+ly )?(decline|refuse|regret)\b"
+    r"|(not possible|impossible|unable|not able) (for me )?to (write|create|generate|provide|produce|describe|complete"
+    r"|fulfil|comply|assist|help|infer|determine|answer)"
+    r"|(cannot|can['’]?t|can not|could not|couldn['’]t) (be )?(comply|fulfil|assist|help|provid|generat|creat|writ"
+    r"|process|proceed|complet|determin|infer|answer)\w*"
+    r"|(this|your|the) request|(content|usage|safety) polic(y|ies)|my (guidelines|programming|instructions)"
+    r"|as an ai\b|as a (large )?language model|i (do not|don['’]t) have (access|enough)|please provide"
+    r"|(not enough|insufficient|too little|no) (data|information|history|context) (is |was |are |to |has |have |for )"
+    r"|no (viewing |purchase )?history (was|is) (given|provided))"
+    r"|\A\W*(unfortunately|regrettably|apologies|sorry)\b",
     re.IGNORECASE,
 )
-_RUSSIAN_REFUSALS = re.compile(r"(не могу (помочь|выполнить|создать)|извините|как языковая модель)", re.IGNORECASE)
+_OTHER_REFUSALS = re.compile(
+    r"не (могу|смогу|в состоянии) |\A\W*к сожалению|извините|вынужден\w* отказать|как языковая модель"
+    r"|leider (kann|muss) ich|ich (kann|darf) (das |dies |dir |ihnen )?(leider )?nicht|je (suis désolée?|ne peux pas)"
+    r"|lo siento|no puedo (ayudar|crear|escribir|proporcionar|generar)",
+    re.IGNORECASE,
+)
 # Prose was requested: a fence, a bare JSON value or tags do not follow our instructions.
 _OTHER_FORM = re.compile(r"\A\s*(?:```|[{\[])|```|</?(?:html|body|system|assistant|script)\b", re.IGNORECASE)
 _MARKERS = re.compile(r"</?(history|profiles?)>|\$(form|history|profiles?)\b")
@@ -68,9 +83,9 @@ def check_reply(
     Returns:
         The text to store, and its problem (None: accepted).
     """
-    text = raw.strip()
-    if not text:
-        return "", "empty"
+    text, problem = cut_thoughts(raw)
+    if problem is not None or not text:
+        return text, problem or "empty"
     if schema is None and _OTHER_FORM.search(text):
         return text, "not in the requested form"
     if schema is not None:
@@ -108,7 +123,7 @@ def _read_structured(text: str) -> tuple[str, str | None]:
 def _refuses(text: str) -> bool:
     # only at the beginning do these words mean a refusal; later they may describe the user
     opening = text[:160]
-    return bool(_REFUSALS.search(opening) or _RUSSIAN_REFUSALS.search(opening))
+    return bool(_REFUSALS.search(opening) or _OTHER_REFUSALS.search(opening))
 
 
 def _echoes(text: str, instructions: str) -> bool:
@@ -139,8 +154,22 @@ def _english_share(words: Sequence[str]) -> float:
 
 
 def _repetition(text: str) -> str | None:
-    """Detect a model caught in a loop by its few different words."""
+    """Detect a model caught in a loop: few different words or word triples, or sentences that differ in one word."""
     words = _words(text)
     if len(words) >= 60 and len(set(words)) < 0.15 * len(words):
         return "repeats itself"
-    return None
+    triples = list(zip(words, words[1:], words[2:], strict=False))
+    if len(triples) >= 40 and len(set(triples)) < 0.5 * len(triples):
+        return "repeats itself"
+    return "repeats itself" if _repeats_sentences(text) else None
+
+
+def _repeats_sentences(text: str) -> bool:
+    sentences = [words for part in re.split(r"[.!?;\n]+", text) if len(words := _words(part)) >= 4]
+    known: list[set[str]] = []
+    repeated = 0
+    for words in sentences:
+        own = set(words)
+        repeated += any(len(own & earlier) >= 0.75 * max(len(own), len(earlier)) for earlier in known)
+        known.append(own)
+    return repeated >= 4 and repeated > 0.5 * len(sentences)

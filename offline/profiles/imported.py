@@ -19,6 +19,7 @@ from retort.offline.profiles.history import Catalogue, Event, UserHistory
 from retort.offline.profiles.prompt import WHOLE
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileKey, ProfileStore, Record
+from retort.offline.profiles.thoughts import cut_thoughts
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_file
 from retort.shared.base.schema import MAX_ID_LENGTH
@@ -90,7 +91,7 @@ def _text(row: dict[str, Any], where: str) -> str:
     text = row.get("profile")
     if not isinstance(text, str):
         raise ProfileError(f"{where}: profile is {text!r}; give each line the profile as text.")
-    return clean_text(text).strip()
+    return cut_thoughts(clean_text(text))[0]
 
 
 def check_coverage(config: Config, file_ids: Collection[str], user_ids: Collection[str]) -> None:
@@ -164,7 +165,7 @@ def _fill(report: ProfilesReport, matched: Sequence[Record], n_lines: int, n_wan
 
 
 def _checked(record: Record, events: Sequence[Event], checker: FaithfulnessChecker, config: ProfilesConfig) -> Record:
-    problem = find_problem(record.text, config.checks) if record.text else "empty"
+    problem = cut_thoughts(record.text)[1] or find_problem(record.text, config.checks) if record.text else "empty"
     if problem is not None or record.text is None:
         return replace(record, text=None, error=problem or "empty")
     faithfulness = checker.check(record.text, events)

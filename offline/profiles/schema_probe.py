@@ -6,6 +6,7 @@ Servers ignore unknown fields and answer 200: vLLM from 0.12 on ignores its form
 import json
 
 from retort.offline.profiles.backends._base import Message, ProfileBackend, Prompt, Reply
+from retort.offline.profiles.thoughts import cut_thoughts
 from retort.shared.base.errors import ProfileError
 
 _ANSWER = "retort-schema-probe-7"
@@ -40,6 +41,6 @@ def _obeys_schema(reply: Reply) -> bool:
     if reply.error is not None:
         return False
     try:
-        return bool(json.loads(reply.text) == {"answer": _ANSWER})
+        return bool(json.loads(cut_thoughts(reply.text)[0]) == {"answer": _ANSWER})
     except ValueError:
         return False

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypedDict
 
 from retort.offline.profiles.history import Event
 from retort.shared.base.errors import ProfileError
+from retort.shared.base.hashing import hash_json
 from retort.shared.base.text import clean_text
 
 
@@ -75,6 +76,15 @@ class Sampling:
     temperature: float
     max_output_tokens: int
     seed: int
+
+
+def sampling_seed(sampling: Sampling, prompt: Prompt) -> int:
+    """Return the seed of one request: another for each prompt and attempt, the same in every run.
+
+    With one seed for all, a server draws the same random numbers for each user, and the texts begin alike.
+    """
+    digest = hash_json([sampling.seed, list(prompt.messages), prompt.attempt])
+    return int(digest[:8], 16) & 0x7FFFFFFF  # servers accept 32 bits with a sign
 
 
 # Called with (position in the prompts, reply) of replies as soon as they are available.

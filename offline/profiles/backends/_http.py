@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from retort.offline.profiles.backends._base import Prompt, Reply, Sampling
+from retort.offline.profiles.backends._base import Prompt, Reply, Sampling, sampling_seed
 from retort.shared.base.text import clean_text, load_json
 
 
@@ -29,7 +29,7 @@ def request_body(prompt: Prompt, model: str, sampling: Sampling, limit_field: st
         "model": model,
         "messages": list(prompt.messages),
         "temperature": sampling.temperature,
-        "seed": sampling.seed + prompt.attempt,
+        "seed": sampling_seed(sampling, prompt),
         limit_field: sampling.max_output_tokens,
     }
     if prompt.schema is not None:

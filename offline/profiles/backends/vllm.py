@@ -12,7 +12,15 @@ from pydantic import Field
 
 from retort.offline.common.chunking import batches
 from retort.offline.common.section import Section
-from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply, Sampling, fold_system_message
+from retort.offline.profiles.backends._base import (
+    Message,
+    OnReplies,
+    Prompt,
+    Reply,
+    Sampling,
+    fold_system_message,
+    sampling_seed,
+)
 from retort.offline.profiles.backends._tokens import accepts_system, chat_template_counter
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.settings import LanguageModelSettings
@@ -141,7 +149,7 @@ class VllmBackend:
         return SamplingParams(
             temperature=self._sampling.temperature,
             max_tokens=self._sampling.max_output_tokens,
-            seed=self._sampling.seed + prompt.attempt,
+            seed=sampling_seed(self._sampling, prompt),
             structured_outputs=structured,
         )
 

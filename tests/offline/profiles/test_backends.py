@@ -1,6 +1,7 @@
 """Contract of all backends, and the template and vllm backends."""
 
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ from jinja2 import TemplateError
 from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.section import Section
 from retort.offline.profiles.backends import template, vllm
-from retort.offline.profiles.backends._base import Message, Prompt, Reply, Sampling, fold_system_message
+from retort.offline.profiles.backends._base import Message, Prompt, Reply, Sampling, fold_system_message, sampling_seed
 from retort.offline.profiles.checks import CheckRules, StructuredProfile, check_reply
 from retort.offline.profiles.config import BACKENDS, ProfilesConfig, backend_name, open_backend
 from retort.offline.profiles.history import Catalogue, Event, Facts, UserHistory
@@ -180,7 +181,12 @@ def test_vllm_gets_whole_chats_in_batches(fake_vllm: None) -> None:
     assert replies == [Reply(f"about {len(one.messages[1]['content'])}", 3, 2) for one in prompts]
     chats, params = backend._llm.calls[0]
     assert [one["role"] for one in chats[0]] == ["system", "user"]
-    assert vars(params[0]) == {"temperature": 0.3, "max_tokens": 64, "seed": 5, "structured_outputs": None}
+    assert vars(params[0]) == {
+        "temperature": 0.3,
+        "max_tokens": 64,
+        "seed": sampling_seed(SAMPLING, prompts[4]),
+        "structured_outputs": None,
+    }
     assert (backend.model, backend.context_tokens) == ("some/model@abc", 777)
     assert FakeLlm.made["enable_prefix_caching"]
     assert FakeLlm.made["structured_outputs_config"]["disable_any_whitespace"]
@@ -201,7 +207,8 @@ def test_vllm_is_constrained_by_the_schema(fake_vllm: None) -> None:
     backend.write([Prompt(prompt.messages, prompt.events, schema=prompt.schema, attempt=2)], lambda _: None)
     params = backend._llm.calls[0][1][0]
     assert params.structured_outputs == ("constrained", StructuredProfile.model_json_schema())
-    assert params.seed == 7
+    assert params.seed == sampling_seed(SAMPLING, replace(prompt, attempt=2))
+    assert params.seed != sampling_seed(SAMPLING, prompt)
 
 
 def test_vllm_folds_the_system_turn_for_models_without_one(fake_vllm: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,3 +78,59 @@ def test_broken_json_is_refused(raw: str) -> None:
     _, problem = check_reply(raw, RULES, "", SCHEMA)
     assert problem is not None
     assert "JSON" in problem
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        f"<think>The user likes comedies.</think>\n\n{GOOD}",
+        f"The user seems to like comedies. I will write that.\n</think>\n{GOOD}",
+        f"<think>a <think>b</think> c</think>{GOOD}",
+        f"<thinking>hm</thinking>{GOOD}<think>was it right?</think>",
+        f"[THINK]hm[/THINK]{GOOD}",
+        f"◁think▷hm◁/think▷{GOOD}",
+        f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{GOOD}<|return|>",
+        f"{GOOD}<|im_end|></s>",
+    ],
+)
+def test_thoughts_of_a_reasoning_model_are_cut(raw: str) -> None:
+    assert check_reply(raw, CheckRules(), "", None) == (GOOD, None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        (f"<think>{GOOD}", "ends within the model's thoughts"),
+        ("<think>x</think>", "empty"),
+        (f"Okay, so I need to write a profile. {GOOD}", "thinks aloud"),
+        (f"{GOOD} <|im_start|>user {GOOD}", "tokens of the chat template"),
+    ],
+)
+def test_thoughts_without_an_answer_are_refused(raw: str, problem: str) -> None:
+    found = check_reply(raw, CheckRules(), "", None)[1]
+    assert found is not None
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "Unfortunately, I must decline.",
+        "I must respectfully decline to write this.",
+        "I'm afraid that is not something for me.",
+        "It is not possible to create a profile of this person.",
+        "This request goes against my guidelines.",
+        "There is not enough information to say what they like.",
+        "К сожалению, ничего нельзя сказать.",
+    ],
+)
+def test_refusals_in_other_words_are_refused(opening: str) -> None:
+    assert check_reply(f"{opening} {GOOD}", CheckRules(language="any"), "", None)[1] == "a refusal"
+
+
+def test_loops_with_a_changed_word_are_refused() -> None:
+    nouns = ["comedy", "drama", "action", "horror", "war", "crime", "noir", "music", "sport", "space", "love", "magic"]
+    for loop in ("The user is drawn to {} and to the people in it.", "They really enjoy good {}."):
+        text = " ".join(loop.format(noun) for noun in nouns)
+        assert check_reply(text, CheckRules(), "", None)[1] == "repeats itself", loop
+    assert check_reply(" ".join(["the user likes", *["warm and funny stories of"] * 12]), CheckRules(), "", None)[1]

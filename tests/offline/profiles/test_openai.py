@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from retort.offline.profiles.backends import openai
-from retort.offline.profiles.backends._base import Prompt, Reply, Sampling
+from retort.offline.profiles.backends._base import Prompt, Reply, Sampling, sampling_seed
 from retort.offline.profiles.backends._http import retry_after_s
 from retort.offline.profiles.checks import StructuredProfile
 from retort.offline.profiles.prompt import PromptWriter
@@ -55,7 +56,7 @@ def test_replies_come_in_order_each_handed_on_at_once() -> None:
     assert fake.most_in_flight <= 3
     assert replies[0] == Reply("profile of 1", 11, 7)
     body = fake.bodies[0]
-    assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("fake-model", 0.5, 200, 7)
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("fake-model", 0.5, 200)
     assert fake.headers[0]["authorization"] == "Bearer secret-key"
 
 
@@ -194,7 +195,20 @@ def test_schema_travels_and_a_second_attempt_has_another_seed() -> None:
     with serving(lambda n, _: completion()) as fake:
         opened(fake).write([Prompt(prompts(1)[0].messages, (), schema=schema, attempt=1)], lambda _: None)
     assert fake.bodies[0]["response_format"]["json_schema"]["schema"] == json.loads(json.dumps(schema))
-    assert fake.bodies[0]["seed"] == 8
+    assert fake.bodies[0]["seed"] == sampling_seed(Sampling(0.5, 200, 7), Prompt(prompts(1)[0].messages, (), attempt=1))
+
+
+def test_each_user_and_attempt_has_a_seed_that_every_run_repeats() -> None:
+    def seeds() -> list[int]:
+        with serving(lambda n, _: completion()) as fake:
+            ask(fake, 5)
+            opened(fake).write([replace(prompt, attempt=1) for prompt in prompts(5)], lambda _: None)
+        return sorted(body["seed"] for body in fake.bodies)
+
+    first = seeds()
+    assert len(set(first)) == 10
+    assert all(0 <= seed < 2**31 for seed in first)
+    assert seeds() == first
 
 
 def test_tokens_are_estimated_or_counted_by_the_server() -> None:
