@@ -18,6 +18,7 @@ from retort.offline.cli.plan import plan
 from retort.offline.cli.profiles import profiles_app
 from retort.offline.cli.recipes import recipes
 from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm
+from retort.shared.base.disk import disk_full_sentence, is_disk_full
 from retort.shared.base.errors import RetortError
 
 if TYPE_CHECKING:
@@ -52,7 +53,11 @@ def main() -> None:
             app()
     except RetortError as error:
         _exit(str(error))
-    except OSError as error:
+    except Exception as error:
+        if is_disk_full(error):
+            _exit(disk_full_sentence())
+        if not isinstance(error, OSError):
+            raise
         where = f"{error.filename}: " if error.filename else ""
         why = error.strerror or str(error)
         _exit(f"{where}{why}; check the path, permissions and free disk space, and run the same command again.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from retort.shared.base.disk import explained_full_disk
 from retort.shared.history.keys import DEFAULT_TENANT
 from retort.shared.model import registry
 from retort.shared.model.bundle import open_bundle
@@ -43,6 +44,10 @@ def _copied(bundle: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(bundle, partial)
-    os.replace(partial, target)
+    try:
+        with explained_full_disk(target.parent):
+            shutil.copytree(bundle, partial)
+            os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return target

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from retort.offline.common.database import retry_on_db_error
 from retort.offline.jobs.leases import HaltedError, LeaseLostError, WorkItem
+from retort.shared.base.disk import disk_full_sentence, is_disk_full
 from retort.shared.base.errors import RetortError, StoreError
 from retort.shared.base.text import clean_text
 
@@ -126,5 +127,7 @@ def log_error(what: str, error: Exception) -> str:
 
 def error_sentence(error: BaseException) -> str:
     """Turn an exception into one sentence: the message of our own errors, type and message of all others."""
+    if not isinstance(error, RetortError) and is_disk_full(error):
+        return disk_full_sentence()
     sentence = str(error) if isinstance(error, RetortError) else traceback.format_exception_only(error)[-1].strip()
     return clean_text(sentence)

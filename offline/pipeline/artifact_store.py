@@ -24,6 +24,7 @@ from typing import Any
 import orjson
 
 from retort.offline.common.progress import Progress
+from retort.shared.base.disk import DiskFullError, explained_full_disk
 from retort.shared.base.errors import RetortError
 from retort.shared.base.hashing import hash_file, hash_json
 
@@ -168,13 +169,11 @@ def _exclusive(path: Path, progress: Progress) -> Iterator[None]:
 @contextmanager
 def _explained_disk_errors(path: Path) -> Iterator[None]:
     try:
-        yield
+        with explained_full_disk(path.parent):
+            yield
+    except DiskFullError as error:
+        raise ArtifactStoreError(str(error)) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ArtifactStoreError(
-                f"the disk that holds {path.parent} is full; free some space and run the same command again: "
-                "finished steps are kept."
-            ) from error
         if error.errno in (errno.EACCES, errno.EROFS) and str(path.parent) in str(error.filename):
             raise ArtifactStoreError(
                 f"{error.filename} cannot be written; choose another --out or change its permissions."

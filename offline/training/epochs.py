@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from retort.offline.students._base import Student
+from retort.shared.base.disk import explained_full_disk
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -73,10 +74,19 @@ class EarlyStopping:
 
 
 def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
-    """Write to a temporary file and rename it; a kill leaves the old checkpoint or the new one."""
+    """Write to a temporary file and rename it; a kill leaves the old checkpoint or the new one.
+
+    Raises:
+        DiskFullError: The disk is full; the old checkpoint is kept.
+    """
     beside = directory / (CHECKPOINT + ".new")
-    torch.save(state, beside)
-    os.replace(beside, directory / CHECKPOINT)
+    try:
+        with explained_full_disk(directory):
+            torch.save(state, beside)
+            os.replace(beside, directory / CHECKPOINT)
+    except BaseException:
+        beside.unlink(missing_ok=True)  # on a full disk it would take the space that was left
+        raise
 
 
 def load_checkpoint(directory: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
+from retort.shared.base.disk import is_disk_full
 from retort.shared.base.errors import StoreError, StoreOutdatedError
 
 _BUSY_TIMEOUT_MS = 30_000
@@ -132,6 +133,10 @@ def _translated_errors(engine: Engine) -> Iterator[None]:
         if _table_missing(error):
             raise StoreOutdatedError(
                 f"the database {where} lacks a table of this version; run `retort db upgrade`."
+            ) from error
+        if is_disk_full(error.orig):
+            raise StoreError(
+                f"the disk that holds the database {where} is full; free some space and run the same command again."
             ) from error
         raise StoreError(
             f"the database {where} refused a statement ({' '.join(str(error.orig).split())}); "
