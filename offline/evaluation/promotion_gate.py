@@ -17,7 +17,7 @@ from retort.offline.common.section import parse_section
 from retort.offline.data.split_store import load_split
 from retort.offline.evaluation.compare import compare
 from retort.offline.evaluation.evaluate import EvaluationConfig, evaluate, tabulate_ranks
-from retort.shared.base.errors import DataError
+from retort.shared.base.errors import BundleError, DataError
 from retort.shared.base.schema import PAD
 from retort.shared.model.bundle import USERS_TEST, Bundle
 from retort.shared.model.item_index import ItemIndex
@@ -90,7 +90,13 @@ def _test_settings(bundle: Bundle) -> tuple[object, ...]:
 
 def sealed_ranks(bundle: Path) -> pl.DataFrame:
     """Read user_id and rank of the test cases from a bundle's directory."""
-    return pl.read_parquet(bundle / USERS_TEST).rename({"user": "user_id"})
+    try:
+        return pl.read_parquet(bundle / USERS_TEST).select(pl.col("user").alias("user_id"), pl.col("rank"))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise BundleError(
+            f"{bundle}: {USERS_TEST} cannot be read ({str(error).splitlines()[0]}); publish the bundle again, or name "
+            "a run's split with --cases."
+        ) from None
 
 
 def _evaluate_bundle(bundle: Bundle, split_dir: Path, metric: str, progress: Progress) -> pl.DataFrame:

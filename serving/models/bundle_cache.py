@@ -42,7 +42,8 @@ def fetch_bundle(target: BundleTarget, cache: Path) -> Path:
         return _check_id(Path(local), target)
     copy = cache / target.bundle_id
     if _is_intact(copy, target):
-        os.utime(copy)  # marks it as used, so that it is pruned later
+        with suppress(OSError):  # the directory may be read-only
+            os.utime(copy)  # marks it as used, so that it is pruned later
     else:
         _download(target, copy)
     return _check_id(copy, target)
@@ -84,16 +85,23 @@ def _is_intact(copy: Path, target: BundleTarget) -> bool:
 
 
 def _download(target: BundleTarget, copy: Path) -> None:
-    import fsspec  # only remote bundles require it
-
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=copy.parent))
     try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=copy.parent))
+    except OSError as error:
+        raise BundleError(
+            f"{copy.parent} cannot be written ({error.strerror}); check RETORT_HOME and the space on its disk."
+        ) from error
+    try:
+        import fsspec  # only remote bundles require it
+
         filesystem, root = fsspec.core.url_to_fs(target.uri)
         for name in filesystem.ls(root, detail=False):
             filesystem.get_file(name, str(work / Path(name).name))
         _install(work, copy, target)
-    except (OSError, ValueError, ImportError) as error:
+    except BundleError:
+        raise
+    except Exception as error:  # errors of storage clients have no common base but Exception
         raise BundleError(
             f"{target.uri} cannot be downloaded ({type(error).__name__}: {error}); check the address and access."
         ) from error

@@ -65,6 +65,17 @@ def load_bundle(path: Path, *, threads: int = 1, latency_gate_ms: float = math.i
     Raises:
         BundleError: The first check that failed.
     """
+    try:
+        return _load_bundle(path, threads, latency_gate_ms)
+    except BundleError:
+        raise
+    except Exception as error:  # nothing in a bundle may end the server or the registry watcher
+        raise BundleError(
+            f"{path}: the bundle cannot be used ({type(error).__name__}: {_first_line(error)}); publish it again."
+        ) from error
+
+
+def _load_bundle(path: Path, threads: int, latency_gate_ms: float) -> LiveBundle:
     bundle = open_bundle(path)
     try:
         check_graph(bundle.graph)
@@ -72,10 +83,13 @@ def load_bundle(path: Path, *, threads: int = 1, latency_gate_ms: float = math.i
         raise BundleError(f"{path}: {error}") from None
     try:
         scorer = bundle.scorer(threads)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
     except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
         raise BundleError(
             f"{path}: the graph cannot be loaded ({_first_line(error)}); export it again with this version."
         ) from error
+    _check_scores(bundle, scorer)
     for number, request in enumerate(bundle.golden, start=1):
         _replay_golden_request(bundle, scorer, request, number)
     latency_ms = _warm_up(bundle, scorer)
@@ -87,6 +101,21 @@ def load_bundle(path: Path, *, threads: int = 1, latency_gate_ms: float = math.i
     live = LiveBundle(bundle, scorer, latency_ms, datetime.now(UTC))
     live.catalogue.prepare()
     return live
+
+
+def _check_scores(bundle: Bundle, scorer: Scorer) -> None:
+    """Score every item: with NaN in the weights, lists would hold hidden items, or PAD in place of items."""
+    history = bundle.item_index.indexes(bundle.golden[0].history)
+    nothing_hidden = np.zeros(0, dtype=np.int64)
+    try:
+        scores = scorer.top_k([history], bundle.manifest.n_items, hidden=[nothing_hidden]).scores_BK
+    except Exception as error:  # see load_bundle
+        raise BundleError(f"{bundle.path}: the graph fails ({_first_line(error)}); export it again.") from error
+    if not np.isfinite(scores).all():
+        raise BundleError(
+            f"{bundle.path}: the graph gives scores that are NaN or infinite; train the student again with a lower "
+            "[training] learning_rate."
+        )
 
 
 def _replay_golden_request(bundle: Bundle, scorer: Scorer, request: GoldenRequest, number: int) -> None:
@@ -106,6 +135,7 @@ def _replay_golden_request(bundle: Bundle, scorer: Scorer, request: GoldenReques
         scores, expected, rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE
     )
     got_ids = [index.id(int(item)) for item in items]
+    same_scores = same_scores and len(got_ids) == len(request.items)
     if not same_scores or not _same_order(got_ids, request.items, expected):
         raise BundleError(
             f"{bundle.path}: golden request {number} gives another result than when the bundle was sealed; "

@@ -1,7 +1,8 @@
 """Registry watcher: polls the registry's aliases in the background and swaps bundles; no request waits for it.
 
-A new bundle is downloaded, loaded and checked before it serves. While the database is down the current bundle keeps
-serving, and a server that starts meanwhile loads the last bundle that is known to be good.
+A new bundle is downloaded, loaded and checked before it serves. While the database is down, or the alias' bundle is
+refused, the current bundle keeps serving, and a server that starts meanwhile loads the last bundle that is known to be
+good.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import logging
 import os
 import socket
 import time
+from pathlib import Path
 
 import orjson
 from sqlalchemy import Engine
@@ -38,8 +40,8 @@ class RegistryWatcher:
         self._settings = settings
         self._serving = serving
         self._engine: Engine | None = None
-        # Refused bundles by slot, with the time of the next attempt: a download may have been truncated.
-        self._refused: dict[tuple[str, str], tuple[str, float]] = {}
+        # Refused bundles of each slot, with the time of the next attempt: a download may have been truncated.
+        self._refused: dict[tuple[str, str, str], float] = {}
         self._state_dir = settings.retort_home / "serving"
         self._cache_dir = self._state_dir / "bundles"
         # Present problem of each alias; each is logged once.
@@ -69,16 +71,15 @@ class RegistryWatcher:
         try:
             target = self._resolve(tenant, alias)
             self.problems.pop((tenant, alias), None)
-        except registry.RegistryError as error:
-            self._report_problem(tenant, alias, str(error))
-            return
         except RetortError as error:
-            self._metrics.registry_failures.inc()
+            if not isinstance(error, registry.RegistryError):
+                self._metrics.registry_failures.inc()
             self._report_problem(tenant, alias, str(error))
-            if slot.current is None:
-                self._load_last_target(tenant, alias, slot)
+            self._load_last_target(tenant, alias, slot, str(error))
             return
-        self._swap_to(tenant, alias, slot, target)
+        if not self._swap_to(tenant, alias, slot, target):
+            reason = slot.refusals[-1].reason if slot.refusals else "the alias' bundle was refused"
+            self._load_last_target(tenant, alias, slot, reason)
 
     def close(self) -> None:
         """Close the connections to the database."""
@@ -93,32 +94,42 @@ class RegistryWatcher:
         published = registry.resolve(self._engine, alias, tenant=tenant)
         return BundleTarget(published.bundle_id, published.uri)
 
-    def _swap_to(self, tenant: str, alias: str, slot: Slot, target: BundleTarget) -> None:
-        """Swap to the target unless it already serves or was refused recently."""
-        serves = slot.current is not None and slot.current.version == target.bundle_id
-        refused, retry_at_s = self._refused.get((tenant, alias), ("", 0.0))
-        if serves or (refused == target.bundle_id and time.monotonic() < retry_at_s):
-            return
+    def _swap_to(self, tenant: str, alias: str, slot: Slot, target: BundleTarget) -> bool:
+        """Swap to the target unless it already serves or was refused recently; return whether it serves."""
+        if slot.current is not None and slot.current.version == target.bundle_id:
+            return True
+        if time.monotonic() < self._refused.get((tenant, alias, target.bundle_id), 0.0):
+            return False
         previous = slot.current
         try:
             path = fetch_bundle(target, self._cache_dir)
             live = slot.swap(path, threads=self._serving.threads, latency_gate_ms=self._serving.latency_gate_ms)
-        except RetortError as error:
+        except (RetortError, OSError) as error:
             slot.refuse(target.uri, str(error))
-            self._refused[tenant, alias] = (target.bundle_id, time.monotonic() + RETRY_REFUSED_S)
+            self._refused[tenant, alias, target.bundle_id] = time.monotonic() + RETRY_REFUSED_S
             self._metrics.swaps.labels(tenant, alias, "refused").inc()
-            return
-        self._refused.pop((tenant, alias), None)
+            return False
+        self._refused.pop((tenant, alias, target.bundle_id), None)
         if previous is not None:
             self._metrics.model.labels(tenant, alias, previous.name, previous.version).set(0)
         self._metrics.model.labels(tenant, alias, live.name, live.version).set(1)
         self._metrics.swaps.labels(tenant, alias, "taken").inc()
-        self._save_last_target(tenant, alias, target)
+        try:
+            self._save_last_target(tenant, alias, target)
+        except OSError as error:
+            logger.warning(
+                "the last good bundle cannot be noted in RETORT_HOME; a start without the registry will have no bundle",
+                extra={"tenant": tenant, "alias": alias, "reason": str(error)},
+            )
         prune_cache(self._cache_dir, self._named_bundles())
+        return True
+
+    def _note_path(self, tenant: str, alias: str) -> Path:
+        return self._state_dir / f"{tenant}.{alias}.json"
 
     def _save_last_target(self, tenant: str, alias: str, target: BundleTarget) -> None:
         self._state_dir.mkdir(parents=True, exist_ok=True)
-        path = self._state_dir / f"{tenant}.{alias}.json"
+        path = self._note_path(tenant, alias)
         # Servers that share RETORT_HOME may write it at the same moment.
         temporary = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}.new")
         temporary.write_bytes(orjson.dumps({"bundle_id": target.bundle_id, "uri": target.uri}))
@@ -126,13 +137,17 @@ class RegistryWatcher:
 
     def _named_bundles(self) -> set[str]:
         """Return the bundles that the aliases of all servers of this RETORT_HOME named last."""
-        return {orjson.loads(path.read_bytes())["bundle_id"] for path in self._state_dir.glob("*.json")}
+        notes = (_read_note(path) for path in self._state_dir.glob("*.json"))
+        return {note.bundle_id for note in notes if note is not None}
 
-    def _load_last_target(self, tenant: str, alias: str, slot: Slot) -> None:
-        path = self._state_dir / f"{tenant}.{alias}.json"
-        if path.is_file():
-            logger.warning("the database is down; starting with the last known bundle")
-            self._swap_to(tenant, alias, slot, BundleTarget(**orjson.loads(path.read_bytes())))
+    def _load_last_target(self, tenant: str, alias: str, slot: Slot, reason: str) -> None:
+        """Load the last good bundle into a slot that has none: any bundle serves better than none."""
+        if slot.current is not None:
+            return
+        note = _read_note(self._note_path(tenant, alias))
+        if note is not None and self._swap_to(tenant, alias, slot, note):
+            extra = {"tenant": tenant, "alias": alias, "version": note.bundle_id, "reason": reason}
+            logger.warning("the alias cannot be followed; the last known good bundle serves", extra=extra)
 
     def _report_problem(self, tenant: str, alias: str, problem: str) -> None:
         """Log a problem once, not at every poll."""
@@ -140,3 +155,17 @@ class RegistryWatcher:
             extra = {"tenant": tenant, "alias": alias, "reason": problem}
             logger.warning("the registry watcher cannot read an alias; the current bundle keeps serving", extra=extra)
         self.problems[tenant, alias] = problem
+
+
+def _read_note(path: Path) -> BundleTarget | None:
+    """Read a note of the last good bundle; None when it is missing or damaged."""
+    try:
+        note = orjson.loads(path.read_bytes())
+        return BundleTarget(str(note["bundle_id"]), str(note["uri"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning(
+            "the note of the last good bundle cannot be read", extra={"where": str(path), "reason": str(error)}
+        )
+        return None

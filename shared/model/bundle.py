@@ -15,7 +15,6 @@ is executable, and nothing is pickled.
 
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,25 +23,51 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retort.shared.base.errors import BundleError
 from retort.shared.base.hashing import hash_file, hash_json
 from retort.shared.base.schema import ITEM_ID, POPULARITY
+from retort.shared.model.bundle_files import (
+    GOLDEN,
+    ITEM_VECTORS,
+    ITEMS,
+    GoldenRequest,
+    check_finite,
+    read_golden,
+    read_items,
+    read_vectors,
+)
 from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.scoring import Scorer
 from retort.shared.model.sealed_files import FileEntry, check_file, check_hash, matches_file, read_verified
+
+__all__ = [
+    "CARD",
+    "FORMAT_VERSION",
+    "GOLDEN",
+    "ITEMS",
+    "ITEM_VECTORS",
+    "MANIFEST",
+    "MODEL",
+    "READABLE_FORMATS",
+    "USERS_TEST",
+    "Bundle",
+    "GoldenRequest",
+    "Manifest",
+    "export_scorer",
+    "open_bundle",
+    "read_manifest",
+    "read_vectors",
+    "seal_bundle",
+]
 
 FORMAT_VERSION = 2
 # Version 1 differs only in that the item table is always inside the graph.
 READABLE_FORMATS = (1, 2)
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
-ITEMS = "items.parquet"
-ITEM_VECTORS = "item_vectors.npy"
-GOLDEN = "golden.jsonl"
 USERS_TEST = "users_test.parquet"
 CARD = "README.md"
 _REQUIRED = (MODEL, ITEMS, GOLDEN)
@@ -55,8 +80,8 @@ class Manifest(BaseModel):
     format_version: int = FORMAT_VERSION
     name: str
     student: str
-    max_length: int
-    n_items: int
+    max_length: int = Field(ge=1)
+    n_items: int = Field(ge=1)
     created_at: str
     git_commit: str
     recipe: dict[str, Any]
@@ -69,17 +94,6 @@ class Manifest(BaseModel):
     def bundle_id(self) -> str:
         """Permanent id of the bundle: the first 16 hex digits of the manifest's hash."""
         return hash_json(self.model_dump(mode="json"))[:16]
-
-
-class GoldenRequest(BaseModel):
-    """A request and the response of the graph when it was sealed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    history: list[str]
-    exclude: list[str] = []
-    k: int
-    items: list[str]
-    scores: list[float]
 
 
 @dataclass(frozen=True)
@@ -125,6 +139,7 @@ class Bundle:
             or not matches_file(vectors, self.path / ITEM_VECTORS, entry)
         ):
             raise BundleError(f"{self.path}: {ITEM_VECTORS} does not fit the manifest; publish the bundle again.")
+        check_finite(self.path, vectors)
         return vectors
 
     def scorer(self, threads: int = 1) -> Scorer:
@@ -136,21 +151,6 @@ class Bundle:
             threads=threads,
             table=None if self.manifest.format_version == 1 else self._stored_vectors,
         )
-
-
-def read_vectors(folder: Path) -> NDArray[np.float32] | None:
-    """Read the item vectors of a bundle or an export, as stored; None if there are none.
-
-    Raises:
-        BundleError: The file is not an array.
-    """
-    try:
-        vectors: NDArray[np.float32] = np.load(folder / ITEM_VECTORS, allow_pickle=False)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise BundleError(f"{folder}: {ITEM_VECTORS} is not an array ({error}); publish the bundle again.") from None
-    return vectors
 
 
 def export_scorer(folder: Path, *, n_items: int, max_length: int) -> Scorer:
@@ -175,11 +175,8 @@ def seal_bundle(work: Path, target_dir: Path, manifest: Manifest) -> Path:
             "at least one test case and run the export step again."
         )
     vectors = read_vectors(work)
-    if vectors is not None and not np.isfinite(vectors).all():
-        raise BundleError(
-            f"{work} cannot be sealed: {ITEM_VECTORS} holds NaN or infinity; train the student again with a lower "
-            "[training] learning_rate."
-        )
+    if vectors is not None:
+        check_finite(work, vectors)
     files = {
         path.name: FileEntry(sha256=hash_file(path), bytes=path.stat().st_size)
         for path in sorted(work.iterdir())
@@ -206,6 +203,10 @@ def read_manifest(path: Path) -> Manifest:
         raw = orjson.loads((path / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; name one made by `retort run`.") from None
+    except OSError as error:
+        raise BundleError(
+            f"{path / MANIFEST} cannot be read ({error.strerror}); check the directory and its permissions."
+        ) from None
     except orjson.JSONDecodeError as error:
         raise BundleError(
             f"{path / MANIFEST} is not JSON ({error}); the bundle is damaged, publish it again."
@@ -232,6 +233,15 @@ def open_bundle(path: Path) -> Bundle:
     Raises:
         BundleError: The bundle is damaged, incomplete or of an unknown format.
     """
+    try:
+        return _open_bundle(path)
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read ({error.strerror or error}); check the directory and its permissions."
+        ) from error
+
+
+def _open_bundle(path: Path) -> Bundle:
     manifest = read_manifest(path)
     for required in _REQUIRED:
         if required not in manifest.files:
@@ -244,17 +254,6 @@ def open_bundle(path: Path) -> Bundle:
             check_hash(path, name, entry)
     # the hashed bytes are the bytes that are used
     graph, table, lines = (read_verified(path, name, manifest.files[name]) for name in _REQUIRED)
-    items = pq.read_table(pa.BufferReader(table))
-    if items.num_rows != manifest.n_items:
-        raise BundleError(
-            f"{path}: {ITEMS} has {items.num_rows} rows, but the manifest states {manifest.n_items}; "
-            "publish the bundle again."
-        )
-    golden = tuple(_read_golden(lines.splitlines()))
+    items = read_items(path, table, manifest.n_items)
+    golden = read_golden(path, lines)
     return Bundle(path=path, manifest=manifest, graph=graph, items=items, golden=golden)
-
-
-def _read_golden(lines: Iterable[bytes]) -> Iterable[GoldenRequest]:
-    for line in lines:
-        if line.strip():
-            yield GoldenRequest.model_validate_json(line)

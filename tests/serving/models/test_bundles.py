@@ -1,17 +1,23 @@
 """Checks of a bundle: a bundle that fails one never serves."""
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from retort.serving.models.bundles import load_bundle
 from retort.serving.models.model_slots import Slot
 from retort.shared.base.errors import BundleError
 from retort.shared.base.hashing import hash_file
-from retort.shared.model.bundle import GOLDEN, ITEMS, MANIFEST, MODEL
-from tests.serving._graphs import make_bundle
+from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MANIFEST, MODEL
+from tests.serving._graphs import graph_bytes, item_vectors, make_bundle
 
 
 @pytest.fixture
@@ -63,6 +69,119 @@ def test_another_graph_fails_the_golden_requests(copy: Path, tmp_path: Path) -> 
     shutil.copy(other / MODEL, copy / MODEL)
     reseal(copy, MODEL)
     with pytest.raises(BundleError, match="golden request 1"):
+        load_bundle(copy)
+
+
+def rewrite_items(change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], str]:
+    def damage(path: Path) -> str:
+        pq.write_table(change(pq.read_table(path / ITEMS)), path / ITEMS)
+        return ITEMS
+
+    return damage
+
+
+def rewrite(name: str, content: bytes) -> Callable[[Path], str]:
+    def damage(path: Path) -> str:
+        (path / name).write_bytes(content)
+        return name
+
+    return damage
+
+
+def rewrite_vectors(vectors: Any) -> Callable[[Path], str]:
+    def damage(path: Path) -> str:
+        with (path / ITEM_VECTORS).open("wb") as file:
+            np.save(file, vectors, allow_pickle=True)
+        return ITEM_VECTORS
+
+    return damage
+
+
+def with_weights_that_are_nan(path: Path) -> str:
+    vectors = item_vectors(60)
+    vectors[17] = np.nan
+    (path / MODEL).write_bytes(graph_bytes(vectors))
+    return MODEL
+
+
+def replace_column(name: str, values: Any) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: table.set_column(table.column_names.index(name), name, [pa.array(values)])
+
+
+LINE = {"history": ["i1"], "exclude": [], "k": 2, "items": ["i2", "i3"], "scores": [1.0, 0.5]}
+DAMAGES: dict[str, Callable[[Path], str]] = {
+    "items no parquet": rewrite(ITEMS, b"PAR1 not at all PAR1"),
+    "items empty": rewrite(ITEMS, b""),
+    "items cut": rewrite(ITEMS, b"PAR1"),
+    "no popularity": rewrite_items(lambda table: table.drop_columns(["popularity"])),
+    "no item_id": rewrite_items(lambda table: table.rename_columns(["id", *table.column_names[1:]])),
+    "fewer items": rewrite_items(lambda table: table.slice(1)),
+    "ids are numbers": rewrite_items(replace_column("item_id", range(60))),
+    "an id is missing": rewrite_items(replace_column("item_id", [None, *(f"i{n}" for n in range(59))])),
+    "an id twice": rewrite_items(replace_column("item_id", ["i1", *(f"i{n}" for n in range(1, 60))])),
+    "popularity is text": rewrite_items(replace_column("popularity", ["1"] * 60)),
+    "popularity is missing": rewrite_items(replace_column("popularity", [None, *range(59)])),
+    "popularity is negative": rewrite_items(replace_column("popularity", range(-1, 59))),
+    "golden of another form": rewrite(GOLDEN, b'{"user": "u1", "items": ["i1"]}'),
+    "golden no JSON": rewrite(GOLDEN, b"history: i1"),
+    "golden a list": rewrite(GOLDEN, b"[1, 2]"),
+    "golden no text": rewrite(GOLDEN, b"\xff\xfe\x00"),
+    "golden empty": rewrite(GOLDEN, b"\n\n"),
+    "golden without k": rewrite(GOLDEN, orjson.dumps(LINE | {"k": 0})),
+    "golden with fewer scores": rewrite(GOLDEN, orjson.dumps(LINE | {"scores": [1.0]})),
+    "golden with NaN": rewrite(GOLDEN, orjson.dumps(LINE).replace(b"0.5", b"NaN")),
+    "golden with null": rewrite(GOLDEN, orjson.dumps(LINE).replace(b"0.5", b"null")),
+    "vectors no array": rewrite(ITEM_VECTORS, b"none"),
+    "vectors empty": rewrite(ITEM_VECTORS, b""),
+    "vectors cut": rewrite(ITEM_VECTORS, b"\x93NUMPY\x01\x00"),
+    "vectors an archive": rewrite(ITEM_VECTORS, b"PK\x03\x04 and no more"),
+    "vectors pickled": rewrite_vectors(np.array([{}], dtype=object)),
+    "vectors float64": rewrite_vectors(np.zeros((61, 8))),
+    "vectors too few": rewrite_vectors(np.zeros((60, 8), np.float32)),
+    "vectors one-dimensional": rewrite_vectors(np.zeros(488, np.float32)),
+    "vectors with NaN": rewrite_vectors(np.full((61, 8), np.nan, np.float32)),
+    "vectors with infinity": rewrite_vectors(np.full((61, 8), np.inf, np.float32)),
+    "weights with NaN": with_weights_that_are_nan,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_with_right_hashes_is_refused(copy: Path, name: str) -> None:
+    reseal(copy, DAMAGES[name](copy))
+    with pytest.raises(BundleError, match=re.escape(str(copy))) as caught:
+        load_bundle(copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"n_items": 0}, {"n_items": -60}, {"max_length": 0}, {"files": []}, {"n_items": None}]
+)
+def test_a_manifest_of_impossible_values_is_refused(copy: Path, changed: dict[str, Any]) -> None:
+    manifest = orjson.loads((copy / MANIFEST).read_bytes())
+    (copy / MANIFEST).write_bytes(orjson.dumps(manifest | changed))
+    with pytest.raises(BundleError, match="damaged"):
+        load_bundle(copy)
+
+
+def test_weights_that_no_golden_request_meets_are_checked(copy: Path) -> None:
+    line = (copy / GOLDEN).read_bytes().splitlines()[0]
+    shown = set(orjson.loads(line)["items"])
+    vectors = item_vectors(60)
+    vectors[next(n for n in range(2, 60) if f"i{n}" not in shown)] = np.nan
+    (copy / MODEL).write_bytes(graph_bytes(vectors))
+    (copy / GOLDEN).write_bytes(line)
+    for name in (MODEL, GOLDEN):
+        reseal(copy, name)
+    with pytest.raises(BundleError, match="NaN or infinite; train the student again"):
+        load_bundle(copy)
+
+
+def test_what_nobody_foresaw_is_a_bundle_error_too(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr("retort.serving.catalogue.catalogue.build_hash_table", fail)
+    with pytest.raises(BundleError, match=r"ZeroDivisionError: unforeseen.*publish it again"):
         load_bundle(copy)
 
 

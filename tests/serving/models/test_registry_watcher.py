@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
+import orjson
+import pyarrow.parquet as pq
 import pytest
 
 from retort.serving.models.model_slots import ModelSlots
 from retort.serving.models.registry_watcher import RegistryWatcher
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.runtime.settings import ServingSettings
+from retort.shared.base.hashing import hash_file
 from retort.shared.base.settings import Settings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.model import registry
-from retort.shared.model.bundle import MODEL, read_manifest
+from retort.shared.model.bundle import GOLDEN, ITEMS, MANIFEST, MODEL, read_manifest
 from tests.serving._graphs import make_bundle
 
 CHAMPION = ("default", "champion")
@@ -98,6 +101,76 @@ def test_without_the_database_the_last_known_bundle_is_loaded(world: World, away
     assert world.follow() == first
     assert world.watcher.problems
     assert not (world.home / "not-there.db").exists(), "looking creates nothing"
+
+
+def test_a_start_while_the_champion_is_refused_takes_the_last_good_bundle(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = world.promote(world.bundles[0])
+    world.follow()
+    second = world.promote(world.bundles[1])
+    (world.bundles[1] / MODEL).write_bytes(b"cut")
+    world.restart()
+    for _ in range(3):
+        assert world.follow() == first
+    assert [refusal.where for refusal in world.slot.refusals] == [str(world.bundles[1])]
+    (said,) = [record for record in caplog.records if "last known good bundle serves" in record.message]
+    assert vars(said)["version"] == first
+    assert "model.onnx" in vars(said)["reason"]
+    make_bundle(world.home / "again", seed=1)
+    (world.bundles[1] / MODEL).write_bytes((world.home / "again" / second / MODEL).read_bytes())
+    world.watcher._refused.clear()
+    assert world.follow() == second, "the champion is tried again"
+
+
+def test_a_start_with_an_empty_registry_takes_the_last_good_bundle(world: World) -> None:
+    first = world.promote(world.bundles[0])
+    world.follow()
+    upgrade(f"sqlite:///{world.home / 'empty.db'}")
+    world.restart(database_url=f"sqlite:///{world.home / 'empty.db'}")
+    assert world.follow() == first
+    assert "champion" in world.watcher.problems[CHAMPION]
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"[1]", b'{"uri": 5}', b"\xff"])
+def test_a_damaged_note_is_no_failure(world: World, note: bytes) -> None:
+    path = world.home / "serving" / "default.champion.json"
+    path.parent.mkdir()
+    path.write_bytes(note)
+    assert world.follow() is None
+    first = world.promote(world.bundles[0])
+    assert world.follow() == first
+    assert first in path.read_text()
+
+
+def test_a_note_that_cannot_be_written_is_said_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    (world.home / "serving").write_text("a file where a directory is needed")
+    first = world.promote(world.bundles[0])
+    for _ in range(3):
+        assert world.follow() == first
+    assert len([record for record in caplog.records if "cannot be noted" in record.message]) == 1
+
+
+@pytest.mark.parametrize("damage", ["no parquet", "no popularity", "golden", "uri"])
+def test_a_bundle_of_wrong_contents_is_refused_while_following(world: World, damage: str) -> None:
+    first = world.promote(world.bundles[0])
+    world.follow()
+    path = world.bundles[1]
+    name = GOLDEN if damage == "golden" else ITEMS
+    if damage == "no popularity":
+        pq.write_table(pq.read_table(path / ITEMS).drop_columns(["popularity"]), path / ITEMS)
+    else:
+        (path / name).write_bytes(b'{"form": "another"}')
+    manifest = orjson.loads((path / MANIFEST).read_bytes())
+    manifest["files"][name] = {"sha256": hash_file(path / name), "bytes": (path / name).stat().st_size}
+    (path / MANIFEST).write_bytes(orjson.dumps(manifest))
+    world.promote(path, scheme="nosuch://" if damage == "uri" else "")
+    for _ in range(2):
+        world.watcher.check_alias(*CHAMPION, world.slot)
+    assert world.slot.current is not None
+    assert world.slot.current.version == first
+    assert len(world.slot.refusals) == 1
+    assert ("downloaded" if damage == "uri" else name) in world.slot.refusals[0].reason
 
 
 def test_a_running_server_swaps_after_a_promotion(world: World, make_client: Callable[..., object]) -> None:

@@ -1,0 +1,127 @@
+"""Contents of a bundle's files: read and checked, so that a damaged bundle is refused before anything uses it.
+
+The hashes of the manifest show that the files are those that were sealed, not that they are right.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from retort.shared.base.errors import BundleError
+from retort.shared.base.schema import ITEM_ID, POPULARITY
+
+ITEMS = "items.parquet"
+ITEM_VECTORS = "item_vectors.npy"
+GOLDEN = "golden.jsonl"
+
+
+class GoldenRequest(BaseModel):
+    """A request and the response of the graph when it was sealed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    history: list[str]
+    exclude: list[str] = []
+    k: int = Field(ge=1)
+    items: list[str]
+    scores: list[float]
+
+
+def read_items(path: Path, content: bytes, n_items: int) -> pa.Table:
+    """Read the item table of a bundle.
+
+    Raises:
+        BundleError: It is no Parquet file, or its ids or popularity cannot be used.
+    """
+    try:
+        items = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(path, ITEMS, f"is not a Parquet file ({_first_line(error)})") from None
+    if items.num_rows != n_items:
+        raise _damaged(path, ITEMS, f"has {items.num_rows} rows, but the manifest states {n_items}")
+    if len(set(items.column_names)) != len(items.column_names):
+        raise _damaged(path, ITEMS, "has two columns of one name")
+    ids = _column(path, items, ITEM_ID)
+    if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) or pa.types.is_string_view(ids.type)):
+        raise _damaged(path, ITEMS, f"has item ids of type {ids.type}, not text")
+    if len(pc.unique(ids)) != n_items:
+        raise _damaged(path, ITEMS, "names an item twice")
+    popularity = _column(path, items, POPULARITY)
+    if not pa.types.is_integer(popularity.type) or (n_items and pc.min(popularity).as_py() < 0):
+        raise _damaged(path, ITEMS, f"has a popularity of type {popularity.type} that is not a count of events")
+    return items
+
+
+def read_golden(path: Path, content: bytes) -> tuple[GoldenRequest, ...]:
+    """Read the golden requests of a bundle.
+
+    Raises:
+        BundleError: There is none, or a line is malformed.
+    """
+    requests = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            request = GoldenRequest.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            problem = f"{where}: {first['msg']}" if where else first["msg"]
+            raise _damaged(path, GOLDEN, f"is malformed in line {number} ({problem})") from None
+        if len(request.items) != len(request.scores) or not np.isfinite(request.scores).all():
+            raise _damaged(path, GOLDEN, f"has no finite score for each item in line {number}")
+        requests.append(request)
+    if not requests:
+        raise _damaged(path, GOLDEN, "has no request, so the graph cannot be verified")
+    return tuple(requests)
+
+
+def read_vectors(folder: Path) -> NDArray[np.float32] | None:
+    """Read the item vectors of a bundle or an export, as stored; None if there are none.
+
+    Raises:
+        BundleError: The file is not a matrix of float32.
+    """
+    try:
+        # An open file: for some damaged files np.load would not close its own.
+        with (folder / ITEM_VECTORS).open("rb") as file:
+            vectors = np.load(file, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError, EOFError, SyntaxError, MemoryError, zipfile.BadZipFile) as error:
+        raise _damaged(folder, ITEM_VECTORS, f"is not an array ({_first_line(error)})") from None
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise _damaged(folder, ITEM_VECTORS, "is not an array of float32 with two dimensions")
+    return vectors
+
+
+def check_finite(folder: Path, vectors: NDArray[np.float32]) -> None:
+    """Raise BundleError when a vector holds NaN or infinity."""
+    if not np.isfinite(vectors).all():
+        raise BundleError(
+            f"{folder}: {ITEM_VECTORS} holds NaN or infinity; train the student again with a lower [training] "
+            "learning_rate."
+        )
+
+
+def _column(path: Path, items: pa.Table, name: str) -> "pa.ChunkedArray":
+    if name not in items.column_names:
+        raise _damaged(path, ITEMS, f"has no column {name}")
+    column = items.column(name)
+    if column.null_count:
+        raise _damaged(path, ITEMS, f"has a row without {name}")
+    return column
+
+
+def _damaged(path: Path, name: str, problem: str) -> BundleError:
+    return BundleError(f"{path}: {name} {problem}; the bundle is damaged, publish it again.")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
