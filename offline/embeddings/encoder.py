@@ -173,6 +173,13 @@ def encode_profiles(
     else:
         user_vectors = [encoded.vectors[list(of_user.values())].mean(axis=0) for of_user in rows.values()]
     vectors = np.stack(user_vectors).astype(np.float32)
+    n_distinct = len({vector.tobytes() for vector in vectors})
+    if len(vectors) > 1 and n_distinct == 1:
+        raise ProfileError(
+            f"all {len(vectors)} users have the same vector, so it cannot tell them apart; read the profiles, and "
+            "check [encoder] max_tokens and prefix."
+        )
+    progress.say(f"{len(vectors)} users have {n_distinct} distinct vectors")
     if config.aspects == "apart":
         return Vectors(list(rows), vectors, parts=len(aspects))
     return Vectors(list(rows), normalize_rows(vectors))

@@ -28,7 +28,7 @@ class ReductionQuality:
         """Return the quality as one line of text."""
         return (
             f"the reduction keeps {self.neighbor_overlap:.0%} of the {self.n_neighbors} nearest neighbours "
-            f"(trustworthiness {self.trustworthiness:.3f}, on {self.n_sample} vectors)"
+            f"(trustworthiness {self.trustworthiness:.3f}, on {self.n_sample} distinct vectors)"
         )
 
 
@@ -40,12 +40,14 @@ def measure_reduction(wide: FloatArray, narrow: FloatArray, seed: int) -> Reduct
         narrow: Reduced vectors (N, P).
 
     Returns:
-        The quality on a seeded sample; None for fewer than four vectors.
+        The quality on the distinct vectors of a seeded sample; None for fewer than four.
     """
     from sklearn.manifold import trustworthiness
     from sklearn.neighbors import NearestNeighbors
 
     rows = np.random.default_rng(seed).permutation(len(wide))[:_SAMPLE]
+    # equal vectors have no order of neighbours, whatever the reduction does
+    rows = rows[np.sort(np.unique(wide[rows], axis=0, return_index=True)[1])]
     k = min(_NEIGHBORS, (len(rows) - 1) // 2)
     if k < 1:
         return None

@@ -129,7 +129,8 @@ def profiles_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 
     report = write_profiles(histories(), tables.items, config, store, context.language_model, context.progress)
     texts = profiles_tables(histories(), tables.items, config, store, report)
-    write_profiles_table(work / PROFILES_FILE, config, texts)
+    n_texts, n_distinct = write_profiles_table(work / PROFILES_FILE, config, texts)
+    context.progress.say(f"{n_texts} texts, {n_distinct} of them distinct")
 
 
 def vectors_step(pipeline: Pipeline[RunContext], work: Path) -> None:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from retort.offline.common.section import Section
 from retort.offline.profiles.thoughts import cut_thoughts
@@ -40,6 +40,7 @@ _MARKERS = re.compile(r"</?(history|profiles?)>|\$(form|history|profiles?)\b")
 # Words that almost every English text of a few sentences contains, and that related languages do not share.
 _ENGLISH_WORDS = "the and of with for this their they from is are that to as by who which or user"
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
+_MAX_PHRASES = 12  # of each list of a structured profile
 _ECHO_CHARS = 45  # a template line of this length does not recur by chance
 
 
@@ -51,6 +52,15 @@ class CheckRules(Section):
     language: Language = Field("en", description="expected language; any: only requires letters")
 
 
+def _first_phrases(value: Any) -> Any:
+    # a server that does not enforce the schema may send more; the strongest come first
+    return value[:_MAX_PHRASES] if isinstance(value, list) else value
+
+
+# The bound ends the loops of weak models. There is none for strings: hosted services refuse `maxLength`.
+_Phrases = Annotated[list[str], BeforeValidator(_first_phrases), Field(max_length=_MAX_PHRASES)]
+
+
 class StructuredProfile(BaseModel):
     # This docstring is part of the JSON schema, hence of the prompt version under which profiles are stored: a change
     # makes every stored profile of family = "json" outdated.
@@ -58,10 +68,10 @@ class StructuredProfile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    likes: list[str]
-    dislikes: list[str]
-    habits: list[str]
-    recent: list[str]
+    likes: _Phrases
+    dislikes: _Phrases
+    habits: _Phrases
+    recent: _Phrases
     summary: str
 
     def readable(self) -> str:

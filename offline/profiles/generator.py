@@ -27,7 +27,7 @@ from retort.offline.profiles.imported import import_profiles
 from retort.offline.profiles.profile_tasks import ProfileTask, build_tasks, combination_tasks, truncate_histories
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileKey, ProfileStore
-from retort.shared.base.errors import RecipeError
+from retort.shared.base.errors import ProfileError, RecipeError
 from retort.shared.base.hashing import hash_json
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.profiles.profile_choices import Choice
@@ -102,17 +102,37 @@ def profiles_tables(
         yield pl.DataFrame(rows, schema=_SCHEMA)
 
 
-def write_profiles_table(path: Path, config: ProfilesConfig, tables: Iterable[pl.DataFrame]) -> None:
+def write_profiles_table(path: Path, config: ProfilesConfig, tables: Iterable[pl.DataFrame]) -> tuple[int, int]:
     """Write `profiles_tables` to one Parquet file.
 
     Only corruption needs all tables in memory at once, because it exchanges texts between users.
+
+    Returns:
+        The number of texts, and the number of distinct texts.
+
+    Raises:
+        ProfileError: All users have the same text.
     """
     if config.damage.share:
         tables = [corrupt_profiles(pl.concat([pl.DataFrame(schema=_SCHEMA), *tables]), config.damage)]
     schema = pl.DataFrame(schema=_SCHEMA).to_arrow().schema
+    n_texts, distinct = 0, set[int]()
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for table in tables:
             writer.write_table(table.to_arrow().cast(schema))
+            n_texts += len(table)
+            distinct.update(table["text"].hash())
+    refuse_one_text(n_texts, len(distinct))
+    return n_texts, len(distinct)
+
+
+def refuse_one_text(n_texts: int, n_distinct: int) -> None:
+    """Raise ProfileError if several texts are all the same, which says nothing about any user."""
+    if n_texts > 1 and n_distinct == 1:
+        raise ProfileError(
+            f"all {n_texts} profiles are the same text, so they cannot tell users apart; read some of them with "
+            "`retort profiles show`, and use another model, prompt or file."
+        )
 
 
 def _chosen_rows(choices: Iterable[Choice], report: ProfilesReport) -> Iterator[dict[str, Any]]:

@@ -1,9 +1,12 @@
 """User histories with item facts: the train events that a profile may be written from."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
+
+import polars as pl
 
 from retort.offline.data.interactions import Interactions, Items
 from retort.offline.data.split import Split, profile_histories, train_interactions
@@ -11,6 +14,12 @@ from retort.offline.profiles.item_facts import Facts
 from retort.offline.profiles.vocabulary import Vocabulary, read_vocabulary
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.text import clean_text
+
+_CODES = frozenset(
+    {"asin", "parent_asin", "isbn", "isbn10", "isbn13", "ean", "upc", "gtin", "sku", "barcode", "imdb_id"}
+)
+_WORD = re.compile(r"\w+")
+_PART_END = re.compile(r"\.\s+|\.$|\n+")
 
 
 class UserHistory(NamedTuple):
@@ -48,9 +57,11 @@ class Catalogue:
                 f"[profiles] attributes names {unknown[0]!r}, which the items do not have; "
                 f"they have: {', '.join(items.attributes) or 'none'}."
             )
+        codes = _code_columns(items) if attributes is None else []
+        shown = [name for name in chosen if name not in codes]
         columns = ["item_id", "title", "text", *chosen]
         rows = items.frame[columns].iter_rows(named=True)
-        self._facts = {row["item_id"]: _facts(row, chosen, text_chars) for row in rows}
+        self._facts = {row["item_id"]: _facts(row, shown, codes, text_chars) for row in rows}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -76,10 +87,37 @@ class Catalogue:
         return found[-max_history:] if max_history else found, len(history.item_ids) - len(found)
 
 
-def _facts(row: Mapping[str, Any], attributes: Iterable[str], text_chars: int) -> Facts:
+def _code_columns(items: Items) -> list[str]:
+    """Attributes that only identify the item (asin, isbn, or the item's own id) and describe no taste."""
+    ids = items.frame["item_id"]
+    return [name for name in items.attributes if name.lower() in _CODES or _repeats_ids(items.frame[name], ids)]
+
+
+def _repeats_ids(column: pl.Series, ids: pl.Series) -> bool:
+    if column.dtype == pl.List or len(ids) < 2:
+        return False
+    return bool((column.cast(pl.String) == ids).fill_null(value=False).all())
+
+
+def _facts(row: Mapping[str, Any], attributes: Sequence[str], codes: Sequence[str], text_chars: int) -> Facts:
     known = {name: row[name] for name in attributes if row[name] is not None and row[name] != [] and row[name] != ""}
     known = {name: clean_text(value) if isinstance(value, str) else value for name, value in known.items()}
-    return Facts(clean_text(row["title"] or ""), known, clean_text(row["text"] or "")[:text_chars])
+    title = clean_text(row["title"] or "")
+    stated = {"title": title, **known, **{name: row[name] for name in codes if row[name] is not None}}
+    text = _without_repeats(clean_text(row["text"] or ""), stated) if text_chars else ""
+    return Facts(title, known, text[:text_chars])
+
+
+def _without_repeats(text: str, stated: Mapping[str, Any]) -> str:
+    """Return a text without the parts that title and attributes already state; labels such as `genres:` go with them.
+
+    An item's text is made from its title and attributes by default, so a prompt would state, and pay for, both twice.
+    """
+    words: set[str] = set()
+    for name, value in stated.items():
+        words.update(_WORD.findall(name.replace("_", " ").lower()), _WORD.findall(str(value).lower()))
+    parts = (part.strip() for part in _PART_END.split(text))
+    return ". ".join(part for part in parts if not words.issuperset(_WORD.findall(part.lower())))
 
 
 def user_histories(split: Split, interactions: Interactions | None = None) -> Iterator[UserHistory]:

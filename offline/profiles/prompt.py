@@ -26,6 +26,7 @@ TASKS = ("write", "update", "merge", "combine")
 WHOLE = "whole"  # aspect of a profile that covers everything
 COMBINED = "combined"  # aspect of a profile that combines the other aspects
 
+_FORM_OF_FACTS = 2  # raised when `event_facts` states other things about the same item
 _LANGUAGES = {"en": "English", "ru": "Russian", "de": "German", "fr": "French", "es": "Spanish"}
 # `<` opens the markers of our templates; JSON leaves these two line separators unescaped.
 _ESCAPES = {ord("<"): "\\u003c", 0x2028: "\\u2028", 0x2029: "\\u2029"}
@@ -75,7 +76,9 @@ class PromptWriter:
     @cached_property
     def version(self) -> str:
         """Identifier of the templates in use; it changes with every character."""
-        digest = hash_json([self._texts, self._form, self.language, self._schema])
+        parts = [self._texts, self._form, self.language, self._schema]
+        # a combination reads profiles, not facts
+        digest = hash_json(parts if self.aspect == COMBINED else [*parts, _FORM_OF_FACTS])
         return f"{self.family}/{self.domain}/{self.aspect}:{digest[:16]}"
 
     @cached_property

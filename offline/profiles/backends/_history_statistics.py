@@ -8,6 +8,7 @@ from statistics import fmean, median, pstdev
 
 from retort.offline.profiles.history import Event
 from retort.offline.profiles.item_facts import Facet, facets
+from retort.offline.profiles.vocabulary import stem, stems
 
 _MIN_DRIFT = 0.12  # least change of a share between early and late events that is mentioned
 _MIN_EVENTS_FOR_DRIFT = 6
@@ -134,9 +135,11 @@ def _rated(events: Sequence[Event], values: Sequence[list[Facet]], top: int) -> 
 def _words(events: Sequence[Event], n: int) -> list[str]:
     """Content words that several events share; each event counts a word once."""
     counter: Counter[str] = Counter()
+    # a text may name its columns ("genre: …"); their names are no taste
+    labels = {label for event in events for name in event.facts.attributes for label in stems(name.replace("_", " "))}
     for event in events:
         words = re.findall(r"[^\W\d_]{3,}", f"{event.facts.title} {event.facts.text}".lower())
-        counter.update(set(words) - _STOP)
+        counter.update({word for word in words if stem(word) not in labels} - _STOP)
     enough = 2 if len(events) > 3 else 1
     return [word for word, count in _ranked(counter)[:n] if count >= enough]
 

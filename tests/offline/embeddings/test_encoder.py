@@ -14,6 +14,7 @@ from retort.offline.data.interactions import Items
 from retort.offline.embeddings import text_model
 from retort.offline.embeddings.encoder import encode_items, encode_profiles, encode_texts
 from retort.offline.embeddings.encoder_config import EncoderConfig, prefix_for
+from retort.offline.embeddings.reduction_quality import measure_reduction
 from retort.shared.base.errors import ProfileError
 from tests.offline.profiles._fakes import GOOD
 
@@ -215,3 +216,15 @@ def test_wrong_input_is_reported(model: FakeModel, monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
     with pytest.raises(ProfileError, match="cannot be loaded"):
         encode_texts(["a"], EncoderConfig(model=str(tmp_path)), Silent())
+
+
+def test_one_vector_for_everybody_is_refused_and_equal_ones_are_not_measured() -> None:
+    table = pl.DataFrame({"user_id": ["a", "b"], "aspect": "whole", "text": ["likes tea", "likes tea"]})
+    with pytest.raises(ProfileError, match="all 2 users have the same vector"):
+        encode_profiles(table, EncoderConfig(), Silent())
+    equal = np.ones((40, 8), np.float32)
+    assert measure_reduction(equal, equal[:, :2], seed=1) is None
+    some = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float32)
+    quality = measure_reduction(np.concatenate([some] * 4), np.concatenate([some[:, :2]] * 4), seed=1)
+    assert quality is not None
+    assert "on 10 distinct vectors" in quality.line()

@@ -1,5 +1,6 @@
 """Contract of all backends, and the template and vllm backends."""
 
+import re
 import sys
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -228,3 +229,15 @@ def test_vllm_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(vllm, "find_spec", lambda _: None)
     with pytest.raises(ProfileError, match=r"retort-recsys\[vllm\]"):
         opened_vllm()
+
+
+def test_template_does_not_count_the_names_of_columns_as_taste() -> None:
+    history = [
+        Event(Facts(f"Film {at}", {"genre": "Comedy", "mood": "warm"}, "Genre: comedy. mood: warm. A lighthouse"))
+        for at in range(6)
+    ]
+    text = told(history)
+    assert "lighthouse" in text
+    found = re.search(r"return in what was chosen: ([^.]*)", text)
+    assert found is not None
+    assert not {"genre", "mood"} & set(found.group(1).split(", "))

@@ -134,3 +134,14 @@ def test_loops_with_a_changed_word_are_refused() -> None:
         text = " ".join(loop.format(noun) for noun in nouns)
         assert check_reply(text, CheckRules(), "", None)[1] == "repeats itself", loop
     assert check_reply(" ".join(["the user likes", *["warm and funny stories of"] * 12]), CheckRules(), "", None)[1]
+
+
+def test_lists_of_the_schema_are_bounded_and_longer_ones_are_cut() -> None:
+    assert {SCHEMA["properties"][name]["maxItems"] for name in ("likes", "dislikes", "habits", "recent")} == {12}
+    raw = StructuredProfile.model_construct(
+        likes=[f"films of kind {n}" for n in range(40)], dislikes=[], habits=[], recent=[], summary=GOOD
+    ).model_dump_json()
+    text, problem = check_reply(raw, CheckRules(), "", SCHEMA)
+    assert problem is None
+    assert "kind 11;" not in text
+    assert "kind 11." in text

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from pydantic import ValidationError
 
@@ -12,7 +13,7 @@ from retort.offline.common.progress import Silent
 from retort.offline.profiles import generator
 from retort.offline.profiles.backends._base import Prompt, Reply
 from retort.offline.profiles.config import ProfilesConfig
-from retort.offline.profiles.generator import profiles_table, write_profiles
+from retort.offline.profiles.generator import profiles_table, write_profiles, write_profiles_table
 from retort.offline.profiles.history import UserHistory
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileStore
@@ -189,3 +190,12 @@ def test_one_reply_that_cannot_be_stored_does_not_end_the_run(
     texts = profiles_table(theirs, catalogue(), config, store, report)["text"].to_list()
     assert (report.written, report.failed) == (2, 1)
     assert all("\x00" not in text and "\ud800" not in text for text in texts)
+
+
+def test_one_text_for_everybody_is_refused(tmp_path: Path) -> None:
+    table = pl.DataFrame({"user_id": ["a", "b"], "aspect": "whole", "text": [GOOD, GOOD], "grounding": [None, 0.5]})
+    with pytest.raises(ProfileError, match="all 2 profiles are the same text"):
+        write_profiles_table(tmp_path / "profiles.parquet", ProfilesConfig(), [table])
+    other = table.with_columns(text=pl.Series([GOOD, f"{GOOD} And trains."]))
+    assert write_profiles_table(tmp_path / "profiles.parquet", ProfilesConfig(), [table, other]) == (4, 2)
+    assert write_profiles_table(tmp_path / "profiles.parquet", ProfilesConfig(), [table[:1]]) == (1, 1)

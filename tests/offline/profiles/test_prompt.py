@@ -2,10 +2,13 @@
 
 import json
 
+import polars as pl
 import pytest
 
+from retort.offline.data.interactions import Items
+from retort.offline.data.text import item_text
 from retort.offline.profiles.history import Catalogue, Event, Facts, UserHistory
-from retort.offline.profiles.prompt import COMBINED, PromptWriter, aspect_names, domains, history_hash
+from retort.offline.profiles.prompt import COMBINED, PromptWriter, aspect_names, domains, event_facts, history_hash
 from retort.shared.base.errors import RecipeError
 from tests.offline.profiles._fakes import catalogue, events, histories
 
@@ -106,12 +109,43 @@ def test_unknown_domain_is_named() -> None:
 @pytest.mark.parametrize(
     ("writer", "version"),
     [
-        (PromptWriter("long", "movies"), "long/movies/whole:7f0251d427035180"),
-        (PromptWriter("json", "generic"), "json/generic/whole:041bc98ecef06fdd"),
-        (PromptWriter("short", "products"), "short/products/whole:131fe55cc2c9536c"),
-        (PromptWriter("aspects", "movies", "genres"), "aspects/movies/genres:4b0ebcde70a1c055"),
+        (PromptWriter("long", "movies"), "long/movies/whole:b6517b1d7fdca542"),
+        (PromptWriter("json", "generic"), "json/generic/whole:bb4747b1987c2608"),
+        (PromptWriter("short", "products"), "short/products/whole:25b9b96a9d3cea77"),
+        (PromptWriter("aspects", "movies", "genres"), "aspects/movies/genres:19f909ca5dfa1e1c"),
         (PromptWriter("aspects", "movies", COMBINED), "aspects/movies/combined:7f88de204166a2a4"),
     ],
 )
 def test_stored_profiles_keep_their_prompt_version(writer: PromptWriter, version: str) -> None:
     assert writer.version == version, "a changed template, or schema docstring, makes every stored profile outdated"
+
+
+def test_a_prompt_states_nothing_twice_and_no_code() -> None:
+    films = pl.DataFrame(
+        {
+            "item_id": ["i1", "i2"],
+            "asin": ["B000X", "B000Y"],
+            "own": ["i1", "i2"],
+            "title": ["Heat (1995)", "Up"],
+            "genres": [["Crime", "Drama"], ["Animation"]],
+            "year": [1995, 2009],
+            "plot": ["A thief. A detective.", None],
+        }
+    )
+    texts = item_text(films, None, None)
+    for text in (texts, pl.Series("text", [f"{one}. A long night in the city" for one in texts])):
+        items = Items(films.with_columns(text=text))
+        first, second = Catalogue(items, None, 160).events(UserHistory("u", ["i1", "i2"]), None)[0]
+        facts = event_facts(first)
+        assert facts.pop("text", None) == (None if text is texts else "A long night in the city")
+        assert facts == {
+            "title": "Heat (1995)", "genres": ["Crime", "Drama"], "year": 1995, "plot": "A thief. A detective."
+        }  # fmt: skip
+        assert set(event_facts(second)) - {"text"} == {"title", "genres", "year"}
+    named = Catalogue(items, ["asin"], 0).facts("i1")
+    assert named is not None
+    assert named.attributes == {"asin": "B000X"}, "what the recipe names is shown"
+    chosen = Catalogue(items, ["genres"], 400).facts("i1")
+    assert chosen is not None
+    assert "A thief" in chosen.text
+    assert "Crime" not in chosen.text
