@@ -9,7 +9,7 @@ from typing import Any
 
 from retort.serving.api.asgi import PROBE_PATHS, AsgiApp, Message, Receive, Scope, Send
 from retort.shared.base.errors import RetortError
-from retort.shared.base.tracing import NOT_INSTALLED, tracer_provider
+from retort.shared.base.tracing import NOT_INSTALLED, shut_down, tracer_provider
 
 
 def with_tracing(app: AsgiApp, provider: Any | None = None) -> AsgiApp:
@@ -75,7 +75,7 @@ def _flushing_send(send: Send, provider: Any) -> Send:
 
     async def send_flushed(message: Message) -> None:
         if message["type"] == "lifespan.shutdown.complete":
-            await asyncio.to_thread(provider.shutdown)
+            await asyncio.to_thread(shut_down, provider)
         await send(message)
 
     return send_flushed

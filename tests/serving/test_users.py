@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import redis
 from starlette.testclient import TestClient
 
 from retort.serving.users.erasure import Erasure, ErasureStore, MemoryErasureStore, RedisErasureStore
@@ -394,3 +395,24 @@ def test_events_with_ids_that_cannot_be_stored_are_refused(client: TestClient, f
     event = {"user_id": "ann", "item_id": "i1", field: ["a?"] if field == "impressions" else "a?"}
     body = json.dumps(event).replace("a?", f"a{bad}").encode()
     assert client.post("/events", content=body, headers={"content-type": "application/json"}).status_code == 422
+
+
+def test_a_user_is_erased_while_redis_is_full(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path / 'retort.db'}")
+    engine = open_database(f"sqlite:///{tmp_path / 'retort.db'}")
+    store_events(engine, [StreamedEvent("e1", "default", "i1", "click", 1.0, 5, 10, "ann", "s1")])
+    engine.dispose()
+    client = make_client(RedisHistory.from_url(redis_url, timeout_s=5))
+    add_event(client, "i7", user_id="ann", session_id="s1")
+    with redis.Redis.from_url(redis_url) as admin:
+        admin.config_set("maxmemory", 1)
+        try:
+            response = client.delete("/users/ann")
+            assert response.status_code == 202, response.text
+            assert response.json()["status"] == "done"
+            assert client.delete("/users/stranger").status_code == 202
+        finally:
+            admin.config_set("maxmemory", 0)
+        assert admin.exists("retort:h:{default:ann}") == 0
+        assert admin.scard("retort:erasures") == 0
+        assert admin.zrange("retort:erased-sessions", 0, -1) == [b"default\x1fs1"]

@@ -3,6 +3,7 @@
 import http.server
 import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from retort.serving.api.tracing import with_tracing
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import Settings
+from retort.shared.base.tracing import shut_down, tracer_provider
 from retort.shared.history.store import MemoryHistory
 from tests.serving._process import serving_process
 
@@ -88,3 +90,31 @@ def test_without_the_extra_the_error_names_the_remedy(monkeypatch: pytest.Monkey
 
     with pytest.raises(RetortError, match=r"retort-recsys\[otel\]"):
         with_tracing(app)
+
+
+def test_a_dead_collector_does_not_delay_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    class Dead:
+        def __init__(self) -> None:
+            self.shutdowns = 0
+
+        def shutdown(self) -> None:
+            self.shutdowns += 1
+            time.sleep(1.0)
+
+    dead = Dead()
+    started = time.monotonic()
+    shut_down(dead, timeout_s=0.1)
+    shut_down(dead, timeout_s=0.1)
+    assert time.monotonic() - started < 0.9
+    assert dead.shutdowns == 1
+    assert "collector does not answer" in caplog.text
+
+
+def test_a_provider_of_our_own_ends_within_the_time_though_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    provider = tracer_provider("test")
+    with provider.get_tracer("test").start_as_current_span("last"):
+        pass
+    started = time.monotonic()
+    shut_down(provider, timeout_s=0.5)
+    assert time.monotonic() - started < 2

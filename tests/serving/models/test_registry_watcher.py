@@ -1,6 +1,8 @@
 """The registry watcher follows the aliases and tolerates failures of the registry."""
 
+import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +123,28 @@ def test_a_start_while_the_champion_is_refused_takes_the_last_good_bundle(
     (world.bundles[1] / MODEL).write_bytes((world.home / "again" / second / MODEL).read_bytes())
     world.watcher._refused.clear()
     assert world.follow() == second, "the champion is tried again"
+
+
+def test_a_silent_database_does_not_delay_the_start(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retort.serving.models.registry_watcher.REGISTRY_PATIENCE_S", 0.1)
+    first = world.promote(world.bundles[0])
+    world.follow()
+
+    async def story(watcher: RegistryWatcher) -> None:
+        task = asyncio.create_task(watcher.run())
+        async with asyncio.timeout(5):
+            while world.slot.current is None:
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait([task])
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        world.restart(database_url=f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/none")
+        started = time.monotonic()
+        asyncio.run(story(world.watcher))
+        assert time.monotonic() - started < 5
+    assert world.slot.current is not None
+    assert world.slot.current.version == first
 
 
 def test_a_start_with_an_empty_registry_takes_the_last_good_bundle(world: World) -> None:
