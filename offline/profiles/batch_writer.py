@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from retort.offline.common.progress import Progress
 from retort.offline.profiles.backends._base import WAITING, ProfileBackend, Prompt
+from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
 from retort.offline.profiles.checks import check_reply
 from retort.offline.profiles.config import ProfilesConfig, combination_writer, prompt_writers
 from retort.offline.profiles.conversations import Judgement, Outcome, run_conversations
@@ -122,6 +123,8 @@ class ProfileWriter:
         """Check form, privacy and faithfulness; the latter by the whole history, not by the prompt's part."""
         text, problem = check_reply(raw, self.config.checks, writer.instructions, prompt.schema)
         problem = problem or find_leak(text, task.user_id, task.events)
+        if problem is None and self.backend.model != TEMPLATE_MODEL and (title := self.checker.named_title(text)):
+            problem = f"names a single title ({title[:60]})"
         if problem is not None:
             return Judgement(text, problem)
         faithfulness = self.checker.check(text, task.events)

@@ -123,7 +123,11 @@ def _read_structured(text: str) -> tuple[str, str | None]:
     """Parse a JSON reply; models often wrap it in a fence, which is accepted."""
     fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", text, re.DOTALL)
     try:
-        return StructuredProfile.model_validate_json(fenced.group(1) if fenced else text).readable(), None
+        profile = StructuredProfile.model_validate_json(fenced.group(1) if fenced else text)
+        both = {like.strip(" .").lower() for like in profile.likes} & {
+            one.strip(" .").lower() for one in profile.dislikes
+        }
+        return profile.readable(), f"likes and dislikes the same ({min(both)[:60]})" if both else None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

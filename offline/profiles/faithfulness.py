@@ -43,7 +43,13 @@ _CLAUSE = re.compile(
     r"|, (?:they|he|she|the user|this (?:user|person))\b",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"[\s\-*#>•]*([^\W\d_][\w '’/-]{1,40})\**\s*:")
+_BULLET = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
+_HEADING = re.compile(r"\s*(?:#+\s*|\*\*)?([^\W\d_][^\n:*]{1,60}?)[:*]*\s*$")
+_SET_OFF = re.compile(r"[\"“«‘*_]([^\"”»’*_\n]{3,80})[\"”»’*_]")
 _QUOTED = re.compile(r"[\"“«]([^\"”»\n]{3,80})[\"”»]")
+_TITLE_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+_MAX_TITLE_WORDS = 8
 _GENERIC_WORDS = (
     "user person enjoy appreciate prefer like love tend often various wide range variety different content quality "
     "good great interesting thing item choice taste interest engaging experience overall general well high many "
@@ -117,6 +123,27 @@ class FaithfulnessChecker:
         filler = self._filler(text, history)
         return Faithfulness(claims, filler, _score(claims, filler))
 
+    def named_title(self, text: str) -> str | None:
+        """Return a title that a text names: one of the catalogue, or words set off and written like a title."""
+        for found in _SET_OFF.finditer(text):
+            words = _TITLE_WORD.findall(found.group(1))
+            capitals = sum(word[0].isupper() or word[0].isdigit() for word in words)
+            if len(words) > 1 and capitals > 1 and 2 * capitals >= len(words) and not self._is_term(found.group(1)):
+                return found.group(1)
+        words_at = list(_TITLE_WORD.finditer(text))
+        for at, first in enumerate(words_at):
+            if not (first.group()[0].isupper() or first.group()[0].isdigit()):
+                continue
+            for last in words_at[at + 1 : at + _MAX_TITLE_WORDS]:
+                phrase = text[first.start() : last.end()]
+                is_name = last.group()[0].isupper() or last.group()[0].isdigit()
+                if is_name and normal_title(phrase) in self._vocabulary.titles and not self._is_term(phrase):
+                    return phrase
+        return None
+
+    def _is_term(self, phrase: str) -> bool:
+        return stems(phrase) in self._vocabulary.terms
+
     def liked_facets(self, text: str, events: Sequence[Event]) -> list[Facet]:
         """Return the categories that a text speaks for and the history supports, those of most events first."""
         history = _History(events) if events else None
@@ -125,7 +152,7 @@ class FaithfulnessChecker:
         found: dict[Facet, int] = {}
         for start, end in _clauses(text):
             for mention in self._vocabulary.mentions(text[start:end]):
-                if not _NEGATIVE.search(text[start : start + mention.start]):
+                if not _NEGATIVE.search(_before(text, start, start + mention.start)):
                     found |= {facet: history.count(facet) for facet in mention.facets if history.count(facet)}
         return sorted(found, key=lambda facet: (-found[facet], facet))
 
@@ -158,9 +185,22 @@ def _clauses(text: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
+def _before(text: str, clause_start: int, at: int) -> str:
+    """What precedes a mention: its clause, and the label of its line or list, such as `Dislikes:` or `### Avoided`."""
+    line_start = text.rfind("\n", 0, at) + 1
+    line = text[line_start:at]
+    label = _LABEL.match(line)
+    if label is None and _BULLET.match(line):
+        above = text[:line_start].rstrip("\n").split("\n")
+        heading = next((one for one in reversed(above) if one.strip() and not _BULLET.match(one)), "")
+        label = _HEADING.match(heading)
+    clause = text[max(clause_start, line_start) : at]
+    return clause if label is None else f"{label.group(1)}: {clause}"
+
+
 def _verdict(text: str, clause_start: int, mention: Mention, history: "_History") -> str:
     """Judge a mention; of several categories that it can mean, the most favourable counts."""
-    before = text[clause_start : mention.start]
+    before = _before(text, clause_start, mention.start)
     stated = re.match(r"\s*\(?(?:about |around |~|approximately )?(\d{1,3}) ?%", text[mention.end : mention.end + 24])
     verdicts = {_judge_facet(facet, before, stated and int(stated.group(1)) / 100, history) for facet in mention.facets}
     return next(verdict for verdict in ("supported", "unsupported", "contradicted") if verdict in verdicts)

@@ -9,7 +9,10 @@ Value = str | int | float | bool | list[str]
 Facet = tuple[str, str]  # (attribute, value)
 
 PERIOD = "period"
-_YEARS = ("year", "release_year", "released")
+_YEARS = frozenset(
+    ("year", "release_year", "released", "release_date", "movie_year", "pub_year", "publication_year", "published")
+)
+_YEAR_TEXT = re.compile(r"(\d{4})(?:\.0|-\d{1,2}(?:-\d{1,2}(?:[T ].*)?)?)?")
 _MAX_VALUE_CHARS = 48  # longer strings are descriptions, not categories
 
 
@@ -36,12 +39,20 @@ def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:
     for name, value in attributes.items():
         if isinstance(value, bool):
             found.update({(name, "yes" if value else "no"): None})
+        elif name.lower() in _YEARS and (year := _year(value)) is not None:
+            found.update({(PERIOD, decade(year)): None})
         elif isinstance(value, str | list):
             parts = value if isinstance(value, list) else re.split(r"\s*(?:>|\|)\s*", value)
             found.update({(name, part.strip()): None for part in parts if 0 < len(part.strip()) <= _MAX_VALUE_CHARS})
-        elif name in _YEARS and 1850 <= value <= 2100:
-            found.update({(PERIOD, decade(value)): None})
     return list(found)
+
+
+def _year(value: Any) -> int | None:
+    """The year of a number, a text (RecBole: "1994") or a date ("1994-05-01"); None for anything else."""
+    if isinstance(value, str):
+        found = _YEAR_TEXT.fullmatch(value.strip())
+        value = int(found.group(1)) if found else None
+    return int(value) if isinstance(value, int | float) and 1850 <= value <= 2100 else None
 
 
 def decade(year: float) -> str:

@@ -15,6 +15,24 @@ _PRIVATE = re.compile(
     r"|christian|muslim|jewish|hindu|buddhist|atheist|pregnant|disabled|depressed|democrat|republican|immigrant)\b",
     re.IGNORECASE,
 )
+_PERSON = (
+    r"(?:male|female|man|woman|boy|girl|lady|gentleman|teen(?:ager)?|mother|father|mom|mum|dad|parent|grand(?:mother"
+    r"|father|parent)|husband|wife|widow(?:er)?|senior|retiree|pensioner|student|child|adult)"
+)
+_READER = r"(?:user|person|individual|viewer|customer|shopper|buyer|reader|listener|consumer)"
+_AGE_WORD = r"(?:young|old|older|elderly|middle[- ]aged|teenage|adult|single|married|divorced|widowed|retired)"
+_STATED = re.compile(
+    rf"\b\d{{1,3}}[- ]?(?:years?|yrs?)[- ]?old,? (?:\w+ )?(?:{_PERSON}|{_READER})\b"
+    rf"|\b(?:is|are|was|aged|age|around|about|approximately|likely) \d{{1,3}}[- ]?(?:years?|yrs?)[- ](?:old|of age)\b"
+    r"|\baged? (?:about |around )?\d{2}\b"
+    rf"|(?<!such )\bas an? (?:{_AGE_WORD} )?{_PERSON}\b(?!['’])"
+    rf"|\b(?:the|this|a|an) (?:{_AGE_WORD} )?(?:male|female) {_READER}\b"
+    rf"|(?:\b(?:the|this)|(?:\A|[.!?]\s+)an?) {_AGE_WORD} (?:{_PERSON}|{_READER}) "
+    r"(?:who|is|with|enjoys|likes|prefers|seems)"
+    r"|\bin (?:his|her|their) (?:early |mid[- ]|late )?(?:teens|twenties|thirties|forties|fifties|sixties|[2-8]0s)\b"
+    r"|\bidentif(?:y|ies) as\b",
+    re.IGNORECASE,
+)
 _COPIED_WORDS = 10  # consecutive words; a longer copy would let an item's text control the profile
 _WORD = re.compile(r"[^\W_]+")
 
@@ -32,7 +50,7 @@ def find_leak(text: str, user_id: str, events: Sequence[Event]) -> str | None:
         return "contains a phone number"
     if _is_distinctive(user_id) and re.search(rf"(?<!\w){re.escape(user_id)}(?!\w)", text):
         return "contains the user's id"
-    if _PRIVATE.search(text):
+    if _PRIVATE.search(text) or _STATED.search(text):
         return "states a private attribute of the user"
     return "copies an item's text" if _copies(text, events) else None
 

@@ -145,3 +145,10 @@ def test_lists_of_the_schema_are_bounded_and_longer_ones_are_cut() -> None:
     assert problem is None
     assert "kind 11;" not in text
     assert "kind 11." in text
+
+
+def test_a_phrase_cannot_be_liked_and_disliked() -> None:
+    profile = StructuredProfile(likes=["War films"], dislikes=["war films."], habits=[], recent=[], summary=GOOD)
+    assert (
+        check_reply(profile.model_dump_json(), CheckRules(), "", SCHEMA)[1] == "likes and dislikes the same (war films)"
+    )

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -11,6 +12,8 @@ from retort.offline.profiles.backends import template
 from retort.offline.profiles.backends._base import Prompt, Sampling
 from retort.offline.profiles.faithfulness import Faithfulness, FaithfulnessChecker, FaithfulnessConfig
 from retort.offline.profiles.history import Catalogue, Event, UserHistory
+from retort.offline.profiles.item_facts import Facts
+from retort.offline.profiles.vocabulary import read_vocabulary
 from tests.offline.profiles._fakes import NO_SERVER
 
 GENRES = ["Comedy", "Drama", "Action", "Horror", "Western", "Sci-Fi", "Romance", "Children's", "Film-Noir", "Musical"]
@@ -161,3 +164,49 @@ def test_another_users_profile_scores_lower(checker: FaithfulnessChecker, catalo
     others = [checker.check(text, seen[at - 7]).score or 0.0 for at, text in enumerate(texts)]
     assert min(own) > 0.8
     assert sum(others) / len(others) < 0.5
+
+
+def rated(*genres: str) -> list[Event]:
+    return [Event(Facts(f"Film {at}", {"genres": [genre], "year": "1994"})) for at, genre in enumerate(genres)]
+
+
+HORROR_AND_WAR = rated(*["Comedy"] * 8, "Horror", "War")
+CHECKER = FaithfulnessChecker(
+    read_vocabulary(
+        [one.facts for one in HORROR_AND_WAR * 2] + [Facts("Night Train (1994)", {}), Facts("Science Fiction", {})]
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Likes: comedy.\nDislikes: horror; war.",
+        "Likes: comedy.\nDislikes: tense films. Horror, and war.",
+        "### Likes\n- comedy\n### Avoided\n- horror\n- war",
+        "**Dislikes:**\n* horror\n* war\n\nEnjoys comedy.",
+    ],
+)
+def test_every_phrase_of_a_list_of_dislikes_is_disliked(text: str) -> None:
+    assert CHECKER.liked_facets(text, HORROR_AND_WAR) == [("genres", "Comedy")]
+    contradicted = CHECKER.check("Likes: war.\nDislikes: horror; comedy.", HORROR_AND_WAR).of("contradicted")
+    assert contradicted == ["comedy"]
+
+
+def test_decades_are_checked_where_the_year_is_a_text() -> None:
+    assert CHECKER.check("Enjoys films of the 1990s.", HORROR_AND_WAR).of("supported")
+    assert CHECKER.check("Enjoys films of the 1950s.", HORROR_AND_WAR).of("unsupported")
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("They loved Night Train above all.", "Night Train"),
+        ("They loved “The Lost Dragon” above all.", "The Lost Dragon"),
+        ("They loved *The Lost Dragon* above all.", "The Lost Dragon"),
+        ("They take the night train, and like Science Fiction and “feel-good” films.", None),
+    ],
+)
+def test_named_titles_are_found(text: str, title: str | None) -> None:
+    checker = FaithfulnessChecker(replace(CHECKER._vocabulary, terms={("science", "fiction"): frozenset()}))
+    assert checker.named_title(text) == title

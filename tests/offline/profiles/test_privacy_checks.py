@@ -153,3 +153,29 @@ def test_a_model_that_obeys_an_attack_writes_no_profile(name: str, attacked: Att
         (failed,) = session.scalars(sa.select(Profile).filter_by(status="failed")).all()
     assert (failed.user_id, failed.text) == ("user-0", None)
     assert failed.error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A 35-year-old male who likes comedies.",
+        "As a middle-aged man, this person likes comedies.",
+        "This female viewer likes comedies.",
+        "They are in their late thirties.",
+        "The user is about 35 years old.",
+        "Someone aged 42 who likes comedies.",
+    ],
+)
+def test_age_and_gender_in_other_words_are_found(text: str) -> None:
+    assert find_leak(text, "u", []) == "states a private attribute of the user"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Likes films about a young woman who travels, such as a mother's revenge.",
+        "Buys 12-year-old malt whisky and films of the thirties.",
+    ],
+)
+def test_what_items_are_about_is_no_private_attribute(text: str) -> None:
+    assert find_leak(text, "u", []) is None
