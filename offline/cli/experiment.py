@@ -180,12 +180,13 @@ def cold_items_table(
     import polars as pl
 
     from retort.offline.common.database import migrate_and_open
-    from retort.offline.experiments.cold_items import Study
+    from retort.offline.experiments.cold_items import ColdItemExperiment
     from retort.shared.base.settings import Settings
 
     names = encoders or [recipe.encoder.model]
     with TerminalProgress() as progress:
-        rows = Study(recipe, data, out, names, share, range(n_seeds), migrate_and_open(Settings()), progress).rows()
+        engine = migrate_and_open(Settings())
+        rows = ColdItemExperiment(recipe, data, out, names, share, range(n_seeds), engine, progress).run()
     show_rows(rows, f"new items of {recipe.name}")
     to.mkdir(parents=True, exist_ok=True)
     path = to / "cold_items.csv"

@@ -171,15 +171,15 @@ def ctr(
 ) -> None:
     """Compare DeepFM and DCN-v2 with profiles as input (KAR) and as training target (LLM-KT) by AUC; offline only."""
     from retort.offline.common.database import migrate_and_open
-    from retort.offline.ctr.run import compare, read_file
+    from retort.offline.ctr.run import compare_models, read_ctr_file
     from retort.offline.recipes.recipe import parse_override
     from retort.shared.base.settings import Settings
 
-    recipe, config = read_file(file, dict(parse_override(override) for override in overrides or []))
+    recipe, config = read_ctr_file(file, dict(parse_override(override) for override in overrides or []))
     engine = migrate_and_open(Settings())
     directory = data.absolute() if data else None
     with TerminalProgress() as progress:
-        outcomes = compare(recipe, config, directory, engine, progress, out)
+        outcomes = compare_models(recipe, config, directory, engine, progress, out)
     Console().print(ctr_table(outcomes))
 
 

@@ -1,4 +1,4 @@
-"""What both models read and end in.
+"""Parts that both CTR models share: embedded fields and deep layers.
 
 Shapes: B batch, F fields, D embedding_dim, H width of the last layer, L values of a field.
 """
@@ -13,7 +13,7 @@ from retort.offline.ctr.kar import HybridExperts
 
 
 class Fields(nn.Module):
-    """A user and an item → one vector a field: the user, the item, its attributes, and with `experts` two of KAR's."""
+    """Embeddings of the fields: user, item, item attributes, and with `experts` two knowledge vectors of KAR."""
 
     def __init__(self, data: CtrData, dim: int, experts: HybridExperts | None) -> None:
         super().__init__()
@@ -24,19 +24,19 @@ class Fields(nn.Module):
         self.count = 1 + len(self.tables) + (2 if experts is not None else 0)
 
     def forward(self, users_B: Tensor, items_B: Tensor) -> Tensor:
-        """(B, F, D); of several values in one field the mean."""
-        found = [self.users(users_B)]
+        """Embed the pairs; (B, F, D). A field with several values is their mean."""
+        vectors = [self.users(users_B)]
         for values_IL, table in zip(self.values, self.tables, strict=True):
             values_BL = values_IL[items_B]
             n_B1 = (values_BL > 0).sum(1, keepdim=True).clamp(min=1)
-            found.append(table(values_BL).sum(1) / n_B1)
+            vectors.append(table(values_BL).sum(1) / n_B1)
         if self.experts is not None:
-            found += self.experts(users_B, items_B)
-        return torch.stack(found, 1)
+            vectors += self.experts(users_B, items_B)
+        return torch.stack(vectors, 1)
 
 
 def _table(size: int, dim: int) -> nn.Embedding:
-    """Row 0, the unknown, stays zero."""
+    """Embedding whose row 0, for unknown values, stays zero."""
     table = nn.Embedding(size, dim, padding_idx=0)
     nn.init.normal_(table.weight, std=0.1 * dim**-0.5)
     with torch.no_grad():
@@ -44,9 +44,9 @@ def _table(size: int, dim: int) -> nn.Embedding:
     return table
 
 
-def deep(width: int, layers: tuple[int, ...], dropout: float) -> nn.Sequential:
-    """Linear, ReLU and dropout, layer after layer."""
+def make_deep_layers(width: int, layers: tuple[int, ...], dropout: float) -> nn.Sequential:
+    """Make layers of Linear, ReLU and dropout with the given widths."""
     parts: list[nn.Module] = []
-    for one, other in pairwise((width, *layers)):
-        parts += [nn.Linear(one, other), nn.ReLU(), nn.Dropout(dropout)]
+    for n_in, n_out in pairwise((width, *layers)):
+        parts += [nn.Linear(n_in, n_out), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*parts)

@@ -1,8 +1,8 @@
-"""Interactions as labelled pairs of a user and an item, with what is known of both.
+"""Data of the CTR models: labelled pairs of a user and an item, with knowledge of both.
 
-Each user's events stand in time: what the split trains on is trained on (profiles were written from these alone); of
-the later ones the oldest third validates, the others are tested. With `[split] train_share = 0.7` that is the paper's
-70/10/20.
+Each user's events are in time order. The train events are those of the split, because profiles are written from them
+alone. Of the later events the oldest third is for validation and the rest for the test. `[split] train_share = 0.7`
+gives the paper's 70/10/20.
 """
 
 # Shapes: R rows, U n_users + 1, I n_items + 1 (rows 0: unknown), F fields of an item, L values of a field, E width
@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Rows:
-    """users (R,), items (R,): rows of the tables of `CtrData`; labels (R,): 0 or 1."""
+    """Labelled pairs: users (R,) and items (R,) as rows of the tables of `CtrData`, labels (R,) of 0 or 1."""
 
     users: IntArray
     items: IntArray
@@ -38,9 +38,18 @@ class Rows:
 
 @dataclass(frozen=True)
 class CtrData:
-    """fields_IL: per field of an item its values (I, L), 0 where fewer; the first is the item itself, 0 if train never
-    saw it. field_sizes: values of each field, 0 included. users, items: knowledge (U, E) and (I, E); targets (U, P):
-    what a taught model is to tell of a user.
+    """Rows of the three parts, item fields, and knowledge of users and items.
+
+    Attributes:
+        train: Rows of the split's train events.
+        validation: Rows that select the epoch.
+        test: Rows that are scored once.
+        fields_IL: For each field the values of each item (I, L), filled up with 0. The first field is the item itself,
+            0 for an item without train events.
+        field_sizes: Number of values of each field, with 0.
+        users: Text vectors of the profiles (U, E).
+        items: Text vectors of the items (I, E).
+        targets: Reduced profile vectors (U, P), the targets of the LLM-KT arms.
     """
 
     train: Rows
@@ -53,10 +62,10 @@ class CtrData:
     targets: Aligned
 
     def shuffled(self, seed: int) -> "CtrData":
-        """Everyone has the knowledge of another."""
+        """Exchange the knowledge among users and among items, for the control arms."""
         users, items, targets = (
-            replace(one, vectors=controls.shuffled(one.vectors, one.present, seed))
-            for one in (self.users, self.items, self.targets)
+            replace(known, vectors=controls.shuffled(known.vectors, known.present, seed))
+            for known in (self.users, self.items, self.targets)
         )
         return replace(self, users=users, items=items, targets=targets)
 
@@ -70,21 +79,35 @@ def make_data(
     targets: Vectors,
     positive_from: float,
 ) -> CtrData:
-    """profiles and texts: of users and items, by one encoder. DataError where the interactions carry no labels."""
+    """Make the data of the CTR models.
+
+    Args:
+        split: Gives users, items and each user's number of train events.
+        interactions: All events, with weights.
+        items: All items, with attributes.
+        profiles: Text vectors of the users' profiles.
+        texts: Text vectors of the items, by the same encoder.
+        targets: Reduced vectors of the profiles.
+        positive_from: Least weight of an interaction with label 1.
+
+    Raises:
+        DataError: Interactions have no weight, or all labels of a part are equal.
+        TeacherError: Profiles and item texts have different widths.
+    """
     frame = interactions.frame
     if frame["weight"].null_count():
         raise DataError("some interactions have no weight, so they have no label; name a column of ratings in [data].")
     item_ids = items.frame["item_id"].to_list()
     frame = _indexed(frame, split, item_ids).with_columns(label=(pl.col("weight") >= positive_from).cast(pl.Float32))
-    late = pl.col("place") - pl.col("n_train")
-    n_checked = ((pl.col("n_events") - pl.col("n_train")) // 3).clip(lower_bound=1)
-    train = frame.filter(late < 0)
-    validation = _rows(frame.filter((late >= 0) & (late < n_checked)), "validation")
-    test = _rows(frame.filter(late >= n_checked), "test")
+    position = pl.col("place") - pl.col("n_train")
+    n_validation = ((pl.col("n_events") - pl.col("n_train")) // 3).clip(lower_bound=1)
+    train = frame.filter(position < 0)
+    validation = _rows(frame.filter((position >= 0) & (position < n_validation)), "validation")
+    test = _rows(frame.filter(position >= n_validation), "test")
     seen = np.isin(np.arange(len(item_ids) + 1), train["item"].to_numpy())
     fields = [np.where(seen, np.arange(len(item_ids) + 1), 0)[:, None], *_attributes(items)]
     if profiles.vectors.shape[1] // profiles.parts != texts.vectors.shape[1]:
-        raise TeacherError("profiles and item texts have vectors of different widths; encode both by one [encoder].")
+        raise TeacherError("profiles and item texts have vectors of different widths; encode both with one [encoder].")
     return CtrData(
         _rows(train, "train"),
         validation,
@@ -98,33 +121,35 @@ def make_data(
 
 
 def _indexed(frame: pl.DataFrame, split: Split, item_ids: list[str]) -> pl.DataFrame:
-    """With rows of the tables (from 1), the place in the user's history, and how long train's part of it is."""
-    people = pl.DataFrame(
+    """Add rows of the tables (from 1), the position in the user's history, and the user's number of train events."""
+    users = pl.DataFrame(
         {
             "user_id": list(split.user_ids),
             "user": np.arange(1, len(split.user_ids) + 1),
             "n_train": split.train.lengths,
         }
     )
-    things = pl.DataFrame({"item_id": item_ids, "item": np.arange(1, len(item_ids) + 1)})
+    item_rows = pl.DataFrame({"item_id": item_ids, "item": np.arange(1, len(item_ids) + 1)})
     placed = frame.with_columns(place=pl.int_range(pl.len()).over("user_id"), n_events=pl.len().over("user_id"))
     placed = placed.with_columns(pl.col("n_events").cast(pl.Int64))
-    return placed.join(people, on="user_id", maintain_order="left").join(things, on="item_id", maintain_order="left")
+    return placed.join(users, on="user_id", maintain_order="left").join(item_rows, on="item_id", maintain_order="left")
 
 
 def _rows(frame: pl.DataFrame, name: str) -> Rows:
-    columns = (frame[name].to_numpy(writable=True) for name in ("user", "item", "label"))  # torch wants writable ones
+    columns = (
+        frame[name].to_numpy(writable=True) for name in ("user", "item", "label")
+    )  # torch requires writable arrays
     rows = Rows(*columns)
     if len(np.unique(rows.labels)) < 2:
         raise DataError(
-            f"the {len(rows)} labels of {name} are all alike, so there is nothing to rank; choose another "
-            "[ctr] positive_from, a smaller [split] train_share, or leave [data] min_weight."
+            f"the {len(rows)} {name} labels are all equal, so there is nothing to rank; set another "
+            "[ctr] positive_from or a smaller [split] train_share, or remove [data] min_weight."
         )
     return rows
 
 
 def _attributes(items: Items) -> list[IntArray]:
-    """(I, L) a column of texts, lists, whole numbers or truth values whose values several items share."""
+    """Values (I, L) of each column of texts, lists, integers or booleans whose values several items share."""
     fields = []
     for name in items.attributes:
         column = items.frame[name]
@@ -133,14 +158,16 @@ def _attributes(items: Items) -> list[IntArray]:
         lists = column if column.dtype == pl.List else column.cast(pl.String).reshape((-1, 1)).arr.to_list()
         values = lists.explode().drop_nulls()
         counts = values.value_counts(sort=True, name="times").filter(pl.col("times") > 1)
-        # as many values as items say no more than the item itself
+        # a column with almost as many values as items identifies the item, and adds nothing to the item's own field
         if 1 < counts.height <= len(column) // 2:
-            fields.append(_filled(lists.to_list(), {one: place for place, one in enumerate(counts[name], start=1)}))
+            fields.append(
+                _encode_values(lists.to_list(), {value: code for code, value in enumerate(counts[name], start=1)})
+            )
     return fields
 
 
-def _filled(lists: list[list[str] | None], codes: dict[str, int]) -> IntArray:
-    known = [[codes[one] for one in row or () if one in codes] for row in lists]
+def _encode_values(lists: list[list[str] | None], codes: dict[str, int]) -> IntArray:
+    known = [[codes[value] for value in row or () if value in codes] for row in lists]
     table = np.zeros((len(known) + 1, max(map(len, known))), dtype=np.int64)
     for row, values in enumerate(known, start=1):
         table[row, : len(values)] = values
@@ -153,5 +180,5 @@ def _mean_of_parts(stored: Vectors) -> FloatArray:
 
 
 def _padded(aligned: Aligned) -> Aligned:
-    """With a first row for the unknown."""
+    """Add row 0 for unknown users or items."""
     return Aligned(np.pad(aligned.vectors, ((1, 0), (0, 0))), np.pad(aligned.present, (1, 0)))

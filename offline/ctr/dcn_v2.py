@@ -1,23 +1,23 @@
-"""DCN-v2, https://arxiv.org/abs/2008.13535: cross layers with a full matrix, beside layers; the parallel form."""
+"""DCN-v2 (arXiv 2008.13535), parallel form: cross layers with full matrices, plus deep layers."""
 
 # Shapes: B batch, W fields × embedding_dim, H width of the last layer
 
 import torch
 from torch import Tensor, nn
 
-from retort.offline.ctr._parts import Fields, deep
+from retort.offline.ctr._parts import Fields, make_deep_layers
 from retort.offline.ctr.config import CtrConfig
 
 
 class Model(nn.Module):
-    """Users and items → logits (B,) and what the layers hold of them (B, H)."""
+    """DCN-v2 model: users and items → logits (B,) and activations of the last deep layer (B, H)."""
 
     def __init__(self, config: CtrConfig, fields: Fields) -> None:
         super().__init__()
         self.fields = fields
         width = fields.count * config.embedding_dim
         self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(config.n_cross))
-        self.deep = deep(width, config.layers, config.dropout)
+        self.deep = make_deep_layers(width, config.layers, config.dropout)
         self.join = nn.Linear(width + config.layers[-1], 1)
 
     def forward(self, users_B: Tensor, items_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,22 +1,22 @@
-"""DeepFM, https://arxiv.org/abs/1703.04247: every pair of fields multiplied, beside layers over all of them."""
+"""DeepFM (arXiv 1703.04247): products of all pairs of fields, plus deep layers over all fields."""
 
 # Shapes: B batch, F fields, D embedding_dim, H width of the last layer
 
 from torch import Tensor, nn
 
-from retort.offline.ctr._parts import Fields, deep
+from retort.offline.ctr._parts import Fields, make_deep_layers
 from retort.offline.ctr.config import CtrConfig
 
 
 class Model(nn.Module):
-    """Users and items → logits (B,) and what the layers hold of them (B, H)."""
+    """DeepFM model: users and items → logits (B,) and activations of the last deep layer (B, H)."""
 
     def __init__(self, config: CtrConfig, fields: Fields) -> None:
         super().__init__()
         self.fields = fields
         width = fields.count * config.embedding_dim
-        self.first = nn.Linear(width, 1)  # of the same vectors: the paper has a weight for each value in their place
-        self.deep = deep(width, config.layers, config.dropout)
+        self.first = nn.Linear(width, 1)  # reads the same vectors; the paper has a weight for each value instead
+        self.deep = make_deep_layers(width, config.layers, config.dropout)
         self.join = nn.Linear(config.layers[-1], 1, bias=False)
 
     def forward(self, users_B: Tensor, items_B: Tensor) -> tuple[Tensor, Tensor]:

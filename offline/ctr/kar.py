@@ -1,7 +1,7 @@
-"""KAR's way to feed knowledge as input, https://arxiv.org/abs/2306.10933: experts that users and items share or own.
+"""Hybrid experts of KAR (arXiv 2306.10933): knowledge of users and items as input of a CTR model.
 
-Each side's text vector passes the shared experts and its own; a gate of the same vector weighs them. What comes out is
-one more field of the model. Unlike LLM-KT's teaching, the vectors must be there for every prediction.
+The text vector of a user or item passes shared experts and experts of its side. A gate that reads the same vector mixes
+their outputs into one more field of the model. Unlike LLM-KT, every prediction requires the text vectors.
 """
 
 # Shapes: B batch, E width of the text vectors, D embedding_dim, X experts of a side
@@ -14,12 +14,12 @@ from retort.offline.teachers.teacher import Aligned
 
 
 class HybridExperts(nn.Module):
-    """Knowledge of a batch's users and items → two vectors (B, D); zero for whom nothing is known."""
+    """Mixture of experts: users and items of a batch → two vectors (B, D), zero where no knowledge is present."""
 
     def __init__(self, data: CtrData, dim: int, n_shared: int, n_own: int) -> None:
         super().__init__()
         width = data.users.vectors.shape[1]
-        self.users_UE, self.items_IE = _standard(data.users), _standard(data.items)
+        self.users_UE, self.items_IE = _standardize(data.users), _standardize(data.items)
         self.shared = _experts(width, dim, n_shared)
         self.of_users, self.of_items = _experts(width, dim, n_own), _experts(width, dim, n_own)
         self.gate_users, self.gate_items = (nn.Linear(width, n_shared + n_own) for _ in range(2))
@@ -32,8 +32,8 @@ class HybridExperts(nn.Module):
         ]
 
     def _side(self, known_BE: Tensor, own: nn.ModuleList, gate: nn.Linear) -> Tensor:
-        said_BXD = torch.stack([expert(known_BE) for expert in (*self.shared, *own)], 1)
-        mixed_BD = torch.einsum("bx,bxd->bd", gate(known_BE).softmax(-1), said_BXD)
+        outputs_BXD = torch.stack([expert(known_BE) for expert in (*self.shared, *own)], 1)
+        mixed_BD = torch.einsum("bx,bxd->bd", gate(known_BE).softmax(-1), outputs_BXD)
         return mixed_BD * known_BE.any(-1, keepdim=True)
 
 
@@ -43,8 +43,8 @@ def _experts(width: int, dim: int, count: int) -> nn.ModuleList:
     )
 
 
-def _standard(known: Aligned) -> Tensor:
-    """Each component of mean 0 and variance 1 among those who have a vector; rows without stay zero."""
-    have = known.vectors[known.present]
-    scaled = (known.vectors - have.mean(axis=0)) / (have.std(axis=0) + 1e-6)
+def _standardize(known: Aligned) -> Tensor:
+    """Scale each component to mean 0 and variance 1 over the present rows; absent rows stay zero."""
+    present = known.vectors[known.present]
+    scaled = (known.vectors - present.mean(axis=0)) / (present.std(axis=0) + 1e-6)
     return torch.from_numpy(scaled * known.present[:, None])

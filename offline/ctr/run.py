@@ -1,6 +1,6 @@
-"""From a file to a table: data, split, profiles and vectors by the line's own steps, then every model and arm.
+"""Comparison of CTR models from a file: the pipeline's data, profile and vector steps, then every model and arm.
 
-The file is a recipe with a section [ctr]: its data, profiles and encoder, read in its own way.
+The file is a recipe with a section [ctr].
 """
 
 import json
@@ -16,7 +16,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import parse_section
 from retort.offline.ctr.config import CtrConfig
 from retort.offline.ctr.data import CtrData, make_data
-from retort.offline.ctr.train import MODELS, Outcome, fit
+from retort.offline.ctr.train import MODELS, Outcome, train
 from retort.offline.data.split_store import load_split
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import read_vectors
@@ -34,56 +34,68 @@ OUTCOMES_FILE = "outcomes.json"
 _READ_STEPS = ("data", "split", "profiles", "vectors", "teacher")
 
 
-def read_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe, CtrConfig]:
-    """A shipped comparison's name, or a .toml file. RecipeError where it cannot be compared by AUC."""
+def read_ctr_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe, CtrConfig]:
+    """Read a comparison of CTR models.
+
+    Args:
+        reference: Name of a shipped comparison, or a .toml file.
+        overrides: section.key → value.
+
+    Raises:
+        RecipeError: The recipe reads no user profiles, has another split, or encodes by word counts.
+    """
     shipped = Path(str(files("retort.recipes"))) / "ctr" / f"{reference}.toml"
     name, raw = read_recipe(str(shipped) if shipped.is_file() else reference, Path.cwd())
     raw = with_keys(raw, overrides)
     config = parse_section(CtrConfig, raw.pop("ctr", {}), "ctr")
     recipe = parse_recipe(name, raw)
     if "users" not in recipe.knowledge():
-        raise RecipeError(f"{name} has no objective that reads user profiles, so no profiles would be made; add one.")
+        raise RecipeError(
+            f"{name} has no objective that reads user profiles, so no profiles would be written; add one."
+        )
     if recipe.split.method != "leave_one_out":
-        raise RecipeError('`retort ctr` divides each user\'s own events; write [split] method = "leave_one_out".')
+        raise RecipeError('`retort ctr` splits each user\'s events; set [split] method = "leave_one_out".')
     if recipe.encoder.uses_tfidf:
-        raise RecipeError(f"[encoder] model = {TFIDF!r} gives users and items spaces of their own; choose another one.")
+        raise RecipeError(
+            f"[encoder] model = {TFIDF!r} gives users and items different vector spaces; choose a text encoder."
+        )
     return recipe, config
 
 
-def compare(
+def compare_models(
     recipe: Recipe, config: CtrConfig, data: Path | None, engine: Engine, progress: Progress, out: Path
 ) -> list[Outcome]:
-    """Every model × arm × seed; finished work in `out` is reused."""
+    """Train and score every model, arm and seed; finished steps in `out` are reused."""
     context = RunContext(recipe, data, engine, LanguageModelSettings(), progress)
     plan = make_plan(recipe, data, context.language_model, choices_hash(engine))
     last: Step[RunContext] = Step(
         "ctr",
-        partial(_measure, config=config),
+        partial(_train_models, config=config),
         ("data", "split", "vectors", "teacher", "items"),
         config.model_dump(mode="json"),
         tuple(plugin_module(MODELS, name) for name in config.models),
     )
     read = [step for step in (*prepare_steps(plan), *teach_steps(plan)) if step.name in _READ_STEPS]
     pipeline = Pipeline([*read, encoded_items(plan), last], context, ArtifactStore(out), progress)
-    told = json.loads((pipeline.ensure_path("ctr") / OUTCOMES_FILE).read_text(encoding="utf-8"))
-    return [Outcome(**one) for one in told]
+    rows = json.loads((pipeline.ensure_path("ctr") / OUTCOMES_FILE).read_text(encoding="utf-8"))
+    return [Outcome(**row) for row in rows]
 
 
-def _measure(pipeline: Pipeline[RunContext], work: Path, config: CtrConfig) -> None:
-    data = _data(pipeline, config)
+def _train_models(pipeline: Pipeline[RunContext], work: Path, config: CtrConfig) -> None:
+    data = _load_data(pipeline, config)
     progress = pipeline.context.progress
-    progress.say(f"{len(data.train)} rows train, {len(data.validation)} validate, {len(data.test)} test")
+    progress.say(f"{len(data.train)} train, {len(data.validation)} validation and {len(data.test)} test rows")
     outcomes = []
     for name in config.models:
         for arm in config.arms:
             for seed in config.seeds:
-                outcomes.append(fit(name, arm, seed, data, config))
+                outcomes.append(train(name, arm, seed, data, config))
                 progress.say(f"{name} {arm} seed {seed}: AUC {outcomes[-1].auc:.4f}")
-    told = json.dumps([asdict(one) for one in outcomes], indent=2)
-    (work / OUTCOMES_FILE).write_text(told + "\n", encoding="utf-8")
+    text = json.dumps([asdict(outcome) for outcome in outcomes], indent=2)
+    (work / OUTCOMES_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _data(pipeline: Pipeline[RunContext], config: CtrConfig) -> CtrData:
+def _load_data(pipeline: Pipeline[RunContext], config: CtrConfig) -> CtrData:
     tables = load_tables(pipeline)
     return make_data(
         load_split(pipeline.ensure_path("split")),

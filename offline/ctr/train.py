@@ -1,4 +1,4 @@
-"""The only loop of the CTR models: binary cross-entropy, validation AUC chooses the epoch, the test is scored once."""
+"""Training loop of the CTR models: binary cross-entropy; validation AUC selects the epoch; the test is scored once."""
 
 # Shapes: B batch, R rows, H width of the last layer, P width of the targets
 
@@ -19,12 +19,12 @@ from retort.offline.losses.divergence import check_epoch
 from retort.shared.base.errors import TeacherError
 
 MODELS = "retort.offline.ctr"
-_ROWS_AT_ONCE = 8192
+_ROWS_PER_BATCH = 8192
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one training came to. n_parameters: of what predicts; a taught model's projection is no part of it."""
+    """Result of one training. n_parameters counts the model that predicts, not the projection of an LLM-KT arm."""
 
     model: ModelName
     arm: Arm
@@ -36,92 +36,105 @@ class Outcome:
     n_parameters: int
 
 
-def fit(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig) -> Outcome:
-    """Train one arm and score it. Shuffled arms shuffle once per seed."""
+def train(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig) -> Outcome:
+    """Train one arm and score it on the test. Shuffled arms are shuffled once for each seed."""
     data = data.shuffled(seed) if arm.endswith("_shuffled") else data
     torch.manual_seed(seed)
     experts = None
     if arm.startswith("kar"):
         experts = HybridExperts(data, config.embedding_dim, config.n_shared, config.n_own)
     model: nn.Module = load_plugin(MODELS, name).Model(config, Fields(data, config.embedding_dim, experts))
-    lesson = Lesson(data, config, faithful=arm == "taught_faithful") if arm.startswith("taught") else None
-    modules = [model] if lesson is None else [model, lesson]
+    objective = None
+    if arm.startswith("taught"):
+        objective = ProfileReconstruction(data, config, faithful=arm == "taught_faithful")
+    modules = [model] if objective is None else [model, objective]
     optimizer = torch.optim.AdamW(
-        [one for module in modules for one in module.parameters()],
+        [parameter for module in modules for parameter in module.parameters()],
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
     )
     best_auc, best_epoch, best = -1.0, 0, model.state_dict()
     for epoch in range(1, config.epochs + 1):
-        taught = lesson if epoch <= config.epochs // 2 else None
-        losses = _one_epoch(model, taught, optimizer, data.train, config, seed=seed * 1_000_003 + epoch)
+        active = objective if epoch <= config.epochs // 2 else None
+        losses = _train_epoch(model, active, optimizer, data.train, config, seed=seed * 1_000_003 + epoch)
         check_epoch(epoch, losses, model.parameters(), "[ctr] learning_rate")
-        auc = float(roc_auc_score(data.validation.labels, predictions(model, data.validation)))
+        auc = float(roc_auc_score(data.validation.labels, predict(model, data.validation)))
         if auc > best_auc:
             best_auc, best_epoch = auc, epoch
             best = {key: value.clone() for key, value in model.state_dict().items()}
-        elif taught is None and epoch - best_epoch >= config.patience:
+        elif active is None and epoch - best_epoch >= config.patience:
             break
     model.load_state_dict(best)
-    said_R = predictions(model, data.test)
+    probabilities_R = predict(model, data.test)
     return Outcome(
         name,
         arm,
         seed,
         best_epoch,
         best_auc,
-        float(roc_auc_score(data.test.labels, said_R)),
-        float(log_loss(data.test.labels, said_R.astype(np.float64))),
-        sum(one.numel() for one in model.parameters()),
+        float(roc_auc_score(data.test.labels, probabilities_R)),
+        float(log_loss(data.test.labels, probabilities_R.astype(np.float64))),
+        sum(parameter.numel() for parameter in model.parameters()),
     )
 
 
-class Lesson(nn.Module):
-    """LLM-KT's inner-layer reconstruction: the last layer tells the user's profile.
+class ProfileReconstruction(nn.Module):
+    """Objective of LLM-KT: the last deep layer reconstructs the user's profile vector.
 
-    faithful, as published: its first columns are held against the profile's vector as the reducer made it. Else a map,
-    which is not kept, leads to the vector with all components alike in scale.
+    Args:
+        data: With the targets.
+        config: With the weight α.
+        faithful: As published: the first columns of the layer are compared with the reducer's vector. Otherwise a
+            learned projection, which is not kept, maps the layer to the vector, scaled to variance 1 in each component.
+
+    Raises:
+        TeacherError: faithful, and the layer is narrower than the targets.
     """
 
     def __init__(self, data: CtrData, config: CtrConfig, *, faithful: bool = False) -> None:
         super().__init__()
-        targets, width, heard = data.targets.vectors, data.targets.vectors.shape[1], config.layers[-1]
-        if faithful and width > heard:
+        targets, width, layer_width = data.targets.vectors, data.targets.vectors.shape[1], config.layers[-1]
+        if faithful and width > layer_width:
             raise TeacherError(
-                f"arm 'taught_faithful': the user vectors are {width} wide, the last layer only {heard}; reduce them "
-                f"to at most {heard} ([reducer] n_components), or widen [ctr] layers."
+                f"arm 'taught_faithful': the user vectors are {width} wide, the last layer only {layer_width}; reduce "
+                f"them to at most {layer_width} ([reducer] n_components), or widen [ctr] layers."
             )
         if not faithful:
             known = targets[data.targets.present]
             targets = (targets - known.mean(axis=0)) / (known.std(axis=0) + 1e-6)
         self.targets_UP, self.known_U = torch.from_numpy(targets), torch.from_numpy(data.targets.present)
         self.weight = config.teaching_weight
-        self.project = None if faithful else nn.Linear(heard, width)
+        self.project = None if faithful else nn.Linear(layer_width, width)
 
-    def forward(self, own: Tensor, hidden_BH: Tensor, users_B: Tensor) -> Tensor:
-        """(1 − α)·own + α·RMSE; users without a profile count in neither."""
+    def forward(self, loss: Tensor, hidden_BH: Tensor, users_B: Tensor) -> Tensor:
+        """Compute (1 − α)·loss + α·RMSE over the users with a profile; the loss itself where no user has one."""
         known_B = self.known_U[users_B]
         if not known_B.any():
-            return own
-        said_BH, targets_BP = hidden_BH[known_B], self.targets_UP[users_B[known_B]]
-        said_BP = said_BH[:, : targets_BP.shape[1]] if self.project is None else self.project(said_BH)
-        distance = functional.mse_loss(said_BP, targets_BP).clamp(min=1e-12).sqrt()
-        return (1 - self.weight) * own + self.weight * distance
+            return loss
+        layer_BH, targets_BP = hidden_BH[known_B], self.targets_UP[users_B[known_B]]
+        predicted_BP = layer_BH[:, : targets_BP.shape[1]] if self.project is None else self.project(layer_BH)
+        distance = functional.mse_loss(predicted_BP, targets_BP).clamp(min=1e-12).sqrt()
+        return (1 - self.weight) * loss + self.weight * distance
 
 
-def _one_epoch(
-    model: nn.Module, lesson: Lesson | None, optimizer: torch.optim.Optimizer, rows: Rows, config: CtrConfig, seed: int
+def _train_epoch(
+    model: nn.Module,
+    objective: ProfileReconstruction | None,
+    optimizer: torch.optim.Optimizer,
+    rows: Rows,
+    config: CtrConfig,
+    seed: int,
 ) -> list[float]:
-    """Train for one epoch; return the loss of each step."""
+    """Train for one epoch; the loss of each step."""
     model.train()
     losses: list[Tensor] = []
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    users_R, items_R, labels_R = (torch.from_numpy(one) for one in (rows.users, rows.items, rows.labels))
-    for part in order.split(config.batch_size):
-        logits_B, hidden_BH = model(users_R[part], items_R[part])
-        loss = functional.binary_cross_entropy_with_logits(logits_B, labels_R[part])
-        if lesson is not None:
-            loss = lesson(loss, hidden_BH, users_R[part])
+    users_R, items_R, labels_R = (torch.from_numpy(values) for values in (rows.users, rows.items, rows.labels))
+    for batch in order.split(config.batch_size):
+        logits_B, hidden_BH = model(users_R[batch], items_R[batch])
+        loss = functional.binary_cross_entropy_with_logits(logits_B, labels_R[batch])
+        if objective is not None:
+            loss = objective(loss, hidden_BH, users_R[batch])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -130,10 +143,10 @@ def _one_epoch(
 
 
 @torch.no_grad()
-def predictions(model: nn.Module, rows: Rows) -> FloatArray:
-    """(R,): the probability of label 1."""
+def predict(model: nn.Module, rows: Rows) -> FloatArray:
+    """Predict the probability (R,) of label 1."""
     model.eval()
     users_R, items_R = torch.from_numpy(rows.users), torch.from_numpy(rows.items)
-    pairs = zip(users_R.split(_ROWS_AT_ONCE), items_R.split(_ROWS_AT_ONCE), strict=True)
-    said: FloatArray = torch.cat([model(users_B, items_B)[0].sigmoid() for users_B, items_B in pairs]).numpy()
-    return said
+    pairs = zip(users_R.split(_ROWS_PER_BATCH), items_R.split(_ROWS_PER_BATCH), strict=True)
+    probabilities: FloatArray = torch.cat([model(users_B, items_B)[0].sigmoid() for users_B, items_B in pairs]).numpy()
+    return probabilities

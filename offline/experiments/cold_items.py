@@ -1,8 +1,8 @@
-"""What texts are worth to items that nobody has chosen yet.
+"""Experiment on cold items: what their texts are worth to a trained student.
 
-A share of the items is kept out of all training; the map of `retort items add` then puts them into the trained student,
-and users who took one of them next are asked. Word counts are the baseline: what a language model adds to them is what
-it knows beyond the words. Other items' texts and noise are the controls.
+A share of the items is hidden from all training. The map of `retort items add` then adds them to the trained student by
+their texts, and the cases are users who chose one of them next. Word counts are the baseline: the gain of a language
+model over them is knowledge beyond the words. Other items' texts and noise are the controls.
 """
 
 # Shapes: N items the student knows, M new items, B batch, K list length, D embedding_dim
@@ -25,8 +25,8 @@ from retort.offline.data.tables import Loaded
 from retort.offline.embeddings.encoder import concatenate_normalized, encode_items
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import Vectors
-from retort.offline.evaluation.compare import compare
-from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, Ranker, evaluate, mean_metrics
+from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, evaluate, mean_metrics
+from retort.offline.experiments.results import METRIC, compare_ranks
 from retort.offline.export.item_regression import grown_scorer, new_rows
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import make_context
@@ -41,24 +41,22 @@ from retort.shared.model.scoring import Scorer
 from retort.shared.model.sequences import IntArray
 
 WORDS, OTHERS = "word counts", "other items' texts"
-METRIC = "ndcg@10"
 _EVENTS, _ITEMS, _USERS = "interactions.parquet", "items.parquet", "users.parquet"
-_RESAMPLES = 2000
-_BASES = (WORDS, f"{OTHERS} + {WORDS}")
+_BASELINES = (WORDS, f"{OTHERS} + {WORDS}")
 
 
 @dataclass(frozen=True)
-class World:
-    """The data as they are, the items that training must not see, the others' events, and a folder that holds these."""
+class ColdItemData:
+    """All data, the ids of the cold items, and the events on the other items (`known`), which are files in `folder`."""
 
     loaded: Loaded
-    hidden: tuple[str, ...]
-    seen: Interactions
+    cold_ids: tuple[str, ...]
+    known: Interactions
     folder: Path
 
-    def recipe(self, recipe: Recipe, seed: int) -> Recipe:
-        """The same training on what is left."""
-        order = "timestamp" if self.seen.clock == "time" else "position"
+    def make_recipe(self, recipe: Recipe, seed: int) -> Recipe:
+        """Change the recipe to train on the known items with another seed."""
+        order = "timestamp" if self.known.clock == "time" else "position"
         options = {"interactions": _EVENTS, "items": _ITEMS, order: "timestamp"}
         options |= {"time_unit": "ms"} if order == "timestamp" else {}
         options |= {"users": _USERS} if self.loaded.users is not None else {}
@@ -67,54 +65,78 @@ class World:
         return parse_recipe(recipe.name, raw)
 
 
-def hide_items(recipe: Recipe, data: Path | None, share: float, out: Path, progress: Progress) -> World:
-    """Draw a share of the items, and write the events of the others into OUT/cold_items."""
+def hide_items(recipe: Recipe, data: Path | None, share: float, out: Path, progress: Progress) -> ColdItemData:
+    """Draw the cold items, and write the events on the other items into OUT/cold_items.
+
+    Args:
+        recipe: Its data are read.
+        data: Directory of the raw files.
+        share: Share of the items that is drawn.
+        out: Run directory.
+        progress: Of the reading.
+
+    Raises:
+        DataError: The share hides no item, or all of them.
+    """
     loaded = load_data(recipe.data, data, progress)
     item_ids = loaded.interactions.frame[ITEM_ID].unique().sort()
     n_hidden = round(share * len(item_ids))
     if not 0 < n_hidden < len(item_ids):
         raise DataError(f"a share of {share:g} of {len(item_ids)} items hides {n_hidden}; choose another share.")
-    hidden = item_ids.gather(np.random.default_rng(0).choice(len(item_ids), n_hidden, replace=False)).to_list()
-    seen = loaded.interactions.frame.filter(~pl.col(ITEM_ID).is_in(hidden))
+    cold_ids = item_ids.gather(np.random.default_rng(0).choice(len(item_ids), n_hidden, replace=False)).to_list()
+    known = loaded.interactions.frame.filter(~pl.col(ITEM_ID).is_in(cold_ids))
     folder = out / "cold_items" / f"{recipe.name}-{share:g}"
     folder.mkdir(parents=True, exist_ok=True)
-    seen.write_parquet(folder / _EVENTS)
+    known.write_parquet(folder / _EVENTS)
     loaded.items.frame.write_parquet(folder / _ITEMS)
     if loaded.users is not None:
         loaded.users.write_parquet(folder / _USERS)
-    return World(loaded, tuple(hidden), Interactions(seen, loaded.interactions.clock), folder)
+    return ColdItemData(loaded, tuple(cold_ids), Interactions(known, loaded.interactions.clock), folder)
 
 
-def cold_cases(world: World, split: Split, grown: ItemIndex) -> Cases:
-    """One case a user: the last event on a hidden item among those that came after all that the student learnt of the
-    user. The history is what the student knows of the events before it."""
+def make_cold_cases(data: ColdItemData, split: Split, grown_index: ItemIndex) -> Cases:
+    """Make one case for each user: the user's last event on a cold item after the user's train events.
+
+    Args:
+        data: With the cold items.
+        split: Of the known items.
+        grown_index: The index of the known items, followed by the cold ones.
+
+    Returns:
+        Cases whose history holds the known items before the event. Users without such an event or history are left out.
+
+    Raises:
+        DataError: No user has a case.
+    """
     known = pl.col(ITEM_ID).is_in(list(split.item_index.ids))
-    cold = pl.col(ITEM_ID).is_in(list(world.hidden))
+    cold = pl.col(ITEM_ID).is_in(list(data.cold_ids))
     trained = pl.DataFrame({USER_ID: list(split.user_ids), "n_train": split.train.lengths})
     events = (
-        world.loaded.interactions.frame.join(trained, on=USER_ID, maintain_order="left")
+        data.loaded.interactions.frame.join(trained, on=USER_ID, maintain_order="left")
         .with_columns(before=(~cold).cast(pl.Int64).cum_sum().over(USER_ID), known=known, cold=cold)
-        .with_columns(asked=pl.col("cold") & (pl.col("before") >= pl.col("n_train")))
+        .with_columns(target=pl.col("cold") & (pl.col("before") >= pl.col("n_train")))
     )
     users, histories, targets = [], [], []
     user_index = {user_id: user for user, user_id in enumerate(split.user_ids)}
     for (user_id,), rows in events.group_by([USER_ID], maintain_order=True):
-        asked = rows["asked"].arg_true()
-        if not len(asked):
+        positions = rows["target"].arg_true()
+        if not len(positions):
             continue
-        history = rows[: asked[-1]].filter("known")[ITEM_ID].to_list()
+        history = rows[: positions[-1]].filter("known")[ITEM_ID].to_list()
         if history:
             users.append(user_index[str(user_id)])
-            histories.append(grown.indexes(history))
-            targets.append(grown.index(rows[ITEM_ID][asked[-1]]) or 0)
+            histories.append(grown_index.indexes(history))
+            targets.append(grown_index.index(rows[ITEM_ID][positions[-1]]) or 0)
     if not users:
-        raise DataError("nobody took a hidden item after what the student learnt; hide a greater share of the items.")
+        raise DataError(
+            "no user has an event on a hidden item after the train events; hide a greater share of the items."
+        )
     return Cases(np.array(users), Ragged.of(histories), np.array(targets))
 
 
 @dataclass(frozen=True)
-class NewOnly:
-    """The same student where the shop shows new items alone."""
+class ColdItemRanker:
+    """Ranking of the cold items alone, by the grown graph."""
 
     scorer: Scorer
     n_known: int
@@ -125,57 +147,72 @@ class NewOnly:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One student with new items: metrics by name, and the rank of each user's new item among the new ones."""
+class ColdItemEvaluation:
+    """Evaluation of one student with cold items: metrics by name, and each target's rank among the cold items."""
 
     metrics: Mapping[str, float]
     ranks: pl.DataFrame
 
 
-def ask(bundle: Bundle, vectors: Vectors, cases: Cases, split: Split, config: EvaluationConfig, say: Progress) -> Asked:
-    """Add the hidden items by their vectors, and ask for them among all items, and among the new ones."""
+def evaluate_cold_items(
+    bundle: Bundle, vectors: Vectors, cases: Cases, split: Split, config: EvaluationConfig, progress: Progress
+) -> ColdItemEvaluation:
+    """Add the cold items to a bundle by their vectors, and rank them among all items and among the cold items.
+
+    Args:
+        bundle: Of a student that was trained without the cold items.
+        vectors: Text vectors of all items.
+        cases: Of `make_cold_cases`.
+        split: Of the known items; its test cases show what the cold items cost the known ones.
+        config: Settings of the evaluation.
+        progress: Of the evaluation.
+
+    Returns:
+        HR, NDCG and MRR at 10 of the cold items in lists of all items ("of all") and of cold items ("of new"), and of
+        the known items before and after; `fit` is R² of the map, `places` the cold items' share of the places.
+    """
     new = new_rows(bundle, vectors, np.array([item_id in bundle.item_index for item_id in vectors.ids]))
     n_known, scorer = bundle.manifest.n_items, grown_scorer(bundle, new.rows_MD)
-
-    def asked(ranker: Ranker, about: Cases, what: str) -> Any:
-        return evaluate(ranker, about, config, say, what)
-
-    of_all, of_new = asked(GraphRanker(scorer), cases, "new of all"), asked(NewOnly(scorer, n_known), cases, "new")
-    of_known = asked(GraphRanker(scorer), split.test, "known")
-    said = {"cases": float(len(cases)), "fit": new.fit}
-    for what, one in (("all", of_all), ("new", of_new), ("known", of_known)):
-        said |= {f"{name} of {what}": value for name, value in mean_metrics(one.ranks_U, (10,)).items()}
-    said[f"{METRIC} of known, alone"] = float(bundle.manifest.metrics["test"][METRIC])
-    said["places"] = float((of_known.items_UK[:, :10] > n_known).mean())
-    return Asked(said, pl.DataFrame({USER_ID: [split.user_ids[user] for user in cases.users], "rank": of_new.ranks_U}))
-
-
-def arms_of(vectors: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
-    """What the new items are placed by: each encoder, each beside word counts, and controls of the first."""
-    words = vectors[WORDS]
-    read = {name: one for name, one in vectors.items() if name != WORDS}
-    beside = {f"{name} + {WORDS}": _beside(one, words) for name, one in read.items()}
-    first = next(iter(read.values()))
-    there = np.ones(len(first.ids), dtype=bool)
-    others = Vectors(first.ids, first.vectors[derangement(there, seed)])
-    controls = {
-        _BASES[1]: _beside(others, words),
-        OTHERS: others,
-        "noise": Vectors(first.ids, gaussian(first.vectors, there, seed)),
+    evaluations = {
+        "all": evaluate(GraphRanker(scorer), cases, config, progress, "new of all"),
+        "new": evaluate(ColdItemRanker(scorer, n_known), cases, config, progress, "new"),
+        "known": evaluate(GraphRanker(scorer), split.test, config, progress, "known"),
     }
-    return {**vectors, **beside, **controls}
+    metrics = {"cases": float(len(cases)), "fit": new.fit}
+    for label, evaluation in evaluations.items():
+        metrics |= {f"{name} of {label}": value for name, value in mean_metrics(evaluation.ranks_U, (10,)).items()}
+    metrics[f"{METRIC} of known, alone"] = float(bundle.manifest.metrics["test"][METRIC])
+    metrics["places"] = float((evaluations["known"].items_UK[:, :10] > n_known).mean())
+    user_ids = [split.user_ids[user] for user in cases.users]
+    return ColdItemEvaluation(metrics, pl.DataFrame({USER_ID: user_ids, "rank": evaluations["new"].ranks_U}))
 
 
-def _beside(one: Vectors, other: Vectors) -> Vectors:
-    """As `[encoder] model = "one + other"` has it."""
-    place = {item_id: row for row, item_id in enumerate(other.ids)}
-    rows = [place[item_id] for item_id in one.ids]
-    return Vectors(one.ids, concatenate_normalized([one.vectors, other.vectors[rows]]))
+def make_arms(vectors: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
+    """Make the arms: each encoder, each encoder combined with word counts, and controls of the first encoder."""
+    words = vectors[WORDS]
+    encoded = {name: of_encoder for name, of_encoder in vectors.items() if name != WORDS}
+    combined = {f"{name} + {WORDS}": _concatenate(of_encoder, words) for name, of_encoder in encoded.items()}
+    first = next(iter(encoded.values()))
+    present = np.ones(len(first.ids), dtype=bool)
+    others = Vectors(first.ids, first.vectors[derangement(present, seed)])
+    controls = {
+        _BASELINES[1]: _concatenate(others, words),
+        OTHERS: others,
+        "noise": Vectors(first.ids, gaussian(first.vectors, present, seed)),
+    }
+    return {**vectors, **combined, **controls}
+
+
+def _concatenate(first: Vectors, second: Vectors) -> Vectors:
+    """The vectors of `[encoder] model = "first + second"`."""
+    row_of = {item_id: row for row, item_id in enumerate(second.ids)}
+    rows = [row_of[item_id] for item_id in first.ids]
+    return Vectors(first.ids, concatenate_normalized([first.vectors, second.vectors[rows]]))
 
 
 @dataclass(frozen=True)
-class Study:
-    """What is to be tried: a recipe's student, so many items hidden, placed by these encoders."""
+class ColdItemExperiment:
+    """Experiment on one recipe's student: a share of the items is hidden, and encoders add them by their texts."""
 
     recipe: Recipe
     data: Path | None
@@ -186,50 +223,61 @@ class Study:
     engine: Engine
     progress: Progress
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One row an arm: means over seeds; among the new items, the differences to word counts alone, and to word
-        counts beside other items' texts, which are as wide as an encoder's vectors beside them.
+    def run(self) -> list[dict[str, Any]]:
+        """Train a student for each seed and evaluate all arms.
+
+        Returns:
+            A row for each arm: means over seeds, and the paired differences of its ranks among the cold items from
+            two baselines: word counts, and word counts combined with other items' texts, whose vectors are as wide as
+            those of a combined encoder.
+
+        Raises:
+            RecipeError: No encoder but word counts is named.
         """
         if not set(self.encoders) - {TFIDF}:
-            raise RecipeError(f"{WORDS} are there in any case; name a text encoder to set beside them with --encoder.")
-        world = hide_items(self.recipe, self.data, self.share, self.out, self.progress)
-        split = make_split(world.seen, self.recipe.split, self.recipe.protocol)
-        vectors = {WORDS: self._encoded(world, TFIDF)}
-        vectors |= {one: self._encoded(world, one) for one in self.encoders if one != TFIDF}
-        # every encoder reads the same items, in the same order: the index is that of each grown student
+            raise RecipeError(f"{WORDS} are always an arm; name a text encoder to compare with them (--encoder).")
+        data = hide_items(self.recipe, self.data, self.share, self.out, self.progress)
+        split = make_split(data.known, self.recipe.split, self.recipe.protocol)
+        vectors = {WORDS: self._encode(data, TFIDF)}
+        vectors |= {model: self._encode(data, model) for model in self.encoders if model != TFIDF}
+        # every encoder reads the same items in the same order, so all grown students have this index
         new = [item_id for item_id in vectors[WORDS].ids if item_id not in split.item_index]
-        cases = cold_cases(world, split, ItemIndex([*split.item_index.ids, *new]))
-        found: dict[str, list[Asked]] = {}
+        cases = make_cold_cases(data, split, ItemIndex([*split.item_index.ids, *new]))
+        evaluations: dict[str, list[ColdItemEvaluation]] = {}
         for seed in self.seeds:
-            bundle = self._trained(world, seed)
-            for name, one in arms_of(vectors, seed).items():
+            bundle = self._train_bundle(data, seed)
+            for name, of_arm in make_arms(vectors, seed).items():
                 self.progress.say(f"── new items by {name}, seed {seed}")
-                found.setdefault(name, []).append(ask(bundle, one, cases, split, self.recipe.evaluation, self.progress))
-        return [_row(name, found) for name in found]
+                evaluation = evaluate_cold_items(bundle, of_arm, cases, split, self.recipe.evaluation, self.progress)
+                evaluations.setdefault(name, []).append(evaluation)
+        return [_row(name, evaluations) for name in evaluations]
 
-    def _encoded(self, world: World, model: str) -> Vectors:
+    def _encode(self, data: ColdItemData, model: str) -> Vectors:
         config = self.recipe.encoder.model_copy(update={"model": model})
-        # beside the world's folder: what lies in it is raw data, and known by its bytes
-        return encode_items(world.loaded.items, config, self.progress, world.folder.parent / "vectors.sqlite")
+        # outside the data's folder: every file in that folder counts as raw data in the cache keys
+        return encode_items(data.loaded.items, config, self.progress, data.folder.parent / "vectors.sqlite")
 
-    def _trained(self, world: World, seed: int) -> Bundle:
-        context = make_context(world.recipe(self.recipe, seed), world.folder, self.engine, self.progress)
+    def _train_bundle(self, data: ColdItemData, seed: int) -> Bundle:
+        context = make_context(data.make_recipe(self.recipe, seed), data.folder, self.engine, self.progress)
         return open_bundle(run_pipeline(make_pipeline(context, self.out)).bundle)
 
 
-def _row(name: str, found: Mapping[str, Sequence[Asked]]) -> dict[str, Any]:
-    asked = found[name]
-    row: dict[str, Any] = {"new items by": name, "seeds": len(asked)}
-    row |= {key: float(np.mean([one.metrics[key] for one in asked])) for key in asked[0].metrics}
-    for base in _BASES:
-        row |= {f"to {base}, {key}": value for key, value in _difference(found[base], asked, base == name).items()}
+def _row(name: str, evaluations: Mapping[str, Sequence[ColdItemEvaluation]]) -> dict[str, Any]:
+    mine = evaluations[name]
+    row: dict[str, Any] = {"new items by": name, "seeds": len(mine)}
+    row |= {key: float(np.mean([evaluation.metrics[key] for evaluation in mine])) for key in mine[0].metrics}
+    for baseline in _BASELINES:
+        difference = None if baseline == name else _relative_difference(evaluations[baseline], mine)
+        row |= {
+            f"to {baseline}, {key}": difference[key] if difference else None for key in ("gain", "low", "high", "p")
+        }
     return row
 
 
-def _difference(base: Sequence[Asked], asked: Sequence[Asked], alike: bool) -> dict[str, float | None]:
-    """Among the new items, as a share of the base, with the 95 % interval; nothing for a base beside itself."""
-    if alike:
-        return dict.fromkeys(("gain", "low", "high", "p"))
-    told = compare([one.ranks for one in base], [one.ranks for one in asked], METRIC, resamples=_RESAMPLES)
-    whole = told.a or float("nan")
-    return {"gain": told.relative, "low": told.low / whole, "high": told.high / whole, "p": told.p}
+def _relative_difference(baseline: Sequence[ColdItemEvaluation], arm: Sequence[ColdItemEvaluation]) -> dict[str, float]:
+    """Difference of the ranks among the cold items as a share of the baseline, with its 95 % interval."""
+    compared = compare_ranks(
+        [evaluation.ranks for evaluation in baseline], [evaluation.ranks for evaluation in arm], whole=False
+    )
+    base = compared.a or float("nan")
+    return {"gain": compared.relative, "low": compared.low / base, "high": compared.high / base, "p": compared.p}

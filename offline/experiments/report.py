@@ -25,10 +25,11 @@ Written by `retort experiment report`; do not edit. Each section names the comma
 
 ± is the 95 % interval over seeds (Student's t). Differences are paired over users, in per cent of the baseline, with
 the 95 % interval of a bootstrap that resamples users and seeds; p is two-sided and not corrected for the number of
-rows. A control knows less on purpose. "Share of the gain" is the difference of a control divided by the difference of
-the arm that it explains; it is given only where that arm's gain is shown. "Teacher" is the time of all steps that the
-teaching needs beyond the student's own steps. An arm called "faithful" has the losses of the paper with the student,
-data, training and texts of this experiment; it is not the published recipe. """
+rows. A control has a teacher without knowledge of the user or item. "Share of the gain" is the difference of a control
+divided by the difference of the arm that it explains; it is given only where that arm's gain is shown. "Teacher" is the
+time of all steps that the teacher requires, without the steps of the student itself. An arm called "faithful" has the
+losses of the paper with the student, data, training and texts of this experiment; it is not the published recipe.
+Rows without a student are baselines without training; they are computed once. """
 _COLUMNS = ("arm", "slice", "users", "seeds", "baseline", "value", "difference", "low", "high", "p")
 
 

@@ -1,5 +1,6 @@
 """Markdown tables and pictures of an experiment: accuracy, cost, slices, and the table of `docs/results.md`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +13,55 @@ from retort.offline.experiments.verdicts import p_value, percent, share_cell
 _INCHES_PER_ROW = 0.32
 _HEADLINE = ("hr@10", "ndcg@10")
 _COST = {
-    "epoch_s": ("s an epoch", "{:.2f}"),
+    "epoch_s": ("s per epoch", "{:.2f}"),
     "epochs": ("epochs", "{:.0f}"),
     "teacher_s": ("teacher, s", "{:.0f}"),
     "parameters": ("parameters", "{:,.0f}"),
     "bundle_bytes": ("bundle, bytes", "{:,.0f}"),
     "latency_ms": ("graph, ms", "{:.2f}"),
 }
-_HEADLINE_COST = ("epoch_s", "epochs", "teacher_s", "parameters", "latency_ms")
+_HEADLINE_COST = ("epoch_s", "teacher_s", "parameters", "latency_ms")
 
 
 def headline_table(results: Results, differences: Differences) -> str:
-    """Accuracy with the paired difference, then seeds, the controls' shares of a gain and cost.
+    """Write the accuracy with the paired difference, then seeds, the controls' shares of a gain and epochs, then cost.
 
-    Two tables with a row for each method and student: the first one is narrow enough for a phone.
+    Each table has at most six columns, which a phone can show. Only rows that train are in the second and third table.
     """
-    accuracy = ["method", "student", *(metric.upper() for metric in _HEADLINE), "NDCG@10 compared with the baseline"]
-    details = ["method", "student", "seeds", "share of the gain", *(_COST[key][0] for key in _HEADLINE_COST)]
-    accuracy_rows, detail_rows = [], []
-    for row in results.rows:
-        name, student, seeds, *means, difference, p = _accuracy_cells(row, differences, _HEADLINE)
-        compared = f"{difference}, p {p if p[:1] in '≤<' else f'= {p}'}" if difference else ""
-        accuracy_rows.append([name, student, *means, compared])
-        cost = mean_cost(row)
-        cells = [_COST[key][1].format(cost[key]) if cost else "" for key in _HEADLINE_COST]
-        detail_rows.append([name, student, seeds, _shares(row, differences), *cells])
-    return f"{table(accuracy, accuracy_rows)}\n\n{table(details, detail_rows)}"
+    trained = [row for row in results.rows if row.arm]
+    run_rows = [
+        [*_names(row), str(len(row.records)), _shares(row, differences), *_cost_cells(row, ["epochs"])]
+        for row in trained
+    ]
+    cost_rows = [[*_names(row), *_cost_cells(row, _HEADLINE_COST)] for row in trained]
+    runs = table(["method", "student", "seeds", "share of the gain", "epochs"], run_rows)
+    costs = table(["method", "student", *(_COST[key][0] for key in _HEADLINE_COST)], cost_rows)
+    return f"{_accuracy_table('method', results, differences)}\n\n{runs}\n\n{costs}"
 
 
 def accuracy_table(results: Results, differences: Differences) -> str:
-    """Every metric of every row, and NDCG@10 compared with the baseline."""
-    columns = ["arm", "student", "seeds", *(metric.upper() for metric in METRICS), "NDCG@10 to baseline", "p"]
-    return table(columns, [_accuracy_cells(row, differences, METRICS) for row in results.rows])
+    """Write HR@10 and NDCG@10 of every row compared with the baseline, then the other metrics."""
+    others = [metric for metric in METRICS if metric not in _HEADLINE]
+    columns = ["arm", "student", *(metric.upper() for metric in others)]
+    rows = [[*_names(row), *(_mean(row, metric) for metric in others)] for row in results.rows]
+    return f"{_accuracy_table('arm', results, differences)}\n\n{table(columns, rows)}"
 
 
-def _accuracy_cells(row: Row, differences: Differences, metrics: tuple[str, ...]) -> list[str]:
-    compared = differences[row.name, row.student]
-    name = f"{row.name} (control)" if row.arm and row.arm.control else row.name
-    cells = [name, row.student, str(len(row.records)), *(_mean(row, metric) for metric in metrics)]
-    if compared is None:
-        return [*cells, "", ""]
-    return [*cells, percent(compared), p_value(compared).removeprefix("p ").removeprefix("= ")]
+def _accuracy_table(name: str, results: Results, differences: Differences) -> str:
+    columns = [name, "student", *(metric.upper() for metric in _HEADLINE), "NDCG@10 compared with the baseline"]
+    rows = []
+    for row in results.rows:
+        compared = differences[row.name, row.student]
+        cell = f"{percent(compared)}, {p_value(compared)}" if compared else ""
+        rows.append([*_names(row), *(_mean(row, metric) for metric in _HEADLINE), cell])
+    return table(columns, rows)
+
+
+def _names(row: Row) -> list[str]:
+    """Cells of the arm and the student; a ranker without training has no student."""
+    if row.arm is None:
+        return [row.name, "–"]
+    return [f"{row.name} (control)" if row.arm.control else row.name, row.student]
 
 
 def _shares(row: Row, differences: Differences) -> str:
@@ -78,23 +87,28 @@ def mean_cost(row: Row) -> dict[str, float]:
     return {key: sum(cost[key] for cost in costs) / len(costs) for key in costs[0]} if costs else {}
 
 
+def _cost_cells(row: Row, keys: Sequence[str]) -> list[str]:
+    cost = mean_cost(row)
+    return [_COST[key][1].format(cost[key]) if cost else "" for key in keys]
+
+
 def cost_table(results: Results) -> str:
-    """Seconds, parameters, bytes and milliseconds of every row that trains."""
-    rows = [
-        [row.name, row.student, *(shown.format(cost[key]) for key, (_, shown) in _COST.items())]
-        for row in results.rows
-        if (cost := mean_cost(row))
-    ]
-    return table(["arm", "student", *(title for title, _ in _COST.values())], rows)
+    """Write seeds, seconds and epochs of every row that trains, then parameters, bytes and milliseconds."""
+    rows = [row for row in results.rows if row.arm]
+    times, sizes = list(_COST)[:3], list(_COST)[3:]
+    time_rows = [[*_names(row), str(len(row.records)), *_cost_cells(row, times)] for row in rows]
+    size_rows = [[*_names(row), *_cost_cells(row, sizes)] for row in rows]
+    time_table = table(["arm", "student", "seeds", *(_COST[key][0] for key in times)], time_rows)
+    return f"{time_table}\n\n{table(['arm', 'student', *(_COST[key][0] for key in sizes)], size_rows)}"
 
 
 def slice_table(slices: list[dict[str, Any]]) -> str:
-    """NDCG@10 of each slice and view, compared with the baseline."""
-    columns = ["arm", "student", "view", "slice", "users", "baseline", "value", "difference"]
+    """Write NDCG@10 of each slice and view, compared with the baseline."""
+    columns = ["arm", "student", "slice or view", "users", "baseline → value", "difference"]
     rows = []
-    for one in slices:
-        numbers = [f"{one['users']:,}", f"{one['baseline']:.4f}", f"{one['value']:.4f}", percent(one)]
-        rows.append([one["arm"], one["student"], one["view"] or "test", one["slice"], *numbers])
+    for row in slices:
+        numbers = [f"{row['users']:,}", f"{row['baseline']:.4f} → {row['value']:.4f}", percent(row)]
+        rows.append([row["arm"], row["student"], row["view"] or row["slice"], *numbers])
     return table(columns, rows)
 
 

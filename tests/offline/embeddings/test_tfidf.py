@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.ctr.run import read_file
+from retort.offline.ctr.run import read_ctr_file
 from retort.offline.data.interactions import Items
 from retort.offline.embeddings.encoder import encode_items, encode_texts
 from retort.offline.embeddings.encoder_config import EncoderConfig
@@ -50,4 +50,4 @@ def test_objectives_that_compare_users_with_items_refuse_word_counts() -> None:
         load_recipe("beauty_sasrec_profile", [*counted, "objectives=[{name='soft_items'}]"])
     assert load_recipe("beauty_sasrec_profile", [*counted, "objectives=[{name='near_items'}]"]).encoder.model == TFIDF
     with pytest.raises(RecipeError, match="spaces of their own"):
-        read_file("ml1m", {"encoder.model": TFIDF})
+        read_ctr_file("ml1m", {"encoder.model": TFIDF})

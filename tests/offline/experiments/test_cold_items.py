@@ -1,4 +1,4 @@
-"""New items by their texts: who is asked, what training sees, and that texts beat the controls, on made-up data."""
+"""Cold items on synthetic data: the cases, the data that training sees, and texts that beat the controls."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from retort.offline.cli.experiment import cold_items_table
 from retort.offline.common.progress import Silent
 from retort.offline.data.split import make_split
-from retort.offline.experiments.cold_items import OTHERS, WORDS, World, cold_cases, hide_items
+from retort.offline.experiments.cold_items import OTHERS, WORDS, ColdItemData, hide_items, make_cold_cases
 from retort.offline.recipes.recipe import Recipe, parse_recipe
 from retort.shared.base.errors import DataError, RecipeError
 from retort.shared.model.bundle import open_bundle
@@ -29,7 +29,7 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Users stay with one kind of item, which its title names."""
+    """Shop in which each user chooses items of one kind, which their titles name."""
     root = tmp_path_factory.mktemp("shop")
     random = np.random.default_rng(0)
     events = [
@@ -51,57 +51,57 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
-def world(shop: Path, recipe: Recipe, tmp_path: Path) -> World:
+def cold_data(shop: Path, recipe: Recipe, tmp_path: Path) -> ColdItemData:
     return hide_items(recipe, shop, 0.2, tmp_path, Silent())
 
 
-def test_hidden_items_are_in_no_event_that_is_left(world: World) -> None:
-    assert len(set(world.hidden)) == 24
-    left = pl.read_parquet(world.folder / "interactions.parquet")
-    assert set(left["item_id"]).isdisjoint(world.hidden)
-    assert len(left) + len(world.loaded.interactions.frame.filter(pl.col("item_id").is_in(list(world.hidden)))) == len(
-        world.loaded.interactions.frame
-    )
+def test_no_known_event_is_on_a_hidden_item(cold_data: ColdItemData) -> None:
+    assert len(set(cold_data.cold_ids)) == 24
+    left = pl.read_parquet(cold_data.folder / "interactions.parquet")
+    assert set(left["item_id"]).isdisjoint(cold_data.cold_ids)
+    assert len(left) + len(
+        cold_data.loaded.interactions.frame.filter(pl.col("item_id").is_in(list(cold_data.cold_ids)))
+    ) == len(cold_data.loaded.interactions.frame)
 
 
-def test_each_user_is_asked_for_the_last_hidden_item_after_all_that_was_learnt(world: World, recipe: Recipe) -> None:
-    split = make_split(world.seen, recipe.split, "held")
-    grown = ItemIndex([*split.item_index.ids, *sorted(world.hidden)])
-    cases = cold_cases(world, split, grown)
+def test_target_is_the_last_hidden_item_after_the_train_events(cold_data: ColdItemData, recipe: Recipe) -> None:
+    split = make_split(cold_data.known, recipe.split, "held")
+    grown = ItemIndex([*split.item_index.ids, *sorted(cold_data.cold_ids)])
+    cases = make_cold_cases(cold_data, split, grown)
     assert len(cases) > N_USERS / 2
-    rows = dict(world.loaded.interactions.frame.group_by("user_id", maintain_order=True).agg("item_id").iter_rows())
+    rows = dict(cold_data.loaded.interactions.frame.group_by("user_id", maintain_order=True).agg("item_id").iter_rows())
     for case in range(len(cases)):
         user, target = int(cases.users[case]), grown.id(int(cases.targets[case]))
         everything = rows[split.user_ids[user]]
         place = everything.index(target)
-        before = [item for item in everything[:place] if item not in world.hidden]
-        assert target in world.hidden
-        assert not set(everything[place + 1 :]) & set(world.hidden)
+        before = [item for item in everything[:place] if item not in cold_data.cold_ids]
+        assert target in cold_data.cold_ids
+        assert not set(everything[place + 1 :]) & set(cold_data.cold_ids)
         assert len(before) >= split.train.lengths[user]
         assert [grown.id(int(item)) for item in cases.histories[case]] == [
             item for item in before if item in split.item_index
         ]
 
 
-def test_texts_find_new_items_and_the_controls_do_not(shop: Path, recipe: Recipe, tmp_path: Path) -> None:
-    path = cold_items_table(recipe, shop, tmp_path / "runs", tmp_path / "told", None, 0.2, 2)
-    table = pl.read_csv(path)
+def test_texts_rank_new_items_better_than_the_controls(shop: Path, recipe: Recipe, tmp_path: Path) -> None:
+    table_path = cold_items_table(recipe, shop, tmp_path / "runs", tmp_path / "tables", None, 0.2, 2)
+    table = pl.read_csv(table_path)
     by = dict(zip(table["new items by"], table.iter_rows(named=True), strict=True))
-    read, controls = [WORDS, "packaged-minilm", f"packaged-minilm + {WORDS}"], [OTHERS, "noise"]
-    assert list(by) == [*read, f"{OTHERS} + {WORDS}", *controls]
-    for taught in read:
+    encoders, controls = [WORDS, "packaged-minilm", f"packaged-minilm + {WORDS}"], [OTHERS, "noise"]
+    assert list(by) == [*encoders, f"{OTHERS} + {WORDS}", *controls]
+    for encoder in encoders:
         for control in controls:
-            assert by[taught]["ndcg@10 of new"] > 1.5 * by[control]["ndcg@10 of new"]
-            assert by[taught]["fit"] > by[control]["fit"]
-    beside = f"to {OTHERS} + {WORDS}"
+            assert by[encoder]["ndcg@10 of new"] > 1.5 * by[control]["ndcg@10 of new"]
+            assert by[encoder]["fit"] > by[control]["fit"]
+    combined = f"to {OTHERS} + {WORDS}"
     assert by[WORDS][f"to {WORDS}, p"] is None
-    assert by[f"{OTHERS} + {WORDS}"][f"{beside}, gain"] is None
-    assert by["noise"][f"{beside}, high"] < 0
+    assert by[f"{OTHERS} + {WORDS}"][f"{combined}, gain"] is None
+    assert by["noise"][f"{combined}, high"] < 0
     assert all(row["ndcg@10 of known"] <= row["ndcg@10 of known, alone"] for row in by.values())
     assert by["noise"][f"to {WORDS}, gain"] < 0
     assert by["noise"][f"to {WORDS}, p"] < 0.05
     assert {row["seeds"] for row in by.values()} == {2}
-    bundles = [open_bundle(one) for one in (tmp_path / "runs" / "bundles").iterdir()]
+    bundles = [open_bundle(path) for path in (tmp_path / "runs" / "bundles").iterdir()]
     assert len(bundles) == 2
     assert all(len(bundle.item_index) <= 96 for bundle in bundles)
 
@@ -112,6 +112,6 @@ def test_a_share_that_hides_nothing_or_all_is_refused(shop: Path, recipe: Recipe
         hide_items(recipe, shop, share, tmp_path, Silent())
 
 
-def test_word_counts_alone_leave_nothing_to_compare(shop: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_word_counts_alone_are_refused(shop: Path, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="name a text encoder"):
         cold_items_table(recipe, shop, tmp_path, tmp_path, ["tfidf"], 0.2, 1)

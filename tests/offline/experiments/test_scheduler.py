@@ -185,8 +185,10 @@ def test_one_control_may_explain_several_arms(tmp_path: Path) -> None:
     said = "\n".join(verdicts(found, differences))
     assert said.count("controls show too: noise") == 2
     assert said.count("better than every control that has run; the nearest is noise") == 2
-    accuracy, noise = (line for line in headline_table(found, differences).splitlines() if line.startswith("| noise"))
-    assert accuracy.count("|") == 6, "five columns fit a phone"
+    accuracy, noise, cost = (
+        line for line in headline_table(found, differences).splitlines() if line.startswith("| noise")
+    )
+    assert (accuracy.count("|"), noise.count("|"), cost.count("|")) == (6, 6, 7), "six columns at most fit a phone"
     one, other = (int(share) for share in re.findall(r"(\d+)% of (?:longer )?text", noise))
     assert one < other
 
@@ -213,8 +215,9 @@ def test_one_page_holds_several_experiments(experiment: Experiment, tmp_path: Pa
     (done,) = report_experiments([experiment.folder, second.folder], tmp_path, tmp_path / "docs" / "results.md")
     page = done.read_text(encoding="utf-8")
     assert page.count("| method | student | HR@10 | NDCG@10 | NDCG@10 compared with the baseline |") == 2
-    assert page.count("| method | student | seeds | share of the gain | s an epoch |") == 2
+    assert page.count("| method | student | seeds | share of the gain | epochs |") == 2
     assert re.search(r"\| noise \(control\) \| sasrec \| \.?0?.* ± .* \| .* \| \+.* \[.*\], p [=≤<].* \|", page)
+    assert page.count("| method | student | s per epoch | teacher, s | parameters | graph, ms |") == 2
     assert re.search(r"\| noise \(control\) \| sasrec \| 2 \| \d?\d% \|", page)
     assert "## Another\n\n`retort experiment run other`, code abc." in page
     assert str(tmp_path) not in page
