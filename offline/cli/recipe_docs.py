@@ -27,7 +27,7 @@ from retort.offline.profiles.config import BACKENDS, IMPORTED
 from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS
 from retort.offline.students.configs._base import StudentConfig
 
-MARK = "<!-- from here on made by `make recipe-docs`; edit the descriptions beside the code that reads them -->"
+MARK = "<!-- generated from here by `make recipe-docs`; edit the descriptions in the classes that read the recipe -->"
 _HEAD = ("| Key | Value | Default | Meaning |", "|---|---|---|---|")
 _WORDS = {str: "text", bool: "true or false", int: "whole number", float: "number", Path: "path", Any: "any"}
 _LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -35,7 +35,7 @@ _LIMITS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 _MODE = "faithful: as published, for comparison; repaired: what was found wrong with it is mended"
 _TOP = (
     ("description", "text", "", "one line for `retort recipes`"),
-    ("extends", "text", "unset", "the recipe to start from: a shipped name, or a path beside this file"),
+    ("extends", "text", "unset", "the recipe to start from: a shipped name, or a path relative to this file"),
     (
         "protocol",
         '`"held"` `"refit"`',
@@ -59,7 +59,7 @@ def reference() -> str:
     parts += section(
         "Experiment files", PlanConfig, "", "Files in `recipes/experiments/`, for `retort experiment run`."
     )
-    parts += section("[ctr]", CtrConfig, description="In a recipe for `retort ctr`, beside its other sections.")
+    parts += section("[ctr]", CtrConfig, description="One more section of a recipe for `retort ctr`.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

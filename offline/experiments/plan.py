@@ -108,14 +108,14 @@ class PlanConfig(Section):
 class Plan:
     """A checked experiment file.
 
-    written: the file's content. beside: the folder where relative recipes are found.
+    written: the file's content. directory: relative recipes are found here.
     command: the words after `retort experiment`, without data and directories.
     """
 
     name: str
     config: PlanConfig
     written: dict[str, Any]
-    beside: Path
+    directory: Path
     command: str = ""
 
     @property
@@ -163,7 +163,7 @@ class Plan:
         return self.recipe(self.config.baseline, self.students[0], keys or {})
 
     def _start(self, arm: ArmConfig) -> dict[str, Any]:
-        return read_recipe(arm.recipe or self.config.base, self.beside)[1]
+        return read_recipe(arm.recipe or self.config.base, self.directory)[1]
 
 
 def _student_section(student: str, raw: dict[str, Any]) -> dict[str, Any]:

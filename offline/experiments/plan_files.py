@@ -77,13 +77,13 @@ def _set_words(overrides: Sequence[str]) -> list[str]:
     return [f"--set {override}" for override in overrides]
 
 
-def parse_plan(name: str, written: dict[str, Any], beside: Path, command: str = "") -> Plan:
+def parse_plan(name: str, written: dict[str, Any], directory: Path, command: str = "") -> Plan:
     """Check the content of an experiment file.
 
     Raises:
         RecipeError: A key is unknown, or the arms cannot be compared.
     """
-    plan = Plan(name, parse_section(PlanConfig, written, name), written, beside, command or f"run {name}")
+    plan = Plan(name, parse_section(PlanConfig, written, name), written, directory, command or f"run {name}")
     _check_arms(plan)
     _check_budgets(plan)
     for view in plan.config.views:

@@ -97,7 +97,7 @@ def save_plan(experiment: Experiment) -> None:
         "name": experiment.plan.name,
         "command": experiment.plan.command,
         "written": experiment.plan.written,
-        "beside": str(experiment.plan.beside.absolute()),
+        "directory": str(experiment.plan.directory.absolute()),
         "data": str(experiment.data.absolute()) if experiment.data else None,
         "files": experiment.files,
     }
@@ -114,9 +114,9 @@ def load_experiment(folder: Path) -> Experiment:
         saved = orjson.loads((folder / PLAN_FILE).read_bytes())
     except FileNotFoundError:
         raise RetortError(f"{folder} holds no experiment ({PLAN_FILE} is missing); run it first.") from None
-    # earlier versions saved the words after `retort experiment run` as "asked"
+    # earlier versions saved the words after `retort experiment run` as "asked", and the directory as "beside"
     command = saved.get("command") or f"run {saved.get('asked') or saved['name']}"
-    plan = parse_plan(saved["name"], saved["written"], Path(saved["beside"]), command)
+    plan = parse_plan(saved["name"], saved["written"], Path(saved.get("directory") or saved["beside"]), command)
     data = Path(saved["data"]) if saved["data"] else None
     return Experiment(plan, data, folder.parent.parent, saved.get("files"), older="files" not in saved)
 

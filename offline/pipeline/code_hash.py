@@ -108,7 +108,7 @@ class _Source:
 
     @cached_property
     def data_files(self) -> dict[str, str]:
-        """Hashes of the files in data folders beside the module that a string in it names."""
+        """Hashes of the files in data folders next to the module that a string in it names."""
         folders = {path.name: path for path in _data_folders(self.path.parent)}
         named = {node.value for node in ast.walk(self._tree) if isinstance(node, ast.Constant)} if folders else set()
         return {
@@ -133,7 +133,7 @@ class _Source:
         return dict(_imports(self._tree))
 
     def hash_of_name(self, name: str) -> str:
-        """Hash of the text that defines a name; of the whole module where the text cannot be told."""
+        """Hash of the text that defines a name; of the whole module where the text cannot be found."""
         if name not in self._definitions:
             return self.hash
         lines = self.path.read_text(encoding="utf-8").splitlines()
@@ -205,7 +205,7 @@ def _parsed(module: str, path: Path, digest: str) -> _Source:
 
 @lru_cache(maxsize=4096)
 def _path(module: str) -> Path | None:
-    """The file of a module of Retort. Only the top folders are asked of Python: to find a module would import it."""
+    """The file of a module of Retort. Python finds only the top folders: finding a module would import its package."""
     top = ".".join(module.split(".")[:2])
     root = _top_folder(top)
     if root is None:
@@ -226,7 +226,7 @@ def _top_folder(package: str) -> Path | None:
 
 @lru_cache(maxsize=256)
 def _data_folders(folder: Path) -> tuple[Path, ...]:
-    """Folders beside modules that hold no code."""
+    """Folders next to modules that hold no code."""
     return tuple(
         path
         for path in sorted(folder.iterdir())

@@ -50,7 +50,7 @@ def corrupt_profiles(table: pl.DataFrame, config: CorruptionConfig) -> pl.DataFr
 
 
 def _others(table: pl.DataFrame, users: list[str], chosen: "np.ndarray[Any, Any]") -> dict[tuple[str, str], str]:
-    """Swap texts in one cycle among the chosen users: nobody keeps the own text, unless a single user is chosen."""
+    """Swap texts in one cycle among the chosen users: no user keeps the own text, unless a single user is chosen."""
     own = {(user_id, aspect): text for user_id, aspect, text in table.select("user_id", "aspect", "text").iter_rows()}
     swapped = {}
     for receiver, giver in zip(chosen, np.roll(chosen, 1), strict=True):

@@ -123,9 +123,9 @@ def load_recipe(reference: str, overrides: Iterable[str] = ()) -> Recipe:
     return parse_recipe(name, raw)
 
 
-def read_recipe(reference: str, beside: Path) -> tuple[str, dict[str, Any]]:
-    """Read a recipe's name and content, after `extends`. A relative path starts at `beside`."""
-    path = _find(reference, beside)
+def read_recipe(reference: str, directory: Path) -> tuple[str, dict[str, Any]]:
+    """Read a recipe's name and content, after `extends`. A relative path starts at `directory`."""
+    path = _find(reference, directory)
     return path.stem, _read(path, ())
 
 
@@ -214,8 +214,8 @@ def _objectives(raw: Any) -> tuple[ObjectiveConfig, ...]:
     )
 
 
-def _find(reference: str, beside: Path) -> Path:
-    path = beside / reference
+def _find(reference: str, directory: Path) -> Path:
+    path = directory / reference
     if path.suffix == ".toml" and path.is_file():
         return path
     if reference and "/" not in reference and path.with_suffix(".toml").is_file():

@@ -79,7 +79,9 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     with _existing(path).open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
-            raise TeacherError(f"{path} has no column {missing[0]!r}; it must name the rows of the files beside it.")
+            raise TeacherError(
+                f"{path} has no column {missing[0]!r}; it must name the rows of the files in its directory."
+            )
         return list(reader)
 
 

@@ -86,9 +86,9 @@ def read_distributions(path: Path, split: Split) -> Distributions:
     if (joined.values < 0).any() or (joined.values.sum(1) > 1 + 1e-3).any():
         raise TeacherError(f"{path}: probabilities of a row are below 0 or above 1 in sum; write it again.")
     ranks = table["true_rank"].to_numpy().astype(np.int64)
-    listener = "listener_rank" in table.column_names
-    heard = table["listener_rank"].to_numpy().astype(np.int64) if listener else None
-    return Distributions(joined.rows_E, joined.items, joined.values, ranks, float(temperature), heard)
+    has_learner = "listener_rank" in table.column_names
+    learner_ranks = table["listener_rank"].to_numpy().astype(np.int64) if has_learner else None
+    return Distributions(joined.rows_E, joined.items, joined.values, ranks, float(temperature), learner_ranks)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class TokenBucket:
         A cost above the size of the bucket waits for the full bucket.
         """
         now_s = self._clock()
-        # A clock that stands still or goes back adds nothing.
+        # A clock that stops or goes back adds nothing.
         self._left = min(self._size, self._left + max(0.0, now_s - self._at_s) * self._rate)
         self._at_s = now_s
         if self._left >= cost:

@@ -34,7 +34,7 @@ def database_exists(database_url: str) -> bool:
 async def run_database_call(function: Callable[..., Result], *args: Any) -> Result:
     """Run a blocking call to the database in a thread of its own pool, for at most `CALL_TIMEOUT_S`.
 
-    A call that takes longer continues in its thread, but nobody waits for it.
+    A call that takes longer continues in its thread, but the caller no longer waits for it.
 
     Raises:
         StoreError: It takes longer, or all threads of the pool wait for the database.

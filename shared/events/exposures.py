@@ -1,7 +1,7 @@
 """Exposures: the lists shown to users; serving writes them to a stream, a job drains it into the database.
 
 Unlike events, which are never dropped, exposures are bounded: they wait in batches on their own stream, which drops the
-oldest batches if nobody drains it. Training uses them to know what a user could have chosen.
+oldest batches if no process drains it. Training uses them to know what a user could have chosen.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Locks of merges in Redis: two merges that share an owner follow one another.
 
 A merge copies and then deletes, and in a cluster the two histories are on two nodes. Without a lock, a merge of a into
-b and one of b into a would each delete what the other had relied on. A lock expires, so that a killed process blocks
-nobody for long; deletion therefore checks, on the history's own node, that the lock is still held.
+b and one of b into a would each delete what the other had relied on. A lock expires, so that a killed process does
+not block others for long; deletion therefore checks, on the history's own node, that the lock is still held.
 """
 
 import asyncio

@@ -24,7 +24,7 @@ class QuoteScanner:
     """Search for a quote that opens a value and is not closed before the value's end.
 
     Arrow reads on to the next quote, or to the end of the file, without an error. A quoted line break is no error: its
-    closing quote stands before a separator or a line end.
+    closing quote is before a separator or a line end.
     """
 
     def __init__(self, file: str, delimiter: str, first_row: int) -> None:
