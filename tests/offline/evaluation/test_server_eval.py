@@ -22,5 +22,5 @@ def test_a_server_that_trickles_or_never_ends_is_an_error(
         ServerRanker(url, ItemIndex(["a", "b"])) as ranker,
         pytest.raises(StoreError, match="does not answer"),
     ):
-        ranker.sealed()
+        ranker.read_sealed_metrics()
     assert time.monotonic() - started_s < 3
