@@ -37,13 +37,20 @@ def find_file(root: Path | None, *names: str) -> Path:
 
 
 def find_optional_file(root: Path | None, *names: str) -> Path | None:
-    """Return the first of these files that exists, or None.
+    """Return the first of these files that exists, or None; a name may be a pattern.
 
-    A name may be a pattern; of several matches the first by name counts.
+    Raises:
+        DataError: A pattern fits several files, so that one would be chosen by chance.
     """
     for name in names:
         path = Path(name)
         matches = [path] * path.exists() if path.is_absolute() else sorted(require_directory(root).glob(name))
+        if len(matches) > 1:
+            listed = ", ".join(str(match.relative_to(require_directory(root))) for match in matches)
+            raise DataError(
+                f"{root} contains several files that fit {name}: {listed}; name the right one in [data.options] or "
+                "with --data, or move the others away."
+            )
         if matches:
             return matches[0]
     return None

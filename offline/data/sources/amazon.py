@@ -27,7 +27,7 @@ class Config(Section):
     """Options; where unset, files are found by the names under which they are published."""
 
     reviews: str | None = Field(None, description="file such as reviews_Beauty_5.json.gz or All_Beauty.jsonl.gz")
-    meta: str | None = Field(None, description="file such as meta_Beauty.json.gz; unset: the first `meta_*`, if any")
+    meta: str | None = Field(None, description="file such as meta_Beauty.json.gz; unset: the only `meta_*`, if any")
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:

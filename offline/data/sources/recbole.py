@@ -19,8 +19,13 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 class Config(Section):
-    """Options: field names, by default those of RecBole's data sets."""
+    """Options: files, and field names, by default those of RecBole's data sets."""
 
+    interactions: str | list[str] | None = Field(
+        None, description="`.inter` file, or several that are read as one log in this order; unset: the only one"
+    )
+    items: str | None = Field(None, description="`.item` file; unset: the one named as the `.inter`, or the only one")
+    people: str | None = Field(None, description="`.user` file; unset: as for items")
     user_id: str = Field("user_id", description="user id field")
     item_id: str = Field("item_id", description="item id field")
     timestamp: str = Field("timestamp", description="time field; where it is missing, the order of the rows counts")
@@ -35,13 +40,50 @@ class Config(Section):
 
 
 TITLES = ("title", "movie_title", "name")
+_ROWS_PER_FILE = 1 << 40  # more than any file has, so that positions of two files never meet
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
-    """Read all three files of the directory; `.item` and `.user` may be missing."""
-    path = find_file(root, "*.inter")
-    progress.say(f"reading {path.name}")
+    """Read all three files of the directory; `.item` and `.user` may be missing.
+
+    Raises:
+        DataError: Several files of one kind fit, or the `.inter` contains sequences instead of events.
+    """
+    names = [config.interactions] if isinstance(config.interactions, str) else config.interactions or ["*.inter"]
+    paths = [find_file(root, name) for name in names]
+    progress.say(f"reading {', '.join(path.name for path in paths)}")
+    events, clocks = [], set()
+    for place, path in enumerate(paths):
+        table_, has_time = _events(path, config, rejects, place)
+        events.append(table_)
+        clocks.add(has_time)
+    if len(clocks) > 1:
+        raise DataError(
+            f"only some of {', '.join(path.name for path in paths)} have a field {config.timestamp!r}; give all of them "
+            "times, or none."
+        )
+    stem = paths[0].name.partition(".")[0]
+    return RawTables(
+        interactions=tuple(events),
+        items=_entities(config, root, rejects, "item", config.items, stem),
+        users=(
+            *_entities(config, root, rejects, "user", config.people, stem),
+            *_flags(config, root, rejects, progress),
+        ),
+        clock="time" if clocks == {True} else "position",
+        time_unit=config.time_unit,
+    )
+
+
+def _events(path: Path, config: Config, rejects: Rejects, place: int) -> tuple[RawTable, bool]:
+    """One file's events, and whether they have times; without, rows of later files follow those of earlier ones."""
     frame, kinds = _atomic(path, rejects)
+    sequence = f"{config.item_id}_list"
+    if sequence in kinds:
+        raise DataError(
+            f"{path.name} contains sequences ({sequence}:{kinds[sequence]}), one training example a row, instead of "
+            "events; give the `.inter` from which they were made, with one event a row."
+        )
     columns = {"user_id": config.user_id, "item_id": config.item_id}
     has_time = config.timestamp in kinds
     if has_time:
@@ -50,18 +92,15 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
         columns["weight"] = config.weight
     events = table(path, frame, columns)
     if not has_time:
-        events = RawTable(events.file, events.frame.with_columns(timestamp=pl.col("row")), events.names)
-    return RawTables(
-        interactions=(events,),
-        items=_entities(config, root, rejects, "item"),
-        users=(*_entities(config, root, rejects, "user"), *_flags(config, root, rejects, progress)),
-        clock="time" if has_time else "position",
-        time_unit=config.time_unit,
-    )
+        order = pl.col("row").cast(pl.Int64) + place * _ROWS_PER_FILE
+        events = RawTable(events.file, events.frame.with_columns(timestamp=order), events.names)
+    return events, has_time
 
 
-def _entities(config: Config, root: Path | None, rejects: Rejects, kind: str) -> tuple[RawTable, ...]:
-    path = find_optional_file(root, f"*.{kind}")
+def _entities(
+    config: Config, root: Path | None, rejects: Rejects, kind: str, name: str | None, stem: str
+) -> tuple[RawTable, ...]:
+    path = find_file(root, name) if name else find_optional_file(root, f"{stem}.{kind}", f"*.{kind}")
     if path is None:
         return ()
     frame, kinds = _atomic(path, rejects)

@@ -193,3 +193,42 @@ def test_ids_of_64_bits_stay_apart_across_chunks_of_a_file(tmp_path: Path, monke
     lines(tmp_path / "events.jsonl", *rows)
     one = loaded("table", tmp_path, interactions="events.jsonl", timestamp="t")
     assert sorted(one.interactions.frame["user_id"]) == sorted(map(str, ids))
+
+
+def write_split(root: Path, *fields: str) -> None:
+    for part, rows in {"train": ["u\ta", "u\tb"], "valid": ["u\tc"], "test": ["u\td"]}.items():
+        lines(root / f"x.{part}.inter", "\t".join(("user_id:token", "item_id:token", *fields)), *rows)
+
+
+def test_several_recbole_logs_are_named_not_chosen(tmp_path: Path) -> None:
+    write_split(tmp_path)
+    with pytest.raises(DataError, match=r"x\.test\.inter, x\.train\.inter, x\.valid\.inter; name the right one"):
+        loaded("recbole", tmp_path)
+    parts = ["x.train.inter", "x.valid.inter", "x.test.inter"]
+    assert loaded("recbole", tmp_path, interactions=parts).interactions.frame["item_id"].to_list() == list("abcd")
+    assert loaded("recbole", tmp_path, interactions="x.test.inter").interactions.frame["item_id"].to_list() == ["d"]
+    lines(tmp_path / "x.item", "item_id:token\ttitle:token_seq", "a\tAlpha")
+    lines(tmp_path / "y.item", "item_id:token\ttitle:token_seq", "a\tOther")
+    assert loaded("recbole", tmp_path, interactions=parts).items.frame["title"][0] == "Alpha"
+    (tmp_path / "x.item").rename(tmp_path / "z.item")
+    with pytest.raises(DataError, match=r"y\.item, z\.item"):
+        loaded("recbole", tmp_path, interactions=parts)
+
+
+def test_recbole_sequences_are_no_events(tmp_path: Path) -> None:
+    lines(tmp_path / "x.inter", "user_id:token\titem_id_list:token_seq\titem_id:token", "u\ta b\tc")
+    with pytest.raises(DataError, match=r"x\.inter contains sequences \(item_id_list:token_seq\)"):
+        loaded("recbole", tmp_path)
+
+
+def test_several_files_of_other_layouts_are_named(tmp_path: Path) -> None:
+    json_lines(tmp_path / "reviews_Beauty.json", {"reviewerID": "u", "asin": "a", "overall": 5, "unixReviewTime": 1e9})
+    for name in ("meta_Beauty.json", "meta_Toys.json"):
+        json_lines(tmp_path / name, {"asin": "a", "title": name})
+    with pytest.raises(DataError, match=r"meta_Beauty\.json, meta_Toys\.json"):
+        loaded("amazon", tmp_path)
+    assert loaded("amazon", tmp_path, meta="meta_Toys.json").items.frame["title"][0] == "meta_Toys.json"
+    for folder in ("one", "two"):
+        lines(tmp_path / folder / "ratings.csv", "userId,movieId,rating,timestamp", "1,7,3.5,1147880044")
+    with pytest.raises(DataError, match=r"one/ratings\.csv, two/ratings\.csv"):
+        loaded("movielens", tmp_path)
