@@ -5,6 +5,7 @@ All calls are safe to retry: events carry their ids, and a call keeps its reques
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -77,9 +78,27 @@ def similar(item_id: str, k: int = 10, exclude: Sequence[str] = (), fields: Sequ
     return Call("GET", f"/similar/{_path_segment(item_id)}", Recommendation.read, query=query)
 
 
-def send(events: Iterable[Event]) -> Call[Accepted]:
-    """Send events; the next recommendation uses them."""
-    return Call("POST", "/events", Accepted.read, [event.document() for event in events])
+def send(events: Event | Mapping[str, Any] | Iterable[Event | Mapping[str, Any]]) -> Call[Accepted]:
+    """Send events, or dictionaries with an event's fields; the next recommendation uses them.
+
+    Raises:
+        TypeError: A dictionary has a field that an event does not have, or lacks one.
+    """
+    several = [events] if isinstance(events, Event | Mapping) else events
+    return Call("POST", "/events", Accepted.read, [_event(event).document() for event in several])
+
+
+def _event(event: Event | Mapping[str, Any]) -> Event:
+    if isinstance(event, Event):
+        return event
+    if not isinstance(event, Mapping):
+        raise TypeError(f"an event is an Event or a dictionary with its fields, not {type(event).__name__}")
+    fields = dict(event)
+    if isinstance(fields.get("timestamp"), str):
+        fields["timestamp"] = datetime.fromisoformat(fields["timestamp"])
+    if "impressions" in fields:
+        fields["impressions"] = tuple(fields["impressions"])
+    return Event(**fields)
 
 
 def history(user_id: str) -> Call[list[HistoryEntry]]:

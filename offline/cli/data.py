@@ -19,6 +19,7 @@ data_app = typer.Typer(help="Check and describe raw data, and download public da
 db_app = typer.Typer(help="The database's tables.", no_args_is_help=True)
 history_app = typer.Typer(help="Histories in Redis.", no_args_is_help=True)
 _DAY_S = 86_400
+_MAX_LINES = 10  # of a data check
 
 
 @data_app.command("fetch")
@@ -39,9 +40,14 @@ def fetch_data(
 
 
 @data_app.command("check")
-def check_data(recipe: RecipeName, data: DataDir = None, overrides: Overrides = None) -> None:
-    """List the faults in raw data by file, row and column; exit status 1 if there are any."""
-    from retort.offline.data.check import find_problems
+def check_data(
+    recipe: RecipeName,
+    data: DataDir = None,
+    overrides: Overrides = None,
+    everything: Annotated[bool, typer.Option("--all", help="one line for each row, instead of ten at most")] = False,
+) -> None:
+    """List the faults in raw data by file, row and column; exit status 1 if there are errors or rows are not used."""
+    from retort.offline.data.check import count_sentence, find_problems, summarise
     from retort.offline.data.sources import existing_directory
     from retort.offline.recipes.recipe import load_recipe
 
@@ -49,10 +55,11 @@ def check_data(recipe: RecipeName, data: DataDir = None, overrides: Overrides = 
     directory = existing_directory(data) if data else None
     with TerminalProgress() as progress:
         findings = find_problems(config, directory, progress)
-    for finding in findings:
-        print(finding)
-    Console(stderr=True).print(f"{len(findings)} finding{'s' * (len(findings) != 1)}", highlight=False)
-    if findings:
+    for line in map(str, findings) if everything else summarise(findings, _MAX_LINES):
+        print(line)
+    more = "" if everything or len(findings) <= _MAX_LINES else "; --all lists each row"
+    Console(stderr=True).print(count_sentence(findings) + more, highlight=False)
+    if any(finding.severity != "note" for finding in findings):
         raise typer.Exit(1)
 
 

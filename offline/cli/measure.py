@@ -60,8 +60,8 @@ def evaluate(
 ) -> None:
     """Evaluate a running server on the recipe's test split, compared with the metrics in its bundle; trains nothing."""
     from retort.offline.data.split_store import load_split
+    from retort.offline.evaluation.evaluate import count_seen_targets, seen_targets_sentence, summarise
     from retort.offline.evaluation.evaluate import evaluate as evaluate_ranker
-    from retort.offline.evaluation.evaluate import summarise
     from retort.offline.evaluation.server_eval import ServerRanker
     from retort.offline.pipeline.build import load_pipeline
     from retort.offline.pipeline.context import evaluated_split_step
@@ -83,6 +83,8 @@ def evaluate(
             offline = sealed["test"].get(metric)
             table.add_row(metric, "–" if offline is None else f"{offline:.4f}", f"{served[metric]:.4f}")
     Console().print(table)
+    if config.hide_seen and (sentence := seen_targets_sentence(count_seen_targets(split.test), len(split.test))):
+        Console().print(sentence, markup=False, highlight=False)
 
 
 def _check_same_protocol(sealed: dict[str, Any], split: "Split", hide_seen: bool, reference: str) -> None:

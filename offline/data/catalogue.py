@@ -1,5 +1,6 @@
 """Items and users: raw tables → one row for each id, typed attributes, counts of missing and duplicate rows."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from retort.offline.data.sources import RawTable
 from retort.offline.data.text import item_text
 from retort.shared.base.errors import DataError
 from retort.shared.base.text import CONTROLS_IN_PROSE
+
+_ENTITY = r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]{1,30});"
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,29 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
     if len(frames) > 1:
         stacked = pl.concat(frames, how="diagonal_relaxed").drop("row")
         joined = stacked.group_by(id_column, maintain_order=True).agg(pl.all().drop_nulls().first())
+    joined = unescape(joined, id_column)
     texts = [name for name in (id_column, "title", "text") if name in joined.columns]
     attributes = infer_types(joined.drop(texts), lists)
     frame = pl.concat([joined.select(pl.col(texts).cast(pl.String)), attributes], how="horizontal")
     frame = frame.with_columns(_without_controls(frame.drop(id_column)))
     return Entities(frame, identical, rows_read)
+
+
+def unescape(frame: pl.DataFrame, id_column: str) -> pl.DataFrame:
+    """Replace HTML entities in texts and lists of texts, as in `Tom &amp; Jerry`; ids stay as they are."""
+    for name in frame.columns:
+        column = frame[name]
+        is_list = column.dtype == pl.List(pl.String)
+        if name == id_column or not (column.dtype == pl.String or is_list):
+            continue
+        values = (column.explode() if is_list else column).unique().drop_nulls()
+        escaped = values.filter(values.str.contains(_ENTITY))
+        if not len(escaped):
+            continue
+        plain = pl.Series([html.unescape(value).replace("\u00a0", " ") for value in escaped], dtype=pl.String)
+        replaced = pl.element().replace(escaped, plain) if is_list else pl.col(name).replace(escaped, plain)
+        frame = frame.with_columns(pl.col(name).list.eval(replaced) if is_list else replaced)
+    return frame
 
 
 def _without_controls(frame: pl.DataFrame) -> list[pl.Expr]:
@@ -96,7 +117,7 @@ def _drop_duplicates(
         pl.col(id_column).alias("value"),
         pl.format("the id is already in row {}, with other values", "first_row").alias("reason"),
     )
-    rejects.add_frame(table.file, rejected)
+    rejects.add_frame(table.file, rejected, tolerated=True)
     return first, frame.height - distinct.height
 
 

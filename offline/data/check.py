@@ -1,9 +1,11 @@
 """Data check (`retort data check`): all problems of raw data by file, row and column, found before a run."""
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -11,16 +13,18 @@ from retort.offline.common.progress import Progress, Silent
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
 from retort.offline.data.events import clean_events
 from retort.offline.data.filters import RemovedEvents, filter_events
-from retort.offline.data.load import DataConfig, all_rows, read_tables
+from retort.offline.data.load import DataConfig, advise, all_rows, read_tables
 from retort.offline.data.rejects import Rejects
 from retort.shared.base.errors import RetortError
+
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """A finding. error: the run would stop; warning: a row or value is not used; note: useful to know."""
 
-    severity: Literal["error", "warning", "note"]
+    severity: Severity
     message: str
     file: str | None = None
     row: int | None = None
@@ -37,17 +41,37 @@ class Finding:
 
 
 def find_problems(config: DataConfig, root: Path | None, progress: Progress | None = None) -> list[Finding]:
-    """Find all problems, errors first; an empty list means that every row of every file is used."""
+    """Find all problems, errors first; without errors and warnings, every row of every file is used."""
     rejects = Rejects()
     findings: list[Finding] = []
     try:
-        findings = list(_judge(config, root, rejects, progress or Silent()))
+        for finding in _judge(config, root, rejects, progress or Silent()):
+            findings.append(finding)  # one by one: what was found before an error stays
     except RetortError as error:
         # raised last, but sorted first for the reader
         findings.append(Finding("error", str(error)))
     findings += [Finding("warning", row.pop("reason"), **row) for row in rejects.frame().iter_rows(named=True)]
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(findings, key=lambda finding: order[finding.severity])
+
+
+def summarise(findings: Sequence[Finding], max_lines: int) -> list[str]:
+    """Return a line for each kind of finding, with its first example and the number of others."""
+    kinds: dict[tuple[str | None, ...], list[Finding]] = {}
+    for finding in findings:
+        # messages of errors and notes are single; those of rows differ by file, column and reason
+        reason = re.sub(r"\d+", "#", finding.message)
+        kinds.setdefault((finding.severity, finding.file, finding.column, reason), []).append(finding)
+    lines = [str(some[0]) + (f" (and {len(some) - 1:,} rows more)" if len(some) > 1 else "") for some in kinds.values()]
+    if len(lines) > max_lines:
+        lines[max_lines - 1 :] = [f"… and {len(lines) - max_lines + 1:,} more kinds of findings"]
+    return lines
+
+
+def count_sentence(findings: Sequence[Finding]) -> str:
+    """Count by severity, as in "no errors, 2 warnings, 1 note"."""
+    counts = Counter(finding.severity for finding in findings)
+    return ", ".join(f"{counts[name] or 'no'} {name}{'s' * (counts[name] != 1)}" for name in get_args(Severity))
 
 
 def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Progress) -> Iterator[Finding]:
@@ -60,17 +84,25 @@ def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Pr
     except RetortError as error:
         yield Finding("error", str(error))
     frame, removed = filter_events(
-        events.frame, min_weight=config.min_weight, repeats=config.repeats, k_core=config.k_core
+        events.frame,
+        min_weight=config.min_weight,
+        repeats=config.repeats,
+        k_core=config.k_core,
+        max_user_events=config.max_user_events,
     )
     yield from _removed(removed)
-    yield from _about_items(config, item_rows, frame)
-    yield from _about_users(user_rows, frame)
+    yield from (Finding("note", advice) for advice in advise(frame))
+    # the files' own names of the columns
+    item_column, user_column = (tables.interactions[0].name(name) for name in ("item_id", "user_id"))
+    yield from _about_items(config, item_rows, frame, item_column)
+    yield from _about_users(user_rows, frame, user_column)
 
 
 def _removed(removed: RemovedEvents) -> Iterator[Finding]:
     causes = {
         "are below [data] min_weight": removed.below_min_weight,
         "are repeats under [data] repeats": removed.repeats,
+        "are older than the newest [data] max_user_events of their user": removed.over_max_user_events,
         f"fail k_core (with {removed.k_core_users:,} users and {removed.k_core_items:,} items)": removed.k_core,
     }
     for cause, n_events in causes.items():
@@ -78,7 +110,7 @@ def _removed(removed: RemovedEvents) -> Iterator[Finding]:
             yield Finding("note", f"{n_events:,} events {cause}")
 
 
-def _about_items(config: DataConfig, rows: Entities | None, frame: pl.DataFrame) -> Iterator[Finding]:
+def _about_items(config: DataConfig, rows: Entities | None, frame: pl.DataFrame, column: str) -> Iterator[Finding]:
     if rows is None:
         yield Finding(
             "note", "there is no table of items: titles and texts are empty, and methods that use texts learn nothing"
@@ -88,29 +120,33 @@ def _about_items(config: DataConfig, rows: Entities | None, frame: pl.DataFrame)
         rows, frame["item_id"], config.text_columns, config.text_template, config.keep_unseen_items
     )
     if n_missing:
-        yield _ids_finding(frame, rows.frame, "item_id", n_missing, "items have events but no metadata")
+        yield _ids_finding(frame, rows.frame, ("item_id", column), n_missing, "items have events but no metadata")
     without_text = items.frame.filter(pl.col("text") == "")["item_id"]
     if len(without_text) > n_missing:
-        yield Finding("note", f"{len(without_text) - n_missing:,} items have metadata but no text", column="item_id")
+        yield Finding("note", f"{len(without_text) - n_missing:,} items have metadata but no text", column=column)
     if rows.identical:
         yield Finding("note", f"{rows.identical:,} rows of the items' table repeat another row")
 
 
-def _about_users(rows: Entities | None, frame: pl.DataFrame) -> Iterator[Finding]:
+def _about_users(rows: Entities | None, frame: pl.DataFrame, column: str) -> Iterator[Finding]:
     if rows is None:
         return
     _, n_without_events = make_users(rows, frame["user_id"])
     if n_without_events:
         yield Finding(
-            "note", f"{n_without_events:,} users of the users' table have no event and are not used", column="user_id"
+            "note", f"{n_without_events:,} users of the users' table have no event and are not used", column=column
         )
     ids = frame.select(pl.col("user_id").unique())
     n_missing = ids.join(rows.frame, on="user_id", how="anti").height
     if n_missing:
-        yield _ids_finding(frame, rows.frame, "user_id", n_missing, "users have events but no row in the users' table")
+        what = "users have events but no row in the users' table"
+        yield _ids_finding(frame, rows.frame, ("user_id", column), n_missing, what)
 
 
-def _ids_finding(frame: pl.DataFrame, known: pl.DataFrame, column: str, n_missing: int, what: str) -> Finding:
+def _ids_finding(
+    frame: pl.DataFrame, known: pl.DataFrame, names: tuple[str, str], n_missing: int, what: str
+) -> Finding:
+    column, file_column = names
     missing = frame.join(known, on=column, how="anti")[column].unique(maintain_order=True)
     examples = ", ".join(missing.head(5).to_list())
-    return Finding("note", f"{n_missing:,} {what}, like {examples}", column=column)
+    return Finding("note", f"{n_missing:,} {what}, like {examples}", column=file_column)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from pydantic import Field
 
 from retort.offline.common.plugins import load_plugin
@@ -10,7 +11,12 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section, parse_section
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
 from retort.offline.data.events import Events, clean_events
-from retort.offline.data.filters import Repeats, filter_events
+from retort.offline.data.filters import (
+    Repeats,
+    filter_events,
+    share_of_largest_users,
+    share_of_repeated_last_events,
+)
 from retort.offline.data.interactions import Interactions
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.report import make_report
@@ -18,6 +24,9 @@ from retort.offline.data.sources import RawTables
 from retort.offline.data.tables import Loaded
 
 SOURCES = "retort.offline.data.sources"
+REPEATED_SHARE = 0.05  # of users, whose last event is a repeat: from here on it is reported
+LARGEST_USERS = 3
+LARGEST_SHARE = 0.1  # of the events, in the hands of the largest users: from here on it is reported
 
 
 class DataConfig(Section):
@@ -32,6 +41,9 @@ class DataConfig(Section):
     repeats: Repeats = Field(
         "exact",
         description="same user and item: drop `exact` duplicates (same time), keep only `first` or `last`, or all",
+    )
+    max_user_events: int | None = Field(
+        None, ge=2, description="newest events of a user that are used; unset: all. For robots and shared accounts"
     )
     max_reject_share: float = Field(
         0.01, ge=0, le=1, description="share of bad rows in a file above which the run stops"
@@ -60,8 +72,14 @@ def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Load
     rejects.refuse_too_many(rows_read, config.max_reject_share)
     progress.say(f"read {events.frame.height:,} events, rejected {len(rejects):,} rows of {', '.join(rows_read)}")
     frame, removed = filter_events(
-        events.frame, min_weight=config.min_weight, repeats=config.repeats, k_core=config.k_core
+        events.frame,
+        min_weight=config.min_weight,
+        repeats=config.repeats,
+        k_core=config.k_core,
+        max_user_events=config.max_user_events,
     )
+    for advice in advise(frame):
+        progress.say(advice)
     interactions = Interactions(frame, tables.clock)
     items, n_items_without = make_items(
         item_rows, frame["item_id"], config.text_columns, config.text_template, config.keep_unseen_items
@@ -80,6 +98,24 @@ def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Load
         identical_items=0 if item_rows is None else item_rows.identical,
     )
     return Loaded(interactions, items, users, rejects.frame(), report)
+
+
+def advise(frame: pl.DataFrame) -> list[str]:
+    """Return recommendations for data whose evaluation would mislead: repeated targets, and a few very large users."""
+    advice = []
+    if (share := share_of_repeated_last_events(frame)) >= REPEATED_SHARE:
+        advice.append(
+            f"{share:.0%} of the users' last events are items that they already had; evaluation.hide_seen = true hides "
+            "them, so they are certain misses: set [evaluation] hide_seen = false to recommend items again, or [data] "
+            'repeats = "first" to learn from first choices only'
+        )
+    large = share_of_largest_users(frame, LARGEST_USERS)
+    if frame["user_id"].n_unique() >= LARGEST_USERS / LARGEST_SHARE * 2 and large >= LARGEST_SHARE:
+        advice.append(
+            f"{LARGEST_USERS} users have {large:.0%} of the events, as robots and shared accounts do; cap them with "
+            "[data] max_user_events"
+        )
+    return advice
 
 
 def read_tables(config: DataConfig, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:

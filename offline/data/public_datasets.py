@@ -27,6 +27,13 @@ def _movielens(name: str) -> tuple[Download, ...]:
 SNAP = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 UCSD = "https://mcauleylab.ucsd.edu/public_datasets/data"
 
+
+def _amazon_2014(category: str, *, core: bool) -> tuple[Download, ...]:
+    """All reviews of a category, or only those of its 5-core, and the metadata."""
+    reviews = f"reviews_{category}{'_5' if core else ''}.json.gz"
+    return Download(f"{SNAP}/{reviews}"), Download(f"{SNAP}/meta_{category}.json.gz")
+
+
 CATALOGUE: dict[str, tuple[Download, ...]] = {
     "ml-100k": _movielens("ml-100k"),
     "ml-1m": _movielens("ml-1m"),
@@ -36,15 +43,14 @@ CATALOGUE: dict[str, tuple[Download, ...]] = {
     "ml-32m": _movielens("ml-32m"),
     # the publisher replaces this file without notice, and states no lasting checksum
     "ml-latest-small": (Download("https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"),),
-    "amazon-beauty-2014": (Download(f"{SNAP}/reviews_Beauty_5.json.gz"), Download(f"{SNAP}/meta_Beauty.json.gz")),
-    "amazon-sports-2014": (
-        Download(f"{SNAP}/reviews_Sports_and_Outdoors_5.json.gz"),
-        Download(f"{SNAP}/meta_Sports_and_Outdoors.json.gz"),
-    ),
-    "amazon-toys-2014": (
-        Download(f"{SNAP}/reviews_Toys_and_Games_5.json.gz"),
-        Download(f"{SNAP}/meta_Toys_and_Games.json.gz"),
-    ),
+    "amazon-beauty-2014": _amazon_2014("Beauty", core=True),
+    "amazon-beauty-2014-all": _amazon_2014("Beauty", core=False),
+    "amazon-sports-2014": _amazon_2014("Sports_and_Outdoors", core=True),
+    "amazon-toys-2014": _amazon_2014("Toys_and_Games", core=True),
+    "amazon-games-2014": _amazon_2014("Video_Games", core=True),
+    "amazon-games-2014-all": _amazon_2014("Video_Games", core=False),
+    "amazon-cds-2014": _amazon_2014("CDs_and_Vinyl", core=True),
+    "amazon-cds-2014-all": _amazon_2014("CDs_and_Vinyl", core=False),
     "amazon-beauty-2018": (
         Download(f"{UCSD}/amazon_v2/categoryFilesSmall/All_Beauty_5.json.gz"),
         Download(f"{UCSD}/amazon_v2/metaFiles2/meta_All_Beauty.json.gz"),

@@ -18,14 +18,19 @@ class Rejects:
         self._rows: list[tuple[str, int, str, str | None, str]] = []
         self._frames: list[pl.DataFrame] = []
         self._counts: Counter[str] = Counter()
+        self._tolerated: Counter[str] = Counter()
 
     def add(self, file: str, row: int, column: str, value: str | None, reason: str) -> None:
         """Add one bad row."""
         self._rows.append((file, row, column, None if value is None else value[:MAX_VALUE_LENGTH], reason))
         self._counts[file] += 1
 
-    def add_frame(self, file: str, frame: pl.DataFrame) -> None:
-        """Add bad rows of one file; `frame` has row, column, value and reason."""
+    def add_frame(self, file: str, frame: pl.DataFrame, *, tolerated: bool = False) -> None:
+        """Add bad rows of one file; `frame` has row, column, value and reason.
+
+        Args:
+            tolerated: Nothing is lost with these rows, so that any number of them is allowed.
+        """
         if not frame.height:
             return
         named = frame.with_columns(
@@ -33,6 +38,7 @@ class Rejects:
         )
         self._frames.append(named.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()))
         self._counts[file] += frame.height
+        self._tolerated[file] += frame.height if tolerated else 0
 
     def count(self, file: str) -> int:
         """Return the number of bad rows of one file so far."""
@@ -53,10 +59,11 @@ class Rejects:
             rows_read: file → rows, bad ones included.
         """
         for file, rows in rows_read.items():
-            if rows and self.count(file) / rows > max_share:
+            n_bad = self.count(file) - self._tolerated[file]
+            if rows and n_bad / rows > max_share:
                 first = self.frame().filter(pl.col("file") == file).row(0, named=True)
                 raise DataError(
-                    f"{file}: {self.count(file):,} of {rows:,} rows are unusable, more than [data] max_reject_share = "
+                    f"{file}: {n_bad:,} of {rows:,} rows are unusable, more than [data] max_reject_share = "
                     f"{max_share:g} allows; the first is row {first['row']}, column {first['column']!r}, value "
-                    f"{first['value']!r}: {first['reason']}. Run `retort data check` to list all of them."
+                    f"{first['value']!r}: {first['reason']}. Run `retort data check` to see all kinds of them."
                 )

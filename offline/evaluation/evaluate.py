@@ -114,6 +114,24 @@ def evaluate(ranker: Ranker, cases: Cases, config: EvaluationConfig, progress: P
     return Evaluation(items_UK, metrics.ranks_in_lists(items_UK, cases.targets))
 
 
+def count_seen_targets(cases: Cases) -> int:
+    """Count the cases whose target is in their own history: certain misses where seen items are hidden."""
+    rows = np.repeat(np.arange(len(cases)), cases.histories.lengths)
+    is_target = (cases.histories.values == cases.targets[rows]) & (cases.targets[rows] != PAD)
+    return len(np.unique(rows[is_target]))
+
+
+def seen_targets_sentence(n_seen: int, n_cases: int) -> str:
+    """Explain the misses that hiding seen items makes certain, and what to set; "" without any."""
+    if not n_seen:
+        return ""
+    return (
+        f"{n_seen:,} of {n_cases:,} test targets are items that the user already had, and evaluation.hide_seen = true "
+        "hides them, so each is a certain miss: set [evaluation] hide_seen = false to recommend items again, or [data] "
+        'repeats = "first" to learn from first choices only'
+    )
+
+
 def summarise(evaluation: Evaluation, config: EvaluationConfig, n_items: int) -> dict[str, float]:
     """Compute `{"hr@10": …, "ndcg@10": …, "mrr@10": …, "coverage@10": …, …}` over all cases."""
     summary = mean_metrics(evaluation.ranks_U, config.k)

@@ -13,7 +13,7 @@ import numpy as np
 
 from retort.offline.common.http import request
 from retort.shared.base.errors import StoreError
-from retort.shared.base.schema import PAD
+from retort.shared.base.schema import MAX_K, PAD
 from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.sequences import IntArray
 
@@ -21,6 +21,8 @@ _CONCURRENT_REQUESTS = 8
 _TIMEOUT_S = 30.0
 # Limit of a request's history. Older items are sent as exclusions, so that they are hidden as well.
 _INLINE_EVENTS = 1000
+# Limit of a request's exclusions. What is over it is left out of a longer list afterwards.
+_MAX_EXCLUDED = 2000
 
 
 class ServerRanker:
@@ -85,7 +87,13 @@ class ServerRanker:
         """Item ids of the list for one history."""
         ids = [self._items.id(int(item)) for item in history]
         older, newer = ids[:-_INLINE_EVENTS], ids[-_INLINE_EVENTS:]
-        body: dict[str, Any] = {"k": k, "exclude": older}
+        hidden = list(dict.fromkeys(older[::-1]))
+        excluded, over = hidden[:_MAX_EXCLUDED], set(hidden[_MAX_EXCLUDED:]).difference(newer)
+        body: dict[str, Any] = {"k": min(k + len(over), MAX_K), "exclude": excluded}
+        return [item_id for item_id in self._list(body, newer, user) if item_id not in over][:k]
+
+    def _list(self, body: dict[str, Any], newer: Sequence[str], user: int) -> list[str]:
+        """Item ids of the list for a request and the newer part of its history."""
         if not self._by_events or not newer:
             return self._recommend({**body, "history": newer}, expected="student" if newer else None)
         user_id = f"evaluation-{self._marker}-{user}"

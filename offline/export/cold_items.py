@@ -21,6 +21,7 @@ from retort.offline.data.catalogue import clean_entities, make_items
 from retort.offline.data.interactions import Items
 from retort.offline.data.load import DataConfig
 from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import table as table_source
 from retort.offline.data.sources._files import read_any, table
 from retort.offline.embeddings.encoder import encode_items
 from retort.offline.embeddings.encoder_config import EncoderConfig
@@ -133,7 +134,7 @@ def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a .parquet, .csv, .tsv or .jsonl file of items.")
     rejects = Rejects()
-    frame = read_any(path, rejects, progress)
+    frame = read_any(path, rejects, progress, **_reading(options))
     has = frame.collect_schema().names()
     lists = {name: mark for name, mark in dict(options.get("lists", {})).items() if name in has}
     entities = clean_entities([table(path, frame, columns, lists, others=True)], ITEM_ID, rejects)
@@ -141,6 +142,12 @@ def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:
         progress.say(f"{len(rejects)} rows of {path.name} were rejected; `retort data check` says why")
     wanted = pl.Series(ITEM_ID, [], dtype=pl.String)
     return make_items(entities, wanted, config.text_columns, config.text_template, keep_unseen=True)[0]
+
+
+def _reading(options: dict[str, Any]) -> dict[str, Any]:
+    """Separator and encoding of the recipe's own items."""
+    given = {name: options[name] for name in ("separator", "encoding") if options.get(name) is not None}
+    return parse_section(table_source.Config, given, "data.options").reading("items")
 
 
 def _seal(bundle: Bundle, items: Items, ids: list[str], rows_MD: FloatArray, out: Path) -> Path:

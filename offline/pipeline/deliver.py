@@ -14,8 +14,10 @@ from retort.offline.data.tables import Loaded
 from retort.offline.evaluation.evaluate import (
     GraphRanker,
     PopularityRanker,
+    count_seen_targets,
     evaluate,
     mean_metrics,
+    seen_targets_sentence,
     slice_metrics,
     summarise,
     tabulate_ranks,
@@ -84,11 +86,15 @@ def evaluate_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     baseline = PopularityRanker(train_popularity(split))
     popular = evaluate(baseline, split.test, config, context.progress, "scoring popularity")
     subsets = subsets_of(tables, split, config.subsets)
+    n_seen = count_seen_targets(split.test)
+    if config.hide_seen and n_seen:
+        context.progress.say(seen_targets_sentence(n_seen, len(split.test)))
     metrics = {
         "protocol": recipe.protocol,
         "seen_hidden": config.hide_seen,
         "cases": len(split.test),
         "cold_targets": _count_cold(split.test),
+        "seen_targets": n_seen,
         "test": summarise(test, config, n_items),
         "slices": slice_metrics(test, split.test, split, config, subsets),
         "validation": read_validation(pipeline),

@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 
 import orjson
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",  # uvicorn's message once more, with terminal colours
+}
 
 
 # Id of the current request: set where a request arrives, added to every log line written for it.

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -204,3 +205,23 @@ def test_a_response_without_end_is_refused() -> None:
             client.recommend("u")
         with pytest.raises(httpx.RequestError, match="larger than 32 MiB"):
             asyncio.run(ask(url))
+
+
+def test_events_may_be_dictionaries() -> None:
+    bodies: list[Any] = []
+
+    def accept(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(202, json={"accepted": 1, "new": 1, "request_id": "r"})
+
+    fields = {"user_id": "u", "item_id": "i1", "event_id": "e1", "timestamp": "2026-01-01T00:00:00+00:00"}
+    with RetortClient("http://test", transport=httpx.MockTransport(accept)) as client:
+        client.send(fields)
+        client.send([fields])
+        client.send(Event(**{**fields, "timestamp": datetime(2026, 1, 1, tzinfo=UTC)}))
+        with pytest.raises(TypeError, match="colour"):
+            client.send({**fields, "colour": "red"})
+        with pytest.raises(TypeError, match="an event is an Event or a dictionary"):
+            client.send(["i1"])  # type: ignore[list-item]
+    assert bodies[0] == bodies[1] == bodies[2]
+    assert bodies[0][0]["item_id"] == "i1"

@@ -18,6 +18,8 @@ from retort.offline.data.sources._json_lines import read_json_lines, refuse_empt
 from retort.shared.base.errors import DataError
 
 UNNAMED = "\x1eunnamed "
+_SEPARATORS = (";", "\t", "|", "::", ",")
+_VALUE = re.compile(r"-?\d+(?:\.\d+)?|\d{4}-\d{2}-\d{2}.*|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*")
 _ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # pandas' names of a row number's column
 MAX_SWALLOWED_ROWS = 5  # line ends in one value; more are suspicious where each line has the fields of a row
 
@@ -88,15 +90,29 @@ def table(
     existing = [name for name in frame.collect_schema().names() if name != "row"]
     missing = [file_name for file_name in columns.values() if file_name not in existing]
     if missing:
-        raise DataError(
-            f"{path.name} has no column {missing[0]!r}; its columns are: {', '.join(existing)}. Correct the "
-            "name in [data.options]."
-        )
+        raise DataError(_no_column(path, missing[0], existing))
     chosen = [pl.col(file_name).alias(name) for name, file_name in columns.items()]
     if others:
         taken = {*columns.values(), *columns}
         chosen += [pl.col(name) for name in existing if name not in taken and not _ROW_NUMBERS.fullmatch(name)]
     return RawTable(path.name, frame.select("row", *chosen), dict(columns), dict(lists or {}))
+
+
+def _no_column(path: Path, missing: str, existing: Sequence[str]) -> str:
+    """Say which column is missing, and the likely cause: another separator, no header, or another spelling."""
+    shown = ", ".join(name[:80] for name in existing[:20]) + (", …" if len(existing) > 20 else "")
+    sentence = f"{path.name} has no column {missing!r}; its columns are: {shown}. "
+    for separator in _SEPARATORS:
+        parts = [part.strip() for name in existing for part in name.split(separator)]
+        if len(parts) > len(existing) and (missing in parts or len(existing) == 1):
+            written = separator.replace("\t", "\\t")
+            return sentence + f'Its values are separated by "{written}": set separator = "{written}" in [data.options].'
+    if any(_VALUE.fullmatch(name.strip()) for name in existing):
+        return sentence + "Its first row looks like data: write the names of the columns above it."
+    alike = [name for name in existing if name.strip().lower() == missing.strip().lower()]
+    if alike:
+        return sentence + f"Write {alike[0]!r} in [data.options], with the same capitals and spaces."
+    return sentence + "Correct the name in [data.options]."
 
 
 def read_delimited(

@@ -23,6 +23,9 @@ REVIEW_KEYS = {"user_id": "reviewerID", "item_id": "asin", "weight": "overall", 
 REVIEW_KEYS_2023 = {"user_id": "user_id", "item_id": "parent_asin", "weight": "rating", "timestamp": "timestamp"}
 
 
+_CORE = "_5.json"  # end of the name of a file of users and products with five reviews or more
+
+
 class Config(Section):
     """Options; where unset, files are found by the names under which they are published."""
 
@@ -33,6 +36,12 @@ class Config(Section):
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Read reviews as events (weight: stars), and metadata as items with brand, price, categories, description."""
     path = find_file(root, config.reviews) if config.reviews else _only_reviews(root)
+    kind = (
+        "the 5-core alone; papers that filter themselves start from all reviews"
+        if _CORE in path.name
+        else "all reviews"
+    )
+    progress.say(f"reading {path.name} ({kind})")
     keys = REVIEW_KEYS_2023 if "parent_asin" in first_record(path) else REVIEW_KEYS
     reviews = read_json_lines(path, rejects, progress, lambda record: {ours: record.get(keys[ours]) for ours in keys})
     meta = find_file(root, config.meta) if config.meta else find_optional_file(root, "meta_*.json*")

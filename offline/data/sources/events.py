@@ -26,6 +26,8 @@ class Config(Section):
     sessions: bool = Field(False, description="true: sessions without a user become users `session:<id>`")
     items: str | None = Field(None, description="table of items: .csv, .tsv, .parquet or .jsonl")
     item_id: str = Field("item_id", description="id column of that file")
+    separator: str | None = Field(None, min_length=1, description="separator of a .csv or .tsv, where it is unusual")
+    encoding: str = Field("utf-8", description="encoding of a .csv or .tsv")
     title: str | None = Field(None, description="title column; unset: `title` where it exists")
     lists: dict[str, str] = Field({}, description='item columns with several values: {genres = "|"}')
 
@@ -59,4 +61,5 @@ def _items(config: Config, root: Path | None, rejects: Rejects, progress: Progre
         return ()
     path = find_file(root, config.items)
     columns = {"item_id": config.item_id, **({"title": config.title} if config.title else {})}
-    return (table(path, read_any(path, rejects, progress), columns, config.lists, others=True),)
+    frame = read_any(path, rejects, progress, separator=config.separator, encoding=config.encoding)
+    return (table(path, frame, columns, config.lists, others=True),)

@@ -59,8 +59,8 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
         clocks.add(has_time)
     if len(clocks) > 1:
         raise DataError(
-            f"only some of {', '.join(path.name for path in paths)} have a field {config.timestamp!r}; give all of them "
-            "times, or none."
+            f"only some of {', '.join(path.name for path in paths)} have a field {config.timestamp!r}; "
+            "give all of them times, or none."
         )
     stem = paths[0].name.partition(".")[0]
     return RawTables(

@@ -211,3 +211,49 @@ def test_control_characters_of_titles_are_removed(tmp_path: Path) -> None:
     (item,) = load_data(DataConfig(options=options), tmp_path, Silent()).items.frame.to_dicts()
     assert (item["title"], item["plot"]) == ("A film", "Line\nbreak")
     assert "\x00" not in item["text"]
+
+
+def test_any_number_of_duplicate_items_is_merged_and_reported(tmp_path: Path) -> None:
+    write(tmp_path, items=[*ITEMS, *(f"a,Other {n},," for n in range(50))])
+    one = loaded(tmp_path)
+    assert one.items.frame["title"].to_list() == ["Alpha", "Beta"]
+    assert one.report.rejects["items.csv"] == 50
+    write(tmp_path, items=[*ITEMS, ",No id,,"])
+    with pytest.raises(DataError, match=r"items\.csv: 1 of 4 rows are unusable"):
+        loaded(tmp_path)
+
+
+def test_html_entities_of_texts_are_read(tmp_path: Path) -> None:
+    write(tmp_path, items=["a,Tom &amp; Jerry&#39;s &lt;3,1999,R&amp;B|x & y;", "b,&eacute;t&eacute; &nope; AT&T,,"])
+    items = loaded(tmp_path).items.frame
+    assert items["title"].to_list() == ["Tom & Jerry's <3", "été &nope; AT&T"]
+    assert items["kinds"].to_list() == [["R&B", "x & y;"], None]
+    listed = pl.DataFrame({"item_id": ["a", "b"], "kinds": [["R&amp;B", None], None]})
+    listed.write_parquet(tmp_path / "items.parquet")
+    assert loaded(tmp_path, options={**OPTIONS, "items": "items.parquet"}).items.frame["kinds"][0].to_list()[0] == "R&B"
+
+
+def test_event_types_have_weights(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,kind\nu,a,view\nu,b,buy\nv,a,scroll\nv,b,view\n")
+    options = {"interactions": "log.csv", "event_type": "kind", "event_weights": {"view": 1, "buy": 5}}
+    frame = loaded(tmp_path, options=options).interactions.frame
+    assert frame.select("user_id", "item_id", "weight").rows() == [("u", "a", 1.0), ("u", "b", 5.0), ("v", "b", 1.0)]
+    with pytest.raises(DataError, match=r"column 'kind': no event has a type of event_weights.*view \(2\)"):
+        loaded(tmp_path, options={**options, "event_weights": {"click": 1}})
+    for wrong in ({"weight": "kind"}, {"event_weights": None}, {"event_weights": {"view": 0}}):
+        with pytest.raises(RecipeError, match="event_weights"):
+            loaded(tmp_path, options={**options, **wrong})
+
+
+def test_each_file_has_its_separator_and_encoding(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id\nu,a\n")
+    (tmp_path / "items.csv").write_bytes("item_id;title\na;Été\n".encode("latin-1"))
+    (tmp_path / "users.csv").write_text("user_id\tage\nu\t30\n")
+    options = {"interactions": "log.csv", "items": "items.csv", "users": "users.csv"}
+    options |= {"separator": {"items": ";", "users": "\\t"}, "encoding": {"items": "latin-1"}}
+    one = loaded(tmp_path, options=options)
+    assert one.items.frame["title"].to_list() == ["Été"]
+    assert one.users is not None
+    assert one.users["age"].to_list() == [30]
+    with pytest.raises(RecipeError, match="separator"):
+        loaded(tmp_path, options={**options, "separator": {"movies": ";"}})

@@ -3,11 +3,15 @@ import pytest
 import torch
 
 from retort.offline.common.progress import Silent
+from retort.offline.data.ragged import Ragged
+from retort.offline.data.split import Cases
 from retort.offline.evaluation.evaluate import (
     EvaluationConfig,
     GraphRanker,
     PopularityRanker,
+    count_seen_targets,
     evaluate,
+    seen_targets_sentence,
     slice_metrics,
     summarise,
     tabulate_ranks,
@@ -79,3 +83,14 @@ def test_slices_sum_to_the_metrics_of_all_cases() -> None:
         assert hits / len(SPLIT.test) == pytest.approx(whole["hr@10"])
     assert parts["subset clean"]["cases"] == 40
     assert len(tabulate_ranks(evaluation, SPLIT.test, SPLIT)) == len(SPLIT.test)
+
+
+def test_targets_that_hiding_makes_misses_are_counted() -> None:
+    users, targets = np.arange(5), np.array([2, 9, 0, 3, 4])
+    histories = Ragged(np.array([1, 2, 2, 1, 0, 4, 3]), np.array([0, 3, 4, 5, 5, 7]))
+    cases = Cases(users, histories, targets)
+    assert count_seen_targets(cases) == 2
+    hidden = evaluate(PopularityRanker(np.arange(10)[::-1]), cases, EvaluationConfig(k=(9,)), Silent(), "test")
+    assert [bool(rank) for rank in hidden.ranks_U] == [False, True, False, True, False]
+    assert seen_targets_sentence(2, 5).startswith("2 of 5 test targets")
+    assert seen_targets_sentence(0, 5) == ""

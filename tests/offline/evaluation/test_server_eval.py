@@ -2,11 +2,16 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+import httpx
+import numpy as np
 import pytest
 
 from retort.offline.evaluation.server_eval import ServerRanker
+from retort.serving.schemas.requests import MAX_EXCLUDE, MAX_HISTORY
 from retort.shared.base.errors import StoreError
+from retort.shared.base.schema import MAX_K
 from retort.shared.model.item_index import ItemIndex
 from tests.offline.common._hostile import Pieces, endless_body, hostile_server, trickled_body, trickled_headers
 
@@ -24,3 +29,24 @@ def test_a_server_that_trickles_or_never_ends_is_an_error(
     ):
         ranker.read_sealed_metrics()
     assert time.monotonic() - started_s < 3
+
+
+def test_histories_over_the_limits_of_a_request_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[dict[str, Any]] = []
+    ids = [f"i{n}" for n in range(9100)]
+
+    def answer(_: ServerRanker, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        bodies.append(body)
+        assert (method, path) == ("POST", "/recommend")
+        hidden = {*body["history"], *body["exclude"]}
+        items = [{"item_id": item_id} for item_id in ids if item_id not in hidden][: body["k"]]
+        return httpx.Response(200, json={"source": "student", "items": items})
+
+    monkeypatch.setattr(ServerRanker, "_send", answer)
+    history = np.concatenate([np.arange(1, 9), np.arange(20, 9000), np.arange(20, 40)])
+    with ServerRanker("http://test", ItemIndex(ids)) as ranker:
+        (row,) = ranker.top_k([history], 10, [history], np.array([0]))
+    assert (len(bodies[0]["history"]), len(bodies[0]["exclude"])) == (MAX_HISTORY, MAX_EXCLUDE)
+    assert bodies[0]["k"] == MAX_K
+    assert not set(row.tolist()) & set(history.tolist())
+    assert row[0] == 9

@@ -1,6 +1,8 @@
 """Items that no training has seen become recommendable by their texts: the direction, on made-up data."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import onnx
@@ -10,7 +12,7 @@ import torch
 
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
-from retort.offline.export.cold_items import add_items
+from retort.offline.export.cold_items import add_items, read_items
 from retort.offline.export.onnx import export_student, item_vectors
 from retort.offline.export.topk_graph import grow_table
 from retort.offline.pipeline.build import make_pipeline
@@ -164,3 +166,12 @@ def test_the_first_new_item_is_read_as_an_item_by_a_student_with_a_mask(monkeypa
     monkeypatch.setattr(bert4rec.Model, "mask_index", 21)
     with pytest.raises(BundleError, match="as a mask"):
         grow_table(onnx.load_from_string(export_student(student)), grown)
+
+
+def test_items_are_read_with_the_recipe_s_separator_and_encoding(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_bytes("item_id;title\na;Été\n".encode("latin-1"))
+    for separator in (";", {"items": ";"}):
+        options = {"separator": separator, "encoding": "latin-1"}
+        manifest = SimpleNamespace(recipe={"data": {"source": "table", "options": options}})
+        items = read_items(tmp_path / "new.csv", cast(Bundle, SimpleNamespace(manifest=manifest)), Silent())
+        assert items.frame["title"].to_list() == ["Été"]

@@ -58,3 +58,11 @@ def test_a_text_line_contains_the_extra_values() -> None:
     told = {"msg": "degraded answer", "reason": "deadline", "request_id": "r1", "name": "serving", "levelname": "INFO"}
     line = logs.TextFormatter().format(logging.makeLogRecord(told))
     assert line.endswith("INFO serving: degraded answer reason=deadline request_id=r1")
+
+
+def test_the_message_is_not_repeated_with_colours() -> None:
+    record = logging.makeLogRecord({"msg": "Started", "color_message": "\x1b[36mStarted"})
+    for formatter in (logs.TextFormatter(), logs.JsonFormatter()):
+        line = formatter.format(record)
+        assert line.count("Started") == 1
+        assert "color_message" not in line
