@@ -1,7 +1,6 @@
 """Execution of one unit of an experiment: the steps of `offline/pipeline/`, and the record of their results."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from retort.offline.experiments.plan import Plan, ViewConfig
 from retort.offline.experiments.plan_files import parse_plan
 from retort.offline.experiments.unit import Records, Unit
 from retort.offline.export.bundle_builder import git_commit
+from retort.offline.pipeline.artifact_store import TIMES
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import (
     METRICS_FILE,
@@ -216,10 +216,7 @@ def _save_ranks(experiment: Experiment, unit: Unit, view: str, ranks: pl.DataFra
 
 def cost_of(pipeline: Pipeline[RunContext]) -> dict[str, float]:
     """Measure the cost of a finished run and of serving its bundle: seconds, parameters, bytes, milliseconds."""
-    training: Mapping[str, Any] = orjson.loads(
-        (pipeline.ensure_path(weights_step(pipeline)) / TRAINING_FILE).read_bytes()
-    )
-    epochs = [entry["seconds"] for entry in training["log"]]
+    epochs: list[float] = orjson.loads((pipeline.ensure_path(weights_step(pipeline)) / TIMES).read_bytes())["epoch_s"]
     bundle = read_outcome(pipeline).bundle
     return {
         "epochs": len(epochs),

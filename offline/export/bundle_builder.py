@@ -175,7 +175,7 @@ def card(manifest: Manifest) -> str:
     rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in test.items())
     return f"""# {manifest.name}
 
-A {manifest.student} student over {manifest.n_items:,} items, sealed {manifest.created_at}.
+A {manifest.student} student over {manifest.n_items:,} items.
 
 Test, protocol "{manifest.protocol}", full ranking, seen items {seen},
 {manifest.metrics["cases"]:,} cases ({manifest.metrics["cold_targets"]} of them with a target that

@@ -32,6 +32,7 @@ from retort.shared.base.errors import DataError
 from retort.shared.base.schema import ITEM_ID, POPULARITY
 from retort.shared.model.bundle import (
     CARD,
+    FORMAT_VERSION,
     GOLDEN,
     ITEM_VECTORS,
     ITEMS,
@@ -162,6 +163,8 @@ def _seal(bundle: Bundle, items: Items, ids: list[str], rows_MD: FloatArray, out
         manifest = bundle.manifest.model_copy(
             update={
                 "n_items": len(grown),
+                # format 1 stays: its item table is always inside the graph
+                "format_version": 1 if bundle.manifest.format_version == 1 else FORMAT_VERSION,
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "git_commit": git_commit(),
                 "recipe": {**bundle.manifest.recipe, "items_added": {"to": bundle.bundle_id, "count": len(ids)}},

@@ -29,6 +29,8 @@ from retort.shared.base.errors import RetortError
 from retort.shared.base.hashing import hash_file, hash_json
 
 _RECEIPT = "step.json"
+# measured times of a step: kept, but not hashed, so that equal work has equal outputs
+TIMES = "times.json"
 _PARTIAL = ".partial"
 _HASH_DIGITS = 12
 _WORK = ("steps", "bundles", "experiments", "cold_items")
@@ -130,7 +132,11 @@ def _read_receipt(path: Path) -> dict[str, Any] | None:
 
 
 def _seal(partial: Path, name: str, fingerprint: Mapping[str, Any], seconds: float) -> str:
-    files = {str(file.relative_to(partial)): hash_file(file) for file in _files(partial) if file.name != _RECEIPT}
+    files = {
+        str(file.relative_to(partial)): hash_file(file)
+        for file in _files(partial)
+        if file.name not in (_RECEIPT, TIMES)
+    }
     output = hash_json(files)
     receipt = {
         "step": name,

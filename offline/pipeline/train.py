@@ -10,6 +10,7 @@ import orjson
 from retort.offline.common.plugins import load_plugin, plugin_module
 from retort.offline.data.split import Split
 from retort.offline.data.split_store import load_split
+from retort.offline.pipeline.artifact_store import TIMES
 from retort.offline.pipeline.context import (
     PROFILES_FILE,
     STUDENT_FILE,
@@ -131,5 +132,8 @@ def new_student(recipe: Recipe, n_items: int, seed: int | None = None) -> "Stude
 
 
 def _write_training(work: Path, fitted: "Fitted") -> None:
-    content = {"best_epoch": fitted.best_epoch, "log": [asdict(entry) for entry in fitted.log]}
+    log = [asdict(entry) for entry in fitted.log]
+    epoch_s = [entry.pop("seconds") for entry in log]
+    content = {"best_epoch": fitted.best_epoch, "log": log}
     (work / TRAINING_FILE).write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+    (work / TIMES).write_bytes(orjson.dumps({"epoch_s": epoch_s}, option=orjson.OPT_INDENT_2))

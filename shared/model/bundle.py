@@ -9,8 +9,9 @@
     golden.jsonl       requests with the responses of the graph when it was sealed
     README.md          the model card: what the student is and how it was measured
 
-A bundle never changes; its id is the hash of its manifest, which contains the hashes of all other files. Nothing in it
-is executable, and nothing is pickled.
+A bundle never changes; its id is the hash of its manifest, which contains the hashes of all other files. Since format 3
+the time of sealing is not part of the hash, so that equal runs seal bundles of equal ids. Nothing in a bundle is
+executable, and nothing is pickled.
 """
 
 import os
@@ -63,9 +64,10 @@ __all__ = [
     "seal_bundle",
 ]
 
-FORMAT_VERSION = 2
-# Version 1 differs only in that the item table is always inside the graph.
-READABLE_FORMATS = (1, 2)
+FORMAT_VERSION = 3
+# In version 1 the item table is always inside the graph; in versions 1 and 2 the id depends on the time of sealing.
+READABLE_FORMATS = (1, 2, 3)
+_FIRST_WITHOUT_TIME = 3
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 USERS_TEST = "users_test.parquet"
@@ -93,7 +95,8 @@ class Manifest(BaseModel):
     @property
     def bundle_id(self) -> str:
         """Permanent id of the bundle: the first 16 hex digits of the manifest's hash."""
-        return hash_json(self.model_dump(mode="json"))[:16]
+        timeless = self.format_version >= _FIRST_WITHOUT_TIME
+        return hash_json(self.model_dump(mode="json", exclude={"created_at"} if timeless else None))[:16]
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,7 @@ def read_manifest(path: Path) -> Manifest:
     if version not in READABLE_FORMATS:
         raise BundleError(
             f"{path} has bundle format {version!r} and this program reads formats "
-            f"{' and '.join(map(str, READABLE_FORMATS))}; export it again with this version."
+            f"{', '.join(map(str, READABLE_FORMATS))}; export it again with this version."
         )
     try:
         return Manifest.model_validate(raw)

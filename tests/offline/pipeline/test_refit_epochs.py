@@ -58,3 +58,22 @@ def test_validation_is_reported_at_the_configured_list_lengths(tmp_path: Path) -
     assert set(told[10]) == {"hr@10", "ndcg@10", "mrr@10"}
     assert set(told[3]) == {"hr@3", "ndcg@3", "mrr@3"}
     assert len(list((tmp_path / "runs" / "steps").glob("train-*.lock"))) == 1
+
+
+def test_two_equal_runs_have_equal_outputs_and_bundle_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever they took, and whenever they ran."""
+    url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(url)
+    engine = open_database(url)
+    recipe = load_recipe(TINY, ["objectives=[]", "training.epochs=2"])
+    found = []
+    for out in ("first", "second"):
+        started = iter(range(1_000_000)) if out == "first" else iter(range(0, 10_000_000, 7))
+        monkeypatch.setattr("retort.offline.training.loop.time.perf_counter", lambda clock=started: float(next(clock)))
+        context = RunContext(recipe, None, engine, NOBODY, Silent())
+        bundle = run_pipeline(make_pipeline(context, tmp_path / out)).bundle
+        steps = sorted(path.name for path in (tmp_path / out / "steps").iterdir() if path.is_dir())
+        found.append((steps, bundle.name))
+
+    engine.dispose()
+    assert found[0] == found[1]

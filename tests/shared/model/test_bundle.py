@@ -28,7 +28,13 @@ N_ITEMS = 300
 
 
 def sealed(
-    place: Path, limit_bytes: int, format_version: int, *, golden: bytes | None = None, factor: float = 1.0
+    place: Path,
+    limit_bytes: int,
+    format_version: int,
+    *,
+    golden: bytes | None = None,
+    factor: float = 1.0,
+    created_at: str = "2026-01-01T00:00:00Z",
 ) -> Path:
     """A bundle of one-item histories; above the limit its graph is fed with the item vectors."""
     table = table_of(N_ITEMS)
@@ -49,7 +55,7 @@ def sealed(
         student="none",
         max_length=1,
         n_items=N_ITEMS,
-        created_at="2026-01-01T00:00:00Z",
+        created_at=created_at,
         git_commit="0" * 40,
         recipe={},
         data_hash="d" * 64,
@@ -89,8 +95,8 @@ def test_a_file_that_is_cut_short_while_it_serves_does_no_harm(tmp_path: Path) -
 def test_another_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = sealed(tmp_path, SMALL, 2)
     manifest = orjson.loads((path / MANIFEST).read_bytes())
-    (path / MANIFEST).write_bytes(orjson.dumps({**manifest, "format_version": 3}))
-    with pytest.raises(BundleError, match=r"has bundle format 3 .* reads formats 1 and 2; export it again"):
+    (path / MANIFEST).write_bytes(orjson.dumps({**manifest, "format_version": 4}))
+    with pytest.raises(BundleError, match=r"has bundle format 4 .* reads formats 1, 2, 3; export it again"):
         open_bundle(path)
 
 
@@ -112,3 +118,12 @@ def test_a_bundle_without_golden_requests_is_not_sealed(tmp_path: Path) -> None:
 def test_item_vectors_that_are_not_finite_are_not_sealed(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="holds NaN or infinity"):
         sealed(tmp_path, SMALL, 2, factor=np.nan)
+
+
+@pytest.mark.parametrize(("version", "equal"), [(2, False), (3, True)])
+def test_the_id_does_not_depend_on_the_time_of_sealing(tmp_path: Path, version: int, equal: bool) -> None:
+    """Format 2 keeps the ids that its bundles already have."""
+    first = sealed(tmp_path / "a", LARGE, version)
+    second = sealed(tmp_path / "b", LARGE, version, created_at="2026-02-02T00:00:00Z")
+    assert (first.name == second.name) is equal
+    assert open_bundle(second).bundle_id == second.name
