@@ -79,13 +79,13 @@ def save_checkpoint(directory: Path, state: dict[str, Any]) -> None:
     Raises:
         DiskFullError: The disk is full; the old checkpoint is kept.
     """
-    beside = directory / (CHECKPOINT + ".new")
+    temporary = directory / (CHECKPOINT + ".new")
     try:
         with explained_full_disk(directory):
-            torch.save(state, beside)
-            os.replace(beside, directory / CHECKPOINT)
+            torch.save(state, temporary)
+            os.replace(temporary, directory / CHECKPOINT)
     except BaseException:
-        beside.unlink(missing_ok=True)  # on a full disk it would take the space that was left
+        temporary.unlink(missing_ok=True)  # on a full disk it would take the space that was left
         raise
 
 
