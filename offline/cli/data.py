@@ -80,13 +80,20 @@ def report_data(recipe: RecipeName, data: DataDir = None, overrides: Overrides =
 def load_history(
     recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None
 ) -> None:
-    """Write every user's newest events of a run's data into Redis."""
+    """Write every user's newest events of a run's data into the Redis that serving reads; requires REDIS_URL."""
     from retort.offline.data.tables import load_saved
     from retort.offline.local.local_redis import redis_service
     from retort.offline.pipeline.build import load_pipeline
+    from retort.shared.base.errors import StoreError
     from retort.shared.base.settings import Settings
 
     settings = Settings()
+    if settings.histories_url is None:
+        # A private Redis would end with this command, and a server would answer everybody as a stranger.
+        raise StoreError(
+            "REDIS_URL is not set, so no server would find the histories; start a Redis and set REDIS_URL (or "
+            "HISTORIES_REDIS_URL) to its address, for this command and for `retort serve`."
+        )
     with TerminalProgress() as progress:
         pipeline = load_pipeline(recipe, data, out, overrides or [], progress)
         frame = load_saved(pipeline.ensure_path("data")).interactions.frame

@@ -80,7 +80,9 @@ class EventIntake:
             is_first = self._attributed.add(list(attributed))
             if self._stream is not None:
                 streamed = [self._streamed_event(*event, tenant, now_ms) for event in resolved]
-                is_first = await self._stream.add(streamed, once=list(attributed))
+                is_first, erased = await self._stream.add(streamed, once=list(attributed))
+                # An event from before its owner's erasure does not come back, also when it is sent again.
+                entries = [entry for entry in entries if entry.time_ms > erased.get(entry.owner, -1)]
             # Counted before the history is written: if that fails, the events are sent again and are no longer first.
             self._count_attributed(attributed.values(), is_first, tenant)
             new = await self._reader.store.append(entries)

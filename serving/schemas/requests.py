@@ -138,7 +138,9 @@ def parse_recommend_query(values: dict[str, Any]) -> RecommendRequest:
 class Event(Body):
     """One interaction of a user or a session with an item."""
 
-    event_id: Id | None = Field(None, description="idempotency key: events with the same id count once")
+    event_id: Id | None = Field(
+        None, description="idempotency key: events of one user (or session) and item with the same id count once"
+    )
     user_id: Id | None = None
     session_id: Id | None = None
     item_id: Id

@@ -161,7 +161,9 @@ def _store_rows(client: Redis, store: DrainTarget[P], rows: list[P]) -> int:
 
 def _is_gone(row: Personal, erased: Mapping[Owner, int]) -> bool:
     owner = owner_of(row)
-    return owner is not None and row.accepted_ms <= erased.get(owner, -1)
+    # An event that happened before the erasure is gone, also when it is sent again afterwards.
+    at_ms = min(row.accepted_ms, row.time_ms) if isinstance(row, StreamedEvent) else row.accepted_ms
+    return owner is not None and at_ms <= erased.get(owner, -1)
 
 
 def waiting(redis_url: str) -> int:

@@ -45,14 +45,22 @@ def find_erased(client: Redis, rows: Sequence[Personal]) -> dict[Owner, int]:
     owners = sorted({owner for row in rows if (owner := owner_of(row)) is not None})
     if not owners:
         return {}
-    # not MGET: in a cluster the keys are on several nodes
     pipeline = client.pipeline(transaction=False)
-    for owner in owners:
+    queue_erasures(pipeline, owners)
+    return read_erasures(owners, cast(list[bytes | float | None], pipeline.execute()))
+
+
+def queue_erasures(pipeline: Any, owners: Sequence[Owner]) -> None:
+    """Queue one command for each owner, whose replies `read_erasures` parses."""
+    for owner in owners:  # not MGET: in a cluster the keys are on several nodes
         if owner.kind == "user":
             pipeline.get(keys.erasure(owner.tenant, owner.id))
         else:
             pipeline.zscore(keys.erased_sessions(), _member(owner.tenant, owner.id))
-    replies = cast(list[bytes | float | None], pipeline.execute())
+
+
+def read_erasures(owners: Sequence[Owner], replies: Sequence[bytes | float | None]) -> dict[Owner, int]:
+    """Return the erased owners, with the time of the request in ms."""
     return {
         owner: orjson.loads(reply)["requested_ms"] if isinstance(reply, bytes) else int(reply)
         for owner, reply in zip(owners, replies, strict=True)

@@ -11,7 +11,9 @@ import orjson
 from redis.exceptions import RedisError
 
 from retort.shared.base.errors import StoreError
+from retort.shared.events.erasures import owner_of, queue_erasures, read_erasures
 from retort.shared.history import keys
+from retort.shared.history.store import Owner
 
 FIELD = "event"
 MERGE_FIELD = "merge"
@@ -63,30 +65,37 @@ class EventWriter:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    async def add(self, events: Sequence[StreamedEvent], once: Sequence[str] = ()) -> list[bool]:
+    async def add(
+        self, events: Sequence[StreamedEvent], once: Sequence[str] = ()
+    ) -> tuple[list[bool], dict[Owner, int]]:
         """Add events to the stream, in one round trip.
 
         Args:
             once: Keys to set, so that repeated events are counted once.
 
         Returns:
-            For each key in `once`, whether it was new.
+            For each key in `once`, whether it was new; and the erased owners among those of earlier events, with the
+            time of the erasure in ms. Their events until then must not enter a history again.
 
         Raises:
             StoreError: Redis is unavailable.
         """
+        earlier = (event for event in events if event.time_ms < event.accepted_ms)
+        owners = sorted({owner for event in earlier if (owner := owner_of(event)) is not None})
         try:
             pipeline = self._client.pipeline(transaction=False)
             for key in once:
                 pipeline.set(key, b"", nx=True, ex=_COUNTED_FOR_S)
             for event in events:
                 pipeline.xadd(keys.event_stream(), {FIELD: orjson.dumps(event)})
+            queue_erasures(pipeline, owners)
             replies = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreError(
                 f"events could not be added to the stream ({type(error).__name__}); check that Redis is running."
             ) from error
-        return [reply is not None for reply in replies[: len(once)]]
+        is_first = [reply is not None for reply in replies[: len(once)]]
+        return is_first, read_erasures(owners, replies[len(once) + len(events) :])
 
     async def add_merge(self, merge: Merge) -> None:
         """Add a merge after the events that came before it."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, TypeVar, cast
 
+import orjson
 import redis
 import redis.asyncio as redis_asyncio
 from redis.exceptions import ClusterDownError, RedisError, ResponseError
@@ -219,7 +220,7 @@ def load_histories(
     users_per_trip: int = 500,
     loaded: Callable[[int], None] | None = None,
 ) -> int:
-    """Write whole histories; loading the same data twice changes nothing.
+    """Write whole histories; loading the same data twice changes nothing, and erased events do not come back.
 
     Args:
         histories: (user_id, [(item_id, time_ms), ...]) with events in order; equal times keep it.
@@ -232,8 +233,10 @@ def load_histories(
     total = 0
     with _as_store_error(), open_client(redis_url, timeout_s=30) as client:
         for chunk in _chunks(histories, users_per_trip):
+            erased = _erased_until(client, tenant, [user_id for user_id, _ in chunk])
             pipeline = client.pipeline(transaction=False)
-            for user_id, events in chunk:
+            for (user_id, all_events), until_ms in zip(chunk, erased, strict=True):
+                events = [event for event in all_events if event[1] > until_ms] if until_ms >= 0 else all_events
                 if events:
                     last = events[-max_events:]
                     scores = scored_members((item, ms, derived_event_id(item, ms)) for item, ms in last)
@@ -252,6 +255,14 @@ def _add(pipeline: Any, key: str, scores: dict[str, float], max_events: int, ttl
     pipeline.zremrangebyrank(key, 0, -(max_events + 1))
     if ttl_s is not None:
         pipeline.expire(key, ttl_s)
+
+
+def _erased_until(client: Any, tenant: str, user_ids: Sequence[str]) -> list[int]:
+    """The time of each user's erasure in ms; −1 for users who were not erased."""
+    pipeline = client.pipeline(transaction=False)
+    for user_id in user_ids:
+        pipeline.get(keys.erasure(tenant, user_id))
+    return [-1 if raw is None else int(orjson.loads(raw)["requested_ms"]) for raw in pipeline.execute()]
 
 
 def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -22,7 +22,7 @@ from retort.shared.events.events import StreamedEvent
 from retort.shared.events.events_table import EventsTable, read_events, store_events
 from retort.shared.events.exposures import Exposure, ExposureWriter
 from retort.shared.events.exposures_table import ExposuresTable, read_exposures
-from retort.shared.history.redis_history import RedisHistory
+from retort.shared.history.redis_history import RedisHistory, load_histories
 from retort.shared.history.store import Entry, HistoryEvent, MemoryHistory, Owner
 from tests.serving.conftest import MakeClient
 
@@ -416,3 +416,38 @@ def test_a_user_is_erased_while_redis_is_full(make_client: MakeClient, redis_url
         assert admin.exists("retort:h:{default:ann}") == 0
         assert admin.scard("retort:erasures") == 0
         assert admin.zrange("retort:erased-sessions", 0, -1) == [b"default\x1fs1"]
+
+
+def test_an_erased_event_that_is_sent_again_does_not_come_back(
+    make_client: MakeClient, redis_url: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(url)
+    client = make_client(RedisHistory.from_url(redis_url, timeout_s=5))
+    event = {"event_id": "e1", "user_id": "ann", "item_id": "i7", "timestamp": "2026-01-01T00:00:00Z"}
+    for what in (event, {**event, "user_id": "bob"}):
+        assert client.post("/events", json=what).json()["new"] == 1
+    erased_ms = client.delete("/users/ann").json()["requested_ms"]
+    time.sleep(0.002)
+    later = {**event, "event_id": "e9", "timestamp": None}
+    for what in (event, {**event, "event_id": "e2"}, {**event, "timestamp": (erased_ms - 5) / 1000}):
+        answer = client.post("/events", json=[what, {**what, "user_id": "cat"}]).json()
+        assert answer["accepted"] == 2
+    assert client.post("/events", json=[later]).json()["new"] == 1
+    assert load_histories(redis_url, [("ann", [("i8", 5), ("i9", erased_ms + 60_000)]), ("bob", [("i8", 5)])]) == 2
+
+    def items(user: str) -> list[str]:
+        return [entry["item_id"] for entry in client.get(f"/users/{user}").json()["events"]]
+
+    assert (items("ann"), items("bob")) == (["i7", "i9"], ["i8", "i7"])
+    engine = open_database(url)
+    drain(redis_url, EventsTable(engine), worker="w")
+    stored = [row for rows in read_events(engine) for row in rows]
+    engine.dispose()
+    assert [row.event_id for row in stored if row.user_id == "ann"] == ["e9"]
+    assert {row.user_id for row in stored} == {"ann", "bob", "cat"}
+
+
+def test_one_event_id_for_several_items_keeps_them_all(client: TestClient) -> None:
+    order = [{"event_id": "order-1", "user_id": "ann", "item_id": item} for item in ("i1", "i2", "i1")]
+    assert client.post("/events", json=order).json()["new"] == 2

@@ -77,7 +77,8 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
         status_code=202,
         summary="Erase all data of the user",
         description="A request with the same `X-Request-Id`, or one while an erasure is pending, continues the first "
-        "request's erasure and deletes nothing that was stored after it.",
+        "request's erasure and deletes nothing that was stored after it. For 90 days, an event whose own time is "
+        "before the erasure is accepted but not stored: an erased event that is sent again does not come back.",
     )
     async def erase(request: Request, response: Response, user_id: UserId) -> ErasureDocument:
         owner = await _owner(services, request, user_id, Scope.ADMIN)

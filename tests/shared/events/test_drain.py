@@ -22,7 +22,7 @@ def event(n: int, user_id: str | None = "ann", accepted_ms: int = 1000, session_
         item_id=f"i{n}",
         event_type="click",
         weight=1.0,
-        time_ms=n,
+        time_ms=accepted_ms - 100 + n,
         accepted_ms=accepted_ms,
         user_id=user_id,
         session_id=session_id,
