@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         prog="retort-serve",
         description="Serve recommendations over HTTP; configured by environment variables (RETORT_...).",
     )
+    parser.add_argument("--version", action="version", version=f"retort-serve {version('retort-recsys')}")
     key = parser.add_subparsers(dest="command").add_parser("key", help="create an API key; it is shown once")
     key.add_argument("name", help="unique name of the key")
     key.add_argument(

@@ -11,4 +11,16 @@ NO_RECIPE = "none"
 DataDir = Annotated[Path | None, typer.Option("--data", help="directory of the raw files; made-up data needs none")]
 OutDir = Annotated[Path, typer.Option("--out", help="run directory; finished work in it is reused")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; may be repeated")]
-RecipeName = Annotated[str, typer.Argument(help="a shipped recipe's name, or a .toml file")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+
+
+def _complete_recipe(incomplete: str) -> list[str]:
+    """Names of shipped recipes, for the completion of shells."""
+    from retort.offline.recipes.recipe import shipped_recipes
+
+    return [name for name in shipped_recipes() if name.startswith(incomplete)]
+
+
+RecipeName = Annotated[
+    str, typer.Argument(help="a shipped recipe's name, or a .toml file", autocompletion=_complete_recipe)
+]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Column, Table
 
-from retort.offline.common.terminal import TerminalProgress, show_table
+from retort.offline.cli._options import AsJson
+from retort.offline.common.terminal import TerminalProgress, show_rows
 from retort.shared.base.errors import RetortError
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from retort.shared.model.registry import Published
 
 items_app = typer.Typer(help="New items between two trainings.", no_args_is_help=True)
-# Ids are never cut short: they are copied into the next command.
-_ID_LENGTH = 16
+_METRICS = ("hr@10", "ndcg@10")
 
 
 def publish(
@@ -57,9 +56,10 @@ def rollback(alias: Annotated[str, typer.Option(help="the alias")] = "champion")
 
 def models(
     changes: Annotated[bool, typer.Option("--changes", help="the promotions: who, when and why")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the published bundles."""
-    (list_changes if changes else list_models)()
+    (list_changes if changes else list_models)(as_json=as_json)
 
 
 def recommend(
@@ -182,44 +182,37 @@ def _version_of(published: "Published") -> str:
     return f"{published.bundle_id} is {published.name}@{published.version} ({aliases})"
 
 
-def list_models() -> None:
+def list_models(*, as_json: bool = False) -> None:
     """Print all versions, newest first."""
     from retort.offline.common.database import migrate_and_open
     from retort.shared.base.settings import Settings
     from retort.shared.model import registry
 
-    metrics = ("hr@10", "ndcg@10")
-    columns = ("name", "version", "aliases", "protocol", *metrics, "published")
-    table = Table(Column("bundle", min_width=_ID_LENGTH), *columns)
+    rows = []
     for bundle in registry.list_published(migrate_and_open(Settings())):
         test = bundle.metrics.get("test", {})
-        table.add_row(
-            bundle.bundle_id,
-            bundle.name,
-            str(bundle.version),
-            ", ".join(bundle.aliases),
-            str(bundle.metrics.get("protocol", "")),
-            *(f"{test[metric]:.4f}" if metric in test else "–" for metric in metrics),
-            bundle.created_at.strftime("%Y-%m-%d %H:%M"),
-        )
-    show_table(table)
+        row = {"bundle": bundle.bundle_id, "name": bundle.name, "version": bundle.version, "aliases": bundle.aliases}
+        row |= {"protocol": bundle.metrics.get("protocol"), **{metric: test.get(metric) for metric in _METRICS}}
+        rows.append({**row, "published": bundle.created_at})
+    show_rows(rows, as_json=as_json, empty="No bundle is published; `retort publish BUNDLE` publishes one.")
 
 
-def list_changes() -> None:
+def list_changes(*, as_json: bool = False) -> None:
     """Print the latest promotions, newest first."""
     from retort.offline.common.database import migrate_and_open
     from retort.shared.base.settings import Settings
     from retort.shared.model import registry
 
-    table = Table("when", "alias", Column("bundle", min_width=_ID_LENGTH), "by", "forced", "rolled back", "why")
-    for change in registry.changes(migrate_and_open(Settings())):
-        table.add_row(
-            change.set_at.strftime("%Y-%m-%d %H:%M"),
-            change.alias,
-            change.bundle_id,
-            change.set_by or "–",
-            "forced" if change.forced else "",
-            change.withdrawn_at.strftime("%Y-%m-%d %H:%M") if change.withdrawn_at else "",
-            change.reason or "",
-        )
-    show_table(table)
+    rows = [
+        {
+            "when": change.set_at,
+            "alias": change.alias,
+            "bundle": change.bundle_id,
+            "by": change.set_by,
+            "forced": change.forced,
+            "rolled_back": change.withdrawn_at,
+            "why": change.reason,
+        }
+        for change in registry.changes(migrate_and_open(Settings()))
+    ]
+    show_rows(rows, as_json=as_json, empty="No bundle is promoted; `retort promote BUNDLE` promotes one.")

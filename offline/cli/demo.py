@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from retort.offline.cli.data import load_frame
 from retort.offline.cli.demo_client import DemoClient
 from retort.offline.common.database import migrate_and_open
-from retort.offline.common.progress import Silent
+from retort.offline.common.progress import Silent, describe_progress, seconds_left
 from retort.offline.data.tables import load_saved
 from retort.offline.evaluation.compare import compare
 from retort.offline.evaluation.promotion_gate import sealed_ranks
@@ -39,7 +39,7 @@ from retort.offline.profiles.config import backend_name
 from retort.offline.recipes.recipe import Recipe, load_recipe
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import LanguageModelSettings, Settings
-from retort.shared.db.models import DONE, FAILED, RUNNING
+from retort.shared.db.models import DONE, FAILED, RUNNING, now
 from retort.shared.model.bundle import read_manifest
 from retort.shared.model.registry import CHAMPION
 
@@ -153,8 +153,10 @@ def _show_progress(bars: Progress, task: TaskID, name: str, run: RunStatus, show
     done = sum(step.status == DONE for step in run.steps)
     what = "done" if done == len(run.steps) else "waiting"
     if working:
-        count = f" {working.done:,}/{working.total or 0:,}" if working.what else ""
-        what = f"{working.name}: {working.what or 'started'}{count}"
+        elapsed_s = (now() - working.started_at).total_seconds() if working.started_at else 0.0
+        left = seconds_left(working.done, working.total, elapsed_s)
+        progress = describe_progress(working.what, working.done, working.total, left) if working.what else "started"
+        what = f"{working.name}: {progress}"
     bars.update(task, completed=done, total=len(run.steps), what=what)
     for step in run.steps:
         if step.status == DONE and (name, step.name) not in shown and step.started_at and step.ended_at:

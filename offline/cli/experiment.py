@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retort.offline.cli._options import DataDir, Overrides
+from retort.offline.cli._options import AsJson, DataDir, Overrides
 from retort.offline.common.terminal import TerminalProgress, show_rows
 from retort.shared.base.errors import RecipeError
 
@@ -72,9 +72,10 @@ def _add_profile_experiment(kind: str, description: str) -> None:
         seeds: Annotated[
             int, typer.Option(min=1, help="trainings of each arm; with several, the interval covers the seeds too")
         ] = 1,
+        as_json: AsJson = False,
     ) -> None:
-        for path in compare_profiles(kind, recipe, data, out, to, overrides or [], seeds):
-            typer.echo(path)
+        for path in compare_profiles(kind, recipe, data, out, to, overrides or [], seeds, as_json=as_json):
+            typer.echo(path, err=as_json)
 
     experiment_app.command(kind, help=description)(command)
 
@@ -96,11 +97,13 @@ def cold(
     share: Annotated[float, typer.Option(help="share of the items that is hidden from training")] = 0.1,
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="trainings; with several, the interval covers the seeds too")] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Rank new items by their texts alone, and compare language models with word counts."""
     from retort.offline.recipes.recipe import load_recipe
 
-    typer.echo(cold_items_table(load_recipe(recipe, overrides or []), data, out, to, encoder, share, seeds))
+    loaded = load_recipe(recipe, overrides or [])
+    typer.echo(cold_items_table(loaded, data, out, to, encoder, share, seeds, as_json=as_json), err=as_json)
 
 
 def run_experiment(
@@ -144,7 +147,15 @@ def report_experiments(references: Sequence[Path], out: Path, page: Path | None 
 
 
 def compare_profiles(
-    kind: str, recipe: str, data: Path | None, out: Path, to: Path, overrides: Sequence[str], n_seeds: int
+    kind: str,
+    recipe: str,
+    data: Path | None,
+    out: Path,
+    to: Path,
+    overrides: Sequence[str],
+    n_seeds: int,
+    *,
+    as_json: bool = False,
 ) -> tuple[Path, Path]:
     """Run a shipped experiment about profiles on a recipe and show its table. Returns table and picture."""
     from retort.offline.experiments.plan_files import read_profile_plan
@@ -156,7 +167,7 @@ def compare_profiles(
     plan = read_profile_plan(kind, recipe, overrides, n_seeds)
     folder = run_experiment(plan, data, out, 1, Selection(), again=False)
     rows, table, picture = write_comparison(load_results(load_experiment(folder)), to, kind)
-    show_rows(rows, f"{kind} of {recipe}, ndcg@10")
+    show_rows(rows, f"{kind} of {recipe}, ndcg@10", as_json=as_json, stderr=True)
     return table, picture
 
 
@@ -174,7 +185,15 @@ def _find_experiment(reference: Path, out: Path) -> "Experiment":
 
 
 def cold_items_table(
-    recipe: "Recipe", data: Path | None, out: Path, to: Path, encoders: Sequence[str] | None, share: float, n_seeds: int
+    recipe: "Recipe",
+    data: Path | None,
+    out: Path,
+    to: Path,
+    encoders: Sequence[str] | None,
+    share: float,
+    n_seeds: int,
+    *,
+    as_json: bool = False,
 ) -> Path:
     """Show the table and write it as CSV; its path."""
     import polars as pl
@@ -187,7 +206,7 @@ def cold_items_table(
     with TerminalProgress() as progress:
         engine = migrate_and_open(Settings())
         rows = ColdItemExperiment(recipe, data, out, names, share, range(n_seeds), engine, progress).run()
-    show_rows(rows, f"new items of {recipe.name}")
+    show_rows(rows, f"new items of {recipe.name}", as_json=as_json, stderr=True)
     to.mkdir(parents=True, exist_ok=True)
     path = to / "cold_items.csv"
     pl.DataFrame(rows).write_csv(path, float_precision=6)

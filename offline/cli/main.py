@@ -3,6 +3,7 @@
 Command modules define the Typer commands and import heavy libraries inside functions, so that `--help` stays fast.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -30,17 +31,20 @@ app = typer.Typer(
     name="retort",
     help="Recommenders that know what a language model knows, and answer without one.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.add_typer(data_app, name="data")
-app.add_typer(db_app, name="db")
-app.add_typer(events_app, name="events")
-app.add_typer(history_app, name="history")
-app.add_typer(refresh_jobs.app, name="refresh")
-app.add_typer(profiles_app, name="profiles")
-app.add_typer(experiment_app, name="experiment")
-app.add_typer(bundles.items_app, name="items")
+# Groups of commands in the help.
+_DATA, _TRAIN, _PROFILES = "Data and histories", "Train and compare", "Profiles"
+_SERVE, _OPERATE = "Publish and serve", "Workers and operation"
+app.add_typer(data_app, name="data", rich_help_panel=_DATA)
+app.add_typer(db_app, name="db", rich_help_panel=_OPERATE)
+app.add_typer(events_app, name="events", rich_help_panel=_DATA)
+app.add_typer(history_app, name="history", rich_help_panel=_DATA)
+app.add_typer(refresh_jobs.app, name="refresh", rich_help_panel=_PROFILES)
+app.add_typer(profiles_app, name="profiles", rich_help_panel=_PROFILES)
+app.add_typer(experiment_app, name="experiment", rich_help_panel=_TRAIN)
+app.add_typer(bundles.items_app, name="items", rich_help_panel=_SERVE)
 
 
 def main() -> None:
@@ -73,9 +77,21 @@ def _exit(sentence: str) -> NoReturn:
     sys.exit(2)
 
 
+def _show_version(given: bool) -> None:
+    if given:
+        from importlib.metadata import version
+
+        typer.echo(f"retort {version('retort-recsys')}")
+        raise typer.Exit
+
+
 @app.callback()
-def prepare() -> None:
-    """Configure logging and traces, once a process."""
+def prepare(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Recommenders that know what a language model knows, and answer without one."""
     from retort.shared.base.logging import configure_logging
 
     settings = _settings()
@@ -102,12 +118,12 @@ def _settings() -> "Settings":
         ) from None
 
 
-app.command()(recipes)
-app.command()(run.run)
-app.command()(run.submit)
+app.command(rich_help_panel=_TRAIN)(recipes)
+app.command(rich_help_panel=_TRAIN)(run.run)
+app.command(rich_help_panel=_TRAIN)(run.submit)
 
 
-@app.command()
+@app.command(rich_help_panel=_OPERATE)
 def worker(
     queues: Annotated[str, typer.Option(help="queues to consume, comma-separated")] = "cpu,gpu-train,gpu-llm",
 ) -> None:
@@ -117,7 +133,7 @@ def worker(
     work([queue.strip() for queue in queues.split(",") if queue.strip()])
 
 
-@app.command()
+@app.command(rich_help_panel=_OPERATE)
 def metrics(
     host: Annotated[str, typer.Option(help="address to bind; the metrics hold no secret and no user")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port")] = 9108,
@@ -129,10 +145,10 @@ def metrics(
     serve_metrics(host, port, profiles_every_s)
 
 
-app.command()(run.status)
+app.command(rich_help_panel=_TRAIN)(run.status)
 
 
-@app.command()
+@app.command(rich_help_panel=_OPERATE)
 def bootstrap(
     recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, a .toml file, or `none`")] = "demo",
     data: DataDir = None,
@@ -144,30 +160,40 @@ def bootstrap(
     typer.echo(make_first_bundle(recipe, data, out))
 
 
-for command in (
-    bundles.publish,
-    bundles.promote,
-    bundles.rollback,
-    bundles.models,
-    bundles.recommend,
-    plan,
-    measure.compare,
-    measure.evaluate,
-    measure.reproduce,
-    measure.ctr,
-):
-    app.command()(command)
+for panel, commands in {
+    _SERVE: (bundles.publish, bundles.promote, bundles.rollback, bundles.models, bundles.recommend),
+    _PROFILES: (plan,),
+    _TRAIN: (measure.compare, measure.evaluate, measure.reproduce, measure.ctr),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def serve(context: typer.Context) -> None:
-    """Start the API (the same as `retort-serve`; needs the `serving` extra)."""
-    import os
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, rich_help_panel=_SERVE)
+def serve(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option(help="address to bind; unset: RETORT_HOST, or 127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0: any free port; unset: RETORT_PORT, or 8000")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="a bundle's directory; unset: RETORT_BUNDLE, or the champion of the registry")
+    ] = None,
+    alias: Annotated[str | None, typer.Option(help="alias to follow; unset: RETORT_ALIAS, or champion")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; unset: RETORT_WORKERS, or 1")] = None,
+) -> None:
+    """Start the API (the same as `retort-serve`; needs the `serving` extra). Options win over RETORT_ variables."""
+    if bundle is not None and alias is not None:
+        raise RetortError("--bundle and --alias exclude each other: a server has one bundle, or follows an alias.")
+    options: dict[str, object] = {"HOST": host, "PORT": port, "BUNDLE": bundle, "ALIAS": alias, "WORKERS": workers}
+    if alias is not None:
+        options["BUNDLE"] = ""  # an empty variable is unset
+    environment = {f"RETORT_{name}": str(value) for name, value in options.items() if value is not None}
+    command = [sys.executable, "-m", "retort.serving", *context.args]
+    os.execve(sys.executable, command, {**os.environ, **environment})  # noqa: S606 - fixed program
 
-    os.execv(sys.executable, [sys.executable, "-m", "retort.serving", *context.args])  # noqa: S606 - fixed program
 
-
-@app.command()
+@app.command(rich_help_panel=_TRAIN)
 def demo(
     leave: Annotated[bool, typer.Option("--exit", help="end after the answers instead of serving on")] = False,
 ) -> None:

@@ -1,15 +1,16 @@
 """The commands `compare`, `evaluate`, `reproduce` and `ctr`: measurements of finished runs, of a server, of papers."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
-from retort.offline.common.terminal import TerminalProgress
+from retort.offline.cli._options import AsJson, DataDir, OutDir, Overrides, RecipeName
+from retort.offline.common.terminal import TerminalProgress, format_value, print_json, show_rows
 from retort.shared.base.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -19,16 +20,29 @@ if TYPE_CHECKING:
     from retort.offline.data.split import Split
     from retort.offline.experiments.reproduce import Reproduced
 
+_REPRODUCED_FORMATS: dict[str, Callable[[Any], str]] = {
+    "comparable": lambda value: "–" if value is None else "yes" if value else "NOT COMPARABLE"
+}
+_CTR_FORMATS: dict[str, Callable[[Any], str]] = {
+    "to_base": lambda value: format_value(value) if value is None else f"{value:+.4f}",
+    "parameters": "{:,}".format,
+}
+
 
 def compare(
     a: Annotated[list[Path], typer.Argument(help="users.parquet of the baseline runs, one a seed")],
     b: Annotated[list[Path], typer.Option("--with", help="users.parquet of the variant's runs, one a seed")],
     metric: Annotated[str, typer.Option(help="hr, ndcg or mrr at a k")] = "ndcg@10",
+    as_json: AsJson = False,
 ) -> None:
     """Compare two runs, paired by user, with a confidence interval."""
     from retort.offline.evaluation.compare import compare as compare_users
 
-    typer.echo(compare_users([_read_users(path) for path in a], [_read_users(path) for path in b], metric).sentence())
+    compared = compare_users([_read_users(path) for path in a], [_read_users(path) for path in b], metric)
+    if as_json:
+        print_json({**asdict(compared), "significant": compared.significant})
+    else:
+        typer.echo(compared.sentence())
 
 
 def _read_users(path: Path) -> "pl.DataFrame":
@@ -57,6 +71,7 @@ def evaluate(
     overrides: Overrides = None,
     by_events: Annotated[bool, typer.Option(help="post histories as events first, then request by user_id")] = False,
     api_key: Annotated[str | None, typer.Option(envvar="RETORT_API_KEY", help="where the server requires one")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Evaluate a running server on the recipe's test split, compared with the metrics in its bundle; trains nothing."""
     from retort.offline.data.split_store import load_split
@@ -77,14 +92,14 @@ def evaluate(
         _check_same_protocol(sealed, split, config.hide_seen, recipe)
         evaluation = evaluate_ranker(ranker, split.test, config, progress, "requests to the server")
     served = summarise(evaluation, config, len(split.item_index))
-    table = Table("metric", "offline", "server", title=f"{recipe}: {len(split.test)} cases at {through}")
-    for metric in ("hr@10", "ndcg@10", "mrr@10", "hr@20", "ndcg@20"):
-        if metric in served:
-            offline = sealed["test"].get(metric)
-            table.add_row(metric, "–" if offline is None else f"{offline:.4f}", f"{served[metric]:.4f}")
-    Console().print(table)
+    rows = [
+        {"metric": metric, "offline": sealed["test"].get(metric), "server": served[metric]}
+        for metric in ("hr@10", "ndcg@10", "mrr@10", "hr@20", "ndcg@20")
+        if metric in served
+    ]
+    show_rows(rows, f"{recipe}: {len(split.test)} cases at {through}", as_json=as_json)
     if config.hide_seen and (sentence := seen_targets_sentence(count_seen_targets(split.test), len(split.test))):
-        Console().print(sentence, markup=False, highlight=False)
+        Console(stderr=as_json).print(sentence, markup=False, highlight=False)
 
 
 def _check_same_protocol(sealed: dict[str, Any], split: "Split", hide_seen: bool, reference: str) -> None:
@@ -105,6 +120,7 @@ def reproduce(
     out: OutDir = Path("runs"),
     modes: Annotated[str, typer.Option(help="any of plain,faithful,repaired")] = "plain,faithful,repaired",
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run a paper's recipes on its data, and compare its published numbers with ours."""
     from retort.offline.common.database import migrate_and_open
@@ -128,25 +144,25 @@ def reproduce(
         for row in rows:
             progress.say(f"── {row.recipe.name}")
             results.append(reproduce_row(row, make_context(row.recipe, data, engine, progress), out))
-    console = Console()
-    console.print(reproduced_table(paper, results))
+    show_rows(
+        reproduced_rows(results), f"{paper}, published and reproduced", as_json=as_json, formats=_REPRODUCED_FORMATS
+    )
     for line in reproduced_notes(results):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=as_json).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def reproduced_table(paper: str, results: "list[Reproduced]") -> Table:
-    """Table with a row for each run and metric: published value, ours, and whether the two are comparable."""
-    columns = ("recipe", "student", "mode", "metric", "published", "ours", "comparable")
-    table = Table(*columns, title=f"{paper}, published and reproduced")
+def reproduced_rows(results: "list[Reproduced]") -> list[dict[str, object]]:
+    """A row for each run and metric: published value, ours, and whether the two are comparable (None: no value)."""
+    rows: list[dict[str, object]] = []
     for result in results:
         row = result.row
         for metric in row.published.values or ("hr@10", "ndcg@10"):
             value = row.published.values.get(metric)
-            published = "–" if value is None else f"{value:.4f}"
-            ours = f"{result.measured[metric]:.4f}" if metric in result.measured else "–"
-            comparable = "–" if value is None else "NOT COMPARABLE" if result.mismatches else "yes"
-            table.add_row(row.recipe.name, row.student, row.mode, metric, published, ours, comparable)
-    return table
+            values = {"published": value, "ours": result.measured.get(metric)}
+            comparable = None if value is None else not result.mismatches
+            named = {"recipe": row.recipe.name, "student": row.student, "mode": row.mode, "metric": metric}
+            rows.append({**named, **values, "comparable": comparable})
+    return rows
 
 
 def reproduced_notes(results: "list[Reproduced]") -> list[str]:
@@ -170,6 +186,7 @@ def ctr(
     data: DataDir = None,
     out: OutDir = Path("runs"),
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare DeepFM and DCN-v2 with profiles as input (KAR) and as training target (LLM-KT) by AUC; offline only."""
     from retort.offline.common.database import migrate_and_open
@@ -182,30 +199,24 @@ def ctr(
     directory = data.absolute() if data else None
     with TerminalProgress() as progress:
         outcomes = compare_models(recipe, config, directory, engine, progress, out)
-    Console().print(ctr_table(outcomes))
-
-
-def ctr_table(outcomes: "list[Outcome]") -> Table:
-    """Table of the arms, each compared with its model's base, paired by seed; ± is the 95 % interval over seeds."""
-    from retort.offline.evaluation.compare import interval
-
-    rows: dict[tuple[str, str], list[Outcome]] = {}
-    for outcome in outcomes:
-        rows.setdefault((outcome.model, outcome.arm), []).append(outcome)
     n_seeds = len({outcome.seed for outcome in outcomes})
-    table = Table("model", "arm", "AUC", "to base", "log loss", "parameters", title=f"test, mean of {n_seeds} seeds")
-    for (model, arm), of_arm in rows.items():
-        base = {outcome.seed: outcome.auc for outcome in rows.get((model, "base"), [])}
-        gains = [outcome.auc - base[outcome.seed] for outcome in of_arm if outcome.seed in base]
-        log_loss, _ = interval([outcome.log_loss for outcome in of_arm])
-        auc = _mean_and_interval([outcome.auc for outcome in of_arm])
-        cells = (auc, _mean_and_interval(gains, "+") if gains else "–", f"{log_loss:.4f}")
-        table.add_row(model, arm, *cells, f"{of_arm[0].n_parameters:,}")
-    return table
+    show_rows(ctr_rows(outcomes), f"test, mean of {n_seeds} seeds", as_json=as_json, formats=_CTR_FORMATS)
 
 
-def _mean_and_interval(values: list[float], sign: str = "") -> str:
+def ctr_rows(outcomes: "list[Outcome]") -> list[dict[str, object]]:
+    """A row for each arm, compared with its model's base, paired by seed; ± is half of the 95 % interval over seeds."""
     from retort.offline.evaluation.compare import interval
 
-    mean, half = interval(values)
-    return f"{mean:{sign}.4f}" if half is None else f"{mean:{sign}.4f} ± {half:.4f}"
+    by_arm: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        by_arm.setdefault((outcome.model, outcome.arm), []).append(outcome)
+    rows: list[dict[str, object]] = []
+    for (model, arm), of_arm in by_arm.items():
+        base = {outcome.seed: outcome.auc for outcome in by_arm.get((model, "base"), [])}
+        gains = [outcome.auc - base[outcome.seed] for outcome in of_arm if outcome.seed in base]
+        auc, auc_half = interval([outcome.auc for outcome in of_arm])
+        gain, gain_half = interval(gains) if gains else (None, None)
+        log_loss, _ = interval([outcome.log_loss for outcome in of_arm])
+        values = {"auc": auc, "auc_±": auc_half, "to_base": gain, "to_base_±": gain_half, "log_loss": log_loss}
+        rows.append({"model": model, "arm": arm, **values, "parameters": of_arm[0].n_parameters})
+    return rows

@@ -1,15 +1,14 @@
 """The `retort plan` command: the cost of refreshes by policy, from measured prompts and given prices."""
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 
-from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
-from retort.offline.common.terminal import TerminalProgress
+from retort.offline.cli._options import AsJson, DataDir, OutDir, Overrides, RecipeName
+from retort.offline.common.terminal import TerminalProgress, print_json, show_rows
 from retort.shared.base.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 _DAYS = 365
 _TEXT_BYTES_PER_TOKEN = 4.5
-_WIDTH = 130
+_NUMBERS = ("profiles", "prompt_tokens", "answer_tokens", "api_usd", "gpu_hours", "gpu_usd", "wall_hours")
 
 
 def plan(
@@ -48,6 +47,7 @@ def plan(
     ] = None,
     cached_share: Annotated[float, typer.Option(help="share of prompt tokens saved by prefix caching")] = 0.0,
     model: Annotated[str | None, typer.Option(help="calibrate with this model's profiles and jobs alone")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Estimate tokens, GPU hours, money, storage and time of each refresh policy, for any number of users."""
     from retort.offline.refresh.cost import Prices
@@ -61,7 +61,19 @@ def plan(
         answer_tokens_per_s=answer_rate,
         cached_share=cached_share,
     )
-    _show_plan(recipe, data, out, overrides or [], users, answer_tokens, new_events_a_day, width, prices, model)
+    _show_plan(
+        recipe,
+        data,
+        out,
+        overrides or [],
+        users,
+        answer_tokens,
+        new_events_a_day,
+        width,
+        prices,
+        model,
+        as_json=as_json,
+    )
 
 
 def _show_plan(
@@ -75,6 +87,8 @@ def _show_plan(
     width: int | None,
     prices: "Prices",
     model: str | None = None,
+    *,
+    as_json: bool = False,
 ) -> None:
     """Print the plan and its assumptions."""
     import numpy as np
@@ -106,13 +120,23 @@ def _show_plan(
     )
     lengths = split.train.lengths[split.train.lengths > 0]
     events = float(np.minimum(lengths, config.max_history or lengths.max()).mean())
-    # a pipe has no width, and a policy's name must not be cut
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
-    console.print(_plans_table(users, _plans(users, events, new_events_a_day, tokens, prices)))
+    plans = _plans(users, events, new_events_a_day, tokens, prices)
     width = width or pipeline.context.recipe.reducer.n_components
     storage = plan_storage(users, tokens.answer() * _TEXT_BYTES_PER_TOKEN, width, events)
-    for sentence in (*_storage_lines(storage), *_assumptions(events, new_events_a_day, tokens, prices, measured)):
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    assumptions = _assumptions(events, new_events_a_day, tokens, prices, measured)
+    if as_json:
+        print_json(
+            {
+                "users": users,
+                "policies": _plan_rows(plans),
+                "storage_bytes": asdict(storage),
+                "assumptions": assumptions,
+            }
+        )
+        return
+    show_rows(_plan_rows(plans), f"{users:,} users", formats=dict.fromkeys(_NUMBERS, _short))
+    for sentence in (*_storage_lines(storage), *assumptions):
+        Console().print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _measure(engine: "Engine", model: str | None, max_history: int | None) -> "MeasuredCost":
@@ -143,20 +167,26 @@ def _plans(users: float, events: float, a_day: float, tokens: "TokenModel", pric
     ]
 
 
-def _plans_table(users: int, plans: list["Plan"]) -> Table:
-    table = Table(
-        Column("policy", no_wrap=True), "profiles", "prompt tokens", "answer tokens", "API USD",
-        "GPU hours", "GPU USD", "wall hours", title=f"{users:,} users",
-    )  # fmt: skip
-    for plan in plans:
-        numbers = (plan.refreshes, plan.prompt_tokens, plan.answer_tokens, plan.api_usd)
-        rest = (plan.gpu_hours, plan.gpu_usd, plan.wall_hours)
-        table.add_row(plan.policy, *map(_short, numbers), *("–" if value is None else _short(value) for value in rest))
-    return table
+def _plan_rows(plans: list["Plan"]) -> list[dict[str, object]]:
+    return [
+        {
+            "policy": plan.policy,
+            "profiles": plan.refreshes,
+            "prompt_tokens": plan.prompt_tokens,
+            "answer_tokens": plan.answer_tokens,
+            "api_usd": plan.api_usd,
+            "gpu_hours": plan.gpu_hours,
+            "gpu_usd": plan.gpu_usd,
+            "wall_hours": plan.wall_hours,
+        }
+        for plan in plans
+    ]
 
 
-def _short(number: float) -> str:
+def _short(number: float | None) -> str:
     """1,825,000,000 → 1.83 G; small numbers as they are."""
+    if number is None:
+        return "–"
     for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
         if number >= limit:
             return f"{number / limit if letter != 'k' else number / 1e3:.3g} {letter}"

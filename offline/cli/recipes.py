@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retort.offline.cli._options import Overrides
+from retort.offline.cli._options import AsJson, Overrides
+from retort.offline.common.terminal import print_json
 
 if TYPE_CHECKING:
     from retort.offline.recipes.recipe import Recipe
@@ -18,9 +19,18 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def recipes(
     recipe: Annotated[str | None, typer.Argument(help="a shipped recipe's name, or a .toml file; none: list")] = None,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the shipped recipes, or show one whole: `extends` and all defaults filled in."""
-    typer.echo("\n".join(list_recipes()) if recipe is None else show_recipe(recipe, overrides or []).rstrip())
+    from retort.offline.recipes.recipe import load_recipe, shipped_recipes
+
+    if not as_json:
+        typer.echo("\n".join(list_recipes()) if recipe is None else show_recipe(recipe, overrides or []).rstrip())
+    elif recipe is None:
+        loaded = {name: load_recipe(name) for name in shipped_recipes()}
+        print_json([{"recipe": name, "description": each.raw.get("description")} for name, each in loaded.items()])
+    else:
+        print_json(load_recipe(recipe, overrides or []).as_json())
 
 
 def list_recipes() -> Iterator[str]:

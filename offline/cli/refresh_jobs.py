@@ -3,16 +3,19 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from retort.offline.cli._options import AsJson
 from retort.offline.cli.refresh import Money, Tokens, refresh_app
+from retort.offline.common.progress import describe_seconds
+from retort.offline.common.terminal import print_json, show_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -24,6 +27,13 @@ if TYPE_CHECKING:
 app = refresh_app
 _Job = Annotated[str, typer.Argument(help="a refresh's id, or the start of it")]
 _POLL_S = 1.0
+_JOB_FORMATS: dict[str, Callable[[Any], str]] = {
+    "refresh": lambda job_id: job_id[:8],
+    "users_done": "{:,}".format,
+    "users": "{:,}".format,
+    "tokens": "{:,}".format,
+    "cost_usd": "{:.2f}".format,
+}
 _RETRY_MARGIN_S = 0.05  # a chunk that another worker is just acquiring is not polled without a pause
 
 
@@ -90,9 +100,10 @@ def _stopped_by_signals(worker: "RefreshWorker", wake: threading.Event | None = 
 def status_command(
     job: Annotated[str | None, typer.Argument(help="one refresh; none: the latest")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="until it ends")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show progress, rate, tokens, cost and time left."""
-    show_status(job, watch=watch)
+    show_status(job, watch=watch, as_json=as_json)
 
 
 @refresh_app.command("cancel")
@@ -124,12 +135,12 @@ def retry_command(job: _Job) -> None:
 
 
 @refresh_app.command("dead")
-def dead_command(job: _Job) -> None:
+def dead_command(job: _Job, as_json: AsJson = False) -> None:
     """List the dead letters: chunks that failed for good, with reasons."""
-    show_dead(job)
+    show_dead(job, as_json=as_json)
 
 
-def show_status(reference: str | None, *, watch: bool) -> None:
+def show_status(reference: str | None, *, watch: bool, as_json: bool = False) -> None:
     """Print a refresh, or the latest ones; `watch`: until it ends. RefreshError if it failed."""
     from retort.offline.common.database import migrate_and_open
     from retort.shared.base.settings import Settings
@@ -137,25 +148,30 @@ def show_status(reference: str | None, *, watch: bool) -> None:
 
     engine, console = migrate_and_open(Settings()), Console()
     if reference is None and not watch:
-        console.print(_jobs_table(refreshes.read_jobs(engine)))
+        empty = "There is no refresh; `retort refresh start RECIPE` starts one."
+        rows = [_job_row(job) for job in refreshes.read_jobs(engine)]
+        show_rows(rows, as_json=as_json, empty=empty, formats=_JOB_FORMATS)
         return
     reference = reference or _latest_id(engine)
     job = refreshes.read_job(engine, reference)
     if watch:
-        job = _watch(engine, job, console)
-    if not (watch and console.is_terminal):
+        job = _watch(engine, job, console, as_json=as_json)
+    problems = refreshes.user_problems(engine, reference).most_common(10)
+    if as_json:
+        print_json({**_job_row(job), **_job_details(job), "users_without_profile": dict(problems)})
+    elif not (watch and console.is_terminal):
         console.print(_status_table(job))
-    for problem, count in refreshes.user_problems(engine, reference).most_common(10):
+    for problem, count in () if as_json else problems:
         console.print(f"{count} users without a profile: {problem}", markup=False, highlight=False)
     if job.error:
         raise refreshes.RefreshError(f"refresh {job.id[:8]}: {job.error}")
 
 
-def _watch(engine: "Engine", job: "JobStatus", console: Console) -> "JobStatus":
+def _watch(engine: "Engine", job: "JobStatus", console: Console, *, as_json: bool) -> "JobStatus":
     """Wait until the job ends; returns its last state. Only a terminal shows the states between."""
     from retort.shared.profiles import refreshes
 
-    if not console.is_terminal:
+    if as_json or not console.is_terminal:
         while job.status in refreshes.UNFINISHED:
             time.sleep(_POLL_S)
             job = refreshes.read_job(engine, job.id)
@@ -177,15 +193,32 @@ def _latest_id(engine: "Engine") -> str:
     return latest[0].id
 
 
-def _jobs_table(jobs: list["JobStatus"]) -> Table:
-    table = Table("refresh", "recipe", "status", "users", "tokens", "cost", "started", "error")
-    for job in jobs:
-        tokens = job.prompt_tokens + job.completion_tokens
-        started = job.created_at.strftime("%Y-%m-%d %H:%M")
-        users = f"{job.users_done:,}/{job.n_users:,}"
-        row = (job.id[:8], job.name, job.status, users, f"{tokens:,}", f"${job.cost_usd:.2f}", started, job.error or "")
-        table.add_row(*row)
-    return table
+def _job_row(job: "JobStatus") -> dict[str, object]:
+    return {
+        "refresh": job.id,
+        "recipe": job.name,
+        "status": job.status,
+        "users_done": job.users_done,
+        "users": job.n_users,
+        "tokens": job.prompt_tokens + job.completion_tokens,
+        "cost_usd": job.cost_usd,
+        "started": job.created_at,
+        "error": job.error,
+    }
+
+
+def _job_details(job: "JobStatus") -> dict[str, object]:
+    return {
+        "chunks": job.chunks,
+        "texts": {"written": job.written, "reused": job.reused, "failed": job.failed},
+        "prompt_tokens": job.prompt_tokens,
+        "completion_tokens": job.completion_tokens,
+        "budget_tokens": job.budget_tokens,
+        "budget_usd": job.budget_usd,
+        "users_per_s": job.users_per_s,
+        "seconds_left": job.seconds_left,
+        "workers": list(job.owners),
+    }
 
 
 def _status_table(job: "JobStatus") -> Table:
@@ -199,7 +232,7 @@ def _status_table(job: "JobStatus") -> Table:
         "tokens": f"{job.prompt_tokens:,} read and {job.completion_tokens:,} written{budget}",
         "cost": f"${job.cost_usd:.4f}{money}",
         "rate": f"{job.users_per_s:.2f} users/s",
-        "time left": "–" if job.seconds_left is None else f"{job.seconds_left / 60:.0f} min",
+        "time left": "–" if job.seconds_left is None else describe_seconds(job.seconds_left),
         "workers": ", ".join(job.owners) or "none",
     }
     for name, value in rows.items():
@@ -219,20 +252,19 @@ def retry(reference: str) -> str:
     return f"{n_chunks} chunk{'s are' if n_chunks > 1 else ' is'} queued again"
 
 
-def show_dead(reference: str) -> None:
+def show_dead(reference: str, *, as_json: bool = False) -> None:
     """Print a row for each dead chunk, or a sentence where there is none."""
     from retort.offline.common.database import migrate_and_open
     from retort.offline.refresh import jobs
     from retort.shared.base.settings import Settings
 
     letters = jobs.dead_letters(migrate_and_open(Settings()), reference)
-    if not letters:
-        Console().print(f"refresh {reference[:8]} has no dead letters", markup=False, highlight=False)
-        return
-    table = Table("chunk", "attempts", "users", "reason")
-    for letter in letters:
-        table.add_row(str(letter.position), str(letter.attempts), _first_user_ids(letter.user_ids), letter.error)
-    Console().print(table)
+    rows = [
+        {"chunk": letter.position, "attempts": letter.attempts, "users": letter.user_ids, "reason": letter.error}
+        for letter in letters
+    ]
+    empty = f"refresh {reference[:8]} has no dead letters"
+    show_rows(rows, as_json=as_json, empty=empty, formats={"users": _first_user_ids})
 
 
 def _first_user_ids(user_ids: tuple[str, ...]) -> str:

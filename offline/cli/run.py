@@ -1,16 +1,19 @@
 """The commands `run`, `submit` and `status`: a recipe from raw data to sealed bundle, in this process or by workers."""
 
+import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
-from retort.offline.common.terminal import TerminalProgress
+from retort.offline.cli._options import AsJson, DataDir, OutDir, Overrides, RecipeName
+from retort.offline.common.progress import describe_progress, seconds_left
+from retort.offline.common.terminal import TerminalProgress, format_value, print_json, show_rows
 from retort.shared.base.errors import RecipeError, StoreError
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 _METRICS = ("hr@10", "ndcg@10")
 _POLL_S = 1.0
+_STEP_FORMATS: dict[str, Callable[[Any], str]] = {"seconds": lambda value: "–" if value is None else f"{value:.1f}"}
 
 
 def run(
@@ -52,7 +56,7 @@ def run(
         for arm in arms:
             progress.say(f"── {arm.name}, protocol {arm.protocol}")
             outcomes.append(run_pipeline(make_pipeline(make_context(arm, data, engine, progress), out)))
-    _show_outcomes(Console(stderr=True), arms, outcomes)
+    _show_outcomes(arms, outcomes)
     last = outcomes[-1]
     if as_json:
         summary = {
@@ -64,6 +68,7 @@ def run(
         print(orjson.dumps(summary).decode())
     else:
         print(last.bundle)
+        _show_next(last.bundle, recipe, data, out)
 
 
 def submit(recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None) -> None:
@@ -77,6 +82,7 @@ def submit(recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"),
 def status(
     run_id: Annotated[str | None, typer.Argument(help="one run; none: the latest")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="until it ends")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the progress of submitted recipes."""
     from retort.offline.common.database import migrate_and_open
@@ -86,7 +92,8 @@ def status(
     engine = migrate_and_open(Settings())
     console = Console()
     if run_id is None and not watch:
-        console.print(_runs_table(runs.read_runs(engine)))
+        empty = "There is no submitted run; `retort submit RECIPE` starts one."
+        show_rows(_run_rows(runs.read_runs(engine)), as_json=as_json, empty=empty, formats={"run": lambda run: run[:8]})
         return
     if run_id is None:
         latest = runs.read_runs(engine, limit=1)
@@ -94,15 +101,33 @@ def status(
             raise RecipeError("there is no submitted run; `retort submit RECIPE` starts one.")
         run_id = latest[0].id
     found = runs.read_run(engine, run_id)
-    with Live(_steps_table(found), console=console, auto_refresh=False) as live:
-        while watch and found.ended_at is None:
-            time.sleep(_POLL_S)
-            found = runs.read_run(engine, run_id)
-            live.update(_steps_table(found), refresh=True)
+    if watch:
+        found = _watch(engine, found, console, as_json=as_json)
+    if as_json:
+        print_json({**_run_rows([found])[0], "bundle": found.bundle, "steps": _step_rows(found)})
+    elif not (watch and console.is_terminal):
+        show_rows(_step_rows(found), _run_title(found), formats=_STEP_FORMATS)
     if found.error:
         raise RecipeError(f"run {found.id[:8]} failed in {found.error}")
-    if found.bundle:
+    if found.bundle and not as_json:
         console.print(found.bundle, markup=False, highlight=False, soft_wrap=True)
+
+
+def _watch(engine: "Engine", run: "RunStatus", console: Console, *, as_json: bool) -> "RunStatus":
+    """Wait until the run ends; returns its last state. Only a terminal shows the states between."""
+    from retort.offline.jobs import runs
+
+    if as_json or not console.is_terminal:
+        while run.ended_at is None:
+            time.sleep(_POLL_S)
+            run = runs.read_run(engine, run.id)
+        return run
+    with Live(_steps_table(run), console=console, auto_refresh=False) as live:
+        while run.ended_at is None:
+            time.sleep(_POLL_S)
+            run = runs.read_run(engine, run.id)
+            live.update(_steps_table(run), refresh=True)
+    return run
 
 
 def worker_redis() -> str:
@@ -136,28 +161,41 @@ def submit_to(
     return run_id
 
 
-def _show_outcomes(console: Console, arms: list["Recipe"], outcomes: list["Outcome"]) -> None:
+def _show_outcomes(arms: list["Recipe"], outcomes: list["Outcome"]) -> None:
     """Print a table of baselines, plain and distilled student, for all users and for the subsets, and a comparison."""
     import polars as pl
 
-    table = Table(title=f"test, protocol {arms[0].protocol}, full ranking")
-    for column in ("users", "cases", "student", *_METRICS):
-        table.add_column(column, justify="left" if column in ("users", "student") else "right")
     first = outcomes[0]
-    cases = str(pl.read_parquet(first.per_user).height)
-    for baseline, metrics in first.baselines.items():
-        table.add_row("all", cases, baseline, *_cells(metrics))
-    for arm, outcome in zip(arms, outcomes, strict=True):
-        table.add_row("all", cases, "plain" if arm.is_plain else "distilled", *_cells(outcome.test))
+    kinds = ["plain" if arm.is_plain else "distilled" for arm in arms]
+    n_cases = pl.read_parquet(first.per_user).height
+    rows = [_outcome_row("all", n_cases, baseline, metrics) for baseline, metrics in first.baselines.items()]
+    rows += [_outcome_row("all", n_cases, kind, outcome.test) for kind, outcome in zip(kinds, outcomes, strict=True)]
     for name in (name for name in first.slices if name.startswith("subset ")):
-        for arm, outcome in zip(arms, outcomes, strict=True):
+        for kind, outcome in zip(kinds, outcomes, strict=True):
             metrics = outcome.slices[name]
-            kind = "plain" if arm.is_plain else "distilled"
-            table.add_row(name.removeprefix("subset "), f"{metrics['cases']:.0f}", kind, *_cells(metrics))
-    console.print(table)
+            rows.append(_outcome_row(name.removeprefix("subset "), int(metrics["cases"]), kind, metrics))
+    show_rows(rows, f"test, protocol {arms[0].protocol}, full ranking", stderr=True)
     if len(outcomes) == 2:
         for metric in _METRICS:
-            console.print(_compare(outcomes[0], outcomes[1], metric).sentence(), markup=False, highlight=False)
+            sentence = _compare(outcomes[0], outcomes[1], metric).sentence()
+            Console(stderr=True).print(sentence, markup=False, highlight=False)
+
+
+def _outcome_row(users: str, n_cases: int, student: str, metrics: dict[str, float]) -> dict[str, object]:
+    values = {metric: metrics.get(metric) for metric in _METRICS}
+    return {"users": users, "cases": n_cases, "student": student, **values}
+
+
+def _show_next(bundle: Path, recipe: str, data: Path | None, out: Path) -> None:
+    """Print the commands that serve the bundle, on standard error: standard output holds the bundle alone."""
+    where = shlex.join([recipe, *(["--data", str(data)] if data else []), "--out", str(out)])
+    for line in (
+        "Next:",
+        f"  retort serve --bundle {shlex.quote(str(bundle))}   # serve this bundle",
+        f"  retort publish {shlex.quote(str(bundle))} --alias champion   # or publish it for running servers",
+        f"  retort history load {where}   # histories for Redis",
+    ):
+        Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _compare(plain: "Outcome", distilled: "Outcome", metric: str) -> "Comparison":
@@ -168,27 +206,39 @@ def _compare(plain: "Outcome", distilled: "Outcome", metric: str) -> "Comparison
     return compare([pl.read_parquet(plain.per_user)], [pl.read_parquet(distilled.per_user)], metric, resamples=2000)
 
 
-def _cells(metrics: dict[str, float]) -> list[str]:
-    return [f"{metrics[column]:.4f}" if column in metrics else "–" for column in _METRICS]
+def _run_rows(runs: list["RunStatus"]) -> list[dict[str, object]]:
+    return [
+        {
+            "run": run.id,
+            "recipe": run.recipe_name,
+            "status": run.status,
+            "steps": f"{sum(step.status == 'done' for step in run.steps)} of {len(run.steps)}",
+            "submitted": run.created_at,
+            "error": run.error,
+        }
+        for run in runs
+    ]
 
 
-def _runs_table(runs: list["RunStatus"]) -> Table:
-    table = Table("run", "recipe", "status", "steps", "submitted", "error")
-    for run in runs:
-        done = sum(step.status == "done" for step in run.steps)
-        submitted = run.created_at.strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(run.id[:8], run.recipe_name, run.status, f"{done}/{len(run.steps)}", submitted, run.error or "")
-    return table
+def _step_rows(run: "RunStatus") -> list[dict[str, object]]:
+    from retort.shared.db.models import now
+
+    rows: list[dict[str, object]] = []
+    for step in run.steps:
+        seconds = ((step.ended_at or now()) - step.started_at).total_seconds() if step.started_at else None
+        left = None if step.ended_at or seconds is None else seconds_left(step.done, step.total, seconds)
+        progress = describe_progress(step.what, step.done, step.total, left) if step.what else None
+        rows.append({"step": step.name, "status": step.status, "progress": progress, "seconds": seconds})
+    return rows
 
 
 def _steps_table(run: "RunStatus") -> Table:
-    from retort.shared.db.models import now
-
-    table = Table("step", "status", "progress", "seconds", title=f"{run.recipe_name} {run.id[:8]}: {run.status}")
-    for step in run.steps:
-        progress = f"{step.what} {step.done}/{step.total or '?'}" if step.what else ""
-        seconds = ""
-        if step.started_at:
-            seconds = f"{((step.ended_at or now()) - step.started_at).total_seconds():.1f}"
-        table.add_row(step.name, step.status, progress, seconds)
+    """The steps as a table that is redrawn in place."""
+    table = Table("step", "status", "progress", "seconds", title=_run_title(run))
+    for row in _step_rows(run):
+        table.add_row(*(_STEP_FORMATS.get(key, format_value)(value) for key, value in row.items()))
     return table
+
+
+def _run_title(run: "RunStatus") -> str:
+    return f"{run.recipe_name} {run.id[:8]}: {run.status}"

@@ -26,6 +26,28 @@ class Silent:
         """Do nothing."""
 
 
+def describe_progress(what: str, done: int, total: int | None, seconds_left: float | None = None) -> str:
+    """One line of progress: `epoch 8 of 40 · 6 min left`, or `reading x.jsonl: 60,000` where no total is known."""
+    if total is None:
+        return f"{what}: {done:,}" if done else what
+    left = "" if seconds_left is None or done >= total else f" · {describe_seconds(seconds_left)} left"
+    return f"{what} {done:,} of {total:,}{left}"
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration in its largest unit: `40 s`, `6 min`, `3.5 h`, `2.1 days`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:.1f} days"
+
+
+def seconds_left(done: int, total: int | None, elapsed_s: float) -> float | None:
+    """The time that is left if the rest is as fast as what is done; None where that is unknown."""
+    return None if not total or not done else elapsed_s / done * (total - done)
+
+
 def track(items: Iterable[T], what: str, progress: Progress, total: int | None = None) -> Iterator[T]:
     """Yield the items and report each as done."""
     if total is None and isinstance(items, Sized):

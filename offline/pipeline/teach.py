@@ -1,6 +1,6 @@
 """Train histories → profiles → vectors → what the teacher knows of users and items."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.pipeline.sharded import encode_shards, reduce_users
 from retort.offline.profiles.config import BACKENDS, IMPORTED, backend_name
 from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
-from retort.offline.profiles.history import UserHistory, user_histories
+from retort.offline.profiles.history import user_histories
 from retort.offline.profiles.store import ProfileStore
 from retort.offline.teachers.published import read_published_items
 from retort.shared.base.errors import TeacherError
@@ -124,11 +124,9 @@ def profiles_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     config = profiles_in_data_directory(context.recipe.profiles, context.data_dir)
     store = ProfileStore(context.engine)
 
-    def histories() -> Iterator[UserHistory]:
-        return user_histories(split, tables.interactions)
-
-    report = write_profiles(histories(), tables.items, config, store, context.language_model, context.progress)
-    texts = profiles_tables(histories(), tables.items, config, store, report)
+    histories = user_histories(split, tables.interactions)
+    report = write_profiles(histories, tables.items, config, store, context.language_model, context.progress)
+    texts = profiles_tables(histories, tables.items, config, store, report)
     n_texts, n_distinct = write_profiles_table(work / PROFILES_FILE, config, texts)
     context.progress.say(f"{n_texts} texts, {n_distinct} of them distinct")
 

@@ -5,7 +5,7 @@ whatever happened in between, and no user id leaves this system. A conversation 
 rejected replies) takes several rounds: each round uses the available results and writes the missing prompts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,14 @@ def batch_round(
         catalogue = Catalogue(items, config.attributes, config.item_text_chars)
         report = ProfilesReport("batch files")
         writer = ProfileWriter(
-            config, store, backend, catalogue, FaithfulnessChecker(catalogue.vocabulary), report, progress
+            config,
+            store,
+            backend,
+            catalogue,
+            FaithfulnessChecker(catalogue.vocabulary),
+            report,
+            progress,
+            len(histories) if isinstance(histories, Sized) else None,
         )
         report.keys = writer.final_keys()
         for chunk in batches(histories, config.chunk_users):

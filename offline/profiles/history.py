@@ -1,7 +1,7 @@
 """User histories with item facts: the train events that a profile may be written from."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -120,11 +120,29 @@ def _without_repeats(text: str, stated: Mapping[str, Any]) -> str:
     return ". ".join(part for part in parts if not words.issuperset(_WORD.findall(part.lower())))
 
 
-def user_histories(split: Split, interactions: Interactions | None = None) -> Iterator[UserHistory]:
-    """Yield the users with a train history; with `interactions` each event has its weight too."""
+class UserHistories:
+    """The users with a train history; their number is known before they are read, for progress and time left."""
+
+    def __init__(self, n_users: int, read: Callable[[], Iterator[UserHistory]]) -> None:
+        """Args: read: starts a new pass over the users."""
+        self._n_users, self._read = n_users, read
+
+    def __len__(self) -> int:
+        return self._n_users
+
+    def __iter__(self) -> Iterator[UserHistory]:
+        return self._read()
+
+
+def user_histories(split: Split, interactions: Interactions | None = None) -> UserHistories:
+    """Return the users with a train history; with `interactions` each event has its weight too."""
     if interactions is None:
-        yield from (UserHistory(user_id, item_ids) for user_id, item_ids in profile_histories(split))
-        return
+        n_users = int((split.train.lengths > 0).sum())
+        return UserHistories(n_users, lambda: (UserHistory(*history) for history in profile_histories(split)))
     frame = train_interactions(split, interactions)
-    for (user_id,), rows in frame.group_by(["user_id"], maintain_order=True):
-        yield UserHistory(str(user_id), rows["item_id"].to_list(), rows["weight"].to_list())
+
+    def read() -> Iterator[UserHistory]:
+        for (user_id,), rows in frame.group_by(["user_id"], maintain_order=True):
+            yield UserHistory(str(user_id), rows["item_id"].to_list(), rows["weight"].to_list())
+
+    return UserHistories(frame["user_id"].n_unique(), read)

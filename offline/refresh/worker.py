@@ -164,6 +164,7 @@ class RefreshWorker:
             inputs.checker,
             item.report,
             self._progress,
+            len(requests),
             kept=lambda _: heartbeat.check(),
         )
         writer.write_chunk([request.history for request in requests], priors)

@@ -87,7 +87,7 @@ def fit(
             except TrainingError as error:
                 raise diverged(run.epoch, error, run.remedy()) from None
             save_checkpoint(work, run.state())
-            progress.update("training", run.epoch, last)
+            progress.update("epoch", run.epoch, last)
             progress.say(run.log[-1].describe())
         run.restore_best()
     finally:

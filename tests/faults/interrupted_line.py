@@ -45,7 +45,7 @@ class Killer:
         self.diary = diary
 
     def update(self, what: str, done: int, total: int | None) -> None:
-        if what == "training":
+        if what == "epoch":
             with self.diary.open("a") as file:
                 file.write(f"{self.at} {done}\n")
             if self.at == "train, second epoch" and done == 2:

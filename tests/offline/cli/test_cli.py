@@ -170,7 +170,7 @@ def test_recommend_refuses_a_directory_as_output_file(retort: Retort, tmp_path: 
 
 
 def test_an_interruption_reports_how_to_resume(retort: Retort, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> None:
+    def interrupted(*, as_json: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("retort.offline.cli.bundles.list_models", interrupted)

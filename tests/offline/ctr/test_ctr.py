@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from retort.offline.cli.measure import ctr_table
+from retort.offline.cli.measure import ctr_rows
 from retort.offline.common.plugins import load_plugin
 from retort.offline.common.progress import Silent
 from retort.offline.ctr._parts import Fields
@@ -243,12 +243,16 @@ def test_table_compares_each_arm_with_its_base() -> None:
         for arm, aucs in (("base", (0.5, 0.6)), ("kar", (0.7, 0.6)))
         for seed, auc in enumerate(aucs)
     ]
-    table = ctr_table(outcomes)  # type: ignore[arg-type]
-    assert list(table.columns[2].cells) == ["0.5500 ± 0.6353", "0.6500 ± 0.6353"]
+    base, kar = ctr_rows(outcomes)
+    assert [(base["auc"], base["auc_±"]), (kar["auc"], kar["auc_±"])] == [
+        (pytest.approx(0.55), pytest.approx(0.6353, abs=5e-5)),
+        (pytest.approx(0.65), pytest.approx(0.6353, abs=5e-5)),
+    ]
     # paired by seed: +.2 and 0
-    assert list(table.columns[3].cells) == ["+0.0000 ± 0.0000", "+0.1000 ± 1.2706"]
-    one = ctr_table([outcomes[0]])  # type: ignore[list-item]
-    assert list(one.columns[2].cells) == ["0.5000"]
+    assert (base["to_base"], base["to_base_±"]) == (0.0, 0.0)
+    assert (kar["to_base"], kar["to_base_±"]) == (pytest.approx(0.1), pytest.approx(1.2706, abs=5e-5))
+    (single,) = ctr_rows([outcomes[0]])
+    assert (single["auc"], single["auc_±"]) == (0.5, None)
 
 
 def test_shipped_comparisons_are_read_and_a_plain_recipe_is_refused() -> None:

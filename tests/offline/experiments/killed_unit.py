@@ -29,7 +29,7 @@ class Killer:
         self.at, self.epochs = at, list[int]()
 
     def update(self, what: str, done: int, total: int | None) -> None:
-        if what == "training":
+        if what == "epoch":
             self.epochs.append(done)
             if done == self.at:
                 os.kill(os.getpid(), signal.SIGKILL)

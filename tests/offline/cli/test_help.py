@@ -1,0 +1,120 @@
+"""Help, version, completion, the options of `retort serve`, and `--json` of every command that prints a table."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from retort.offline.cli import main as cli
+from tests.serving._graphs import make_bundle
+
+runner = CliRunner()
+_TABLES = [
+    "models", "status", "recipes", "plan", "compare", "evaluate", "reproduce", "ctr", "run", "refresh status",
+    "refresh dead", "experiment staleness", "experiment coldstart", "experiment robustness", "experiment cold-items",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [name for name in os.environ if name.startswith(("RETORT_", "REDIS_", "DATABASE_", "HISTORIES_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def output(*arguments: str) -> str:
+    result = runner.invoke(cli.app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def command(path: str) -> Any:
+    found: Any = typer.main.get_command(cli.app)
+    for name in path.split():
+        found = found.commands[name]
+    return found
+
+
+@pytest.mark.parametrize("arguments", [(), ("run",), ("data",), ("data", "check"), ("refresh", "status"), ("serve",)])
+def test_h_is_help_at_every_level(arguments: tuple[str, ...]) -> None:
+    assert output(*arguments, "-h") == output(*arguments, "--help")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert output("--version") == f"retort {version('retort-recsys')}\n"
+
+
+def test_every_command_is_in_a_group_of_the_help() -> None:
+    root = command("")
+    assert all(isinstance(each.rich_help_panel, str) for each in root.commands.values())
+    shown = output("--help")
+    assert all(name in shown for name in ("Train and compare", "Publish and serve", "Profiles", "Data and histories"))
+
+
+def test_shells_complete_commands_and_recipes() -> None:
+    def completed(words: str) -> list[str]:
+        environment = {"_RETORT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        result = runner.invoke(cli.app, [], env=environment, prog_name="retort")
+        return result.stdout.split()
+
+    assert {"rollback", "run", "recipes"} <= set(completed("retort r"))
+    assert completed("retort run beauty_sasrec_b") == ["beauty_sasrec_best"]
+
+
+@pytest.mark.parametrize("path", _TABLES)
+def test_every_command_with_a_table_has_json(path: str) -> None:
+    assert any("--json" in parameter.opts for parameter in command(path).params)
+
+
+@pytest.mark.parametrize("arguments", [("models",), ("models", "--changes"), ("status",), ("refresh", "status")])
+def test_json_of_an_empty_system_is_an_empty_array(arguments: tuple[str, ...]) -> None:
+    assert json.loads(output(*arguments, "--json")) == []
+
+
+def test_json_has_the_published_bundles(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, seed=1)
+    output("publish", str(bundle))
+    (published,) = json.loads(output("models", "--json"))
+    assert (published["bundle"], published["version"]) == (bundle.name, 1)
+    assert json.loads(output("models", "--changes", "--json"))[0]["bundle"] == bundle.name
+
+
+def test_json_has_the_recipes() -> None:
+    listed = json.loads(output("recipes", "--json"))
+    assert "demo" in {recipe["recipe"] for recipe in listed}
+    assert json.loads(output("recipes", "demo", "--json"))["student"]["name"] == "sasrec"
+
+
+def test_options_of_serve_become_the_servers_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda program, command, environment: started.append(environment))
+    monkeypatch.setenv("RETORT_PORT", "1")
+    monkeypatch.setenv("RETORT_BUNDLE", "other")
+    output("serve", "--port", "8123", "--host", "127.0.0.2", "--bundle", str(tmp_path), "--workers", "2")
+    output("serve", "--alias", "challenger")
+    output("serve")
+    names = ("RETORT_PORT", "RETORT_HOST", "RETORT_BUNDLE", "RETORT_WORKERS", "RETORT_ALIAS")
+    assert [[environment.get(name) for name in names] for environment in started] == [
+        ["8123", "127.0.0.2", str(tmp_path), "2", None],
+        ["1", None, "", None, "challenger"],
+        ["1", None, "other", None, None],
+    ]
+
+
+def test_serve_refuses_a_bundle_and_an_alias(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["retort", "serve", "--bundle", "x", "--alias", "y"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "--bundle and --alias exclude each other" in capsys.readouterr().err
