@@ -75,7 +75,7 @@ def main() -> None:
 
 def serve(settings: Settings, serving: ServingSettings) -> None:
     """Bind, announce the address, and run one worker in this process or several as children."""
-    configure_logging(settings.log_level, as_json=settings.log_json)
+    configure_logging(settings.log_level, as_json=settings.log_json, sampled=True)
     check_binding(serving)
     database_address(settings.database)  # checks the address; the database may be down
     if serving.workers == 1:
@@ -105,7 +105,7 @@ def worker() -> AsgiApp:
     """Create the application of a child process, which reads the settings itself and ends with the supervisor."""
     end_with_parent(signal.SIGTERM)
     settings, serving = Settings(), ServingSettings()
-    configure_logging(settings.log_level, as_json=settings.log_json)
+    configure_logging(settings.log_level, as_json=settings.log_json, sampled=True)
     return wrap(create_app(settings, serving), serving)
 
 

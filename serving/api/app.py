@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from retort.serving.api.asgi import FastPathMiddleware, Receive, Send
 from retort.serving.api.asgi import Scope as AsgiScope
+from retort.serving.api.openapi import complete, operation_id
 from retort.serving.api.routes import (
     batch,
     console,
@@ -27,7 +29,7 @@ from retort.serving.api.services import Services, build_services
 from retort.serving.models.model_slots import ModelSlots, open_model_slots
 from retort.serving.runtime.graceful_shutdown import close_connections
 from retort.serving.runtime.settings import ServingSettings
-from retort.serving.schemas.problems import CONTENT_TYPE, Problem, failure, invalid
+from retort.serving.schemas.problems import CONTENT_TYPE, Problem, failure, for_path, invalid
 from retort.shared.base.settings import Settings
 from retort.shared.history.store import HistoryStore
 
@@ -44,6 +46,12 @@ class Application(FastAPI):
 
     fast_path: FastPathMiddleware
     services: Services
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(super().openapi())
+        return self.openapi_schema
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await self.fast_path(scope, receive, close_connections(send) if self.services.shutdown.in_progress else send)
@@ -63,13 +71,23 @@ def create_app(
         histories: Open history store; default: opened from the settings.
     """
     services = build_services(settings, serving, models or open_model_slots(serving), histories)
-    app = Application(title="Retort", version="1", description=_DESCRIPTION, lifespan=_lifespan, redoc_url=None)
+    app = Application(
+        title="Retort",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,  # the framework's pages load scripts from another host
+        redoc_url=None,
+        redirect_slashes=False,  # the framework would redirect to whatever host the request names
+        generate_unique_id_function=operation_id,
+    )
     app.services = services
     fast_routes = {**recommend.fast_handlers(services), **events.fast_handlers(services)}
     app.include_router(recommend.router(fast_routes))
     app.include_router(events.router(fast_routes))
     for group in (batch, similar, profiles, refreshes, users, health, kserve):
         app.include_router(group.router(services))
+    app.include_router(console.docs_router("console" if serving.console else "docs"))
     if serving.console:
         app.include_router(console.router())
     app.add_exception_handler(Problem, _on_problem)
@@ -114,7 +132,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _problem_response(request: Request, problem: Problem) -> Response:
     request_id = request.scope.get("state", {}).get("request_id", "")
-    return Response(problem.body(request_id), problem.status, problem.headers, CONTENT_TYPE)
+    body = for_path(problem, request.url.path).body(request_id)
+    return Response(body, problem.status, problem.headers, CONTENT_TYPE)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:

@@ -17,7 +17,7 @@ from fastapi import Request, Response
 
 from retort.serving.api.id_paths import routed_path
 from retort.serving.runtime.metrics import Metrics
-from retort.serving.schemas.problems import CONTENT_TYPE, Problem, failure, overloaded
+from retort.serving.schemas.problems import CONTENT_TYPE, Problem, failure, for_path, overloaded
 from retort.shared.base import logging as logs
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 JSON = "application/json"
 # A request id is no secret, so it does not need a system call.
 _random = random.Random()
+_JSON_TYPE = (b"content-type", JSON.encode())
 REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 # Probes and scrapes are answered under overload too, and do not count as requests in flight.
 PROBE_PATHS = ("/health/", "/metrics", "/v2/health/")
@@ -114,6 +115,8 @@ class FastPathMiddleware:
                 self._check_load()  # a request that would be refused is not read
                 if scope["method"] in _BODY_METHODS:
                     body = await self._bodies.read(receive)
+                    # Bodies are JSON whatever their declared type; the framework would read only what is declared so.
+                    scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] != b"content-type"), _JSON_TYPE]
             is_probe = path.startswith(PROBE_PATHS)
             if not is_probe:
                 self._check_load()
@@ -122,7 +125,7 @@ class FastPathMiddleware:
             status = await self._answer(scope, raw_request, handler, receive, send, 0 if is_probe else 1)
         except Problem as problem:  # problems of the routes are answered by _answer
             status = problem.status
-            await send_problem(send, problem, request_id)
+            await send_problem(send, for_path(problem, path), request_id)
         except Disconnected:
             status = 499
         finally:
@@ -174,7 +177,10 @@ class FastPathMiddleware:
     async def _run_framework(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         status = 500
         scope["state"] = {**scope.get("state", {}), "request_id": request_id}
-        scope["path"] = routed_path(scope)
+        path = routed_path(scope)
+        is_head = scope["method"] == "HEAD" and not path.startswith(DATA_PATHS)
+        # HEAD is answered as GET without the body. Data routes do not support it: they record what they return.
+        routed = {**scope, "path": path, "method": "GET" if is_head else scope["method"]}
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -185,9 +191,14 @@ class FastPathMiddleware:
                 if b"cache-control" not in names:
                     extra.append((b"cache-control", b"private, no-store"))
                 message = {**message, "headers": [*message["headers"], *extra]}
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(routed, receive, send_with_headers)
+        finally:
+            scope["route"] = routed.get("route")
         return status
 
 

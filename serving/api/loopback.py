@@ -9,7 +9,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from retort.serving.api.asgi import DATA_PATHS, PROBE_PATHS, AsgiApp, Receive, Scope, Send, request_id_of, send_problem
-from retort.serving.schemas.problems import Problem
+from retort.serving.schemas.problems import Problem, for_path
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -34,7 +34,7 @@ def loopback_only(app: AsgiApp, in_container: bool) -> AsgiApp:
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (problem := _problem_of(scope, in_container)) is not None:
-            await send_problem(send, problem, request_id_of(dict(scope["headers"])))
+            await send_problem(send, for_path(problem, scope["path"]), request_id_of(dict(scope["headers"])))
             return
         await app(scope, receive, send)
 

@@ -1,12 +1,30 @@
 """Settings of serving, from the environment variables `RETORT_…`; read once in `__main__`."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from retort.shared.base.schema import MAX_K
 from retort.shared.history.keys import DEFAULT_TENANT
+
+# Kubernetes and Docker links write such an address into every container of a namespace, in a variable that is named
+# after the service: RETORT_PORT for a service `retort`.
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+
+
+class _Environment(EnvSettingsSource):
+    """Environment without service links, which are no settings."""
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        return {name: value for name, value in values.items() if not _is_service_link(value)}
+
+
+def _is_service_link(value: Any) -> bool:
+    return isinstance(value, str) and _SERVICE_LINK.fullmatch(value) is not None
 
 
 class ServingSettings(BaseSettings):
@@ -73,3 +91,14 @@ class ServingSettings(BaseSettings):
         description="seconds for which a stopping server still accepts requests while /health/ready returns 503",
     )
     drain_s: float = Field(20.0, gt=0, description="seconds for which a stopping server waits for requests in flight")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Environment(settings_cls), dotenv_settings, file_secret_settings

@@ -36,6 +36,13 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
         return orjson.dumps(document | self.extra)
 
 
+def for_path(problem: Problem, path: str) -> Problem:
+    """Return the problem for a route; KServe clients read the member `error`."""
+    if path == "/v2" or path.startswith("/v2/"):
+        problem.extra.setdefault("error", problem.detail)
+    return problem
+
+
 def invalid(errors: list[Any]) -> Problem:
     """Return a 422 from pydantic's errors: location and message, without the values, which may be personal."""
     places = [

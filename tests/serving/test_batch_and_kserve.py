@@ -1,12 +1,16 @@
 """Batch and KServe routes return the same lists as /recommend."""
 
+from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import orjson
 import pytest
 from starlette.testclient import TestClient
 
 from retort.shared.history.store import MemoryHistory
+from tests.serving._process import serving_process
 from tests.serving.conftest import MakeClient
 
 
@@ -102,3 +106,104 @@ def test_both_readiness_probes_fail_during_shutdown(make_client: MakeClient) -> 
     app: Any = client.app
     app.services.shutdown.in_progress = True
     assert [client.get(path).status_code for path in ready] == [503, 503]
+
+
+HISTORY = {"name": "history", "datatype": "BYTES", "shape": [1, 2], "data": ["i1", "i2"]}
+
+
+@pytest.mark.parametrize(
+    ("members", "outputs"),
+    [
+        ({}, ["item_ids", "scores"]),
+        ({"outputs": []}, ["item_ids", "scores"]),
+        ({"outputs": None}, ["item_ids", "scores"]),
+        ({"outputs": [{"name": "scores"}]}, ["scores"]),
+        ({"outputs": [{"name": "item_ids", "parameters": {"binary_data": False}}]}, ["item_ids"]),
+        ({"parameters": {"binary_data_output": False, "priority": 1}}, ["item_ids", "scores"]),
+        ({"inputs": [{**HISTORY, "parameters": {"content_type": "str"}}]}, ["item_ids", "scores"]),
+    ],
+)
+def test_the_members_of_the_protocol_are_accepted(
+    client: TestClient, members: dict[str, Any], outputs: list[str]
+) -> None:
+    response = client.post("/v2/models/tiny/infer", json={"inputs": [HISTORY], **members})
+    assert response.status_code == 200, response.text
+    assert [output["name"] for output in response.json()["outputs"]] == outputs
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/v2/models/tiny/infer", b"{", 422),
+        ("POST", "/v2/models/tiny/infer", orjson.dumps({"inputs": [HISTORY], "outputs": [{"name": "x"}]}), 422),
+        ("POST", "/v2/models/none/infer", orjson.dumps({"inputs": [HISTORY]}), 404),
+        ("GET", "/v2/models/none", None, 404),
+        ("GET", "/v2/none", None, 404),
+        ("DELETE", "/v2", None, 405),
+        ("POST", "/v2/models/tiny/infer", b"x" * 1_000_001, 413),
+    ],
+)
+def test_errors_of_the_protocol_have_its_key(
+    client: TestClient, method: str, path: str, body: bytes | None, status: int
+) -> None:
+    response = client.request(method, path, content=body)
+    assert response.status_code == status
+    assert response.json()["error"] == response.json()["detail"]
+
+
+def test_problems_of_other_routes_keep_their_members(client: TestClient) -> None:
+    assert "error" not in client.get("/none").json()
+
+
+def test_the_server_describes_itself(client: TestClient) -> None:
+    assert client.get("/v2").json() == {"name": "retort", "version": "1", "extensions": ["binary_tensor_data"]}
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "tail"),
+    [
+        ("x", 6, b"\x02\0\0\0i1"),
+        ("99999", 6, b"\x02\0\0\0i1"),
+        (None, 7, b"\x02\0\0\0i1"),
+        (None, 5, b"\x02\0\0\0i1"),
+        (None, -1, b"\x02\0\0\0i1"),
+        (None, 6, b"\x09\0\0\0i1"),
+        (None, 6, b"\x02\0\0\0\xff\xfe"),
+        (None, 2, b"i1"),
+        (None, "6", b"\x02\0\0\0i1"),
+    ],
+)
+def test_damaged_binary_tensors_are_refused(client: TestClient, length: str | None, size: object, tail: bytes) -> None:
+    tensor = {"name": "history", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": size}}
+    head = orjson.dumps({"inputs": [tensor]})
+    headers = {"inference-header-content-length": length or str(len(head))}
+    response = client.post("/v2/models/tiny/infer", content=head + tail, headers=headers)
+    assert response.status_code == 422
+    assert response.json()["error"]
+
+
+def test_tritons_client_infers_and_reads_metadata(bundle_path: Path, tmp_path: Path) -> None:
+    triton = pytest.importorskip("tritonclient.http", reason="requires tritonclient[http]")
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        client = triton.InferenceServerClient(server.url.removeprefix("http://"))
+        try:
+            assert client.is_server_live()
+            assert client.is_server_ready()
+            assert client.is_model_ready("tiny")
+            assert not client.is_model_ready("none")
+            assert client.get_server_metadata()["name"] == "retort"
+            assert client.get_model_metadata("tiny")["inputs"][0]["name"] == "history"
+            expected = httpx.post(f"{server.url}/recommend", json={"history": ["i1", "i2"], "k": 3}).json()
+            for is_binary in (True, False):
+                history = triton.InferInput("history", [2], "BYTES")
+                history.set_data_from_numpy(np.array(["i1", "i2"], dtype=np.object_), binary_data=is_binary)
+                outputs = [triton.InferRequestedOutput("item_ids", binary_data=is_binary)]
+                for wanted in (None, outputs):
+                    answer = client.infer("tiny", [history], outputs=wanted, parameters={"k": 3})
+                    ids = [item["item_id"] for item in expected["items"]]
+                    assert answer.as_numpy("item_ids").tolist() == ids
+            with pytest.raises(Exception, match="No such model is loaded"):
+                client.infer("none", [history])
+        finally:
+            client.close()

@@ -88,6 +88,28 @@ def test_an_invalid_setting_ends_with_one_message(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    "link", ["tcp://10.0.0.1:8000", "udp://10.0.0.1:53", "tcp://[fd00::1]:8000", "sctp://10.96.0.1:1"]
+)
+def test_a_service_link_of_the_cluster_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, link: str
+) -> None:
+    (tmp_path / ".env").write_text("RETORT_PORT=9000\n")
+    names = ("PORT", "HOST", "WORKERS", "THREADS", "ALIAS", "REACHED_AT", "KEYS_FILE", "BUNDLE")
+    for name in names:
+        monkeypatch.setenv(f"RETORT_{name}", link)
+    defaults = ServingSettings(_env_file=None, port=1)
+    assert [getattr(defaults, name.lower()) for name in names] == [1, "127.0.0.1", 1, 1, "champion", None, None, None]
+    assert ServingSettings(_env_file=tmp_path / ".env").port == 9000
+
+
+def test_a_port_that_is_no_service_link_is_still_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("8000/tcp", "http://10.0.0.1:8000", "tcp://"):
+        monkeypatch.setenv("RETORT_PORT", value)
+        with pytest.raises(ValueError, match="port"):
+            ServingSettings(_env_file=None)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_loopback_requires_no_keys(host: str) -> None:
     check_binding(ServingSettings(_env_file=None, host=host))

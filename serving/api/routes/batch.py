@@ -32,7 +32,7 @@ def router(services: Services) -> APIRouter:
         description="Each line is a `RecommendRequest`. The response to an invalid line is a problem document. Each "
         "line counts against the key's limits; a batch that exceeds them is refused as a whole, with `Retry-After`.",
         response_class=StreamingResponse,
-        responses={200: {"content": {JSON_LINES: {}}}, **problems(401, 403, 413, 422, 429, 503)},
+        responses={200: {"content": {JSON_LINES: {}}}, **problems(401, 403, 408, 413, 422, 429, 503)},
         openapi_extra={"requestBody": {"required": True, "content": {JSON_LINES: line_schema}}},
     )
     async def batch(request: Request) -> StreamingResponse:

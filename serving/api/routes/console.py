@@ -1,4 +1,6 @@
-"""Route of the console, a web page to try and inspect the recommender; `RETORT_CONSOLE=false` disables it.
+"""Routes of the console, a web page to try and inspect the recommender, and of the page of the API at `/docs`.
+
+`RETORT_CONSOLE=false` disables the console.
 
 Its files hold no data and require no key. The page reads everything from the public API, with the key that the user
 enters.
@@ -14,6 +16,7 @@ from retort.serving.schemas.problems import not_found
 
 FILES = Path(__file__).parents[2] / "console"
 _PAGE = "index.html"
+_DOCS_PAGE, _DOCS_FILES = "docs.html", ("docs.js", "dom.js", "console.css", "icon.svg")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -44,7 +47,7 @@ class _File(NamedTuple):
 
 def router() -> APIRouter:
     """Create `/console` and the routes of its files, which are read now."""
-    files = {path.name: _read(path) for path in FILES.iterdir() if path.suffix in _TYPES}
+    files = {path.name: _read(path) for path in FILES.iterdir() if path.suffix in _TYPES and path.stem != "docs"}
     index = files.pop(_PAGE)  # at one address only, because its links are relative to it
     routes = APIRouter(include_in_schema=False)
 
@@ -61,6 +64,37 @@ def router() -> APIRouter:
     async def file(request: Request, name: str) -> Response:
         if name not in files:
             raise not_found("The console has no such file.")
+        return _response(request, files[name])
+
+    return routes
+
+
+def docs_router(start_page: str) -> APIRouter:
+    """Create `/docs`, which shows `/openapi.json` with its own files alone, and the redirects to the pages.
+
+    Args:
+        start_page: Page to which `/` redirects.
+    """
+    index = _read(FILES / _DOCS_PAGE)
+    files = {name: _read(FILES / name) for name in _DOCS_FILES}
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/")
+    async def start() -> Response:
+        return Response(status_code=307, headers={"location": start_page})
+
+    @routes.get("/redoc")
+    async def redoc() -> Response:
+        return Response(status_code=307, headers={"location": "docs"})
+
+    @routes.get("/docs")
+    async def docs(request: Request) -> Response:
+        return _response(request, index)
+
+    @routes.get("/docs/{name}")
+    async def docs_file(request: Request, name: str) -> Response:
+        if name not in files:
+            raise not_found("The page of the API has no such file.")
         return _response(request, files[name])
 
     return routes

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 
 from retort.serving.schemas.problems import CONTENT_TYPE
 
@@ -12,6 +12,7 @@ _DESCRIPTIONS = {
     403: "The key lacks the scope.",
     404: "Not found.",
     409: "Conflict with the present state; `detail` describes it.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
     422: "Invalid request; `detail` names the field.",
     429: "Rate limit or quota exceeded; retry after `Retry-After` seconds.",
@@ -30,25 +31,34 @@ class ProblemDocument(BaseModel):
     errors: list[dict[str, str]] | None = Field(None, description="with 422: location and message of each error")
 
 
-_PROBLEM_SCHEMA = TypeAdapter(ProblemDocument).json_schema()
+REF_TEMPLATE = "#/components/schemas/{model}"
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI `responses` of these statuses."""
     return {
-        status: {"description": _DESCRIPTIONS[status], "content": {CONTENT_TYPE: {"schema": _PROBLEM_SCHEMA}}}
+        status: {
+            "description": _DESCRIPTIONS[status],
+            "content": {CONTENT_TYPE: {"schema": reference(ProblemDocument)}},
+        }
         for status in statuses
     }
 
 
-def body_of(model: type[BaseModel] | TypeAdapter[Any]) -> dict[str, Any]:
+def reference(model: type[BaseModel]) -> dict[str, Any]:
+    """Return a reference to a model that `api.openapi` adds to the document."""
+    return {"$ref": REF_TEMPLATE.format(model=model.__name__)}
+
+
+def body_of(schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
     """Return the OpenAPI description of a JSON request body."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(model)}}}}
+    content = {"schema": schema} if example is None else {"schema": schema, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def parameters_of(model: type[BaseModel], names: tuple[str, ...]) -> dict[str, Any]:
     """Return the OpenAPI query parameters for some fields of a model; a list repeats its parameter."""
-    properties = _schema(model)["properties"]
+    properties = model.model_json_schema()["properties"]
     parameters = []
     for name in names:
         schema = dict(properties[name])
@@ -62,23 +72,3 @@ def parameters_of(model: type[BaseModel], names: tuple[str, ...]) -> dict[str, A
             {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
         )
     return {"parameters": parameters}
-
-
-def _schema(model: type[BaseModel] | TypeAdapter[Any]) -> dict[str, Any]:
-    adapter = model if isinstance(model, TypeAdapter) else TypeAdapter(model)
-    return _inlined(adapter.json_schema())
-
-
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """Inline the $defs, because OpenAPI resolves references from the root of its own document."""
-    definitions = schema.pop("$defs", {})
-
-    def resolve(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return resolve(definitions[node["$ref"].rpartition("/")[2]])
-            return {key: resolve(value) for key, value in node.items()}
-        return [resolve(child) for child in node] if isinstance(node, list) else node
-
-    resolved: dict[str, Any] = resolve(schema)
-    return resolved

@@ -2,11 +2,11 @@
 
 import orjson
 from fastapi import APIRouter
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 
 from retort.serving.api.asgi import Handler, RawRequest, RawResponse, as_endpoint
 from retort.serving.api.auth import Scope
-from retort.serving.api.routes.documents import body_of, problems
+from retort.serving.api.routes.documents import body_of, problems, reference
 from retort.serving.api.services import Services
 from retort.serving.schemas.problems import Problem
 from retort.serving.schemas.requests import MAX_EVENTS, Event, parse_events
@@ -45,11 +45,7 @@ def fast_handlers(services: Services) -> dict[tuple[str, str], Handler]:
 def router(fast_routes: dict[tuple[str, str], Handler]) -> APIRouter:
     """Create the documented route over the same handler."""
     routes = APIRouter(tags=["events"])
-    event_or_list: TypeAdapter[Event | list[Event]] = TypeAdapter(Event | list[Event])
-    extra = body_of(event_or_list)
-    schema = extra["requestBody"]["content"]["application/json"]["schema"]
-    schema["anyOf"][1] |= {"minItems": 1, "maxItems": MAX_EVENTS}
-    schema["examples"] = [_EXAMPLE]
+    event_list = {"type": "array", "items": reference(Event), "minItems": 1, "maxItems": MAX_EVENTS}
     routes.add_api_route(
         "/events",
         as_endpoint(fast_routes["POST", "/events"]),
@@ -59,7 +55,7 @@ def router(fast_routes: dict[tuple[str, str], Handler]) -> APIRouter:
         summary="Send one event or a list; the next recommendation uses them",
         description="Each event counts against the key's limits; a list that exceeds them is refused as a whole, with "
         "`Retry-After`.",
-        responses={202: {"model": EventsAnswer}, **problems(401, 403, 413, 422, 429, 503)},
-        openapi_extra=extra,
+        responses={202: {"model": EventsAnswer}, **problems(401, 403, 408, 413, 422, 429, 503)},
+        openapi_extra=body_of({"anyOf": [reference(Event), event_list], "title": "Events"}, _EXAMPLE),
     )
     return routes

@@ -70,7 +70,7 @@ class ErasedDocument(BaseModel):
 
 def router(services: Services) -> APIRouter:
     """Create the `/users/{user_id}/profile` routes; they precede `/users/{user_id}`, whose ids may hold slashes."""
-    routes = APIRouter(tags=["profiles"], responses=problems(400, 401, 403, 404, 413, 422, 429, 503))
+    routes = APIRouter(tags=["profiles"], responses=problems(400, 401, 403, 404, 408, 413, 422, 429, 503))
     _add_view(routes, services)
     _add_choices(routes, services)
     _add_removals(routes, services)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from retort.serving.api.asgi import Handler, RawRequest, RawResponse, as_endpoint
 from retort.serving.api.auth import Scope
-from retort.serving.api.routes.documents import body_of, parameters_of, problems
+from retort.serving.api.routes.documents import body_of, parameters_of, problems, reference
 from retort.serving.api.services import Services
 from retort.serving.schemas.problems import Problem
 from retort.serving.schemas.requests import RecommendRequest, parse_recommend, parse_recommend_query
@@ -47,8 +47,8 @@ def router(fast_routes: dict[tuple[str, str], Handler]) -> APIRouter:
         methods=["POST"],
         name="recommend",
         summary="Recommend items for a user, a session or a history",
-        responses={200: {"model": RecommendAnswer}, **problems(401, 403, 413, 422, 429, 503)},
-        openapi_extra=body_of(RecommendRequest),
+        responses={200: {"model": RecommendAnswer}, **problems(401, 403, 408, 413, 422, 429, 503)},
+        openapi_extra=body_of(reference(RecommendRequest)),
     )
     routes.add_api_route(
         "/recommend",

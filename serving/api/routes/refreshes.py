@@ -78,7 +78,7 @@ class RefreshList(BaseModel):
 
 def router(services: Services) -> APIRouter:
     """Create the `/refreshes` routes, which require the admin scope."""
-    routes = APIRouter(tags=["profiles"], responses=problems(400, 401, 403, 404, 413, 422, 429, 503))
+    routes = APIRouter(tags=["profiles"], responses=problems(400, 401, 403, 404, 408, 413, 422, 429, 503))
     _add_request(routes, services)
     _add_views(routes, services)
     _add_cancel(routes, services)

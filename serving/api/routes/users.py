@@ -21,7 +21,7 @@ UserId = Annotated[PathId, Path(description="user id")]
 
 def router(services: Services) -> APIRouter:
     """Create the `/users` routes, longer paths first, because ids may hold slashes."""
-    routes = APIRouter(tags=["users"], responses=problems(400, 401, 403, 404, 413, 422, 429, 503))
+    routes = APIRouter(tags=["users"], responses=problems(400, 401, 403, 404, 408, 413, 422, 429, 503))
     _add_history(routes, services)
     _add_merge(routes, services)
     _add_erasure(routes, services)
