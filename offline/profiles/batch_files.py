@@ -14,9 +14,10 @@ import orjson
 
 from retort.offline.common.chunking import batches
 from retort.offline.common.progress import Progress
+from retort.offline.common.section import parse_section
 from retort.offline.data.interactions import Items
 from retort.offline.profiles.backends._base import WAITING, Message, OnReplies, Prompt, Reply, Sampling
-from retort.offline.profiles.backends._http import NoReplyError, parse_completion, request_body
+from retort.offline.profiles.backends._http import NoReplyError, RequestOptions, parse_completion, request_body
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
 from retort.offline.profiles.batch_writer import ProfileWriter
 from retort.offline.profiles.config import ProfilesConfig
@@ -29,7 +30,7 @@ from retort.shared.base.hashing import hash_json
 from retort.shared.base.text import load_json
 
 URL = "/v1/chat/completions"
-MAX_LINES = 50_000  # limit of hosted services for one file
+MAX_LINES, MAX_BYTES = 50_000, 200_000_000  # limits of hosted services for one file
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def batch_round(
     """
     known = {custom_id: reply for path in results for custom_id, reply in read_results(path)}
     with _Files(target) as files:
-        backend = BatchBackend(model, config.sampling, known, files, context_tokens, count)
+        backend = BatchBackend(model, config.sampling, known, files, context_tokens, count, _request_options(config))
         catalogue = Catalogue(items, config.attributes, config.item_text_chars)
         report = ProfilesReport("batch files")
         writer = ProfileWriter(
@@ -89,6 +90,12 @@ def batch_round(
             "file that the service returned for the exported prompts, and use the same recipe and model."
         )
     return Round(report, tuple(files.paths), files.n_lines)
+
+
+def _request_options(config: ProfilesConfig) -> RequestOptions:
+    """The options of requests among those of the recipe's backend."""
+    named = {name: value for name, value in config.options.items() if name in RequestOptions.model_fields}
+    return parse_section(RequestOptions, named, "profiles.options")
 
 
 def read_results(path: Path) -> Iterator[tuple[str, Reply]]:
@@ -134,7 +141,9 @@ class BatchBackend:
         files: "_Files",
         context_tokens: int,
         count: TokenCounter,
+        options: RequestOptions | None = None,
     ) -> None:
+        self._options = options
         self._model, self._sampling, self._known, self._files = model, sampling, known, files
         self._context_tokens, self._count = context_tokens, count
         self.n_used = 0
@@ -163,7 +172,7 @@ class BatchBackend:
         """Do nothing."""
 
     def _reply(self, prompt: Prompt) -> Reply:
-        body = request_body(prompt, self._model, self._sampling)
+        body = request_body(prompt, self._model, self._sampling, self._options)
         custom_id = hash_json(body)[:40]
         if (reply := self._known.get(custom_id)) is not None:
             self.n_used += 1
@@ -173,12 +182,12 @@ class BatchBackend:
 
 
 class _Files:
-    """Batch files of at most MAX_LINES lines; each prompt once."""
+    """Batch files of at most MAX_LINES lines and MAX_BYTES bytes; each prompt once."""
 
     def __init__(self, target: Path) -> None:
         self._target, self._seen = target, set[str]()
         self.paths: list[Path] = []
-        self.n_lines = 0
+        self.n_lines = self._n_in_file = 0
         self._file: Any = None
 
     def __enter__(self) -> "_Files":
@@ -194,15 +203,17 @@ class _Files:
         if custom_id in self._seen:
             return
         self._seen.add(custom_id)
-        if self.n_lines % MAX_LINES == 0:
+        line = orjson.dumps({"custom_id": custom_id, "method": "POST", "url": URL, "body": body}) + b"\n"
+        if self._file is None or self._n_in_file == MAX_LINES or self._file.tell() + len(line) > MAX_BYTES:
             self._next_file()
-        line = {"custom_id": custom_id, "method": "POST", "url": URL, "body": body}
-        self._file.write(orjson.dumps(line) + b"\n")
+        self._file.write(line)
+        self._n_in_file += 1
         self.n_lines += 1
 
     def _next_file(self) -> None:
         if self._file is not None:
             self._file.close()
+        self._n_in_file = 0
         number = len(self.paths) + 1
         name = self._target.name if number == 1 else f"{self._target.stem}-{number}{self._target.suffix}"
         self.paths.append(self._target.with_name(name))

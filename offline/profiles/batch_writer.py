@@ -122,7 +122,8 @@ class ProfileWriter:
     def _judge(self, writer: PromptWriter, task: ProfileTask, prompt: Prompt, raw: str) -> Judgement:
         """Check form, privacy and faithfulness; the latter by the whole history, not by the prompt's part."""
         text, problem = check_reply(raw, self.config.checks, writer.instructions, prompt.schema)
-        problem = problem or find_leak(text, task.user_id, task.events)
+        if problem is None and (leak := find_leak(text, task.user_id, task.events)):
+            return Judgement("", leak)  # a refused reply is stored, but not one with private data
         if problem is None and self.backend.model != TEMPLATE_MODEL and (title := self.checker.named_title(text)):
             problem = f"names a single title ({title[:60]})"
         if problem is not None:
@@ -153,7 +154,8 @@ class ProfileWriter:
             task.history_hash,
             key,
             outcome.text,
-            self.config.parameters,
+            # a refused reply is kept apart from `text`, so that nothing can read it as a profile
+            self.config.parameters | ({"rejected_reply": outcome.rejected[:4000]} if outcome.rejected else {}),
             outcome.prompt_tokens,
             outcome.completion_tokens,
             outcome.error,
@@ -168,5 +170,6 @@ class ProfileWriter:
         # details in brackets differ between users, so reasons are counted without them
         short = problem.split(" (")[0]
         self.report.problems[short] += 1
+        self.report.examples.setdefault(short, problem)
         if unanswered:
             self.report.unanswered[short] += 1

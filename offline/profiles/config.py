@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.section import MAX_SEED, Section, parse_section
 from retort.offline.profiles.backends._base import ProfileBackend, Sampling, ServedModelError
+from retort.offline.profiles.backends._http import SAMPLING_OPTIONS
 from retort.offline.profiles.checks import CheckRules
 from retort.offline.profiles.corruption import CorruptionConfig
 from retort.offline.profiles.faithfulness import FaithfulnessConfig
@@ -91,6 +92,8 @@ class ProfilesConfig(Section):
             "max_output_tokens": self.max_output_tokens,
             "seed": self.seed,
             "mode": self.mode,
+            # texts that were written before these options existed keep their key
+            **{name: self.options[name] for name in (*SAMPLING_OPTIONS, "extra_body") if name in self.options},
         }
 
 

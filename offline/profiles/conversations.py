@@ -1,10 +1,10 @@
 """Conversations with a language model: many at once, in rounds; a rejected reply is requested again."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from retort.offline.profiles.backends._base import ProfileBackend, Prompt, Reply
+from retort.offline.profiles.backends._base import Message, ProfileBackend, Prompt, Reply
 from retort.offline.profiles.prompt_plan import PromptPlan
 from retort.shared.base.errors import ProfileError
 
@@ -27,6 +27,7 @@ class Outcome(NamedTuple):
     Attributes:
         conversation: Position in the list of plans.
         faithfulness: Score of the last text, 0 … 1; None: unknown.
+        rejected: Text of the last refused reply, to be read by people; it is no profile.
         unanswered: The server never replied. This says nothing about the user, so it is not stored as a failure.
     """
 
@@ -37,6 +38,7 @@ class Outcome(NamedTuple):
     completion_tokens: int
     faithfulness: float | None = None
     unanswered: bool = False
+    rejected: str | None = None
 
 
 @dataclass
@@ -63,12 +65,15 @@ class _Conversation:
         except ProfileError as error:
             self.end(None, str(error))
 
-    def end(self, text: str | None, error: str | None, *, unanswered: bool = False) -> None:
+    def end(
+        self, text: str | None, error: str | None, *, unanswered: bool = False, rejected: str | None = None
+    ) -> None:
         """Set the outcome; of later replies only the tokens are counted."""
         faithfulness = None if text is None else self.faithfulness
         self.outcome = Outcome(
-            self.number, text, error, self.prompt_tokens, self.completion_tokens, faithfulness, unanswered
-        )
+            self.number, text, error, self.prompt_tokens, self.completion_tokens, faithfulness, unanswered,
+            rejected,
+        )  # fmt: skip
         self.plan.close()
 
     def receive(self, slot: int, reply: Reply, judge: Judge, attempts: int) -> None:
@@ -78,14 +83,14 @@ class _Conversation:
         if self.outcome is not None:
             return
         prompt = self.prompts[slot]
-        judged = Judgement("", reply.error) if reply.error else judge(self.number, prompt, reply.text)
+        judged = Judgement(reply.text, reply.error) if reply.error else judge(self.number, prompt, reply.text)
         problem = judged.problem
         if problem is None:
             self.texts[slot], self.faithfulness = judged.text, judged.faithfulness
             if all(text is not None for text in self.texts):
                 self.advance()
         elif reply.final or prompt.attempt + 1 >= attempts:
-            self.end(None, problem, unanswered=reply.unanswered)
+            self.end(None, problem, unanswered=reply.unanswered, rejected=judged.text or None)
         else:
             self.prompts[slot] = _next_attempt(prompt)
 
@@ -94,6 +99,18 @@ def _next_attempt(prompt: Prompt) -> Prompt:
     return Prompt(
         prompt.messages, prompt.events, prompt.task, prompt.aspect, prompt.parts, prompt.schema, prompt.attempt + 1
     )
+
+
+def _with_tokens(reply: Reply, prompt: Prompt, backend: ProfileBackend) -> Reply:
+    """Count the tokens of a reply whose server states none; otherwise no budget would bind."""
+    if not reply.text or (reply.prompt_tokens is not None and reply.completion_tokens is not None):
+        return reply
+    n_prompt, n_reply = reply.prompt_tokens, reply.completion_tokens
+    if n_prompt is None:
+        n_prompt = backend.count_tokens(prompt.messages)
+    if n_reply is None:
+        n_reply = backend.count_tokens([Message(role="assistant", content=reply.text)])
+    return replace(reply, prompt_tokens=n_prompt, completion_tokens=n_reply)
 
 
 def run_conversations(
@@ -138,6 +155,7 @@ def _run_round(
     def on_replies(replies: Sequence[tuple[int, Reply]]) -> None:
         ended = []
         for at, reply in replies:
+            reply = _with_tokens(reply, open_slots[at][0].prompts[open_slots[at][1]], backend)
             answered.add(at)
             conversation, slot = open_slots[at]
             had_ended = conversation.outcome is not None

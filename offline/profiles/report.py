@@ -21,6 +21,7 @@ class ProfilesReport:
         not_ours: Imported profiles of users that the data do not contain.
         problems: Reason → failures.
         unanswered: Reason → failures that are the server's, not the user's.
+        examples: Reason → its first occurrence in full, with the server's words.
         failed_users: Users who lack a profile, or an aspect of it.
     """
 
@@ -41,6 +42,7 @@ class ProfilesReport:
     problems: Counter[str] = field(default_factory=Counter)
     unanswered: Counter[str] = field(default_factory=Counter)
     failed_users: set[str] = field(default_factory=set)
+    examples: dict[str, str] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -71,6 +73,7 @@ class ProfilesReport:
         if (share := self.failed / (finished + self.reused)) <= max_failed:
             return
         problem, count = self.problems.most_common(1)[0]
+        problem = self.examples.get(problem, problem)
         if 2 * self.unanswered.total() > self.failed:
             self.stop_if_unanswered()
         raise ProfileError(
@@ -83,6 +86,7 @@ class ProfilesReport:
         """Raise ProfileError if the server left more than this share of the profiles without a reply."""
         if self.unanswered.total() > max_share * (self.written + self.reused + self.failed):
             problem, _ = self.unanswered.most_common(1)[0]
+            problem = self.examples.get(problem, problem)
             raise ProfileError(
                 f"the server of {self.model or self.backend} did not answer for {self.unanswered.total()} profiles "
                 f"({problem}); check that it runs and that OPENAI_BASE_URL is its address, then run again: "

@@ -126,12 +126,25 @@ def close_if_done(session: Session, job_id: str) -> None:
     if job.status not in ALIVE or (left and (dead < _ABORT_AFTER_DEAD_CHUNKS or counts.get(DONE))):
         return
     job.status, job.ended_at = (FAILED if dead else DONE), database_time(session)
+    if not dead and _wrote_nothing(session, job_id):
+        job.status = FAILED
+        job.error = (
+            f"no user got a profile; `retort refresh status {job_id[:8]}` shows why, and "
+            f"`retort refresh retry {job_id[:8]}` tries again"
+        )
     if dead:
         first = sa.select(RefreshChunk.error).filter_by(job_id=job_id, status=FAILED).order_by(RefreshChunk.position)
         job.error = (
             f"{dead} of {job.n_chunks} chunks are dead letters (`retort refresh dead {job_id[:8]}` shows them, "
             f"`retort refresh retry {job_id[:8]}` tries them again); the first: {session.scalar(first.limit(1))}"
         )
+
+
+def _wrote_nothing(session: Session, job_id: str) -> bool:
+    good = sa.func.coalesce(sa.func.sum(RefreshChunk.written + RefreshChunk.reused), 0)
+    failed = sa.func.coalesce(sa.func.sum(RefreshChunk.failed), 0)
+    n_good, n_failed = session.execute(sa.select(good, failed).filter_by(job_id=job_id)).one()
+    return bool(n_failed) and not n_good
 
 
 def _over_budget(session: Session, job: RefreshJob) -> str | None:

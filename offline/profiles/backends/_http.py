@@ -3,12 +3,16 @@
 import math
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 
 import httpx
+from pydantic import Field
 
-from retort.offline.profiles.backends._base import Prompt, Reply, Sampling, sampling_seed
+from retort.offline.common.section import Section
+from retort.offline.profiles.backends._base import Prompt, Reply, Sampling, fold_system_message, sampling_seed
 from retort.shared.base.text import clean_text, load_json
+
+SAMPLING_OPTIONS = ("top_p", "top_k", "presence_penalty", "frequency_penalty", "repetition_penalty")
 
 
 class NoReplyError(Exception):
@@ -23,19 +27,43 @@ class PromptRefusedError(Exception):
     """The server rejects this prompt; another attempt is useless."""
 
 
-def request_body(prompt: Prompt, model: str, sampling: Sampling, limit_field: str = "max_tokens") -> dict[str, Any]:
+class RequestOptions(Section):
+    """Options of the body of a request, for servers and for batch files."""
+
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="the server's field for the longest reply"
+    )
+    system_role: Literal["system", "user"] = Field(
+        "system",
+        description="user: the system text is part of the user's message, for models without that role (Gemma)",
+    )
+    top_p: float | None = Field(None, gt=0, le=1, description="nucleus sampling; unset: the server's default")
+    top_k: int | None = Field(None, ge=-1, description="most likely tokens to sample from; vLLM, llama.cpp, Ollama")
+    presence_penalty: float | None = Field(None, ge=-2, le=2, description="penalty of tokens that occurred")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, description="penalty of tokens by their frequency")
+    repetition_penalty: float | None = Field(None, gt=0, le=2, description="penalty of repeated tokens; vLLM")
+    extra_body: dict[str, Any] = Field(
+        default_factory=dict, description="further fields of each request; they replace those of the same name"
+    )
+
+
+def request_body(
+    prompt: Prompt, model: str, sampling: Sampling, options: RequestOptions | None = None
+) -> dict[str, Any]:
     """Build the body of a chat completion request."""
+    options = options or RequestOptions()
     body: dict[str, Any] = {
         "model": model,
-        "messages": list(prompt.messages),
+        "messages": fold_system_message(prompt.messages) if options.system_role == "user" else list(prompt.messages),
         "temperature": sampling.temperature,
         "seed": sampling_seed(sampling, prompt),
-        limit_field: sampling.max_output_tokens,
+        options.limit_field: sampling.max_output_tokens,
     }
+    body |= {name: value for name in SAMPLING_OPTIONS if (value := getattr(options, name)) is not None}
     if prompt.schema is not None:
         schema = {"name": "profile", "schema": prompt.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body
+    return {**body, **options.extra_body}
 
 
 def parse_response(response: httpx.Response) -> Reply:

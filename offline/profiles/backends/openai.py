@@ -7,17 +7,16 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import httpx
 from pydantic import Field
 
 from retort.offline.common.http import ResponseTooLargeError, request, request_async
-from retort.offline.common.section import Section
 from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply, Sampling
 from retort.offline.profiles.backends._http import (
     NoReplyError,
     PromptRefusedError,
+    RequestOptions,
     error_text,
     parse_response,
     request_body,
@@ -31,10 +30,17 @@ from retort.shared.base.text import clean_text, load_json
 
 SERVED = True
 DEFAULT_URL = "https://api.openai.com/v1"
+_REMEDIES = (
+    (("context length", "context_length", "context window", "too long", "too many tokens", "maximum context"),
+     "set [profiles.options] context_tokens to the model's context"),
+    (("max_completion_tokens",), "set [profiles.options] limit_field = 'max_completion_tokens'"),
+    (("system role", "role system", "roles must alternate"), "set [profiles.options] system_role = 'user'"),
+    (("temperature",), "set [profiles] temperature to a value that the model supports"),
+)  # fmt: skip
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
-class Config(Section):
+class Config(RequestOptions):
     """Options (`[profiles.options]`) of the openai backend."""
 
     model: str | None = Field(None, description="model name at the server; unset: the only one it offers")
@@ -48,9 +54,6 @@ class Config(Section):
     retries: int = Field(5, ge=0, description="further attempts after 429, 5xx, a timeout or an incomplete response")
     backoff_s: float = Field(1.0, ge=0, description="seconds before the second attempt; doubled each time, with jitter")
     max_wait_s: float = Field(60.0, gt=0, description="most seconds between two attempts, Retry-After included")
-    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="the server's field for the longest reply"
-    )
 
 
 def open_backend(config: Config, sampling: Sampling, settings: LanguageModelSettings) -> "OpenAiBackend":
@@ -147,7 +150,7 @@ class OpenAiBackend:
         return min(max(wait_s, retry_after_s or 0.0), self._config.max_wait_s)
 
     async def _post(self, client: httpx.AsyncClient, prompt: Prompt, limiter: RateLimiter) -> Reply:
-        body = request_body(prompt, self._model, self._sampling, self._config.limit_field)
+        body = request_body(prompt, self._model, self._sampling, self._config)
         await limiter.wait()
         try:
             url = f"{self._server.url}/chat/completions"
@@ -188,7 +191,16 @@ def _raise_for(response: httpx.Response, server: Server, model: str) -> None:
         )
     if status in _RETRIED:
         raise NoReplyError(f"{status}: {details}", retry_after_s(response))
-    raise PromptRefusedError(f"the server rejected the prompt ({status}: {details})")
+    raise PromptRefusedError(f"the server rejected the prompt ({status}: {details}{_remedy(details)})")
+
+
+def _remedy(details: str) -> str:
+    """Which option cures a rejection that would meet every prompt."""
+    lower = details.lower()
+    for words, remedy in _REMEDIES:
+        if any(word in lower for word in words):
+            return f"; {remedy}"
+    return ""
 
 
 def _only_model(server: Server, timeout_s: float) -> str:

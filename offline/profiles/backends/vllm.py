@@ -21,6 +21,7 @@ from retort.offline.profiles.backends._base import (
     fold_system_message,
     sampling_seed,
 )
+from retort.offline.profiles.backends._http import SAMPLING_OPTIONS
 from retort.offline.profiles.backends._tokens import accepts_system, chat_template_counter
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.settings import LanguageModelSettings
@@ -40,6 +41,11 @@ class Config(Section):
     )
     batch_size: int = Field(256, ge=1, description="prompts sent at once; a killed run loses at most these")
     enforce_eager: bool = Field(False, description="no CUDA graphs: slower, less memory")
+    top_p: float | None = Field(None, gt=0, le=1, description="nucleus sampling; unset: vLLM's default")
+    top_k: int | None = Field(None, ge=-1, description="most likely tokens to sample from; unset: vLLM's default")
+    presence_penalty: float | None = Field(None, ge=-2, le=2, description="penalty of tokens that occurred")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, description="penalty of tokens by their frequency")
+    repetition_penalty: float | None = Field(None, gt=0, le=2, description="penalty of repeated tokens")
     lora: Path | None = Field(None, description="folder of a LoRA adapter over the model")
     max_lora_rank: int = Field(16, ge=1, description="at least the adapter's rank")
 
@@ -146,7 +152,9 @@ class VllmBackend:
         from vllm.sampling_params import StructuredOutputsParams
 
         structured = None if prompt.schema is None else StructuredOutputsParams(json=prompt.schema)
+        chosen = {name: value for name in SAMPLING_OPTIONS if (value := getattr(self._config, name)) is not None}
         return SamplingParams(
+            **chosen,
             temperature=self._sampling.temperature,
             max_tokens=self._sampling.max_output_tokens,
             seed=sampling_seed(self._sampling, prompt),

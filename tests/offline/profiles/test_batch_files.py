@@ -145,3 +145,19 @@ def test_a_result_that_no_database_stores_is_cleaned(
     lines = asked(play(n_users=1))
     found = play(answer(tmp_path / "results.jsonl", lines, text=f"{GOOD} \ud800\x00 End."), n_users=1)
     assert (found.report.written, found.n_waiting) == (1, 0)
+
+
+def test_batch_files_keep_the_limit_of_bytes_and_the_options_of_requests(
+    play: Callable[..., Round], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"limit_field": "max_completion_tokens", "top_p": 0.9, "system_role": "user", "extra_body": {"x": 1}}
+    found = play(backend="openai", options={**options, "concurrency": 4})
+    body = asked(found)[0]["body"]
+    assert ("max_tokens" in body, body["max_completion_tokens"] > 0, body["top_p"], body["x"]) == (False, True, 0.9, 1)
+    assert [message["role"] for message in body["messages"]] == ["user"]
+    longest = max(path.stat().st_size for path in found.files)
+    monkeypatch.setattr(batch_files, "MAX_BYTES", longest // 2)
+    cut = play(backend="openai", options=options)
+    assert len(cut.files) > 1
+    assert all(path.stat().st_size <= longest // 2 for path in cut.files)
+    assert len(asked(cut)) == 5

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from pydantic import ValidationError
 
 from retort.offline.common.progress import Silent
@@ -20,8 +21,8 @@ from retort.offline.profiles.store import ProfileStore
 from retort.shared.base.errors import ProfileError, RecipeError
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.db.migrate import upgrade
-from retort.shared.db.models import FAILED
-from retort.shared.db.session import open_database
+from retort.shared.db.models import FAILED, Profile
+from retort.shared.db.session import open_database, reading
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories, sqlite_store
 from tests.offline.profiles._server import completion, serving
 
@@ -199,3 +200,31 @@ def test_one_text_for_everybody_is_refused(tmp_path: Path) -> None:
     other = table.with_columns(text=pl.Series([GOOD, f"{GOOD} And trains."]))
     assert write_profiles_table(tmp_path / "profiles.parquet", ProfilesConfig(), [table, other]) == (4, 2)
     assert write_profiles_table(tmp_path / "profiles.parquet", ProfilesConfig(), [table[:1]]) == (1, 1)
+
+
+def test_a_refused_text_is_kept_and_the_servers_words_are_reported(
+    store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = ScriptedBackend(lambda _: "Too short.")
+    monkeypatch.setattr(generator, "open_backend", lambda *_: backend)
+    config = ProfilesConfig(domain="movies", attempts=1, max_failed=1.0)
+    report = write_profiles(histories(2), catalogue(), config, store, NO_SERVER, Silent())
+    with reading(store._engine) as session:
+        rows = session.execute(sa.select(Profile.status, Profile.text, Profile.parameters)).all()
+    assert {(status, text, parameters["rejected_reply"]) for status, text, parameters in rows} == {
+        (FAILED, None, "Too short.")
+    }
+    assert report.failed == 2
+    words = "the server rejected the prompt (400: top_k is not supported)"
+    backend = ScriptedBackend(lambda _: Reply("", error=words, final=True))
+    with pytest.raises(ProfileError, match="400: top_k is not supported"):
+        write_profiles(histories(2), catalogue(), ProfilesConfig(domain="movies"), store, NO_SERVER, Silent())
+
+
+def test_a_budget_binds_where_the_server_counts_no_tokens(store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = ScriptedBackend(lambda _: Reply(GOOD))
+    monkeypatch.setattr(generator, "open_backend", lambda *_: backend)
+    config = ProfilesConfig(domain="movies", spending={"max_tokens": 300}, chunk_users=1)  # type: ignore[arg-type]
+    with pytest.raises(ProfileError, match="max_tokens is 300"):
+        write_profiles(histories(5), catalogue(), config, store, NO_SERVER, Silent())
+    assert 1 <= len(backend.asked) < 5

@@ -145,7 +145,8 @@ def test_faults_that_stay_are_reported_for_their_prompt_only() -> None:
         (completion("The user is", "length"), "cut off at max_output_tokens"),
         (
             (400, {"error": {"message": "context is too long"}}, {}),
-            "the server rejected the prompt (400: context is too long)",
+            "the server rejected the prompt "
+            "(400: context is too long; set [profiles.options] context_tokens to the model's context)",
         ),
     ],
 )
@@ -241,3 +242,31 @@ def test_a_reply_that_no_database_stores_is_cleaned() -> None:
     assert refused.error == "the server rejected the prompt (400: bad \ufffd prompt)"
     assert nested.error is not None
     assert "not a chat completion" in nested.error
+
+
+def test_sampling_options_and_further_fields_travel() -> None:
+    options = {"top_p": 0.8, "top_k": 20, "presence_penalty": 0.5, "frequency_penalty": 0.1, "repetition_penalty": 1.1}
+    more = {"chat_template_kwargs": {"enable_thinking": False}, "seed": 1}
+    with serving(lambda n, _: completion()) as fake:
+        ask(fake, **options, extra_body=more, system_role="user")
+        ask(fake)
+    body = fake.bodies[0]
+    assert {name: body[name] for name in (*options, *more)} == {**options, **more}
+    assert [message["role"] for message in body["messages"]] == ["user"]
+    assert not set(options) & set(fake.bodies[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("This model's maximum context length is 4096 tokens", "context_tokens"),
+        ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "limit_field"),
+        ("System role not supported", "system_role"),
+    ],
+)
+def test_a_rejection_of_every_prompt_names_the_option_that_cures_it(words: str, option: str) -> None:
+    with serving(lambda n, _: (400, {"error": {"message": words}}, {})) as fake:
+        (reply,) = ask(fake)
+    assert reply.error is not None
+    assert words in reply.error
+    assert option in reply.error

@@ -297,3 +297,12 @@ def test_a_refresh_cancelled_while_a_chunk_is_acquired_stays_cancelled(
     assert lease_chunk(engine, "worker", QUICK) is None
     status = read_job(engine, job_id)
     assert (status.status, status.chunks) == ("cancelled", {"pending": 4})
+
+
+def test_a_refresh_in_which_no_user_got_a_profile_has_failed(engine: Engine, tmp_path: Path) -> None:
+    job_id = job(engine, tmp_path, 3, 3, max_failed=1.0, attempts=1)
+    worker(engine, answer=lambda _: Reply("", error="a refusal", final=True))[0].work_on()
+    status = read_job(engine, job_id)
+    assert (status.status, status.written, status.failed) == ("failed", 0, 3)
+    assert status.error is not None
+    assert "no user got a profile" in status.error
