@@ -7,12 +7,11 @@ import polars as pl
 
 from retort.offline.data import times
 from retort.offline.data.ids import Ids, clean_ids
+from retort.offline.data.interactions import BELOW_MS
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import MAX_ID_LENGTH
-
-BELOW_MS = "_below_ms"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from retort.offline.data.events import BELOW_MS
+from retort.offline.data.interactions import BELOW_MS
 from retort.offline.data.ragged import IntArray
 from retort.shared.base.errors import DataError
 

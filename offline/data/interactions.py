@@ -7,6 +7,8 @@ import polars as pl
 
 # Whether `timestamp` is a time (ms since 1970, UTC) or only the position in the user's history.
 Clock = Literal["time", "position"]
+# Column of the parts of a millisecond, between reading and sorting.
+BELOW_MS = "_below_ms"
 
 
 @dataclass(frozen=True)

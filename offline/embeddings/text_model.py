@@ -14,6 +14,7 @@ from retort.offline.embeddings.vectors import FloatArray, normalize_rows
 from retort.offline.embeddings.windows import Windows, cut_windows
 from retort.shared.base.errors import ProfileError
 
+_HUB_TIMEOUT_S = 10.0
 _BATCHES_AT_ONCE = 8  # batches between two progress updates and cache writes
 
 
@@ -111,9 +112,36 @@ def load_encoder(config: EncoderConfig) -> Any:
         return SentenceTransformer(str(get_model_path()), device=config.device, local_files_only=True)
     local = Path(config.model).expanduser().is_dir()
     try:
+        if not local:
+            local = _is_cached(config)
         return SentenceTransformer(config.model, device=config.device, revision=config.revision, local_files_only=local)
     except (OSError, ValueError) as error:
         raise ProfileError(
             f"the text encoder {config.model!r} cannot be loaded ({str(error).splitlines()[0]}); name a "
             f"sentence-transformers model, a folder that holds one, or {PACKAGED!r}, which requires no network."
         ) from None
+
+
+def _is_cached(config: EncoderConfig) -> bool:
+    """Whether the model is in the local cache; if not, the hub is asked once, because its own retries take minutes.
+
+    Raises:
+        OSError: The hub does not know the model or does not answer.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+    names = [config.model] if "/" in config.model else [config.model, f"sentence-transformers/{config.model}"]
+    if any(isinstance(try_to_load_from_cache(name, "config.json", revision=config.revision), str) for name in names):
+        return True
+    for name in names:
+        try:
+            HfApi().model_info(name, revision=config.revision, timeout=_HUB_TIMEOUT_S)
+        except RepositoryNotFoundError:
+            continue
+        except HfHubHTTPError:
+            return False  # a fault of the hub, which its own client reports
+        except Exception as error:
+            raise OSError(f"it is not on this machine, and the hub does not answer ({type(error).__name__})") from error
+        return False
+    raise OSError("it is not on this machine, and the hub knows no model of this name")

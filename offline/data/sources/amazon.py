@@ -37,9 +37,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
     """Read reviews as events (weight: stars), and metadata as items with brand, price, categories, description."""
     path = find_file(root, config.reviews) if config.reviews else _only_reviews(root)
     kind = (
-        "the 5-core alone; papers that filter themselves start from all reviews"
-        if _CORE in path.name
-        else "all reviews"
+        "only the 5-core; papers that filter themselves start from all reviews" if _CORE in path.name else "all reviews"
     )
     progress.say(f"reading {path.name} ({kind})")
     keys = REVIEW_KEYS_2023 if "parent_asin" in first_record(path) else REVIEW_KEYS

@@ -228,3 +228,18 @@ def test_one_vector_for_everybody_is_refused_and_equal_ones_are_not_measured() -
     quality = measure_reduction(np.concatenate([some] * 4), np.concatenate([some[:, :2]] * 4), seed=1)
     assert quality is not None
     assert "on 10 distinct vectors" in quality.line()
+
+
+def test_a_model_that_is_nowhere_is_refused_after_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[str] = []
+
+    def refuse(self: object, name: str, **options: object) -> None:
+        asked.append(name)
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
+    with pytest.raises(ProfileError, match=r"cannot be loaded.*the hub does not answer"):
+        text_model.load_encoder(EncoderConfig(model="intfloat/e5-lagre-v2"))
+    assert asked == ["intfloat/e5-lagre-v2"]

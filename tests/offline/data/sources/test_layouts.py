@@ -8,6 +8,7 @@ import pytest
 
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import DataConfig, load_data
+from retort.offline.data.public_datasets import CATALOGUE
 from retort.offline.data.sources import _json_lines
 from retort.offline.data.sources._files import find_file
 from retort.offline.data.sources.movielens import GENRES_100K
@@ -232,3 +233,21 @@ def test_several_files_of_other_layouts_are_named(tmp_path: Path) -> None:
         lines(tmp_path / folder / "ratings.csv", "userId,movieId,rating,timestamp", "1,7,3.5,1147880044")
     with pytest.raises(DataError, match=r"one/ratings\.csv, two/ratings\.csv"):
         loaded("movielens", tmp_path)
+
+
+def test_amazon_says_which_reviews_it_reads(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Spoken(Silent):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    for name in ("reviews_Beauty_5.json.gz", "reviews_Beauty.json.gz"):
+        row = {"reviewerID": "u", "asin": "a", "overall": 5, "unixReviewTime": 1_500_000_000}
+        json_lines(tmp_path / name, row)
+        load_data(DataConfig(source="amazon", options={"reviews": name}), tmp_path, Spoken())
+    assert "only the 5-core" in said[0]
+    assert any("reviews_Beauty.json.gz (all reviews)" in line for line in said)
+    beauty = {download.name for download in CATALOGUE["amazon-beauty-2014-all"]}
+    assert beauty == {"reviews_Beauty.json.gz", "meta_Beauty.json.gz"}
+    assert {"amazon-games-2014-all", "amazon-cds-2014-all"} <= set(CATALOGUE)
