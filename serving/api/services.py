@@ -67,6 +67,7 @@ def build_services(
     histories = histories or open_histories(settings, serving)
     reader = _reader(histories, metrics, serving)
     recommender = _recommender(models, reader, metrics, serving)
+    erasures = _erasure_store(histories)
     exposures = ExposureBuffer(_exposure_writer(histories, serving.exposures_kept), metrics)
     ab_test = _ab_test(serving, models)
     variants = None if ab_test is None else VariantCompatibility(ab_test, models, metrics)
@@ -81,10 +82,10 @@ def build_services(
         recommender=recommender,
         recommendations=recommendations,
         exposures=exposures,
-        event_intake=_event_intake(reader, recommendations, metrics, serving, clock),
+        event_intake=_event_intake(reader, recommendations, metrics, serving, clock, erasures),
         authenticator=_authenticator(reader, metrics, serving, clock),
         registry_watcher=RegistryWatcher(models, metrics, settings, serving),
-        user_data=UserDataService(histories, _erasure_store(histories), settings.database, clock),
+        user_data=UserDataService(histories, erasures, settings.database, clock),
         shutdown=GracefulShutdown(serving.leave_s),
     )
 
@@ -126,6 +127,7 @@ def _event_intake(
     metrics: Metrics,
     serving: ServingSettings,
     clock: SteadyClock,
+    erasures: ErasureStore,
 ) -> EventIntake:
     return EventIntake(
         reader,
@@ -135,6 +137,7 @@ def _event_intake(
         recommendations.count_attributed_event,
         _stream(reader.store),
         clock,
+        erasures.read,
     )
 
 

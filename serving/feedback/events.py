@@ -3,9 +3,10 @@
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 from uuid import uuid4
 
 from retort.serving.recommend.user_context import HistoryReader
@@ -31,6 +32,13 @@ class Accepted:
     new: int
 
 
+class ErasedOwner(Protocol):
+    """An erasure of a user, with the time of its request in ms since 1970."""
+
+    @property
+    def requested_ms(self) -> int: ...
+
+
 class EventIntake:
     """Writer of events to the history and the stream; an event is reported as accepted only after it is stored.
 
@@ -38,7 +46,8 @@ class EventIntake:
         weights: Accepted event types; types of weight 0 are not part of the history.
         count_event: Counts an event of a tenant's user or session.
         count_attributed_event: Counts an event that names the list that showed its item.
-        stream: Stream to the database; None without Redis.
+        stream: Stream to the database, which reads erasures too; None without Redis.
+        read_erasure: Reads a user's erasure when there is no stream.
     """
 
     def __init__(
@@ -50,7 +59,9 @@ class EventIntake:
         count_attributed_event: Callable[[str, Impression, str], None],
         stream: EventWriter | None = None,
         clock: Callable[[], float] = time.time,
+        read_erasure: Callable[[Owner], Awaitable[ErasedOwner | None]] | None = None,
     ) -> None:
+        self._read_erasure = read_erasure
         self._reader = reader
         self._metrics = metrics
         self._weights = weights
@@ -78,11 +89,13 @@ class EventIntake:
         attributed = {_attribution_key(event, tenant): event for event in events if event.impression is not None}
         try:
             is_first = self._attributed.add(list(attributed))
-            if self._stream is not None:
+            if self._stream is None:
+                erased = await self._find_erased(entries, now_ms)
+            else:
                 streamed = [self._streamed_event(*event, tenant, now_ms) for event in resolved]
                 is_first, erased = await self._stream.add(streamed, once=list(attributed))
-                # An event from before its owner's erasure does not come back, also when it is sent again.
-                entries = [entry for entry in entries if entry.time_ms > erased.get(entry.owner, -1)]
+            # An event from before its owner's erasure does not come back, also when it is sent again.
+            entries = [entry for entry in entries if entry.time_ms > erased.get(entry.owner, -1)]
             # Counted before the history is written: if that fails, the events are sent again and are no longer first.
             self._count_attributed(attributed.values(), is_first, tenant)
             new = await self._reader.store.append(entries)
@@ -117,6 +130,15 @@ class EventIntake:
         self._reader.cache.discard(guest)
         self._reader.cache.discard(user)
         return moved
+
+    async def _find_erased(self, entries: Sequence[HistoryEvent], now_ms: int) -> dict[Owner, int]:
+        """Return the erased owners among those of earlier events, with the time of the erasure in ms."""
+        erased: dict[Owner, int] = {}
+        for owner in {entry.owner for entry in entries if entry.time_ms < now_ms and entry.owner.kind == "user"}:
+            erasure = None if self._read_erasure is None else await self._read_erasure(owner)
+            if erasure is not None:
+                erased[owner] = erasure.requested_ms
+        return erased
 
     def _count(self, events: Sequence[Event], tenant: str) -> None:
         for event_type, count in Counter(event.event_type for event in events).items():

@@ -448,6 +448,14 @@ def test_an_erased_event_that_is_sent_again_does_not_come_back(
     assert {row.user_id for row in stored} == {"ann", "bob", "cat"}
 
 
+def test_without_redis_an_erased_event_does_not_come_back_either(client: TestClient) -> None:
+    event = {"event_id": "e1", "user_id": "ann", "item_id": "i7", "timestamp": "2026-01-01T00:00:00Z"}
+    assert client.post("/events", json=event).json()["new"] == 1
+    client.delete("/users/ann")
+    assert client.post("/events", json=[event, {**event, "user_id": "bob"}]).json()["new"] == 1
+    assert client.get("/users/ann").json()["events"] == []
+
+
 def test_one_event_id_for_several_items_keeps_them_all(client: TestClient) -> None:
     order = [{"event_id": "order-1", "user_id": "ann", "item_id": item} for item in ("i1", "i2", "i1")]
     assert client.post("/events", json=order).json()["new"] == 2
