@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from retort.offline.common.progress import Progress
 from retort.offline.common.section import MAX_SEED, Section
 from retort.offline.embeddings.reduction_quality import ReductionQuality, measure_reduction
+from retort.offline.embeddings.umap_placement import place_vectors, unite_equal
 from retort.offline.embeddings.vectors import FloatArray
 from retort.shared.base.errors import ProfileError
 
@@ -47,7 +48,7 @@ class ReducerConfig(Section):
 
 @dataclass(frozen=True)
 class Reducer:
-    """Fitted reducer: (N, E) → (N, P). Equal vectors always give equal results."""
+    """Fitted reducer: (N, E) → (N, P). A vector's result does not depend on the other vectors of a call."""
 
     config: ReducerConfig
     in_width: int
@@ -59,7 +60,7 @@ class Reducer:
         """Reduce vectors (N, E) to (N, P) without fitting.
 
         Raises:
-            ProfileError: The width is not the encoder's.
+            ProfileError: The width is not the encoder's, or a value is not finite.
         """
         if vectors.ndim != 2 or vectors.shape[1] != self.in_width:
             raise ProfileError(
@@ -68,6 +69,7 @@ class Reducer:
             )
         if not len(vectors):
             return np.empty((0, self.out_width), np.float32)
+        _check_finite(vectors)
         return self.finish(self.project(vectors))
 
     def project(self, vectors: FloatArray) -> FloatArray:
@@ -76,7 +78,7 @@ class Reducer:
             return vectors.astype(np.float32)
         if self.config.method == "pca":
             return ((vectors - self.arrays["mean"]) @ self.arrays["components"].T).astype(np.float32)
-        return _without_warnings(lambda: self.umap.transform(vectors))
+        return place_vectors(self.umap, self.config.metric, vectors)
 
     def finish(self, mapped: FloatArray) -> FloatArray:
         """Apply `normalize` with the statistics of the fit."""
@@ -120,8 +122,9 @@ def fit_reducer(vectors: FloatArray, config: ReducerConfig, progress: Progress) 
     """Fit a reducer on a seeded sample and reduce all vectors.
 
     Raises:
-        ProfileError: `n_components` is too large, or the result is not finite.
+        ProfileError: `n_components` is too large, or a vector or the result is not finite.
     """
+    _check_finite(vectors)
     n, in_width = vectors.shape
     rng = np.random.default_rng(config.seed)
     n_fit = min(n, config.fit_sample or n)
@@ -176,6 +179,15 @@ def load_reducer(folder: Path) -> Reducer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # as in `_fit_umap`
         return Reducer(config, *widths, arrays, joblib.load(folder / _UMAP))
+
+
+def _check_finite(vectors: FloatArray) -> None:
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(broken):
+        raise ProfileError(
+            f"{len(broken)} of {len(vectors)} vectors to reduce contain NaN or infinity, the first in row {broken[0]}; "
+            "encode their texts again, or correct the file that holds them."
+        )
 
 
 def _check_size(config: ReducerConfig, n_fit: int, in_width: int) -> None:
@@ -233,7 +245,9 @@ def _fit_umap(vectors: FloatArray, config: ReducerConfig) -> tuple[FloatArray, A
         transform_seed=config.seed,
         n_jobs=1,  # a seed implies it; stated here, it causes no warning
     )
-    return _without_warnings(lambda: umap.fit_transform(vectors)), umap
+    fitted = _without_warnings(lambda: umap.fit_transform(vectors))
+    umap.embedding_ = unite_equal(vectors, fitted)
+    return umap.embedding_, umap
 
 
 def _without_warnings(compute: Any) -> FloatArray:

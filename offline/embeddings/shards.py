@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from retort.offline.common.progress import Progress, track
 from retort.offline.embeddings.drift import Drift
 from retort.offline.embeddings.vectors import FloatArray, read_vectors
+from retort.shared.base.errors import ProfileError
 
 # Encodes the texts of a shard to vectors (N, E), in order.
 Encode = Callable[[list[str]], FloatArray]
@@ -131,7 +132,10 @@ def _write_wide(path: Path, current: pl.DataFrame, changed: pl.DataFrame, encode
     if not ids:
         path.unlink(missing_ok=True)
         return
-    flat = pa.array(np.concatenate([known[user_id] for user_id in ids]).astype(np.float32))
+    values = np.concatenate([known[user_id] for user_id in ids]).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ProfileError(f"the encoder returned NaN or infinity for a text of {path.name}; choose another encoder.")
+    flat = pa.array(values)
     column = pa.FixedSizeListArray.from_arrays(flat, len(known[ids[0]]))
     table = pa.table({"user_id": ids, _TEXT_HASH: current[_TEXT_HASH].to_list(), "vector": column})
     partial = path.with_name(f"{path.name}.partial")

@@ -112,3 +112,37 @@ def test_wrong_widths_and_folders_are_reported(tmp_path: Path) -> None:
     assert reducer.transform(np.zeros((0, 24), np.float32)).shape == (0, 2)
     with pytest.raises(ProfileError, match="no readable reducer"):
         load_reducer(tmp_path)
+
+
+def test_a_place_does_not_depend_on_the_company(mapped: Reduced) -> None:
+    new = clusters(8, seed=1)
+    together = mapped.reducer.transform(new)
+    alone = np.concatenate([mapped.reducer.transform(vector[None]) for vector in new])
+    shuffled = mapped.reducer.transform(np.concatenate([clusters(40, seed=2), new[::-1]]))[40:][::-1]
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    np.testing.assert_allclose(shuffled, together, atol=1e-5)
+
+
+def test_a_vector_of_the_fit_keeps_its_place_and_equal_vectors_share_it(mapped: Reduced) -> None:
+    np.testing.assert_allclose(mapped.reducer.transform(clusters()), mapped.vectors, atol=1e-5)
+    twice = np.concatenate([clusters(), clusters()[:5]])
+    vectors = fit_reducer(twice, UMAP, Silent()).vectors
+    np.testing.assert_array_equal(vectors[:5], vectors[90:])
+
+
+def test_new_vectors_land_in_their_group(mapped: Reduced) -> None:
+    centres = np.stack([mapped.vectors[group::3].mean(axis=0) for group in range(3)])
+    new = mapped.reducer.transform(clusters(60, seed=1))
+    nearest = np.linalg.norm(new[:, None] - centres[None], axis=2).argmin(axis=1)
+    assert (nearest == np.arange(60) % 3).mean() > 0.95
+
+
+@pytest.mark.parametrize("method", ["umap", "pca", "none"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_are_refused(method: str, value: float, mapped: Reduced) -> None:
+    broken = clusters()
+    broken[7, 3] = value
+    with pytest.raises(ProfileError, match=r"1 of 90 vectors to reduce contain NaN or infinity, the first in row 7"):
+        fit_reducer(broken, ReducerConfig(method=method, n_components=2), Silent())  # type: ignore[arg-type]
+    with pytest.raises(ProfileError, match="NaN or infinity"):
+        mapped.reducer.transform(broken)
