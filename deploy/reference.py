@@ -34,7 +34,7 @@ def cli_page() -> str:
     lines = ["# Command line", "", _AGAIN, "`retort COMMAND --help` shows the same in a terminal.", ""]
     lines += [
         "Exit status: 0 success · 1 a check found a problem · 2 the command could not run and says why",
-        "· 130 interrupted, finished work is kept.",
+        "· 130 interrupted, 143 terminated by SIGTERM: finished work is kept.",
     ]
     for name, command in _commands(typer.main.get_command(app), ""):
         lines += ["", f"## retort {name}", "", _text(command.help)]
