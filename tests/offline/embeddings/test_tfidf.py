@@ -49,5 +49,5 @@ def test_objectives_that_compare_users_with_items_refuse_word_counts() -> None:
     with pytest.raises(RecipeError, match="'soft_items' compares the two"):
         load_recipe("beauty_sasrec_profile", [*counted, "objectives=[{name='soft_items'}]"])
     assert load_recipe("beauty_sasrec_profile", [*counted, "objectives=[{name='near_items'}]"]).encoder.model == TFIDF
-    with pytest.raises(RecipeError, match="spaces of their own"):
+    with pytest.raises(RecipeError, match="different vector spaces"):
         read_ctr_file("ml1m", {"encoder.model": TFIDF})
