@@ -68,9 +68,9 @@ export function answerList(items, { moves, onclick, verb }) {
           h(
             "button.title",
             { type: "button", onclick: () => onclick(item), "aria-label": `${verb} ${titleOf(item)}` },
-            titleOf(item),
+            h("bdi", titleOf(item)),
           ),
-          h("p.fields", h("code", item.item_id), otherFields(item)),
+          h("p.fields", h("code", h("bdi", item.item_id)), otherFields(item)),
           item.reason && h("p.why", reasonWords(item.reason)),
         ),
         h(
@@ -103,7 +103,7 @@ function otherFields(item) {
       isLong(field) ? "span.field.long" : "span.field",
       { title: `${name}: ${words}` },
       isNamed && h("i", `${name} `),
-      words,
+      h("bdi", words),
     );
   });
 }
@@ -119,7 +119,7 @@ function reasonWords(reason) {
   const themes = reason.themes?.length ? [" · profile: ", reason.themes.map((theme) => h("span.theme", theme))] : null;
   const because = (reason.because ?? []).map((item, position) => [
     position ? ", " : "",
-    h("span", { title: `similarity ${item.likeness}` }, titleById(item.item_id)),
+    h("bdi", { title: `similarity ${item.likeness}` }, titleById(item.item_id)),
     h("small", ` ${item.likeness.toFixed(2)}`),
   ]);
   const words = {

@@ -72,6 +72,7 @@ export async function call(route, { places = {}, body, quiet = [] } = {}) {
       cache: "no-store",
     });
   } catch {
+    document.dispatchEvent(new Event("server-down"));
     throw new ApiError(0, "The server is down.");
   }
   const text = await response.text();

@@ -1,6 +1,6 @@
 // Entry point: opens the view named by the fragment of the address, and stores the key.
 import { storeKey, readKey } from "./api.js";
-import { byId, show } from "./dom.js";
+import { badge, byId, show } from "./dom.js";
 import { openHealth, stateBadge } from "./health.js";
 import { clearItems } from "./items.js";
 import { openModels } from "./models.js";
@@ -29,5 +29,6 @@ byId("key-form").addEventListener("submit", (event) => {
   open();
 });
 addEventListener("hashchange", open);
+document.addEventListener("server-down", () => show(byId("state"), badge("bad", "no answer")));
 open();
 show(byId("state"), await stateBadge());

@@ -86,7 +86,7 @@ function numbers(metrics) {
     h(
       "p.hint",
       "Since the start of the server, over all workers, including the requests of this page. ",
-      "Quantiles are estimated from histogram buckets.",
+      "Quantiles are estimated from histogram buckets; – where too few requests lie above one.",
     ),
   ];
 }
@@ -112,7 +112,7 @@ function latencies(metrics, name, metric, label) {
     .map(([value, count]) => [
       value,
       count.toLocaleString(),
-      ...[0.5, 0.95, 0.99].map((q) => ms(quantile(metrics, metric, label, value, q))),
+      ...[0.5, 0.95, 0.99].map((q) => (count * (1 - q) < 1 ? "–" : ms(quantile(metrics, metric, label, value, q)))),
     ]);
   return h(
     "article.card",

@@ -42,7 +42,13 @@ export async function recommend(body) {
   }
 }
 
-export const titleOf = (item) => String(item.fields?.title ?? item.fields?.name ?? item.item_id);
+const MAX_TITLE = 160;
+/** The title of an item, or its id where it has none; a long one is cut. */
+export function titleOf(item) {
+  const names = [item.fields?.title, item.fields?.name].map((name) => String(name ?? "").trim());
+  const title = names.find(Boolean) ?? String(item.item_id);
+  return title.length > MAX_TITLE ? `${title.slice(0, MAX_TITLE)}…` : title;
+}
 
 /** Load the titles of these ids by a dry run that recommends all of them. */
 export async function loadTitles(ids) {
@@ -59,7 +65,7 @@ export async function loadTitles(ids) {
 /** An item's title, with its id if they differ. */
 export function itemName(id) {
   const title = titles.get(id) ?? id;
-  return h("span.item-name", title, title !== id && h("code", id));
+  return h("span.item-name", h("bdi", title), title !== id && h("code", id));
 }
 
 export const titleById = (id) => titles.get(id) ?? id;

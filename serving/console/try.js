@@ -94,6 +94,7 @@ function showAnswer(answer, before) {
     sameByCurl(answer.body),
   );
   byId("announcement").textContent = `${last.items.length} items, answered by ${answer.source}.`;
+  if (!before && matchMedia("(max-width: 720px)").matches) place.scrollIntoView(); // below the form on a phone
   if (!before) return;
   slide(list, tops);
   list.querySelector("button")?.focus({ preventScroll: true }); // the pressed button no longer exists

@@ -56,7 +56,11 @@ function historyCard(id, { error }, entries) {
     error && problem(error),
     h(
       "p.hint",
-      entries.length ? `${entries.length} events, newest first.` : "No event is stored.",
+      entries.length
+        ? `${entries.length} events, newest first.`
+        : error
+          ? "The history could not be read."
+          : "No event is stored.",
       " ",
       h("a", { href: `#try?${new URLSearchParams({ user: id })}` }, "Recommend for this user"),
     ),

@@ -68,6 +68,28 @@ def test_metrics_are_for_prometheus_alone(stack: Stack) -> None:
     assert [group["name"] for group in rules] == ["retort"]
 
 
+def _opened_connections(stack: Stack) -> int:
+    """Connections that the API containers have accepted since their start."""
+    opened = 0
+    for container in stack.containers("api"):
+        names, values = [
+            line.split()
+            for line in stack.docker("exec", container, "cat", "/proc/net/snmp").splitlines()
+            if "Tcp:" in line
+        ]
+        opened += int(values[names.index("PassiveOpens")])
+    return opened
+
+
+def test_nginx_keeps_its_connections_to_the_containers(stack: Stack) -> None:
+    before = _opened_connections(stack)
+    with httpx.Client() as caller:
+        for number in range(600):
+            assert caller.get(f"{stack.url}/recommend", params={"user_id": USERS[number % 40]}).status_code == 200
+    # Health checks and Prometheus open some as well.
+    assert _opened_connections(stack) - before < 120
+
+
 def test_what_no_request_shows_is_seen_too(stack: Stack) -> None:
     wait("every store is seen", lambda: stack.measured("retort_store_answered") == [1, 1, 1])
     assert stack.measured("sum(retort_queue_tasks)") == [0]

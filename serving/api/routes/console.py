@@ -16,7 +16,8 @@ from retort.serving.schemas.problems import not_found
 
 FILES = Path(__file__).parents[2] / "console"
 _PAGE = "index.html"
-_DOCS_PAGE, _DOCS_FILES = "docs.html", ("docs.js", "dom.js", "console.css", "icon.svg")
+_API_PAGE = FILES.parent / "api_page"
+_SHARED_FILES = ("dom.js", "console.css", "icon.svg")
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -47,7 +48,7 @@ class _File(NamedTuple):
 
 def router() -> APIRouter:
     """Create `/console` and the routes of its files, which are read now."""
-    files = {path.name: _read(path) for path in FILES.iterdir() if path.suffix in _TYPES and path.stem != "docs"}
+    files = {path.name: _read(path) for path in FILES.iterdir() if path.suffix in _TYPES}
     index = files.pop(_PAGE)  # at one address only, because its links are relative to it
     routes = APIRouter(include_in_schema=False)
 
@@ -75,8 +76,8 @@ def docs_router(start_page: str) -> APIRouter:
     Args:
         start_page: Page to which `/` redirects.
     """
-    index = _read(FILES / _DOCS_PAGE)
-    files = {name: _read(FILES / name) for name in _DOCS_FILES}
+    index = _read(_API_PAGE / "docs.html")
+    files = {path.name: _read(path) for path in [_API_PAGE / "docs.js", *(FILES / name for name in _SHARED_FILES)]}
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
