@@ -299,10 +299,12 @@ def test_no_id_is_in_logs_or_metrics(client: TestClient, caplog: pytest.LogCaptu
 
 
 def test_the_description_names_every_path(client: TestClient) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
+    document = client.get("/openapi.json").json()
+    paths = document["paths"]
     assert {"/recommend", "/events", "/health/live", "/health/ready", "/metrics", "/models"} <= set(paths)
     assert set(paths["/recommend"]) == {"get", "post"}
-    assert "examples" in str(paths["/recommend"]["post"]["requestBody"])
+    assert "RecommendRequest" in str(paths["/recommend"]["post"]["requestBody"])
+    assert document["components"]["schemas"]["RecommendRequest"]["examples"]
 
 
 def test_concurrent_requests_get_their_own_lists(bundle_path: Path, make_client: MakeClient) -> None:

@@ -33,7 +33,7 @@ ROUTES = {
     ("GET", "/refreshes/r1"): "admin",
     ("POST", "/refreshes/r1/cancel"): "admin",
 }
-OPEN = {"/health/live", "/health/ready", "/metrics"}
+OPEN = {"/health/live", "/health/ready", "/metrics", "/v2"}
 
 
 @pytest.fixture
