@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from retort.serving.api.asgi import FastPathMiddleware, Receive, Send
+from retort.serving.api.asgi import FastPathMiddleware, Send
 from retort.serving.api.asgi import Scope as AsgiScope
+from retort.serving.api.body_reader import Receive
 from retort.serving.api.openapi import complete, operation_id
 from retort.serving.api.routes import (
     batch,

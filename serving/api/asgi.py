@@ -4,7 +4,6 @@ The fast path answers `/recommend` and `/events` from bytes to bytes, because a 
 cost more than the student. FastAPI handles all other requests and documents these two as well.
 """
 
-import asyncio
 import logging
 import random
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from retort.serving.api.body_reader import BodyReader, Disconnected, Message, Receive
 from retort.serving.api.id_paths import routed_path
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.schemas.problems import CONTENT_TYPE, Problem, failure, for_path, overloaded
@@ -23,8 +23,6 @@ from retort.shared.base import logging as logs
 logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -202,84 +200,6 @@ class FastPathMiddleware:
         return status
 
 
-class Disconnected(Exception):  # noqa: N818 - not an error of the server
-    """The caller disconnected before the body was complete."""
-
-
-class BodyReader:
-    """Reader of request bodies, limited in size, time and memory.
-
-    Args:
-        limit: Bytes of one body.
-        total_limit: Bytes of all bodies that are being read.
-        timeout_s: Seconds for one body.
-    """
-
-    def __init__(self, limit: int, total_limit: int, timeout_s: float) -> None:
-        self._limit = limit
-        self._total_limit = total_limit
-        self._timeout_s = timeout_s
-        self._total = 0
-
-    async def read(self, receive: Receive) -> bytes:
-        """Read a whole body.
-
-        Raises:
-            Disconnected: The caller has disconnected.
-            Problem: 408 after the timeout, 413 above the limit, 503 when bodies being read fill the memory.
-        """
-        task = asyncio.current_task()
-        assert task is not None
-        is_late = False
-
-        def cancel() -> None:
-            nonlocal is_late
-            is_late = True
-            task.cancel()
-
-        # Cheaper than asyncio.timeout: most bodies have arrived with the head.
-        timer = asyncio.get_running_loop().call_later(self._timeout_s, cancel)
-        try:
-            return await self._read(receive)
-        except asyncio.CancelledError:
-            if not is_late or task.uncancel():  # the server cancels the request as well
-                raise
-            raise _too_slow(self._timeout_s) from None
-        finally:
-            timer.cancel()
-
-    async def _read(self, receive: Receive) -> bytes:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        body: bytes = message.get("body", b"")
-        if message.get("more_body", False):
-            return await self._read_rest(receive, body)
-        if len(body) > self._limit:
-            raise too_large(self._limit)
-        return body
-
-    async def _read_rest(self, receive: Receive, first: bytes) -> bytes:
-        parts, size = [first], len(first)
-        self._total += size
-        try:
-            while True:
-                if size > self._limit:
-                    raise too_large(self._limit)
-                if self._total > self._total_limit:
-                    raise overloaded()
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Disconnected
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                self._total += len(parts[-1])
-                if not message.get("more_body", False) and size <= self._limit:
-                    return b"".join(parts)
-        finally:
-            self._total -= size
-
-
 def as_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     """Wrap a handler of the fast path as a FastAPI endpoint, for the documentation and for mounted applications."""
 
@@ -322,19 +242,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive_again
-
-
-def too_large(limit: int) -> Problem:
-    """Return a 413 with the limit."""
-    return Problem(413, f"The body is larger than {limit} bytes; split it into several requests.")
-
-
-def _too_slow(timeout_s: float) -> Problem:
-    return Problem(
-        408,
-        f"The body did not arrive within {timeout_s:g} s; send it faster or in several requests.",
-        headers={"connection": "close"},
-    )
 
 
 async def send_problem(send: Send, problem: Problem, request_id: str) -> None:

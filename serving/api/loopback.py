@@ -8,7 +8,8 @@ import ipaddress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from retort.serving.api.asgi import DATA_PATHS, PROBE_PATHS, AsgiApp, Receive, Scope, Send, request_id_of, send_problem
+from retort.serving.api.asgi import DATA_PATHS, PROBE_PATHS, AsgiApp, Scope, Send, request_id_of, send_problem
+from retort.serving.api.body_reader import Receive
 from retort.serving.schemas.problems import Problem, for_path
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

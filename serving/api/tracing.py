@@ -7,7 +7,8 @@ pattern of the route.
 import asyncio
 from typing import Any
 
-from retort.serving.api.asgi import PROBE_PATHS, AsgiApp, Message, Receive, Scope, Send
+from retort.serving.api.asgi import PROBE_PATHS, AsgiApp, Scope, Send
+from retort.serving.api.body_reader import Message, Receive
 from retort.shared.base.errors import RetortError
 from retort.shared.base.tracing import NOT_INSTALLED, shut_down, tracer_provider
 
