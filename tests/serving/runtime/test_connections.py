@@ -5,6 +5,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -142,9 +143,17 @@ def test_an_answered_request_whose_refused_body_trickles_is_closed(keyed: Keyed)
 
 def test_a_refused_body_that_arrives_keeps_the_connection(keyed: Keyed) -> None:
     with keyed.connect(keyed.head("/recommend", len(BODY), with_key=False)) as connection:
-        assert " 401 " in first_line(connection)
+        assert read_status(connection) == 401
         connection.sendall(BODY + keyed.head("/recommend", len(BODY), with_key=True) + BODY)
-        assert " 200 " in first_line(connection)
+        assert read_status(connection) == 200
+
+
+def read_status(connection: socket.socket) -> int:
+    """Read a whole response, for its head and body may arrive apart. Returns its status."""
+    response = HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
 
 
 def test_a_head_without_end_is_refused(keyed: Keyed) -> None:
