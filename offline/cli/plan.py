@@ -36,6 +36,10 @@ def plan(
         int | None, typer.Option(help="width of a stored vector; unset: that of the recipe's reducer")
     ] = None,
     input_price: Annotated[float, typer.Option(help="USD a million prompt tokens")] = 0.0,
+    cached_price: Annotated[
+        float | None,
+        typer.Option(help="USD a million prompt tokens from the cache (--cached-share); unset: as --input-price"),
+    ] = None,
     output_price: Annotated[float, typer.Option(help="USD a million answer tokens")] = 0.0,
     gpu_price: Annotated[float, typer.Option(help="USD a GPU hour")] = 0.0,
     gpus: Annotated[int, typer.Option(help="number of GPUs")] = 1,
@@ -54,6 +58,7 @@ def plan(
 
     prices = Prices(
         usd_per_million_input=input_price,
+        usd_per_million_cached_input=cached_price,
         usd_per_million_output=output_price,
         usd_per_gpu_hour=gpu_price,
         gpus=gpus,

@@ -97,7 +97,7 @@ def _run_round(
 
 @profiles_app.command("show")
 def show_profile(user_id: _User) -> None:
-    """Show the user's choice, the profile in force and every stored version."""
+    """Show the user's choice, the profile in force, every stored version and refused replies with the reason."""
     from retort.offline.common.database import migrate_and_open
     from retort.shared.base.settings import Settings
     from retort.shared.profiles.profile_choices import view_profile
@@ -116,6 +116,13 @@ def show_profile(user_id: _User) -> None:
             markup=False,
             highlight=False,
         )
+    for refusal in view.refusals:
+        console.print(
+            f"{refusal.created_at:%Y-%m-%d %H:%M}  {refusal.aspect}  {refusal.model}  refused: {refusal.error}",
+            markup=False,
+            highlight=False,
+        )
+        console.print(refusal.text or "(the reply was not kept)", markup=False, highlight=False)
 
 
 @profiles_app.command("edit")

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +65,7 @@ def _work_without_celery(poll_s: float, *, until_done: bool) -> None:
             with _stopped_by_signals(worker):
                 n_chunks = work_until_done(engine, worker)
             Console(stderr=True).print(f"{n_chunks} chunks done", highlight=False)
+            stop_if_failed(engine, worker.job_ids)
         else:
             wake = threading.Event()
             with _stopped_by_signals(worker, wake):
@@ -79,6 +80,15 @@ def work_until_done(engine: "Engine", worker: "RefreshWorker") -> int:
     while (wait_s := next_try_s(engine)) is not None and not worker.stopping.wait(wait_s + _RETRY_MARGIN_S):
         n_chunks += worker.work_on()
     return n_chunks
+
+
+def stop_if_failed(engine: "Engine", job_ids: Iterable[str]) -> None:
+    """Raise RefreshError if one of these refreshes has failed or was stopped by its budget."""
+    from retort.shared.profiles import refreshes
+
+    for job in (refreshes.read_job(engine, job_id) for job_id in sorted(job_ids)):
+        if job.error:
+            raise refreshes.RefreshError(f"refresh {job.id[:8]} is {job.status}: {job.error}")
 
 
 @contextmanager

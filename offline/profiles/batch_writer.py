@@ -138,7 +138,7 @@ class ProfileWriter:
         answered = [outcome for outcome in outcomes if not outcome.unanswered]
         self.store.save([self._record(key, missing[outcome.conversation], outcome) for outcome in answered])
         for outcome in outcomes:
-            self.report.spent(outcome.prompt_tokens, outcome.completion_tokens)
+            self.report.spent(outcome.prompt_tokens, outcome.completion_tokens, outcome.cached_tokens)
             if outcome.error is None:
                 self.report.written += 1
             else:
@@ -160,7 +160,9 @@ class ProfileWriter:
             outcome.completion_tokens,
             outcome.error,
             n_events=task.n_history or len(task.events),
-            cost_usd=self.config.spending.cost_usd(outcome.prompt_tokens, outcome.completion_tokens),
+            cost_usd=self.config.spending.cost_usd(
+                outcome.prompt_tokens, outcome.completion_tokens, outcome.cached_tokens
+            ),
             faithfulness=outcome.faithfulness,
         )
 

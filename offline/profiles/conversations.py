@@ -29,6 +29,7 @@ class Outcome(NamedTuple):
         faithfulness: Score of the last text, 0 … 1; None: unknown.
         rejected: Text of the last refused reply, to be read by people; it is no profile.
         unanswered: The server never replied. This says nothing about the user, so it is not stored as a failure.
+        cached_tokens: Those of `prompt_tokens` that the server read from its cache.
     """
 
     conversation: int
@@ -39,6 +40,7 @@ class Outcome(NamedTuple):
     faithfulness: float | None = None
     unanswered: bool = False
     rejected: str | None = None
+    cached_tokens: int = 0
 
 
 @dataclass
@@ -51,6 +53,7 @@ class _Conversation:
     texts: list[str | None] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
     faithfulness: float | None = None
     outcome: Outcome | None = None
 
@@ -72,7 +75,7 @@ class _Conversation:
         faithfulness = None if text is None else self.faithfulness
         self.outcome = Outcome(
             self.number, text, error, self.prompt_tokens, self.completion_tokens, faithfulness, unanswered,
-            rejected,
+            rejected, self.cached_tokens,
         )  # fmt: skip
         self.plan.close()
 
@@ -80,6 +83,7 @@ class _Conversation:
         """Process the reply to prompt `slot`: accept it, prepare the next attempt, or end the conversation."""
         self.prompt_tokens += reply.prompt_tokens or 0
         self.completion_tokens += reply.completion_tokens or 0
+        self.cached_tokens += reply.cached_tokens or 0
         if self.outcome is not None:
             return
         prompt = self.prompts[slot]

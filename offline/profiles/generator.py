@@ -181,7 +181,7 @@ def _generate(
     backend = open_backend(config, settings)
 
     def stop_if_spent(report: ProfilesReport) -> None:
-        config.spending.stop_if_spent(report.prompt_tokens, report.completion_tokens)
+        config.spending.stop_if_spent(report.prompt_tokens, report.completion_tokens, report.cached_tokens)
 
     try:
         checker = FaithfulnessChecker(catalogue.vocabulary)

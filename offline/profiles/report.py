@@ -20,6 +20,7 @@ class ProfilesReport:
         chosen: Users who edited, pinned or erased their profile.
         not_ours: Imported profiles of users that the data do not contain.
         problems: Reason → failures.
+        cached_tokens: Those of `prompt_tokens` that the server read from its cache.
         unanswered: Reason → failures that are the server's, not the user's.
         examples: Reason → its first occurrence in full, with the server's words.
         failed_users: Users who lack a profile, or an aspect of it.
@@ -38,6 +39,7 @@ class ProfilesReport:
     not_ours: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
     seconds: float = 0.0
     problems: Counter[str] = field(default_factory=Counter)
     unanswered: Counter[str] = field(default_factory=Counter)
@@ -49,10 +51,11 @@ class ProfilesReport:
         """Names of the models that wrote the texts."""
         return ", ".join(sorted({key.model for key in self.keys}))
 
-    def spent(self, prompt_tokens: int, completion_tokens: int) -> None:
+    def spent(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> None:
         """Add the tokens of one conversation."""
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
+        self.cached_tokens += cached_tokens
 
     @property
     def coverage(self) -> float:
@@ -101,6 +104,7 @@ class ProfilesReport:
             f"{self.coverage:.1%} covered",
             f"by {self.model or self.backend}",
             f"{self.prompt_tokens + self.completion_tokens:,} tokens" if self.prompt_tokens else "",
+            f"{self.cached_tokens:,} of them read from the server's cache" if self.cached_tokens else "",
             f"{rate:.0f}/s" if rate else "",
             f"{self.chosen} users with a profile of their own" if self.chosen else "",
             f"{self.without_history} users without a known item" if self.without_history else "",

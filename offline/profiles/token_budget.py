@@ -16,6 +16,12 @@ class SpendingConfig(Section):
     """Recipe section `[profiles.spending]`: the provider's prices, and what one run may use."""
 
     usd_per_million_input: float | None = Field(None, ge=0, description="US dollars per million prompt tokens")
+    usd_per_million_cached_input: float | None = Field(
+        None,
+        ge=0,
+        description="US dollars per million prompt tokens that the server read from its cache; unset: as other "
+        "prompt tokens",
+    )
     usd_per_million_output: float | None = Field(None, ge=0, description="US dollars per million completion tokens")
     max_tokens: int | None = Field(None, ge=1, description="prompt and completion tokens together; unset: no limit")
     max_usd: float | None = Field(None, gt=0, description="US dollars; unset: no limit; requires both prices")
@@ -26,14 +32,21 @@ class SpendingConfig(Section):
             raise ValueError("max_usd requires usd_per_million_input and usd_per_million_output; set both")
         return self
 
-    def cost_usd(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Return the cost of these tokens in US dollars; None where the prices are not set."""
+    def cost_usd(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float | None:
+        """Return the cost of these tokens in US dollars; None where the prices are not set.
+
+        Args:
+            cached_tokens: Those of `prompt_tokens` that the server read from its cache.
+        """
         if self.usd_per_million_input is None or self.usd_per_million_output is None:
             return None
-        micro = prompt_tokens * self.usd_per_million_input + completion_tokens * self.usd_per_million_output
-        return micro / 1e6
+        cached_price = self.usd_per_million_cached_input
+        if cached_price is None:
+            cached_price = self.usd_per_million_input
+        micro = (prompt_tokens - cached_tokens) * self.usd_per_million_input + cached_tokens * cached_price
+        return (micro + completion_tokens * self.usd_per_million_output) / 1e6
 
-    def stop_if_spent(self, prompt_tokens: int, completion_tokens: int) -> None:
+    def stop_if_spent(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> None:
         """Raise BudgetSpentError once a limit is reached."""
         tokens = prompt_tokens + completion_tokens
         if self.max_tokens is not None and tokens >= self.max_tokens:
@@ -41,7 +54,7 @@ class SpendingConfig(Section):
                 f"{tokens:,} tokens are used and [profiles.spending] max_tokens is {self.max_tokens:,}; finished "
                 "profiles are kept: raise the limit and run again for the rest."
             )
-        cost = self.cost_usd(prompt_tokens, completion_tokens)
+        cost = self.cost_usd(prompt_tokens, completion_tokens, cached_tokens)
         if self.max_usd is not None and cost is not None and cost >= self.max_usd:
             raise BudgetSpentError(
                 f"${cost:.2f} are spent and [profiles.spending] max_usd is {self.max_usd:.2f}; finished profiles are "

@@ -31,7 +31,7 @@ class ChunkItem(WorkItem):
 
     def columns(self) -> dict[str, Any]:
         report, (prompt_tokens, completion_tokens, cost_usd) = self.report, self._before
-        cost = self.spending.cost_usd(report.prompt_tokens, report.completion_tokens)
+        cost = self.spending.cost_usd(report.prompt_tokens, report.completion_tokens, report.cached_tokens)
         return {
             "done": min(self.n_users - len(report.failed_users), report.written + report.reused),
             "written": report.written,

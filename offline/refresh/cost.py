@@ -80,6 +80,7 @@ class Prices(Section):
 
     usd_per_million_input: float = Field(0.0, ge=0)
     usd_per_million_output: float = Field(0.0, ge=0)
+    usd_per_million_cached_input: float | None = Field(None, ge=0, description="unset: as other prompt tokens")
     usd_per_gpu_hour: float = Field(0.0, ge=0)
     prompt_tokens_per_s: float | None = Field(None, gt=0, description="of one GPU, measured by a calibration run")
     answer_tokens_per_s: float | None = Field(None, gt=0, description="of one GPU, measured by a calibration run")
@@ -121,7 +122,11 @@ def plan_policy(
     """
     prompt = refreshes * tokens.prompt(round(events_read), update)
     answer = refreshes * tokens.answer()
-    api = (prompt * prices.usd_per_million_input + answer * prices.usd_per_million_output) / 1e6
+    cached_price = prices.usd_per_million_cached_input
+    input_price = prices.usd_per_million_input
+    if cached_price is not None:
+        input_price += prices.cached_share * (cached_price - input_price)
+    api = (prompt * input_price + answer * prices.usd_per_million_output) / 1e6
     hours = None
     if prices.prompt_tokens_per_s and prices.answer_tokens_per_s:
         read = prompt * (1.0 - prices.cached_share) / prices.prompt_tokens_per_s

@@ -61,6 +61,7 @@ class RefreshWorker:
         self._engine, self._settings, self._rules = engine, settings, rules or LeaseRules()
         self._progress, self._retry_for_s, self._open = progress or Silent(), retry_for_s, open_backend
         self.name = worker_name()
+        self.job_ids: set[str] = set()  # refreshes that it worked on
         self.stopping = threading.Event()
         self.grace_s = 30.0  # for the answers in flight when the worker stops
         self._model: tuple[str, ProfileBackend] | None = None
@@ -112,6 +113,7 @@ class RefreshWorker:
                 )
                 if item is None:
                     break
+                self.job_ids.add(item.job_id)
                 n_done += self._work_on_chunk(item)
         return n_done
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_json
 from retort.shared.base.text import clean_text
-from retort.shared.db.models import DONE, EDITED, ERASED, PINNED, Profile, ProfileChoice, now
+from retort.shared.db.models import DONE, EDITED, ERASED, FAILED, PINNED, Profile, ProfileChoice, now
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
 
@@ -36,6 +36,17 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A reply that the checks refused: no profile, but kept so that people can read why. text: None if not kept."""
+
+    aspect: str
+    error: str
+    text: str | None
+    model: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class Choice:
     """A user's choice. text: None if the profile was erased."""
 
@@ -48,11 +59,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class ProfileView:
-    """One user's profile: the choice in force, if any, and the texts of models, newest first."""
+    """One user's profile: the choice in force, if any, and the texts and refused replies of models, newest first."""
 
     user_id: str
     choice: Choice | None
     versions: tuple[Version, ...]
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def text(self) -> str | None:
@@ -65,7 +77,8 @@ class ProfileView:
 def view_profile(engine: Engine, user_id: str, *, tenant: str = DEFAULT_TENANT) -> ProfileView:
     """Read a user's profile; empty for an unknown user."""
     with reading(engine) as session:
-        return ProfileView(user_id, _choice(session, tenant, user_id), _versions(session, tenant, user_id))
+        choice, rows = _choice(session, tenant, user_id), _rows(session, tenant, user_id)
+        return ProfileView(user_id, choice, _versions(rows), _refusals(rows))
 
 
 def edit_profile(
@@ -141,14 +154,22 @@ def _read(row: ProfileChoice) -> Choice:
     return Choice(row.user_id, row.kind, row.text, row.set_at, row.set_by)
 
 
-def _versions(session: Session, tenant: str, user_id: str) -> tuple[Version, ...]:
-    rows = session.scalars(
-        select(Profile)
-        .filter_by(tenant=tenant, user_id=user_id, status=DONE)
-        .order_by(Profile.created_at.desc(), Profile.id.desc())
+def _rows(session: Session, tenant: str, user_id: str) -> Sequence[Profile]:
+    query = select(Profile).filter_by(tenant=tenant, user_id=user_id)
+    return session.scalars(query.order_by(Profile.created_at.desc(), Profile.id.desc())).all()
+
+
+def _refusals(rows: Sequence[Profile]) -> tuple[Refusal, ...]:
+    return tuple(
+        Refusal(row.aspect, row.error or "unknown", row.parameters.get("rejected_reply"), row.model, row.created_at)
+        for row in rows
+        if row.status == FAILED
     )
+
+
+def _versions(rows: Sequence[Profile]) -> tuple[Version, ...]:
     return tuple(
         Version(row.aspect, row.text, row.model, row.prompt_version, row.n_events, row.grounding, row.created_at)
         for row in rows
-        if row.text is not None
+        if row.status == DONE and row.text is not None
     )

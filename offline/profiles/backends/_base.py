@@ -50,6 +50,7 @@ class Reply:
         error: Why there is no usable text, in one clause; None: there is one.
         final: Another attempt is useless.
         unanswered: The server failed, not the prompt; a later request may succeed.
+        cached_tokens: Those of `prompt_tokens` that the server read from its cache; None: not stated.
     """
 
     text: str
@@ -58,6 +59,7 @@ class Reply:
     error: str | None = None
     final: bool = False
     unanswered: bool = False
+    cached_tokens: int | None = None
 
     def __post_init__(self) -> None:
         # a model can write anything, and what cannot be stored must not end the run

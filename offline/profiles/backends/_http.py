@@ -1,6 +1,7 @@
 """Requests to and responses of an OpenAI-compatible server, well-formed or not."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -85,15 +86,36 @@ def parse_completion(body: Any, raw: str) -> Reply:
         choice = body["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason")
         text, refusal = message.get("content"), message.get("refusal")
-        usage = body.get("usage") or {}
-        tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        usage = _usage(body.get("usage"))
     except (KeyError, IndexError, TypeError, AttributeError):
         raise NoReplyError(f"a response that is not a chat completion: {raw[:120]!r}") from None
     if refusal or finish == "content_filter":
-        return Reply("", *tokens, error=f"a refusal ({refusal or 'content filter'})")
+        return replace(usage, error=f"a refusal ({refusal or 'content filter'})")
     if finish == "length":
-        return Reply(text or "", *tokens, error="cut off at max_output_tokens")
-    return Reply(text if isinstance(text, str) else "", *tokens)
+        return replace(usage, text=text or "", error="cut off at max_output_tokens")
+    return replace(usage, text=text if isinstance(text, str) else "")
+
+
+def _usage(stated: Any) -> Reply:
+    """An empty reply with the token counts of a response's `usage`; None where it states none.
+
+    Prompt tokens from the server's cache: `prompt_tokens_details.cached_tokens` (OpenAI, vLLM, llama.cpp),
+    `prompt_cache_hit_tokens` (DeepSeek), `cached_tokens` (Moonshot), `cache_read_input_tokens` (Anthropic's layer).
+    """
+    usage = stated if isinstance(stated, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    found = [details.get("cached_tokens") if isinstance(details, dict) else None]
+    found += [usage.get(name) for name in ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")]
+    prompt, cached = _count(usage.get("prompt_tokens")), next((n for n in map(_count, found) if n is not None), None)
+    if cached is not None and prompt is not None:
+        cached = min(cached, prompt)
+    return Reply("", prompt, _count(usage.get("completion_tokens")), cached_tokens=cached)
+
+
+def _count(value: Any) -> int | None:
+    """A token count of a server, which may send anything."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return int(value) if number else None
 
 
 def error_text(response: httpx.Response) -> str:

@@ -165,4 +165,5 @@ class VllmBackend:
 def _reply(output: Any) -> Reply:
     answer = output.outputs[0]
     cut = "cut off at max_output_tokens" if answer.finish_reason == "length" else None
-    return Reply(answer.text, len(output.prompt_token_ids), len(answer.token_ids), cut)
+    cached = getattr(output, "num_cached_tokens", None)
+    return Reply(answer.text, len(output.prompt_token_ids), len(answer.token_ids), cut, cached_tokens=cached)

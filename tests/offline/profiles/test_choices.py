@@ -4,18 +4,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
 
+from retort.offline.cli.main import app
 from retort.offline.common.progress import Silent
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import RunContext
 from retort.offline.profiles import generator
+from retort.offline.profiles.backends._base import Reply
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.profiles.generator import profiles_table, write_profiles
-from retort.offline.profiles.token_budget import BudgetSpentError
+from retort.offline.profiles.token_budget import BudgetSpentError, SpendingConfig
 from retort.offline.recipes.recipe import load_recipe
 from retort.shared.db.migrate import upgrade
-from retort.shared.db.session import open_database
-from retort.shared.profiles.profile_choices import edit_profile, erase_profile, pin_profile, release_profile
+from retort.shared.db.models import Profile
+from retort.shared.db.session import open_database, reading
+from retort.shared.profiles.profile_choices import (
+    edit_profile,
+    erase_profile,
+    pin_profile,
+    release_profile,
+    view_profile,
+)
 from tests.offline.profiles._fakes import GOOD, NO_SERVER, ScriptedBackend, catalogue, histories, sqlite_store
 
 
@@ -84,3 +95,42 @@ def test_a_choice_makes_the_profiles_step_due_again(tmp_path: Path) -> None:
     release_profile(engine, "ann")
     assert asked() == before
     engine.dispose()
+
+
+def test_cached_prompt_tokens_have_their_own_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = sqlite_store(tmp_path)
+    reply = Reply(GOOD, 1000, 100, cached_tokens=800)
+    monkeypatch.setattr(generator, "open_backend", lambda *_: ScriptedBackend(lambda _: reply))
+    prices = {"usd_per_million_input": 1000, "usd_per_million_output": 1000, "usd_per_million_cached_input": 100}
+    config = ProfilesConfig(domain="movies", spending={**prices, "max_usd": 0.75})  # type: ignore[arg-type]
+    with pytest.raises(BudgetSpentError, match=r"\$0.76 are spent"):  # each 0.2 + 0.08 + 0.1
+        write_profiles(histories(9), catalogue(), config, store, NO_SERVER, Silent())
+    with reading(store._engine) as session:
+        assert session.scalars(sa.select(Profile.cost_usd)).all() == pytest.approx([0.38, 0.38])
+    free = SpendingConfig(usd_per_million_input=2, usd_per_million_output=0, usd_per_million_cached_input=0)
+    assert free.cost_usd(1_000_000, 0, 250_000) == 1.5
+    assert SpendingConfig(usd_per_million_input=2, usd_per_million_output=0).cost_usd(1_000_000, 0, 250_000) == 2.0
+
+
+def test_a_report_counts_cached_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = Reply(GOOD, 1000, 100, cached_tokens=800)
+    monkeypatch.setattr(generator, "open_backend", lambda *_: ScriptedBackend(lambda _: reply))
+    store = sqlite_store(tmp_path)
+    report = write_profiles(histories(2), catalogue(), ProfilesConfig(domain="movies"), store, NO_SERVER, Silent())
+    assert report.cached_tokens == 1600
+    assert "1,600 of them read from the server's cache" in report.line()
+
+
+def test_refused_replies_are_shown_apart_from_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = sqlite_store(tmp_path)
+    monkeypatch.setattr(generator, "open_backend", lambda *_: ScriptedBackend(lambda _: "Too short."))
+    config = ProfilesConfig(domain="movies", attempts=1, max_failed=1.0)
+    write_profiles(histories(1), catalogue(), config, store, NO_SERVER, Silent())
+    view = view_profile(store._engine, "user-0")
+    assert (view.text, view.versions) == (None, ())
+    assert [(refusal.text, refusal.aspect) for refusal in view.refusals] == [("Too short.", "whole")]
+    monkeypatch.setenv("DATABASE_URL", store._engine.url.render_as_string(hide_password=False))
+    shown = CliRunner().invoke(app, ["profiles", "show", "user-0"])
+    assert shown.exit_code == 0, shown.output
+    assert "refused: " in shown.output
+    assert "Too short." in shown.output

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from retort.offline.profiles.backends import openai
 from retort.offline.profiles.backends._base import Prompt, Reply, Sampling, sampling_seed
-from retort.offline.profiles.backends._http import retry_after_s
+from retort.offline.profiles.backends._http import parse_completion, retry_after_s
 from retort.offline.profiles.checks import StructuredProfile
 from retort.offline.profiles.prompt import PromptWriter
 from retort.shared.base.errors import ProfileError
@@ -270,3 +270,20 @@ def test_a_rejection_of_every_prompt_names_the_option_that_cures_it(words: str, 
     assert reply.error is not None
     assert words in reply.error
     assert option in reply.error
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 64}}, (90, 7, 64)),
+        ({"prompt_tokens": 90, "completion_tokens": 7, "prompt_cache_hit_tokens": 64}, (90, 7, 64)),
+        ({"prompt_tokens": 90, "completion_tokens": 7, "prompt_tokens_details": None, "cached_tokens": 0}, (90, 7, 0)),
+        ({"prompt_tokens": 90, "completion_tokens": 7, "cached_tokens": 200}, (90, 7, 90)),
+        ({"prompt_tokens": "90", "completion_tokens": -7, "prompt_tokens_details": [1]}, (None, None, None)),
+        ("none", (None, None, None)),
+        (None, (None, None, None)),
+    ],
+)
+def test_cached_tokens_are_read_from_the_usage(usage: Any, counts: tuple[int | None, ...]) -> None:
+    reply = parse_completion({"choices": [{"message": {"content": GOOD}}], "usage": usage}, "")
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens) == counts

@@ -189,6 +189,8 @@ def test_a_plan_multiplies_what_was_measured() -> None:
     assert plan.wall_hours == pytest.approx((plan.gpu_hours or 0) / 4)
     assert plan.gpu_usd == pytest.approx((plan.gpu_hours or 0) * 3)
     assert plan_policy("all", 1e6, 20, False, TOKENS, Prices()).gpu_hours is None
+    cached = Prices(usd_per_million_input=1.0, usd_per_million_cached_input=0.1, cached_share=0.5)
+    assert plan_policy("all", 1e6, 20, False, TOKENS, cached).api_usd == pytest.approx(165.0)
     storage = plan_storage(1e8, 800, 128, 200)
     assert storage.vectors == 1e8 * 128 * 4
     assert storage.database > 8e10

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from retort.offline.cli.refresh_jobs import stop_if_failed, work_until_done
 from retort.offline.jobs.leases import LeaseLostError, LeaseRules
 from retort.offline.profiles.backends._base import Prompt, Reply
 from retort.offline.refresh import chunks
@@ -306,3 +307,13 @@ def test_a_refresh_in_which_no_user_got_a_profile_has_failed(engine: Engine, tmp
     assert (status.status, status.written, status.failed) == ("failed", 0, 3)
     assert status.error is not None
     assert "no user got a profile" in status.error
+
+
+def test_work_that_ends_with_a_failed_refresh_is_an_error(engine: Engine, tmp_path: Path) -> None:
+    job_id = job(engine, tmp_path, 3, 3, max_failed=1.0, attempts=1)
+    failing = worker(engine, answer=lambda _: Reply("", error="a refusal", final=True))[0]
+    work_until_done(engine, failing)
+    with pytest.raises(RefreshError, match=f"refresh {job_id[:8]} is failed: no user got a profile"):
+        stop_if_failed(engine, failing.job_ids)
+    good = worker(engine)[0]
+    stop_if_failed(engine, good.job_ids)
