@@ -21,7 +21,7 @@ from retort.offline.data.split_store import load_split
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import read_vectors
 from retort.offline.pipeline.artifact_store import ArtifactStore
-from retort.offline.pipeline.context import VECTORS_FILE, RunContext, load_tables, make_plan
+from retort.offline.pipeline.context import KNOWLEDGE_STEP, VECTORS_FILE, RunContext, load_tables, make_plan
 from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.pipeline.prepare import prepare_steps
 from retort.offline.pipeline.teach import encoded_items, teach_steps
@@ -31,7 +31,7 @@ from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.profiles.profile_choices import choices_hash
 
 OUTCOMES_FILE = "outcomes.json"
-_READ_STEPS = ("data", "split", "profiles", "vectors", "teacher")
+_READ_STEPS = ("data", "split", KNOWLEDGE_STEP, "profiles", "vectors", "teacher")
 
 
 def read_ctr_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe, CtrConfig]:
@@ -49,7 +49,7 @@ def read_ctr_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe,
     raw = with_keys(raw, overrides)
     config = parse_section(CtrConfig, raw.pop("ctr", {}), "ctr")
     recipe = parse_recipe(name, raw)
-    if "users" not in recipe.knowledge():
+    if "users" not in recipe.teacher_parts():
         raise RecipeError(
             f"{name} has no objective that reads user profiles, so no profiles would be written; add one."
         )

@@ -9,11 +9,11 @@ import polars as pl
 from retort.offline.data.attributes import infer_types
 from retort.offline.data.events import collect, id_problem, refuse_nested, reject_bad_rows, with_ids
 from retort.offline.data.ids import Ids
-from retort.offline.data.interactions import Items
+from retort.offline.data.interactions import KNOWLEDGE, Items
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable
-from retort.offline.data.text import item_text
-from retort.shared.base.errors import DataError
+from retort.offline.data.text import item_text, reads_knowledge
+from retort.shared.base.errors import DataError, RecipeError
 from retort.shared.base.text import CONTROLS_IN_PROSE
 
 _ENTITY = r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]{1,30});"
@@ -61,11 +61,16 @@ def clean_entities(tables: Sequence[RawTable], id_column: str, rejects: Rejects)
         stacked = pl.concat(frames, how="diagonal_relaxed").drop("row")
         joined = stacked.group_by(id_column, maintain_order=True).agg(pl.all().drop_nulls().first())
     joined = unescape(joined, id_column)
-    texts = [name for name in (id_column, "title", "text") if name in joined.columns]
+    texts = [name for name in _text_columns(id_column) if name in joined.columns]
     attributes = infer_types(joined.drop(texts), lists)
     frame = pl.concat([joined.select(pl.col(texts).cast(pl.String)), attributes], how="horizontal")
     frame = frame.with_columns(_without_controls(frame.drop(id_column)))
     return Entities(frame, identical, rows_read)
+
+
+def _text_columns(id_column: str) -> tuple[str, ...]:
+    """Columns that hold one text each; users have no knowledge of this kind."""
+    return (id_column, "title", "text", *([KNOWLEDGE] if id_column == "item_id" else []))
 
 
 def unescape(frame: pl.DataFrame, id_column: str) -> pl.DataFrame:
@@ -95,7 +100,7 @@ def _without_controls(frame: pl.DataFrame) -> list[pl.Expr]:
 
 def _with_ids(table: RawTable, id_column: str) -> tuple[pl.DataFrame, Ids]:
     schema = table.frame.collect_schema()
-    refuse_nested(table, schema, (id_column, "title", "text"))
+    refuse_nested(table, schema, _text_columns(id_column))
     frame = collect(table, table.frame.with_columns(pl.col("row").cast(pl.Int64)))
     if not frame.height:
         raise DataError(f"{table.file} has no rows; give a file with rows, or remove its name from [data.options].")
@@ -137,6 +142,7 @@ def make_items(
 
     Raises:
         DataError: No item has an event.
+        RecipeError: `columns` or `template` names a column that does not exist or cannot be used.
     """
     ids = pl.DataFrame({"item_id": item_ids.unique()})
     if entities is None:
@@ -149,14 +155,30 @@ def make_items(
     without_metadata = ids.join(known, on="item_id", how="anti")
     frame = pl.concat([known, without_metadata], how="diagonal").sort("item_id")
     frame = frame.with_columns(_text_column(frame, "title"))
-    if "text" in frame.columns:
-        text = _text_column(frame, "text")
-    else:
-        blank_title = frame.with_columns(pl.when(pl.col("title") != "").then("title").alias("title"))
-        text = item_text(blank_title, columns, template)
-    attributes = [name for name in frame.columns if name not in ("item_id", "title", "text")]
-    frame = frame.with_columns(text.alias("text")).select("item_id", "title", "text", *attributes)
-    return Items(frame), without_metadata.height
+    frame = frame.with_columns(_knowledge_column(frame))
+    if "text" in frame.columns and reads_knowledge(columns, template):
+        raise RecipeError(
+            "[data] text_template and text_columns cannot add knowledge to items that have a text column of their own; "
+            "rename that column and name it in text_template."
+        )
+    text = _text_column(frame, "text") if "text" in frame.columns else made_text(frame, columns, template)
+    known_columns = ("item_id", "title", "text", *([KNOWLEDGE] if frame[KNOWLEDGE].count() else []))
+    attributes = [name for name in frame.columns if name not in (*known_columns, KNOWLEDGE)]
+    return Items(frame.with_columns(text.alias("text")).select(*known_columns, *attributes)), without_metadata.height
+
+
+def made_text(frame: pl.DataFrame, columns: Sequence[str] | None, template: str | None) -> pl.Series:
+    """Return the items' texts made from their other columns, as `item_text` does; a blank title is unknown."""
+    blank_title = frame.with_columns(pl.when(pl.col("title") != "").then("title").alias("title"))
+    return item_text(blank_title, columns, template)
+
+
+def _knowledge_column(frame: pl.DataFrame) -> pl.Series:
+    """The items' own column of knowledge, blanks null; null throughout where they have none."""
+    if KNOWLEDGE not in frame.columns:
+        return pl.Series(KNOWLEDGE, [None] * frame.height, dtype=pl.String)
+    stripped = frame[KNOWLEDGE].str.strip_chars()
+    return stripped.set((stripped == "").fill_null(False), None)
 
 
 def _text_column(frame: pl.DataFrame, name: str) -> pl.Series:

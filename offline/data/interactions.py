@@ -9,6 +9,8 @@ import polars as pl
 Clock = Literal["time", "position"]
 # Column of the parts of a millisecond, between reading and sorting.
 BELOW_MS = "_below_ms"
+# Column of the item knowledge.
+KNOWLEDGE = "knowledge"
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Items:
     """Items that can be recommended, one row an item.
 
     Attributes:
-        frame: item_id str (unique), title str, text str (read by encoders and prompts; may be ""), then any number of
-            attribute columns (str, i64, f64, bool or list[str]; null: unknown).
+        frame: item_id str (unique), title str, text str (read by encoders and prompts; may be ""), where there is any
+            `knowledge` str (item knowledge, one text an item; null: none), then any number of attribute columns (str,
+            i64, f64, bool or list[str]; null: unknown).
     """
 
     frame: pl.DataFrame
@@ -39,4 +42,11 @@ class Items:
     @property
     def attributes(self) -> list[str]:
         """Names of the attribute columns."""
-        return [name for name in self.frame.columns if name not in ("item_id", "title", "text")]
+        return [name for name in self.frame.columns if name not in ("item_id", "title", "text", KNOWLEDGE)]
+
+    @property
+    def knowledge(self) -> pl.Series:
+        """Item knowledge, one text or null an item, in the order of `frame`."""
+        if KNOWLEDGE in self.frame.columns:
+            return self.frame[KNOWLEDGE]
+        return pl.Series(KNOWLEDGE, [None] * self.frame.height, dtype=pl.String)

@@ -5,6 +5,7 @@ from string import Formatter
 
 import polars as pl
 
+from retort.offline.data.interactions import KNOWLEDGE
 from retort.shared.base.errors import RecipeError
 
 
@@ -12,16 +13,18 @@ def item_text(frame: pl.DataFrame, columns: Sequence[str] | None, template: str 
     """Return one text for each item, "" where none of its columns has a value.
 
     Args:
-        columns: Columns of the text, each after its name except the title; None: title and all attributes.
+        columns: Columns of the text, each after its name except the title; None: title and all attributes, without
+            the item knowledge.
         template: Format such as "{title} ({year}). {plot}", empty for unknown values; replaces `columns`.
 
     Raises:
         RecipeError: A column does not exist, or the template is malformed.
     """
     named = [name for name in frame.columns if name not in ("item_id", "text")]
+    by_default = [name for name in named if name != KNOWLEDGE]
     if template is not None:
         return _filled(frame, template, named)
-    chosen = list(columns) if columns is not None else named
+    chosen = list(columns) if columns is not None else by_default
     _refuse_unknown(chosen, named, "text_columns")
     parts = []
     for name in chosen:
@@ -48,6 +51,16 @@ def _filled(frame: pl.DataFrame, template: str, named: Sequence[str]) -> pl.Seri
     known = pl.any_horizontal([as_text(frame, field).is_not_null() for field in fields]) if fields else pl.lit(False)
     text = pl.when(known).then(pl.concat_str(parts).str.strip_chars()).otherwise(pl.lit(""))
     return frame.select(text.alias("text"))["text"]
+
+
+def reads_knowledge(columns: Sequence[str] | None, template: str | None) -> bool:
+    """Return whether an item's text is made from its knowledge, among other columns."""
+    if template is None:
+        return KNOWLEDGE in (columns or ())
+    try:
+        return any(field == KNOWLEDGE for _, field, _, _ in Formatter().parse(template))
+    except ValueError:
+        return False  # `item_text` reports a malformed template
 
 
 def as_text(frame: pl.DataFrame, name: str) -> pl.Expr:

@@ -35,7 +35,7 @@ def make_pipeline(context: RunContext, out_dir: Path) -> Pipeline[RunContext]:
         context.language_model,
         publish=context.bundles_dir is not None,
         # what users decided about their profiles is part of the profiles
-        choices=choices_hash(context.engine) if "users" in recipe.knowledge() else None,
+        choices=choices_hash(context.engine) if "users" in recipe.teacher_parts() else None,
     )
     return Pipeline(steps, context, ArtifactStore(out_dir), context.progress)
 

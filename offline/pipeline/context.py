@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
+from retort.offline.data.interactions import Items
 from retort.offline.data.tables import Loaded, load_saved
+from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.profiles.config import IMPORTED, ProfilesConfig
 from retort.offline.recipes.recipe import Recipe
 from retort.offline.teachers.config import TeacherConfig
 from retort.shared.base.settings import LanguageModelSettings
 
+ITEMS_FILE = "items.parquet"
 PROFILES_FILE = "profiles.parquet"
 VECTORS_FILE = "vectors.parquet"
 STUDENT_FILE = "student.safetensors"
@@ -23,6 +27,7 @@ VALIDATION_FILE = "validation_ranks.npy"
 METRICS_FILE = "metrics.json"
 USERS_FILE = "users.parquet"
 BUNDLE_FILE = "bundle.json"
+KNOWLEDGE_STEP = "knowledge"
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,13 @@ def make_context(
 class Plan:
     """What the steps of a run are made from.
 
-    config: the recipe as JSON, defaults included. knowledge: the parts of the teacher that its objectives use.
+    config: the recipe as JSON, defaults included. teacher_parts: the parts of the teacher that its objectives use.
     choices: hash of what users decided about their profiles; None if there is nothing or no profile is read.
     """
 
     recipe: Recipe
     config: dict[str, Any]
-    knowledge: frozenset[str]
+    teacher_parts: frozenset[str]
     data_dir: Path | None
     language_model: LanguageModelSettings
     choices: str | None = None
@@ -70,7 +75,7 @@ def make_plan(
     recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings, choices: str | None = None
 ) -> Plan:
     """The plan of a recipe. `language_model` selects the backend of profiles where the recipe says "auto"."""
-    return Plan(recipe, recipe.as_json(), recipe.knowledge(), data_dir, language_model, choices)
+    return Plan(recipe, recipe.as_json(), recipe.teacher_parts(), data_dir, language_model, choices)
 
 
 def in_data_directory(config: TeacherConfig, data_dir: Path | None) -> TeacherConfig:
@@ -89,9 +94,28 @@ def profiles_in_data_directory(config: ProfilesConfig, data_dir: Path | None) ->
     return config.model_copy(update={"options": {**config.options, "path": str(data_dir / str(path))}})
 
 
+def knowledge_in_data_directory(config: KnowledgeConfig, data_dir: Path | None) -> KnowledgeConfig:
+    """The configuration with a relative path of ready item knowledge taken from the data directory."""
+    if config.path is None or data_dir is None:
+        return config
+    return config.model_copy(update={"path": data_dir / config.path})
+
+
 def load_tables(pipeline: Pipeline[RunContext]) -> Loaded:
-    """The cleaned tables that the data step left."""
+    """The cleaned tables that the data step left; their items have no knowledge that `[knowledge]` adds."""
     return load_saved(pipeline.ensure_path("data"))
+
+
+def load_items(pipeline: Pipeline[RunContext]) -> Items:
+    """The items with their knowledge where the recipe has `[knowledge]`. A step that calls it needs `items_from`."""
+    if KNOWLEDGE_STEP in pipeline.steps:
+        return Items(pl.read_parquet(pipeline.ensure_path(KNOWLEDGE_STEP) / ITEMS_FILE))
+    return load_tables(pipeline).items
+
+
+def items_from(plan: Plan) -> tuple[str, ...]:
+    """The steps that leave the items which `load_items` reads."""
+    return ("data", KNOWLEDGE_STEP) if plan.recipe.knowledge.is_on else ("data",)
 
 
 def evaluated_split_step(pipeline: Pipeline[RunContext]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from retort.offline.common.plugins import plugin_module
 from retort.offline.data.split import Split
 from retort.offline.data.split_store import load_split
-from retort.offline.pipeline.context import VECTORS_FILE, Plan, RunContext, load_tables
+from retort.offline.pipeline.context import VECTORS_FILE, Plan, RunContext, items_from, load_items
 from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.pipeline.teach import encoder_key, hash_model_folders
 from retort.offline.pipeline.train import new_student
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def list_steps(plan: Plan) -> list[Step[RunContext]]:
     """lists and lists_refit: apart from the training, so that seeds, weights and students share them."""
     config = plan.recipe.teacher
-    if "lists" not in plan.knowledge or not config.makes_lists:
+    if "lists" not in plan.teacher_parts or not config.makes_lists:
         return []
     key = {name: plan.config["teacher"][name] for name in ("lists", "item_control", "seed", *config.list_teachers)}
     models = [getattr(getattr(config, section), "model", None) for section in config.list_teachers]
@@ -39,7 +39,7 @@ def list_steps(plan: Plan) -> list[Step[RunContext]]:
         plugins = (plugin_module(STUDENTS, plan.recipe.student_name),)
     if "tuned_encoder" in config.list_teachers:
         key |= encoder_key(plan)
-    needs = ("data", *(("items",) if config.lists_read_vectors else ()))
+    needs = (*items_from(plan), *(("items",) if config.lists_read_vectors else ()))
     steps = []
     if plan.recipe.finds_epochs:
         steps.append(Step("lists", lists_step, ("split", *needs), key, plugins, queue="gpu-train"))
@@ -113,4 +113,4 @@ def _known(pipeline: Pipeline[RunContext]) -> "ItemKnowledge":
     from retort.offline.teachers.list_builders import ItemKnowledge  # loads torch
 
     vectors = pipeline.ensure_path("items") / VECTORS_FILE if "items" in pipeline.steps else None
-    return ItemKnowledge(load_tables(pipeline).items, vectors, pipeline.context.recipe.encoder)
+    return ItemKnowledge(load_items(pipeline), vectors, pipeline.context.recipe.encoder)

@@ -20,6 +20,8 @@ from retort.offline.pipeline.context import (
     Plan,
     RunContext,
     in_data_directory,
+    items_from,
+    load_items,
     load_tables,
     profiles_in_data_directory,
 )
@@ -38,7 +40,7 @@ _CACHE = "cache.sqlite"
 
 def teach_steps(plan: Plan) -> list[Step[RunContext]]:
     """profiles, vectors and teacher for what is known of users; items and tuned_items for what is known of items."""
-    return [*(_user_steps(plan) if "users" in plan.knowledge else []), *_item_steps(plan)]
+    return [*(_user_steps(plan) if "users" in plan.teacher_parts else []), *_item_steps(plan)]
 
 
 def _user_steps(plan: Plan) -> list[Step[RunContext]]:
@@ -48,7 +50,7 @@ def _user_steps(plan: Plan) -> list[Step[RunContext]]:
     plugins = () if backend == IMPORTED else (plugin_module(BACKENDS, backend),)
     reducer = {"reducer": plan.config["reducer"], "shards": plan.config["encoder"]["shards"]}
     return [
-        Step("profiles", profiles_step, ("data", "split"), profiles, plugins, queue="gpu-llm", resumes=True),
+        Step("profiles", profiles_step, (*items_from(plan), "split"), profiles, plugins, queue="gpu-llm", resumes=True),
         Step("vectors", vectors_step, ("profiles",), encoder_key(plan), queue="gpu-train", resumes=True),
         Step("teacher", teacher_step, ("vectors",), reducer),
     ]
@@ -70,33 +72,33 @@ def _item_steps(plan: Plan) -> list[Step[RunContext]]:
     """Item vectors: encoded, given, or of an encoder tuned on train rows. A teacher's lists never read the tuned ones,
     which know what its own rows lead to."""
     teacher = plan.recipe.teacher
-    if "items" not in plan.knowledge:
+    if "items" not in plan.teacher_parts:
         return []
     if teacher.items in ("file", "published"):
         files = hash_given(in_data_directory(teacher, plan.data_dir).items_path)
         return [Step("items", given_items_step, ("data",), {"items": teacher.items, "items_files": files})]
     encoder = encoder_key(plan)
     steps: list[Step[RunContext]] = []
-    if teacher.items == "encoded" or ("lists" in plan.knowledge and teacher.lists_read_vectors):
+    if teacher.items == "encoded" or ("lists" in plan.teacher_parts and teacher.lists_read_vectors):
         steps.append(encoded_items(plan))
     if teacher.items == "tuned":
         tuned = encoder | {"tuned_encoder": plan.config["teacher"]["tuned_encoder"]}
-        steps.append(Step("tuned_items", tuned_items_step, ("data", "split"), tuned, queue="gpu-train"))
+        steps.append(Step("tuned_items", tuned_items_step, (*items_from(plan), "split"), tuned, queue="gpu-train"))
     return steps
 
 
 def encoded_items(plan: Plan) -> Step[RunContext]:
     """The step that encodes the items' texts."""
-    return Step("items", items_step, ("data",), encoder_key(plan), queue="gpu-train", resumes=True)
+    return Step("items", items_step, items_from(plan), encoder_key(plan), queue="gpu-train", resumes=True)
 
 
 def taught_by(plan: Plan) -> tuple[str, ...]:
     """Names of the steps that leave what the teacher knows."""
     teacher = plan.recipe.teacher
     items = "tuned_items" if teacher.items == "tuned" else "items"
-    steps = tuple(step for step, part in (("teacher", "users"), (items, "items")) if part in plan.knowledge)
+    steps = tuple(step for step, part in (("teacher", "users"), (items, "items")) if part in plan.teacher_parts)
     # the same texts, and so the same vectors, may be weighted otherwise
-    weighted = "users" in plan.knowledge and teacher.weights.by != "none"
+    weighted = "users" in plan.teacher_parts and teacher.weights.by != "none"
     return (*steps, "profiles") if weighted else steps
 
 
@@ -120,13 +122,14 @@ def hash_given(path: Path | None) -> str | None:
 def profiles_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Write the profiles. They read the held split under both protocols: a profile must not know validation events."""
     context = pipeline.context
-    tables, split = load_tables(pipeline), load_split(pipeline.ensure_path("split"))
+    interactions, items = load_tables(pipeline).interactions, load_items(pipeline)
+    split = load_split(pipeline.ensure_path("split"))
     config = profiles_in_data_directory(context.recipe.profiles, context.data_dir)
     store = ProfileStore(context.engine)
 
-    histories = user_histories(split, tables.interactions)
-    report = write_profiles(histories, tables.items, config, store, context.language_model, context.progress)
-    texts = profiles_tables(histories, tables.items, config, store, report)
+    histories = user_histories(split, interactions)
+    report = write_profiles(histories, items, config, store, context.language_model, context.progress)
+    texts = profiles_tables(histories, items, config, store, report)
     n_texts, n_distinct = write_profiles_table(work / PROFILES_FILE, config, texts)
     context.progress.say(f"{n_texts} texts, {n_distinct} of them distinct")
 
@@ -145,7 +148,7 @@ def vectors_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 
 def items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Write the vectors of the items' texts."""
-    context, items = pipeline.context, load_tables(pipeline).items
+    context, items = pipeline.context, load_items(pipeline)
     vectors = encode_items(items, context.recipe.encoder, context.progress, cache_path=work / _CACHE)
     write_vectors(work / VECTORS_FILE, vectors.ids, vectors.vectors, "item_id")
     _delete_cache(work)
@@ -172,7 +175,7 @@ def tuned_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     from retort.offline.teachers.list_builders import ItemKnowledge, tuned_items  # loads torch
 
     context, split = pipeline.context, load_split(pipeline.ensure_path("split"))
-    known = ItemKnowledge(load_tables(pipeline).items, None, context.recipe.encoder)
+    known = ItemKnowledge(load_items(pipeline), None, context.recipe.encoder)
     ids, vectors = tuned_items(split, known, context.recipe.teacher, context.progress)
     write_vectors(work / VECTORS_FILE, ids, vectors, "item_id")
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 def train_steps(plan: Plan) -> list[Step[RunContext]]:
     """train, which finds the number of epochs, and refit for protocol "refit"."""
     recipe, taught = plan.recipe, taught_by(plan)
-    lists = ("lists",) if "lists" in plan.knowledge and recipe.teacher.makes_lists else ()
-    sections = ("student", "training", "objectives", *(("teacher",) if plan.knowledge else ()))
+    lists = ("lists",) if "lists" in plan.teacher_parts and recipe.teacher.makes_lists else ()
+    sections = ("student", "training", "objectives", *(("teacher",) if plan.teacher_parts else ()))
     key = {section: plan.config[section] for section in sections} | _hash_given_lists(plan)
     plugins = (
         plugin_module(STUDENTS, recipe.student_name),
@@ -60,7 +60,7 @@ def train_steps(plan: Plan) -> list[Step[RunContext]]:
 def _hash_given_lists(plan: Plan) -> dict[str, str | None]:
     """Hash of the files behind `lists_path`."""
     teacher = plan.recipe.teacher
-    if "lists" not in plan.knowledge or teacher.lists not in ("file", "published"):
+    if "lists" not in plan.teacher_parts or teacher.lists not in ("file", "published"):
         return {}
     return {"lists_files": hash_given(in_data_directory(teacher, plan.data_dir).lists_path)}
 
@@ -112,10 +112,10 @@ def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work:
 def _teacher(pipeline: Pipeline[RunContext], split: Split, lists_step: str) -> Teacher:
     """What the teacher knows of the split's users, items and events, from the files of earlier steps."""
     context, steps = pipeline.context, pipeline.steps
-    knowledge = context.recipe.knowledge()
-    users = pipeline.ensure_path("teacher") / VECTORS_FILE if "users" in knowledge else None
+    parts = context.recipe.teacher_parts()
+    users = pipeline.ensure_path("teacher") / VECTORS_FILE if "users" in parts else None
     items_step = "tuned_items" if "tuned_items" in steps else "items"
-    items = pipeline.ensure_path(items_step) / VECTORS_FILE if "items" in knowledge else None
+    items = pipeline.ensure_path(items_step) / VECTORS_FILE if "items" in parts else None
     lists = pipeline.ensure_path(lists_step) if lists_step in steps else None
     config = in_data_directory(context.recipe.teacher, context.data_dir)
     profiles = pipeline.ensure_path("profiles") / PROFILES_FILE if "profiles" in steps else None

@@ -3,7 +3,7 @@
     extends = "beauty_sasrec_plain"      the recipe it starts from (its name, or a path relative to this file);
                                          a [data] with a source of its own inherits no options
     protocol = "held" | "refit"
-    [data] [split] [profiles] [encoder] [reducer] [teacher] [student] [training] [[objectives]] [evaluation]
+    [data] [split] [knowledge] [profiles] [encoder] [reducer] [teacher] [student] [training] [[objectives]] [evaluation]
 
 Each section is validated by the class that uses it; unknown sections and keys are refused. A recipe without objectives
 is a plain run, which requires no profiles, encoder or teacher.
@@ -26,6 +26,7 @@ from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.reducer import ReducerConfig
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.evaluation.evaluate import EvaluationConfig
+from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.students.configs._base import StudentConfig
 from retort.offline.teachers.config import TeacherConfig
@@ -37,6 +38,7 @@ OBJECTIVES = "retort.offline.distillation"
 SECTIONS: dict[str, type[Section]] = {
     "data": DataConfig,
     "split": SplitConfig,
+    "knowledge": KnowledgeConfig,
     "profiles": ProfilesConfig,
     "encoder": EncoderConfig,
     "reducer": ReducerConfig,
@@ -56,6 +58,7 @@ class Recipe:
     protocol: Protocol
     data: DataConfig
     split: SplitConfig
+    knowledge: KnowledgeConfig
     profiles: ProfilesConfig
     encoder: EncoderConfig
     reducer: ReducerConfig
@@ -80,7 +83,7 @@ class Recipe:
         """The same run without a teacher: the baseline of a distilled run."""
         return replace(self, objectives=(), name=f"{self.name} (plain)")
 
-    def knowledge(self) -> frozenset[str]:
+    def teacher_parts(self) -> frozenset[str]:
         """The parts of the teacher that its objectives use: "users", "items", "lists"."""
         needs: set[str] = set()
         for objective in self.objectives:

@@ -20,6 +20,10 @@ class ProfileError(RetortError):
     """A profile, prompt or language model that cannot be used."""
 
 
+class KnowledgeError(RetortError):
+    """Item knowledge that cannot be read or written."""
+
+
 class TeacherError(RetortError):
     """Teacher knowledge that does not fit the users or items at hand."""
 

@@ -173,5 +173,5 @@ def test_the_shipped_recipes_of_both_papers_name_what_they_need() -> None:
     assert {"llmd4rec_beauty_sasrec", "dllm2rec_beauty_sasrec_published"} <= set(named)
     for name in named:
         recipe = load_recipe(name)
-        assert "lists" in recipe.knowledge()
+        assert "lists" in recipe.teacher_parts()
         assert recipe.teacher.lists != "none"

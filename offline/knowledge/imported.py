@@ -1,0 +1,120 @@
+"""Imported item knowledge: a table of any kind with an item's id and a text on each row, joined by item id."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from retort.offline.common.progress import Progress
+from retort.offline.data.events import collect, id_problem, refuse_nested, reject_bad_rows, with_ids
+from retort.offline.data.interactions import KNOWLEDGE, Items
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable
+from retort.offline.data.sources._files import read_any
+from retort.offline.knowledge.config import KnowledgeConfig
+from retort.offline.knowledge.report import KnowledgeReport
+from retort.shared.base.errors import KnowledgeError
+from retort.shared.base.text import CONTROLS_IN_PROSE
+
+_TEXT_COLUMNS = (KNOWLEDGE, "text")
+# what a model writes, or a table holds, where nothing is known
+UNKNOWN = ("unknown", "none", "n/a", "null", "nan")
+_SHOWN = 3  # unusable rows that are quoted
+
+
+def read_knowledge(config: KnowledgeConfig, items: Items, progress: Progress) -> tuple[pl.DataFrame, KnowledgeReport]:
+    """Read the texts of a file and join them to the items.
+
+    Returns:
+        item_id and knowledge of the items that have a text, and the counts.
+
+    Raises:
+        DataError: The file is damaged.
+        KnowledgeError: The file is missing, has other columns, belongs to other items, covers too few of them, has too
+            many unusable rows, or has one text for all items.
+    """
+    if config.path is None or not config.path.is_file():
+        raise KnowledgeError(f"there is no file {config.path}; set [knowledge] path to the file with the items' texts.")
+    rejects = Rejects()
+    table = _raw_table(config, config.path, rejects, progress)
+    rows = _checked_rows(table, rejects, config.max_chars)
+    n_rows = rows.height + len(rejects)
+    _refuse_too_many(config, rejects, n_rows)
+    known = rows.filter(pl.col(KNOWLEDGE).is_not_null())
+    matched = known.join(items.frame.select("item_id"), on="item_id", how="semi").sort("item_id")
+    report = KnowledgeReport(
+        backend=config.backend,
+        items=items.frame.height,
+        described=matched.height,
+        distinct=matched[KNOWLEDGE].n_unique(),
+        unknown=rows.height - known.height,
+        not_ours=known.height - matched.height,
+        rejected=len(rejects),
+        examples=_quoted(rejects),
+    )
+    _refuse_other_items(config, known["item_id"], items.frame["item_id"], report)
+    report.refuse_one_text()
+    return matched.select("item_id", KNOWLEDGE), report
+
+
+def _raw_table(config: KnowledgeConfig, path: Path, rejects: Rejects, progress: Progress) -> RawTable:
+    frame = read_any(path, rejects, progress)
+    names = [name for name in frame.collect_schema().names() if name != "row"]
+    asked = [config.text_column] if config.text_column else list(_TEXT_COLUMNS)
+    text = next((name for name in asked if name in names), None)
+    if config.id_column not in names or text is None:
+        key, column = ("id_column", config.id_column) if config.id_column not in names else ("text_column", asked[0])
+        raise KnowledgeError(
+            f"{path.name} has no column {column!r}; it has: {', '.join(names[:20]) or 'none'}. Name the right one in "
+            f"[knowledge] {key}."
+        )
+    renamed = frame.select("row", pl.col(config.id_column).alias("item_id"), pl.col(text).alias(KNOWLEDGE))
+    return RawTable(path.name, renamed, {"item_id": config.id_column, KNOWLEDGE: text})
+
+
+def _checked_rows(table: RawTable, rejects: Rejects, max_chars: int) -> pl.DataFrame:
+    """item_id and knowledge (null: nothing is known), one row an item; of rows with the same id the first is kept."""
+    refuse_nested(table, table.frame.collect_schema(), ("item_id", KNOWLEDGE))
+    frame = collect(table, table.frame.with_columns(pl.col("row").cast(pl.Int64), pl.col(KNOWLEDGE).cast(pl.String)))
+    frame, ids = with_ids(frame, table, ("item_id",))
+    text = pl.col(KNOWLEDGE).str.replace_all(CONTROLS_IN_PROSE, "").str.replace_all(r"\s+", " ").str.strip_chars()
+    frame = frame.with_columns(text.str.slice(0, max_chars).str.strip_chars_end().alias(KNOWLEDGE))
+    nothing = (pl.col(KNOWLEDGE) == "") | pl.col(KNOWLEDGE).str.to_lowercase().str.strip_chars(".").is_in(UNKNOWN)
+    frame = frame.with_columns(pl.when(nothing).then(None).otherwise(KNOWLEDGE).alias(KNOWLEDGE))
+    problems = [
+        ("item_id", pl.col("item_id").is_null(), "missing"),
+        ids["item_id"].problem("item_id"),
+        id_problem("item_id"),
+        ("item_id", pl.col("item_id").is_first_distinct().not_(), "the id is already in an earlier row"),
+    ]
+    return reject_bad_rows(frame, table, problems, rejects).select("item_id", KNOWLEDGE)
+
+
+def _quoted(rejects: Rejects) -> tuple[str, ...]:
+    rows = rejects.frame().head(_SHOWN).select("file", "row", pl.col("value").fill_null("").str.strip_chars(), "reason")
+    return tuple(f"{file}, row {row}: {value[:60]!r} {reason}" for file, row, value, reason in rows.iter_rows())
+
+
+def _refuse_too_many(config: KnowledgeConfig, rejects: Rejects, n_rows: int) -> None:
+    if len(rejects) > config.max_reject_share * n_rows:
+        raise KnowledgeError(
+            f"{config.path}: {len(rejects):,} of {n_rows:,} rows are unusable, more than [knowledge] max_reject_share "
+            f"= {config.max_reject_share:g} allows ({'; '.join(_quoted(rejects))}); correct them, or raise it."
+        )
+
+
+def _refuse_other_items(
+    config: KnowledgeConfig, file_ids: Sequence[str] | pl.Series, item_ids: pl.Series, report: KnowledgeReport
+) -> None:
+    """Raise KnowledgeError if the file belongs to other items, or covers too few."""
+    if not report.described:
+        like = next(iter(file_ids), None)
+        raise KnowledgeError(
+            f"{config.path} has a text for none of the {report.items:,} items: its {len(file_ids):,} ids are like "
+            f"{like!r}, those of the items like {item_ids[0]!r}; give the file that belongs to this data."
+        )
+    if report.coverage < config.min_coverage:
+        raise KnowledgeError(
+            f"{config.path} covers {report.coverage:.1%} of the items, but [knowledge] min_coverage requires "
+            f"{config.min_coverage:.1%}; lower it, or give a file with more items."
+        )
