@@ -18,7 +18,7 @@ from retort.offline.cli.main import app
 from retort.offline.monitoring import families
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.runtime.settings import ServingSettings
-from retort.shared.base.settings import LanguageModelSettings, Settings
+from retort.shared.base.settings import EmbeddingSettings, LanguageModelSettings, Settings
 
 _AGAIN = "This page is generated from the code by `make reference`."
 _FILES = ("cli.md", "settings.md", "metrics.md")
@@ -74,6 +74,7 @@ def settings_page() -> str:
     for title, kind, prefix in (
         ("Shared by all programs", Settings, ""),
         ("Language model", LanguageModelSettings, ""),
+        ("Embeddings server", EmbeddingSettings, ""),
         ("Serving", ServingSettings, "RETORT_"),
     ):
         rows = [_setting(prefix + name.upper(), field) for name, field in kind.model_fields.items()]

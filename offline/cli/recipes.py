@@ -1,4 +1,4 @@
-"""The `retort recipes` command: lists the shipped recipes, or shows one with all defaults filled in."""
+"""The `retort recipes` command: lists the shipped recipes, shows one with all defaults, or prints the JSON schema."""
 
 import json
 import re
@@ -13,15 +13,24 @@ from retort.offline.common.terminal import print_json
 if TYPE_CHECKING:
     from retort.offline.recipes.recipe import Recipe
 
+_SCHEMA = "schema"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def recipes(
-    recipe: Annotated[str | None, typer.Argument(help="a shipped recipe's name, or a .toml file; none: list")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="a shipped recipe's name, or a .toml file; none: list; `schema`: JSON schema of recipes"),
+    ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the shipped recipes, or show one whole: `extends` and all defaults filled in."""
+    """List the shipped recipes, show one whole (`extends` and all defaults filled in), or print the JSON schema."""
+    if recipe == _SCHEMA and not overrides:
+        from retort.offline.cli.recipe_schema import recipe_schema
+
+        print_json(recipe_schema())
+        return
     from retort.offline.recipes.recipe import load_recipe, shipped_recipes
 
     if not as_json:

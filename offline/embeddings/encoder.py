@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.data.interactions import Items
 from retort.offline.embeddings.embedding_cache import EmbeddingCache
 from retort.offline.embeddings.encoder_config import EncoderConfig, Role, prefix_for
-from retort.offline.embeddings.text_model import TextModel
+from retort.offline.embeddings.served_model import open_text_model
 from retort.offline.embeddings.tfidf import TFIDF, tfidf_vectors
 from retort.offline.embeddings.vectors import FloatArray, Vectors, normalize_rows
 from retort.offline.embeddings.windows import LongTexts
@@ -119,11 +119,11 @@ def _encode_with_model(
         missing = [text for text in distinct if text not in known]
         n_cut = n_windows = 0
         if missing:
-            encoder = TextModel(config, prefix)
+            encoder = open_text_model(config, prefix)
             windows = encoder.windows(missing)
             n_cut, n_windows = windows.n_cut, len(windows.texts)
             known |= encoder.encode(missing, windows, cache, progress)
-    width = len(next(iter(known.values()))) if known else 0
+    width = _common_width(known.values(), config.model)
     vectors = np.stack([known[text] for text in texts]) if texts else np.empty((0, 0), np.float32)
     seconds = time.monotonic() - started_s
     n_cached = len(distinct) - len(missing)
@@ -203,6 +203,18 @@ def encode_items(items: Items, config: EncoderConfig, progress: Progress, cache_
     return Vectors(with_text["item_id"].to_list(), encoded.vectors)
 
 
+def _common_width(vectors: Collection[FloatArray], model: str) -> int:
+    """Width of all vectors; an embeddings server may have changed its model while the cache was filled."""
+    widths = sorted({len(vector) for vector in vectors})
+    if len(widths) > 1:
+        raise ProfileError(
+            f"the text encoder {model!r} returned vectors of {widths[0]} and of {widths[-1]} numbers, so it is not one "
+            "model; check the server, and start the step anew with another --out."
+        )
+    return widths[0] if widths else 0
+
+
 def _namespace(config: EncoderConfig, prefix: str) -> str:
     """Everything besides the text that changes a vector."""
-    return hash_json([config.model, config.revision, prefix, config.long_texts, config.max_tokens])
+    dimensions = [] if config.server.dimensions is None else [config.server.dimensions]
+    return hash_json([config.model, config.revision, prefix, config.long_texts, config.max_tokens, *dimensions])

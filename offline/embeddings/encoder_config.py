@@ -10,9 +10,23 @@ from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.windows import LongTexts
 
 PACKAGED = "packaged-minilm"
+SERVED = "served:"  # an embeddings server's model: served:NAME
 Role = Literal["query", "passage"]
 _SEPARATOR = " + "
 _E5 = re.compile(r"(^|[/_-])e5([_-]|$)", re.IGNORECASE)
+
+
+class EmbeddingServerConfig(Section):
+    """Recipe section `[encoder.server]`: requests to the embeddings server of `model = "served:NAME"`."""
+
+    dimensions: int | None = Field(
+        None, ge=1, description="width to request, for models that can be cut; unset: the model's own"
+    )
+    concurrency: int = Field(4, ge=1, le=256, description="concurrent requests, of batch_size texts each")
+    timeout_s: float = Field(60.0, gt=0, description="total time limit of one request, in seconds")
+    retries: int = Field(5, ge=0, description="further attempts after 429, 5xx, a timeout or an incomplete response")
+    backoff_s: float = Field(1.0, ge=0, description="seconds before the second attempt; doubled each time")
+    max_wait_s: float = Field(60.0, gt=0, description="most seconds between two attempts, Retry-After included")
 
 
 class EncoderConfig(Section):
@@ -20,20 +34,31 @@ class EncoderConfig(Section):
 
     model: str = Field(
         PACKAGED,
-        description="packaged-minilm (installed, no network), a hub name, a folder, or tfidf (word counts); "
+        description="packaged-minilm (installed, no network), a hub name, a folder, tfidf (word counts), or "
+        "served:NAME (an OpenAI-compatible embeddings server at EMBEDDINGS_BASE_URL: TEI, vLLM, Infinity); "
         "several are concatenated: packaged-minilm + tfidf",
     )
     revision: str | None = Field(None, description="hub models: commit or tag")
-    prefix: str | None = Field(None, description="prefix of every text; unset: by model family ('query: ' for E5)")
+    prefix: str | None = Field(
+        None,
+        description="prefix of every text; unset: by model family ('query: ' for E5); "
+        "empty where an embeddings server adds it itself",
+    )
     long_texts: LongTexts = Field(
         "chunk_mean", description="texts longer than the model reads: mean of windows, or truncated"
     )
-    max_tokens: int | None = Field(None, ge=8, description="window length in tokens; unset: the model's own")
+    max_tokens: int | None = Field(
+        None,
+        ge=8,
+        description="window length in tokens; unset: the model's own; served: a high estimate of tokens, unset: the "
+        "server decides",
+    )
     batch_size: int = Field(32, ge=1, description="texts encoded at a time")
     device: str | None = Field(None, description="cpu, cuda, mps; unset: the best available")
     aspects: Literal["mean", "concat", "apart"] = Field(
         "mean", description="several texts a user: their mean, one concatenated vector, or separate vectors (apart)"
     )
+    server: EmbeddingServerConfig = Field(EmbeddingServerConfig(), description='model = "served:NAME"')
     shards: int | None = Field(
         None, ge=1, description="number of files for users' vectors, one in memory at a time; unset: all at once"
     )
@@ -61,5 +86,5 @@ def prefix_for(config: EncoderConfig, role: Role) -> str:
     """Return the prefix that the model was trained with; E5's instruct models require one of the recipe's own."""
     if config.prefix is not None:
         return config.prefix
-    name = config.model.rstrip("/").rsplit("/", 1)[-1]
+    name = config.model.removeprefix(SERVED).rstrip("/").rsplit("/", 1)[-1]
     return f"{role}: " if _E5.search(name) and "instruct" not in name.lower() else ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from retort.offline.common.progress import Progress
 from retort.offline.embeddings.embedding_cache import EmbeddingCache
-from retort.offline.embeddings.encoder_config import PACKAGED, EncoderConfig
+from retort.offline.embeddings.encoder_config import PACKAGED, SERVED, EncoderConfig
 from retort.offline.embeddings.vectors import FloatArray, normalize_rows
 from retort.offline.embeddings.windows import Windows, cut_windows
 from retort.shared.base.errors import ProfileError
@@ -103,6 +103,10 @@ def load_encoder(config: EncoderConfig) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
+    if config.model.startswith(SERVED):
+        raise ProfileError(
+            f"{config.model!r} runs at a server, so it cannot be tuned here; name a hub model or a folder."
+        )
     # its progress bar would disturb ours
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     if config.model == PACKAGED:

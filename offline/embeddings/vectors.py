@@ -116,5 +116,9 @@ def read_vectors(path: Path, id_column: IdColumn = "user_id") -> Vectors:
     if not pa.types.is_fixed_size_list(column.type) or column.type.value_type != pa.float32():
         raise ProfileError(f"{path}: {_VECTOR} is {column.type}, not a fixed-size list of float32; write it again.")
     vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
-    parts = int((table.schema.metadata or {}).get(_PARTS.encode(), 1))
-    return Vectors(table.column(id_column).to_pylist(), np.array(vectors, dtype=np.float32), parts)
+    return Vectors(table.column(id_column).to_pylist(), np.array(vectors, dtype=np.float32), read_parts(table.schema))
+
+
+def read_parts(schema: pa.Schema) -> int:
+    """Return the number of vectors that each row of a file consists of."""
+    return int((schema.metadata or {}).get(_PARTS.encode(), 1))

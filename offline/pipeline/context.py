@@ -79,10 +79,10 @@ def make_plan(
 
 
 def in_data_directory(config: TeacherConfig, data_dir: Path | None) -> TeacherConfig:
-    """The configuration with relative paths of given lists and item vectors taken from the data directory."""
+    """The configuration with relative paths of given lists and vectors taken from the data directory."""
     if data_dir is None:
         return config
-    paths = {"lists_path": config.lists_path, "items_path": config.items_path}
+    paths = {"lists_path": config.lists_path, "items_path": config.items_path, "users_path": config.users_path}
     return config.model_copy(update={key: data_dir / path for key, path in paths.items() if path is not None})
 
 

@@ -10,6 +10,7 @@ from retort.offline.common.plugins import plugin_module
 from retort.offline.data.split_store import load_split
 from retort.offline.embeddings.encoder import encode_items, encode_profiles
 from retort.offline.embeddings.encoder_config import PACKAGED
+from retort.offline.embeddings.given_vectors import read_given_vectors
 from retort.offline.embeddings.reducer import fit_reducer
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import read_vectors, write_vectors
@@ -39,20 +40,27 @@ _CACHE = "cache.sqlite"
 
 
 def teach_steps(plan: Plan) -> list[Step[RunContext]]:
-    """profiles, vectors and teacher for what is known of users; items and tuned_items for what is known of items."""
+    """profiles, vectors and teacher for what is known of users; items and tuned_items for what is known of items.
+
+    Ready vectors of users replace profiles and their encoding.
+    """
     return [*(_user_steps(plan) if "users" in plan.teacher_parts else []), *_item_steps(plan)]
 
 
 def _user_steps(plan: Plan) -> list[Step[RunContext]]:
+    reducer = {"reducer": plan.config["reducer"], "shards": plan.config["encoder"]["shards"]}
+    teacher = Step("teacher", teacher_step, ("vectors",), reducer)
+    if plan.recipe.teacher.users == "file":
+        files = hash_given(in_data_directory(plan.recipe.teacher, plan.data_dir).users_path)
+        return [Step("vectors", given_users_step, ("data",), {"users_files": files}), teacher]
     backend = backend_name(plan.recipe.profiles, plan.language_model)
     profiles = {"profiles": plan.config["profiles"], **_hash_author(plan, backend)}
     profiles |= {"choices": plan.choices} if plan.choices else {}
     plugins = () if backend == IMPORTED else (plugin_module(BACKENDS, backend),)
-    reducer = {"reducer": plan.config["reducer"], "shards": plan.config["encoder"]["shards"]}
     return [
         Step("profiles", profiles_step, (*items_from(plan), "split"), profiles, plugins, queue="gpu-llm", resumes=True),
         Step("vectors", vectors_step, ("profiles",), encoder_key(plan), queue="gpu-train", resumes=True),
-        Step("teacher", teacher_step, ("vectors",), reducer),
+        teacher,
     ]
 
 
@@ -146,6 +154,16 @@ def vectors_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     _delete_cache(work)
 
 
+def given_users_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    """Write the user vectors of a file, by id."""
+    path = in_data_directory(pipeline.context.recipe.teacher, pipeline.context.data_dir).users_path
+    if path is None:
+        raise TeacherError("[teacher] users = 'file' needs users_path, the Parquet file that holds the vectors.")
+    read = read_given_vectors(path, "user_id")
+    write_vectors(work / VECTORS_FILE, read.ids, read.vectors, parts=read.parts)
+    pipeline.context.progress.say(f"{len(read.ids)} users have ready vectors, {read.vectors.shape[1]} wide")
+
+
 def items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Write the vectors of the items' texts."""
     context, items = pipeline.context, load_items(pipeline)
@@ -166,7 +184,7 @@ def given_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     if config.items_path is None:
         raise TeacherError(f"[teacher] items = {config.items!r} needs items_path, the file or folder that holds them.")
     published = config.items == "published"
-    read = read_published_items(config.items_path) if published else read_vectors(config.items_path, "item_id")
+    read = read_published_items(config.items_path) if published else read_given_vectors(config.items_path, "item_id")
     write_vectors(work / VECTORS_FILE, read.ids, read.vectors, "item_id")
 
 

@@ -1,7 +1,7 @@
 """Reply checks: form, length, language and refusals; only an accepted reply is stored."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -41,6 +41,8 @@ _MARKERS = re.compile(r"</?(history|profiles?)>|\$(form|history|profiles?)\b")
 _ENGLISH_WORDS = "the and of with for this their they from is are that to as by who which or user"
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
 _MAX_PHRASES = 12  # of each list of a structured profile
+_PHRASE_CHARS = 160
+_SUMMARY_CHARS = 1200
 _ECHO_CHARS = 45  # a template line of this length does not recur by chance
 
 
@@ -57,8 +59,21 @@ def _first_phrases(value: Any) -> Any:
     return value[:_MAX_PHRASES] if isinstance(value, list) else value
 
 
-# The bound ends the loops of weak models. There is none for strings: hosted services refuse `maxLength`.
-_Phrases = Annotated[list[str], BeforeValidator(_first_phrases), Field(max_length=_MAX_PHRASES)]
+def _first_words(max_chars: int) -> Callable[[Any], Any]:
+    """Cut a string at the last word that fits."""
+
+    def cut(value: Any) -> Any:
+        if not isinstance(value, str) or len(value) <= max_chars:
+            return value
+        return value[: max_chars + 1].rpartition(" ")[0][:max_chars] or value[:max_chars]
+
+    return cut
+
+
+# The bounds end the loops of weak models. Requests to hosts that refuse `maxLength` leave it out (`_http.py`).
+_Phrase = Annotated[str, BeforeValidator(_first_words(_PHRASE_CHARS)), Field(max_length=_PHRASE_CHARS)]
+_Phrases = Annotated[list[_Phrase], BeforeValidator(_first_phrases), Field(max_length=_MAX_PHRASES)]
+_Summary = Annotated[str, BeforeValidator(_first_words(_SUMMARY_CHARS)), Field(max_length=_SUMMARY_CHARS)]
 
 
 class StructuredProfile(BaseModel):
@@ -72,7 +87,7 @@ class StructuredProfile(BaseModel):
     dislikes: _Phrases
     habits: _Phrases
     recent: _Phrases
-    summary: str
+    summary: _Summary
 
     def readable(self) -> str:
         """Return the profile as sentences: the text that is stored and encoded."""

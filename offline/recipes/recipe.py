@@ -165,6 +165,7 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
         and not any(objective.WEIGHS_USERS for objective in objectives)
     ):
         raise RecipeError("only the objective 'profile' uses [teacher.weights]; add it, or remove the key `by`.")
+    _check_ready_users(sections)
     if sections["encoder"].uses_tfidf:
         _check_one_space(objectives)
     return Recipe(
@@ -176,6 +177,17 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
         objectives=objectives,
         **sections,
     )
+
+
+def _check_ready_users(sections: Mapping[str, Any]) -> None:
+    """Refuse ready vectors of users together with what only profiles have."""
+    teacher = sections["teacher"]
+    if teacher.users != "file":
+        return
+    if teacher.weights.by != "none":
+        raise RecipeError('[teacher] users = "file" has no texts, so no faithfulness; remove [teacher.weights] by.')
+    if sections["encoder"].shards is not None:
+        raise RecipeError('[teacher] users = "file" encodes no texts of users; remove [encoder] shards.')
 
 
 def _check_one_space(objectives: tuple[ObjectiveConfig, ...]) -> None:

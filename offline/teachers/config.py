@@ -163,6 +163,12 @@ class TeacherConfig(Section):
     min_coverage: float = Field(
         0.0, ge=0, le=1, description="smallest share of users with a history who must have a vector"
     )
+    users: Literal["profiles", "file"] = Field(
+        "profiles",
+        description="profiles: their encoded texts; file: ready vectors, a Parquet file of user_id and vector at "
+        "`users_path`, which must not know the held-out events",
+    )
+    users_path: Path | None = Field(None, description="a relative path starts at the data directory")
     items: Literal["encoded", "tuned", "file", "published"] = Field(
         "encoded",
         description="encoded: by the encoder; tuned: by the encoder tuned on train rows ([teacher.tuned_encoder]); "

@@ -112,3 +112,14 @@ class LanguageModelSettings(EnvironmentSettings):
         None, description="address of an OpenAI-compatible server; unset: profiles are written by rule"
     )
     openai_api_key: SecretStr | None = Field(None, description="the key that this server requires")
+
+
+class EmbeddingSettings(EnvironmentSettings):
+    """OpenAI-compatible server of text vectors, for recipes with `[encoder] model = "served:NAME"`."""
+
+    embeddings_base_url: str | None = Field(
+        None, description="address of an OpenAI-compatible embeddings server; unset: OPENAI_BASE_URL"
+    )
+    embeddings_api_key: SecretStr | None = Field(
+        None, description="the key that this server requires; OPENAI_API_KEY is sent to OPENAI_BASE_URL alone"
+    )

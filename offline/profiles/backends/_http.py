@@ -2,8 +2,6 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import httpx
@@ -11,7 +9,7 @@ from pydantic import Field
 
 from retort.offline.common.section import Section
 from retort.offline.profiles.backends._base import Prompt, Reply, Sampling, fold_system_message, sampling_seed
-from retort.shared.base.text import clean_text, load_json
+from retort.shared.base.text import load_json
 
 SAMPLING_OPTIONS = ("top_p", "top_k", "presence_penalty", "frequency_penalty", "repetition_penalty")
 
@@ -49,9 +47,18 @@ class RequestOptions(Section):
 
 
 def request_body(
-    prompt: Prompt, model: str, sampling: Sampling, options: RequestOptions | None = None
+    prompt: Prompt,
+    model: str,
+    sampling: Sampling,
+    options: RequestOptions | None = None,
+    *,
+    max_lengths: bool = False,
 ) -> dict[str, Any]:
-    """Build the body of a chat completion request."""
+    """Build the body of a chat completion request.
+
+    Args:
+        max_lengths: Whether strings of the JSON schema keep their `maxLength`, which some hosts refuse.
+    """
     options = options or RequestOptions()
     body: dict[str, Any] = {
         "model": model,
@@ -63,8 +70,23 @@ def request_body(
     body |= {name: value for name in SAMPLING_OPTIONS if (value := getattr(options, name)) is not None}
     if prompt.schema is not None:
         schema = {"name": "profile", "schema": prompt.schema, "strict": True}
+        if not max_lengths:
+            schema["schema"] = without_max_lengths(prompt.schema)
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return {**body, **options.extra_body}
+
+
+def without_max_lengths(schema: Any) -> Any:
+    """Return a JSON schema without `maxLength` of strings."""
+    if isinstance(schema, list):
+        return [without_max_lengths(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: without_max_lengths(value)
+        for key, value in schema.items()
+        if key != "maxLength" or not isinstance(value, int)  # a property may have this name
+    }
 
 
 def parse_response(response: httpx.Response) -> Reply:
@@ -116,30 +138,3 @@ def _count(value: Any) -> int | None:
     """A token count of a server, which may send anything."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
     return int(value) if number else None
-
-
-def error_text(response: httpx.Response) -> str:
-    """Return the server's error message on one line."""
-    try:
-        body = load_json(response.content)
-    except ValueError:
-        body = response.text
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        error = " ".join(str(error[key]) for key in ("message", "code") if error.get(key))
-    return " ".join(clean_text(str(error)).split())[:200] or response.reason_phrase
-
-
-def retry_after_s(response: httpx.Response) -> float | None:
-    """Return the Retry-After header, a number or a date, in seconds; None where it is missing or invalid."""
-    value = response.headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

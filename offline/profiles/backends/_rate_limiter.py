@@ -10,7 +10,7 @@ import time
 
 import httpx
 
-from retort.offline.profiles.backends._http import retry_after_s
+from retort.offline.common.http_errors import retry_after_s
 
 _KINDS = "requests", "tokens"
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

@@ -12,15 +12,14 @@ import httpx
 from pydantic import Field
 
 from retort.offline.common.http import ResponseTooLargeError, request, request_async
+from retort.offline.common.http_errors import RETRIED, error_text, retry_after_s
 from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply, Sampling
 from retort.offline.profiles.backends._http import (
     NoReplyError,
     PromptRefusedError,
     RequestOptions,
-    error_text,
     parse_response,
     request_body,
-    retry_after_s,
 )
 from retort.offline.profiles.backends._rate_limiter import RateLimiter
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens, load_token_counter
@@ -37,7 +36,6 @@ _REMEDIES = (
     (("system role", "role system", "roles must alternate"), "set [profiles.options] system_role = 'user'"),
     (("temperature",), "set [profiles] temperature to a value that the model supports"),
 )  # fmt: skip
-_RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class Config(RequestOptions):
@@ -85,6 +83,7 @@ class OpenAiBackend:
     def __init__(self, server: Server, model: str, config: Config, sampling: Sampling) -> None:
         self._server, self._model, self._config, self._sampling = server, model, config, sampling
         self._count = _counter(server, model, config)
+        self._max_lengths = True  # until the server refuses them
 
     @property
     def model(self) -> str:
@@ -150,7 +149,8 @@ class OpenAiBackend:
         return min(max(wait_s, retry_after_s or 0.0), self._config.max_wait_s)
 
     async def _post(self, client: httpx.AsyncClient, prompt: Prompt, limiter: RateLimiter) -> Reply:
-        body = request_body(prompt, self._model, self._sampling, self._config)
+        with_lengths = self._max_lengths
+        body = request_body(prompt, self._model, self._sampling, self._config, max_lengths=with_lengths)
         await limiter.wait()
         try:
             url = f"{self._server.url}/chat/completions"
@@ -166,6 +166,9 @@ class OpenAiBackend:
         except httpx.HTTPError as error:
             raise NoReplyError(f"{self._server.url} cannot be reached ({error})") from None
         limiter.read(response)
+        if response.status_code == 400 and with_lengths and prompt.schema and "maxlength" in response.text.lower():
+            self._max_lengths = False  # OpenAI's own API refuses it in strict schemas
+            return await self._post(client, prompt, limiter)
         _raise_for(response, self._server, self._model)
         return parse_response(response)
 
@@ -189,7 +192,7 @@ def _raise_for(response: httpx.Response, server: Server, model: str) -> None:
         raise ProfileError(
             f"{server.url} reports that the account has no quota left ({details}); add credit, then run again."
         )
-    if status in _RETRIED:
+    if status in RETRIED:
         raise NoReplyError(f"{status}: {details}", retry_after_s(response))
     raise PromptRefusedError(f"the server rejected the prompt ({status}: {details}{_remedy(details)})")
 

@@ -13,7 +13,7 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.check import find_problems
 from retort.offline.recipes.recipe import load_recipe
 from retort.serving.runtime.settings import ServingSettings
-from retort.shared.base.settings import LanguageModelSettings, Settings
+from retort.shared.base.settings import EmbeddingSettings, LanguageModelSettings, Settings
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -87,7 +87,8 @@ def images() -> set[str]:
 
 def test_every_variable_of_the_example_file_is_read() -> None:
     named = set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
-    programs = {name.upper() for kind in (Settings, LanguageModelSettings) for name in kind.model_fields}
+    kinds = (Settings, LanguageModelSettings, EmbeddingSettings)
+    programs = {name.upper() for kind in kinds for name in kind.model_fields}
     serving = {f"RETORT_{name.upper()}" for name in ServingSettings.model_fields}
     compose = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
     libraries = {"MLFLOW_TRACKING_URI", "OTEL_EXPORTER_OTLP_ENDPOINT"}

@@ -1,11 +1,16 @@
 """docs/reference/recipes.md is up to date; the recipe that `retort recipes NAME` shows can be loaded again."""
 
+import json
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
+from typer.testing import CliRunner
 
+from retort.offline.cli.main import app
 from retort.offline.cli.recipe_docs import MARK, page
+from retort.offline.cli.recipe_schema import recipe_schema
 from retort.offline.cli.recipes import list_recipes, recipe_as_toml, show_recipe
 from retort.offline.common.plugins import plugin_names
 from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS, load_recipe, parse_recipe, shipped_recipes
@@ -62,3 +67,36 @@ def test_every_shipped_recipe_is_listed_with_its_description() -> None:
     lines = list(list_recipes())
     assert [line.split()[0] for line in lines] == list(shipped_recipes())
     assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_the_json_schema_accepts_every_shipped_recipe_as_written_and_as_shown() -> None:
+    schema = recipe_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for name, path in shipped_recipes().items():
+        for content in (tomllib.loads(path.read_text(encoding="utf-8")), tomllib.loads(show_recipe(name, []))):
+            assert not [error.message for error in validator.iter_errors(content)], name
+
+
+@pytest.mark.parametrize(
+    ("content", "faulty"),
+    [
+        ("[training]\nepoch = 3", "training"),
+        ("[training]\nepochs = 0", "training.epochs"),
+        ("[[objectives]]\nname = 'profil'", "objectives.0.name"),
+        ("[[objectives]]\nname = 'profile'\ntemperature = 1", "objectives.0"),
+        ("[student]\nname = 'gru4rec'\nn_heads = 2", "student"),
+        ("[data]\nsource = 'table'\n[data.options]\nseparater = ';'", "data.options"),
+        ("[profiles]\nbackend = 'vllm'\n[profiles.options]\nmodle = 'x'", "profiles.options"),
+        ("protocol = 'hold'", "protocol"),
+    ],
+)
+def test_the_json_schema_finds_faults(content: str, faulty: str) -> None:
+    validator = jsonschema.Draft202012Validator(recipe_schema())
+    assert faulty in {".".join(map(str, error.path)) for error in validator.iter_errors(tomllib.loads(content))}
+
+
+def test_the_schema_is_printed() -> None:
+    shown = CliRunner().invoke(app, ["recipes", "schema"])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.output)["title"] == "Recipe"

@@ -152,3 +152,15 @@ def test_a_phrase_cannot_be_liked_and_disliked() -> None:
     assert (
         check_reply(profile.model_dump_json(), CheckRules(), "", SCHEMA)[1] == "likes and dislikes the same (war films)"
     )
+
+
+def test_strings_of_the_schema_are_bounded_and_longer_ones_are_cut() -> None:
+    assert SCHEMA["properties"]["likes"]["items"]["maxLength"] == 160
+    assert SCHEMA["properties"]["summary"]["maxLength"] == 1200
+    raw = StructuredProfile.model_construct(
+        likes=["words of films " * 40], dislikes=["x" * 500], habits=[], recent=[], summary=GOOD
+    ).model_dump_json()
+    profile = StructuredProfile.model_validate_json(raw)
+    assert len(profile.likes[0]) <= 160
+    assert profile.likes[0].split()[-1] in ("words", "of", "films"), "cut at a word"
+    assert profile.dislikes == ["x" * 160]

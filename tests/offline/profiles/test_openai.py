@@ -13,9 +13,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from retort.offline.common.http_errors import retry_after_s
 from retort.offline.profiles.backends import openai
 from retort.offline.profiles.backends._base import Prompt, Reply, Sampling, sampling_seed
-from retort.offline.profiles.backends._http import parse_completion, retry_after_s
+from retort.offline.profiles.backends._http import parse_completion
 from retort.offline.profiles.checks import StructuredProfile
 from retort.offline.profiles.prompt import PromptWriter
 from retort.shared.base.errors import ProfileError
@@ -287,3 +288,14 @@ def test_a_rejection_of_every_prompt_names_the_option_that_cures_it(words: str, 
 def test_cached_tokens_are_read_from_the_usage(usage: Any, counts: tuple[int | None, ...]) -> None:
     reply = parse_completion({"choices": [{"message": {"content": GOOD}}], "usage": usage}, "")
     assert (reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens) == counts
+
+
+def test_a_host_that_refuses_string_bounds_gets_the_schema_without_them() -> None:
+    schema = {"type": "object", "properties": {"maxLength": {"type": "string", "maxLength": 9}}}
+    refusal = (400, {"error": {"message": "Invalid schema: 'maxLength' is not permitted."}}, {})
+    with serving(lambda _, body: refusal if '"maxLength": 9' in json.dumps(body) else completion()) as fake:
+        replies = opened(fake).write([replace(prompts(1)[0], schema=schema)] * 2, lambda _: None)
+    assert [reply.error for reply in replies] == [None, None]
+    sent = fake.bodies[-1]["response_format"]["json_schema"]["schema"]
+    assert sent == {"type": "object", "properties": {"maxLength": {"type": "string"}}}
+    assert len(fake.bodies) <= 4

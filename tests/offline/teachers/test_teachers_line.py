@@ -14,7 +14,7 @@ from retort.offline.embeddings.vectors import read_vectors
 from retort.offline.pipeline.context import STUDENT_FILE, TRAINING_FILE, VECTORS_FILE
 from retort.offline.recipes.recipe import load_recipe, shipped_recipes
 from retort.offline.teachers._language_model import template
-from retort.shared.base.errors import TeacherError
+from retort.shared.base.errors import RecipeError, TeacherError
 from tests.offline.teachers._tiny_llama import make_tiny_llama
 from tests.offline.teachers.test_lists_step import load_pipeline
 
@@ -175,3 +175,28 @@ def test_the_shipped_recipes_of_both_papers_name_what_they_need() -> None:
         recipe = load_recipe(name)
         assert "lists" in recipe.teacher_parts()
         assert recipe.teacher.lists != "none"
+
+
+def test_ready_vectors_of_users_train_a_student_without_profiles(out: Path, tmp_path: Path) -> None:
+    split = load_split(load_pipeline(out, *QUICK).ensure_path("split"))
+    torch.manual_seed(0)
+    vectors = torch.randn(len(split.user_ids), 6).tolist()
+    pl.DataFrame({"user_id": list(split.user_ids), "vector": vectors}).write_parquet(tmp_path / "users.parquet")
+    given = (
+        "objectives=[{name='profile'}]",
+        "teacher.users=file",
+        "teacher.users_path=users.parquet",
+        "reducer.method=none",
+    )
+    pipeline = load_pipeline(out, *QUICK, *given, data=tmp_path)
+    assert "profiles" not in pipeline.steps
+    assert training_log(pipeline)["log"][0]["objectives"]["profile"] > 0
+    assert read_vectors(pipeline.ensure_path("teacher") / VECTORS_FILE).vectors.shape == (len(vectors), 6)
+    vectors.reverse()
+    pl.DataFrame({"user_id": list(split.user_ids), "vector": vectors}).write_parquet(tmp_path / "users.parquet")
+    assert not load_pipeline(out, *QUICK, *given, data=tmp_path).ensure("vectors").skipped
+    with pytest.raises(TeacherError, match="needs users_path"):
+        load_pipeline(out, *QUICK, given[0], given[1]).ensure("vectors")
+    for key in ("teacher.weights.by=grounding", "encoder.shards=2"):
+        with pytest.raises(RecipeError, match='users = "file"'):
+            load_pipeline(out, *QUICK, *given, key)
