@@ -6,11 +6,9 @@ them. The demo publishes without the promotion gate: on the first run there is n
 demo must show the bundle that it has just made.
 """
 
-import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import orjson
@@ -21,6 +19,7 @@ from sqlalchemy import Engine
 
 from retort.offline.cli.data import load_frame
 from retort.offline.cli.demo_client import DemoClient
+from retort.offline.cli.local_server import local_server, serve_until_interrupted
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent, describe_progress, seconds_left
 from retort.offline.data.tables import load_saved
@@ -31,7 +30,7 @@ from retort.offline.jobs import runs
 from retort.offline.jobs.celery_app import make_app
 from retort.offline.jobs.runs import RunStatus
 from retort.offline.jobs.tasks import send_step
-from retort.offline.local.local_redis import free_port, redis_service
+from retort.offline.local.local_redis import redis_service
 from retort.offline.local.subprocesses import Child, start_child
 from retort.offline.pipeline.build import make_pipeline, make_steps
 from retort.offline.pipeline.context import make_context
@@ -44,9 +43,7 @@ from retort.shared.model.bundle import read_manifest
 from retort.shared.model.registry import CHAMPION
 
 _RECIPE = "demo"
-_DEFAULT_PORT = 8000
 _POLL_S = 0.2
-_READY_TIMEOUT_S = 60.0
 
 
 def run_demo(*, leave: bool) -> None:
@@ -78,14 +75,14 @@ def run_demo(*, leave: bool) -> None:
         pipeline = make_pipeline(make_context(recipe, None, engine, Silent()), out)
         histories = load_saved(pipeline.ensure_path("data")).interactions.frame
         console.print(f"{load_frame(redis.url, histories, settings):,} histories are in Redis", highlight=False)
-        url, server = stack.enter_context(_server(environment, out))
+        url, server = stack.enter_context(local_server(environment, out))
         with DemoClient(url) as client:
             client.show_effect_of_event(console, user_id=str(histories["user_id"][0]))
         _show_results(console, bundles)
         console.print(f"The demo took {time.perf_counter() - started:.0f} s.", highlight=False)
         _show_next(console, url, str(histories["user_id"][0]), str(histories["item_id"][0]))
         if not leave:
-            _serve_until_interrupted(console, server)
+            serve_until_interrupted(console, server, "the next `retort demo` reuses the finished work.")
     if leave:
         console.print("The server has ended; `retort demo` without --exit keeps it running.", highlight=False)
 
@@ -165,33 +162,6 @@ def _show_progress(bars: Progress, task: TaskID, name: str, run: RunStatus, show
             bars.console.print(f"{name:>10}  {step.name:<9} {seconds:6.1f} s", highlight=False)
 
 
-@contextmanager
-def _server(environment: dict[str, str], out: Path) -> Iterator[tuple[str, Child]]:
-    """Start the API as a child process; yields its URL and process once it is ready."""
-    port = _port()
-    url = f"http://127.0.0.1:{port}"
-    environment = {**environment, "RETORT_HOST": "127.0.0.1", "RETORT_PORT": str(port), "RETORT_ALIAS": CHAMPION}
-    with start_child([sys.executable, "-m", "retort.serving"], "API", log=out / "api.log", env=environment) as child:
-        with DemoClient(url) as client:
-            end = time.monotonic() + _READY_TIMEOUT_S
-            while not client.is_ready():
-                child.check("it ended while starting")
-                if time.monotonic() > end:
-                    raise RetortError(f"the API was not ready within {_READY_TIMEOUT_S:.0f} s; read {child.log}.")
-                time.sleep(_POLL_S)
-        yield url, child
-
-
-def _port() -> int:
-    """The default port if it is free, else any free one."""
-    with socket.socket() as listener:
-        try:
-            listener.bind(("127.0.0.1", _DEFAULT_PORT))
-        except OSError:
-            return free_port()
-    return _DEFAULT_PORT
-
-
 def _show_results(console: Console, bundles: dict[str, Path]) -> None:
     """Show the test metrics of both students, and their difference paired by user."""
     metrics = {name: read_manifest(path).metrics for name, path in bundles.items()}
@@ -225,13 +195,3 @@ def _show_next(console: Console, url: str, user_id: str, item_id: str) -> None:
         f"  {post}/recommend -d '{request}'",
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _serve_until_interrupted(console: Console, server: Child) -> None:
-    console.print("Serving until Ctrl-C.")
-    try:
-        while True:
-            server.check("it ended unexpectedly")
-            time.sleep(1)
-    except KeyboardInterrupt:
-        console.print("Stopped; the next `retort demo` reuses the finished work.")

@@ -17,6 +17,7 @@ from retort.offline.cli.events import events_app
 from retort.offline.cli.experiment import experiment_app
 from retort.offline.cli.plan import plan
 from retort.offline.cli.profiles import profiles_app
+from retort.offline.cli.quickstart import quickstart
 from retort.offline.cli.recipes import recipes
 from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm
 from retort.shared.base.disk import disk_full_sentence, is_disk_full
@@ -118,6 +119,7 @@ def _settings() -> "Settings":
         ) from None
 
 
+app.command(rich_help_panel=_TRAIN)(quickstart)
 app.command(rich_help_panel=_TRAIN)(recipes)
 app.command(rich_help_panel=_TRAIN)(run.run)
 app.command(rich_help_panel=_TRAIN)(run.submit)

@@ -13,7 +13,7 @@ from retort.offline.common.progress import Progress, Silent
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
 from retort.offline.data.events import clean_events
 from retort.offline.data.filters import RemovedEvents, filter_events
-from retort.offline.data.load import DataConfig, advise, all_rows, read_tables
+from retort.offline.data.load import DataConfig, advise, all_rows, filters, read_tables
 from retort.offline.data.rejects import Rejects
 from retort.shared.base.errors import RetortError
 
@@ -83,13 +83,7 @@ def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Pr
         rejects.refuse_too_many(all_rows(events, item_rows, user_rows), config.max_reject_share)
     except RetortError as error:
         yield Finding("error", str(error))
-    frame, removed = filter_events(
-        events.frame,
-        min_weight=config.min_weight,
-        repeats=config.repeats,
-        k_core=config.k_core,
-        max_user_events=config.max_user_events,
-    )
+    frame, removed = filter_events(events.frame, **filters(config, tables.clock))
     yield from _removed(removed)
     yield from (Finding("note", advice) for advice in advise(frame))
     # the files' own names of the columns
@@ -102,6 +96,7 @@ def _removed(removed: RemovedEvents) -> Iterator[Finding]:
     causes = {
         "are below [data] min_weight": removed.below_min_weight,
         "are repeats under [data] repeats": removed.repeats,
+        f"are of {removed.robot_users:,} users with more than [data] max_day_events on a day": removed.robots,
         "are older than the newest [data] max_user_events of their user": removed.over_max_user_events,
         f"fail k_core (with {removed.k_core_users:,} users and {removed.k_core_items:,} items)": removed.k_core,
     }

@@ -11,6 +11,7 @@ from retort.offline.data.interactions import BELOW_MS
 from retort.offline.data.ragged import IntArray
 from retort.shared.base.errors import DataError
 
+_DAY_MS = 86_400_000
 Repeats = Literal["exact", "first", "last", "keep"]
 
 
@@ -25,6 +26,8 @@ class RemovedEvents:
     k_core_items: int
     k_core_rounds: int
     over_max_user_events: int = 0
+    robots: int = 0
+    robot_users: int = 0
 
 
 def filter_events(
@@ -34,6 +37,7 @@ def filter_events(
     repeats: Repeats,
     k_core: int,
     max_user_events: int | None = None,
+    max_day_events: int | None = None,
 ) -> tuple[pl.DataFrame, RemovedEvents]:
     """Filter events and sort them by user, time and, for equal times, file order.
 
@@ -41,6 +45,7 @@ def filter_events(
         min_weight: Least weight; events of unknown weight are kept. None: off.
         repeats: Which repeated events to drop, see `[data] repeats`.
         max_user_events: Newest events of a user that are kept; None: all.
+        max_day_events: Users with more events within one day (UTC) are removed; None: off.
         k_core: Least events of every user and item.
 
     Raises:
@@ -50,6 +55,8 @@ def filter_events(
     if min_weight is not None:
         frame = frame.filter(pl.col("weight").is_null() | (pl.col("weight") >= min_weight))
     n_weighted = frame.height
+    frame, n_robots = _without_robots(frame, max_day_events)
+    n_human = frame.height
     ordered = _without_repeats(_in_order(frame), repeats)
     n_without_repeats = ordered.height
     ordered = _newest(ordered, max_user_events)
@@ -57,17 +64,20 @@ def filter_events(
     left = ordered.filter(pl.Series(kept))
     removed = RemovedEvents(
         below_min_weight=n_read - n_weighted,
-        repeats=n_weighted - n_without_repeats,
+        repeats=n_human - n_without_repeats,
         k_core=ordered.height - left.height,
         k_core_users=ordered["_user"].n_unique() - left["_user"].n_unique(),
         k_core_items=ordered["_item"].n_unique() - left["_item"].n_unique(),
         k_core_rounds=n_rounds,
         over_max_user_events=n_without_repeats - ordered.height,
+        robots=n_weighted - n_human,
+        robot_users=n_robots,
     )
     if not left.height:
         raise DataError(
             f"none of {n_read:,} events is left: {removed.below_min_weight:,} are below [data] min_weight, "
-            f"{removed.repeats:,} are repeats, {removed.k_core:,} are removed by k_core = {k_core}; relax these."
+            f"{removed.repeats:,} are repeats, {removed.robots:,} are of users over max_day_events, "
+            f"{removed.k_core:,} are removed by k_core = {k_core}; relax these."
         )
     return left.drop("_user", "_item"), removed
 
@@ -88,6 +98,15 @@ def _without_repeats(frame: pl.DataFrame, policy: Repeats) -> pl.DataFrame:
         return frame
     same = ["_user", "_item", "timestamp"] if policy == "exact" else ["_user", "_item"]
     return frame.unique(same, keep="last" if policy == "last" else "first", maintain_order=True)
+
+
+def _without_robots(frame: pl.DataFrame, max_day_events: int | None) -> tuple[pl.DataFrame, int]:
+    """Remove users with too many events on one day, as robots have; returns the rest and the number of such users."""
+    if max_day_events is None:
+        return frame, 0
+    days = frame.group_by("user_id", pl.col("timestamp") // _DAY_MS).len()
+    robots = days.filter(pl.col("len") > max_day_events).select("user_id").unique()
+    return frame.join(robots, on="user_id", how="anti", maintain_order="left"), robots.height
 
 
 def _newest(frame: pl.DataFrame, n_events: int | None) -> pl.DataFrame:

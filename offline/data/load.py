@@ -17,7 +17,7 @@ from retort.offline.data.filters import (
     share_of_largest_users,
     share_of_repeated_last_events,
 )
-from retort.offline.data.interactions import Interactions
+from retort.offline.data.interactions import Clock, Interactions
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.report import make_report
 from retort.offline.data.sources import RawTables
@@ -45,6 +45,11 @@ class DataConfig(Section):
     max_user_events: int | None = Field(
         None, ge=2, description="newest events of a user that are used; unset: all. For robots and shared accounts"
     )
+    max_day_events: int | None = Field(
+        None,
+        ge=2,
+        description="users with more events within one day are robots and are left out; unset: none. Needs clock times",
+    )
     max_reject_share: float = Field(
         0.01, ge=0, le=1, description="share of bad rows in a file above which the run stops"
     )
@@ -71,13 +76,7 @@ def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Load
     rows_read = all_rows(events, item_rows, user_rows)
     rejects.refuse_too_many(rows_read, config.max_reject_share)
     progress.say(f"read {events.frame.height:,} events, rejected {len(rejects):,} rows of {', '.join(rows_read)}")
-    frame, removed = filter_events(
-        events.frame,
-        min_weight=config.min_weight,
-        repeats=config.repeats,
-        k_core=config.k_core,
-        max_user_events=config.max_user_events,
-    )
+    frame, removed = filter_events(events.frame, **filters(config, tables.clock))
     for advice in advise(frame):
         progress.say(advice)
     interactions = Interactions(frame, tables.clock)
@@ -98,6 +97,17 @@ def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Load
         identical_items=0 if item_rows is None else item_rows.identical,
     )
     return Loaded(interactions, items, users, rejects.frame(), report)
+
+
+def filters(config: DataConfig, clock: Clock) -> dict[str, Any]:
+    """Return the arguments of `filter_events`; positions have no days."""
+    return {
+        "min_weight": config.min_weight,
+        "repeats": config.repeats,
+        "k_core": config.k_core,
+        "max_user_events": config.max_user_events,
+        "max_day_events": config.max_day_events if clock == "time" else None,
+    }
 
 
 def advise(frame: pl.DataFrame) -> list[str]:

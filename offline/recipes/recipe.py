@@ -157,6 +157,8 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
     protocol = _protocol(raw.get("protocol", "held"))
     if protocol == "held" and sections["training"].refit_epochs is not None:
         raise RecipeError('[training] refit_epochs requires protocol = "refit"; remove it, or change the protocol.')
+    if protocol == "refit" and sections["training"].max_minutes is not None:
+        raise RecipeError('[training] max_minutes requires protocol = "held"; remove it, or change the protocol.')
     objectives = _objectives(raw.get("objectives", []))
     # a plain recipe, such as an experiment's baseline, does not use its [teacher]
     if (
@@ -229,13 +231,14 @@ def _objectives(raw: Any) -> tuple[ObjectiveConfig, ...]:
     )
 
 
-def _find(reference: str, directory: Path) -> Path:
-    path = directory / reference
+def _find(reference: str, directory: Path, extending: Path | None = None) -> Path:
+    """Find a recipe; a file that extends a shipped recipe of its own name means the shipped one."""
+    path, shipped = directory / reference, shipped_recipes()
     if path.suffix == ".toml" and path.is_file():
         return path
-    if reference and "/" not in reference and path.with_suffix(".toml").is_file():
-        return path.with_suffix(".toml")
-    shipped = shipped_recipes()
+    named = path.with_suffix(".toml")
+    if reference and "/" not in reference and named.is_file() and (named != extending or reference not in shipped):
+        return named
     if reference in shipped:
         return shipped[reference]
     near = get_close_matches(Path(reference).stem, shipped, n=3)
@@ -255,7 +258,7 @@ def _read(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
     base = raw.pop("extends", None)
     if base is None:
         return raw
-    return _merged(_without_options(_read(_find(str(base), path.parent), (*before, path)), raw), raw)
+    return _merged(_without_options(_read(_find(str(base), path.parent, path), (*before, path)), raw), raw)
 
 
 def _without_options(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

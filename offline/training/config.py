@@ -36,6 +36,12 @@ class TrainingConfig(Section):
     )
     patience: int = Field(10, ge=1, description="evaluations without a better validation NDCG@10 before stopping")
     evaluate_every: int = Field(1, ge=1, description="epochs")
+    max_minutes: float | None = Field(
+        None,
+        gt=0,
+        description="time budget: the number of epochs, and with it the schedule, is set after the first epoch so that "
+        "training ends within it; runs with it cannot be repeated exactly",
+    )
     refit_epochs: int | None = Field(
         None, ge=1, description='protocol "refit": number of epochs; unset: a held training finds it'
     )

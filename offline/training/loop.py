@@ -77,17 +77,19 @@ def fit(
     """
     run = _Run(student, split, objectives, config, evaluation=evaluation)
     run.start(work)
-    last = stop_after or config.epochs
+    run.n_epochs = stop_after or run.n_epochs
     try:
-        while run.epoch < last and not run.finished:
+        while run.epoch < run.n_epochs and not run.finished:
+            started = time.perf_counter()
             run.train_epoch()
             try:
                 run.check_finite()
-                run.validate(is_last=run.epoch == last)
+                run.validate(is_last=run.epoch == run.n_epochs)
             except TrainingError as error:
                 raise diverged(run.epoch, error, run.remedy()) from None
+            run.keep_budget(time.perf_counter() - started)
             save_checkpoint(work, run.state())
-            progress.update("epoch", run.epoch, last)
+            progress.update("epoch", run.epoch, run.n_epochs)
             progress.say(run.log[-1].describe())
         run.restore_best()
     finally:
@@ -121,8 +123,10 @@ class _Run:
         self.sequence_loss = SequenceLoss(split, config)
         self.device = student.items.weight.device
         self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
+        self.n_epochs = config.epochs
         self.optimization = Optimization((student, *objectives), config, self.steps_per_epoch * config.epochs)
         self.epoch = 0
+        self.seconds = 0.0  # of all epochs, validation included
         self.best = EarlyStopping(config.patience)
         self.log: list[EpochLog] = []
 
@@ -230,6 +234,18 @@ class _Run:
             parts.append(f"lower the weight of the objective {used[0]!r}")
         return ", or ".join(parts)
 
+    def keep_budget(self, seconds: float) -> None:
+        """Count the time of an epoch, and set the number of epochs to those that fit into `max_minutes`."""
+        self.seconds += seconds
+        if self.config.max_minutes is not None:
+            # the latest epoch tells most: the first one has start-up costs
+            left = int(max(0.0, self.config.max_minutes * 60 - self.seconds) / max(seconds, 1e-3))
+            self._set_epochs(min(self.config.epochs, self.epoch + left))
+
+    def _set_epochs(self, n_epochs: int) -> None:
+        self.n_epochs = n_epochs
+        self.optimization.total_steps = self.steps_per_epoch * n_epochs
+
     def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         """Return the ranks of the validation targets by the current weights; None without validation cases."""
         cases = self.split.validation
@@ -260,6 +276,8 @@ class _Run:
             "objectives": self.objectives.state_dict(),
             "optimizer": self.optimization.optimizer.state_dict(),
             "epoch": self.epoch,
+            "n_epochs": None if self.config.max_minutes is None else self.n_epochs,
+            "seconds": self.seconds,
             **self.best.state(),
             "log": [asdict(entry) for entry in self.log],
         }
@@ -270,6 +288,9 @@ class _Run:
         self.objectives.load_state_dict(state["objectives"])
         self.optimization.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
+        self.seconds = state.get("seconds", 0.0)
+        if n_epochs := state.get("n_epochs"):
+            self._set_epochs(n_epochs)
         self.best.resume(state)
         self.log = [EpochLog(**entry) for entry in state["log"]]
 

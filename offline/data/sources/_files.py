@@ -217,9 +217,17 @@ def _row_numbers(n_rows: int, bad: Sequence[int], first: int) -> pl.Series:
 
 
 def read_any(
-    path: Path, rejects: Rejects, progress: Progress, *, separator: str | None = None, encoding: str = "utf-8"
+    path: Path,
+    rejects: Rejects,
+    progress: Progress,
+    *,
+    separator: str | None = None,
+    encoding: str = "utf-8",
+    header: Sequence[str] | None = None,
 ) -> pl.LazyFrame:
     """Read CSV, TSV, Parquet or JSON lines, by the file's suffix; `.gz` may follow all but Parquet.
+
+    A file with another suffix is delimited text if its separator is given.
 
     Raises:
         DataError: The suffix is unknown, or the file cannot be read.
@@ -229,10 +237,13 @@ def read_any(
         return read_parquet(path)
     if kind in ("jsonl", "json", "ndjson"):
         return read_json_lines(path, rejects, progress)
-    if kind in ("csv", "tsv", "tab"):
+    if kind in ("csv", "tsv", "tab") or separator:
         usual = "," if kind == "csv" else "\t"
-        return read_delimited(path, rejects, separator=separator or usual, encoding=encoding)
-    raise DataError(f"{path.name}: unknown kind of table; use .parquet, .csv, .tsv or .jsonl.")
+        return read_delimited(path, rejects, separator=separator or usual, encoding=encoding, header=header)
+    raise DataError(
+        f"{path.name}: unknown kind of table; use .parquet, .csv, .tsv or .jsonl, or set separator in [data.options] "
+        "for delimited text."
+    )
 
 
 def read_parquet(path: Path) -> pl.LazyFrame:

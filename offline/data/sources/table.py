@@ -27,6 +27,7 @@ class Config(Section):
     users: str | None = Field(None, description="file of users, with attributes and subset flags")
     user_id: str = Field("user_id", description="user id column")
     item_id: str = Field("item_id", description="item id column, in all files")
+    items_item_id: str | None = Field(None, description="item id column of the items' file, where it has another name")
     timestamp: str | None = Field(None, description="time column: seconds, milliseconds or ISO text")
     position: str | None = Field(
         None, description="column with the position in the user's history, where no time is known"
@@ -47,6 +48,9 @@ class Config(Section):
     )
     encoding: str | dict[File, str] = Field(
         "utf-8", description='encoding of .csv and .tsv files, for all or a file: {items = "latin-1"}'
+    )
+    header: dict[File, list[str]] = Field(
+        {}, description='names for the columns of .csv and .tsv files without a header: {interactions = ["user", …]}'
     )
     lists: dict[str, str] = Field({}, description='item or user columns with several values: {genres = "|"}')
 
@@ -75,10 +79,10 @@ class Config(Section):
         return self
 
     def reading(self, file: File) -> dict[str, Any]:
-        """Return how one of the files is read: separator and encoding."""
+        """Return how one of the files is read: separator, encoding and names of its columns."""
         separator = self.separator.get(file) if isinstance(self.separator, dict) else self.separator
         encoding = self.encoding.get(file, "utf-8") if isinstance(self.encoding, dict) else self.encoding
-        return {"separator": separator, "encoding": encoding}
+        return {"separator": separator, "encoding": encoding, "header": self.header.get(file)}
 
 
 def _separator(text: str) -> str:
@@ -140,7 +144,7 @@ def _items(config: Config, root: Path | None, rejects: Rejects, progress: Progre
     if config.items is None:
         return ()
     frame = _read(config, root, "items", config.items, rejects, progress)
-    columns = {"item_id": config.item_id}
+    columns = {"item_id": config.items_item_id or config.item_id}
     if config.title:
         columns["title"] = config.title
     return (table(Path(config.items), frame, columns, _lists(config, frame), others=True),)

@@ -127,3 +127,14 @@ def test_repeats_and_large_users_are_noted_with_a_recommendation(tmp_path: Path)
     newest = capped.interactions.frame.filter(user_id="robot0")["item_id"].to_list()
     assert newest == [f"i{part}" for part in range(50, 70)]
     assert capped.report.removed.over_max_user_events == 150
+
+
+def test_users_with_too_many_events_on_a_day_are_left_out_as_robots(tmp_path: Path) -> None:
+    rows = [f"u{n},i{part},2025-01-{part + 1:02}" for n in range(5) for part in range(8)]
+    rows += [f"robot,i{part % 8},2025-01-03 00:{part // 60:02}:{part % 60:02}" for part in range(90)]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,at", *rows]) + "\n")
+    config = DataConfig(options={"timestamp": "at"}, max_day_events=50)
+    loaded = load_data(config, tmp_path, Silent())
+    assert "robot" not in set(loaded.interactions.frame["user_id"])
+    assert (loaded.report.removed.robots, loaded.report.removed.robot_users) == (90, 1)
+    assert any("90 events are of 1 users with more" in one.message for one in find_problems(config, tmp_path))

@@ -163,3 +163,12 @@ def test_the_rate_warms_up_and_falls() -> None:
     assert factor(10) == pytest.approx(1.0)
     assert factor(99) < 0.02
     assert learning_rate_factor(99, 100, 10, "constant") == 1.0
+
+
+def test_a_time_budget_shortens_the_training_and_its_schedule(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=10_000, batch_size=32, patience=10_000, max_minutes=0.02)
+    fitted = fit(student(), SPLIT, [], config, Silent(), tmp_path)
+    assert 1 <= len(fitted.log) < 10_000
+    (tmp_path / "two").mkdir()
+    whole = fit(student(), SPLIT, [], config.model_copy(update={"epochs": 2}), Silent(), tmp_path / "two")
+    assert len(whole.log) == 2

@@ -1,0 +1,165 @@
+"""Layout of a table's file: kind, encoding, separator and header, recognised from its first megabyte."""
+
+import codecs
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from retort.offline.common.progress import Silent
+from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources._files import read_parquet
+from retort.offline.data.sources._json_lines import open_bytes, read_json_lines, refuse_empty
+from retort.shared.base.errors import DataError
+
+_SAMPLE_BYTES = 1 << 20
+SAMPLE_ROWS = 5_000
+_SEPARATORS = (",", ";", "\t", "|", "::")
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# text that is a value rather than the name of a column
+_VALUE = re.compile(r"\s*|[-+]?[\d.,]+(?:[eE][-+]?\d+)?|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}.*|[0-9a-f-]{32,36}|.*\d{4,}.*")
+_WORD = re.compile(r"[^\W\d_]")
+
+Kind = Literal["parquet", "jsonl", "delimited"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file is written, and its first rows.
+
+    Attributes:
+        kind: Kind of file.
+        frame: The first rows; delimited files have text columns only.
+        separator: Separator of a delimited file.
+        encoding: Encoding of a delimited file.
+        header: Whether the first row names the columns; without, they are called column_1, column_2, ….
+        notes: What was recognised, as sentences without a full stop.
+    """
+
+    path: Path
+    kind: Kind
+    frame: pl.DataFrame
+    separator: str = ","
+    encoding: str = "utf-8"
+    header: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def usual(self) -> bool:
+        """Whether a reader needs neither separator nor encoding nor names to be told."""
+        suffix = self.path.name.removesuffix(".gz").rpartition(".")[2].lower()
+        expected = {"csv": ",", "tsv": "\t", "tab": "\t"}.get(suffix)
+        return self.kind != "delimited" or (self.separator == expected and self.encoding == "utf-8" and self.header)
+
+
+def read_layout(path: Path) -> Layout:
+    """Recognise the layout of a file.
+
+    Raises:
+        DataError: The file is missing, empty, or no table.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; correct the path.")
+    refuse_empty(path)
+    suffix = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    if suffix == "parquet":
+        return Layout(path, "parquet", _without_row(read_parquet(path)), notes=("Parquet",))
+    if suffix in ("jsonl", "json", "ndjson"):
+        rows = read_json_lines(path, Rejects(), Silent())
+        return Layout(path, "jsonl", _without_row(rows), notes=("JSON lines",))
+    if suffix in ("xlsx", "xls", "ods"):
+        raise DataError(f"{path.name} is a spreadsheet; save it as CSV and give that file.")
+    return _delimited(path)
+
+
+def _without_row(frame: pl.LazyFrame) -> pl.DataFrame:
+    return frame.head(SAMPLE_ROWS).collect().drop("row", strict=False)
+
+
+def _delimited(path: Path) -> Layout:
+    with open_bytes(path) as file:
+        sample = file.read(_SAMPLE_BYTES)
+    if b"\0" in sample and not sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path.name} is not text; give a CSV, TSV, Parquet or JSON lines file.")
+    encoding, how = _encoding(sample)
+    text = sample.decode(encoding, errors="ignore").removeprefix("\ufeff")
+    lines = text.splitlines(keepends=True)
+    if len(sample) == _SAMPLE_BYTES and len(lines) > 1:
+        lines.pop()  # it may be cut
+    separator, rows = _split(path, lines[: SAMPLE_ROWS + 1])
+    header = _has_header(rows)
+    names = [name.strip() for name in rows[0]] if header else [f"column_{i + 1}" for i in range(len(rows[0]))]
+    names = [name or f"unnamed_{place + 1}" for place, name in enumerate(names)]
+    width = len(names)
+    values = [row for row in rows[header:] if len(row) == width]
+    frame = pl.DataFrame(values, schema=dict.fromkeys(names, pl.String), orient="row")
+    shown = {"\t": "tabs", ",": "commas", ";": "semicolons"}.get(separator, repr(separator))
+    notes = (f"text separated by {shown}", how, "the first row is a header" if header else "no header")
+    return Layout(path, "delimited", frame.with_columns(pl.all().replace("", None)), separator, encoding, header, notes)
+
+
+def _encoding(sample: bytes) -> tuple[str, str]:
+    """Return the encoding and a note. UTF-8 is never a guess: text in another encoding is hardly ever valid UTF-8."""
+    for mark, encoding in _MARKS.items():
+        if sample.startswith(mark):
+            return encoding, f"encoding {encoding} (it says so)"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)  # a character may be cut at the end
+    except UnicodeDecodeError:
+        from charset_normalizer import from_bytes
+
+        found = from_bytes(sample[: 1 << 18]).best()
+        encoding = found.encoding.replace("_", "-") if found else "latin-1"
+        return encoding, f"encoding {encoding} (a guess: look at the titles)"
+    return "utf-8", "encoding utf-8"
+
+
+def _split(path: Path, lines: Sequence[str]) -> tuple[str, list[list[str]]]:
+    """Split lines at the separator that gives the most columns of equal number.
+
+    Raises:
+        DataError: No separator gives two columns.
+    """
+    best: tuple[float, int, str, list[list[str]]] = (0.0, 1, ",", [])
+    for separator in _SEPARATORS:
+        rows = _rows(lines, separator)
+        if not rows:
+            continue
+        widths = [len(row) for row in rows]
+        width = max(set(widths), key=widths.count)
+        share = widths.count(width) / len(widths)
+        if width > 1 and (round(share, 1), width) > best[:2]:
+            best = (round(share, 1), width, separator, rows)
+    if not best[3]:
+        raise DataError(
+            f"{path.name}: no separator (comma, semicolon, tab, | or ::) splits its lines into columns; give a table "
+            "with at least a user and an item column."
+        )
+    return best[2], best[3]
+
+
+def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
+    if len(separator) > 1:
+        return [line.rstrip("\r\n").split(separator) for line in lines if line.strip()]
+    try:
+        return [row for row in csv.reader(lines, delimiter=separator) if row]
+    except csv.Error:
+        return []
+
+
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: distinct words, where later rows have other kinds of values."""
+    first = [name.strip() for name in rows[0]]
+    if any(_VALUE.fullmatch(name) or not _WORD.search(name) for name in first[1:] or first):
+        return False
+    if len(set(first)) < len(first) or (len(rows) > 1 and _VALUE.fullmatch(first[0]) and first[0]):
+        return False
+    below = rows[1:]
+    if not below:
+        return True
+    # a name is no value of its own column
+    return not any(name and sum(row[place : place + 1] == [name] for row in below) for place, name in enumerate(first))

@@ -1,0 +1,53 @@
+"""`retort quickstart --exit` from files to an answer over HTTP; the same command then reuses its work."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+_REPOSITORY = Path(__file__).parents[2]
+
+
+def _quickstart(home: Path, *files: str) -> "subprocess.CompletedProcess[str]":
+    bare = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
+    environment = {**bare, "PYTHONPATH": str(_REPOSITORY), "RETORT_HOME": str(home / ".retort"), "COLUMNS": "120"}
+    command = [sys.executable, "-m", "retort.offline.cli", "quickstart", *files, "--minutes", "0.2", "--exit"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=home, env=environment, timeout=600)
+
+
+def _write_files(path: Path) -> None:
+    """Users of two tastes: half choose among jazz records, half among garden tools."""
+    dice = random.Random(3)
+    lines = ["customer;sku;at"]
+    for user in range(120):
+        taste = user % 2 * 20
+        for day in range(8):
+            lines.append(f"c{user};A{taste + dice.randrange(20)};{1 + day:02}.03.2025 {dice.randrange(24):02}:00")
+    (path / "log.csv").write_text("\n".join(lines))
+    kinds = ("Jazz record", "Garden tool")
+    titles = [f"A{n};{kinds[n // 20]} number {n};{kinds[n // 20]}" for n in range(40)]
+    (path / "items.csv").write_text("\n".join(["sku;title;kind", *titles]))
+
+
+def test_a_log_becomes_a_server_that_answers(tmp_path: Path) -> None:
+    _write_files(tmp_path)
+    first = _quickstart(tmp_path, "log.csv", "items.csv")
+    assert first.returncode == 0, first.stdout + first.stderr
+    for shown in ("popularity", "student, plain", "student, with texts", "published shop", "answered by the student"):
+        assert shown in first.stdout
+    assert "Jazz record number" in first.stdout or "Garden tool number" in first.stdout
+    assert 'time_format = "%d.%m.%Y %H:%M"' in (tmp_path / "shop.toml").read_text()
+    again = _quickstart(tmp_path, "log.csv", "items.csv")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "shop.toml exists and is used" in again.stderr
+    assert "train: already done" in again.stderr
+    assert "answered by the student" in again.stdout
+
+
+def test_a_wrong_file_is_refused_in_one_sentence_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("when,price\n2025-01-01,3.5\n2025-01-02,4.5\n")
+    done = _quickstart(tmp_path, "log.csv")
+    assert done.returncode == 2
+    assert "name the columns with --user and --item" in done.stderr
+    assert not (tmp_path / "shop.toml").exists()
