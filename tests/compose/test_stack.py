@@ -90,6 +90,28 @@ def test_nginx_keeps_its_connections_to_the_containers(stack: Stack) -> None:
     assert _opened_connections(stack) - before < 120
 
 
+def _recommended(stack: Stack, container: str) -> int:
+    """Recommendations that this container has answered."""
+    fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+    lines = stack.docker("exec", container, "python", "-c", fetch).splitlines()
+    counted = [line for line in lines if line.startswith("retort_requests_total{") and 'route="/recommend"' in line]
+    return int(sum(float(line.rpartition(" ")[2]) for line in counted))
+
+
+def test_nginx_follows_the_number_of_containers(stack: Stack) -> None:
+    before = set(stack.containers("api"))
+    with Load(stack.url, USERS) as load:
+        stack.up(APIS + 1)
+        [added] = set(stack.containers("api")) - before
+        wait("the added container answers", lambda: stack.healthy("api") and _recommended(stack, added) > 20)
+        stack.up(APIS)
+        wait("the added container has gone", lambda: set(stack.containers("api")) == before)
+        gone = load.asked
+        wait("the load goes on", lambda: load.asked > gone + 60)
+    assert not load.failures
+    assert load.answers.keys() == WHOLE, load.answers
+
+
 def test_what_no_request_shows_is_seen_too(stack: Stack) -> None:
     wait("every store is seen", lambda: stack.measured("retort_store_answered") == [1, 1, 1])
     assert stack.measured("sum(retort_queue_tasks)") == [0]
