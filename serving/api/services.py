@@ -160,7 +160,7 @@ def _aliases(ab_test: ABTest) -> set[str]:
 
 
 def _stream(histories: HistoryStore) -> EventWriter | None:
-    return EventWriter(histories.client) if isinstance(histories, RedisHistory) else None
+    return EventWriter(histories.client, histories.run) if isinstance(histories, RedisHistory) else None
 
 
 def _exposure_writer(histories: HistoryStore, kept: int) -> ExposureWriter | None:

@@ -1,9 +1,10 @@
 """Intake of events: validation, attribution to exposures, and storage in the history and on the stream."""
 
 import logging
+import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -17,7 +18,7 @@ from retort.serving.schemas.tokens import Impression, read_impression
 from retort.shared.base.errors import StoreError
 from retort.shared.events.events import EventWriter, Merge, StreamedEvent
 from retort.shared.history import keys
-from retort.shared.history.store import HistoryEvent, Owner, derived_event_id
+from retort.shared.history.store import HistoryEvent, Owner, Written, derived_event_id
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,19 @@ _MAX_ATTRIBUTED = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Number of accepted events, and of those that were new to a history."""
+    """Result of an intake.
+
+    Attributes:
+        accepted: Number of accepted events.
+        new: Number of them that were new to a history.
+        reused: Number of them that were not stored because their id belongs to an event of another item.
+        failed: Positions of events that were not stored, each with the reason.
+    """
 
     accepted: int
     new: int
+    reused: int = 0
+    failed: Sequence[tuple[int, str]] = ()
 
 
 class ErasedOwner(Protocol):
@@ -75,7 +85,7 @@ class EventIntake:
         """Store events.
 
         Raises:
-            Problem: 422 for an unknown event type, 503 when the store is down.
+            Problem: 422 for an unknown event type, 503 when no event could be stored.
         """
         self._check_types(events)
         now_ms = int(self._clock() * 1000)
@@ -89,28 +99,57 @@ class EventIntake:
         attributed = {_attribution_key(event, tenant): event for event in events if event.impression is not None}
         try:
             is_first = self._attributed.add(list(attributed))
+            erased: Mapping[Owner, int | StoreError]
             if self._stream is None:
                 erased = await self._find_erased(entries, now_ms)
             else:
                 streamed = [self._streamed_event(*event, tenant, now_ms) for event in resolved]
                 is_first, erased = await self._stream.add(streamed, once=list(attributed))
             # An event from before its owner's erasure does not come back, also when it is sent again.
-            entries = [entry for entry in entries if entry.time_ms > erased.get(entry.owner, -1)]
+            entries = [entry for entry in entries if entry.time_ms > _erased_until_ms(erased.get(entry.owner, -1))]
             # Counted before the history is written: if that fails, the events are sent again and are no longer first.
             self._count_attributed(attributed.values(), is_first, tenant)
-            new = await self._reader.store.append(entries)
+            written: dict[Owner, Written | StoreError] = await self._reader.store.append_by_owner(entries)
         except StoreError as error:
-            self._metrics.store_failures.labels("append").inc()
-            logger.warning("events were not stored", extra={"count": len(events), "reason": str(error)})
-            raise Problem(
-                503,
-                "The events could not be stored; send them again with the same event_id, so that they count once.",
-                headers={"retry-after": "2"},
-            ) from error
-        for owner in {entry.owner for entry in entries}:
+            raise self._not_stored(len(events), error) from error
+        for owner in written:
             self._reader.cache.discard(owner)
-        self._count(events, tenant)
-        return Accepted(len(events), new)
+        return self._result(events, tenant, erased, written)
+
+    def _result(
+        self,
+        events: Sequence[Event],
+        tenant: str,
+        erased: Mapping[Owner, int | StoreError],
+        written: Mapping[Owner, Written | StoreError],
+    ) -> Accepted:
+        """Return the result; the history of one owner that cannot be written concerns this owner's events alone."""
+        errors = {owner: error for owner, error in [*erased.items(), *written.items()] if isinstance(error, StoreError)}
+        owners = [_owner(event, tenant) for event in events] if errors else []
+        failed = [(place, str(errors[owner])) for place, owner in enumerate(owners) if owner in errors]
+        if failed:
+            if len(failed) == len(events):
+                raise self._not_stored(len(events), errors[owners[0]])
+            self._report_failure(len(failed), failed[0][1])
+        lost = {place for place, _ in failed}
+        stored = [event for place, event in enumerate(events) if place not in lost] if lost else events
+        self._count(stored, tenant)
+        results = [result for result in written.values() if isinstance(result, Written)]
+        return Accepted(
+            len(stored), sum(result.new for result in results), sum(result.reused for result in results), failed
+        )
+
+    def _report_failure(self, count: int, reason: str) -> None:
+        self._metrics.store_failures.labels("append").inc()
+        logger.warning("events were not stored", extra={"count": count, "reason": reason})
+
+    def _not_stored(self, count: int, error: StoreError) -> Problem:
+        self._report_failure(count, str(error))
+        return Problem(
+            503,
+            "The events could not be stored; send them again with the same event_id, so that they count once.",
+            headers={"retry-after": "2"},
+        )
 
     async def merge(self, guest: Owner, user: Owner) -> int:
         """Move a guest's history into the user's and report the merge to the next training.
@@ -194,6 +233,11 @@ class AttributedEvents:
 
 def _attribution_key(event: Event, tenant: str) -> str:
     return keys.counted(tenant, event.shown_by or "", event.item_id, event.event_type)
+
+
+def _erased_until_ms(erased: int | StoreError) -> float:
+    """Nothing is written while it is unknown whether the owner was erased."""
+    return math.inf if isinstance(erased, StoreError) else erased
 
 
 def _owner(event: Event, tenant: str) -> Owner:

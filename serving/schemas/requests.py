@@ -139,7 +139,9 @@ class Event(Body):
     """One interaction of a user or a session with an item."""
 
     event_id: Id | None = Field(
-        None, description="idempotency key: events of one user (or session) and item with the same id count once"
+        None,
+        description="idempotency key: of the events of one user (or session) with the same id, the first counts, "
+        "whichever items the others name",
     )
     user_id: Id | None = None
     session_id: Id | None = None

@@ -10,7 +10,9 @@ from typing import Any, Protocol, cast
 import orjson
 from redis import Redis
 
+from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
+from retort.shared.history.cluster_reads import Command
 from retort.shared.history.store import SEPARATOR, Owner
 
 KEPT_MS = 90 * 86_400_000
@@ -46,26 +48,30 @@ def find_erased(client: Redis, rows: Sequence[Personal]) -> dict[Owner, int]:
     if not owners:
         return {}
     pipeline = client.pipeline(transaction=False)
-    queue_erasures(pipeline, owners)
-    return read_erasures(owners, cast(list[bytes | float | None], pipeline.execute()))
+    for owner in owners:
+        cast(Any, pipeline).execute_command(*erasure_command(owner))
+    erased = read_erasures(owners, pipeline.execute())  # raises the error of a failed command
+    return {owner: until for owner, until in erased.items() if isinstance(until, int)}
 
 
-def queue_erasures(pipeline: Any, owners: Sequence[Owner]) -> None:
-    """Queue one command for each owner, whose replies `read_erasures` parses."""
-    for owner in owners:  # not MGET: in a cluster the keys are on several nodes
-        if owner.kind == "user":
-            pipeline.get(keys.erasure(owner.tenant, owner.id))
-        else:
-            pipeline.zscore(keys.erased_sessions(), _member(owner.tenant, owner.id))
+def erasure_command(owner: Owner) -> Command:
+    """Return the command whose reply `read_erasures` parses; not MGET: in a cluster the keys are on several nodes."""
+    if owner.kind == "user":
+        return ("GET", keys.erasure(owner.tenant, owner.id))
+    return ("ZSCORE", keys.erased_sessions(), _member(owner.tenant, owner.id))
 
 
-def read_erasures(owners: Sequence[Owner], replies: Sequence[bytes | float | None]) -> dict[Owner, int]:
-    """Return the erased owners, with the time of the request in ms."""
+def read_erasures(owners: Sequence[Owner], replies: Sequence[Any]) -> dict[Owner, int | StoreError]:
+    """Return the erased owners, with the time of the request in ms, or with the error of a failed command."""
     return {
-        owner: orjson.loads(reply)["requested_ms"] if isinstance(reply, bytes) else int(reply)
-        for owner, reply in zip(owners, replies, strict=True)
-        if reply is not None
+        owner: _read_erasure(owner, reply) for owner, reply in zip(owners, replies, strict=True) if reply is not None
     }
+
+
+def _read_erasure(owner: Owner, reply: Any) -> int | StoreError:
+    if isinstance(reply, Exception):
+        return StoreError(f"the record of an erasure cannot be read ({reply}); delete the key if it has another type.")
+    return int(orjson.loads(reply)["requested_ms"]) if owner.kind == "user" else int(float(reply))
 
 
 def sessions_of_erased(rows: Sequence[Personal], erased: Mapping[Owner, int]) -> dict[Owner, int]:

@@ -24,16 +24,21 @@ _VALUES_AT_ONCE = 500
 
 
 def event_key(event: StreamedEvent) -> str:
-    """Return the identity of an event, as in the history: owner, item and event_id, as 32 hex digits.
+    """Return the identity of an event: owner and event_id, as 32 hex digits.
 
     The event_id alone is not enough: ids derived from item and time are equal for two users.
     """
-    return _key(event.user_id, event.session_id, event.item_id, event.event_id)
+    return _key(event.user_id, event.session_id, event.event_id)
 
 
-def _key(user_id: str | None, session_id: str | None, item_id: str, event_id: str) -> str:
+def _key(user_id: str | None, session_id: str | None, *parts: str) -> str:
     kind, owner = ("user", user_id) if user_id is not None else ("session", session_id or "")
-    return blake2b(SEPARATOR.join((kind, str(owner), item_id, event_id)).encode(), digest_size=16).hexdigest()
+    return blake2b(SEPARATOR.join((kind, str(owner), *parts)).encode(), digest_size=16).hexdigest()
+
+
+def _former_key(user_id: str | None, session_id: str | None, item_id: str, event_id: str) -> str:
+    """Return the key of rows of earlier versions, in which the item was part of an event's identity."""
+    return _key(user_id, session_id, item_id, event_id)
 
 
 def store_events(engine: Engine, events: Sequence[StreamedEvent]) -> None:
@@ -43,7 +48,11 @@ def store_events(engine: Engine, events: Sequence[StreamedEvent]) -> None:
         return
     insert = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
     with transaction(engine) as session:
-        session.execute(insert(Event).on_conflict_do_nothing(index_elements=["tenant", "event_key"]), rows)
+        former = [_former_key(event.user_id, event.session_id, event.item_id, event.event_id) for event in events]
+        held = set(_existing_keys(session, {row["tenant"] for row in rows}, former))
+        new = [row for row, key in zip(rows, former, strict=True) if (row["tenant"], key) not in held]
+        if new:
+            session.execute(insert(Event).on_conflict_do_nothing(index_elements=["tenant", "event_key"]), new)
 
 
 def _row(event: StreamedEvent) -> dict[str, Any]:
@@ -124,7 +133,7 @@ def merge_events(engine: Engine, merge: Merge) -> int:
         if merge.guest_user_id is not None
         else Event.user_id.is_(None) & (Event.session_id == merge.guest_session_id)
     )
-    query = select(Event.id, Event.item_id, Event.event_id).where(
+    query = select(Event.id, Event.item_id, Event.event_id, Event.event_key).where(
         Event.tenant == merge.tenant, guest, Event.accepted_ms <= merge.merged_ms
     )
     with transaction(engine) as session:
@@ -133,24 +142,33 @@ def merge_events(engine: Engine, merge: Merge) -> int:
             session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"merge/{merge.tenant}"))))
         rows = list(session.execute(query.order_by(Event.id)))
         new_events: dict[str, int] = {}
-        for row_id, item_id, event_id in rows:
-            new_events.setdefault(_key(merge.user_id, None, item_id, event_id), row_id)
-        for held in _existing_keys(session, merge.tenant, list(new_events)):
+        for row_id, item_id, event_id, key in rows:
+            new_events.setdefault(_moved_key(merge, item_id, event_id, key), row_id)
+        for _, held in _existing_keys(session, {merge.tenant}, list(new_events)):
             del new_events[held]
         moved = [{"id": row_id, "user_id": merge.user_id, "event_key": key} for key, row_id in new_events.items()]
         if moved:
             session.execute(update(Event), moved)
-        duplicates = {row_id for row_id, _, _ in rows} - set(new_events.values())
+        duplicates = {row.id for row in rows} - set(new_events.values())
         for chunk in _chunks(sorted(duplicates)):
             session.execute(delete(Event).where(Event.id.in_(chunk)).execution_options(synchronize_session=False))
     return len(moved)
 
 
-def _existing_keys(session: Session, tenant: str, event_keys: list[str]) -> list[str]:
-    """Which of these events are in the table."""
-    found: list[str] = []
+def _moved_key(merge: Merge, item_id: str, event_id: str, key: str) -> str:
+    """Return the key that a guest's row has for the user; a row of an earlier version keeps its kind of key."""
+    if key == _former_key(merge.guest_user_id, merge.guest_session_id, item_id, event_id):
+        return _former_key(merge.user_id, None, item_id, event_id)
+    return _key(merge.user_id, None, event_id)
+
+
+def _existing_keys(session: Session, tenants: set[str], event_keys: list[str]) -> list[tuple[str, str]]:
+    """Which of these events are in the table, as (tenant, key)."""
+    found: list[tuple[str, str]] = []
     for chunk in _chunks(event_keys):
-        found += session.scalars(select(Event.event_key).where(Event.tenant == tenant, Event.event_key.in_(chunk)))
+        held = Event.tenant.in_(tenants) & Event.event_key.in_(chunk)
+        rows = session.execute(select(Event.tenant, Event.event_key).where(held))
+        found += [(tenant, key) for tenant, key in rows]
     return found
 
 

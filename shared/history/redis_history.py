@@ -17,6 +17,7 @@ from redis.exceptions import ClusterDownError, RedisError, ResponseError
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
 from retort.shared.history.cluster_reads import ClusterReads, Command
+from retort.shared.history.history_writes import append_command, queue_members
 from retort.shared.history.merge_locks import merge_locks, remove_members
 from retort.shared.history.redis_clients import open_async_client, open_client
 from retort.shared.history.store import (
@@ -26,9 +27,11 @@ from retort.shared.history.store import (
     HistoryEvent,
     Owner,
     Record,
+    Written,
     derived_event_id,
     group_by_owner,
     scored_members,
+    total_new,
 )
 
 T = TypeVar("T")
@@ -67,16 +70,15 @@ class RedisHistory:
         return self._client
 
     async def append(self, events: Sequence[HistoryEvent]) -> int:
+        return total_new(await self.append_by_owner(events))
+
+    async def append_by_owner(self, events: Sequence[HistoryEvent]) -> dict[Owner, Written | StoreError]:
         if not events:
-            return 0
-        owners = group_by_owner(events)
-        with _as_store_error():
-            pipeline = self._client.pipeline(transaction=False)
-            for owner, scores in owners.items():
-                self._add(pipeline, owner.key, scores)
-            answers = await pipeline.execute()
-        each = len(answers) // len(owners)
-        return sum(answers[::each])
+            return {}
+        grouped = group_by_owner(events)
+        commands = [append_command(o.key, scores, self._max_events, self._ttl_s) for o, scores in grouped.items()]
+        replies = await self.run(commands)
+        return {owner: _written(reply) for owner, reply in zip(grouped, replies, strict=True)}
 
     async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
         if not owners:
@@ -99,10 +101,7 @@ class RedisHistory:
         Raises:
             StoreError: No node answered.
         """
-        with _as_store_error():
-            replies = await self._run([*(("ZRANGE", owner.key, -limit, -1) for owner in owners), *commands])
-            if replies and all(isinstance(reply, _DOWN) for reply in replies):
-                raise replies[0]
+        replies = await self.run([*(("ZRANGE", owner.key, -limit, -1) for owner in owners), *commands])
         return [_history(owner, row) for owner, row in zip(owners, replies, strict=False)], replies[len(owners) :]
 
     def node_of(self, key: str) -> str:
@@ -113,8 +112,19 @@ class RedisHistory:
         """Whether the name is one that `node_of` returns at present."""
         return name == "" if self._cluster is None else self._cluster.is_node(name)
 
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in one round trip to each node; a failed one gives its exception.
+
+        Raises:
+            StoreError: No node answered.
+        """
+        with _as_store_error():
+            replies = await self._run(commands)
+            if replies and all(isinstance(reply, _DOWN) for reply in replies):
+                raise replies[0]
+        return replies
+
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands in one round trip to each node; a failed one gives its exception."""
         if self._cluster is not None:
             return await self._cluster.run(commands)
         if len(commands) == 1:
@@ -166,7 +176,7 @@ class RedisHistory:
                 count = 0
                 if moved:
                     pipeline = self._client.pipeline(transaction=False)
-                    self._add(pipeline, target.key, moved)
+                    queue_members(pipeline, target.key, moved, self._max_events, self._ttl_s)
                     count = int((await pipeline.execute())[0])
                 if record is not None:
                     await record()
@@ -190,9 +200,6 @@ class RedisHistory:
         rows = await self._client.zrange(owner.key, 0, -1, withscores=True)
         return cast(list[tuple[bytes, float]], rows)
 
-    def _add(self, pipeline: Any, key: str, scores: dict[str, float]) -> None:
-        _add(pipeline, key, scores, self._max_events, self._ttl_s)
-
 
 def _item_ids(members: Sequence[bytes]) -> list[str]:
     """The item ids of stored members, decoded all at once: splitting each member would cost as much as reading them."""
@@ -202,6 +209,10 @@ def _item_ids(members: Sequence[bytes]) -> list[str]:
     return [
         member.rpartition(_SEPARATOR)[0].decode() for member in members
     ]  # no member, or an id that contains a separator
+
+
+def _written(reply: Any) -> Written | StoreError:
+    return _store_error(reply, "the history") if isinstance(reply, Exception) else Written(*reply)
 
 
 def _history(owner: Owner, row: Any) -> list[str] | StoreError:
@@ -240,21 +251,12 @@ def load_histories(
                 if events:
                     last = events[-max_events:]
                     scores = scored_members((item, ms, derived_event_id(item, ms)) for item, ms in last)
-                    _add(pipeline, keys.history(tenant, user_id), scores, max_events, ttl_s)
+                    queue_members(pipeline, keys.history(tenant, user_id), scores, max_events, ttl_s)
             pipeline.execute()
             total += len(chunk)
             if loaded is not None:
                 loaded(len(chunk))
     return total
-
-
-def _add(pipeline: Any, key: str, scores: dict[str, float], max_events: int, ttl_s: int | None) -> None:
-    """Queue one owner's write; new members come first, so that the first reply counts them."""
-    # NX: an event that is sent again with another time keeps its first position.
-    pipeline.zadd(key, scores, nx=True)
-    pipeline.zremrangebyrank(key, 0, -(max_events + 1))
-    if ttl_s is not None:
-        pipeline.expire(key, ttl_s)
 
 
 def _erased_until(client: Any, tenant: str, user_ids: Sequence[str]) -> list[int]:

@@ -8,15 +8,18 @@ oldest beyond `max_events`.
 import time
 from base64 import urlsafe_b64encode
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol
 
+from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
 
 SEPARATOR = "\x1f"
 EVENT_HASH_LENGTH = 8  # characters after the separator
+# Newest events of a history among which an event's id is looked for; reading more would slow down each write.
+RECOGNISED_EVENTS = 128
 # Events of one user in the same millisecond keep the order in which they were given: each is set a little later
 # than the one before. A double represents a present time in ms with this fraction exactly.
 TIE_STEP_MS = 2.0**-11
@@ -36,12 +39,24 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """An interaction of an owner with an item; equal `event_id` and item mean the same event."""
+    """An interaction of an owner with an item; equal `event_id` means the same event."""
 
     owner: Owner
     item_id: str
     time_ms: int
     event_id: str
+
+
+class Written(NamedTuple):
+    """Result of a write to one history.
+
+    Attributes:
+        new: Events that were new.
+        reused: Events that were not stored because their id belongs to an event of another item.
+    """
+
+    new: int
+    reused: int = 0
 
 
 class Entry(NamedTuple):
@@ -59,6 +74,9 @@ class HistoryStore(Protocol):
 
     async def append(self, events: Sequence[HistoryEvent]) -> int:
         """Store the events in one round trip; return how many were new."""
+
+    async def append_by_owner(self, events: Sequence[HistoryEvent]) -> dict[Owner, Written | StoreError]:
+        """Store the events in one round trip; an owner whose history cannot be written has the error."""
 
     async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
         """Return the last `limit` item ids of each owner, oldest first, in one round trip; empty for unknown owners."""
@@ -88,9 +106,26 @@ class HistoryStore(Protocol):
 
 
 def member(item_id: str, event_id: str) -> str:
-    """Return the stored form of an event; events with the same id and item are equal."""
+    """Return the stored form of an event; it ends with the hash of the event's id."""
     digest = blake2b(event_id.encode(), digest_size=EVENT_HASH_LENGTH * 6 // 8).digest()
     return f"{item_id}{SEPARATOR}{urlsafe_b64encode(digest).decode()}"
+
+
+def event_hash(name: str) -> str:
+    """Return the hash of the event's id, by which an owner's events are identified."""
+    return name[-EVENT_HASH_LENGTH:]
+
+
+def total_new(results: Mapping[Owner, Written | StoreError]) -> int:
+    """Return the number of new events of all owners.
+
+    Raises:
+        StoreError: The history of an owner could not be written.
+    """
+    for result in results.values():
+        if isinstance(result, StoreError):
+            raise result
+    return sum(result.new for result in results.values() if isinstance(result, Written))
 
 
 def derived_event_id(item_id: str, time_ms: int) -> str:
@@ -132,7 +167,10 @@ class MemoryHistory:
         self._expires_at: dict[Owner, float] = {}
 
     async def append(self, events: Sequence[HistoryEvent]) -> int:
-        return sum(self._add(owner, scores) for owner, scores in group_by_owner(events).items())
+        return total_new(await self.append_by_owner(events))
+
+    async def append_by_owner(self, events: Sequence[HistoryEvent]) -> dict[Owner, Written | StoreError]:
+        return {owner: self._append(owner, scores) for owner, scores in group_by_owner(events).items()}
 
     async def recent(self, owners: Sequence[Owner], limit: int) -> list[list[str]]:
         return [[name.rpartition(SEPARATOR)[0] for name, _ in self._alive(owner)[-limit:]] for owner in owners]
@@ -167,6 +205,12 @@ class MemoryHistory:
 
     async def close(self) -> None:
         return None
+
+    def _append(self, owner: Owner, scores: dict[str, float]) -> Written:
+        """Add the events whose ids the owner's newest events do not have."""
+        held = {event_hash(name): name for name, _ in self._alive(owner)[-RECOGNISED_EVENTS:]}
+        own = {name: score for name, score in scores.items() if held.setdefault(event_hash(name), name) == name}
+        return Written(self._add(owner, own), len(scores) - len(own))
 
     def _add(self, owner: Owner, scores: dict[str, float]) -> int:
         held = dict(self._alive(owner))

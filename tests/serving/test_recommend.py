@@ -160,10 +160,10 @@ class AwayHistory(MemoryHistory):
             raise StoreError("away")
         return await super().recent(owners, limit)
 
-    async def append(self, events: Any) -> int:
+    async def append_by_owner(self, events: Any) -> Any:
         if self.away:
             raise StoreError("away")
-        return await super().append(events)
+        return await super().append_by_owner(events)
 
 
 def test_an_absent_store_gives_labelled_fallbacks_and_no_false_success(make_client: MakeClient) -> None:

@@ -22,6 +22,7 @@ from retort.shared.events.events import StreamedEvent
 from retort.shared.events.events_table import EventsTable, read_events, store_events
 from retort.shared.events.exposures import Exposure, ExposureWriter
 from retort.shared.events.exposures_table import ExposuresTable, read_exposures
+from retort.shared.history import keys
 from retort.shared.history.redis_history import RedisHistory, load_histories
 from retort.shared.history.store import Entry, HistoryEvent, MemoryHistory, Owner
 from tests.serving.conftest import MakeClient
@@ -456,6 +457,42 @@ def test_without_redis_an_erased_event_does_not_come_back_either(client: TestCli
     assert client.get("/users/ann").json()["events"] == []
 
 
-def test_one_event_id_for_several_items_keeps_them_all(client: TestClient) -> None:
+def test_an_event_id_counts_once_for_its_owner(client: TestClient) -> None:
     order = [{"event_id": "order-1", "user_id": "ann", "item_id": item} for item in ("i1", "i2", "i1")]
-    assert client.post("/events", json=order).json()["new"] == 2
+    answer = client.post("/events", json=order).json()
+    assert (answer["accepted"], answer["new"]) == (3, 1)
+    [hint] = answer["hints"]
+    assert "Give each event an id of its own" in hint["why"]
+    again = client.post("/events", json={**order[1], "event_type": "purchase"}).json()
+    assert (again["new"], len(again["hints"])) == (0, 1)
+    assert "hints" not in client.post("/events", json=order[0]).json(), "the same event, sent again"
+    for other in ({"user_id": "bob"}, {"user_id": None, "session_id": "ann"}):
+        assert client.post("/events", json={**order[1], **other}).json()["new"] == 1
+    assert [entry["item_id"] for entry in client.get("/users/ann").json()["events"]] == ["i1"]
+
+
+def test_a_key_of_another_type_refuses_the_events_of_its_owner_alone(make_client: MakeClient, redis_url: str) -> None:
+    client = make_client(RedisHistory.from_url(redis_url, timeout_s=5))
+    batch = [{"event_id": f"e-{user}", "user_id": user, "item_id": "i1"} for user in ("ann", "cat", "bob", "dan")]
+    batch[3]["timestamp"] = "2026-01-01T00:00:00Z"
+    with redis.Redis.from_url(redis_url) as other:
+        other.set(Owner("cat").key, "of another program")
+        other.lpush(keys.erasure("default", "dan"), "of another program")
+    answer = client.post("/events", json=batch)
+    assert (answer.status_code, answer.json()["accepted"], answer.json()["new"]) == (202, 2, 2)
+    assert [error["where"] for error in answer.json()["errors"]] == ["1", "3"]
+    assert client.post("/events", json=batch[1]).status_code == 503
+    assert client.post("/recommend", json={"user_id": "bob"}).json()["source"] == "student"
+    assert client.post("/recommend", json={"user_id": "cat"}).json()["fallback_reason"] == "history_unavailable"
+
+
+def test_events_of_unknown_items_are_accepted_with_a_hint(make_client: MakeClient, client: TestClient) -> None:
+    events = [{"user_id": "ann", "item_id": item} for item in ("i1", "new-item", "i2", "I3")]
+    answer = client.post("/events", json=events).json()
+    assert (answer["accepted"], answer["new"]) == (4, 4)
+    assert [hint["where"] for hint in answer["hints"]] == ["1.item_id", "3.item_id"]
+    assert "does not know this item" in answer["hints"][0]["why"]
+    assert "hints" not in client.post("/events", json=events[0]).json()
+    many = [{"user_id": "ann", "item_id": f"new-{number}"} for number in range(50)]
+    assert len(client.post("/events", json=many).json()["hints"]) == 10
+    assert "hints" not in make_client(bundle=None).post("/events", json=events[1]).json(), "nothing is known"

@@ -10,7 +10,8 @@ from retort.shared.db.models.base import EVENT_ID_LENGTH, HASH_LENGTH, NAME_LENG
 class Event(Base, kw_only=True):
     """One event of a user or session, as serving accepted it. Rows are never changed.
 
-    event_key: hash of owner, item and event_id, so that an event that is sent or drained twice is one row.
+    event_key: hash of owner and event_id, so that an event that is sent or drained twice is one row. In rows of
+        earlier versions the item is part of it.
     id: order of arrival, which orders events of the same time.
     """
 

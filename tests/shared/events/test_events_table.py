@@ -35,14 +35,32 @@ def test_what_is_stored_twice_is_there_once(engine: sa.Engine) -> None:
     others = [
         replace(EVENT, user_id="bob"),
         replace(EVENT, tenant="shop"),
-        replace(EVENT, item_id="i2"),
+        replace(EVENT, event_id="e2", item_id="i2"),
         replace(EVENT, user_id=None, session_id="ann"),
     ]
     store_events(engine, [EVENT, *others])
-    store_events(engine, [replace(EVENT, accepted_ms=99), *others, EVENT])
+    store_events(engine, [replace(EVENT, accepted_ms=99), *others, replace(EVENT, item_id="i2"), EVENT])
     assert len(rows(engine)) == 4
     assert len(rows(engine, "shop")) == 1
     assert rows(engine)[0].accepted_ms == 10, "the first word stands"
+
+
+def test_rows_of_an_earlier_version_are_recognised_when_they_are_sent_again_or_merged(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = [replace(EVENT, item_id=item) for item in ("i1", "i2")]  # one id for two items: two rows before
+    with monkeypatch.context() as earlier:
+        earlier.setattr(
+            events_table,
+            "event_key",
+            lambda event: events_table._former_key(event.user_id, event.session_id, event.item_id, event.event_id),
+        )
+        store_events(engine, order)
+    store_events(engine, order)
+    assert [row.item_id for row in rows(engine)] == ["i1", "i2"]
+    assert merge_events(engine, Merge("default", "bob", 50, guest_user_id="ann")) == 2
+    store_events(engine, [replace(event, user_id="bob") for event in order])
+    assert [(row.user_id, row.item_id) for row in rows(engine)] == [("bob", "i1"), ("bob", "i2")]
 
 
 def test_order_of_arrival_across_chunks(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
 from retort.shared.history.redis_history import RedisHistory, load_histories
-from retort.shared.history.store import HistoryEvent, HistoryStore, MemoryHistory, Owner, scored_members
+from retort.shared.history.store import HistoryEvent, HistoryStore, MemoryHistory, Owner, Written, scored_members
 
 ANN = Owner("ann")
 BOB = Owner("bob")
@@ -90,6 +90,16 @@ def test_an_event_counts_once_even_with_another_clock_reading(make_store: MakeSt
         assert await store.recent([ANN], 10) == [["a", "b"]]
         assert await store.append([event("a", 60, "e3")]) == 1
         assert await store.recent([ANN], 10) == [["a", "b", "a"]]
+
+    using(make_store(), story)
+
+
+def test_an_event_id_counts_once_whatever_item_it_comes_with(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        assert await store.append_by_owner([event("a", 10, "e1"), event("b", 11, "e1")]) == {ANN: Written(1, 1)}
+        sent = [event("c", 12, "e1"), event("a", 13, "e1"), event("c", 14, "e2"), event("c", 1, "e1", owner=BOB)]
+        assert await store.append_by_owner(sent) == {ANN: Written(1, 1), BOB: Written(1, 0)}
+        assert await store.recent([ANN, BOB], 10) == [["a", "c"], ["c"]]
 
     using(make_store(), story)
 
@@ -287,6 +297,9 @@ def test_a_key_of_another_type_concerns_its_owner_alone(redis_url: str) -> None:
         assert replies[0] == b"of another program"
         with pytest.raises(StoreError, match="WRONGTYPE"):
             await store.recent([cat], 5)
+        written = await store.append_by_owner([event("c", 3), event("c", 3, owner=cat), event("c", 3, owner=BOB)])
+        assert [written[ANN], written[BOB]] == [Written(1), Written(1)]
+        assert "delete the key" in str(written[cat])
         assert await store.forget(cat, 10) == 0, "an erasure deletes it"
         assert await store.append([event("c", 3, owner=cat)]) == 1
 
