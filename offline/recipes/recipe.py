@@ -236,9 +236,10 @@ def _find(reference: str, directory: Path, extending: Path | None = None) -> Pat
     path, shipped = directory / reference, shipped_recipes()
     if path.suffix == ".toml" and path.is_file():
         return path
-    named = path.with_suffix(".toml")
-    if reference and "/" not in reference and named.is_file() and (named != extending or reference not in shipped):
-        return named
+    if reference and "/" not in reference:
+        named = path.with_suffix(".toml")
+        if named.is_file() and (named != extending or reference not in shipped):
+            return named
     if reference in shipped:
         return shipped[reference]
     near = get_close_matches(Path(reference).stem, shipped, n=3)

@@ -100,3 +100,9 @@ def test_the_schema_is_printed() -> None:
     shown = CliRunner().invoke(app, ["recipes", "schema"])
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.output)["title"] == "Recipe"
+
+
+def test_a_file_may_extend_the_shipped_recipe_of_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "shop.toml").write_text('extends = "shop"\n[student]\nmax_length = 7\n')
+    recipe = load_recipe(str(tmp_path / "shop.toml"))
+    assert (recipe.student.max_length, recipe.split.method) == (7, "leave_one_out")
