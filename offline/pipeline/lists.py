@@ -40,11 +40,13 @@ def list_steps(plan: Plan) -> list[Step[RunContext]]:
     if "tuned_encoder" in config.list_teachers:
         key |= encoder_key(plan)
     needs = (*items_from(plan), *(("items",) if config.lists_read_vectors else ()))
+    resumes = config.lists == "grounding"
     steps = []
     if plan.recipe.finds_epochs:
-        steps.append(Step("lists", lists_step, ("split", *needs), key, plugins, queue="gpu-train"))
+        steps.append(Step("lists", lists_step, ("split", *needs), key, plugins, queue="gpu-train", resumes=resumes))
     if plan.recipe.protocol == "refit":
-        steps.append(Step("lists_refit", lists_refit_step, ("split_refit", *needs), key, plugins, queue="gpu-train"))
+        needs = ("split_refit", *needs)
+        steps.append(Step("lists_refit", lists_refit_step, needs, key, plugins, queue="gpu-train", resumes=resumes))
     return steps
 
 
@@ -71,7 +73,7 @@ def _write_lists(pipeline: Pipeline[RunContext], split_step: str, work: Path) ->
     if config.trains_with_student:
         lists = _distill_mutually(pipeline, split)
     else:
-        lists = make_lists(split, _known(pipeline), config, pipeline.context.progress)
+        lists = make_lists(split, _known(pipeline), config, pipeline.context.progress, work)
     write_rankings(work / RANKINGS, split, lists.rankings)
     write_distributions(work / DISTRIBUTIONS, split, lists.distributions)
 

@@ -41,6 +41,12 @@ class TeacherOutputs:
     distributions: Distributions
     hit_rate: float
 
+    def line(self) -> str:
+        """Return the metrics of the teacher itself at the evaluated events, as one line of text."""
+        ranks_R = self.distributions.true_ranks
+        gains_R = np.where(ranks_R <= 10, 1 / np.log2(ranks_R + 1.0), 0.0)
+        return f"HR@10 {self.hit_rate:.4f}, NDCG@10 {gains_R.mean():.4f} at {len(ranks_R):,} events"
+
 
 class ListCollector:
     """Collector of the lists of `evaluated` (R,) events out of `n_events` train events."""

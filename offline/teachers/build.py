@@ -1,5 +1,6 @@
 """Makes the teacher of a split from vectors and lists on disk, or a control in its place."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ from retort.offline.teachers.teacher import (
     BoolArray,
     Distributions,
     FloatArray,
+    IntArray,
     Rankings,
     Teacher,
     align_items,
@@ -115,7 +117,29 @@ def arm_item_vectors(split: Split, path: Path | None, config: TeacherConfig, pro
 def _lists(
     split: Split, config: TeacherConfig, made_lists: Path | None
 ) -> tuple[Rankings | None, Distributions | None]:
-    """Ranked lists and distributions at train events."""
+    """Ranked lists and distributions at train events, or their control."""
+    rankings, distributions = _given_lists(split, config, made_lists)
+    if config.list_control == "none":
+        return rankings, distributions
+    if rankings is None and distributions is None:
+        raise TeacherError(f"[teacher] list_control = {config.list_control!r} needs lists; name their source in lists.")
+    return (
+        None if rankings is None else replace(rankings, rows_E=_shuffled_rows(rankings.rows_E, config.seed)),
+        None
+        if distributions is None
+        else replace(distributions, rows_E=_shuffled_rows(distributions.rows_E, config.seed)),
+    )
+
+
+def _shuffled_rows(rows_E: IntArray, seed: int) -> IntArray:
+    """(E,): rows exchanged among the events that have one; a list keeps its own confidence."""
+    shuffled: IntArray = rows_E[controls.derangement(rows_E >= 0, seed)]
+    return shuffled
+
+
+def _given_lists(
+    split: Split, config: TeacherConfig, made_lists: Path | None
+) -> tuple[Rankings | None, Distributions | None]:
     folder = made_lists if config.makes_lists else config.lists_path
     if config.lists == "none" or (config.makes_lists and folder is None):
         return None, None

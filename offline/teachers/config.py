@@ -178,6 +178,10 @@ class TeacherConfig(Section):
     lists: Literal["none", "text_encoder", "tuned_encoder", "grounding", "item_head", "mutual", "file", "published"] = (
         Field("none", description="where ranked items and distributions come from; the last two read `lists_path`")
     )
+    list_control: Literal["none", "shuffled"] = Field(
+        "none",
+        description="shuffled: each event gets the list of another event; the teacher itself is not trained again",
+    )
     lists_path: Path | None = Field(
         None,
         description="file: a folder with rankings.parquet, distributions.parquet or both; published: its folder; "

@@ -30,8 +30,13 @@ class ItemKnowledge:
     encoder: EncoderConfig
 
 
-def make_lists(split: Split, known: ItemKnowledge, config: TeacherConfig, progress: Progress) -> TeacherOutputs:
-    """Train the teacher that `[teacher] lists` names, and return its lists at the split's train events."""
+def make_lists(
+    split: Split, known: ItemKnowledge, config: TeacherConfig, progress: Progress, work: Path | None = None
+) -> TeacherOutputs:
+    """Train the teacher that `[teacher] lists` names, and return its lists at the split's train events.
+
+    A language model that generates titles leaves checkpoints in `work` and continues from them.
+    """
     match config.lists:
         case "text_encoder":
             from retort.offline.teachers.text_encoder import text_encoder_lists
@@ -47,7 +52,7 @@ def make_lists(split: Split, known: ItemKnowledge, config: TeacherConfig, progre
             from retort.offline.teachers.title_generation import title_generation_lists
 
             titles = control_texts(item_titles(split.item_index, known.items), config, progress)
-            return title_generation_lists(split, titles, config.grounding, progress)
+            return title_generation_lists(split, titles, config.grounding, progress, work)
         case _:
             raise TeacherError(
                 f"[teacher] lists = {config.lists!r} cannot be made here; it is made with a student, or "

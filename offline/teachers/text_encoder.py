@@ -69,9 +69,7 @@ def text_encoder_lists(
             lists.fill(part, encoder.recommend(part))
             progress.update(f"text encoder, part {fold + 1} of {n_folds}", done, len(mine))
     outputs = lists.outputs()
-    progress.say(
-        f"the text encoder finds {outputs.hit_rate:.1%} of the next items of users it was not tuned on (HR@10)"
-    )
+    progress.say(f"the text encoder finds the next item of users it was not tuned on with {outputs.line()}")
     return outputs
 
 

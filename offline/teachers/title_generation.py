@@ -10,14 +10,17 @@ grounding, hence the recipe's `[teacher.grounding]`.
 # Shapes: R events, N n_items + 1, H width of the model, T tokens
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from retort.offline.common.progress import Progress
 from retort.offline.data.split import Split
+from retort.offline.teachers._checkpoints import TuningCheckpoints
 from retort.offline.teachers._language_model import (
     device_of,
     eligible_events,
@@ -39,7 +42,11 @@ _FEW = 1024  # a separate random stream: the choice of events must not decide th
 
 
 def title_generation_lists(
-    split: Split, titles: Sequence[str], config: TitleGenerationConfig, progress: Progress
+    split: Split,
+    titles: Sequence[str],
+    config: TitleGenerationConfig,
+    progress: Progress,
+    work: Path | None = None,
 ) -> TeacherOutputs:
     """Tune the model for each fold and return its lists.
 
@@ -48,6 +55,7 @@ def title_generation_lists(
         titles: Title of each item index (N), "" for PAD and for items without one.
         config: The recipe's `[teacher.grounding]`.
         progress: Receives progress and losses.
+        work: Folder of the checkpoints; an interrupted run with the same folder continues. None: no checkpoints.
 
     Raises:
         TeacherError: There are no events to evaluate.
@@ -67,19 +75,28 @@ def title_generation_lists(
         )
     folds_E = user_folds(len(split.train), config.folds, config.seed)[events.users]
     lists = ListCollector(len(events), evaluated, config.k, config.temperature)
+    checkpoints = TuningCheckpoints(work)
+    items_NH: Tensor | None = None
     for fold in range(config.folds):
         writer = TitleGenerator(events, titles, config)
-        learnt = eligible if config.folds == 1 else eligible[folds_E[eligible] != fold]
-        losses = writer.tune_on(learnt)
+        # the same in all folds, because LoRA weights are not used
+        items_NH = writer.embed_items(items_NH, checkpoints, progress)
+        losses = checkpoints.weights(
+            f"fold-{fold}",
+            writer.model,
+            lambda: writer.tune_on(eligible if config.folds == 1 else eligible[folds_E[eligible] != fold]),  # noqa: B023
+        )
         progress.say(
             f"part {fold + 1} of {config.folds}: the language model's loss fell {losses[0]:.3f} → {losses[-1]:.3f}"
         )
         mine = evaluated[folds_E[evaluated] == fold]
         for done, part in chunks(mine, config.batch_size):
-            lists.fill(part, writer.recommend(part))
+            written = checkpoints.texts(fold, part, writer.write)
+            lists.fill(part, writer.look_up(part, written))
             progress.update(f"titles generated, part {fold + 1} of {config.folds}", done, len(mine))
     outputs = lists.outputs()
-    progress.say(f"the language model's titles find {outputs.hit_rate:.1%} of the next items (HR@10)")
+    progress.say(f"the language model's titles find the next item with {outputs.line()}")
+    checkpoints.clear()
     return outputs
 
 
@@ -117,10 +134,17 @@ class TitleGenerator:
         texts = self.tokenizer.batch_decode(out[:, read["input_ids"].shape[1] :], skip_special_tokens=True)
         return [text.strip().split("\n")[0] for text in texts]
 
-    @torch.no_grad()
     def recommend(self, events: IntArray) -> ListBatch:
-        """Return the nearest items; distances are squared Euclidean, logits are −distance / deviation of the row."""
-        written_RH = self.embed(self.write(events))
+        """Generate titles and return the nearest items."""
+        return self.look_up(events, self.write(events))
+
+    @torch.no_grad()
+    def look_up(self, events: IntArray, written: Sequence[str]) -> ListBatch:
+        """Return the items nearest to titles that were generated after each history.
+
+        Distances are squared Euclidean, logits are −distance / deviation of the row.
+        """
+        written_RH = self.embed(written)
         distances_RN = torch.cdist(written_RH, self._items()).square()
         targets_R1 = self.events.values[torch.from_numpy(events)][:, None]
         d_star_R = distances_RN.gather(1, targets_R1)[:, 0]
@@ -140,16 +164,28 @@ class TitleGenerator:
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Return the last hidden state (R, H) of the last token, without the LoRA weights, on the CPU."""
         self.model.eval()
-        rows = []
-        for first in range(0, len(texts), self.config.batch_size):
-            ids = [
-                self._ids(text) or [self.tokenizer.eos_token_id]
-                for text in texts[first : first + self.config.batch_size]
-            ]
+        ids = [self._ids(text) or [self.tokenizer.eos_token_id] for text in texts]
+        # similar lengths together, so that little is padded
+        order = np.argsort([len(row) for row in ids], kind="stable")
+        states_RH = torch.zeros(len(texts), self.model.config.hidden_size)
+        for _, part in chunks(order, self.config.batch_size):
             with self.model.disable_adapter():
-                out = self.model(**self._padded(ids), output_hidden_states=True, use_cache=False)
-            rows.append(out.hidden_states[-1][:, -1].float().cpu())
-        return torch.cat(rows)
+                out = self.model(
+                    **self._padded([ids[row] for row in part]),
+                    output_hidden_states=True,
+                    use_cache=False,
+                    logits_to_keep=1,
+                )
+            states_RH[torch.from_numpy(part)] = out.hidden_states[-1][:, -1].float().cpu()
+        return states_RH
+
+    def embed_items(self, known_NH: Tensor | None, checkpoints: TuningCheckpoints, progress: Progress) -> Tensor:
+        """Embed the titles of all items (N, H), unless they are known; log when they are embedded."""
+        if known_NH is None:
+            progress.say(f"{int(self.titled_N.sum()):,} titles are embedded by {Path(self.config.model).name}")
+            known_NH = checkpoints.tensor("items", self._items)
+        self._items_NH = known_NH
+        return known_NH
 
     def _items(self) -> Tensor:
         """(N, H): embedded once, because LoRA weights are not used."""
@@ -162,11 +198,15 @@ class TitleGenerator:
         prompts = [self._prompt(event) for event in part]
         wanted = [self._title(int(self.events.values[event])) for event in part]
         read = self._padded([prompt + title for prompt, title in zip(prompts, wanted, strict=True)])
-        labels_RT = torch.full_like(read["input_ids"], _NO_LOSS)
+        longest = max(map(len, wanted))
+        labels_RT = torch.full((len(wanted), longest), _NO_LOSS)
         for row, title in enumerate(wanted):
             labels_RT[row, -len(title) :] = torch.tensor(title)
-        loss: Tensor = self.model(**read, labels=labels_RT, use_cache=False).loss
-        return loss
+        # scores over the vocabulary only where a title's token is predicted: titles are last, by left padding
+        logits_RTV = self.model(**read, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
+        return functional.cross_entropy(
+            logits_RTV.float().flatten(0, 1), labels_RT.to(self.device).flatten(), ignore_index=_NO_LOSS
+        )
 
     def _prompt(self, event: int) -> list[int]:
         """Prompt of an event; older titles are dropped where it would be too long."""

@@ -78,8 +78,8 @@ class MutualDistillation:
                 pairs, evaluated, _with_learner_ranks(student_told.distributions, learner_ranks), loop
             )
             self.progress.say(
-                f"loop {loop} of {self.config.loops}: HR@10 on {self._rows()}: student {student_told.hit_rate:.3f}, "
-                f"teacher {outputs.hit_rate:.3f}"
+                f"loop {loop} of {self.config.loops}, on {self._rows()}: student {student_told.line()}; "
+                f"teacher {outputs.line()}"
             )
         assert outputs is not None
         return replace(outputs, distributions=_with_learner_ranks(outputs.distributions, student_ranks))
