@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long test-processors bench-serve check docs docs-serve api-docs recipe-docs reference venv-vllm format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long test-processors bench-serve check docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -88,6 +88,10 @@ venv-vllm:       ## create .venv-vllm: a worker with vLLM for the CPU, in its ow
 	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -e '.[offline]'
 	# their builds are incompatible with this torch, and nothing here needs them
 	.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+
+local-models: $(STAMP)  ## build small models with real weights into models/, for long tests and experiments (600 MB of downloads)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps xllamacpp==2026.10.11549
+	$(BIN)/python -m tests.local_models models
 
 format: $(STAMP)   ## fix lint and format
 	$(BIN)/ruff check --fix .
