@@ -126,7 +126,9 @@ def reproduce(
     from retort.offline.common.database import migrate_and_open
     from retort.offline.experiments.reproduce import MODES, rows_of
     from retort.offline.experiments.reproduce import reproduce as reproduce_row
+    from retort.offline.pipeline.build import make_pipeline
     from retort.offline.pipeline.context import make_context
+    from retort.offline.pipeline.preflight import check_needs
     from retort.shared.base.settings import Settings
 
     chosen = [mode for mode in MODES if mode in [name.strip() for name in modes.split(",")]]
@@ -141,9 +143,11 @@ def reproduce(
     engine = migrate_and_open(Settings())
     results = []
     with TerminalProgress() as progress:
-        for row in rows:
+        contexts = [make_context(row.recipe, data, engine, progress) for row in rows]
+        check_needs(make_pipeline(context, out) for context in contexts)
+        for row, context in zip(rows, contexts, strict=True):
             progress.say(f"── {row.recipe.name}")
-            results.append(reproduce_row(row, make_context(row.recipe, data, engine, progress), out))
+            results.append(reproduce_row(row, context, out))
     show_rows(
         reproduced_rows(results), f"{paper}, published and reproduced", as_json=as_json, formats=_REPRODUCED_FORMATS
     )

@@ -44,6 +44,7 @@ def run(
     from retort.offline.pipeline.build import make_pipeline
     from retort.offline.pipeline.context import make_context
     from retort.offline.pipeline.outcome import run_pipeline
+    from retort.offline.pipeline.preflight import check_needs
     from retort.offline.recipes.recipe import load_recipe
     from retort.shared.base.settings import Settings
 
@@ -53,9 +54,11 @@ def run(
     arms = [loaded] if loaded.is_plain or not plain else [loaded.plain(), loaded]
     with TerminalProgress() as progress:
         outcomes = []
-        for arm in arms:
+        pipelines = [make_pipeline(make_context(arm, data, engine, progress), out) for arm in arms]
+        check_needs(pipelines)
+        for arm, pipeline in zip(arms, pipelines, strict=True):
             progress.say(f"── {arm.name}, protocol {arm.protocol}")
-            outcomes.append(run_pipeline(make_pipeline(make_context(arm, data, engine, progress), out)))
+            outcomes.append(run_pipeline(pipeline))
     _show_outcomes(arms, outcomes)
     last = outcomes[-1]
     if as_json:

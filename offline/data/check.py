@@ -94,11 +94,13 @@ def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Pr
 
 def _removed(removed: RemovedEvents) -> Iterator[Finding]:
     causes = {
+        "are outside [data] since and until": removed.outside_period,
         "are below [data] min_weight": removed.below_min_weight,
         "are repeats under [data] repeats": removed.repeats,
         f"are of {removed.robot_users:,} users with more than [data] max_day_events on a day": removed.robots,
         "are older than the newest [data] max_user_events of their user": removed.over_max_user_events,
         f"fail k_core (with {removed.k_core_users:,} users and {removed.k_core_items:,} items)": removed.k_core,
+        "belong to users who are not among [data] sample_users": removed.not_sampled,
     }
     for cause, n_events in causes.items():
         if n_events:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from retort.offline.data.interactions import BELOW_MS
 from retort.offline.data.ragged import IntArray
 from retort.shared.base.errors import DataError
+from retort.shared.base.hashing import hash_json
 
 _DAY_MS = 86_400_000
 Repeats = Literal["exact", "first", "last", "keep"]
@@ -28,6 +29,28 @@ class RemovedEvents:
     over_max_user_events: int = 0
     robots: int = 0
     robot_users: int = 0
+    outside_period: int = 0
+    not_sampled: int = 0
+
+
+@dataclass(frozen=True)
+class EventSelection:
+    """The part of the data that a recipe uses.
+
+    Attributes:
+        since_ms: Events before this time are left out; None: off.
+        until_ms: Events from this time on are left out; None: off.
+        users: Number of random users that are kept; None: all.
+        seed: Seed of their selection.
+    """
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+    users: int | None = None
+    seed: int = 0
+
+
+_EVERYTHING = EventSelection()
 
 
 def filter_events(
@@ -38,8 +61,11 @@ def filter_events(
     k_core: int,
     max_user_events: int | None = None,
     max_day_events: int | None = None,
+    selection: EventSelection = _EVERYTHING,
 ) -> tuple[pl.DataFrame, RemovedEvents]:
     """Filter events and sort them by user, time and, for equal times, file order.
+
+    Users are sampled among those that all other filters leave; k_core is then applied again.
 
     Args:
         min_weight: Least weight; events of unknown weight are kept. None: off.
@@ -47,11 +73,14 @@ def filter_events(
         max_user_events: Newest events of a user that are kept; None: all.
         max_day_events: Users with more events within one day (UTC) are removed; None: off.
         k_core: Least events of every user and item.
+        selection: Period and number of users.
 
     Raises:
         DataError: No event is left.
     """
     n_read = frame.height
+    frame = _in_period(frame, selection)
+    n_in_period = frame.height
     if min_weight is not None:
         frame = frame.filter(pl.col("weight").is_null() | (pl.col("weight") >= min_weight))
     n_weighted = frame.height
@@ -60,26 +89,53 @@ def filter_events(
     ordered = _without_repeats(_in_order(frame), repeats)
     n_without_repeats = ordered.height
     ordered = _newest(ordered, max_user_events)
-    kept, n_rounds = k_core_mask(ordered["_user"].to_numpy(), ordered["_item"].to_numpy(), k_core)
-    left = ordered.filter(pl.Series(kept))
+    cored, n_rounds = _k_core(ordered, k_core)
+    left = sampled = _sample_users(cored, selection)
+    if sampled.height < cored.height:
+        left, more_rounds = _k_core(sampled, k_core)
+        n_rounds += more_rounds
+    stages = (ordered, cored), (sampled, left)
     removed = RemovedEvents(
-        below_min_weight=n_read - n_weighted,
+        below_min_weight=n_in_period - n_weighted,
         repeats=n_human - n_without_repeats,
-        k_core=ordered.height - left.height,
-        k_core_users=ordered["_user"].n_unique() - left["_user"].n_unique(),
-        k_core_items=ordered["_item"].n_unique() - left["_item"].n_unique(),
+        k_core=sum(before.height - after.height for before, after in stages),
+        k_core_users=sum(before["_user"].n_unique() - after["_user"].n_unique() for before, after in stages),
+        k_core_items=sum(before["_item"].n_unique() - after["_item"].n_unique() for before, after in stages),
         k_core_rounds=n_rounds,
         over_max_user_events=n_without_repeats - ordered.height,
         robots=n_weighted - n_human,
         robot_users=n_robots,
+        outside_period=n_read - n_in_period,
+        not_sampled=cored.height - sampled.height,
     )
     if not left.height:
+        outside = f"{removed.outside_period:,} are outside [data] since and until, " if removed.outside_period else ""
         raise DataError(
-            f"none of {n_read:,} events is left: {removed.below_min_weight:,} are below [data] min_weight, "
+            f"none of {n_read:,} events is left: {outside}{removed.below_min_weight:,} are below [data] min_weight, "
             f"{removed.repeats:,} are repeats, {removed.robots:,} are of users over max_day_events, "
             f"{removed.k_core:,} are removed by k_core = {k_core}; relax these."
         )
     return left.drop("_user", "_item"), removed
+
+
+def _in_period(frame: pl.DataFrame, selection: EventSelection) -> pl.DataFrame:
+    if selection.since_ms is not None:
+        frame = frame.filter(pl.col("timestamp") >= selection.since_ms)
+    return frame if selection.until_ms is None else frame.filter(pl.col("timestamp") < selection.until_ms)
+
+
+def _sample_users(frame: pl.DataFrame, selection: EventSelection) -> pl.DataFrame:
+    """Keep the users whose hashes are the smallest: a choice that does not depend on the order of the rows."""
+    users = frame["user_id"].unique().to_list()
+    if selection.users is None or len(users) <= selection.users:
+        return frame
+    kept = sorted(users, key=lambda user_id: hash_json([selection.seed, user_id]))[: selection.users]
+    return frame.filter(pl.col("user_id").is_in(kept))
+
+
+def _k_core(frame: pl.DataFrame, k: int) -> tuple[pl.DataFrame, int]:
+    kept, n_rounds = k_core_mask(frame["_user"].to_numpy(), frame["_item"].to_numpy(), k)
+    return frame.filter(pl.Series(kept)), n_rounds
 
 
 def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
@@ -88,16 +144,20 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
         codes = pl.DataFrame({column: frame[column].unique().sort()}).with_row_index(code)
         frame = frame.join(codes, on=column, how="left", maintain_order="left")
     if BELOW_MS in frame.columns:
-        return frame.sort("_user", "timestamp", BELOW_MS, maintain_order=True).drop(BELOW_MS)
+        return frame.sort("_user", "timestamp", BELOW_MS, maintain_order=True)
     return frame.sort("_user", "timestamp", maintain_order=True)
 
 
 def _without_repeats(frame: pl.DataFrame, policy: Repeats) -> pl.DataFrame:
-    """Drop repeats. exact: one event for each user, item and time. first, last: one for each user and item."""
-    if policy == "keep":
-        return frame
-    same = ["_user", "_item", "timestamp"] if policy == "exact" else ["_user", "_item"]
-    return frame.unique(same, keep="last" if policy == "last" else "first", maintain_order=True)
+    """Drop repeats. exact: one event for each user, item and time. first, last: one for each user and item.
+
+    Times are compared with all their digits, also those below a millisecond.
+    """
+    below = [BELOW_MS] if BELOW_MS in frame.columns else []
+    if policy != "keep":
+        same = ["_user", "_item", "timestamp", *below] if policy == "exact" else ["_user", "_item"]
+        frame = frame.unique(same, keep="last" if policy == "last" else "first", maintain_order=True)
+    return frame.drop(below)
 
 
 def _without_robots(frame: pl.DataFrame, max_day_events: int | None) -> tuple[pl.DataFrame, int]:

@@ -1,17 +1,19 @@
 """Data loading: raw files in, checked tables out; the recipe's `[data]` is `DataConfig`."""
 
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from retort.offline.common.plugins import load_plugin
 from retort.offline.common.progress import Progress
-from retort.offline.common.section import Section, parse_section
+from retort.offline.common.section import MAX_SEED, Section, parse_section
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
 from retort.offline.data.events import Events, clean_events
 from retort.offline.data.filters import (
+    EventSelection,
     Repeats,
     filter_events,
     share_of_largest_users,
@@ -22,6 +24,7 @@ from retort.offline.data.rejects import Rejects
 from retort.offline.data.report import make_report
 from retort.offline.data.sources import RawTables
 from retort.offline.data.tables import Loaded
+from retort.shared.base.errors import DataError
 
 SOURCES = "retort.offline.data.sources"
 REPEATED_SHARE = 0.05  # of users, whose last event is a repeat: from here on it is reported
@@ -50,12 +53,53 @@ class DataConfig(Section):
         ge=2,
         description="users with more events within one day are robots and are left out; unset: none. Needs clock times",
     )
+    since: str | None = Field(None, description="events before this date or time (UTC) are left out: 2019-01-01")
+    until: str | None = Field(None, description="events from this date or time (UTC) on are left out")
+    sample_users: int | None = Field(
+        None, ge=1, description="number of random users that are used, of those that the filters leave; unset: all"
+    )
+    sample_seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of sample_users")
     max_reject_share: float = Field(
         0.01, ge=0, le=1, description="share of bad rows in a file above which the run stops"
     )
     text_columns: list[str] | None = Field(None, description="columns of an item's text, in order; unset: all")
     text_template: str | None = Field(None, description='an item\'s text, as in "{title}. {plot}"; unset: text_columns')
     keep_unseen_items: bool = Field(False, description="keep items without events")
+
+    @field_validator("since", "until", mode="before")
+    @classmethod
+    def _read_date(cls, value: Any) -> Any:
+        """Accept TOML's dates too, and refuse what is none."""
+        text = value.isoformat() if isinstance(value, date) else value
+        if isinstance(text, str):
+            _milliseconds(text)
+        return text
+
+    @model_validator(mode="after")
+    def _refuse_empty_period(self) -> Self:
+        if self.since and self.until and _milliseconds(self.since) >= _milliseconds(self.until):
+            raise ValueError(f"until = {self.until} is not after since = {self.since}; change one of them")
+        return self
+
+    def selection(self, clock: Clock) -> EventSelection:
+        """Return the part of the data that is used.
+
+        Raises:
+            DataError: A period is given, but the data have positions instead of times.
+        """
+        if clock != "time" and (self.since or self.until):
+            raise DataError("[data] since and until require times, but these data have positions only; remove them.")
+        since, until = (None if value is None else _milliseconds(value) for value in (self.since, self.until))
+        return EventSelection(since, until, self.sample_users, self.sample_seed)
+
+
+def _milliseconds(text: str) -> int:
+    """Milliseconds since 1970 of a date or a time, which is UTC where it names no zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no date; write it as 2019-01-01 or 2019-01-01T12:00:00") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Loaded:
@@ -107,6 +151,7 @@ def filters(config: DataConfig, clock: Clock) -> dict[str, Any]:
         "k_core": config.k_core,
         "max_user_events": config.max_user_events,
         "max_day_events": config.max_day_events if clock == "time" else None,
+        "selection": config.selection(clock),
     }
 
 

@@ -54,7 +54,7 @@ class Model(Objective):
         self._handle: RemovableHandle | None = None
         self.pool = Pool(config.pooling, dim, config.gamma)
         self.of_profile, self.of_student = _maps(config, dim, width)
-        self.gather = ProfileCombination(config.aspects, n_profiles, dim if config.mode == "faithful" else width)
+        self.gather = ProfileCombination(config.aspects, n_profiles, dim if _is_narrowed(config) else width)
 
     def attach(self, student: Student) -> None:
         norm = dict(student.named_children()).get("norm")
@@ -88,16 +88,23 @@ class Model(Objective):
         return squared if self.config.loss == "mse" else squared.clamp(min=1e-12).sqrt()
 
 
+def _is_narrowed(config: Config) -> bool:
+    """Whether the profiles are mapped to the student's width."""
+    return config.mode == "faithful" and config.down_scale
+
+
 def _maps(config: Config, dim: int, width: int) -> tuple[nn.Module, nn.Module]:
     """Maps of the profile and of the student's states to a common width."""
     if config.mode == "repaired":
         if not config.down_scale or config.up_scale:
             raise TeacherError("objective 'profile': down_scale and up_scale require mode = \"faithful\"; remove them.")
         return nn.Identity(), nn.Linear(dim, width)
-    if not config.down_scale and width != dim:
+    if not config.down_scale and not config.up_scale and width != dim:
         raise TeacherError(
             f"objective 'profile', down_scale = false: the profiles are {width} wide, the student's states {dim}; "
-            f"reduce them to {dim} ([reducer] n_components), or set down_scale = true."
+            f"reduce them to {dim} ([reducer] n_components), or set up_scale = true (the states are mapped to the "
+            "profiles' width) or down_scale = true."
         )
     of_profile = nn.Linear(width, dim) if config.down_scale else nn.Identity()
-    return of_profile, nn.Linear(dim, dim) if config.up_scale else nn.Identity()
+    target_width = dim if config.down_scale else width
+    return of_profile, nn.Linear(dim, target_width) if config.up_scale else nn.Identity()

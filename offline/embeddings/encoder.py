@@ -15,7 +15,7 @@ from retort.offline.embeddings.embedding_cache import EmbeddingCache
 from retort.offline.embeddings.encoder_config import EncoderConfig, Role, prefix_for
 from retort.offline.embeddings.served_model import open_text_model
 from retort.offline.embeddings.tfidf import TFIDF, tfidf_vectors
-from retort.offline.embeddings.vectors import FloatArray, Vectors, normalize_rows
+from retort.offline.embeddings.vectors import FloatArray, Vectors, normalize_rows, refuse_one_vector
 from retort.offline.embeddings.windows import LongTexts
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.hashing import hash_json
@@ -174,11 +174,7 @@ def encode_profiles(
         user_vectors = [encoded.vectors[list(of_user.values())].mean(axis=0) for of_user in rows.values()]
     vectors = np.stack(user_vectors).astype(np.float32)
     n_distinct = len({vector.tobytes() for vector in vectors})
-    if len(vectors) > 1 and n_distinct == 1:
-        raise ProfileError(
-            f"all {len(vectors)} users have the same vector, so it cannot tell them apart; read the profiles, and "
-            "check [encoder] max_tokens and prefix."
-        )
+    refuse_one_vector(len(vectors), n_distinct)
     progress.say(f"{len(vectors)} users have {n_distinct} distinct vectors")
     if config.aspects == "apart":
         return Vectors(list(rows), vectors, parts=len(aspects))

@@ -7,6 +7,7 @@ import asyncio
 import random
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,8 +17,9 @@ from retort.offline.common.chunking import batches
 from retort.offline.common.http import ResponseTooLargeError, request_async
 from retort.offline.common.http_errors import RETRIED, error_text, retry_after_s
 from retort.offline.embeddings.embedding_replies import parse_embeddings
-from retort.offline.embeddings.encoder_config import SERVED, EncoderConfig
-from retort.offline.embeddings.text_model import TextModel
+from retort.offline.embeddings.encoder_config import PACKAGED, SERVED, EncoderConfig
+from retort.offline.embeddings.text_model import TextModel, check_hub_encoder
+from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import FloatArray, normalize_rows
 from retort.offline.embeddings.windows import Windows, cut_windows
 from retort.shared.base.errors import ProfileError
@@ -32,6 +34,20 @@ _SPLIT = frozenset({400, 413, 422})  # the batch may be too large for the server
 def open_text_model(config: EncoderConfig, prefix: str) -> TextModel:
     """Open the model of the recipe, here or at its server."""
     return ServedModel(config, prefix) if config.model.startswith(SERVED) else TextModel(config, prefix)
+
+
+def check_encoder(config: EncoderConfig) -> None:
+    """Check that the encoder can be had, before anything that takes long; a served one encodes one word.
+
+    Raises:
+        ProfileError: It cannot.
+    """
+    for name in config.models:
+        of_model = config.model_copy(update={"model": name})
+        if name.startswith(SERVED):
+            ServedModel(of_model, "").check()
+        elif name not in (PACKAGED, TFIDF) and not Path(name).expanduser().is_dir():
+            check_hub_encoder(of_model)
 
 
 class _BusyError(Exception):
@@ -52,6 +68,10 @@ class ServedModel(TextModel):
         if not self._name:
             raise ProfileError('[encoder] model = "served:" lacks the model\'s name; write "served:NAME".')
         self._url, self._headers = _server()
+
+    def check(self) -> None:
+        """Encode one word; raises ProfileError if the server is down or does not know the model."""
+        self._raw(["word"])
 
     def windows(self, texts: Sequence[str]) -> Windows:
         """Cut texts by an estimate of their tokens where `max_tokens` is set; else the server reads each text whole."""

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from retort.offline.common.progress import Progress, track
 from retort.offline.embeddings.drift import Drift
-from retort.offline.embeddings.vectors import FloatArray, read_vectors
+from retort.offline.embeddings.vectors import FloatArray, read_vectors, refuse_one_vector
 from retort.shared.base.errors import ProfileError
 
 # Encodes the texts of a shard to vectors (N, E), in order.
@@ -107,6 +107,24 @@ def update_vectors(texts: Path, folder: Path, n_shards: int, encode: Encode, pro
             narrow_path(folder, shard).unlink(missing_ok=True)
             n_written += 1
     return UpdateReport(n_encoded, n_kept, n_gone, n_written, n_shards)
+
+
+def count_distinct(folder: Path, n_shards: int) -> tuple[int, int]:
+    """Return the number of users with a vector, and the number of distinct vectors, by their hashes.
+
+    Raises:
+        ProfileError: Several users all have the same vector.
+    """
+    digests = [np.empty(0, dtype=np.uint64)]
+    for path in (wide_path(folder, shard) for shard in range(n_shards)):
+        if path.is_file():
+            rows = read_vectors(path).vectors
+            found = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+            digests.append(np.frombuffer(b"".join(found), dtype=np.uint64))
+    joined = np.concatenate(digests)
+    n_users, n_distinct = len(joined), len(np.unique(joined))
+    refuse_one_vector(n_users, n_distinct)
+    return n_users, n_distinct
 
 
 _NO_USERS = pl.DataFrame(schema={"user_id": pl.String, _TEXT_HASH: pl.String})

@@ -117,17 +117,40 @@ def load_encoder(config: EncoderConfig) -> Any:
     local = Path(config.model).expanduser().is_dir()
     try:
         if not local:
-            local = _is_cached(config)
+            local = is_cached(_hub_names(config), config.revision)
         return SentenceTransformer(config.model, device=config.device, revision=config.revision, local_files_only=local)
     except (OSError, ValueError) as error:
-        raise ProfileError(
-            f"the text encoder {config.model!r} cannot be loaded ({str(error).splitlines()[0]}); name a "
-            f"sentence-transformers model, a folder that holds one, or {PACKAGED!r}, which requires no network."
-        ) from None
+        raise _not_loaded(config, error) from None
 
 
-def _is_cached(config: EncoderConfig) -> bool:
+def check_hub_encoder(config: EncoderConfig) -> None:
+    """Check, without loading it, that a hub model is on this machine or at the hub.
+
+    Raises:
+        ProfileError: It is not.
+    """
+    try:
+        is_cached(_hub_names(config), config.revision)
+    except OSError as error:
+        raise _not_loaded(config, error) from None
+
+
+def _not_loaded(config: EncoderConfig, error: Exception) -> ProfileError:
+    return ProfileError(
+        f"the text encoder {config.model!r} cannot be loaded ({str(error).splitlines()[0]}); name a "
+        f"sentence-transformers model, a folder that holds one, or {PACKAGED!r}, which requires no network."
+    )
+
+
+def _hub_names(config: EncoderConfig) -> list[str]:
+    return [config.model] if "/" in config.model else [config.model, f"sentence-transformers/{config.model}"]
+
+
+def is_cached(names: Sequence[str], revision: str | None) -> bool:
     """Whether the model is in the local cache; if not, the hub is asked once, because its own retries take minutes.
+
+    Args:
+        names: Names that the model may have at the hub.
 
     Raises:
         OSError: The hub does not know the model or does not answer.
@@ -135,12 +158,11 @@ def _is_cached(config: EncoderConfig) -> bool:
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-    names = [config.model] if "/" in config.model else [config.model, f"sentence-transformers/{config.model}"]
-    if any(isinstance(try_to_load_from_cache(name, "config.json", revision=config.revision), str) for name in names):
+    if any(isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str) for name in names):
         return True
     for name in names:
         try:
-            HfApi().model_info(name, revision=config.revision, timeout=_HUB_TIMEOUT_S)
+            HfApi().model_info(name, revision=revision, timeout=_HUB_TIMEOUT_S)
         except RepositoryNotFoundError:
             continue
         except HfHubHTTPError:

@@ -38,6 +38,15 @@ def normalize_rows(vectors: FloatArray) -> FloatArray:
     return unit
 
 
+def refuse_one_vector(n_users: int, n_distinct: int) -> None:
+    """Raise ProfileError if several users all have the same vector, which says nothing about any of them."""
+    if n_users > 1 and n_distinct == 1:
+        raise ProfileError(
+            f"all {n_users} users have the same vector, so it cannot tell them apart; read the profiles, and "
+            "check [encoder] max_tokens and prefix."
+        )
+
+
 def write_vectors(
     path: Path, ids: Sequence[str], vectors: FloatArray, id_column: IdColumn = "user_id", parts: int = 1
 ) -> None:

@@ -77,8 +77,12 @@ class Pipeline(Generic[C]):
         return {
             "config": dict(step.config),
             "inputs": {need: self.ensure(need).output for need in step.needs},
-            "code": hash_code(step.act, step.plugins),
+            "code": self.code(step),
         }
+
+    def code(self, step: Step[C]) -> str:
+        """Hash of the code behind a step."""
+        return hash_code(step.act, step.plugins)
 
     def step_after(self, name: str) -> Step[C] | None:
         """The step that follows; None after the last."""

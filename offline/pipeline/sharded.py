@@ -15,10 +15,7 @@ import pyarrow.parquet as pq
 from retort.offline.common.progress import Silent
 from retort.offline.embeddings.encoder import encode_texts
 from retort.offline.embeddings.shard_reducer import fit_shard_reducer, read_reduced_vectors, reduce_shards
-from retort.offline.embeddings.shards import (
-    split_texts,
-    update_vectors,
-)
+from retort.offline.embeddings.shards import count_distinct, split_texts, update_vectors
 from retort.offline.embeddings.vectors import FloatArray, join_vectors
 from retort.offline.pipeline.context import PROFILES_FILE, VECTORS_FILE, RunContext
 from retort.offline.pipeline.dag import Pipeline
@@ -41,6 +38,8 @@ def encode_shards(pipeline: Pipeline[RunContext], work: Path, n_shards: int) -> 
         return encode_texts(batch, config, Silent()).vectors
 
     progress.say(update_vectors(texts, work, n_shards, encode, progress).line())
+    n_users, n_distinct = count_distinct(work, n_shards)
+    progress.say(f"{n_users} users have {n_distinct} distinct vectors")
     shutil.rmtree(texts)
 
 

@@ -94,7 +94,11 @@ def _numbers(path: Path) -> FloatArray:
         raise TeacherError(f"{path}: {error}; each line is a row of numbers.") from None
     if len({len(row) for row in rows}) > 1:
         raise TeacherError(f"{path}: its lines have different numbers of values; each must have K.")
-    return np.array(rows, dtype=np.float64).astype(np.float32) if rows else np.empty((0, 0), np.float32)
+    numbers = np.array(rows, dtype=np.float64).astype(np.float32) if rows else np.empty((0, 0), np.float32)
+    if not np.isfinite(numbers).all():
+        row = int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0])
+        raise TeacherError(f"{path}, row {row + 1}: a number is NaN or infinite; write the lists again.")
+    return numbers
 
 
 def _position(text: str, directory: Path) -> int:

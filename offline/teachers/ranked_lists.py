@@ -61,7 +61,10 @@ def read_rankings(path: Path, split: Split) -> Rankings:
         np.inf,
         str(path),
     )
-    return Rankings(joined.rows_E, joined.items, joined.values, table["d_star"].to_numpy().astype(np.float32))
+    d_star = table["d_star"].to_numpy().astype(np.float32)
+    if np.isinf(d_star).any():
+        raise TeacherError(f"{path}: d_star of a row is infinite; leave it empty where it is unknown.")
+    return Rankings(joined.rows_E, joined.items, joined.values, d_star)
 
 
 def read_distributions(path: Path, split: Split) -> Distributions:
@@ -85,10 +88,27 @@ def read_distributions(path: Path, split: Split) -> Distributions:
     )
     if (joined.values < 0).any() or (joined.values.sum(1) > 1 + 1e-3).any():
         raise TeacherError(f"{path}: probabilities of a row are below 0 or above 1 in sum; write it again.")
-    ranks = table["true_rank"].to_numpy().astype(np.int64)
-    has_learner = "listener_rank" in table.column_names
-    learner_ranks = table["listener_rank"].to_numpy().astype(np.int64) if has_learner else None
-    return Distributions(joined.rows_E, joined.items, joined.values, ranks, float(temperature), learner_ranks)
+    ranks = _ranks(table, "true_rank", path)
+    learner_ranks = _ranks(table, "listener_rank", path) if "listener_rank" in table.column_names else None
+    return Distributions(joined.rows_E, joined.items, joined.values, ranks, _positive(temperature, path), learner_ranks)
+
+
+def _ranks(table: Any, column: str, path: Path) -> IntArray:
+    """Ranks from 1, without a gap."""
+    values = table[column].to_numpy().astype(np.float64)
+    if not (np.isfinite(values).all() and (values >= 1).all()):
+        raise TeacherError(f"{path}: {column} of a row is missing or below 1; ranks count from 1.")
+    return values.astype(np.int64)
+
+
+def _positive(temperature: bytes, path: Path) -> float:
+    try:
+        value = float(temperature)
+    except ValueError:
+        value = np.nan
+    if not (np.isfinite(value) and value > 0):
+        raise TeacherError(f"{path} has the temperature {temperature.decode()!r}; it must be a number above 0.")
+    return value
 
 
 @dataclass(frozen=True)
@@ -136,6 +156,11 @@ def join_lists(
         known = [place for place, index in enumerate(indexes) if index != PAD]
         item_rows[row, : len(known)] = [indexes[place] for place in known]
         value_rows[row, : len(known)] = [numbers[place] for place in known]
+        if not np.isfinite(value_rows[row, : len(known)]).all():
+            raise TeacherError(
+                f"{what}, row {row}: a number of the list is missing, NaN or infinite; leave the row out, or write it "
+                "again."
+            )
     return Joined(rows_E, item_rows, value_rows)
 
 

@@ -1,7 +1,7 @@
 """File readers shared by the sources: files of many kinds to numbered rows."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, existing_directory
 from retort.offline.data.sources._delimited import BLOCK_BYTES, DelimitedStream, refuse_undecodable, undecodable
-from retort.offline.data.sources._json_lines import read_json_lines, refuse_empty
+from retort.offline.data.sources._json_lines import first_record, read_json_lines, refuse_empty
 from retort.shared.base.errors import DataError
 
 UNNAMED = "\x1eunnamed "
@@ -224,10 +224,15 @@ def read_any(
     separator: str | None = None,
     encoding: str = "utf-8",
     header: Sequence[str] | None = None,
+    keys: Collection[str] | None = None,
 ) -> pl.LazyFrame:
     """Read CSV, TSV, Parquet or JSON lines, by the file's suffix; `.gz` may follow all but Parquet.
 
     A file with another suffix is delimited text if its separator is given.
+
+    Args:
+        keys: JSON lines: keys that are enough where the first object has them all; long texts of reviews, for example,
+            then take no memory. None: all.
 
     Raises:
         DataError: The suffix is unknown, or the file cannot be read.
@@ -236,7 +241,9 @@ def read_any(
     if kind == "parquet":
         return read_parquet(path)
     if kind in ("jsonl", "json", "ndjson"):
-        return read_json_lines(path, rejects, progress)
+        chosen = keys if keys and set(keys) <= first_record(path).keys() else None
+        pick = (lambda record: {key: record.get(key) for key in chosen}) if chosen else None
+        return read_json_lines(path, rejects, progress, pick)
     if kind in ("csv", "tsv", "tab") or separator:
         usual = "," if kind == "csv" else "\t"
         return read_delimited(path, rejects, separator=separator or usual, encoding=encoding, header=header)

@@ -38,6 +38,7 @@ class Config(Section):
         None, description='format of times that are other text, as strptime reads it: "%d.%m.%Y %H:%M"'
     )
     title: str | None = Field(None, description="title column of items; unset: `title` where it exists")
+    items_columns: list[str] | None = Field(None, description="columns of the items' file; unset: all")
     users_columns: list[str] | None = Field(None, description="columns of the users' file; unset: all")
     event_type: str | None = Field(None, description="column with the type of an event, for event_weights")
     event_weights: dict[str, float] | None = Field(
@@ -93,7 +94,6 @@ def _separator(text: str) -> str:
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Read the tables; without timestamp and position, the order of the rows is the order of each user's history."""
-    frame = _read(config, root, "interactions", config.interactions, rejects, progress)
     columns = {"user_id": config.user_id, "item_id": config.item_id}
     if order := config.timestamp or config.position:
         columns["timestamp"] = order
@@ -101,6 +101,7 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
         columns["weight"] = config.weight
     if config.event_type:
         columns["event_type"] = config.event_type
+    frame = _read(config, root, "interactions", config.interactions, rejects, progress, tuple(columns.values()))
     events = table(Path(config.interactions), frame, columns)
     if config.event_weights:
         events = _weighted(events, config.event_weights, progress)
@@ -143,11 +144,14 @@ def _weighted(events: RawTable, weights: dict[str, float], progress: Progress) -
 def _items(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
     if config.items is None:
         return ()
-    frame = _read(config, root, "items", config.items, rejects, progress)
-    columns = {"item_id": config.items_item_id or config.item_id}
+    item_id = config.items_item_id or config.item_id
+    columns = {"item_id": item_id, **{name: name for name in config.items_columns or ()}}
     if config.title:
         columns["title"] = config.title
-    return (table(Path(config.items), frame, columns, _lists(config, frame), others=True),)
+    others = config.items_columns is None
+    keys = None if others else tuple(columns.values())
+    frame = _read(config, root, "items", config.items, rejects, progress, keys)
+    return (table(Path(config.items), frame, columns, _lists(config, frame), others=others),)
 
 
 def _users(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> tuple[RawTable, ...]:
@@ -165,9 +169,15 @@ def _lists(config: Config, frame: pl.LazyFrame) -> dict[str, str]:
 
 
 def _read(
-    config: Config, root: Path | None, file: File, name: str, rejects: Rejects, progress: Progress
+    config: Config,
+    root: Path | None,
+    file: File,
+    name: str,
+    rejects: Rejects,
+    progress: Progress,
+    keys: tuple[str, ...] | None = None,
 ) -> pl.LazyFrame:
     path = require_directory(root) / name
     if not path.is_file():
         raise DataError(f"there is no file {path}; correct its name in [data.options] or the directory of --data.")
-    return read_any(path, rejects, progress, **config.reading(file))
+    return read_any(path, rejects, progress, keys=keys, **config.reading(file))

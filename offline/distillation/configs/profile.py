@@ -25,4 +25,8 @@ class Config(ObjectiveConfig):
     )
     aspects: Combination = Field("mean", description="several profiles a user: their mean, or learnt weights")
     down_scale: bool = Field(True, description="faithful: map the profile to the student's width; false: it has it")
-    up_scale: bool = Field(False, description="faithful: map the student's side too, within its width")
+    up_scale: bool = Field(
+        False,
+        description="faithful: map the student's side to the width of the target: its own, or the profile's without "
+        "down_scale",
+    )

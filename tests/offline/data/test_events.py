@@ -196,3 +196,15 @@ def test_other_dates_have_a_way_in() -> None:
         "a",
     ]
     assert order(["13.09.2020", "12.10.2019"], time_format="%d.%m.%Y") == ["b", "a"]
+
+
+def test_exact_repeats_are_compared_with_all_digits_of_the_time() -> None:
+    def kept(times: list[object]) -> int:
+        frame = pl.DataFrame({"row": range(len(times)), "user_id": "u", "item_id": "a", "timestamp": times})
+        cleaned = clean_events(RawTables((RawTable("log.csv", frame.lazy()),)), Rejects()).frame
+        return filter_events(cleaned, min_weight=None, repeats="exact", k_core=0)[0].height
+
+    assert kept(["2021-01-01 00:00:00.000100", "2021-01-01 00:00:00.000200", "2021-01-01 00:00:00.000200"]) == 2
+    assert kept([1_609_459_200_000_000_001, 1_609_459_200_000_000_002]) == 2
+    assert kept(["2021-01-01 00:00:00.000100", "2021-01-01 00:00:00.000100"]) == 1
+    assert kept(["2021-01-01", "2021-01-01"]) == 1

@@ -1,14 +1,17 @@
 """Data loading as a whole: filters, report, hash, files; every mistake ends in one sentence."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 import pytest
 
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import DataConfig, load_data
 from retort.offline.data.tables import Loaded, load_saved, save_loaded
+from retort.offline.recipes.recipe import load_recipe
 from retort.shared.base.errors import DataError, RecipeError
 
 EVENTS = ["u,a,1,5", "u,b,2,3", "u,b,2,3", "v,a,1,1", "v,b,2,", "u,a,3,4"]
@@ -257,3 +260,62 @@ def test_each_file_has_its_separator_and_encoding(tmp_path: Path) -> None:
     assert one.users["age"].to_list() == [30]
     with pytest.raises(RecipeError, match="separator"):
         loaded(tmp_path, options={**options, "separator": {"movies": ";"}})
+
+
+def timed(root: Path, **config: Any) -> Loaded:
+    rows = [f"u{n},i{n % 4},{2018 + n % 3}-06-01" for n in range(12)] + [f"u{n},i{n % 5},2019-01-01" for n in range(12)]
+    (root / "interactions.csv").write_text("\n".join(["user_id,item_id,at", *rows]) + "\n")
+    return load_data(DataConfig.model_validate({"options": {"timestamp": "at"}, **config}), root, Silent())
+
+
+def test_a_period_is_kept_from_its_first_moment_to_before_its_last(tmp_path: Path) -> None:
+    one = timed(tmp_path, since="2019-01-01", until=date(2020, 1, 1))
+    assert (one.report.first, one.report.last) == ("2019-01-01T00:00:00+00:00", "2019-06-01T00:00:00+00:00")
+    assert one.report.removed.outside_period == 8
+    assert timed(tmp_path, since="2019-06-01T00:00:01+02:00").report.removed.outside_period == 16
+    with pytest.raises(DataError, match="24 are outside"):
+        timed(tmp_path, since="2025-01-01")
+    for wrong, words in (
+        ({"since": "yesterday"}, "is no date"),
+        ({"since": "2020", "until": "2019-01-01"}, "no date|not after"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            DataConfig.model_validate(wrong)
+    write(tmp_path)
+    with pytest.raises(DataError, match="require times"):
+        loaded(tmp_path, since="2019-01-01")
+
+
+def test_users_are_sampled_at_random_whatever_the_order_of_rows(tmp_path: Path) -> None:
+    def users(**config: Any) -> set[str]:
+        return set(timed(tmp_path, **config).interactions.frame["user_id"])
+
+    first = users(sample_users=5)
+    assert len(first) == 5
+    assert first == users(sample_users=5)
+    assert first != users(sample_users=5, sample_seed=1)
+    assert users(sample_users=50) == users()
+    removed = timed(tmp_path, sample_users=5, k_core=2).report.removed
+    assert removed.not_sampled > 0
+
+
+def test_yelps_files_are_read_as_the_recipe_names_them(tmp_path: Path) -> None:
+    config = load_recipe("llmd4rec_yelp_sasrec").data.model_copy(update={"k_core": 0})
+    reviews = [
+        {"review_id": "r", "user_id": f"u{n}", "business_id": f"b{n % 2}", "stars": 4.0, "text": "long", "date": when}
+        for n, when in enumerate(
+            ["2018-12-31 23:59:59", "2019-01-01 00:00:00", "2019-07-01 10:00:00", "2020-01-01 00:00:01"]
+        )
+    ]
+    shops = [
+        {"business_id": f"b{n}", "name": f"Shop {n}", "city": "Reno", "attributes": {"WiFi": "no"}, "hours": None,
+         "categories": "Food, Coffee & Tea"}
+        for n in range(2)
+    ]  # fmt: skip
+    for name, rows in (("review", reviews), ("business", shops)):
+        lines = "\n".join(orjson.dumps(row).decode() for row in rows)
+        (tmp_path / f"yelp_academic_dataset_{name}.json").write_text(lines + "\n")
+    one = load_data(config, tmp_path, Silent())
+    assert one.interactions.frame["user_id"].to_list() == ["u1", "u2"]
+    assert one.items.frame.columns == ["item_id", "title", "text", "categories", "city"]
+    assert one.items.frame.row(0)[1:] == ("Shop 0", "Food, Coffee & Tea. Reno", ["Food", "Coffee & Tea"], "Reno")

@@ -162,3 +162,13 @@ def test_a_faithful_last_block_by_its_number_is_read_before_the_norm(mode: str, 
     torch.testing.assert_close(objective(out), expected)
     objective.detach(model)
     assert not model.norm._forward_hooks
+
+
+def test_up_scale_alone_maps_the_states_to_the_profiles_width() -> None:
+    config = profile.Config(name="profile", mode="faithful", down_scale=False, up_scale=True, loss="mse")
+    objective, model = profile.Model(config, student(), teacher_of(SPLIT, width=6)), student()
+    out = output(model)
+    pooled = objective.of_student(objective.pool(out.states[-1], out.items_BT != 0))
+    assert pooled.shape[-1] == 6
+    torch.testing.assert_close(objective(out), (pooled - objective.targets_UKW[out.users_B, 0]).square().mean())
+    assert {tuple(weight.shape) for weight in objective.parameters()} == {(6, 16), (6,)}

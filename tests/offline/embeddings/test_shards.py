@@ -11,6 +11,7 @@ from retort.offline.common.progress import Silent
 from retort.offline.embeddings.reducer import ReducerConfig
 from retort.offline.embeddings.shard_reducer import fit_shard_reducer, read_reduced_vectors, reduce_shards
 from retort.offline.embeddings.shards import (
+    count_distinct,
     shard_index,
     split_texts,
     update_vectors,
@@ -146,3 +147,15 @@ def test_drift_is_reported(tmp_path: Path) -> None:
     assert drift.needs_refit
     assert drift.shift == pytest.approx(2.0, abs=0.4)
     assert "fit the reducer again" in listener.lines[0]
+
+
+def test_distinct_vectors_are_counted_over_all_shards_and_a_single_one_is_refused(tmp_path: Path) -> None:
+    renew(
+        tmp_path / "some",
+        texts(50).with_columns(text=pl.concat_str(pl.lit("same "), pl.col("user_id").str.slice(-1))),
+        Encoder(),
+    )
+    assert count_distinct(tmp_path / "some" / "vectors", N_SHARDS) == (50, 10)
+    renew(tmp_path / "one", texts(50).with_columns(text=pl.lit("same")), Encoder())
+    with pytest.raises(ProfileError, match="all 50 users have the same vector"):
+        count_distinct(tmp_path / "one" / "vectors", N_SHARDS)

@@ -179,3 +179,40 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save(Evil(), tmp_path / "all_embeddings.pt")
     with pytest.raises(TeacherError, match="more than tensors"):
         read_published_items(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "value", "words"),
+    [
+        ("rankings", "distances", [[float("nan"), 1.0]], "row 0: a number of the list is missing, NaN or infinite"),
+        ("rankings", "distances", [[None, 1.0]], "row 0: a number"),
+        ("rankings", "distances", [[float("inf"), 1.0]], "row 0: a number"),
+        ("rankings", "d_star", [float("inf")], "d_star of a row is infinite"),
+        ("distributions", "probabilities", [[float("nan"), 0.1]], "row 0: a number"),
+        ("distributions", "true_rank", [None], "true_rank of a row is missing"),
+        ("distributions", "true_rank", [0], "below 1"),
+    ],
+)
+def test_numbers_of_lists_are_checked_on_reading(
+    tmp_path: Path, file: str, column: str, value: list[object], words: str
+) -> None:
+    user, items = SPLIT.user_ids[0], [[SPLIT.item_index.ids[0], SPLIT.item_index.ids[1]]]
+    row = {"user_id": [user], "position": [1], "items": items}
+    row |= {"distances": [[0.5, 1.0]], "d_star": [0.5]} if file == "rankings" else {
+        "probabilities": [[0.5, 0.1]], "true_rank": [3],
+    }  # fmt: skip
+    kinds = {"true_rank": pa.int64(), "d_star": pa.float64()}
+    table = pa.table({key: pa.array(each, kinds.get(key)) for key, each in {**row, column: value}.items()})
+    pq.write_table(table.replace_schema_metadata({"retort.temperature": "1.0"}), tmp_path / "lists.parquet")
+    read = read_rankings if file == "rankings" else read_distributions
+    with pytest.raises(TeacherError, match=words):
+        read(tmp_path / "lists.parquet", SPLIT)
+
+
+@pytest.mark.parametrize("temperature", ["nan", "0", "-1", "warm"])
+def test_a_temperature_that_is_none_is_refused(tmp_path: Path, temperature: str) -> None:
+    write_distributions(tmp_path / "d.parquet", SPLIT, distributions())
+    table = pq.read_table(tmp_path / "d.parquet").replace_schema_metadata({"retort.temperature": temperature})
+    pq.write_table(table, tmp_path / "d.parquet")
+    with pytest.raises(TeacherError, match="number above 0"):
+        read_distributions(tmp_path / "d.parquet", SPLIT)

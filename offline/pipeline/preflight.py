@@ -1,0 +1,70 @@
+"""Preflight: what a run needs from elsewhere is looked for before anything is trained or any profile is written."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from retort.offline.embeddings.served_model import check_encoder
+from retort.offline.embeddings.text_model import is_cached
+from retort.offline.pipeline.context import RunContext, in_data_directory, profiles_in_data_directory
+from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.profiles.config import IMPORTED
+from retort.offline.teachers.config import TeacherConfig, TunedModelConfig
+from retort.shared.base.errors import ProfileError, TeacherError
+
+_LISTS = ("lists", "lists_refit")
+
+
+def check_needs(pipelines: Iterable[Pipeline[RunContext]]) -> None:
+    """Check the encoder, the tuned language models and the given files of steps that are not finished.
+
+    Raises:
+        ProfileError: The encoder or the file of ready profiles is not to be had.
+        TeacherError: A language model or a given file is not to be had.
+    """
+    for pipeline in pipelines:
+        recipe, data_dir = pipeline.context.recipe, pipeline.context.data_dir
+        due = {name: step for name, step in pipeline.steps.items() if not _was_run(pipeline, step)}
+        if any("encoder" in step.config for step in due.values()):
+            check_encoder(recipe.encoder)
+        if any(name in due for name in _LISTS):
+            _check_language_models(recipe.teacher)
+        if "profiles" in due and recipe.profiles.backend == IMPORTED:
+            _check_file(profiles_in_data_directory(recipe.profiles, data_dir).options.get("path"))
+        if due and recipe.teacher_parts():
+            _check_given(in_data_directory(recipe.teacher, data_dir))
+
+
+def _was_run(pipeline: Pipeline[RunContext], step: Step[RunContext]) -> bool:
+    """Whether the step ran before, on whatever inputs: what it needed was there."""
+    return bool(pipeline.store.find_earlier(step.name, {"config": dict(step.config), "code": pipeline.code(step)}))
+
+
+def _check_language_models(teacher: TeacherConfig) -> None:
+    for section in teacher.list_teachers:
+        config = getattr(teacher, section, None)
+        if not isinstance(config, TunedModelConfig) or Path(config.model).expanduser().is_dir():
+            continue
+        try:
+            is_cached([config.model], config.revision)
+        except OSError as error:
+            raise TeacherError(
+                f"the language model {config.model!r} of [teacher.{section}] is not to be had ({error}); name a causal "
+                "model of the hub, or a folder that holds one."
+            ) from None
+
+
+def _check_file(path: object) -> None:
+    if path is not None and not Path(str(path)).is_file():
+        raise ProfileError(f"there is no file {path} of ready profiles; correct [profiles.options] path.")
+
+
+def _check_given(teacher: TeacherConfig) -> None:
+    given = {
+        "users_path": teacher.users == "file",
+        "items_path": teacher.items in ("file", "published"),
+        "lists_path": teacher.lists in ("file", "published"),
+    }
+    for key, is_read in given.items():
+        path: Path | None = getattr(teacher, key)
+        if is_read and path is not None and not path.exists():
+            raise TeacherError(f"there is nothing at {path}; correct [teacher] {key}.")
