@@ -55,9 +55,10 @@ def read_ctr_file(reference: str, overrides: dict[str, object]) -> tuple[Recipe,
         )
     if recipe.split.method != "leave_one_out":
         raise RecipeError('`retort ctr` splits each user\'s events; set [split] method = "leave_one_out".')
-    if recipe.encoder.uses_tfidf:
+    if not recipe.encoder.items_comparable:
         raise RecipeError(
-            f"[encoder] model = {TFIDF!r} gives users and items different vector spaces; choose a text encoder."
+            f"[encoder] model = {TFIDF!r} or [[encoder.views]] gives users and items different vector spaces; choose a "
+            "text encoder."
         )
     return recipe, config
 

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from retort.offline.common.progress import Progress
-from retort.offline.data.interactions import Items
 from retort.offline.embeddings.embedding_cache import EmbeddingCache
 from retort.offline.embeddings.encoder_config import EncoderConfig, Role, prefix_for
 from retort.offline.embeddings.served_model import open_text_model
@@ -179,24 +178,6 @@ def encode_profiles(
     if config.aspects == "apart":
         return Vectors(list(rows), vectors, parts=len(aspects))
     return Vectors(list(rows), normalize_rows(vectors))
-
-
-def encode_items(items: Items, config: EncoderConfig, progress: Progress, cache_path: Path | None = None) -> Vectors:
-    """Encode title and text of each item; items that have neither get no vector and are reported.
-
-    Raises:
-        ProfileError: No item has a title or a text.
-    """
-    titled = items.frame.select(
-        "item_id", text=pl.concat_str("title", "text", separator=". ", ignore_nulls=True).str.strip_chars(" .")
-    )
-    with_text = titled.filter(pl.col("text") != "")
-    if lacking := len(titled) - len(with_text):
-        progress.say(f"{lacking} of {len(titled)} items have neither title nor text and get no vector")
-    if not len(with_text):
-        raise ProfileError("no item has a title or a text to encode; name their columns in [data].")
-    encoded = encode_texts(with_text["text"].to_list(), config, progress, "passage", cache_path)
-    return Vectors(with_text["item_id"].to_list(), encoded.vectors)
 
 
 def _common_width(vectors: Collection[FloatArray], model: str) -> int:

@@ -12,6 +12,7 @@ from retort.offline.embeddings.windows import LongTexts
 PACKAGED = "packaged-minilm"
 SERVED = "served:"  # an embeddings server's model: served:NAME
 Role = Literal["query", "passage"]
+ViewText = Literal["title", "text", "titled", "knowledge", "all"]
 _SEPARATOR = " + "
 _E5 = re.compile(r"(^|[/_-])e5([_-]|$)", re.IGNORECASE)
 
@@ -27,6 +28,29 @@ class EmbeddingServerConfig(Section):
     retries: int = Field(5, ge=0, description="further attempts after 429, 5xx, a timeout or an incomplete response")
     backoff_s: float = Field(1.0, ge=0, description="seconds before the second attempt; doubled each time")
     max_wait_s: float = Field(60.0, gt=0, description="most seconds between two attempts, Retry-After included")
+
+
+class ViewConfig(Section):
+    """One `[[encoder.views]]`: one text of each item, encoded apart. Views are concatenated, each times its weight."""
+
+    text: ViewText = Field(
+        "titled",
+        description="title, text, titled (title and text, as without views), knowledge, or all (titled and knowledge)",
+    )
+    model: str = Field(PACKAGED, description="as in [encoder]; one model a view")
+    weight: float = Field(1.0, gt=0, description="length of this view's part of an item's vector")
+    width: int | None = Field(
+        None, ge=1, description="principal components that are kept; unset: all (tfidf: 384 at most)"
+    )
+    whiten: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="centre, and divide each component by its deviation to this power; unset: as it is",
+    )
+    control: Literal["none", "shuffled", "gaussian"] = Field(
+        "none", description="shuffled: the texts of other items, gaussian: noise; for controls of this view alone"
+    )
 
 
 class EncoderConfig(Section):
@@ -63,6 +87,11 @@ class EncoderConfig(Section):
         None, ge=1, description="number of files for users' vectors, one in memory at a time; unset: all at once"
     )
 
+    views: tuple[ViewConfig, ...] = Field(
+        (),
+        description="items: several texts, each encoded apart (`[[encoder.views]]`); none: title and text by `model`",
+    )
+
     @model_validator(mode="after")
     def _refuse_sharded_tfidf(self) -> Self:
         if self.shards is not None and self.uses_tfidf:
@@ -80,6 +109,21 @@ class EncoderConfig(Section):
     def uses_tfidf(self) -> bool:
         """Whether the vectors of two sets of texts cannot be compared with each other."""
         return TFIDF in self.models
+
+    @property
+    def item_models(self) -> list[str]:
+        """Names of the models that encode items."""
+        return list(dict.fromkeys(view.model for view in self.views)) or self.models
+
+    @property
+    def items_comparable(self) -> bool:
+        """Whether item vectors are in the same space as those of users' texts."""
+        return not self.views and not self.uses_tfidf
+
+    @property
+    def reads_knowledge(self) -> bool:
+        """Whether a view reads the item knowledge."""
+        return any(view.text in ("knowledge", "all") for view in self.views)
 
 
 def prefix_for(config: EncoderConfig, role: Role) -> str:

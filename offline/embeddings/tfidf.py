@@ -12,15 +12,19 @@ from retort.offline.embeddings.vectors import FloatArray
 from retort.shared.base.errors import ProfileError
 
 TFIDF = "tfidf"
-_WIDTH = 384  # width of the packaged encoder's vectors, so that a reducer can treat both alike
+DEFAULT_WIDTH = 384  # width of the packaged encoder's vectors, so that a reducer can treat both alike
 _SEED = 42
 
 
-def tfidf_vectors(texts: Sequence[str]) -> FloatArray:
+def tfidf_vectors(texts: Sequence[str], width: int = DEFAULT_WIDTH) -> FloatArray:
     """Encode texts by word counts.
 
+    Args:
+        texts: Texts to encode.
+        width: Largest width E; a narrow one forgets rare words.
+
     Returns:
-        (len(texts), E) float32 of length 1, E ≤ 384; a text without any known word gets the mean direction.
+        (len(texts), E) float32 of length 1, E ≤ width; a text without any known word gets the mean direction.
 
     Raises:
         ProfileError: The texts have too few words.
@@ -35,7 +39,7 @@ def tfidf_vectors(texts: Sequence[str]) -> FloatArray:
             f"none of the {len(texts)} texts contains a word of two letters, so tfidf cannot distinguish them; choose "
             "another [encoder] model."
         ) from None
-    width = min(_WIDTH, *(side - 1 for side in counts.shape))
+    width = min(width, *(side - 1 for side in counts.shape))
     if width < 1:
         raise ProfileError(
             f"tfidf requires at least two texts and two words, but got {counts.shape}; choose another [encoder] model."

@@ -22,7 +22,8 @@ from retort.offline.data.load import load_data
 from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split, make_split
 from retort.offline.data.tables import Loaded
-from retort.offline.embeddings.encoder import concatenate_normalized, encode_items
+from retort.offline.embeddings.encoder import concatenate_normalized
+from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import Vectors
 from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, evaluate, mean_metrics

@@ -23,8 +23,8 @@ from retort.offline.data.load import DataConfig
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import table as table_source
 from retort.offline.data.sources._files import read_any, table
-from retort.offline.embeddings.encoder import encode_items
 from retort.offline.embeddings.encoder_config import EncoderConfig
+from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.vectors import FloatArray
 from retort.offline.export.bundle_builder import card, git_commit, golden_request
 from retort.offline.export.item_regression import grown_graph, new_rows
@@ -107,7 +107,9 @@ def add_items(
     bundle = open_bundle(path)
     items = read_items(items_file, bundle, progress)
     config = parse_section(EncoderConfig, _section(bundle, "encoder"), "encoder")
-    vectors = encode_items(items, config.model_copy(update={"model": encoder or config.model}), progress)
+    if encoder is not None:
+        config = config.model_copy(update={"model": encoder, "views": ()})
+    vectors = encode_items(items, config, progress)
     known = np.array([item_id in bundle.item_index for item_id in vectors.ids])
     if known.all():
         raise DataError(

@@ -8,9 +8,10 @@ import polars as pl
 
 from retort.offline.common.plugins import plugin_module
 from retort.offline.data.split_store import load_split
-from retort.offline.embeddings.encoder import encode_items, encode_profiles
+from retort.offline.embeddings.encoder import encode_profiles
 from retort.offline.embeddings.encoder_config import PACKAGED
 from retort.offline.embeddings.given_vectors import read_given_vectors
+from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.reducer import fit_reducer
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import read_vectors, write_vectors
@@ -97,7 +98,7 @@ def _item_steps(plan: Plan) -> list[Step[RunContext]]:
 
 def encoded_items(plan: Plan) -> Step[RunContext]:
     """The step that encodes the items' texts."""
-    return Step("items", items_step, items_from(plan), encoder_key(plan), queue="gpu-train", resumes=True)
+    return Step("items", items_step, items_from(plan), item_encoder_key(plan), queue="gpu-train", resumes=True)
 
 
 def taught_by(plan: Plan) -> tuple[str, ...]:
@@ -111,8 +112,18 @@ def taught_by(plan: Plan) -> tuple[str, ...]:
 
 
 def encoder_key(plan: Plan) -> dict[str, Any]:
-    """Everything in the recipe that shapes an encoded text."""
-    return {"encoder": plan.config["encoder"], **hash_model_folders("encoder_files", plan.recipe.encoder.models)}
+    """Everything in the recipe that shapes an encoded text; views are of items alone."""
+    encoder = {name: value for name, value in plan.config["encoder"].items() if name != "views"}
+    return {"encoder": encoder, **hash_model_folders("encoder_files", plan.recipe.encoder.models)}
+
+
+def item_encoder_key(plan: Plan) -> dict[str, Any]:
+    """Everything in the recipe that shapes the vector of an item; without views that of a text."""
+    views = plan.config["encoder"]["views"]
+    if not views:
+        return encoder_key(plan)
+    folders = hash_model_folders("encoder_files", plan.recipe.encoder.item_models)
+    return {**encoder_key(plan), "views": views, **folders}
 
 
 def hash_model_folders(key: str, models: Iterable[str | None]) -> dict[str, dict[str, str]]:

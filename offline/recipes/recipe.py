@@ -168,7 +168,7 @@ def parse_recipe(name: str, raw: dict[str, Any]) -> Recipe:
     ):
         raise RecipeError("only the objective 'profile' uses [teacher.weights]; add it, or remove the key `by`.")
     _check_ready_users(sections)
-    if sections["encoder"].uses_tfidf:
+    if not sections["encoder"].items_comparable:
         _check_one_space(objectives)
     return Recipe(
         name=name,
@@ -193,11 +193,11 @@ def _check_ready_users(sections: Mapping[str, Any]) -> None:
 
 
 def _check_one_space(objectives: tuple[ObjectiveConfig, ...]) -> None:
-    """Refuse objectives that compare word counts of profiles with those of items: they are different spaces."""
+    """Refuse objectives that compare vectors of profiles with those of items where these are in different spaces."""
     if comparing := [objective.name for objective in objectives if {"users", "items"} <= objective.needs]:
         raise RecipeError(
-            f"[encoder] model = {TFIDF!r} gives users and items spaces of their own, and objective {comparing[0]!r} "
-            "compares the two; choose another encoder or another objective."
+            f"[encoder] model = {TFIDF!r} and [[encoder.views]] give users and items spaces of their own, and "
+            f"objective {comparing[0]!r} compares the two; choose another encoder or another objective."
         )
 
 

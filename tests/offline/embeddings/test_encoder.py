@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from retort.offline.common.progress import Silent
 from retort.offline.data.interactions import Items
 from retort.offline.embeddings import text_model
-from retort.offline.embeddings.encoder import encode_items, encode_profiles, encode_texts
+from retort.offline.embeddings.encoder import encode_profiles, encode_texts
 from retort.offline.embeddings.encoder_config import EncoderConfig, prefix_for
+from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.reduction_quality import measure_reduction
 from retort.shared.base.errors import ProfileError
 from tests.offline.profiles._fakes import GOOD

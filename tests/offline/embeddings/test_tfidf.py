@@ -7,8 +7,9 @@ import pytest
 from retort.offline.common.progress import Silent
 from retort.offline.ctr.run import read_ctr_file
 from retort.offline.data.interactions import Items
-from retort.offline.embeddings.encoder import encode_items, encode_texts
+from retort.offline.embeddings.encoder import encode_texts
 from retort.offline.embeddings.encoder_config import EncoderConfig
+from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.recipes.recipe import load_recipe
 from retort.shared.base.errors import ProfileError, RecipeError
