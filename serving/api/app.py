@@ -144,7 +144,9 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return _problem_response(request, invalid(list(error.errors())))
+    body = getattr(request.scope.get("route"), "body_field", None)
+    model = None if body is None else body.field_info.annotation
+    return _problem_response(request, invalid(list(error.errors()), model))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

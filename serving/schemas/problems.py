@@ -6,7 +6,10 @@ from typing import Any
 
 import orjson
 
+from retort.serving.schemas.suggestions import field_names, suggest
+
 CONTENT_TYPE = "application/problem+json"
+_UNKNOWN = "unknown field"
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's own word
@@ -43,13 +46,27 @@ def for_path(problem: Problem, path: str) -> Problem:
     return problem
 
 
-def invalid(errors: list[Any]) -> Problem:
-    """Return a 422 from pydantic's errors: location and message, without the values, which may be personal."""
-    places = [
-        {"where": ".".join(str(part) for part in error["loc"]) or "body", "why": error["msg"]} for error in errors[:10]
-    ]
+def invalid(errors: list[Any], model: Any = None) -> Problem:
+    """Return a 422 from pydantic's errors: location and message, without the values, which may be personal.
+
+    Args:
+        model: Model of the body. Fields that it does not have come first, each with the field that was probably meant.
+    """
+    places = [{"where": ".".join(map(str, error["loc"])) or "body", "why": _why(error, model)} for error in errors]
+    places.sort(key=lambda place: not place["why"].startswith(_UNKNOWN))
     first = places[0]
-    return Problem(422, f"{first['where']}: {first['why']}", errors=places)
+    return Problem(422, f"{first['where']}: {first['why']}", errors=places[:10])
+
+
+def _why(error: Any, model: Any) -> str:
+    if error["type"] != "extra_forbidden" or not error["loc"]:
+        return str(error["msg"])
+    location = error["loc"][1:] if error["loc"][0] == "body" else error["loc"]  # the framework names the body
+    known = field_names(model, location)
+    if not known:
+        return _UNKNOWN
+    near = suggest(str(error["loc"][-1]), known)
+    return f"{_UNKNOWN}; did you mean {near}?" if near else f"{_UNKNOWN}; the fields are {', '.join(known)}."
 
 
 def overloaded(retry_after_s: int = 1) -> Problem:

@@ -124,7 +124,9 @@ def parse_recommend(body: bytes) -> RecommendRequest:
     try:
         return RecommendRequest.model_validate_json(body)
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_input=False, include_context=False)) from None
+        raise invalid(
+            error.errors(include_url=False, include_input=False, include_context=False), RecommendRequest
+        ) from None
 
 
 def parse_recommend_query(values: dict[str, Any]) -> RecommendRequest:
@@ -132,7 +134,9 @@ def parse_recommend_query(values: dict[str, Any]) -> RecommendRequest:
     try:
         return RecommendRequest.model_validate(values)
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_input=False, include_context=False)) from None
+        raise invalid(
+            error.errors(include_url=False, include_input=False, include_context=False), RecommendRequest
+        ) from None
 
 
 class Event(Body):
@@ -183,4 +187,4 @@ def parse_events(body: bytes) -> list[Event]:
             return _EVENTS.validate_json(body)
         return [Event.model_validate_json(body)]
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_input=False, include_context=False)) from None
+        raise invalid(error.errors(include_url=False, include_input=False, include_context=False), Event) from None

@@ -221,7 +221,9 @@ def parse_infer(body: bytes, head_length: str | None) -> InferRequest:
             return InferRequest.model_validate_json(body)
         return InferRequest.model_validate(_with_binary_data(body, head_length))
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_input=False, include_context=False)) from None
+        raise invalid(
+            error.errors(include_url=False, include_input=False, include_context=False), InferRequest
+        ) from None
 
 
 def _with_binary_data(body: bytes, head_length: str) -> Any:
