@@ -55,8 +55,8 @@ def main() -> None:
         if options.command == "key":
             print(add_key(options.file, options.name, options.scopes, options.tenant))
             return
-        settings, serving = Settings(), ServingSettings()
-        serve(settings, serving)
+        set_variables(options)
+        serve(Settings(), ServingSettings())
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         prefix = "RETORT_" if error.title == ServingSettings.__name__ else ""
@@ -71,6 +71,20 @@ def main() -> None:
         sys.exit(_report_error(f"{prefix}{error.strerror or error}; check the path and its permissions."))
     except RetortError as error:
         sys.exit(_report_error(str(error)))
+
+
+def set_variables(options: argparse.Namespace) -> None:
+    """Let the options win over the RETORT_ variables, in this process and in its workers.
+
+    Raises:
+        RetortError: A bundle and an alias are both given.
+    """
+    if options.bundle is not None and options.alias is not None:
+        raise RetortError("--bundle and --alias exclude each other: a server has one bundle, or follows an alias.")
+    values = {name: getattr(options, name) for name in ("host", "port", "bundle", "alias", "workers")}
+    if options.alias is not None:
+        values["bundle"] = ""  # an empty variable is unset
+    os.environ |= {f"RETORT_{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 
 def serve(settings: Settings, serving: ServingSettings) -> None:
@@ -153,8 +167,14 @@ def add_key(file: Path, name: str, scopes: Sequence[str], tenant: str) -> str:
 def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="retort-serve",
-        description="Serve recommendations over HTTP; configured by environment variables (RETORT_...).",
+        description="Serve recommendations over HTTP; configured by environment variables (RETORT_...), over which "
+        "options win.",
     )
+    parser.add_argument("--host", help="address to bind; unset: RETORT_HOST, or 127.0.0.1")
+    parser.add_argument("--port", type=int, help="0: any free port; unset: RETORT_PORT, or 8000")
+    parser.add_argument("--bundle", help="a bundle's directory; unset: RETORT_BUNDLE, or the champion of the registry")
+    parser.add_argument("--alias", help="alias to follow; unset: RETORT_ALIAS, or champion")
+    parser.add_argument("--workers", type=int, help="processes; unset: RETORT_WORKERS, or 1")
     parser.add_argument("--version", action="version", version=f"retort-serve {version('retort-recsys')}")
     key = parser.add_subparsers(dest="command").add_parser("key", help="create an API key; it is shown once")
     key.add_argument("name", help="unique name of the key")

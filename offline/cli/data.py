@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
-from retort.offline.common.terminal import TerminalProgress
+from retort.offline.cli._options import AsJson, DataDir, OutDir, Overrides, RecipeName
+from retort.offline.common.terminal import TerminalProgress, print_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,17 +26,18 @@ _MAX_LINES = 10  # of a data check
 def fetch_data(
     name: Annotated[str | None, typer.Argument(help="a public data set; none: list them")] = None,
     out: Annotated[Path, typer.Option("--out", help="target directory")] = Path("data"),
+    as_json: AsJson = False,
 ) -> None:
-    """Download a public data set; an interrupted download is resumed."""
+    """Download a public data set; an interrupted download is resumed. The paths are on standard output."""
     from retort.offline.data.fetch import fetch_dataset
     from retort.offline.data.public_datasets import CATALOGUE
 
     if name is None:
-        typer.echo("\n".join(sorted(CATALOGUE)))
-        return
-    with TerminalProgress() as progress:
-        for path in fetch_dataset(name, out, progress):
-            progress.say(str(path))
+        lines = sorted(CATALOGUE)
+    else:
+        with TerminalProgress() as progress:
+            lines = list(map(str, fetch_dataset(name, out, progress)))
+    print_json(lines) if as_json else typer.echo("\n".join(lines))
 
 
 @data_app.command("check")
@@ -45,6 +46,7 @@ def check_data(
     data: DataDir = None,
     overrides: Overrides = None,
     everything: Annotated[bool, typer.Option("--all", help="one line for each row, instead of ten at most")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print every finding as JSON")] = False,
 ) -> None:
     """List the faults in raw data by file, row and column; exit status 1 if there are errors or rows are not used."""
     from retort.offline.data.check import count_sentence, find_problems, summarise
@@ -55,9 +57,12 @@ def check_data(
     directory = existing_directory(data) if data else None
     with TerminalProgress() as progress:
         findings = find_problems(config, directory, progress)
-    for line in map(str, findings) if everything else summarise(findings, _MAX_LINES):
-        print(line)
-    more = "" if everything or len(findings) <= _MAX_LINES else "; --all lists each row"
+    if as_json:
+        print_json([vars(finding) for finding in findings])
+    else:
+        for line in map(str, findings) if everything else summarise(findings, _MAX_LINES):
+            print(line)
+    more = "" if everything or as_json or len(findings) <= _MAX_LINES else "; --all lists each row"
     Console(stderr=True).print(count_sentence(findings) + more, highlight=False)
     if any(finding.severity != "note" for finding in findings):
         raise typer.Exit(1)

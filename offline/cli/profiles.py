@@ -1,13 +1,14 @@
 """The `retort profiles` command group: batch files, one user's profile, and themes."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
-from retort.offline.common.terminal import TerminalProgress
+from retort.offline.cli._options import AsJson, DataDir, OutDir, Overrides, RecipeName
+from retort.offline.common.terminal import TerminalProgress, print_json
 from retort.shared.base.errors import ProfileError, StoreError
 from retort.shared.base.text import id_fault
 
@@ -96,13 +97,16 @@ def _run_round(
 
 
 @profiles_app.command("show")
-def show_profile(user_id: _User) -> None:
+def show_profile(user_id: _User, as_json: AsJson = False) -> None:
     """Show the user's choice, the profile in force, every stored version and refused replies with the reason."""
     from retort.offline.common.database import migrate_and_open
     from retort.shared.base.settings import Settings
     from retort.shared.profiles.profile_choices import view_profile
 
     view = view_profile(migrate_and_open(Settings()), user_id)
+    if as_json:
+        print_json({**asdict(view), "text": view.text})
+        return
     console = Console()
     if view.choice is not None:
         console.print(f"{view.choice.kind} at {view.choice.set_at:%Y-%m-%d %H:%M} by {view.choice.set_by or 'unknown'}")

@@ -6,6 +6,10 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
+# The first word of work whose units are bytes: `fetching x.csv 12.4 MB of 1.2 GB`.
+BYTES_OF = "fetching"
+
+
 class Progress(Protocol):
     """Receives progress: the terminal's bars, the step's row in the database, or nothing."""
 
@@ -28,10 +32,20 @@ class Silent:
 
 def describe_progress(what: str, done: int, total: int | None, seconds_left: float | None = None) -> str:
     """One line of progress: `epoch 8 of 40 · 6 min left`, or `reading x.jsonl: 60,000` where no total is known."""
+    count = describe_bytes if what.startswith(f"{BYTES_OF} ") else "{:,}".format
     if total is None:
-        return f"{what}: {done:,}" if done else what
+        return f"{what}: {count(done)}" if done else what
     left = "" if seconds_left is None or done >= total else f" · {describe_seconds(seconds_left)} left"
-    return f"{what} {done:,} of {total:,}{left}"
+    return f"{what} {count(done)} of {count(total)}{left}"
+
+
+def describe_bytes(n_bytes: int) -> str:
+    """A size in its largest unit: `512 B`, `40 kB`, `12.4 MB`, `1.2 GB`."""
+    if n_bytes < 1000:
+        return f"{n_bytes} B"
+    if n_bytes < 10**6:
+        return f"{n_bytes / 1000:.0f} kB"
+    return f"{n_bytes / 10**6:.1f} MB" if n_bytes < 10**9 else f"{n_bytes / 10**9:.1f} GB"
 
 
 def describe_seconds(seconds: float) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import httpx
 
 from retort.offline.common.http import request
-from retort.offline.common.progress import Progress
+from retort.offline.common.progress import BYTES_OF, Progress
 from retort.offline.data.public_datasets import BY_HAND, CATALOGUE, Download
 from retort.shared.base.errors import DataError
 from retort.shared.base.hashing import hash_file
@@ -153,7 +153,7 @@ async def _append(response: httpx.Response, download: Download, part: Path, prog
             file.write(block)
             have, arrived = have + len(block), arrived + len(block)
             _refuse_large(have, download)
-            progress.update(f"fetching {download.name}", have, total)
+            progress.update(f"{BYTES_OF} {download.name}", have, total)
             if time.monotonic() - since_s > TIMEOUT_S:
                 if arrived < MIN_BYTES:
                     raise httpx.ReadTimeout(f"only {arrived} bytes in {TIMEOUT_S:g} s")

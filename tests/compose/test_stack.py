@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -133,8 +134,13 @@ def test_a_refresh_goes_through_celery_and_postgresql(stack: Stack) -> None:
     # shorter histories: who has more events is asked about anew
     words = [stack.recipe, "--data", "/data", "--out", "/runs", "--users", "/runs/users.txt"]
     stack.inside("worker-cpu", "retort", "refresh", "start", *words, "--set", "profiles.max_history=7")
-    wait("the refresh is done", lambda: "done" in stack.inside("worker-cpu", "retort", "refresh", "status"), 300, 3.0)
-    assert "20/20" in stack.inside("worker-cpu", "retort", "refresh", "status")
+
+    def latest() -> dict[str, Any]:
+        rows = json.loads(stack.inside("worker-cpu", "retort", "refresh", "status", "--json"))
+        return dict(rows[0]) if rows else {}
+
+    wait("the refresh is done", lambda: latest().get("status") == "done", 300, 3.0)
+    assert (latest()["users_done"], latest()["users"]) == (20, 20)
     assert before < stack.count("profiles") <= before + 20
     name = Path(stack.recipe).stem
     wait("its progress is seen", lambda: stack.measured(f'retort_refresh_users_done{{refresh="{name}"}}') == [20])
@@ -191,8 +197,11 @@ def test_without_its_histories_it_answers_and_says_so(stack: Stack) -> None:
     _settled(stack)
 
 
-def test_a_redirect_leads_back_through_nginx(stack: Stack) -> None:
-    assert httpx.get(f"{stack.url}/models/").headers["location"] == f"{stack.url}/models"
+def test_the_start_page_leads_to_the_console_through_nginx(stack: Stack) -> None:
+    assert httpx.get(stack.url).headers["location"] == "console", "relative: no host is named"
+    page = httpx.get(stack.url, follow_redirects=True)
+    assert (page.status_code, str(page.url)) == (200, f"{stack.url}/console")
+    assert httpx.get(f"{stack.url}/models/").status_code == 404, "no redirect to whatever Host was sent"
 
 
 def test_nginx_is_the_one_door_and_comes_back(stack: Stack) -> None:

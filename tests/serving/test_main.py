@@ -1,5 +1,6 @@
 """The entry point as a real process."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from retort.serving import __main__ as entry
 from retort.serving.__main__ import add_key, check_binding, main
 from retort.serving.api.auth import Authenticator, Scope, read_keys
 from retort.serving.runtime.settings import ServingSettings
@@ -136,3 +138,45 @@ def test_a_created_key_is_shown_once_and_authenticates(tmp_path: Path) -> None:
     assert authenticator.require_scope({b"x-api-key": keys[1].encode()}, Scope.READ).name == "job"
     with pytest.raises(RetortError, match="another name"):
         add_key(file, "app", ["read"], "default")
+
+
+def test_options_win_over_the_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = ("RETORT_PORT", "RETORT_HOST", "RETORT_BUNDLE", "RETORT_WORKERS", "RETORT_ALIAS")
+    started: list[list[object]] = []
+
+    def record(settings: object, serving: ServingSettings) -> None:
+        started.append(
+            [serving.port, serving.host, serving.bundle and str(serving.bundle), serving.workers, serving.alias]
+        )
+
+    monkeypatch.setattr(entry, "serve", record)
+    for arguments in (
+        ["--port", "8123", "--host", "127.0.0.2", "--bundle", "b", "--workers", "2"],
+        ["--alias", "challenger"],
+        [],
+    ):
+        with monkeypatch.context() as process:
+            environment = {name: value for name, value in os.environ.items() if name not in names}
+            process.setattr(os, "environ", {**environment, "RETORT_PORT": "1", "RETORT_BUNDLE": "other"})
+            process.setattr(sys, "argv", ["retort-serve", *arguments])
+            main()
+    assert started == [
+        [8123, "127.0.0.2", "b", 2, "champion"],
+        [1, "127.0.0.1", None, 1, "challenger"],
+        [1, "127.0.0.1", "other", 1, "champion"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [(["--port", "x"], "--port"), (["--port", "99999"], "RETORT_PORT"), (["--bundle", "a", "--alias", "b"], "exclude")],
+)
+def test_wrong_options_are_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["retort-serve", *arguments])
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err

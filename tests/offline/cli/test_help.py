@@ -16,7 +16,8 @@ from tests.serving._graphs import make_bundle
 runner = CliRunner()
 _TABLES = [
     "models", "status", "recipes", "plan", "compare", "evaluate", "reproduce", "ctr", "run", "refresh status",
-    "refresh dead", "experiment staleness", "experiment coldstart", "experiment robustness", "experiment cold-items",
+    "refresh dead", "data check", "data fetch", "profiles show",
+    "experiment staleness", "experiment coldstart", "experiment robustness", "experiment cold-items",
 ]  # fmt: skip
 
 
@@ -92,6 +93,31 @@ def test_json_has_the_recipes() -> None:
     listed = json.loads(output("recipes", "--json"))
     assert "demo" in {recipe["recipe"] for recipe in listed}
     assert json.loads(output("recipes", "demo", "--json"))["student"]["name"] == "sasrec"
+
+
+def test_json_has_every_finding_of_a_data_check(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(
+        "user_id,item_id,timestamp\n" + "".join(f"u{n},i1,{n}\n" for n in range(30)) + "u,,5\n"
+    )
+    (tmp_path / "r.toml").write_text('[data]\nsource = "events"\n[data.options]\ninteractions = "log.csv"\n')
+    arguments = ["data", "check", str(tmp_path / "r.toml"), "--data", str(tmp_path), "--json"]
+    findings = json.loads(runner.invoke(cli.app, arguments).stdout)
+    assert {"severity", "message", "file", "row", "column", "value"} == set(findings[0])
+
+
+def test_json_has_the_public_data_sets() -> None:
+    assert "amazon-beauty-2014" in json.loads(output("data", "fetch", "--json"))
+
+
+def test_json_has_a_user_s_profile() -> None:
+    output("profiles", "edit", "ann", "likes [b]bold[/b] films")
+    shown = json.loads(output("profiles", "show", "ann", "--json"))
+    assert (shown["text"], shown["choice"]["set_by"], shown["versions"]) == (
+        "likes [b]bold[/b] films",
+        "command line",
+        [],
+    )
+    assert json.loads(output("profiles", "show", "nobody", "--json"))["text"] is None
 
 
 def test_options_of_serve_become_the_servers_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

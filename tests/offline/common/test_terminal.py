@@ -93,6 +93,18 @@ def test_progress_names_its_total_and_the_time_left(
     assert describe_progress("epoch", done, total, left) == text
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "text"),
+    [
+        (12_400_000, 1_234_000_000, "fetching x.zip 12.4 MB of 1.2 GB · 40 s left"),
+        (0, 999, "fetching x.zip 0 B of 999 B · 40 s left"),
+        (40_400, None, "fetching x.zip: 40 kB"),
+    ],
+)
+def test_downloads_count_bytes(done: int, total: int | None, text: str) -> None:
+    assert describe_progress("fetching x.zip", done, total, 40.0) == text
+
+
 def test_the_time_left_follows_from_the_time_so_far() -> None:
     assert seconds_left(8, 40, 90.0) == 360.0
     assert [seconds_left(0, 40, 9.0), seconds_left(8, None, 9.0)] == [None, None]
