@@ -4,6 +4,8 @@ import { badge, bar, byId, h, show, table } from "./dom.js";
 import { quantile, readMetrics, sumBy, total } from "./prometheus.js";
 
 const INTERVAL_MS = 5000;
+const OUTDATED = (aliases) =>
+  `The last good bundle serves for ${aliases.join(", ")}: the one that the alias names was refused. See Models.`;
 const percent = (share) => `${(100 * share).toFixed(share && share < 0.1 ? 1 : 0)} %`;
 const ms = (seconds) => (seconds === null ? null : (1000 * seconds).toFixed(seconds < 0.01 ? 2 : 1));
 
@@ -14,8 +16,9 @@ export function openHealth() {
 /** A badge: ready, degraded or not ready. */
 export async function stateBadge() {
   try {
-    const { degraded } = await call("ready");
-    return degraded.length ? badge("warn", `degraded: ${degraded.join(", ")}`) : badge("good", "ready");
+    const { degraded, outdated } = await call("ready");
+    if (degraded.length) return badge("warn", `degraded: ${degraded.join(", ")}`);
+    return outdated?.length ? badge("warn", "last good bundle", OUTDATED(outdated)) : badge("good", "ready");
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     return badge("bad", error.status ? "not ready" : "no answer", error.message);
@@ -32,13 +35,15 @@ async function refresh() {
 
 async function ready() {
   try {
-    const { degraded } = await call("ready");
-    return h(
-      "p.card.verdict",
-      degraded.length
-        ? [badge("warn", "degraded"), h("span", `Down: ${degraded.join(", ")}. Responses carry a fallback reason.`)]
-        : [badge("good", "ready"), h("span", "A bundle is loaded and all stores are up.")],
-    );
+    const { degraded, outdated = [] } = await call("ready");
+    const down = [badge("warn", "degraded"), h("span", `Down: ${degraded.join(", ")}. Responses carry a fallback reason.`)];
+    return [
+      degraded.length ? h("p.card.verdict", down) : null,
+      outdated.length ? h("p.card.verdict", badge("warn", "last good bundle"), h("span", OUTDATED(outdated))) : null,
+      degraded.length || outdated.length
+        ? null
+        : h("p.card.verdict", badge("good", "ready"), h("span", "A bundle is loaded and all stores are up.")),
+    ];
   } catch (error) {
     return problem(error);
   }

@@ -29,9 +29,14 @@ class Refusal:
 
 @dataclass
 class Slot:
-    """The current bundle of one tenant and alias."""
+    """The current bundle of one tenant and alias.
+
+    Attributes:
+        outdated: Why the last good bundle serves instead of the one that the alias names; None when that one serves.
+    """
 
     current: LiveBundle | None = None
+    outdated: str | None = None
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=10))
     # Called with each bundle before its first request; their results do not stop the swap.
     load_hooks: list[Callable[[LiveBundle], object]] = field(default_factory=list)

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from retort.serving.models.bundle_cache import BundleTarget, fetch_bundle, prune_cache
 from retort.serving.models.model_slots import ModelSlots, Slot
-from retort.serving.runtime.database import database_exists
+from retort.serving.runtime.database import CALL_TIMEOUT_S, database_exists
 from retort.serving.runtime.metrics import Metrics
 from retort.serving.runtime.settings import ServingSettings
 from retort.serving.runtime.threads import WATCHER_THREADS
@@ -92,9 +92,12 @@ class RegistryWatcher:
             self._report_problem(tenant, alias, str(error))
             self._load_last_target(tenant, alias, slot, str(error))
             return
-        if not self._swap_to(tenant, alias, slot, target):
-            reason = slot.refusals[-1].reason if slot.refusals else "the alias' bundle was refused"
-            self._load_last_target(tenant, alias, slot, reason)
+        if self._swap_to(tenant, alias, slot, target):
+            slot.outdated = None
+            return
+        reason = slot.refusals[-1].reason if slot.refusals else "the alias' bundle was refused"
+        self._load_last_target(tenant, alias, slot, reason)
+        slot.outdated = reason if slot.current is not None else None
 
     def close(self) -> None:
         """Close the connections to the database."""
@@ -105,7 +108,7 @@ class RegistryWatcher:
         if not database_exists(self._settings.database):
             raise StoreError(f"there is no database yet at {self._settings.retort_home}; publish a bundle first.")
         if self._engine is None:
-            self._engine = open_database(self._settings.database)
+            self._engine = open_database(self._settings.database, statement_timeout_s=CALL_TIMEOUT_S)
         published = registry.resolve(self._engine, alias, tenant=tenant)
         return BundleTarget(published.bundle_id, published.uri)
 
@@ -161,6 +164,7 @@ class RegistryWatcher:
             return
         note = _read_note(self._note_path(tenant, alias))
         if note is not None and self._swap_to(tenant, alias, slot, note):
+            slot.outdated = reason
             extra = {"tenant": tenant, "alias": alias, "version": note.bundle_id, "reason": reason}
             logger.warning("the alias cannot be followed; the last known good bundle serves", extra=extra)
 

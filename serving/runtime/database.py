@@ -66,7 +66,7 @@ async def query_database(database_url: str, query: Callable[[Engine], Result]) -
 
 
 def _query(database_url: str, query: Callable[[Engine], Result]) -> Result:
-    engine = open_database(database_url)
+    engine = open_database(database_url, statement_timeout_s=CALL_TIMEOUT_S)
     try:
         return query(engine)
     finally:

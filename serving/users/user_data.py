@@ -22,6 +22,9 @@ from retort.shared.profiles.profile_choices import erase_profile, find_choices
 
 logger = logging.getLogger(__name__)
 
+# An erasure may delete millions of rows; the caller waits less long and gets `pending`.
+_STATEMENT_TIMEOUT_S = 300.0
+
 Row = TypeVar("Row", Event, Exposure)
 
 # Rows that are listed; the total number is always returned.
@@ -142,7 +145,7 @@ class UserDataService:
 
     def _database(self) -> Engine:
         if self._engine is None:
-            self._engine = open_database(self._database_url)
+            self._engine = open_database(self._database_url, statement_timeout_s=_STATEMENT_TIMEOUT_S)
         return self._engine
 
     def _now_ms(self) -> int:

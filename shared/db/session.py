@@ -26,6 +26,13 @@ from retort.shared.base.errors import StoreError, StoreOutdatedError
 
 _BUSY_TIMEOUT_MS = 30_000
 _BEGIN = "sqlite_begin"
+# libpq ends a connection whose server has vanished without a word: a query would wait for it for a quarter of an hour.
+_DEAD_CONNECTION = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 
 def database_address(database_url: str) -> sa.URL:
@@ -50,12 +57,25 @@ def database_address(database_url: str) -> sa.URL:
     return url
 
 
-def open_database(database_url: str) -> Engine:
-    """Create an engine for the database, without connecting. Close it with `.dispose()`."""
+def open_database(database_url: str, *, statement_timeout_s: float | None = None) -> Engine:
+    """Create an engine for the database, without connecting. Close it with `.dispose()`.
+
+    Args:
+        statement_timeout_s: PostgreSQL cancels statements that take longer, also those that wait for a lock.
+    """
     url = database_address(database_url)
-    if url.get_backend_name() == "postgresql":
-        return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
-    return _open_sqlite(url)
+    if url.get_backend_name() != "postgresql":
+        return _open_sqlite(url)
+    engine = sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10, **_DEAD_CONNECTION})
+    if statement_timeout_s is not None:
+        milliseconds = round(1000 * statement_timeout_s)
+
+        def limit_statements(connection: Connection) -> None:
+            # for the transaction alone: behind a connection pooler, a session's setting would reach other clients
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+
+        event.listen(engine, "begin", limit_statements)
+    return engine
 
 
 def _open_sqlite(url: sa.URL) -> Engine:

@@ -23,6 +23,11 @@ class Ready(BaseModel):
 
     status: str = "ready"
     degraded: list[str] = []
+    outdated: list[str] = Field(
+        [],
+        description="aliases whose last good bundle serves, because the bundle that they name was refused or cannot be "
+        "read; `/models` gives the reason",
+    )
 
 
 class RefusalDocument(BaseModel):
@@ -48,6 +53,7 @@ class SlotDocument(BaseModel):
     loaded_at: str | None = None
     latency_ms: float | None = None
     refusals: list[RefusalDocument] = []
+    outdated: str | None = Field(None, description="why the last good bundle serves instead of the alias' own")
 
 
 class ModelsDocument(BaseModel):
@@ -67,7 +73,8 @@ def router(services: Services) -> APIRouter:
     @routes.get("/health/ready", summary="Readiness probe", responses=problems(503))
     async def ready() -> Ready:
         services.check_ready()
-        return Ready(degraded=["redis"] if services.reader.is_degraded else [])
+        outdated = sorted({alias for _, alias, slot in services.models.all() if slot.outdated is not None})
+        return Ready(degraded=["redis"] if services.reader.is_degraded else [], outdated=outdated)
 
     @routes.get("/metrics", summary="Metrics in Prometheus' text format", response_class=Response)
     async def metrics() -> Response:
@@ -104,4 +111,5 @@ def _document(tenant: str, alias: str, slot: Slot) -> SlotDocument:
         loaded_at=live.loaded_at.isoformat(),
         latency_ms=round(live.latency_ms, 3),
         refusals=refusals,
+        outdated=slot.outdated,
     )

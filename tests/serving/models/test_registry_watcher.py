@@ -23,6 +23,7 @@ from retort.shared.db.session import open_database
 from retort.shared.model import registry
 from retort.shared.model.bundle import GOLDEN, ITEMS, MANIFEST, MODEL, read_manifest
 from tests.serving._graphs import make_bundle
+from tests.serving.conftest import MakeClient
 
 CHAMPION = ("default", "champion")
 
@@ -119,10 +120,12 @@ def test_a_start_while_the_champion_is_refused_takes_the_last_good_bundle(
     (said,) = [record for record in caplog.records if "last known good bundle serves" in record.message]
     assert vars(said)["version"] == first
     assert "model.onnx" in vars(said)["reason"]
+    assert "model.onnx" in str(world.slot.outdated)
     make_bundle(world.home / "again", seed=1)
     (world.bundles[1] / MODEL).write_bytes((world.home / "again" / second / MODEL).read_bytes())
     world.watcher._refused.clear()
     assert world.follow() == second, "the champion is tried again"
+    assert world.slot.outdated is None
 
 
 def test_a_silent_database_does_not_delay_the_start(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +221,22 @@ def test_a_running_server_swaps_after_a_promotion(world: World, make_client: Cal
             else:
                 pytest.fail("the promotion was not followed")
         assert client.get("/health/ready").status_code == 200
+
+
+def test_readiness_says_when_the_last_good_bundle_serves(world: World, make_client: MakeClient) -> None:
+    client = make_client()
+    [(_, _, slot)] = client.app.services.models.all()  # type: ignore[attr-defined]
+    assert client.get("/health/ready").json() == {"status": "ready", "degraded": [], "outdated": []}
+    first = world.promote(world.bundles[0])
+    assert world.follow() == first
+    world.promote(world.bundles[1])
+    (world.bundles[1] / MODEL).write_bytes(b"cut")
+    assert world.follow() == first
+    slot.outdated = world.slot.outdated
+    assert client.get("/health/ready").json()["outdated"] == ["champion"]
+    assert "model.onnx" in client.get("/models").json()["models"][0]["outdated"]
+    registry.rollback(world.engine)
+    assert (world.follow(), world.slot.outdated) == (first, None)
 
 
 def test_a_fixed_bundle_stays_while_the_alias_of_an_ab_test_is_watched(world: World, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from retort.shared.base.errors import StoreError
 from retort.shared.db import migrate
 from retort.shared.db.models import Profile
 from retort.shared.db.session import open_database, reading, transaction
+from tests import postgres
 
 
 def profile(user_id: str, **given: object) -> Profile:
@@ -110,3 +111,21 @@ def test_an_unreachable_database_is_reported_without_its_password() -> None:
         session.execute(sa.text("select 1"))
     assert "secret" not in str(caught.value)
     engine.dispose()
+
+
+def test_a_statement_that_waits_for_a_lock_ends_in_time(postgres_server: postgres.Server) -> None:
+    with postgres_server.database() as url:
+        migrate.upgrade(url)
+        holder, waiting = open_database(url), open_database(url, statement_timeout_s=0.2)
+        try:
+            with transaction(holder) as session:
+                session.execute(sa.text("LOCK TABLE events IN ACCESS EXCLUSIVE MODE"))
+                with pytest.raises(StoreError, match="statement timeout"), reading(waiting) as blocked:
+                    blocked.execute(sa.text("SELECT count(*) FROM events"))
+            with reading(waiting) as free:
+                assert free.execute(sa.text("SELECT count(*) FROM events")).scalar_one() == 0
+            with reading(holder) as other:
+                assert other.execute(sa.text("SHOW statement_timeout")).scalar_one() == "0"
+        finally:
+            holder.dispose()
+            waiting.dispose()
