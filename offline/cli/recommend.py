@@ -8,11 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Progress, Silent
@@ -21,6 +18,7 @@ from retort.offline.data import times
 from retort.offline.data.events import collect, id_problem, reject_bad_rows, with_ids
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources._files import read_any, table
+from retort.offline.export.batch_recommender import SCHEMA, BatchRecommender
 from retort.offline.local.local_redis import running_redis
 from retort.shared.base.errors import DataError, StoreError
 from retort.shared.base.schema import MAX_K
@@ -28,57 +26,12 @@ from retort.shared.base.settings import Settings
 from retort.shared.history.redis_history import RedisHistory
 from retort.shared.history.store import Owner
 from retort.shared.model import registry
-from retort.shared.model.bundle import Bundle, open_bundle
-from retort.shared.model.item_index import by_popularity, most_popular, popularity_scores
-from retort.shared.model.sequences import IntArray
+from retort.shared.model.bundle import open_bundle
 
 _BATCH_USERS = 256
-_SCHEMA = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("item_id", pa.string()),
-        ("score", pa.float32()),
-        ("rank", pa.int32()),
-        ("source", pa.string()),
-    ]
-)
 
 # User ids → their item ids, oldest first; empty for a user without a history.
 ReadHistories = Callable[[list[str]], list[list[str]]]
-Ranked = tuple[IntArray, NDArray[np.float32]]
-
-
-class BatchRecommender:
-    """Ranked lists from one bundle: the student's for users with a history, popular items for the others."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-        self._scorer = bundle.scorer()
-        self._order = by_popularity(bundle.popularity)
-        self._scores = popularity_scores(bundle.popularity)
-
-    def table(self, user_ids: list[str], histories: list[list[str]], k: int) -> pa.Table:
-        """The ranked lists as rows of user_id, item_id, score, rank (from 1) and source; users in the given order."""
-        known = [self._bundle.item_index.indexes(history) for history in histories]
-        with_history = [row for row, history in enumerate(known) if len(history)]
-        lists: list[Ranked | None] = [None] * len(known)
-        if with_history:
-            ranked = self._scorer.top_k([known[row] for row in with_history], k)
-            for place, row in enumerate(with_history):
-                lists[row] = ranked.row(place)
-        parts = [self._rows(*pair, k) for pair in zip(user_ids, lists, strict=True)]
-        return pa.concat_tables(parts)
-
-    def _rows(self, user_id: str, student: Ranked | None, k: int) -> pa.Table:
-        items, scores = student if student is not None else self._popular(k)
-        n_items, source = len(items), "popular" if student is None else "student"
-        item_ids = [self._bundle.item_index.id(item) for item in items.tolist()]
-        ranks = np.arange(1, n_items + 1, dtype=np.int32)
-        return pa.table([[user_id] * n_items, item_ids, scores, ranks, [source] * n_items], schema=_SCHEMA)
-
-    def _popular(self, k: int) -> Ranked:
-        items = most_popular(self._order, np.zeros(0, dtype=np.int64), k)
-        return items, self._scores[items]
 
 
 def recommend_users(users: Path, out: Path, reference: str, histories: Path | None, k: int, tenant: str) -> str:
@@ -110,7 +63,7 @@ def write_recommendations(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with pq.ParquetWriter(partial, _SCHEMA) as writer:
+        with pq.ParquetWriter(partial, SCHEMA) as writer:
             for start in range(0, len(user_ids), _BATCH_USERS):
                 batch = user_ids[start : start + _BATCH_USERS]
                 writer.write_table(recommender.table(batch, read_histories(batch), k))

@@ -1,10 +1,11 @@
 """`retort quickstart --exit` from files to an answer over HTTP; the same command then reuses its work."""
 
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.two_tastes import write_files
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -16,22 +17,8 @@ def _quickstart(home: Path, *files: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, cwd=home, env=environment, timeout=600)
 
 
-def _write_files(path: Path) -> None:
-    """Users of two tastes: half choose among jazz records, half among garden tools."""
-    dice = random.Random(3)
-    lines = ["customer;sku;at"]
-    for user in range(120):
-        taste = user % 2 * 20
-        for day in range(8):
-            lines.append(f"c{user};A{taste + dice.randrange(20)};{1 + day:02}.03.2025 {dice.randrange(24):02}:00")
-    (path / "log.csv").write_text("\n".join(lines))
-    kinds = ("Jazz record", "Garden tool")
-    titles = [f"A{n};{kinds[n // 20]} number {n};{kinds[n // 20]}" for n in range(40)]
-    (path / "items.csv").write_text("\n".join(["sku;title;kind", *titles]))
-
-
 def test_a_log_becomes_a_server_that_answers(tmp_path: Path) -> None:
-    _write_files(tmp_path)
+    write_files(tmp_path)
     first = _quickstart(tmp_path, "log.csv", "items.csv")
     assert first.returncode == 0, first.stdout + first.stderr
     for shown in ("popularity", "student, plain", "student, with texts", "published shop", "answered by the student"):

@@ -1,0 +1,228 @@
+"""A fitted model of the library: its bundle, the users' histories and its evaluation."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import polars as pl
+
+from retort.offline.common.database import migrate_and_open
+from retort.offline.common.progress import Silent
+from retort.offline.data.tables import load_saved
+from retort.offline.evaluation.compare import compare
+from retort.offline.export.batch_recommender import BatchRecommender
+from retort.offline.library.server import Server, start_server
+from retort.offline.pipeline.build import make_pipeline
+from retort.offline.pipeline.context import make_context
+from retort.offline.recipes.recipe import Recipe
+from retort.shared.base.errors import BundleError, DataError
+from retort.shared.base.schema import MAX_K
+from retort.shared.base.settings import Settings
+from retort.shared.model import registry
+from retort.shared.model.bundle import MANIFEST, Bundle, open_bundle
+
+_BUNDLE, _HISTORIES, _EVALUATION = "bundle", "histories.parquet", "evaluation.json"
+_BATCH_USERS = 1024
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Test results of all trained students.
+
+    Attributes:
+        metrics: name → metric → value; popularity is a baseline.
+        ranks: name → Parquet file with each user's rank.
+        chosen: The student that was better on validation.
+    """
+
+    metrics: Mapping[str, Mapping[str, float]]
+    ranks: Mapping[str, str]
+    chosen: str
+
+    def frame(self) -> pl.DataFrame:
+        """Return a row for popularity and for each student, with the paired difference from the plain student."""
+        rows = [
+            {
+                "model": name,
+                "hr@10": measured["hr@10"],
+                "ndcg@10": measured["ndcg@10"],
+                "ndcg@10 compared with plain": self._difference(name),
+                "chosen": name == self.chosen,
+            }
+            for name, measured in self.metrics.items()
+        ]
+        return pl.DataFrame(rows, schema_overrides={"ndcg@10 compared with plain": pl.String})
+
+    def _difference(self, name: str) -> str | None:
+        paths = [Path(self.ranks[one]) for one in ("plain", name) if one in self.ranks]
+        if name == "plain" or len(paths) < 2 or not all(path.is_file() for path in paths):
+            return None
+        plain, other = map(pl.read_parquet, paths)
+        return compare([plain], [other], "ndcg@10", resamples=_RESAMPLES).percent
+
+
+class Model:
+    """A fitted student with the histories that it recommends from."""
+
+    def __init__(self, bundle: Bundle, histories: pl.DataFrame, evaluation: Evaluation | None = None) -> None:
+        """Bind a bundle to histories.
+
+        Args:
+            bundle: The student's bundle.
+            histories: user_id and item_id (a list, oldest first).
+            evaluation: Test results of the training.
+        """
+        self.bundle = bundle
+        self.histories = histories
+        self._evaluation = evaluation
+        self._recommender = BatchRecommender(bundle)
+
+    def __repr__(self) -> str:
+        n_items, n_users = self.bundle.manifest.n_items, self.histories.height
+        return (
+            f"Model({self.bundle.manifest.name}, {n_items:,} items, {n_users:,} users, bundle {self.bundle.bundle_id})"
+        )
+
+    def recommend(
+        self, users: Iterable[str] | None = None, k: int = 10, *, histories: Mapping[str, list[str]] | None = None
+    ) -> pl.DataFrame:
+        """Return user_id, item_id, title, score, rank (from 1) and source for users, in their order.
+
+        Items of a user's history are not recommended. Users without a history get popular items, and `source` says so.
+
+        Args:
+            users: user_ids; unset: all with a history, or those of `histories`.
+            k: Length of each list.
+            histories: user_id → item_ids, oldest first, in place of those of the training data.
+        """
+        if not 1 <= k <= MAX_K:
+            raise DataError(f"k = {k} is outside 1 … {MAX_K}; choose one within.")
+        if isinstance(users, str):
+            raise DataError(f"users is the text {users!r}; give a list, such as [{users!r}].")
+        known = histories if histories is not None else dict(self.histories.iter_rows())
+        user_ids = [str(user) for user in users] if users is not None else list(known)
+        parts = []
+        for start in range(0, len(user_ids), _BATCH_USERS):
+            batch = user_ids[start : start + _BATCH_USERS]
+            of_batch = [list(known.get(user_id, [])) for user_id in batch]
+            parts.append(pl.DataFrame(self._recommender.table(batch, of_batch, k)))
+        if not parts:
+            raise DataError("there are no users to recommend to; give user_ids, or histories.")
+        return self._with_titles(pl.concat(parts))
+
+    def similar(self, item: str, k: int = 10) -> pl.DataFrame:
+        """Return item_id, title and cosine of the items whose vectors are nearest to an item's.
+
+        Raises:
+            DataError: The item is unknown, or the student has no item vectors.
+        """
+        vectors_ND, index = self.bundle.item_vectors, self.bundle.item_index.index(str(item))
+        if index is None:
+            raise DataError(f"the model has no item {item!r}; give an item_id of its training data.")
+        if vectors_ND is None:
+            raise DataError("this student has no item vectors to compare; fit another one, such as sasrec.")
+        units_ND = vectors_ND / np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)
+        cosines_N = units_ND @ units_ND[index]
+        cosines_N[[0, index]] = -np.inf
+        nearest_K = np.argsort(-cosines_N, kind="stable")[: min(k, len(cosines_N) - 2)]
+        ids = [self.bundle.item_index.id(int(one)) for one in nearest_K]
+        return self._with_titles(pl.DataFrame({"item_id": ids, "cosine": cosines_N[nearest_K]}))
+
+    def evaluate(self) -> pl.DataFrame:
+        """Return the test results: popularity, the plain student and, where items have texts, the one with texts.
+
+        Raises:
+            DataError: The model was loaded from a bundle without them.
+        """
+        if self._evaluation is None:
+            raise DataError("this model was loaded from a bundle alone; use model.bundle.manifest.metrics, or fit it.")
+        return self._evaluation.frame()
+
+    def save(self, path: str | Path) -> Path:
+        """Write bundle, histories and evaluation to a new directory; `load` reads it.
+
+        Raises:
+            BundleError: The directory exists and is not empty.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise BundleError(f"{path} exists; name a new directory.")
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        shutil.copytree(self.bundle.path, partial / _BUNDLE)
+        self.histories.write_parquet(partial / _HISTORIES)
+        if self._evaluation is not None:
+            self._save_evaluation(partial)
+        if path.exists():
+            path.rmdir()
+        os.replace(partial, path)
+        return path
+
+    def serve(self, port: int = 0) -> Server:
+        """Start the API over this model with a private Redis that holds its histories; `with` or `stop()` ends it.
+
+        Args:
+            port: 0: any free port.
+        """
+        with ExitStack() as stack:
+            return start_server(stack, self.bundle.path, self.histories, port)
+
+    def _save_evaluation(self, folder: Path) -> None:
+        assert self._evaluation is not None
+        ranks: dict[str, str] = {}
+        for name, source in self._evaluation.ranks.items():
+            if Path(source).is_file():
+                ranks[name] = f"ranks-{len(ranks)}.parquet"
+                shutil.copyfile(source, folder / ranks[name])
+        stored = {"metrics": self._evaluation.metrics, "ranks": ranks, "chosen": self._evaluation.chosen}
+        (folder / _EVALUATION).write_bytes(orjson.dumps(stored))
+
+    def _with_titles(self, frame: pl.DataFrame) -> pl.DataFrame:
+        items = pl.DataFrame(self.bundle.items)
+        if "title" not in items.columns:
+            return frame
+        titled = frame.join(items.select("item_id", "title"), on="item_id", how="left", maintain_order="left")
+        place = titled.columns.index("item_id") + 1
+        return titled.select(*titled.columns[:place], "title", *frame.columns[place:])
+
+
+def load(reference: str | Path) -> Model:
+    """Return the model of a saved directory, of a bundle's directory, or of an alias such as "champion".
+
+    Raises:
+        RetortError: There is no such directory or alias, or the bundle is damaged.
+    """
+    path = Path(reference)
+    if (path / _BUNDLE).is_dir():
+        return Model(open_bundle(path / _BUNDLE), pl.read_parquet(path / _HISTORIES), _saved_evaluation(path))
+    if not (path / MANIFEST).is_file():
+        engine = migrate_and_open(Settings())
+        path = Path(registry.resolve(engine, str(reference)).uri.removeprefix("file://"))
+        engine.dispose()
+    return Model(open_bundle(path), pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.List(pl.String)}))
+
+
+def _saved_evaluation(path: Path) -> Evaluation | None:
+    file = path / _EVALUATION
+    if not file.is_file():
+        return None
+    stored = orjson.loads(file.read_bytes())
+    ranks = {name: str(path / ranks) for name, ranks in stored["ranks"].items()}
+    return Evaluation(stored["metrics"], ranks, stored["chosen"])
+
+
+def newest_histories(recipe: Recipe, directory: Path, out: Path) -> pl.DataFrame:
+    """Return user_id and item_id (a list, oldest first) of the newest events of the training data's users."""
+    engine = migrate_and_open(Settings())
+    pipeline = make_pipeline(make_context(recipe, directory, engine, Silent()), out)
+    frame = load_saved(pipeline.ensure_path("data")).interactions.frame
+    engine.dispose()
+    newest = Settings().history_length
+    return frame.group_by("user_id", maintain_order=True).agg(pl.col("item_id").tail(newest))

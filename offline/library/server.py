@@ -1,0 +1,93 @@
+"""A server of the library: the API as a child process over one bundle, with a private Redis."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+import polars as pl
+
+from retort.offline.common.http import request
+from retort.offline.local.local_redis import free_port, redis_service
+from retort.offline.local.subprocesses import start_child
+from retort.shared.base.errors import RetortError
+from retort.shared.base.settings import Settings
+from retort.shared.history.redis_history import load_histories
+
+_READY_TIMEOUT_S = 60.0
+
+
+class Server:
+    """A running API. Use as a context manager, or call `stop`."""
+
+    def __init__(self, url: str, resources: ExitStack) -> None:
+        self.url = url
+        self._resources = resources
+
+    def __repr__(self) -> str:
+        return f"Server({self.url}, console at {self.url}/console)"
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the API and its Redis."""
+        self._resources.close()
+
+
+def start_server(resources: ExitStack, bundle: Path, histories: pl.DataFrame, port: int) -> Server:
+    """Start the API and wait until it is ready.
+
+    Args:
+        resources: Closed if the start fails; otherwise the server takes them over.
+        bundle: Directory of the bundle.
+        histories: user_id and item_id (a list, oldest first).
+        port: 0: any free port.
+
+    Raises:
+        RetortError: The API ended, or was not ready in time.
+    """
+    settings = Settings()
+    redis = resources.enter_context(redis_service(None, settings.retort_home))
+    load_histories(redis.url, _dated(histories), max_events=settings.history_length, ttl_s=None)
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {
+        "REDIS_URL": redis.url,
+        "RETORT_BUNDLE": os.fspath(bundle.absolute()),
+        "RETORT_HOST": "127.0.0.1",
+        "RETORT_PORT": str(port),
+    }
+    log = settings.retort_home / "library-api.log"
+    command = [sys.executable, "-m", "retort.serving"]
+    child = resources.enter_context(start_child(command, "API", log=log, env=environment))
+    end = time.monotonic() + _READY_TIMEOUT_S
+    with httpx.Client(base_url=url) as client:
+        while not _is_ready(client):
+            child.check("it ended while starting")
+            if time.monotonic() > end:
+                raise RetortError(f"the API was not ready within {_READY_TIMEOUT_S:.0f} s; read {log}.")
+            time.sleep(0.2)
+    return Server(url, resources.pop_all())
+
+
+def _is_ready(client: httpx.Client) -> bool:
+    try:
+        return request(client, "GET", "/health/ready", deadline_s=10.0).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _dated(histories: pl.DataFrame) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """Histories with times: positions, which keep the order."""
+    for user_id, items in histories.iter_rows():
+        yield user_id, [(item, place + 1) for place, item in enumerate(items)]
