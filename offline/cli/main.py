@@ -15,6 +15,7 @@ from retort.offline.cli._options import DataDir, OutDir
 from retort.offline.cli.data import data_app, db_app, history_app
 from retort.offline.cli.events import events_app
 from retort.offline.cli.experiment import experiment_app
+from retort.offline.cli.items import knowledge_app
 from retort.offline.cli.plan import plan
 from retort.offline.cli.profiles import profiles_app
 from retort.offline.cli.quickstart import quickstart
@@ -45,6 +46,7 @@ app.add_typer(history_app, name="history", rich_help_panel=_DATA)
 app.add_typer(refresh_jobs.app, name="refresh", rich_help_panel=_PROFILES)
 app.add_typer(profiles_app, name="profiles", rich_help_panel=_PROFILES)
 app.add_typer(experiment_app, name="experiment", rich_help_panel=_TRAIN)
+bundles.items_app.add_typer(knowledge_app, name="knowledge")
 app.add_typer(bundles.items_app, name="items", rich_help_panel=_SERVE)
 
 

@@ -28,6 +28,7 @@ from retort.offline.pipeline.teach import encoded_items, teach_steps
 from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe, with_keys
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.knowledge.item_knowledge import corrections_hash
 from retort.shared.profiles.profile_choices import choices_hash
 
 OUTCOMES_FILE = "outcomes.json"
@@ -68,7 +69,8 @@ def compare_models(
 ) -> list[Outcome]:
     """Train and score every model, arm and seed; finished steps in `out` are reused."""
     context = RunContext(recipe, data, engine, LanguageModelSettings(), progress)
-    plan = make_plan(recipe, data, context.language_model, choices_hash(engine))
+    corrections = corrections_hash(engine) if recipe.knowledge.is_on else None
+    plan = make_plan(recipe, data, context.language_model, choices_hash(engine), corrections)
     last: Step[RunContext] = Step(
         "ctr",
         partial(_train_models, config=config),

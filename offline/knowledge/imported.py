@@ -1,6 +1,5 @@
 """Imported item knowledge: a table of any kind with an item's id and a text on each row, joined by item id."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,11 +13,13 @@ from retort.offline.data.sources._files import read_any
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.report import KnowledgeReport
 from retort.shared.base.errors import KnowledgeError
+from retort.shared.base.schema import MAX_ID_LENGTH
 from retort.shared.base.text import CONTROLS_IN_PROSE
 
 _TEXT_COLUMNS = (KNOWLEDGE, "text")
 # what a model writes, or a table holds, where nothing is known
 UNKNOWN = ("unknown", "none", "n/a", "null", "nan")
+_FURTHER = ("source", "written_at", "fields")  # columns that an export has, and another file may have
 _SHOWN = 3  # unusable rows that are quoted
 
 
@@ -26,12 +27,11 @@ def read_knowledge(config: KnowledgeConfig, items: Items, progress: Progress) ->
     """Read the texts of a file and join them to the items.
 
     Returns:
-        item_id and knowledge of the items that have a text, and the counts.
+        item_id, knowledge, source, written_at and fields of the items that have a text, and the counts.
 
     Raises:
         DataError: The file is damaged.
-        KnowledgeError: The file is missing, has other columns, belongs to other items, covers too few of them, has too
-            many unusable rows, or has one text for all items.
+        KnowledgeError: The file is missing, has other columns, belongs to other items, or has too many unusable rows.
     """
     if config.path is None or not config.path.is_file():
         raise KnowledgeError(f"there is no file {config.path}; set [knowledge] path to the file with the items' texts.")
@@ -45,16 +45,18 @@ def read_knowledge(config: KnowledgeConfig, items: Items, progress: Progress) ->
     report = KnowledgeReport(
         backend=config.backend,
         items=items.frame.height,
-        described=matched.height,
-        distinct=matched[KNOWLEDGE].n_unique(),
         unknown=rows.height - known.height,
         not_ours=known.height - matched.height,
         rejected=len(rejects),
         examples=_quoted(rejects),
     )
-    _refuse_other_items(config, known["item_id"], items.frame["item_id"], report)
-    report.refuse_one_text()
-    return matched.select("item_id", KNOWLEDGE), report
+    if not matched.height:
+        like = next(iter(known["item_id"]), None)
+        raise KnowledgeError(
+            f"{config.path} has a text for none of the {report.items:,} items: its {known.height:,} ids are like "
+            f"{like!r}, those of the items like {items.frame['item_id'][0]!r}; give the file that belongs to this data."
+        )
+    return matched.select("item_id", KNOWLEDGE, *_FURTHER), report
 
 
 def _raw_table(config: KnowledgeConfig, path: Path, rejects: Rejects, progress: Progress) -> RawTable:
@@ -68,14 +70,18 @@ def _raw_table(config: KnowledgeConfig, path: Path, rejects: Rejects, progress: 
             f"{path.name} has no column {column!r}; it has: {', '.join(names[:20]) or 'none'}. Name the right one in "
             f"[knowledge] {key}."
         )
-    renamed = frame.select("row", pl.col(config.id_column).alias("item_id"), pl.col(text).alias(KNOWLEDGE))
+    further = [(pl.col(name) if name in names else pl.lit(None)).alias(name) for name in (*_FURTHER, "model")]
+    renamed = frame.select("row", pl.col(config.id_column).alias("item_id"), pl.col(text).alias(KNOWLEDGE), *further)
     return RawTable(path.name, renamed, {"item_id": config.id_column, KNOWLEDGE: text})
 
 
 def _checked_rows(table: RawTable, rejects: Rejects, max_chars: int) -> pl.DataFrame:
     """item_id and knowledge (null: nothing is known), one row an item; of rows with the same id the first is kept."""
     refuse_nested(table, table.frame.collect_schema(), ("item_id", KNOWLEDGE))
-    frame = collect(table, table.frame.with_columns(pl.col("row").cast(pl.Int64), pl.col(KNOWLEDGE).cast(pl.String)))
+    texts = pl.col(KNOWLEDGE, "source", "written_at", "model").cast(pl.String)
+    frame = collect(table, table.frame.with_columns(pl.col("row").cast(pl.Int64), texts))
+    source = pl.coalesce("source", "model", pl.lit(table.file)).str.slice(0, MAX_ID_LENGTH)
+    frame = frame.with_columns(source.alias("source"), _json_column(frame["fields"]))
     frame, ids = with_ids(frame, table, ("item_id",))
     text = pl.col(KNOWLEDGE).str.replace_all(CONTROLS_IN_PROSE, "").str.replace_all(r"\s+", " ").str.strip_chars()
     frame = frame.with_columns(text.str.slice(0, max_chars).str.strip_chars_end().alias(KNOWLEDGE))
@@ -87,7 +93,15 @@ def _checked_rows(table: RawTable, rejects: Rejects, max_chars: int) -> pl.DataF
         id_problem("item_id"),
         ("item_id", pl.col("item_id").is_first_distinct().not_(), "the id is already in an earlier row"),
     ]
-    return reject_bad_rows(frame, table, problems, rejects).select("item_id", KNOWLEDGE)
+    return reject_bad_rows(frame, table, problems, rejects).select("item_id", KNOWLEDGE, *_FURTHER)
+
+
+def _json_column(fields: pl.Series) -> pl.Series:
+    """The fields of an export, JSON as text or as an object; anything else is left out."""
+    if fields.dtype == pl.Struct:
+        fields = fields.struct.json_encode()
+    text = fields.cast(pl.String) if not fields.dtype.is_nested() else pl.Series([None] * len(fields), dtype=pl.String)
+    return text.set(~text.str.starts_with("{").fill_null(False), None).alias("fields")
 
 
 def _quoted(rejects: Rejects) -> tuple[str, ...]:
@@ -100,21 +114,4 @@ def _refuse_too_many(config: KnowledgeConfig, rejects: Rejects, n_rows: int) -> 
         raise KnowledgeError(
             f"{config.path}: {len(rejects):,} of {n_rows:,} rows are unusable, more than [knowledge] max_reject_share "
             f"= {config.max_reject_share:g} allows ({'; '.join(_quoted(rejects))}); correct them, or raise it."
-        )
-
-
-def _refuse_other_items(
-    config: KnowledgeConfig, file_ids: Sequence[str] | pl.Series, item_ids: pl.Series, report: KnowledgeReport
-) -> None:
-    """Raise KnowledgeError if the file belongs to other items, or covers too few."""
-    if not report.described:
-        like = next(iter(file_ids), None)
-        raise KnowledgeError(
-            f"{config.path} has a text for none of the {report.items:,} items: its {len(file_ids):,} ids are like "
-            f"{like!r}, those of the items like {item_ids[0]!r}; give the file that belongs to this data."
-        )
-    if report.coverage < config.min_coverage:
-        raise KnowledgeError(
-            f"{config.path} covers {report.coverage:.1%} of the items, but [knowledge] min_coverage requires "
-            f"{config.min_coverage:.1%}; lower it, or give a file with more items."
         )

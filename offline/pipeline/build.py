@@ -15,6 +15,7 @@ from retort.offline.pipeline.teach import teach_steps
 from retort.offline.pipeline.train import train_steps
 from retort.offline.recipes.recipe import Recipe, load_recipe
 from retort.shared.base.settings import LanguageModelSettings, Settings
+from retort.shared.knowledge.item_knowledge import corrections_hash
 from retort.shared.profiles.profile_choices import choices_hash
 
 
@@ -36,6 +37,7 @@ def make_pipeline(context: RunContext, out_dir: Path) -> Pipeline[RunContext]:
         publish=context.bundles_dir is not None,
         # what users decided about their profiles is part of the profiles
         choices=choices_hash(context.engine) if _reads_profiles(recipe) else None,
+        corrections=corrections_hash(context.engine) if recipe.knowledge.is_on else None,
     )
     return Pipeline(steps, context, ArtifactStore(out_dir), context.progress)
 
@@ -51,14 +53,16 @@ def make_steps(
     *,
     publish: bool = False,
     choices: str | None = None,
+    corrections: str | None = None,
 ) -> list[Step[RunContext]]:
     """The recipe's steps in order.
 
     Args:
         language_model: Selects the backend of profiles where the recipe says "auto".
         choices: Hash of what users decided about their profiles.
+        corrections: Hash of people's corrections of item knowledge.
     """
-    plan = make_plan(recipe, data_dir, language_model, choices)
+    plan = make_plan(recipe, data_dir, language_model, choices, corrections)
     return [
         *prepare_steps(plan),
         *teach_steps(plan),

@@ -26,6 +26,7 @@ TRAINING_FILE = "training.json"
 VALIDATION_FILE = "validation_ranks.npy"
 METRICS_FILE = "metrics.json"
 USERS_FILE = "users.parquet"
+KNOWLEDGE_FILE = "knowledge.parquet"
 BUNDLE_FILE = "bundle.json"
 KNOWLEDGE_STEP = "knowledge"
 
@@ -61,6 +62,7 @@ class Plan:
 
     config: the recipe as JSON, defaults included. teacher_parts: the parts of the teacher that its objectives use.
     choices: hash of what users decided about their profiles; None if there is nothing or no profile is read.
+    corrections: hash of people's corrections of item knowledge; None if there is none.
     """
 
     recipe: Recipe
@@ -69,13 +71,18 @@ class Plan:
     data_dir: Path | None
     language_model: LanguageModelSettings
     choices: str | None = None
+    corrections: str | None = None
 
 
 def make_plan(
-    recipe: Recipe, data_dir: Path | None, language_model: LanguageModelSettings, choices: str | None = None
+    recipe: Recipe,
+    data_dir: Path | None,
+    language_model: LanguageModelSettings,
+    choices: str | None = None,
+    corrections: str | None = None,
 ) -> Plan:
     """The plan of a recipe. `language_model` selects the backend of profiles where the recipe says "auto"."""
-    return Plan(recipe, recipe.as_json(), recipe.teacher_parts(), data_dir, language_model, choices)
+    return Plan(recipe, recipe.as_json(), recipe.teacher_parts(), data_dir, language_model, choices, corrections)
 
 
 def in_data_directory(config: TeacherConfig, data_dir: Path | None) -> TeacherConfig:

@@ -12,11 +12,14 @@ from retort.offline.data.split import make_split
 from retort.offline.data.split_store import save_split
 from retort.offline.data.tables import save_loaded
 from retort.offline.data.text import reads_knowledge
-from retort.offline.knowledge.imported import read_knowledge
+from retort.offline.knowledge.config import backend_name
+from retort.offline.knowledge.describe import describe_items
 from retort.offline.knowledge.items import with_knowledge
+from retort.offline.knowledge.store import KnowledgeStore
 from retort.offline.pipeline.artifact_store import hash_directory
 from retort.offline.pipeline.context import (
     ITEMS_FILE,
+    KNOWLEDGE_FILE,
     KNOWLEDGE_STEP,
     Plan,
     RunContext,
@@ -24,8 +27,9 @@ from retort.offline.pipeline.context import (
     load_tables,
 )
 from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.profiles.config import BACKENDS
 from retort.shared.base.errors import RecipeError
-from retort.shared.base.hashing import hash_file
+from retort.shared.base.hashing import hash_file, hash_json
 
 
 def prepare_steps(plan: Plan) -> list[Step[RunContext]]:
@@ -51,12 +55,27 @@ def _knowledge_steps(plan: Plan) -> list[Step[RunContext]]:
     if not plan.recipe.knowledge.is_on:
         return []
     data = plan.recipe.data
-    key: dict[str, Any] = {"knowledge": plan.config["knowledge"]}
-    path = knowledge_in_data_directory(plan.recipe.knowledge, plan.data_dir).path
-    key["file"] = hash_file(path) if path is not None and path.is_file() else None
+    key: dict[str, Any] = {"knowledge": plan.config["knowledge"], **_hash_knowledge_author(plan)}
+    key |= {"corrections": plan.corrections} if plan.corrections else {}
     if reads_knowledge(data.text_columns, data.text_template):
         key |= {name: plan.config["data"][name] for name in ("text_columns", "text_template")}
-    return [Step(KNOWLEDGE_STEP, knowledge_step, ("data",), key)]
+    if not plan.recipe.knowledge.generates:
+        return [Step(KNOWLEDGE_STEP, knowledge_step, ("data",), key)]
+    plugins = (plugin_module(BACKENDS, backend_name(plan.recipe.knowledge, plan.language_model)),)
+    return [Step(KNOWLEDGE_STEP, knowledge_step, ("data",), key, plugins, queue="gpu-llm", resumes=True)]
+
+
+def _hash_knowledge_author(plan: Plan) -> dict[str, Any]:
+    """What writes the texts in this process: the backend that "auto" selects, or the hash of the file."""
+    config = plan.recipe.knowledge
+    if not config.generates:
+        path = knowledge_in_data_directory(config, plan.data_dir).path
+        return {"file": hash_file(path) if path is not None and path.is_file() else None}
+    backend = backend_name(config, plan.language_model)
+    if backend == "openai" and not config.options.get("model") and plan.language_model.openai_base_url:
+        # the server's only model is used, and another server has another model
+        return {"backend": backend, "server": hash_json([plan.language_model.openai_base_url])}
+    return {"backend": backend}
 
 
 def files_hash(data_dir: Path | None) -> str | None:
@@ -91,14 +110,15 @@ def data_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 
 
 def knowledge_step(pipeline: Pipeline[RunContext], work: Path) -> None:
-    """Write the items with their knowledge, and how many have any."""
-    context, items = pipeline.context, load_tables(pipeline).items
+    """Write the items with their knowledge, the texts with their sources and dates, and the report."""
+    context, data = pipeline.context, pipeline.context.recipe.data
+    items = load_tables(pipeline).items
     config = knowledge_in_data_directory(context.recipe.knowledge, context.data_dir)
-    known, report = read_knowledge(config, items, context.progress)
-    context.progress.say(report.line())
-    data = context.recipe.data
-    items = with_knowledge(items, known, data.text_columns, data.text_template)
+    store = KnowledgeStore(context.engine)
+    known, report = describe_items(items, config, store, context.language_model, context.progress)
+    items = with_knowledge(items, known, data.text_columns, data.text_template, config.facets)
     items.frame.write_parquet(work / ITEMS_FILE)
+    known.write_parquet(work / KNOWLEDGE_FILE)
     report.write(work)
 
 

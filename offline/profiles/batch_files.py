@@ -67,8 +67,9 @@ def batch_round(
         ProfileError: A result file cannot be read, or no result belongs to this recipe and data.
     """
     known = {custom_id: reply for path in results for custom_id, reply in read_results(path)}
-    with _Files(target) as files:
-        backend = BatchBackend(model, config.sampling, known, files, context_tokens, count, _request_options(config))
+    with BatchFiles(target) as files:
+        options = request_options(config.options, "profiles.options")
+        backend = BatchBackend(model, config.sampling, known, files, context_tokens, count, options)
         catalogue = Catalogue(items, config.attributes, config.item_text_chars)
         report = ProfilesReport("batch files")
         writer = ProfileWriter(
@@ -92,10 +93,10 @@ def batch_round(
     return Round(report, tuple(files.paths), files.n_lines)
 
 
-def _request_options(config: ProfilesConfig) -> RequestOptions:
-    """The options of requests among those of the recipe's backend."""
-    named = {name: value for name, value in config.options.items() if name in RequestOptions.model_fields}
-    return parse_section(RequestOptions, named, "profiles.options")
+def request_options(options: Mapping[str, Any], section: str) -> RequestOptions:
+    """Return the options of requests among those of the recipe's backend."""
+    named = {name: value for name, value in options.items() if name in RequestOptions.model_fields}
+    return parse_section(RequestOptions, named, section)
 
 
 def read_results(path: Path) -> Iterator[tuple[str, Reply]]:
@@ -138,7 +139,7 @@ class BatchBackend:
         model: str,
         sampling: Sampling,
         known: Mapping[str, Reply],
-        files: "_Files",
+        files: "BatchFiles",
         context_tokens: int,
         count: TokenCounter,
         options: RequestOptions | None = None,
@@ -181,7 +182,7 @@ class BatchBackend:
         return Reply("", error=WAITING, final=True)
 
 
-class _Files:
+class BatchFiles:
     """Batch files of at most MAX_LINES lines and MAX_BYTES bytes; each prompt once."""
 
     def __init__(self, target: Path) -> None:
@@ -190,7 +191,7 @@ class _Files:
         self.n_lines = self._n_in_file = 0
         self._file: Any = None
 
-    def __enter__(self) -> "_Files":
+    def __enter__(self) -> "BatchFiles":
         self._target.parent.mkdir(parents=True, exist_ok=True)
         return self
 

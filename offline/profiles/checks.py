@@ -123,13 +123,13 @@ def check_reply(
 
 def find_problem(text: str, rules: CheckRules, instructions: str = "") -> str | None:
     """Return why a text is not an acceptable profile, or None."""
-    if _refuses(text):
+    if is_refusal(text):
         return "a refusal"
     if len(text) < rules.min_chars:
         return f"too short ({len(text)} characters, at least {rules.min_chars})"
     if len(text) > rules.max_chars:
         return f"too long ({len(text)} characters, at most {rules.max_chars})"
-    if _MARKERS.search(text) or _echoes(text, instructions):
+    if _MARKERS.search(text) or echoes(text, instructions):
         return "repeats the instructions"
     return _language_problem(text, rules.language) or _repetition(text)
 
@@ -149,13 +149,15 @@ def _read_structured(text: str) -> tuple[str, str | None]:
         return text, f"not the requested JSON ({where + ': ' if where else ''}{first['msg']})"
 
 
-def _refuses(text: str) -> bool:
+def is_refusal(text: str) -> bool:
+    """Whether a text begins as refusals do."""
     # only at the beginning do these words mean a refusal; later they may describe the user
     opening = text[:160]
     return bool(_REFUSALS.search(opening) or _OTHER_REFUSALS.search(opening))
 
 
-def _echoes(text: str, instructions: str) -> bool:
+def echoes(text: str, instructions: str) -> bool:
+    """Whether a text holds at least two lines of the instructions."""
     lines = (line.strip() for line in instructions.splitlines())
     flat = " ".join(text.split())
     return sum(line in flat for line in lines if len(line) >= _ECHO_CHARS) >= 2

@@ -123,8 +123,11 @@ def combination_writer(config: ProfilesConfig) -> PromptWriter | None:
 
 def backend_name(config: ProfilesConfig, settings: LanguageModelSettings) -> str:
     """Return the name of the backend; `auto` is resolved from the settings."""
-    if config.backend != AUTO:
-        return config.backend
+    return auto_backend(settings) if config.backend == AUTO else config.backend
+
+
+def auto_backend(settings: LanguageModelSettings) -> str:
+    """Return the backend that "auto" means: the server of the settings, or the rules of the template backend."""
     return "openai" if settings.openai_base_url or settings.openai_api_key else "template"
 
 
@@ -136,19 +139,37 @@ def open_backend(config: ProfilesConfig, settings: LanguageModelSettings) -> Pro
         ServedModelError: A model behind a server cannot be used.
         ProfileError: This process cannot load the model.
     """
-    name = backend_name(config, settings)
+    probes = config.family == "json" and config.canary
+    return open_model(backend_name(config, settings), config.options, config.sampling, settings, probes=probes)
+
+
+def open_model(
+    name: str,
+    options: dict[str, Any],
+    sampling: Sampling,
+    settings: LanguageModelSettings,
+    *,
+    probes: bool,
+    section: str = "profiles",
+) -> ProfileBackend:
+    """Open a backend by its name, as `open_backend` does.
+
+    Args:
+        probes: Probe whether the schema is enforced; the rules of the template backend are not probed.
+        section: Section of the recipe, for errors.
+    """
     plugin = load_plugin(BACKENDS, name)
-    options = parse_section(plugin.Config, config.options, "profiles.options")
+    parsed = parse_section(plugin.Config, options, f"{section}.options")
     try:
-        return _probed(plugin.open_backend(options, config.sampling, settings), config, name)
+        return _probed(plugin.open_backend(parsed, sampling, settings), probes=probes and name != TEMPLATE)
     except ProfileError as error:
         if getattr(plugin, "SERVED", False):
             raise ServedModelError(str(error)) from None
         raise
 
 
-def _probed(backend: ProfileBackend, config: ProfilesConfig, name: str) -> ProfileBackend:
-    if config.family == "json" and config.canary and name != TEMPLATE:
+def _probed(backend: ProfileBackend, *, probes: bool) -> ProfileBackend:
+    if probes:
         try:
             probe_schema(backend)
         except BaseException:

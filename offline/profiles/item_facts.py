@@ -47,6 +47,11 @@ def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:
     return list(found)
 
 
+def year_of(name: str, value: Any) -> int | None:
+    """Return the year that an attribute states; None if it is none of years."""
+    return _year(value) if name.lower() in _YEARS else None
+
+
 def _year(value: Any) -> int | None:
     """The year of a number, a text (RecBole: "1994") or a date ("1994-05-01"); None for anything else."""
     if isinstance(value, str):

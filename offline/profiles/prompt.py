@@ -96,16 +96,16 @@ class PromptWriter:
 
     def update(self, profile: str, events: Sequence[Event]) -> Prompt:
         """Build the prompt that updates a profile with later events."""
-        return self._prompt("update", events, (profile,), history=quoted_events(events), profile=_quoted(profile))
+        return self._prompt("update", events, (profile,), history=quoted_events(events), profile=quoted(profile))
 
     def merge(self, profiles: Sequence[str], events: Sequence[Event]) -> Prompt:
         """Build the prompt that merges the profiles of successive parts of a history; `events` are those of all."""
-        lines = [_quoted({"stretch": number, "profile": profile}) for number, profile in enumerate(profiles, start=1)]
+        lines = [quoted({"stretch": number, "profile": profile}) for number, profile in enumerate(profiles, start=1)]
         return self._prompt("merge", events, tuple(profiles), profiles="\n".join(lines))
 
     def combine(self, profiles: dict[str, str], events: Sequence[Event]) -> Prompt:
         """Build the prompt that combines the profiles of several aspects."""
-        lines = [_quoted({"aspect": name, "profile": profile}) for name, profile in profiles.items()]
+        lines = [quoted({"aspect": name, "profile": profile}) for name, profile in profiles.items()]
         return self._prompt("combine", events, tuple(profiles.values()), profiles="\n".join(lines))
 
     def _prompt(
@@ -117,7 +117,7 @@ class PromptWriter:
     ) -> Prompt:
         slots = {
             "form": self._form,
-            "language": _LANGUAGES.get(self.language, self.language),
+            "language": language_name(self.language),
             "unit_history": "one choice a line; `weight`, where given, is the rating or the strength of interest",
         }
         text = Template(self._texts[task]).substitute(slots, **data)
@@ -128,9 +128,14 @@ class PromptWriter:
         return Prompt(messages, tuple(events), task, self.aspect, parts, self._schema)
 
 
+def language_name(language: str) -> str:
+    """Return the English name of a language that is given by its code."""
+    return _LANGUAGES.get(language, language)
+
+
 def quoted_events(events: Sequence[Event]) -> str:
     """Return the events as one JSON object a line, oldest first."""
-    return "\n".join(_quoted(event_facts(event)) for event in events)
+    return "\n".join(quoted(event_facts(event)) for event in events)
 
 
 def event_facts(event: Event) -> dict[str, Any]:
@@ -143,7 +148,7 @@ def event_facts(event: Event) -> dict[str, Any]:
     return facts
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
     """Return JSON on one line that cannot close a marker of the prompt."""
     return orjson.dumps(value).decode().translate(_ESCAPES)
 

@@ -24,9 +24,11 @@ class ProfilesReport:
         unanswered: Reason → failures that are the server's, not the user's.
         examples: Reason → its first occurrence in full, with the server's words.
         failed_users: Users who lack a profile, or an aspect of it.
+        what: The kind of text, for messages.
     """
 
     backend: str
+    what: str = field(default="profile", kw_only=True)
     keys: list[ProfileKey] = field(default_factory=list)
     source: str | None = None
     users: int = 0
@@ -80,7 +82,7 @@ class ProfilesReport:
         if 2 * self.unanswered.total() > self.failed:
             self.stop_if_unanswered()
         raise ProfileError(
-            f"the model {self.model or self.backend} gave no usable profile in {self.failed} of "
+            f"the model {self.model or self.backend} gave no usable {self.what} in {self.failed} of "
             f"{finished + self.reused} cases ({share:.0%}; most often, {count} times: {problem}); "
             "try another model or prompt, or change [profiles.checks] or max_failed."
         )
@@ -91,9 +93,9 @@ class ProfilesReport:
             problem, _ = self.unanswered.most_common(1)[0]
             problem = self.examples.get(problem, problem)
             raise ProfileError(
-                f"the server of {self.model or self.backend} did not answer for {self.unanswered.total()} profiles "
+                f"the server of {self.model or self.backend} did not answer for {self.unanswered.total()} {self.what}s "
                 f"({problem}); check that it runs and that OPENAI_BASE_URL is its address, then run again: "
-                "finished profiles are kept."
+                f"finished {self.what}s are kept."
             )
 
     def line(self) -> str:

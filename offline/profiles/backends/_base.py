@@ -27,15 +27,15 @@ class Prompt:
     """A prompt in two forms: chat messages, and the structured history that they were made from.
 
     Attributes:
-        task: Kind of the prompt.
-        parts: Profiles to update, merge or combine, oldest first.
+        task: Kind of the prompt; "describe" asks about items, one event each, and the others about a user.
+        parts: Profiles to update, merge or combine, oldest first; for "describe" the ids of the items.
         schema: JSON schema of the reply; None: plain text.
         attempt: 0 for the first time; higher after rejected replies.
     """
 
     messages: tuple[Message, ...]
     events: tuple[Event, ...]
-    task: Literal["write", "update", "merge", "combine"] = "write"
+    task: Literal["write", "update", "merge", "combine", "describe"] = "write"
     aspect: str = ""
     parts: tuple[str, ...] = ()
     schema: dict[str, Any] | None = field(default=None, hash=False)

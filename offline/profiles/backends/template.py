@@ -6,6 +6,7 @@ from pydantic import Field
 
 from retort.offline.common.section import Section
 from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply, Sampling
+from retort.offline.profiles.backends._given_facts import state_facts
 from retort.offline.profiles.backends._history_statistics import Phrases, describe
 from retort.offline.profiles.checks import StructuredProfile
 from retort.shared.base.settings import LanguageModelSettings
@@ -53,6 +54,8 @@ class TemplateBackend:
         """Do nothing."""
 
     def _text(self, prompt: Prompt) -> str:
+        if prompt.task == "describe":
+            return state_facts(prompt)
         phrases = describe(prompt.events, self._config.top)
         if prompt.schema is not None:
             return _structured(phrases).model_dump_json()

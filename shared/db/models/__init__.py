@@ -1,4 +1,4 @@
-"""The tables: profiles and refreshes, runs, steps and experiment units, bundles and aliases, events and exposures."""
+"""The tables: profiles and refreshes, item knowledge, runs and their parts, bundles, events and exposures."""
 
 from retort.shared.db.models.base import (
     CANCELLED,
@@ -18,6 +18,7 @@ from retort.shared.db.models.base import (
 )
 from retort.shared.db.models.bundles import Alias, AliasChange, BundleVersion
 from retort.shared.db.models.events import Event, Exposure
+from retort.shared.db.models.knowledge import ItemCorrection, ItemKnowledge
 from retort.shared.db.models.profiles import Profile, ProfileChoice, RefreshChunk, RefreshJob
 from retort.shared.db.models.runs import ExperimentUnit, Run, Step
 
@@ -39,6 +40,8 @@ __all__ = [
     "Event",
     "ExperimentUnit",
     "Exposure",
+    "ItemCorrection",
+    "ItemKnowledge",
     "LeasedRow",
     "Profile",
     "ProfileChoice",

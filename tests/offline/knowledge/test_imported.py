@@ -37,9 +37,11 @@ def _config(path: Path, **keys: object) -> KnowledgeConfig:
 
 def test_texts_are_joined_by_item_id_and_cleaned(tmp_path: Path) -> None:
     known, report = read_knowledge(_config(_jsonl(tmp_path / "k.jsonl", [*ROWS])), ITEMS, Silent())
-    assert known.rows() == [("1", "glitter nail lacquer"), ("2", "bath bomb, relaxing")]
-    assert report.described == report.distinct == 2
-    assert report.line() == "knowledge (file): 2 of 3 items have a text (66.7%), 2 of them distinct"
+    assert known.rows() == [
+        ("1", "glitter nail lacquer", "k.jsonl", None, None),
+        ("2", "bath bomb, relaxing", "k.jsonl", None, None),
+    ]
+    assert (report.items, report.unknown, report.rejected) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -53,7 +55,7 @@ def test_tables_name_their_columns(tmp_path: Path, kind: str) -> None:
 
 def test_the_key_text_is_read_where_there_is_no_knowledge(tmp_path: Path) -> None:
     path = _jsonl(tmp_path / "k.jsonl", [{"item_id": "1", "text": "glitter"}])
-    assert read_knowledge(_config(path), ITEMS, Silent())[0].rows() == [("1", "glitter")]
+    assert read_knowledge(_config(path), ITEMS, Silent())[0].select("item_id", "knowledge").rows() == [("1", "glitter")]
 
 
 def test_unusable_rows_are_reported_and_limited(tmp_path: Path) -> None:
@@ -80,8 +82,7 @@ def test_files_that_cannot_serve_are_refused_with_the_remedy(tmp_path: Path) -> 
         read_knowledge(_config(others), ITEMS, Silent())
     with pytest.raises(KnowledgeError, match=r"there is no file .*gone\.jsonl; set .knowledge. path"):
         read_knowledge(_config(tmp_path / "gone.jsonl"), ITEMS, Silent())
-    with pytest.raises(KnowledgeError, match=r"covers 33.3% of the items.*lower it"):
-        read_knowledge(_config(_jsonl(tmp_path / "k.jsonl", ROWS[:1]), min_coverage=0.5), ITEMS, Silent())
+    _jsonl(tmp_path / "k.jsonl", ROWS[:1])
     with pytest.raises(KnowledgeError, match=r"no column 'asin'; it has: item_id, knowledge.*id_column"):
         read_knowledge(_config(tmp_path / "k.jsonl", id_column="asin"), ITEMS, Silent())
     (tmp_path / "k.xml").write_text("<a/>")
@@ -89,10 +90,31 @@ def test_files_that_cannot_serve_are_refused_with_the_remedy(tmp_path: Path) -> 
         read_knowledge(_config(tmp_path / "k.xml"), ITEMS, Silent())
 
 
-def test_one_text_for_all_items_is_refused(tmp_path: Path) -> None:
-    path = _jsonl(tmp_path / "k.jsonl", [{"item_id": each, "knowledge": "a product"} for each in "123"])
-    with pytest.raises(KnowledgeError, match="all 3 items have the same knowledge"):
-        read_knowledge(_config(path), ITEMS, Silent())
+def test_sources_dates_and_fields_of_an_export_are_read_back(tmp_path: Path) -> None:
+    row = {
+        "item_id": "1",
+        "knowledge": "glitter",
+        "source": "m-7b",
+        "written_at": "2026-11-01",
+        "fields": {"type": ["x"]},
+    }
+    path = _jsonl(tmp_path / "k.jsonl", [row, {"item_id": "2", "knowledge": "bath bomb", "model": "m-8b"}])
+    known, _ = read_knowledge(_config(path), ITEMS, Silent())
+    assert known["source"].to_list() == ["m-7b", "m-8b"]
+    assert known["written_at"].to_list() == ["2026-11-01", None]
+    assert [None if each is None else json.loads(each) for each in known["fields"]] == [{"type": ["x"]}, None]
+
+
+def test_facets_of_fields_become_attributes(tmp_path: Path) -> None:
+    rows = [
+        {"item_id": "1", "knowledge": "glitter", "fields": {"type": ["Nail Polish"], "rivals": ["OPI", "Essie"]}},
+        {"item_id": "2", "knowledge": "bath bomb"},
+    ]
+    known, _ = read_knowledge(_config(_jsonl(tmp_path / "k.jsonl", [*rows])), ITEMS, Silent())
+    items = with_knowledge(ITEMS, known, None, None, ["type", "rivals"])
+    assert items.attributes == ["brand", "knowledge_type", "knowledge_rivals"]
+    assert items.frame["knowledge_type"].to_list() == [["nail polish"], None, None]
+    assert items.frame["knowledge_rivals"].to_list() == [["opi", "essie"], None, None]
 
 
 def test_items_gain_a_nullable_column_and_keep_their_texts() -> None:

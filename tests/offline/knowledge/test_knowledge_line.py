@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Engine
 
 from retort.offline.common.progress import Silent
 from retort.offline.pipeline.build import make_pipeline, make_steps
@@ -13,6 +13,8 @@ from retort.offline.pipeline.dag import Pipeline
 from retort.offline.recipes.recipe import parse_recipe
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import LanguageModelSettings
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
 
 NO_MODEL = LanguageModelSettings(_env_file=None, openai_base_url=None, openai_api_key=None)  # type: ignore[call-arg]
 
@@ -35,9 +37,15 @@ def _raw(**sections: Any) -> dict[str, Any]:
     return {"data": data, "knowledge": {"backend": "file", "path": "knowledge.jsonl"}, **sections}
 
 
+def _engine(out: Path) -> Engine:
+    url = f"sqlite:///{out}.db"
+    upgrade(url)
+    return open_database(url)
+
+
 def _pipeline(raw: dict[str, Any], shop: Path, out: Path) -> Pipeline[RunContext]:
     recipe = parse_recipe("shop", raw)
-    return make_pipeline(RunContext(recipe, shop, create_engine("sqlite://"), NO_MODEL, Silent()), out)
+    return make_pipeline(RunContext(recipe, shop, _engine(out), NO_MODEL, Silent()), out)
 
 
 def test_items_have_the_texts_of_the_file_and_the_data_step_does_not(shop: Path, tmp_path: Path) -> None:

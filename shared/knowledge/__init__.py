@@ -1,0 +1,1 @@
+"""Item knowledge in the database."""
