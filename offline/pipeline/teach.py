@@ -88,8 +88,12 @@ def _item_steps(plan: Plan) -> list[Step[RunContext]]:
         return [Step("items", given_items_step, ("data",), {"items": teacher.items, "items_files": files})]
     encoder = encoder_key(plan)
     steps: list[Step[RunContext]] = []
-    if teacher.items == "encoded" or ("lists" in plan.teacher_parts and teacher.lists_read_vectors):
+    read_by_lists = "lists" in plan.teacher_parts and teacher.lists_read_vectors
+    if teacher.items in ("encoded", "co_occurrence") or read_by_lists:
         steps.append(encoded_items(plan))
+    if teacher.items == "co_occurrence":
+        mapping = {"co_occurrence": plan.config["teacher"]["co_occurrence"]}
+        steps.append(Step("mapped_items", mapped_items_step, ("items", "split"), mapping))
     if teacher.items == "tuned":
         tuned = encoder | {"tuned_encoder": plan.config["teacher"]["tuned_encoder"]}
         steps.append(Step("tuned_items", tuned_items_step, (*items_from(plan), "split"), tuned, queue="gpu-train"))
@@ -104,7 +108,7 @@ def encoded_items(plan: Plan) -> Step[RunContext]:
 def taught_by(plan: Plan) -> tuple[str, ...]:
     """Names of the steps that leave what the teacher knows."""
     teacher = plan.recipe.teacher
-    items = "tuned_items" if teacher.items == "tuned" else "items"
+    items = {"tuned": "tuned_items", "co_occurrence": "mapped_items"}.get(teacher.items, "items")
     steps = tuple(step for step, part in (("teacher", "users"), (items, "items")) if part in plan.teacher_parts)
     # the same texts, and so the same vectors, may be weighted otherwise
     weighted = "users" in plan.teacher_parts and teacher.weights.by != "none"
@@ -207,6 +211,16 @@ def tuned_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     known = ItemKnowledge(load_items(pipeline), None, context.recipe.encoder)
     ids, vectors = tuned_items(split, known, context.recipe.teacher, context.progress)
     write_vectors(work / VECTORS_FILE, ids, vectors, "item_id")
+
+
+def mapped_items_step(pipeline: Pipeline[RunContext], work: Path) -> None:
+    """Write the item vectors in the directions of co-occurrence, from the held split under both protocols."""
+    from retort.offline.teachers.co_occurrence import co_occurrence_vectors
+
+    config, split = pipeline.context.recipe.teacher.co_occurrence, load_split(pipeline.ensure_path("split"))
+    stored = read_vectors(pipeline.ensure_path("items") / VECTORS_FILE, "item_id")
+    mapped = co_occurrence_vectors(split, stored, config)
+    write_vectors(work / VECTORS_FILE, mapped.ids, mapped.vectors, "item_id")
 
 
 def teacher_step(pipeline: Pipeline[RunContext], work: Path) -> None:

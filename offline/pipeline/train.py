@@ -114,7 +114,7 @@ def _teacher(pipeline: Pipeline[RunContext], split: Split, lists_step: str) -> T
     context, steps = pipeline.context, pipeline.steps
     parts = context.recipe.teacher_parts()
     users = pipeline.ensure_path("teacher") / VECTORS_FILE if "users" in parts else None
-    items_step = "tuned_items" if "tuned_items" in steps else "items"
+    items_step = next((name for name in ("tuned_items", "mapped_items") if name in steps), "items")
     items = pipeline.ensure_path(items_step) / VECTORS_FILE if "items" in parts else None
     lists = pipeline.ensure_path(lists_step) if lists_step in steps else None
     config = in_data_directory(context.recipe.teacher, context.data_dir)

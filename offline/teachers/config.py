@@ -63,6 +63,18 @@ class TitleGenerationConfig(TunedModelConfig):
     )
 
 
+class CoOccurrenceConfig(Section):
+    """The directions of the item vectors in which items of one history agree: a linear map in closed form."""
+
+    width: int = Field(512, ge=1, description="directions that are kept")
+    components: int = Field(1024, ge=1, description="principal components of the item vectors that are whitened first")
+    window: int = Field(3, ge=1, description="two items of a history co-occur if at most so many events apart")
+    decay: float = Field(0.7, gt=0, le=1, description="weight of each further event between the two")
+    power: float = Field(
+        0.25, ge=0, le=2, description="a direction is scaled by its co-occurrence to this power; 0: all equally loud"
+    )
+
+
 class TunedEncoderConfig(TuningConfig):
     """The sentence encoder of `[encoder]`, tuned; with the defaults it takes minutes on a CPU, not hours."""
 
@@ -169,9 +181,10 @@ class TeacherConfig(Section):
         "`users_path`, which must not know the held-out events",
     )
     users_path: Path | None = Field(None, description="a relative path starts at the data directory")
-    items: Literal["encoded", "tuned", "file", "published"] = Field(
+    items: Literal["encoded", "co_occurrence", "tuned", "file", "published"] = Field(
         "encoded",
-        description="encoded: by the encoder; tuned: by the encoder tuned on train rows ([teacher.tuned_encoder]); "
+        description="encoded: by the encoder; co_occurrence: the same, mapped to the directions in which items of one "
+        "history agree ([teacher.co_occurrence]); tuned: by the encoder tuned on train rows ([teacher.tuned_encoder]); "
         "file: a Parquet file of item_id and vector at `items_path`; published: a published folder there",
     )
     items_path: Path | None = Field(None, description="a relative path starts at the data directory")
@@ -190,6 +203,7 @@ class TeacherConfig(Section):
     text_encoder: TextEncoderConfig = Field(
         TextEncoderConfig(), description='lists = "text_encoder", or mutual distillation with it'
     )
+    co_occurrence: CoOccurrenceConfig = Field(CoOccurrenceConfig(), description='items = "co_occurrence"')
     tuned_encoder: TunedEncoderConfig = Field(
         TunedEncoderConfig(), description='lists = "tuned_encoder" or items = "tuned"'
     )

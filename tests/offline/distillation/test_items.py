@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from retort.offline.common.progress import Silent
-from retort.offline.distillation import embedding, relational, text_start
+from retort.offline.distillation import alphafuse, embedding, relational, text_start
 from retort.offline.distillation._item_targets import ItemTargets, item_targets, whitened
 from retort.offline.export.onnx import export_student
 from retort.offline.training.config import TrainingConfig
@@ -156,3 +156,26 @@ def test_relations_count_known_items_only() -> None:
 def test_item_objectives_name_the_missing_input() -> None:
     with pytest.raises(TeacherError, match="needs item vectors"):
         item_targets(replace(TEACHER, item_vectors=None), "text_start")
+
+
+def test_alphafuse_fixes_the_text_columns_and_learns_the_others(tmp_path: Path) -> None:
+    model, plain = student(), student()
+    known = np.arange(N_ITEMS + 1) > 4
+    objective = alphafuse.Model(
+        alphafuse.Config(name="alphafuse", width=3, rms=0.2), model, replace(TEACHER, has_item=known)
+    )
+    before = model.items.weight.detach().clone()
+    fit(model, SPLIT, [objective], TrainingConfig(epochs=2, batch_size=32), Silent(), tmp_path)
+    table = model.items.weight.detach()
+    torch.testing.assert_close(table[5:, :3], objective.text_ND[5:, :3])
+    assert table[5:, :3].square().mean().sqrt().item() == pytest.approx(0.2, rel=1e-4)
+    assert not torch.equal(table[5:, 3:], before[5:, 3:])
+    assert not torch.equal(table[1:5, :3], before[1:5, :3])
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert not table[PAD].any()
+
+
+def test_alphafuse_leaves_room_for_ids() -> None:
+    model = student()
+    with pytest.raises(TeacherError, match="leaves no column"):
+        alphafuse.Model(alphafuse.Config(name="alphafuse", width=model.config.embedding_dim), model, TEACHER)

@@ -200,3 +200,13 @@ def test_ready_vectors_of_users_train_a_student_without_profiles(out: Path, tmp_
     for key in ("teacher.weights.by=grounding", "encoder.shards=2"):
         with pytest.raises(RecipeError, match='users = "file"'):
             load_pipeline(out, *QUICK, *given, key)
+
+
+def test_item_vectors_in_the_directions_of_co_occurrence_start_the_table(out: Path) -> None:
+    knobs = ("teacher.items=co_occurrence", "teacher.co_occurrence.width=5", "encoder.model=tfidf")
+    pipeline = load_pipeline(out, *QUICK, *knobs, "objectives=[{name='text_start', whiten=0.0}]")
+    training_log(pipeline)
+    mapped = read_vectors(pipeline.ensure_path("mapped_items") / VECTORS_FILE, "item_id")
+    encoded = read_vectors(pipeline.ensure_path("items") / VECTORS_FILE, "item_id")
+    assert mapped.ids == encoded.ids
+    assert mapped.vectors.shape[1] == 5
