@@ -13,6 +13,7 @@ import typer
 from retort.offline.cli import bundles, measure, refresh_jobs, run
 from retort.offline.cli._options import DataDir, OutDir
 from retort.offline.cli.data import data_app, db_app, history_app
+from retort.offline.cli.doctor import doctor
 from retort.offline.cli.events import events_app
 from retort.offline.cli.experiment import experiment_app
 from retort.offline.cli.items import knowledge_app
@@ -150,6 +151,7 @@ def metrics(
 
 
 app.command(rich_help_panel=_TRAIN)(run.status)
+app.command(rich_help_panel=_OPERATE)(doctor)
 
 
 @app.command(rich_help_panel=_OPERATE)

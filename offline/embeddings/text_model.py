@@ -156,8 +156,14 @@ def is_cached(names: Sequence[str], revision: str | None) -> bool:
         OSError: The hub does not know the model or does not answer.
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.utils._validators import validate_repo_id
 
+    for name in names:
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            raise OSError("there is no such folder, and a hub's model has no such name") from None
     if any(isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str) for name in names):
         return True
     for name in names:
