@@ -11,9 +11,14 @@ from retort.offline.common.terminal import TerminalProgress, show_rows
 from retort.shared.base.errors import RetortError
 
 if TYPE_CHECKING:
+    from polars import DataFrame
     from sqlalchemy import Engine
 
+    from retort.offline.common.progress import Progress
+    from retort.offline.data.interactions import Items
     from retort.offline.evaluation.promotion_gate import Verdict
+    from retort.offline.knowledge.config import KnowledgeConfig
+    from retort.offline.knowledge.new_items import DescribeNew
     from retort.shared.model.registry import Published
 
 items_app = typer.Typer(help="New items between two trainings.", no_args_is_help=True)
@@ -94,14 +99,37 @@ def add(
         float | None,
         typer.Option(min=0, max=1, help="share of new items in the top ten; unset: their share of the catalogue"),
     ] = None,
+    knowledge: Annotated[
+        Path | None, typer.Option(help="item knowledge of the new items, as [knowledge] backend = file reads it")
+    ] = None,
+    describes: Annotated[
+        bool, typer.Option("--describe/--no-describe", help="write the knowledge of new items, as the recipe says")
+    ] = True,
 ) -> None:
     """Add new items to a bundle from their texts, without training; seals a new bundle."""
     from retort.offline.export.cold_items import add_items
 
     with TerminalProgress() as progress:
-        added = add_items(bundle, items, out, progress, encoder=encoder, share=share)
+        describe = _describer(progress) if describes else None
+        added = add_items(
+            bundle, items, out, progress, encoder=encoder, share=share, knowledge=knowledge, describe=describe
+        )
         progress.say(added.sentence())
     typer.echo(added.bundle)
+
+
+def _describer(progress: "Progress") -> "DescribeNew":
+    """Describes new items with the model of the settings; the database is opened when it is needed."""
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.knowledge.new_items import describer
+    from retort.offline.knowledge.store import KnowledgeStore
+    from retort.shared.base.settings import LanguageModelSettings, Settings
+
+    def describe(items: "Items", config: "KnowledgeConfig") -> "DataFrame":
+        store = KnowledgeStore(migrate_and_open(Settings()))
+        return describer(store, LanguageModelSettings(), progress)(items, config)
+
+    return describe
 
 
 def publish_bundle(bundle: Path, alias: str | None) -> str:

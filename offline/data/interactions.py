@@ -5,12 +5,14 @@ from typing import Literal
 
 import polars as pl
 
+from retort.shared.base import schema
+
 # Whether `timestamp` is a time (ms since 1970, UTC) or only the position in the user's history.
 Clock = Literal["time", "position"]
 # Column of the parts of a millisecond, between reading and sorting.
 BELOW_MS = "_below_ms"
 # Column of the item knowledge.
-KNOWLEDGE = "knowledge"
+KNOWLEDGE = schema.KNOWLEDGE
 
 
 @dataclass(frozen=True)

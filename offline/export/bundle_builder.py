@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from retort.offline.data.split import Split, train_popularity
 from retort.offline.data.tables import Loaded
 from retort.shared.base.errors import BundleError
-from retort.shared.base.schema import ITEM_ID, PAD, POPULARITY, TITLE
+from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE, PAD, POPULARITY, TITLE
 from retort.shared.model.bundle import (
     CARD,
     GOLDEN,
@@ -46,6 +46,7 @@ def seal(
     exported: Path,
     metrics: dict[str, Any],
     ranks: pl.DataFrame | None = None,
+    knowledge: pl.DataFrame | None = None,
 ) -> str:
     """Seal a bundle in the folder `bundles`, and return its id.
 
@@ -58,13 +59,14 @@ def seal(
         metrics: Results of the test.
         ranks: Rank of the target of each test user, from `evaluate.per_user`. They let the promotion gate compare the
             bundle with another one.
+        knowledge: item_id, source and written_at of the texts in the items' column of knowledge.
     """
     bundles.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".sealing-", dir=bundles))
     try:
         shutil.copy(exported / MODEL, work / MODEL)
         shutil.copy(exported / ITEM_VECTORS, work / ITEM_VECTORS)
-        item_table(loaded, split).write_parquet(work / ITEMS)
+        item_table(loaded, split, knowledge).write_parquet(work / ITEMS)
         if ranks is not None:
             hash_users(ranks).write_parquet(work / USERS_TEST)
         max_length = int(recipe["student"]["max_length"])
@@ -90,11 +92,22 @@ def seal(
         shutil.rmtree(work, ignore_errors=True)
 
 
-def item_table(loaded: Loaded, split: Split) -> pl.DataFrame:
-    """Return a row for each item, in the order of the index: item_id, popularity, title, attributes."""
+def item_table(loaded: Loaded, split: Split, knowledge: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Return a row for each item, in the order of the index: item_id, popularity, title, attributes, knowledge."""
     order = pl.DataFrame({ITEM_ID: list(split.item_index.ids), POPULARITY: train_popularity(split)[1:]})
-    known = loaded.items.frame.select(ITEM_ID, TITLE, *loaded.items.attributes)
+    texts = [KNOWLEDGE] if loaded.items.knowledge.count() else []
+    known = loaded.items.frame.select(ITEM_ID, TITLE, *loaded.items.attributes, *texts)
+    if knowledge is not None:
+        known = with_sources(known, knowledge)
     return order.join(known, on=ITEM_ID, how="left", maintain_order="left")
+
+
+def with_sources(items: pl.DataFrame, knowledge: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns that say which model or file each item's knowledge is from, and when it was written."""
+    named = knowledge.select(
+        ITEM_ID, pl.col("source").alias(KNOWLEDGE_SOURCE), pl.col("written_at").alias(KNOWLEDGE_AT)
+    )
+    return items.join(named, on=ITEM_ID, how="left", maintain_order="left")
 
 
 def hash_users(ranks: pl.DataFrame) -> pl.DataFrame:

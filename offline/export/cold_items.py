@@ -26,8 +26,11 @@ from retort.offline.data.sources._files import read_any, table
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.vectors import FloatArray
-from retort.offline.export.bundle_builder import card, git_commit, golden_request
+from retort.offline.export.bundle_builder import card, git_commit, golden_request, with_sources
 from retort.offline.export.item_regression import grown_graph, new_rows
+from retort.offline.knowledge.config import KnowledgeConfig
+from retort.offline.knowledge.items import with_knowledge
+from retort.offline.knowledge.new_items import DescribeNew, texts_for_bundle
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import ITEM_ID, POPULARITY
 from retort.shared.model.bundle import (
@@ -87,6 +90,8 @@ def add_items(
     *,
     encoder: str | None = None,
     share: float | None = None,
+    knowledge: Path | None = None,
+    describe: DescribeNew | None = None,
 ) -> Added:
     """Seal a new bundle into `out` in which the file's new items are recommendable.
 
@@ -99,13 +104,16 @@ def add_items(
         encoder: Encoder, if not the recipe's.
         share: Largest share of the places in lists of ten that the new items may take; None: their share of the
             catalogue.
+        knowledge: File with ready item knowledge, for a recipe with `[knowledge]`.
+        describe: Writes the knowledge of new items that have none; None: they are added without.
 
     Raises:
+        KnowledgeError: The new items cannot be described.
         DataError: The file has no new item with a text, or too few known items.
         BundleError: The bundle cannot be read, or its student cannot take new items.
     """
     bundle = open_bundle(path)
-    items = read_items(items_file, bundle, progress)
+    items, texts = _with_knowledge(read_items(items_file, bundle, progress), bundle, progress, knowledge, describe)
     config = parse_section(EncoderConfig, _section(bundle, "encoder"), "encoder")
     if encoder is not None:
         config = config.model_copy(update={"model": encoder, "views": ()})
@@ -123,7 +131,9 @@ def add_items(
         )
     new = new_rows(bundle, vectors, known, share)
     n_new = int((~items.frame[ITEM_ID].is_in(list(bundle.item_index.ids))).sum())
-    sealed = _seal(bundle, items, new.ids, new.rows_MD, out)
+    sealed = _seal(
+        bundle, items if texts is None else Items(with_sources(items.frame, texts)), new.ids, new.rows_MD, out
+    )
     return Added(sealed, len(new.ids), n_new - len(new.ids), int(known.sum()), new.fit, new.share)
 
 
@@ -145,6 +155,23 @@ def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:
         progress.say(f"{len(rejects)} rows of {path.name} were rejected; `retort data check` says why")
     wanted = pl.Series(ITEM_ID, [], dtype=pl.String)
     return make_items(entities, wanted, config.text_columns, config.text_template, keep_unseen=True)[0]
+
+
+def _with_knowledge(
+    items: Items, bundle: Bundle, progress: Progress, file: Path | None, describe: DescribeNew | None
+) -> tuple[Items, pl.DataFrame | None]:
+    """The items with their knowledge, and its texts with their sources, as the bundle's recipe has it."""
+    config = parse_section(KnowledgeConfig, _section(bundle, "knowledge"), "knowledge")
+    if not config.is_on:
+        if file is not None:
+            raise DataError("the bundle's recipe has no [knowledge], so its items cannot get any; omit --knowledge.")
+        return items, None
+    texts = texts_for_bundle(items, pl.DataFrame(pl.from_arrow(bundle.items)), config, progress, file, describe)
+    data = parse_section(DataConfig, _section(bundle, "data"), "data")
+    known = with_knowledge(items, texts, data.text_columns, data.text_template, config.facets)
+    if lacking := known.knowledge.null_count():
+        progress.say(f"{lacking} of {len(known.frame)} items have no knowledge; give it with --knowledge FILE")
+    return known, texts
 
 
 def _reading(options: dict[str, Any]) -> dict[str, Any]:

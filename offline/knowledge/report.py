@@ -9,6 +9,7 @@ from retort.offline.profiles.report import ProfilesReport
 from retort.shared.base.errors import KnowledgeError
 
 REPORT_FILE = "knowledge.json"
+_SO_FEW = 3  # a few items, as when new ones are added, may well be alike
 _ENOUGH_TO_JUDGE = 20  # texts from which on a share of different ones is meaningful
 _OF_A_RUN = ("written", "reused", "prompt_tokens", "completion_tokens", "cached_tokens", "cost_usd", "seconds")
 
@@ -94,7 +95,7 @@ class KnowledgeReport:
 
     def refuse_few_distinct(self, min_distinct: float) -> None:
         """Raise KnowledgeError if the texts are all the same, or too few of them differ."""
-        if self.described > 1 and self.distinct == 1:
+        if self.described > _SO_FEW and self.distinct == 1:
             raise KnowledgeError(
                 f"all {self.described:,} items have the same knowledge, so it cannot tell items apart; use another "
                 "model, prompt or file."

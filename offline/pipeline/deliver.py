@@ -1,5 +1,6 @@
 """Weights → graph → evaluation → sealed bundle → registry."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from retort.offline.export.bundle_builder import seal
 from retort.offline.export.publish import publish_to
 from retort.offline.pipeline.context import (
     BUNDLE_FILE,
+    KNOWLEDGE_FILE,
+    KNOWLEDGE_STEP,
     METRICS_FILE,
     STUDENT_FILE,
     USERS_FILE,
@@ -34,6 +37,8 @@ from retort.offline.pipeline.context import (
     RunContext,
     bundle_path,
     evaluated_split_step,
+    items_from,
+    load_items,
     load_tables,
     weights_step,
 )
@@ -55,7 +60,7 @@ def deliver_steps(plan: Plan, *, publish: bool) -> list[Step[RunContext]]:
     steps = [
         Step("export", export_step, (weights, split), student, plugins),
         Step("evaluate", evaluate_step, ("data", *splits, *found, "export"), evaluation),
-        Step("seal", seal_step, ("data", split, "export", "evaluate", *found), {"recipe": plan.config}),
+        Step("seal", seal_step, (*items_from(plan), split, "export", "evaluate", *found), {"recipe": plan.config}),
     ]
     if publish:
         steps.append(Step("publish", publish_step, ("seal",), kept=False))
@@ -134,14 +139,16 @@ def subsets_of(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str
 
 def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Seal the bundle in the artifact store and write its id."""
+    has_knowledge = KNOWLEDGE_STEP in pipeline.steps
     bundle_id = seal(
         pipeline.store.bundles,
         recipe=pipeline.context.recipe.as_json(),
-        loaded=load_tables(pipeline),
+        loaded=replace(load_tables(pipeline), items=load_items(pipeline)),
         split=load_split(pipeline.ensure_path(evaluated_split_step(pipeline))),
         exported=pipeline.ensure_path("export"),
         metrics=orjson.loads((pipeline.ensure_path("evaluate") / METRICS_FILE).read_bytes()),
         ranks=pl.read_parquet(pipeline.ensure_path("evaluate") / USERS_FILE),
+        knowledge=pl.read_parquet(pipeline.ensure_path(KNOWLEDGE_STEP) / KNOWLEDGE_FILE) if has_knowledge else None,
     )
     (work / BUNDLE_FILE).write_bytes(orjson.dumps({"bundle_id": bundle_id}))
 

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from retort.shared.base.schema import ITEM_ID, TEXT
+from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, TEXT
 
 Mask = NDArray[np.bool_]
+_TEXTS = (ITEM_ID, TEXT, KNOWLEDGE)  # one value an item: no filter can use them
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Attributes:
 
     @cached_property
     def names(self) -> list[str]:
-        return [field.name for field in self._items.schema if field.name not in (ITEM_ID, TEXT) and _usable(field.type)]
+        return [field.name for field in self._items.schema if field.name not in _TEXTS and _usable(field.type)]
 
     def get(self, name: str) -> Attribute | None:
         """Return the attribute, or None when the items have no such column."""

@@ -2,7 +2,8 @@
 
     manifest.json      format, hashes of all other files, configuration, metrics, origin
     model.onnx         the graph (`shared/model/scoring.py` documents its inputs and outputs)
-    items.parquet      row i is item_index i + 1: item_id, popularity (train events), title, attributes
+    items.parquet      row i is item_index i + 1: item_id, popularity (train events), title, attributes; where the
+                       recipe has [knowledge]: knowledge (text), knowledge_source, knowledge_at (ISO 8601)
     item_vectors.npy   float32 (P, D), the student's item table: row 0 is PAD, rows after n_items are zeros; input of
                        a graph of format 2                                                                [optional]
     users_test.parquet user (a hash), rank: the test result of each user, for the promotion gate          [optional]
