@@ -95,6 +95,7 @@ def cold(
         list[str] | None, typer.Option(help="a text encoder; may be repeated; unset: the recipe's [encoder]")
     ] = None,
     share: Annotated[float, typer.Option(help="share of the items that is hidden from training")] = 0.1,
+    draw: Annotated[int, typer.Option(min=0, help="seed of the drawing of the hidden items")] = 0,
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="trainings; with several, the interval covers the seeds too")] = 1,
     as_json: AsJson = False,
@@ -103,7 +104,7 @@ def cold(
     from retort.offline.recipes.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
-    typer.echo(cold_items_table(loaded, data, out, to, encoder, share, seeds, as_json=as_json), err=as_json)
+    typer.echo(cold_items_table(loaded, data, out, to, encoder, share, seeds, draw, as_json=as_json), err=as_json)
 
 
 def run_experiment(
@@ -192,6 +193,7 @@ def cold_items_table(
     encoders: Sequence[str] | None,
     share: float,
     n_seeds: int,
+    draw: int = 0,
     *,
     as_json: bool = False,
 ) -> Path:
@@ -202,10 +204,11 @@ def cold_items_table(
     from retort.offline.experiments.cold_items import ColdItemExperiment
     from retort.shared.base.settings import Settings
 
-    names = encoders or [recipe.encoder.model]
+    names = encoders or ([] if recipe.encoder.views else [recipe.encoder.model])
     with TerminalProgress() as progress:
         engine = migrate_and_open(Settings())
-        rows = ColdItemExperiment(recipe, data, out, names, share, range(n_seeds), engine, progress).run()
+        experiment = ColdItemExperiment(recipe, data, out, names, share, range(n_seeds), engine, progress, draw)
+        rows = experiment.run()
     show_rows(rows, f"new items of {recipe.name}", as_json=as_json, stderr=True)
     to.mkdir(parents=True, exist_ok=True)
     path = to / "cold_items.csv"

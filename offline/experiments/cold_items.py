@@ -8,7 +8,7 @@ model over them is knowledge beyond the words. Other items' texts and noise are 
 # Shapes: N items the student knows, M new items, B batch, K list length, D embedding_dim
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,17 @@ from retort.offline.data.ragged import Ragged
 from retort.offline.data.split import Cases, Split, make_split
 from retort.offline.data.tables import Loaded
 from retort.offline.embeddings.encoder import concatenate_normalized
+from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import Vectors
 from retort.offline.evaluation.evaluate import EvaluationConfig, GraphRanker, evaluate, mean_metrics
 from retort.offline.experiments.results import METRIC, compare_ranks
 from retort.offline.export.item_regression import grown_scorer, new_rows
+from retort.offline.knowledge.imported import read_knowledge
+from retort.offline.knowledge.items import with_knowledge
 from retort.offline.pipeline.build import make_pipeline
-from retort.offline.pipeline.context import make_context
+from retort.offline.pipeline.context import knowledge_in_data_directory, make_context
 from retort.offline.pipeline.outcome import run_pipeline
 from retort.offline.recipes.recipe import Recipe, parse_recipe
 from retort.offline.teachers.controls import derangement, gaussian
@@ -42,6 +45,7 @@ from retort.shared.model.scoring import Scorer
 from retort.shared.model.sequences import IntArray
 
 WORDS, OTHERS = "word counts", "other items' texts"
+VIEWS, OTHERS_KNOWLEDGE = "views", "views, other items' knowledge"
 _EVENTS, _ITEMS, _USERS = "interactions.parquet", "items.parquet", "users.parquet"
 _BASELINES = (WORDS, f"{OTHERS} + {WORDS}")
 
@@ -63,10 +67,13 @@ class ColdItemData:
         options |= {"users": _USERS} if self.loaded.users is not None else {}
         data = {"source": "table", "options": options, "text_columns": ["text"], "repeats": "keep"}
         raw = {**recipe.raw, "data": data, "training": {**recipe.raw.get("training", {}), "seed": seed}}
+        raw.pop("knowledge", None)  # it is a column of the items
         return parse_recipe(recipe.name, raw)
 
 
-def hide_items(recipe: Recipe, data: Path | None, share: float, out: Path, progress: Progress) -> ColdItemData:
+def hide_items(
+    recipe: Recipe, data: Path | None, share: float, out: Path, progress: Progress, draw: int = 0
+) -> ColdItemData:
     """Draw the cold items, and write the events on the other items into OUT/cold_items.
 
     Args:
@@ -75,24 +82,39 @@ def hide_items(recipe: Recipe, data: Path | None, share: float, out: Path, progr
         share: Share of the items that is drawn.
         out: Run directory.
         progress: Of the reading.
+        draw: Seed of the drawing.
 
     Raises:
         DataError: The share hides no item, or all of them.
     """
-    loaded = load_data(recipe.data, data, progress)
+    loaded = _load_with_knowledge(recipe, data, progress)
     item_ids = loaded.interactions.frame[ITEM_ID].unique().sort()
     n_hidden = round(share * len(item_ids))
     if not 0 < n_hidden < len(item_ids):
         raise DataError(f"a share of {share:g} of {len(item_ids)} items hides {n_hidden}; choose another share.")
-    cold_ids = item_ids.gather(np.random.default_rng(0).choice(len(item_ids), n_hidden, replace=False)).to_list()
+    cold_ids = item_ids.gather(np.random.default_rng(draw).choice(len(item_ids), n_hidden, replace=False)).to_list()
     known = loaded.interactions.frame.filter(~pl.col(ITEM_ID).is_in(cold_ids))
-    folder = out / "cold_items" / f"{recipe.name}-{share:g}"
+    folder = out / "cold_items" / f"{recipe.name}-{share:g}{f'-{draw}' if draw else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     known.write_parquet(folder / _EVENTS)
     loaded.items.frame.write_parquet(folder / _ITEMS)
     if loaded.users is not None:
         loaded.users.write_parquet(folder / _USERS)
     return ColdItemData(loaded, tuple(cold_ids), Interactions(known, loaded.interactions.clock), folder)
+
+
+def _load_with_knowledge(recipe: Recipe, data: Path | None, progress: Progress) -> Loaded:
+    """The data, and the knowledge of a file on the items; the hidden items' too, because it knows no interaction."""
+    loaded = load_data(recipe.data, data, progress)
+    if not recipe.knowledge.is_on:
+        return loaded
+    if recipe.knowledge.generates:
+        raise RecipeError(
+            'this study reads item knowledge from a file: set [knowledge] backend = "file" and path.'
+        )
+    known, _ = read_knowledge(knowledge_in_data_directory(recipe.knowledge, data), loaded.items, progress)
+    items = with_knowledge(loaded.items, known, recipe.data.text_columns, recipe.data.text_template)
+    return replace(loaded, items=items)
 
 
 def make_cold_cases(data: ColdItemData, split: Split, grown_index: ItemIndex) -> Cases:
@@ -191,7 +213,9 @@ def evaluate_cold_items(
 def make_arms(vectors: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
     """Make the arms: each encoder, each encoder combined with word counts, and controls of the first encoder."""
     words = vectors[WORDS]
-    encoded = {name: of_encoder for name, of_encoder in vectors.items() if name != WORDS}
+    encoded = {name: of_encoder for name, of_encoder in vectors.items() if name not in (WORDS, VIEWS, OTHERS_KNOWLEDGE)}
+    if not encoded:
+        return dict(vectors)
     combined = {f"{name} + {WORDS}": _concatenate(of_encoder, words) for name, of_encoder in encoded.items()}
     first = next(iter(encoded.values()))
     present = np.ones(len(first.ids), dtype=bool)
@@ -223,6 +247,7 @@ class ColdItemExperiment:
     seeds: Sequence[int]
     engine: Engine
     progress: Progress
+    draw: int = 0
 
     def run(self) -> list[dict[str, Any]]:
         """Train a student for each seed and evaluate all arms.
@@ -235,12 +260,13 @@ class ColdItemExperiment:
         Raises:
             RecipeError: No encoder but word counts is named.
         """
-        if not set(self.encoders) - {TFIDF}:
+        if not set(self.encoders) - {TFIDF} and not self.recipe.encoder.views:
             raise RecipeError(f"{WORDS} are always an arm; name a text encoder to compare with them (--encoder).")
-        data = hide_items(self.recipe, self.data, self.share, self.out, self.progress)
+        data = hide_items(self.recipe, self.data, self.share, self.out, self.progress, self.draw)
         split = make_split(data.known, self.recipe.split, self.recipe.protocol)
         vectors = {WORDS: self._encode(data, TFIDF)}
         vectors |= {model: self._encode(data, model) for model in self.encoders if model != TFIDF}
+        vectors |= self._encode_views(data)
         # every encoder reads the same items in the same order, so all grown students have this index
         new = [item_id for item_id in vectors[WORDS].ids if item_id not in split.item_index]
         cases = make_cold_cases(data, split, ItemIndex([*split.item_index.ids, *new]))
@@ -254,7 +280,23 @@ class ColdItemExperiment:
         return [_row(name, evaluations) for name in evaluations]
 
     def _encode(self, data: ColdItemData, model: str) -> Vectors:
-        config = self.recipe.encoder.model_copy(update={"model": model})
+        return self._encode_by(data, self.recipe.encoder.model_copy(update={"model": model, "views": ()}))
+
+    def _encode_views(self, data: ColdItemData) -> dict[str, Vectors]:
+        """Vectors by the recipe's views, and with other items' knowledge, if the recipe has views."""
+        encoder = self.recipe.encoder
+        if not encoder.views:
+            return {}
+        made = {VIEWS: self._encode_by(data, encoder)}
+        if encoder.reads_knowledge:
+            shuffled = [
+                view.model_copy(update={"control": "shuffled"}) if view.text == "knowledge" else view
+                for view in encoder.views
+            ]
+            made[OTHERS_KNOWLEDGE] = self._encode_by(data, encoder.model_copy(update={"views": tuple(shuffled)}))
+        return made
+
+    def _encode_by(self, data: ColdItemData, config: EncoderConfig) -> Vectors:
         # outside the data's folder: every file in that folder counts as raw data in the cache keys
         return encode_items(data.loaded.items, config, self.progress, data.folder.parent / "vectors.sqlite")
 
@@ -267,7 +309,7 @@ def _row(name: str, evaluations: Mapping[str, Sequence[ColdItemEvaluation]]) -> 
     mine = evaluations[name]
     row: dict[str, Any] = {"new items by": name, "seeds": len(mine)}
     row |= {key: float(np.mean([evaluation.metrics[key] for evaluation in mine])) for key in mine[0].metrics}
-    for baseline in _BASELINES:
+    for baseline in (name for name in _BASELINES if name in evaluations):
         difference = None if baseline == name else _relative_difference(evaluations[baseline], mine)
         row |= {
             f"to {baseline}, {key}": difference[key] if difference else None for key in ("gain", "low", "high", "p")
