@@ -38,7 +38,13 @@ export function answerHead(answer) {
       "p.verdict",
       badge(BY_STUDENT.includes(source) && !reason ? "good" : "warn", source, SOURCES[source]),
       reason && badge("warn", reason, REASONS[reason]),
-      h("span", `Answered by ${SOURCES[source] ?? source}`, reason && ` because ${REASONS[reason] ?? reason}`, "."),
+      h(
+        "span",
+        "Answered by ",
+        h("span", { id: "source-words" }, SOURCES[source] ?? source),
+        reason && ` because ${REASONS[reason] ?? reason}`,
+        ".",
+      ),
     ),
     h(
       "p.meta",
@@ -49,6 +55,13 @@ export function answerHead(answer) {
       h("span", "request ", h("code", answer.request_id)),
     ),
   );
+}
+
+/** Correct the words about the source where the bundle does not have some of the history's items. */
+export function showUnknown(source, all, unknown) {
+  const words = document.getElementById("source-words");
+  if (!words || !unknown || !BY_STUDENT.includes(source)) return;
+  words.textContent = `the student over ${all - unknown} of the ${all} newest events; the bundle does not have the items of the others`;
 }
 
 /** The list. moves: Map of item id → positions gained, null for a new item; without it no changes are shown. */

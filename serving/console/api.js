@@ -75,6 +75,7 @@ export async function call(route, { places = {}, body, quiet = [] } = {}) {
     document.dispatchEvent(new Event("server-down"));
     throw new ApiError(0, "The server is down.");
   }
+  if (key) document.dispatchEvent(new CustomEvent("key-checked", { detail: response.status !== 401 }));
   const text = await response.text();
   const isJson = /json/.test(response.headers.get("content-type") ?? "");
   if (response.ok) return isJson ? JSON.parse(text) : text;
@@ -102,7 +103,9 @@ export function problem(error) {
   const scope = error.status === 403 && /no (\w+) scope/.exec(error.message)?.[1];
   const advice =
     error.status === 401
-      ? "Enter a key at the top of the page and press Enter."
+      ? key
+        ? "The key that you entered is not one of this server; correct it at the top of the page and press Enter."
+        : "Enter a key at the top of the page and press Enter."
       : scope
         ? `Use a key that has the ${scope} scope; create one with retort-serve key.`
         : null;

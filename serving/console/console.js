@@ -25,10 +25,17 @@ byId("key").value = readKey();
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   storeKey(byId("key").value.trim());
+  byId("key").removeAttribute("aria-invalid");
+  show(byId("key-state"));
   clearItems();
   open();
 });
 addEventListener("hashchange", open);
+// /health/ready requires no key, so that only the field shows whether the key is right
+document.addEventListener("key-checked", ({ detail: isKnown }) => {
+  byId("key").setAttribute("aria-invalid", String(!isKnown));
+  show(byId("key-state"), isKnown ? null : badge("bad", "unknown key"));
+});
 document.addEventListener("server-down", () => show(byId("state"), badge("bad", "no answer")));
 open();
 show(byId("state"), await stateBadge());

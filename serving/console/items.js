@@ -1,10 +1,11 @@
 // Attributes and titles of items, read from the API once and cached.
 import { ApiError, call } from "./api.js";
-import { h } from "./dom.js";
+import { badge, h } from "./dom.js";
 
 const MAX_FIELDS = 50; // of one request
 const MAX_TITLES = 100;
 const titles = new Map();
+const unknown = new Set(); // ids that the bundle does not have
 let known = null;
 
 /** Names of the items' attributes. */
@@ -20,6 +21,7 @@ export async function fieldNames() {
 /** Clear the cache: another key may belong to another tenant. */
 export function clearItems() {
   titles.clear();
+  unknown.clear();
   known = null;
 }
 
@@ -56,7 +58,9 @@ export async function loadTitles(ids) {
   if (!missing.length) return;
   missing.forEach((id) => titles.set(id, id));
   try {
-    await recommend({ history: [], candidates: missing, k: missing.length, dry_run: true });
+    const answer = await recommend({ history: [], candidates: missing, k: missing.length, dry_run: true });
+    const listed = new Set(answer.items.map((item) => item.item_id));
+    if (answer.model) missing.filter((id) => !listed.has(id)).forEach((id) => unknown.add(id));
   } catch (error) {
     if (!(error instanceof ApiError)) throw error; // ids are shown instead
   }
@@ -65,7 +69,11 @@ export async function loadTitles(ids) {
 /** An item's title, with its id if they differ. */
 export function itemName(id) {
   const title = titles.get(id) ?? id;
-  return h("span.item-name", h("bdi", title), title !== id && h("code", id));
+  const isUnknown = isUnknownItem(id) && badge("plain", "unknown", "The bundle does not have this item.");
+  return h("span.item-name", h("bdi", title), title !== id && h("code", id), isUnknown);
 }
+
+/** Whether the bundle does not have the item; false while its title was not asked for. */
+export const isUnknownItem = (id) => unknown.has(id);
 
 export const titleById = (id) => titles.get(id) ?? id;

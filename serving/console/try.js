@@ -1,5 +1,5 @@
 // Try view: request recommendations, click an item, and see how the list changes.
-import { answerHead, answerList, leftOut, movesBetween, sameByCurl } from "./answer.js";
+import { answerHead, answerList, leftOut, movesBetween, sameByCurl, showUnknown } from "./answer.js";
 import { ApiError, call, problem } from "./api.js";
 import {
   FieldError,
@@ -14,7 +14,7 @@ import {
   subjectKind,
 } from "./ask.js";
 import { byId, h, show, when } from "./dom.js";
-import { fieldNames, itemName, loadTitles, recommend } from "./items.js";
+import { fieldNames, isUnknownItem, itemName, loadTitles, recommend } from "./items.js";
 
 const NEWEST = 50;
 const place = byId("answer");
@@ -64,7 +64,7 @@ async function request({ isAgain = false } = {}) {
     await loadTitles(answer.items.flatMap((item) => (item.reason?.because ?? []).map((cause) => cause.item_id)));
     if (mine !== latest) return;
     const before = isAgain && isSame ? last.items : null;
-    last = { kind, id, body, items: shownBy(answer) };
+    last = { kind, id, body, source: answer.source, items: shownBy(answer) };
     showAnswer(answer, before);
     showHistory(mine);
   } catch (error) {
@@ -171,8 +171,13 @@ async function showHistory(mine) {
     const newest = events.slice(-NEWEST).reverse();
     await loadTitles(newest.map((event) => event.item_id));
     if (mine !== latest) return;
+    const unknown = newest.filter((event) => isUnknownItem(event.item_id)).length;
+    showUnknown(last.source, newest.length, unknown);
     show(
       panel,
+      unknown
+        ? h("p.hint", `The bundle does not have ${unknown} of these items; the student does not read them.`)
+        : null,
       h(
         "p.hint",
         {

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import axe_core_python
 import httpx
 import pytest
 
@@ -130,3 +131,71 @@ def test_the_key_is_requested_sent_and_never_shown(page: Page, bundle_path: Path
         assert page.run("localStorage.length") == 0
         page.run("location.hash = '#user?id=u1'")
         page.wait_for("document.querySelector('#user-data').textContent.includes('Use a key that has the admin scope')")
+
+
+def test_a_wrong_key_is_not_taken_for_none(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    key, entry = create_key("shop", frozenset({Scope.READ, Scope.WRITE, Scope.ADMIN}))
+    write(tmp_path / "keys.json", [entry])
+    shown = "document.querySelector('#user-data').textContent.includes"
+    with serving_process(tmp_path, retort_bundle=bundle_path, retort_keys_file=tmp_path / "keys.json") as server:
+        server.ready()
+        page.open(f"{server.url}/console#user?id=ann")
+        page.wait_for(f"{shown}('Enter a key at the top of the page')")
+        for typed, is_wrong in (("retort_wrong", True), (key, False)):
+            page.run(f"document.querySelector('#key').value = {json.dumps(typed)}")
+            page.run("document.querySelector('#key-form').requestSubmit()")
+            page.wait_for(f"document.querySelector('#key').getAttribute('aria-invalid') === '{str(is_wrong).lower()}'")
+            assert page.run("document.querySelector('#key-state').textContent") == ("unknown key" if is_wrong else "")
+            remark = "The key that you entered is not one of this server" if is_wrong else "No event is stored."
+            page.wait_for(f"{shown}({json.dumps(remark)})")
+            assert page.run(f"{shown}('No event is stored.')") is not is_wrong, "a refused read is no empty history"
+
+
+def test_unknown_items_are_no_part_of_what_the_student_read(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        for item_id in ("i1", "new-1", "i2", "new-2"):
+            httpx.post(f"{server.url}/events", json={"user_id": "u1", "item_id": item_id})
+        page.open(f"{server.url}/console#try?user=u1")
+        page.wait_for("document.querySelector('#history').textContent.includes('does not have 2 of these items')")
+        assert "the student over 2 of the 4 newest events" in page.run("document.querySelector('#answer').textContent")
+        marked = "[...document.querySelectorAll('#history li')].map((row) => row.textContent.includes('unknown'))"
+        assert page.run(marked) == [True, False, True, False]
+        page.run("location.hash = '#try?history=i1,i2'")
+        page.wait_for("document.querySelector('#answer').textContent.includes('the student over the full history')")
+
+
+def test_a_server_that_is_down_is_not_an_empty_history(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        page.open(f"{server.url}/console#user?id=u1")
+        page.wait_for("document.querySelector('#user-data').textContent.includes('No event is stored.')")
+        assert page.run("document.querySelector('#state').textContent") == "ready"
+    page.run("document.querySelector('#look-up').requestSubmit()")
+    page.wait_for("document.querySelector('#user-data').textContent.includes('The history could not be read.')")
+    assert page.run("document.querySelector('#state').textContent") == "no answer"
+    assert "No event is stored." not in page.run("document.querySelector('#user-data').textContent")
+
+
+def test_axe_finds_nothing_in_any_view(page: Page, bundle_path: Path, tmp_path: Path) -> None:
+    script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    ready = {
+        "try?user=u1": "document.querySelector('#answer [data-item]') && document.querySelector('#history ol')",
+        "user?id=u1": "document.querySelector('#erase-id')",
+        "models?history=i1": "document.querySelector('#compare:not([hidden])')",
+        "refreshes": "document.querySelector('#refreshes .problem')",
+        "health": "document.querySelector('#health table')",
+    }
+    findings = "(found) => found.violations.map((rule) => [rule.id, ...rule.nodes.map((node) => node.html)])"
+    with serving_process(tmp_path, retort_bundle=bundle_path) as server:
+        server.ready()
+        for item_id in ("i1", "new-1"):
+            httpx.post(f"{server.url}/events", json={"user_id": "u1", "item_id": item_id})
+        page.open(f"{server.url}/console#try")
+        page.run(f"{script};0")
+        for width, dark in ((1280, False), (390, True)):
+            page.picture(tmp_path / "window.png", width, 900, dark=dark)
+            for view, is_ready in ready.items():
+                page.run(f"location.hash = {json.dumps('#' + view)}")
+                page.wait_for(is_ready)
+                assert page.run(f"axe.run().then({findings})") == [], f"{view}, {width} pixels, dark: {dark}"
