@@ -21,6 +21,7 @@ from retort.offline.cli.plan import plan
 from retort.offline.cli.profiles import profiles_app
 from retort.offline.cli.quickstart import quickstart
 from retort.offline.cli.recipes import recipes
+from retort.offline.cli.retrain import retrain
 from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm
 from retort.shared.base.disk import disk_full_sentence, is_disk_full
 from retort.shared.base.errors import RetortError
@@ -126,6 +127,7 @@ app.command(rich_help_panel=_TRAIN)(quickstart)
 app.command(rich_help_panel=_TRAIN)(recipes)
 app.command(rich_help_panel=_TRAIN)(run.run)
 app.command(rich_help_panel=_TRAIN)(run.submit)
+app.command(rich_help_panel=_TRAIN)(retrain)
 
 
 @app.command(rich_help_panel=_OPERATE)
