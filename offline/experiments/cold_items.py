@@ -45,8 +45,9 @@ from retort.shared.model.scoring import Scorer
 from retort.shared.model.sequences import IntArray
 
 WORDS, OTHERS = "word counts", "other items' texts"
-VIEWS, OTHERS_KNOWLEDGE = "views", "views, other items' knowledge"
+VIEWS, NO_KNOWLEDGE, OTHERS_KNOWLEDGE = "views", "views without knowledge", "views, other items' knowledge"
 _EVENTS, _ITEMS, _USERS = "interactions.parquet", "items.parquet", "users.parquet"
+_ALONE = (WORDS, VIEWS, NO_KNOWLEDGE, OTHERS_KNOWLEDGE)  # not combined with word counts, which views hold
 _BASELINES = (WORDS, f"{OTHERS} + {WORDS}")
 
 
@@ -211,7 +212,7 @@ def evaluate_cold_items(
 def make_arms(vectors: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
     """Make the arms: each encoder, each encoder combined with word counts, and controls of the first encoder."""
     words = vectors[WORDS]
-    encoded = {name: of_encoder for name, of_encoder in vectors.items() if name not in (WORDS, VIEWS, OTHERS_KNOWLEDGE)}
+    encoded = {name: of_encoder for name, of_encoder in vectors.items() if name not in _ALONE}
     if not encoded:
         return dict(vectors)
     combined = {f"{name} + {WORDS}": _concatenate(of_encoder, words) for name, of_encoder in encoded.items()}
@@ -281,18 +282,19 @@ class ColdItemExperiment:
         return self._encode_by(data, self.recipe.encoder.model_copy(update={"model": model, "views": ()}))
 
     def _encode_views(self, data: ColdItemData) -> dict[str, Vectors]:
-        """Vectors by the recipe's views, and with other items' knowledge, if the recipe has views."""
+        """Vectors by the recipe's views, by those without knowledge, and with other items' knowledge."""
         encoder = self.recipe.encoder
         if not encoder.views:
             return {}
-        made = {VIEWS: self._encode_by(data, encoder)}
+        views = {VIEWS: encoder.views}
         if encoder.reads_knowledge:
-            shuffled = [
+            views[NO_KNOWLEDGE] = tuple(view for view in encoder.views if view.text not in ("knowledge", "all"))
+            views[OTHERS_KNOWLEDGE] = tuple(
                 view.model_copy(update={"control": "shuffled"}) if view.text == "knowledge" else view
                 for view in encoder.views
-            ]
-            made[OTHERS_KNOWLEDGE] = self._encode_by(data, encoder.model_copy(update={"views": tuple(shuffled)}))
-        return made
+            )
+        made = {name: encoder.model_copy(update={"views": of_arm}) for name, of_arm in views.items() if of_arm}
+        return {name: self._encode_by(data, config) for name, config in made.items()}
 
     def _encode_by(self, data: ColdItemData, config: EncoderConfig) -> Vectors:
         # outside the data's folder: every file in that folder counts as raw data in the cache keys

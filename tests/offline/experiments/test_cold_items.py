@@ -9,7 +9,16 @@ import pytest
 from retort.offline.cli.experiment import cold_items_table
 from retort.offline.common.progress import Silent
 from retort.offline.data.split import make_split
-from retort.offline.experiments.cold_items import OTHERS, WORDS, ColdItemData, hide_items, make_cold_cases
+from retort.offline.experiments.cold_items import (
+    NO_KNOWLEDGE,
+    OTHERS,
+    OTHERS_KNOWLEDGE,
+    VIEWS,
+    WORDS,
+    ColdItemData,
+    hide_items,
+    make_cold_cases,
+)
 from retort.offline.recipes.recipe import Recipe, parse_recipe
 from retort.shared.base.errors import DataError, RecipeError
 from retort.shared.model.bundle import open_bundle
@@ -115,3 +124,39 @@ def test_a_share_that_hides_nothing_or_all_is_refused(shop: Path, recipe: Recipe
 def test_word_counts_alone_are_refused(shop: Path, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="name a text encoder"):
         cold_items_table(recipe, shop, tmp_path, tmp_path, ["tfidf"], 0.2, 1)
+
+
+def test_knowledge_of_a_file_places_new_items_and_that_of_others_does_not(shop: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    events = pl.read_csv(shop / "events.csv")
+    events.write_csv(data / "events.csv")
+    pl.DataFrame(
+        {
+            "item_id": [f"i{item}" for item in range(N_ITEMS)],
+            "title": [f"thing number {(item * 7) % 11} of {10 + item % 13}" for item in range(N_ITEMS)],
+        }
+    ).write_csv(data / "items.csv")
+    texts = [f"{KINDS[item % 4]} for the {KINDS[item % 4]} lover number {item % 5}" for item in range(N_ITEMS)]
+    known = pl.DataFrame({"item_id": [f"i{item}" for item in range(N_ITEMS)], "knowledge": texts})
+    known.write_ndjson(data / "knowledge.jsonl")
+    views = [{"text": "titled", "model": "tfidf"}, {"text": "knowledge", "model": "tfidf"}]
+    options = {key: value for key, value in RECIPE["data"]["options"].items() if key != "users"}
+    raw = RECIPE | {
+        "data": RECIPE["data"] | {"options": options},
+        "encoder": {"views": views},
+        "knowledge": {"backend": "file", "path": "knowledge.jsonl"},
+        "evaluation": {},
+    }
+    path = cold_items_table(parse_recipe("cold", raw), data, tmp_path / "runs", tmp_path, None, 0.2, 1, 1)
+    by = {row["new items by"]: row for row in pl.read_csv(path).iter_rows(named=True)}
+    assert list(by) == [WORDS, VIEWS, NO_KNOWLEDGE, OTHERS_KNOWLEDGE]
+    for other in (WORDS, NO_KNOWLEDGE, OTHERS_KNOWLEDGE):
+        assert by[VIEWS]["ndcg@10 of new"] > 1.5 * by[other]["ndcg@10 of new"]
+    assert (tmp_path / "runs" / "cold_items" / "cold-0.2-1").is_dir()
+
+
+def test_knowledge_that_a_model_would_write_is_refused(shop: Path, tmp_path: Path) -> None:
+    raw = RECIPE | {"knowledge": {"backend": "template"}, "encoder": {"views": [{"text": "knowledge"}]}}
+    with pytest.raises(RecipeError, match="reads item knowledge from a file"):
+        cold_items_table(parse_recipe("cold", raw), shop, tmp_path, tmp_path, None, 0.2, 1)
