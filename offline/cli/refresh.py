@@ -17,6 +17,7 @@ Tokens = Annotated[int | None, typer.Option("--budget-tokens", help="stop when s
 Money = Annotated[float | None, typer.Option("--budget-usd", help="stop when so much is spent; requires prices")]
 Budget = tuple[int | None, float | None]
 _Policy = Annotated[str, typer.Option(help="all, schedule, events, drift or budgeted")]
+_OfItems = Annotated[bool, typer.Option("--items", help="of items without a text, by [knowledge]; no users")]
 _Rule = Annotated[list[str] | None, typer.Option(help="a key of the policy: min_new_events=10")]
 _logger = logging.getLogger(__name__)
 
@@ -30,12 +31,51 @@ def start_command(
     policy: _Policy = "all",
     rule: _Rule = None,
     users: Annotated[Path | None, typer.Option(help="a file with one user_id a line; none: all users")] = None,
+    items: _OfItems = False,
     budget_tokens: Tokens = None,
     budget_usd: Money = None,
 ) -> None:
     """Create a refresh and wake the workers; prints its id."""
     budget = (budget_tokens, budget_usd)
+    if items:
+        typer.echo(start_items_from_recipe(recipe, data, out, overrides or [], budget))
+        return
     typer.echo(start_from_recipe(recipe, data, out, overrides or [], policy, rule or [], users, budget))
+
+
+def start_items_from_recipe(
+    reference: str, data: Path | None, out: Path, overrides: list[str], budget: Budget = (None, None)
+) -> str:
+    """Read the recipe's data (or reuse it), select new and changed items, write the job, wake the workers.
+
+    Returns:
+        The job's id.
+    """
+    from retort.offline.common.database import migrate_and_open
+    from retort.offline.refresh.spec import RefreshSpec, open_item_refresh
+    from retort.offline.refresh.start import start_item_refresh
+    from retort.shared.base.settings import Settings
+
+    spec = RefreshSpec.of(reference, data, out, overrides, "all", [], items=True)
+    engine = migrate_and_open(Settings())
+    with open_item_refresh(engine, spec) as (pipeline, name, items, knowledge):
+        settings = pipeline.context.language_model
+        job_id = start_item_refresh(engine, name, items, knowledge, out, settings, spec.origin, budget)
+    _wake_workers()
+    return job_id
+
+
+def _wake_workers() -> None:
+    """Wake the workers through Redis, if there is one."""
+    from retort.offline.jobs.celery_app import make_app
+    from retort.offline.local.local_redis import running_redis
+    from retort.offline.refresh.messages import wake_workers
+    from retort.shared.base.settings import Settings
+
+    settings = Settings()
+    redis_url = settings.redis_url or running_redis(settings.retort_home)
+    if redis_url is not None:
+        wake_workers(make_app(redis_url))
 
 
 def start_from_recipe(
@@ -54,9 +94,6 @@ def start_from_recipe(
         The job's id.
     """
     from retort.offline.common.database import migrate_and_open
-    from retort.offline.jobs.celery_app import make_app
-    from retort.offline.local.local_redis import running_redis
-    from retort.offline.refresh.messages import wake_workers
     from retort.offline.refresh.spec import RefreshSpec, open_refresh
     from retort.offline.refresh.start import start_refresh
     from retort.shared.base.settings import Settings
@@ -65,9 +102,7 @@ def start_from_recipe(
     engine = migrate_and_open(settings)
     with open_refresh(engine, spec, budget) as (pipeline, refresh):
         job_id = start_refresh(engine, refresh, out, pipeline.context.language_model, spec.origin)
-    redis_url = settings.redis_url or running_redis(settings.retort_home)
-    if redis_url is not None:
-        wake_workers(make_app(redis_url))
+    _wake_workers()
     return job_id
 
 
@@ -91,6 +126,7 @@ def schedule_command(
     overrides: Overrides = None,
     policy: _Policy = "events",
     rule: _Rule = None,
+    items: _OfItems = False,
 ) -> None:
     """Run Celery beat for refreshes; a worker of the queue gpu-llm starts each of them."""
     from retort.offline.jobs.celery_app import make_app
@@ -104,7 +140,7 @@ def schedule_command(
         _idle()
         return
     load_recipe(recipe, overrides or [])
-    spec = RefreshSpec.of(recipe, data, out, overrides or [], policy, rule or [])
+    spec = RefreshSpec.of(recipe, data, out, overrides or [], policy, rule or [], items=items)
     settings = Settings()
     redis_url = settings.redis_url or running_redis(settings.retort_home)
     if redis_url is None:
@@ -112,7 +148,8 @@ def schedule_command(
     app = make_app(redis_url)
     schedule_refreshes(app, every_hours * 3600, {**spec.origin, "policy": policy, "rules": rule or []})
     settings.retort_home.mkdir(parents=True, exist_ok=True)
-    app.Beat(schedule=str(settings.retort_home / "beat-refresh"), loglevel=settings.log_level).run()
+    schedule = settings.retort_home / ("beat-refresh-items" if items else "beat-refresh")
+    app.Beat(schedule=str(schedule), loglevel=settings.log_level).run()
 
 
 def _idle() -> None:
@@ -125,10 +162,13 @@ def _idle() -> None:
 
 
 def start_by_beat(message: dict[str, Any]) -> None:
-    """Start the refresh that Celery beat sent. An unfinished earlier one, or no eligible user, is no failure."""
+    """Start the refresh that Celery beat sent. An unfinished earlier one, or nothing to do, is no failure."""
     data = None if message["data"] is None else Path(message["data"])
     arguments = (message["overrides"], message["policy"], message["rules"])
     try:
+        if message.get("items"):
+            start_items_from_recipe(message["recipe"], data, Path(message["out"]), message["overrides"])
+            return
         start_from_recipe(message["recipe"], data, Path(message["out"]), *arguments, None)
     except RetortError as error:
         # a scheduled start that fails must not end the worker: the next one may succeed

@@ -127,9 +127,10 @@ def close_if_done(session: Session, job_id: str) -> None:
         return
     job.status, job.ended_at = (FAILED if dead else DONE), database_time(session)
     if not dead and _wrote_nothing(session, job_id):
+        nothing = "no item got a text" if "knowledge" in job.spec else "no user got a profile"
         job.status = FAILED
         job.error = (
-            f"no user got a profile; `retort refresh status {job_id[:8]}` shows why, and "
+            f"{nothing}; `retort refresh status {job_id[:8]}` shows why, and "
             f"`retort refresh retry {job_id[:8]}` tries again"
         )
     if dead:

@@ -1,17 +1,20 @@
 """Refreshes in the database: creating, resuming and retrying them, and their dead letters."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.token_budget import SpendingConfig
 from retort.offline.refresh.chunks import close_if_done
+from retort.offline.refresh.items import ItemSnapshot, open_item_snapshot
 from retort.offline.refresh.snapshot import Snapshot, open_snapshot
 from retort.shared.base.tracing import inject_trace
 from retort.shared.db.models import DONE, FAILED, PENDING, RefreshChunk, RefreshJob
@@ -34,12 +37,21 @@ class DeadChunk:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a worker needs to know of a refresh: how texts are written, its snapshot, and the trace of its start."""
+    """What a worker needs to know of a refresh: how texts are written, its snapshot, and the trace of its start.
+
+    knowledge: set for a refresh of items, which does not use `profiles`.
+    """
 
     tenant: str
     profiles: ProfilesConfig
     snapshot: Path
     trace: Mapping[str, str]
+    knowledge: KnowledgeConfig | None = None
+
+    @property
+    def spending(self) -> SpendingConfig:
+        """Prices of the refresh."""
+        return self.profiles.spending if self.knowledge is None else self.knowledge.spending
 
 
 def create_job(
@@ -57,7 +69,54 @@ def create_job(
 
     origin: parameters for repeating it.
     """
-    _check_budget(profiles, budget_usd)
+    content = _content(profiles, snapshot)
+    return _create(engine, name, content, budget_tokens, budget_usd, origin, tenant)
+
+
+def create_item_job(
+    engine: Engine,
+    name: str,
+    knowledge: KnowledgeConfig,
+    snapshot: ItemSnapshot,
+    *,
+    budget_tokens: int | None = None,
+    budget_usd: float | None = None,
+    origin: Mapping[str, Any] | None = None,
+    tenant: str = DEFAULT_TENANT,
+) -> str:
+    """Create a refresh of a snapshot's items, as `create_job` does for users. Returns its id."""
+    content = _item_content(knowledge, snapshot)
+    return _create(engine, name, content, budget_tokens, budget_usd, origin, tenant)
+
+
+class _Content(NamedTuple):
+    """What fills a refresh: its part of the spec, the prices, and the sizes of its chunks."""
+
+    spec: dict[str, Any]
+    spending: SpendingConfig
+    sizes: list[int]
+
+
+def _content(profiles: ProfilesConfig, snapshot: Snapshot) -> _Content:
+    spec = {"profiles": profiles.model_dump(mode="json"), "snapshot": str(snapshot.root.absolute())}
+    return _Content(spec, profiles.spending, _sizes(snapshot.n_users, snapshot.n_chunks, profiles.chunk_users))
+
+
+def _item_content(knowledge: KnowledgeConfig, snapshot: ItemSnapshot) -> _Content:
+    spec = {"knowledge": knowledge.model_dump(mode="json"), "snapshot": str(snapshot.root.absolute())}
+    return _Content(spec, knowledge.spending, _sizes(snapshot.n_items, snapshot.n_chunks, snapshot.chunk_items))
+
+
+def _create(
+    engine: Engine,
+    name: str,
+    content: _Content,
+    budget_tokens: int | None,
+    budget_usd: float | None,
+    origin: Mapping[str, Any] | None,
+    tenant: str,
+) -> str:
+    _check_budget(content.spending, budget_usd)
     job_id = uuid.uuid4().hex
     with transaction(engine) as session:
         job = RefreshJob(
@@ -71,33 +130,40 @@ def create_job(
             budget_usd=budget_usd,
         )
         session.add(job)
-        _fill(session, job, profiles, snapshot)
+        _fill(session, job, content)
     return job_id
 
 
-def fill_job(engine: Engine, job_id: str, profiles: ProfilesConfig, snapshot: Snapshot) -> bool:
+def fill_job(
+    engine: Engine, job_id: str, config: ProfilesConfig | KnowledgeConfig, snapshot: Snapshot | ItemSnapshot
+) -> bool:
     """Fill a requested refresh with chunks. Returns False if it was cancelled or another worker filled it first."""
+    if isinstance(config, KnowledgeConfig) and isinstance(snapshot, ItemSnapshot):
+        content = _item_content(config, snapshot)
+    elif isinstance(config, ProfilesConfig) and isinstance(snapshot, Snapshot):
+        content = _content(config, snapshot)
+    else:
+        raise TypeError("the configuration and the snapshot are of different kinds")
     with transaction(engine) as session:
         job = session.get_one(RefreshJob, job_id, with_for_update=True)
         if job.status != REQUESTED:
             return False
-        _check_budget(profiles, job.budget_usd)
+        _check_budget(content.spending, job.budget_usd)
         job.status = PENDING
-        _fill(session, job, profiles, snapshot)
+        _fill(session, job, content)
     return True
 
 
-def _fill(session: Session, job: RefreshJob, profiles: ProfilesConfig, snapshot: Snapshot) -> None:
+def _fill(session: Session, job: RefreshJob, content: _Content) -> None:
     """Write spec, budget and chunks. The caller commits."""
-    written = {"profiles": profiles.model_dump(mode="json"), "snapshot": str(snapshot.root.absolute())}
-    job.spec = {**job.spec, **written}
-    job.n_users, job.n_chunks = snapshot.n_users, snapshot.n_chunks
+    job.spec = {**job.spec, **content.spec}
+    job_id, sizes = job.id, content.sizes
+    job.n_users, job.n_chunks = sum(sizes), len(sizes)
     if job.budget_tokens is None:
-        job.budget_tokens = profiles.spending.max_tokens
+        job.budget_tokens = content.spending.max_tokens
     if job.budget_usd is None:
-        job.budget_usd = profiles.spending.max_usd
+        job.budget_usd = content.spending.max_usd
     session.flush()
-    job_id, sizes = job.id, _sizes(snapshot, profiles.chunk_users)
     for start in range(0, len(sizes), _ROWS_PER_INSERT):
         rows = enumerate(sizes[start : start + _ROWS_PER_INSERT], start=start)
         session.add_all(RefreshChunk(job_id=job_id, position=place, n_users=n) for place, n in rows)
@@ -105,24 +171,24 @@ def _fill(session: Session, job: RefreshJob, profiles: ProfilesConfig, snapshot:
         session.expunge_all()
 
 
-def _check_budget(profiles: ProfilesConfig, budget_usd: float | None) -> None:
-    if budget_usd is not None and profiles.spending.cost_usd(0, 0) is None:
+def _check_budget(spending: SpendingConfig, budget_usd: float | None) -> None:
+    if budget_usd is not None and spending.cost_usd(0, 0) is None:
         raise RefreshError(
             "a budget in USD requires prices; set [profiles.spending] usd_per_million_input and usd_per_million_output."
         )
 
 
-def _sizes(snapshot: Snapshot, chunk_users: int) -> list[int]:
-    last = snapshot.n_users - chunk_users * (snapshot.n_chunks - 1)
-    return [chunk_users] * (snapshot.n_chunks - 1) + [last]
+def _sizes(n: int, n_chunks: int, chunk_size: int) -> list[int]:
+    return [chunk_size] * (n_chunks - 1) + [n - chunk_size * (n_chunks - 1)]
 
 
 def read_spec(engine: Engine, job_id: str) -> JobSpec:
     """Read the part of a refresh that its workers need."""
     with reading(engine) as session:
         job = session.get_one(RefreshJob, job_id)
-    profiles = ProfilesConfig.model_validate(job.spec["profiles"])
-    return JobSpec(job.tenant, profiles, Path(job.spec["snapshot"]), job.spec.get("trace", {}))
+    profiles = ProfilesConfig.model_validate(job.spec.get("profiles", {}))
+    knowledge = KnowledgeConfig.model_validate(job.spec["knowledge"]) if "knowledge" in job.spec else None
+    return JobSpec(job.tenant, profiles, Path(job.spec["snapshot"]), job.spec.get("trace", {}), knowledge)
 
 
 def resume_job(
@@ -159,16 +225,18 @@ def dead_letters(engine: Engine, reference: str) -> list[DeadChunk]:
         rows = session.scalars(
             sa.select(RefreshChunk).filter_by(job_id=job.id, status=FAILED).order_by(RefreshChunk.position)
         ).all()
-    snapshot = open_snapshot(Path(job.spec["snapshot"])) if rows else None
-    return [
-        DeadChunk(
-            row.position,
-            row.attempts,
-            row.error or "unknown",
-            tuple(request.history.user_id for request in snapshot.chunk(row.position)) if snapshot else (),
-        )
-        for row in rows
-    ]
+    ids = _ids_of_chunks(job.spec) if rows else (lambda _: ())
+    return [DeadChunk(row.position, row.attempts, row.error or "unknown", ids(row.position)) for row in rows]
+
+
+def _ids_of_chunks(spec: Mapping[str, Any]) -> Callable[[int], tuple[str, ...]]:
+    """Return what gives the users, or the items, of a chunk."""
+    root = Path(spec["snapshot"])
+    if "knowledge" in spec:
+        items = open_item_snapshot(root)
+        return lambda position: tuple(items.chunk(position))
+    users = open_snapshot(root)
+    return lambda position: tuple(request.history.user_id for request in users.chunk(position))
 
 
 def _open_again(session: Session, job: RefreshJob) -> None:

@@ -13,10 +13,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from retort.offline.jobs.heartbeat import log_error
+from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.refresh.items import ItemSnapshot, NoItemDueError, freeze_items
 from retort.offline.refresh.jobs import fill_job
 from retort.offline.refresh.snapshot import Snapshot
-from retort.offline.refresh.spec import RefreshSpec, open_refresh
+from retort.offline.refresh.spec import RefreshSpec, open_item_refresh, open_refresh
 from retort.offline.refresh.start import NoUserDueError, freeze_users
 from retort.shared.base.errors import StoreError
 from retort.shared.db.models import DONE, FAILED, RefreshJob
@@ -34,11 +36,11 @@ def prepare_requested(engine: Engine) -> int:
 
 def _prepare(engine: Engine, job_id: str, spec: dict[str, Any]) -> bool:
     try:
-        snapshot, profiles = _freeze(engine, spec)
-        filled = fill_job(engine, job_id, profiles, snapshot)
+        snapshot, config = _freeze(engine, spec)
+        filled = fill_job(engine, job_id, config, snapshot)
     except (StoreError, DBAPIError):
         raise  # the database comes back, and the next look tries again
-    except NoUserDueError as error:
+    except (NoUserDueError, NoItemDueError) as error:
         return _close(engine, job_id, DONE, str(error))
     except Exception as error:  # noqa: BLE001 - every error becomes the reason of the refresh
         return _close(engine, job_id, FAILED, log_error(f"refresh {job_id[:8]} cannot be started", error))
@@ -47,9 +49,13 @@ def _prepare(engine: Engine, job_id: str, spec: dict[str, Any]) -> bool:
     return filled
 
 
-def _freeze(engine: Engine, spec: dict[str, Any]) -> tuple[Snapshot, ProfilesConfig]:
+def _freeze(engine: Engine, spec: dict[str, Any]) -> tuple[Snapshot | ItemSnapshot, ProfilesConfig | KnowledgeConfig]:
     requested = {key: value for key, value in spec["asked"].items() if key in ("policy", "rules", "user_ids")}
     options = RefreshSpec.model_validate(spec["origin"]).model_copy(update=requested)
+    if options.items:
+        with open_item_refresh(engine, options) as (pipeline, _, items, knowledge):
+            folder, settings = Path(options.out), pipeline.context.language_model
+            return freeze_items(engine, items, knowledge, folder, settings), knowledge
     with open_refresh(engine, options) as (pipeline, refresh):
         return freeze_users(engine, refresh, Path(options.out), pipeline.context.language_model), refresh.profiles
 

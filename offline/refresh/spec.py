@@ -10,10 +10,11 @@ from sqlalchemy import Engine
 
 from retort.offline.common.section import parse_section
 from retort.offline.common.terminal import TerminalProgress
+from retort.offline.data.interactions import Items
 from retort.offline.data.split_store import load_split
-from retort.offline.data.tables import load_saved
+from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.pipeline.build import make_pipeline
-from retort.offline.pipeline.context import RunContext, make_context
+from retort.offline.pipeline.context import RunContext, load_items, load_tables, make_context
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.profiles.history import UserHistory, user_histories
 from retort.offline.recipes.recipe import load_recipe
@@ -23,7 +24,7 @@ from retort.shared.base.errors import RecipeError
 
 
 class RefreshSpec(BaseModel):
-    """The options of a refresh, as JSON. recipe: a name or a path. All paths are absolute."""
+    """The options of a refresh, as JSON. recipe: a name or a path. Paths are absolute. items: of items, no users."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     recipe: str
@@ -33,6 +34,7 @@ class RefreshSpec(BaseModel):
     policy: str = "all"
     rules: dict[str, Any] = {}
     user_ids: tuple[str, ...] | None = None
+    items: bool = False
 
     @classmethod
     def of(
@@ -44,6 +46,8 @@ class RefreshSpec(BaseModel):
         policy: str,
         rules: list[str],
         user_ids: frozenset[str] | None = None,
+        *,
+        items: bool = False,
     ) -> "RefreshSpec":
         """Parse the options of a command line. Raises RecipeError if the policy or a rule is wrong."""
         spec = cls(
@@ -55,6 +59,7 @@ class RefreshSpec(BaseModel):
             policy=policy,
             rules=_parse_rules(rules),
             user_ids=tuple(sorted(user_ids)) if user_ids is not None else None,
+            items=items,
         )
         parse_policy(spec)
         return spec
@@ -62,7 +67,8 @@ class RefreshSpec(BaseModel):
     @property
     def origin(self) -> dict[str, Any]:
         """Parameters for repeating this refresh. Users are selected again."""
-        return self.model_dump(mode="json", include={"recipe", "data", "out", "overrides"})
+        kept = {"recipe", "data", "out", "overrides", *(["items"] if self.items else [])}
+        return self.model_dump(mode="json", include=kept)
 
 
 def parse_policy(spec: RefreshSpec) -> RefreshPolicy:
@@ -81,6 +87,18 @@ def _parse_rules(rules: list[str]) -> dict[str, str]:
 
 
 @contextmanager
+def open_item_refresh(
+    engine: Engine, spec: RefreshSpec
+) -> Iterator[tuple[Pipeline[RunContext], str, Items, KnowledgeConfig]]:
+    """Open the recipe's pipeline, the name of its refresh of items, the items, and how they are described."""
+    recipe = load_recipe(spec.recipe, spec.overrides)
+    with TerminalProgress() as progress:
+        context = make_context(recipe, Path(spec.data) if spec.data else None, engine, progress)
+        pipeline = make_pipeline(context, Path(spec.out))
+        yield pipeline, f"{recipe.name} (items)", load_tables(pipeline).items, recipe.knowledge
+
+
+@contextmanager
 def open_refresh(
     engine: Engine, spec: RefreshSpec, budget: tuple[int | None, float | None] = (None, None)
 ) -> Iterator[tuple[Pipeline[RunContext], Refresh]]:
@@ -89,10 +107,11 @@ def open_refresh(
     with TerminalProgress() as progress:
         context = make_context(recipe, Path(spec.data) if spec.data else None, engine, progress)
         pipeline = make_pipeline(context, Path(spec.out))
-        loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
+        interactions, split = load_tables(pipeline).interactions, load_split(pipeline.ensure_path("split"))
+        items = load_items(pipeline)
         user_ids = frozenset(spec.user_ids) if spec.user_ids is not None else None
 
         def histories() -> Iterator[UserHistory]:
-            return iter(user_histories(split, loaded.interactions))
+            return iter(user_histories(split, interactions))
 
-        yield pipeline, Refresh(recipe.name, histories, loaded.items, recipe.profiles, policy, user_ids, *budget)
+        yield pipeline, Refresh(recipe.name, histories, items, recipe.profiles, policy, user_ids, *budget)

@@ -9,13 +9,15 @@ from typing import Any
 from sqlalchemy import Engine
 
 from retort.offline.data.interactions import Items
+from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
 from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
 from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combination_writer, prompt_writers
 from retort.offline.profiles.history import Catalogue, UserHistory
 from retort.offline.profiles.store import ProfileKey, ProfileStore
 from retort.offline.refresh.cost import TokenModel, calibrate
-from retort.offline.refresh.jobs import create_job
+from retort.offline.refresh.items import freeze_items
+from retort.offline.refresh.jobs import create_item_job, create_job
 from retort.offline.refresh.policy import RefreshPolicy, select_requests
 from retort.offline.refresh.snapshot import Snapshot, write_snapshot
 from retort.offline.refresh.staleness import Staleness, measure_staleness
@@ -58,11 +60,7 @@ def start_refresh(
     Raises:
         RefreshBusyError: a refresh of the same name is not finished. Celery beat may send a message twice.
     """
-    for job in read_jobs(engine):
-        if job.name == refresh.name and job.status in UNFINISHED:
-            raise RefreshBusyError(
-                f"refresh {job.id[:8]} of {job.name} is still {job.status}; wait for it or cancel it."
-            )
+    refuse_busy(engine, refresh.name)
     return create_job(
         engine,
         refresh.name,
@@ -72,6 +70,37 @@ def start_refresh(
         budget_usd=refresh.budget_usd,
         origin=origin,
     )
+
+
+def refuse_busy(engine: Engine, name: str) -> None:
+    """Raise RefreshBusyError if a refresh of this name is not finished."""
+    for job in read_jobs(engine):
+        if job.name == name and job.status in UNFINISHED:
+            raise RefreshBusyError(
+                f"refresh {job.id[:8]} of {job.name} is still {job.status}; wait for it or cancel it."
+            )
+
+
+def start_item_refresh(
+    engine: Engine,
+    name: str,
+    items: Items,
+    knowledge: KnowledgeConfig,
+    folder: Path,
+    settings: LanguageModelSettings,
+    origin: Mapping[str, Any] | None = None,
+    budget: tuple[int | None, float | None] = (None, None),
+) -> str:
+    """Create a refresh of the items that are new or have changed, and its chunks. Returns its id.
+
+    Raises:
+        RefreshBusyError: a refresh of the same name is not finished.
+        NoItemDueError: every item has a text.
+    """
+    refuse_busy(engine, name)
+    snapshot = freeze_items(engine, items, knowledge, folder, settings)
+    tokens, usd = budget
+    return create_item_job(engine, name, knowledge, snapshot, budget_tokens=tokens, budget_usd=usd, origin=origin)
 
 
 def freeze_users(engine: Engine, refresh: Refresh, folder: Path, settings: LanguageModelSettings) -> Snapshot:

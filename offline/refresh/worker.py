@@ -18,6 +18,11 @@ from retort.offline.common.progress import Progress, Silent
 from retort.offline.common.tracing import span
 from retort.offline.jobs.heartbeat import Heartbeat, record_failure, run_under_lease, settle
 from retort.offline.jobs.leases import LeaseRules, worker_name
+from retort.offline.knowledge import config as knowledge_config
+from retort.offline.knowledge.config import KnowledgeConfig
+from retort.offline.knowledge.describe import own_words
+from retort.offline.knowledge.store import KnowledgeStore
+from retort.offline.knowledge.writer import ItemWriter
 from retort.offline.profiles.backends._base import ProfileBackend, ServedModelError
 from retort.offline.profiles.batch_writer import ProfileWriter
 from retort.offline.profiles.config import ProfilesConfig, open_backend
@@ -26,6 +31,7 @@ from retort.offline.profiles.history import Catalogue
 from retort.offline.profiles.profile_tasks import PriorProfile
 from retort.offline.profiles.store import ProfileStore
 from retort.offline.refresh.chunks import ChunkItem, lease_chunk
+from retort.offline.refresh.items import ItemInputs
 from retort.offline.refresh.jobs import JobSpec, read_spec
 from retort.offline.refresh.snapshot import Snapshot, open_snapshot
 from retort.shared.base.errors import RecipeError, StoreError
@@ -36,6 +42,7 @@ _logger = logging.getLogger(__name__)
 
 RETRY_FOR_S = 120.0  # how long one call waits for a database that is down
 OpenBackend = Callable[[ProfilesConfig, LanguageModelSettings], ProfileBackend]
+OpenItemBackend = Callable[[KnowledgeConfig, LanguageModelSettings], ProfileBackend]
 
 
 class RefreshWorker:
@@ -56,16 +63,19 @@ class RefreshWorker:
         progress: Progress | None = None,
         retry_for_s: float = RETRY_FOR_S,
         open_backend: OpenBackend = open_backend,
+        open_item_backend: OpenItemBackend = knowledge_config.open_backend,
         before_look: Callable[[], object] = lambda: None,
     ) -> None:
         self._engine, self._settings, self._rules = engine, settings, rules or LeaseRules()
         self._progress, self._retry_for_s, self._open = progress or Silent(), retry_for_s, open_backend
+        self._open_items = open_item_backend
         self.name = worker_name()
         self.job_ids: set[str] = set()  # refreshes that it worked on
         self.stopping = threading.Event()
         self.grace_s = 30.0  # for the answers in flight when the worker stops
         self._model: tuple[str, ProfileBackend] | None = None
         self._inputs: tuple[str, _JobInputs] | None = None
+        self._items: tuple[str, ItemInputs] | None = None
         self._before_look = before_look
         # Two locks make a fair queue: a waiting thread holds the first, so a long refresh cannot starve it.
         self._next_turn, self._gpu = threading.Lock(), threading.Lock()
@@ -131,7 +141,7 @@ class RefreshWorker:
         """Work on one chunk. Returns whether it is done."""
         try:
             spec = retry_on_db_error(lambda: read_spec(self._engine, item.job_id), self._retry_for_s)
-            backend = self._load_backend(spec.profiles)
+            backend = self._load_backend(spec.profiles if spec.knowledge is None else spec.knowledge)
             item.report.backend = backend.model
         except (ServedModelError, RecipeError) as error:
             # every worker would meet it: the refresh is at fault, and this worker goes on with others
@@ -141,11 +151,14 @@ class RefreshWorker:
             # the chunk is not at fault: another worker may be able to load the model
             settle(item.release, self._retry_for_s)
             raise
-        item.spending = spec.profiles.spending
+        item.spending = spec.spending
 
         def work(heartbeat: Heartbeat) -> None:
             with span("refresh chunk", spec.trace, job=item.job_id, chunk=item.position, users=item.n_users):
-                self._write_profiles(item, spec, backend, heartbeat)
+                if spec.knowledge is None:
+                    self._write_profiles(item, spec, backend, heartbeat)
+                else:
+                    self._describe_items(item, spec, spec.knowledge, backend, heartbeat)
 
         return run_under_lease(item, work, stopping=self.stopping, retry_for_s=self._retry_for_s)
 
@@ -174,12 +187,37 @@ class RefreshWorker:
         last = item.lease.attempt >= self._rules.max_attempts
         item.report.stop_if_unanswered(spec.profiles.max_failed if last else 0.0)
 
-    def _load_backend(self, config: ProfilesConfig) -> ProfileBackend:
+    def _describe_items(
+        self, item: ChunkItem, spec: JobSpec, config: KnowledgeConfig, backend: ProfileBackend, heartbeat: Heartbeat
+    ) -> None:
+        if self._items is None or self._items[0] != item.job_id:
+            self._items = item.job_id, ItemInputs(spec.snapshot, config)
+        inputs, item.report.what = self._items[1], "item text"
+        writer = ItemWriter(
+            config,
+            KnowledgeStore(self._engine, spec.tenant, self._retry_for_s),
+            backend,
+            inputs.catalogue,
+            inputs.names,
+            item.report,
+            self._progress,
+            item.n_users,
+            kept=lambda _: heartbeat.check(),
+        )
+        with own_words():
+            writer.write_chunk(inputs.snapshot.chunk(item.position))
+            last = item.lease.attempt >= self._rules.max_attempts
+            item.report.stop_if_unanswered(config.max_failed if last else 0.0)
+
+    def _load_backend(self, config: ProfilesConfig | KnowledgeConfig) -> ProfileBackend:
         """Return the loaded model if it is the right one. Otherwise unload it first, then load the right one."""
-        key = hash_json([config.backend, config.options, config.parameters])
+        key = hash_json([config.backend, config.options, config.parameters, config.sampling.max_output_tokens])
         if self._model is None or self._model[0] != key:
             self.close()
-            self._model = key, self._open(config, self._settings)
+            if isinstance(config, KnowledgeConfig):
+                self._model = key, self._open_items(config, self._settings)
+            else:
+                self._model = key, self._open(config, self._settings)
         return self._model[1]
 
     def _inputs_of(self, job_id: str, spec: JobSpec) -> "_JobInputs":
