@@ -32,6 +32,7 @@ from retort.offline.pipeline.sharded import encode_shards, reduce_users
 from retort.offline.profiles.config import BACKENDS, IMPORTED, backend_name
 from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
 from retort.offline.profiles.history import user_histories
+from retort.offline.profiles.quality import measure_profiles
 from retort.offline.profiles.store import ProfileStore
 from retort.offline.teachers.published import read_published_items
 from retort.shared.base.errors import TeacherError
@@ -155,6 +156,10 @@ def profiles_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     texts = profiles_tables(histories, items, config, store, report)
     n_texts, n_distinct = write_profiles_table(work / PROFILES_FILE, config, texts)
     context.progress.say(f"{n_texts} texts, {n_distinct} of them distinct")
+    if (quality := measure_profiles(work / PROFILES_FILE)) is not None:
+        context.progress.say(quality.line())
+        if (warning := quality.warning()) is not None:
+            context.progress.say(warning)
 
 
 def vectors_step(pipeline: Pipeline[RunContext], work: Path) -> None:

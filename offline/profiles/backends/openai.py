@@ -30,7 +30,8 @@ from retort.shared.base.text import clean_text, load_json
 SERVED = True
 DEFAULT_URL = "https://api.openai.com/v1"
 _REMEDIES = (
-    (("context length", "context_length", "context window", "too long", "too many tokens", "maximum context"),
+    (("context length", "context_length", "context window", "context size", "too long", "too many tokens",
+      "maximum context"),
      "set [profiles.options] context_tokens to the model's context"),
     (("max_completion_tokens",), "set [profiles.options] limit_field = 'max_completion_tokens'"),
     (("system role", "role system", "roles must alternate"), "set [profiles.options] system_role = 'user'"),

