@@ -88,12 +88,13 @@ def _say_plans(pipeline: "Pipeline[RunContext]", progress: "Progress", *, all_nu
 
 
 def _report_line(pipeline: "Pipeline[RunContext]") -> str:
-    """Run the step, which says its report; returns where its texts are."""
+    """Run the step; returns its report and where its texts are."""
+    from retort.offline.knowledge.report import read_report
     from retort.offline.pipeline.context import KNOWLEDGE_FILE, KNOWLEDGE_STEP
 
     finished = pipeline.ensure(KNOWLEDGE_STEP)
     again = " (nothing has changed since it was written)" if finished.skipped else ""
-    return f"{finished.path / KNOWLEDGE_FILE}{again}"
+    return f"{read_report(finished.path).line()}\n{finished.path / KNOWLEDGE_FILE}{again}"
 
 
 def _run_round(

@@ -1,17 +1,18 @@
-"""Names that a catalogue knows: brands of its attributes, and the first words of its titles, which often are brands."""
+"""Names that a catalogue knows: its brands, its categories, and the first words of titles, which often are brands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from retort.offline.data.interactions import Items
-from retort.offline.profiles.item_facts import Facts
+from retort.offline.profiles.item_facts import Facts, facets_of
 from retort.offline.profiles.vocabulary import stems
 
 BRAND_ATTRIBUTES = frozenset(
     ("brand", "brand_name", "manufacturer", "maker", "label", "publisher", "author", "authors", "artist", "artists",
      "director", "directors", "studio", "employer", "company", "store")
 )  # fmt: skip
+CATEGORY_ATTRIBUTES = frozenset(("category", "categories", "genre", "genres", "product_type", "department"))
 _LEADING_WORDS = 3
 
 
@@ -21,10 +22,12 @@ class CatalogueNames:
 
     Attributes:
         brands: Values of the brand attributes.
+        categories: Values of the category attributes, each part of a path on its own.
         openings: The first one to three words of the titles, and whole titles.
     """
 
     brands: frozenset[str]
+    categories: frozenset[str]
     openings: frozenset[str]
 
     def knows(self, name: str) -> bool:
@@ -47,11 +50,15 @@ def read_names(items: Items) -> CatalogueNames:
         for value in items.frame[column].drop_nulls().unique().to_list()
         for brand in _listed(value)
     }
+    categories: set[str] = set()
+    for column in (name for name in items.attributes if name.lower() in CATEGORY_ATTRIBUTES):
+        for value in items.frame[column].drop_nulls().unique().to_list():
+            categories |= categories_of({column: value})
     openings: set[str] = set()
     for title in items.frame["title"].unique():
         own = stems(title)
         openings.update(" ".join(own[:n]) for n in (*range(1, _LEADING_WORDS + 1), len(own)))
-    return CatalogueNames(frozenset(brands - {""}), frozenset(openings - {""}))
+    return CatalogueNames(frozenset(brands - {""}), frozenset(categories), frozenset(openings - {""}))
 
 
 def own_brands(facts: Facts) -> frozenset[str]:
@@ -63,6 +70,12 @@ def brands_of(attributes: Mapping[str, Any]) -> frozenset[str]:
     """Return the normalised brands among attributes."""
     named = [value for name, value in attributes.items() if name.lower() in BRAND_ATTRIBUTES]
     return frozenset(normal_name(brand) for value in named for brand in _listed(value)) - {""}
+
+
+def categories_of(attributes: Mapping[str, Any]) -> frozenset[str]:
+    """Return the normalised categories among attributes."""
+    found = facets_of({name: value for name, value in attributes.items() if name.lower() in CATEGORY_ATTRIBUTES})
+    return frozenset(normal_name(value) for _, value in found) - {""}
 
 
 def _listed(value: Any) -> list[str]:

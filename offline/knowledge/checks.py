@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from retort.offline.knowledge.catalogue_names import CatalogueNames, normal_name, own_brands
+from retort.offline.knowledge.catalogue_names import CatalogueNames, categories_of, normal_name, own_brands
 from retort.offline.knowledge.config import KnowledgeChecks
 from retort.offline.knowledge.replies import Answer
 from retort.offline.profiles.checks import echoes, is_refusal
@@ -36,7 +36,7 @@ class Checked(NamedTuple):
         text: The text to keep; "" where nothing is known.
         fields: field → phrases that are kept.
         problem: Why the text is refused; None: accepted.
-        notes: What was removed or counted: numbers, prices, own brand, unknown rivals.
+        notes: What was removed: numbers, prices, the own brand among rivals.
     """
 
     text: str
@@ -51,19 +51,19 @@ def check_answer(
     """Check what a model answered about one item; single phrases that may not stay are removed.
 
     Args:
-        names: Brands and titles of the catalogue, which rivals are compared with.
+        names: Brands of the catalogue.
         instructions: Template text that a reply must not repeat.
     """
     if not answer.text:
         return Checked("", {}, None, Counter())
     problem = contradiction(answer.text, facts, names)
-    kept, notes = _kept_phrases(answer, facts, names)
+    kept, notes = _kept_phrases(answer, facts)
     text = Answer(kept).text
     problem = problem or _problem(text, facts, rules, language, instructions)
     return Checked(text, kept, problem, notes)
 
 
-def _kept_phrases(answer: Answer, facts: Facts, names: CatalogueNames) -> tuple[dict[str, list[str]], Counter[str]]:
+def _kept_phrases(answer: Answer, facts: Facts) -> tuple[dict[str, list[str]], Counter[str]]:
     given, brands = _given_numbers(facts), own_brands(facts)
     given |= {f"{number[:3]}0" for number in given if len(number) == 4 and number.isdigit()}  # decades of given years
     kept: dict[str, list[str]] = {}
@@ -78,10 +78,8 @@ def _kept_phrases(answer: Answer, facts: Facts, names: CatalogueNames) -> tuple[
             elif field == RIVALS and normal_name(phrase) in brands:
                 notes["own brands among rivals removed"] += 1
             else:
-                notes["rivals"] += field == RIVALS
-                notes["rivals that the catalogue does not know"] += field == RIVALS and not names.knows(phrase)
                 kept[field].append(phrase)
-    return kept, +notes
+    return kept, notes
 
 
 def _problem(text: str, facts: Facts, rules: KnowledgeChecks, language: str, instructions: str) -> str | None:
@@ -121,6 +119,16 @@ def contradiction(text: str, facts: Facts, names: CatalogueNames) -> str | None:
         if brands and made and (stated_brand := normal_name(made[1])) not in brands and stated_brand in names.brands:
             return f"contradicts the brand ({made[1][:40]})"
     return None
+
+
+def other_category(fields: Mapping[str, list[str]], facts: Facts, names: CatalogueNames) -> bool:
+    """Whether a text's type is, by name, a category of the catalogue that the item does not have.
+
+    It is counted and not refused: either the text or the item's category may be wrong.
+    """
+    own = categories_of(facts.attributes)
+    kinds = {normal_name(phrase) for phrase in fields.get("type", ())}
+    return bool(own) and any(kind in names.categories and kind not in own for kind in kinds)
 
 
 def new_words(text: str, facts: Facts) -> set[str]:

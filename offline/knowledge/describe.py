@@ -12,7 +12,7 @@ from retort.offline.common.chunking import batches
 from retort.offline.common.progress import Progress
 from retort.offline.data.interactions import KNOWLEDGE, Items
 from retort.offline.knowledge.catalogue_names import CatalogueNames, read_names
-from retort.offline.knowledge.checks import contradiction, new_words
+from retort.offline.knowledge.checks import RIVALS, contradiction, new_words, other_category
 from retort.offline.knowledge.config import FILE, KnowledgeConfig, backend_name, named_model, open_backend
 from retort.offline.knowledge.imported import read_knowledge
 from retort.offline.knowledge.prompt import make_task
@@ -211,10 +211,15 @@ def measure(known: pl.DataFrame, catalogue: Catalogue, names: CatalogueNames, re
     """Count the texts, the different ones, their new words, and those that contradict what was given."""
     report.described, report.distinct = known.height, known[KNOWLEDGE].n_unique()
     n_new, n_measured = 0, 0
-    for item_id, text in known.head(_MEASURED).select("item_id", KNOWLEDGE).iter_rows():
+    for item_id, text, as_json in known.head(_MEASURED).select("item_id", KNOWLEDGE, "fields").iter_rows():
         facts = catalogue.facts(item_id)
         if facts is None:
             continue
+        fields = orjson.loads(as_json) if as_json else {}
+        rivals = fields.get(RIVALS, [])
+        report.rivals += len(rivals)
+        report.unknown_rivals += sum(not names.knows(str(rival)) for rival in rivals)
+        report.other_categories += other_category(fields, facts, names)
         own = len(new_words(text, facts))
         n_new, n_measured = n_new + own, n_measured + 1
         report.restated += own == 0

@@ -11,7 +11,7 @@ from retort.shared.base.errors import KnowledgeError
 REPORT_FILE = "knowledge.json"
 _SO_FEW = 3  # a few items, as when new ones are added, may well be alike
 _ENOUGH_TO_JUDGE = 20  # texts from which on a share of different ones is meaningful
-_OF_A_RUN = ("written", "reused", "prompt_tokens", "completion_tokens", "cached_tokens", "cost_usd", "seconds")
+_OF_A_RUN = ("notes", "written", "reused", "prompt_tokens", "completion_tokens", "cached_tokens", "cost_usd", "seconds")
 
 
 @dataclass
@@ -26,10 +26,12 @@ class KnowledgeReport:
         new_words: Mean words of a text that title and attributes do not hold.
         restated: Texts without any such word.
         contradictions: Texts that contradict the item's year or brand; generated ones are asked again.
+        other_categories: Texts whose type is a category of the catalogue that the item does not have.
+        rivals: Rivals that the texts name; `unknown_rivals` are those that no item of the catalogue knows.
         not_ours: Texts of a file for ids that the items do not have.
         rejected: Unusable rows of a file; `examples` quotes the first.
         failed: Items without a usable reply; `problems` counts the reasons.
-        notes: What the checks removed or counted in accepted texts.
+        notes: What the checks removed from the texts of this run.
         written: Texts of this run; `reused` are those of earlier runs.
     """
 
@@ -42,6 +44,9 @@ class KnowledgeReport:
     new_words: float = 0.0
     restated: int = 0
     contradictions: int = 0
+    other_categories: int = 0
+    rivals: int = 0
+    unknown_rivals: int = 0
     not_ours: int = 0
     rejected: int = 0
     examples: tuple[str, ...] = ()
@@ -73,7 +78,7 @@ class KnowledgeReport:
         tokens = self.prompt_tokens + self.completion_tokens
         quoted = f" ({'; '.join(self.examples)})" if self.examples else ""
         counts = {
-            f"{self.distinct:,} of them distinct": True,
+            f"{self.distinct:,} of them distinct": self.distinct,
             f"{self.new_words:.1f} new words each": self.new_words,
             f"{self.unknown:,} are unknown": self.unknown,
             f"{self.corrected:,} are corrected by people": self.corrected,
@@ -81,6 +86,8 @@ class KnowledgeReport:
             f"{self.waiting:,} wait for the batch's results": self.waiting,
             f"{self.restated:,} only restate what was given": self.restated,
             f"{self.contradictions:,} contradict what was given": self.contradictions,
+            f"{self.other_categories:,} name another category as their type": self.other_categories,
+            f"{self.unknown_rivals:,} of {self.rivals:,} rivals are not in the catalogue": self.unknown_rivals,
             _listed(self.notes): self.notes,
             f"{self.not_ours:,} belong to other items": self.not_ours,
             f"{self.rejected:,} rows are unusable{quoted}": self.rejected,
@@ -120,6 +127,12 @@ class KnowledgeReport:
         counts = {name: value for name, value in vars(self).items() if name not in _OF_A_RUN}
         text = json.dumps(counts, indent=2, ensure_ascii=False)
         (directory / REPORT_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_report(directory: Path) -> KnowledgeReport:
+    """Read the counts that `KnowledgeReport.write` wrote."""
+    counts = json.loads((directory / REPORT_FILE).read_text(encoding="utf-8"))
+    return KnowledgeReport(**counts | {"problems": Counter(counts["problems"]), "examples": tuple(counts["examples"])})
 
 
 def _listed(counts: Counter[str]) -> str:

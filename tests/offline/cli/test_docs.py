@@ -50,7 +50,7 @@ def test_every_command_and_option_in_a_page_exists(page: Path) -> None:
     for text in code(page):
         for words, rest in _COMMAND.findall(re.sub(r"#.*|^.*(kubectl|helm) .*$", "", text, flags=re.MULTILINE)):
             for name in names(words.split()):
-                full = next((" ".join(name[:n]) for n in (2, 1) if " ".join(name[:n]) in known), None)
+                full = next((" ".join(name[:n]) for n in (3, 2, 1) if " ".join(name[:n]) in known), None)
                 if full is None or (full in groups(known) and len(name) > 1):
                     wrong.append(f"retort {words}")
                     continue

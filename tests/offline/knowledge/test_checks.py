@@ -3,7 +3,7 @@
 import pytest
 
 from retort.offline.knowledge.catalogue_names import read_names
-from retort.offline.knowledge.checks import Checked, check_answer, mixed_up, new_words, wrong_script
+from retort.offline.knowledge.checks import Checked, check_answer, mixed_up, new_words, other_category, wrong_script
 from retort.offline.knowledge.config import KnowledgeChecks
 from retort.offline.knowledge.replies import Answer
 from retort.offline.profiles.item_facts import Facts
@@ -55,12 +55,19 @@ def test_numbers_and_prices_that_were_not_given_are_removed_and_counted() -> Non
     assert dict(checked.notes) == {"numbers removed": 1, "prices removed": 1}
 
 
-def test_rivals_lose_the_own_brand_and_unknown_ones_are_kept_and_counted() -> None:
+def test_rivals_lose_the_own_brand_and_keep_unknown_ones() -> None:
     answer = Answer({"type": ["glossy fast drying polish"], "rivals": ["Essie", "OPI", "Nonexistia"]})
     checked = check_answer(answer, FACTS, RULES, NAMES, "en", "")
     assert checked.fields["rivals"] == ["OPI", "Nonexistia"]
-    assert checked.notes["own brands among rivals removed"] == 1
-    assert checked.notes["rivals that the catalogue does not know"] == 1
+    assert checked.notes == {"own brands among rivals removed": 1}
+
+
+def test_a_type_that_is_another_category_of_the_catalogue_is_recognised() -> None:
+    facts = Facts("Lush Wonder1", {"category": ["Beauty", "Bath Bomb"]}, "")
+    assert other_category({"type": ["hand cream"]}, facts, NAMES)
+    assert not other_category({"type": ["bath bombs"]}, facts, NAMES)
+    assert not other_category({"type": ["shaving foam"]}, facts, NAMES)
+    assert not other_category({"type": ["hand cream"]}, Facts("Lush Wonder1", {}, ""), NAMES)
 
 
 def test_nothing_known_is_accepted() -> None:

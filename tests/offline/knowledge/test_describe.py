@@ -51,7 +51,8 @@ def test_a_server_describes_a_catalogue_and_the_report_says_how(store: Knowledge
     assert (known.height, report.coverage, report.distinct) == (30, 1.0, 30)
     assert report.new_words > 5
     assert report.notes["own brands among rivals removed"] > 0
-    assert report.notes["rivals that the catalogue does not know"] == 30
+    assert report.unknown_rivals == 30
+    assert "30 of 75 rivals are not in the catalogue" in report.line()
     assert report.cost_usd == pytest.approx((8 * 11 + 8 * 7 * 2) / 1e6)
     assert "30 of 30 items have a text (100.0%), 30 of them distinct" in report.line()
 
