@@ -71,15 +71,25 @@ class Model(Objective):
         if not known_B.any():
             return zero_loss(output)
         pooled_BD = self.pool(self._states(output)[known_B], real_positions(output.items_BT[known_B]))
-        users_B = output.users_B[known_B]
-        target_BW = self.gather(self.of_profile(self.targets_UKW[users_B]))
-        return self._distance(self.of_student(pooled_BD), target_BW, self.weights_U[users_B])
+        # a user may have several rows in a batch, and nobody is the own negative
+        users_V, rows_B = output.users_B[known_B].unique(return_inverse=True)
+        target_VW = self.gather(self.of_profile(self.targets_UKW[users_V]))
+        weights_B = self.weights_U[users_V][rows_B]
+        if self.config.loss == "infonce":
+            return self._info_nce(self.of_student(pooled_BD), target_VW, rows_B, weights_B)
+        return self._distance(self.of_student(pooled_BD), target_VW[rows_B], weights_B)
 
     def _states(self, output: StudentOutput) -> Tensor:
         """(B, T, D) of the block."""
         if self._captured is None:
             return output.states[self.config.block]
         return self._captured[0].float()  # a block returns bfloat16 under autocast
+
+    def _info_nce(self, predicted_BW: Tensor, target_VW: Tensor, rows_B: Tensor, weights_B: Tensor) -> Tensor:
+        """Cross-entropy of finding the own profile among those of the batch's V users."""
+        cosines_BV = functional.normalize(predicted_BW, dim=-1) @ functional.normalize(target_VW, dim=-1).T
+        losses_B = functional.cross_entropy(cosines_BV / self.config.temperature, rows_B, reduction="none")
+        return (weights_B * losses_B).mean()
 
     def _distance(self, predicted_BW: Tensor, target_BW: Tensor, weights_B: Tensor) -> Tensor:
         if self.config.loss == "cosine":

@@ -16,7 +16,11 @@ class Config(ObjectiveConfig):
     mode: Literal["repaired", "faithful"] = "repaired"
     pooling: Pooling = Field("mean", description="how positions become one vector")
     gamma: float = Field(0.1, ge=0, le=100, description="weight_scale of exponential pooling")
-    loss: Literal["mse", "rmse", "cosine"] = Field("cosine", description="distance between prediction and target")
+    loss: Literal["mse", "rmse", "cosine", "infonce"] = Field(
+        "cosine",
+        description="distance between prediction and target; infonce: the own profile among those of the batch's users",
+    )
+    temperature: float = Field(0.1, gt=0, description="of infonce")
     block: int = Field(
         -1,
         ge=-100,

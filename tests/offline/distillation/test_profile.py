@@ -172,3 +172,24 @@ def test_up_scale_alone_maps_the_states_to_the_profiles_width() -> None:
     assert pooled.shape[-1] == 6
     torch.testing.assert_close(objective(out), (pooled - objective.targets_UKW[out.users_B, 0]).square().mean())
     assert {tuple(weight.shape) for weight in objective.parameters()} == {(6, 16), (6,)}
+
+
+def test_info_nce_finds_the_own_profile_among_the_users_of_the_batch() -> None:
+    config = profile.Config(name="profile", loss="infonce", pooling="mean", temperature=0.5)
+    torch.manual_seed(5)
+    objective, model = profile.Model(config, student(), teacher_of(SPLIT)), student()
+    out = output(model)
+    users = torch.cat([out.users_B, out.users_B[:1]])
+    twice = replace(
+        out,
+        users_B=users,
+        items_BT=torch.cat([out.items_BT, out.items_BT[:1]]),
+        states=[torch.cat([states, states[:1]]) for states in out.states],
+    )
+    predicted = objective.of_student(objective.pool(out.states[-1], out.items_BT != 0))
+    targets = objective.targets_UKW[out.users_B, 0]
+    cosines = torch.nn.functional.normalize(predicted, dim=-1) @ torch.nn.functional.normalize(targets, dim=-1).T
+    losses = torch.nn.functional.cross_entropy(cosines / 0.5, torch.arange(len(cosines)), reduction="none")
+    torch.testing.assert_close(objective(out), losses.mean())
+    # a second row of a user has the same negatives as the first
+    torch.testing.assert_close(objective(twice), torch.cat([losses, losses[:1]]).mean())
