@@ -101,7 +101,8 @@ def _show_plan(
     from retort.offline.data.split_store import load_split
     from retort.offline.data.tables import load_saved
     from retort.offline.pipeline.build import load_pipeline
-    from retort.offline.profiles.history import Catalogue, user_histories
+    from retort.offline.profiles.config import open_catalogue
+    from retort.offline.profiles.history import user_histories
     from retort.offline.refresh.cost import plan_storage
     from retort.offline.refresh.measured_cost import rescale_tokens
     from retort.offline.refresh.start import token_model
@@ -113,7 +114,7 @@ def _show_plan(
         loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
     config = pipeline.context.recipe.profiles
     measured = _measure(pipeline.context.engine, model, config.max_history)
-    catalogue = Catalogue(loaded.items, config.attributes, config.item_text_chars)
+    catalogue = open_catalogue(loaded.items, config)
     histories = user_histories(split, loaded.interactions)
     estimated = token_model(histories, catalogue, config, answer_tokens or measured.answer_tokens)
     tokens = rescale_tokens(estimated, measured)

@@ -20,9 +20,10 @@ from retort.offline.profiles.backends._base import WAITING, Message, OnReplies, 
 from retort.offline.profiles.backends._http import NoReplyError, RequestOptions, parse_completion, request_body
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
 from retort.offline.profiles.batch_writer import ProfileWriter
-from retort.offline.profiles.config import ProfilesConfig
+from retort.offline.profiles.config import ProfilesConfig, open_catalogue
 from retort.offline.profiles.faithfulness import FaithfulnessChecker
-from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.history import UserHistory
+from retort.offline.profiles.population import count_population
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileStore
 from retort.shared.base.errors import ProfileError
@@ -70,7 +71,7 @@ def batch_round(
     with BatchFiles(target) as files:
         options = request_options(config.options, "profiles.options")
         backend = BatchBackend(model, config.sampling, known, files, context_tokens, count, options)
-        catalogue = Catalogue(items, config.attributes, config.item_text_chars)
+        catalogue = open_catalogue(items, config)
         report = ProfilesReport("batch files")
         writer = ProfileWriter(
             config,
@@ -81,6 +82,7 @@ def batch_round(
             report,
             progress,
             len(histories) if isinstance(histories, Sized) else None,
+            population=count_population(histories, catalogue),
         )
         report.keys = writer.final_keys()
         for chunk in batches(histories, config.chunk_users):

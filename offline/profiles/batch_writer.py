@@ -1,7 +1,7 @@
 """Profile writer: sends the missing profiles of many users to one model, and checks and stores each reply at once."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from retort.offline.common.progress import Progress
 from retort.offline.profiles.backends._base import WAITING, ProfileBackend, Prompt
@@ -11,6 +11,7 @@ from retort.offline.profiles.config import ProfilesConfig, combination_writer, p
 from retort.offline.profiles.conversations import Judgement, Outcome, run_conversations
 from retort.offline.profiles.faithfulness import FaithfulnessChecker
 from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.population import Population
 from retort.offline.profiles.privacy_checks import find_leak
 from retort.offline.profiles.profile_tasks import PriorProfile, ProfileTask, build_tasks, combination_tasks
 from retort.offline.profiles.prompt import PromptWriter
@@ -37,6 +38,7 @@ class ProfileWriter:
         total: Users in all, for the progress display; None: unknown.
         kept: Called after each stored reply; it may raise to stop the run.
         waiting: Users whose prompts are in a batch file without a result.
+        population: Categories of all users, which prompts compare a user's with; None: no comparison.
     """
 
     config: ProfilesConfig
@@ -49,6 +51,7 @@ class ProfileWriter:
     total: int | None = None
     kept: AfterSave = _do_nothing
     waiting: set[str] = field(default_factory=set)
+    population: Population | None = None
 
     def key(self, writer: PromptWriter) -> ProfileKey:
         """Return the key under which this writer's texts are stored."""
@@ -82,7 +85,7 @@ class ProfileWriter:
         self.progress.update("profiles", self.report.users, self.total)
 
     def _write(self, writer: PromptWriter, tasks: Sequence[ProfileTask]) -> None:
-        key = self.key(writer)
+        key, writer = self.key(writer), replace(writer, population=self.population)
         missing = self._missing(key, tasks)
         run_conversations(
             [self._plan(writer, task) for task in missing],

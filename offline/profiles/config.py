@@ -6,11 +6,13 @@ from pydantic import Field, field_validator
 
 from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.section import MAX_SEED, Section, parse_section
+from retort.offline.data.interactions import Items
 from retort.offline.profiles.backends._base import ProfileBackend, Sampling, ServedModelError
 from retort.offline.profiles.backends._http import SAMPLING_OPTIONS
 from retort.offline.profiles.checks import CheckRules
 from retort.offline.profiles.corruption import CorruptionConfig
 from retort.offline.profiles.faithfulness import FaithfulnessConfig
+from retort.offline.profiles.history import Catalogue, ItemType
 from retort.offline.profiles.prompt import COMBINED, Family, PromptWriter, aspect_names
 from retort.offline.profiles.prompt_plan import Mode
 from retort.offline.profiles.schema_probe import probe_schema
@@ -40,6 +42,11 @@ class ProfilesConfig(Section):
     language: str = Field("en", description="language of the profile; a code or a name")
     attributes: tuple[str, ...] | None = Field(None, description="item attributes in prompts; unset: all")
     item_text_chars: int = Field(160, ge=0, description="characters of each item's text in prompts")
+    item_type: ItemType = Field(
+        "added",
+        description="where items have knowledge ([knowledge]): added: the type that it states follows the title; "
+        "instead: it stands in the title's place; none: prompts read no knowledge",
+    )
     max_history: int | None = Field(
         200, ge=1, description="latest events that a profile is written from; a very large number: all"
     )
@@ -95,6 +102,11 @@ class ProfilesConfig(Section):
             # texts that were written before these options existed keep their key
             **{name: self.options[name] for name in (*SAMPLING_OPTIONS, "extra_body") if name in self.options},
         }
+
+
+def open_catalogue(items: Items, config: ProfilesConfig) -> Catalogue:
+    """Return the item facts that this recipe's prompts may state."""
+    return Catalogue(items, config.attributes, config.item_text_chars, config.item_type)
 
 
 def prompt_writers(config: ProfilesConfig) -> list[PromptWriter]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from retort.offline.common.chunking import batches
 from retort.offline.common.progress import Progress
 from retort.offline.data.interactions import Items
+from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
 from retort.offline.profiles.batch_writer import ProfileWriter
 from retort.offline.profiles.config import (
     IMPORTED,
@@ -18,12 +19,14 @@ from retort.offline.profiles.config import (
     backend_name,
     combination_writer,
     open_backend,
+    open_catalogue,
     prompt_writers,
 )
 from retort.offline.profiles.corruption import corrupt_profiles
 from retort.offline.profiles.faithfulness import FaithfulnessChecker
-from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.history import UserHistory
 from retort.offline.profiles.imported import import_profiles
+from retort.offline.profiles.population import count_population
 from retort.offline.profiles.profile_tasks import ProfileTask, build_tasks, combination_tasks, truncate_histories
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileKey, ProfileStore
@@ -92,7 +95,7 @@ def profiles_tables(
         Tables with user_id, aspect, text and grounding (faithfulness score, null: unknown); one row for each user and
         aspect, or one for each user where aspects are combined.
     """
-    catalogue = Catalogue(items, config.attributes, config.item_text_chars)
+    catalogue = open_catalogue(items, config)
     for chunk in batches(histories, _READ_AT_ONCE):
         chunk = truncate_histories(chunk, config.history_share)
         tasks = build_tasks(chunk, catalogue, config.max_history, ProfilesReport(report.backend))
@@ -177,7 +180,7 @@ def _generate(
 ) -> ProfilesReport:
     total = len(histories) if isinstance(histories, Sized) else None
     report = ProfilesReport(backend_name(config, settings))
-    catalogue = Catalogue(items, config.attributes, config.item_text_chars)
+    catalogue = open_catalogue(items, config)
     backend = open_backend(config, settings)
 
     def stop_if_spent(report: ProfilesReport) -> None:
@@ -185,7 +188,11 @@ def _generate(
 
     try:
         checker = FaithfulnessChecker(catalogue.vocabulary)
-        writer = ProfileWriter(config, store, backend, catalogue, checker, report, progress, total, stop_if_spent)
+        writer = ProfileWriter(
+            config, store, backend, catalogue, checker, report, progress, total, stop_if_spent,
+            # rules read the structured history, not the prompt
+            population=None if backend.model == TEMPLATE_MODEL else count_population(histories, catalogue),
+        )  # fmt: skip
         report.keys = writer.final_keys()
         for chunk in batches(histories, config.chunk_users):
             writer.write_chunk(truncate_histories(chunk, config.history_share))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -18,35 +18,50 @@ from retort.shared.base.text import clean_text
 _CODES = frozenset(
     {"asin", "parent_asin", "isbn", "isbn10", "isbn13", "ean", "upc", "gtin", "sku", "barcode", "imdb_id"}
 )
+ItemType = Literal["none", "added", "instead"]
 _WORD = re.compile(r"\w+")
+_PHRASE_END = re.compile(r"[,;.:\n]\s|[;\n]|[,.]$")
+_KIND_CHARS = 60
 _PART_END = re.compile(r"\.\s+|\.$|\n+")
 
 
 class UserHistory(NamedTuple):
-    """Train events of one user, oldest first; a repeated item appears as often as it was chosen."""
+    """Train events of one user, oldest first; a repeated item appears as often as it was chosen.
+
+    times_ms: ms since 1970 (UTC) of each event; None where the data have positions only.
+    """
 
     user_id: str
     item_ids: Sequence[str]
     weights: Sequence[float | None] | None = None
+    times_ms: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event: the item's facts and the weight (such as a rating), None where unknown. Contains no ids."""
+    """One event: the item's facts, the weight (such as a rating) and the time, None where unknown. Contains no ids."""
 
     facts: Facts
     weight: float | None = None
+    time_ms: int | None = None
 
 
 class Catalogue:
     """Item facts by item_id, reduced to what prompts may state."""
 
-    def __init__(self, items: Items, attributes: Sequence[str] | None = None, text_chars: int = 0) -> None:
+    def __init__(
+        self,
+        items: Items,
+        attributes: Sequence[str] | None = None,
+        text_chars: int = 0,
+        item_type: ItemType = "none",
+    ) -> None:
         """Read the facts of all items.
 
         Args:
             attributes: Item attributes to keep; None: all.
             text_chars: Characters of the item text to keep; 0: none.
+            item_type: Whether the type that the item knowledge states is added to the title, or stands in its place.
 
         Raises:
             RecipeError: An attribute does not exist.
@@ -60,8 +75,11 @@ class Catalogue:
         codes = _code_columns(items) if attributes is None else []
         shown = [name for name in chosen if name not in codes]
         columns = ["item_id", "title", "text", *chosen]
-        rows = items.frame[columns].iter_rows(named=True)
-        self._facts = {row["item_id"]: _facts(row, shown, codes, text_chars) for row in rows}
+        kinds = items.knowledge if item_type != "none" else [None] * items.frame.height
+        rows = zip(items.frame[columns].iter_rows(named=True), kinds, strict=True)
+        self._facts = {
+            row["item_id"]: _facts(row, shown, codes, text_chars, item_kind(kind), item_type) for row, kind in rows
+        }
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -78,10 +96,12 @@ class Catalogue:
 
     def events(self, history: UserHistory, max_history: int | None) -> tuple[list[Event], int]:
         """Return the latest `max_history` events of known items, and the number of events of unknown items."""
-        weights: Sequence[float | None] = history.weights or [None] * len(history.item_ids)
+        nothing = [None] * len(history.item_ids)
+        weights: Sequence[float | None] = history.weights or nothing
+        times_ms: Sequence[int | None] = history.times_ms or nothing
         found = [
-            Event(facts, None if weight is None else float(weight))
-            for item_id, weight in zip(history.item_ids, weights, strict=True)
+            Event(facts, None if weight is None else float(weight), time_ms)
+            for item_id, weight, time_ms in zip(history.item_ids, weights, times_ms, strict=True)
             if (facts := self._facts.get(item_id)) is not None
         ]
         return found[-max_history:] if max_history else found, len(history.item_ids) - len(found)
@@ -99,13 +119,26 @@ def _repeats_ids(column: pl.Series, ids: pl.Series) -> bool:
     return bool((column.cast(pl.String) == ids).fill_null(value=False).all())
 
 
-def _facts(row: Mapping[str, Any], attributes: Sequence[str], codes: Sequence[str], text_chars: int) -> Facts:
+def item_kind(knowledge: str | None) -> str:
+    """Return what kind of thing an item is: the first phrase of its knowledge."""
+    phrase = _PHRASE_END.split(clean_text(knowledge or "").strip(), maxsplit=1)[0]
+    return " ".join(phrase.split())[:_KIND_CHARS].strip()
+
+
+def _facts(
+    row: Mapping[str, Any],
+    attributes: Sequence[str],
+    codes: Sequence[str],
+    text_chars: int,
+    kind: str,
+    item_type: ItemType,
+) -> Facts:
     known = {name: row[name] for name in attributes if row[name] is not None and row[name] != [] and row[name] != ""}
     known = {name: clean_text(value) if isinstance(value, str) else value for name, value in known.items()}
     title = clean_text(row["title"] or "")
     stated = {"title": title, **known, **{name: row[name] for name in codes if row[name] is not None}}
     text = _without_repeats(clean_text(row["text"] or ""), stated) if text_chars else ""
-    return Facts(title, known, text[:text_chars])
+    return Facts(title, known, text[:text_chars], kind, item_type != "instead" or not kind)
 
 
 def _without_repeats(text: str, stated: Mapping[str, Any]) -> str:
@@ -135,14 +168,15 @@ class UserHistories:
 
 
 def user_histories(split: Split, interactions: Interactions | None = None) -> UserHistories:
-    """Return the users with a train history; with `interactions` each event has its weight too."""
+    """Return the users with a train history; with `interactions` each event has its weight and time too."""
     if interactions is None:
         n_users = int((split.train.lengths > 0).sum())
         return UserHistories(n_users, lambda: (UserHistory(*history) for history in profile_histories(split)))
-    frame = train_interactions(split, interactions)
+    frame, has_times = train_interactions(split, interactions), interactions.clock == "time"
 
     def read() -> Iterator[UserHistory]:
         for (user_id,), rows in frame.group_by(["user_id"], maintain_order=True):
-            yield UserHistory(str(user_id), rows["item_id"].to_list(), rows["weight"].to_list())
+            times_ms = rows["timestamp"].to_list() if has_times else None
+            yield UserHistory(str(user_id), rows["item_id"].to_list(), rows["weight"].to_list(), times_ms)
 
     return UserHistories(frame["user_id"].n_unique(), read)

@@ -13,9 +13,9 @@ from retort.offline.data.ids import id_text
 from retort.offline.data.interactions import Items
 from retort.offline.data.sources._json_lines import parse_json
 from retort.offline.profiles.checks import find_problem
-from retort.offline.profiles.config import IMPORTED, ProfilesConfig
+from retort.offline.profiles.config import IMPORTED, ProfilesConfig, open_catalogue
 from retort.offline.profiles.faithfulness import FaithfulnessChecker
-from retort.offline.profiles.history import Catalogue, Event, UserHistory
+from retort.offline.profiles.history import Event, UserHistory
 from retort.offline.profiles.prompt import WHOLE
 from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.store import ProfileKey, ProfileStore, Record
@@ -128,7 +128,7 @@ def import_profiles(
     options = parse_section(Config, config.options, "profiles.options")
     records = {record.user_id: record for record in read_profiles(options, WHOLE)}
     report = ProfilesReport(IMPORTED)
-    catalogue = Catalogue(items, config.attributes, config.item_text_chars)
+    catalogue = open_catalogue(items, config)
     checker = FaithfulnessChecker(catalogue.vocabulary)
     with_history, matched = set(), []
     for history in histories:

@@ -18,11 +18,18 @@ _MAX_VALUE_CHARS = 48  # longer strings are descriptions, not categories
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about one item that prompts may state; `text` is "" where prompts do not quote it."""
+    """Facts about one item that prompts may state; `text` is "" where prompts do not quote it.
+
+    Attributes:
+        kind: What kind of thing it is, by the item knowledge; "": unknown.
+        shows_title: Whether prompts state the title; False: the kind stands in its place.
+    """
 
     title: str
     attributes: Mapping[str, Value]
     text: str = ""
+    kind: str = ""
+    shows_title: bool = True
 
 
 def facets(facts: Facts) -> list[Facet]:
@@ -50,6 +57,17 @@ def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:
 def year_of(name: str, value: Any) -> int | None:
     """Return the year that an attribute states; None if it is none of years."""
     return _year(value) if name.lower() in _YEARS else None
+
+
+def item_year(facts: Facts) -> int | None:
+    """Return the year of an item, from the first attribute that holds one."""
+    years = (year_of(name, value) for name, value in facts.attributes.items())
+    return next((year for year in years if year is not None), None)
+
+
+def is_year(name: str) -> bool:
+    """Whether an attribute of this name holds years."""
+    return name.lower() in _YEARS
 
 
 def _year(value: Any) -> int | None:

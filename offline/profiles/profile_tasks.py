@@ -76,7 +76,8 @@ def truncate_histories(histories: Iterable[UserHistory], share: float) -> list[U
 
 def _truncate(history: UserHistory, n: int) -> UserHistory:
     weights = None if history.weights is None else history.weights[:n]
-    return UserHistory(history.user_id, history.item_ids[:n], weights)
+    times_ms = None if history.times_ms is None else history.times_ms[:n]
+    return UserHistory(history.user_id, history.item_ids[:n], weights, times_ms)
 
 
 def combination_tasks(

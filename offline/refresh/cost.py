@@ -4,7 +4,7 @@ This module contains no price list. Prices and rates come from the options, or f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,7 @@ from retort.offline.common.section import Section
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
 from retort.offline.profiles.config import ProfilesConfig, combination_writer, prompt_writers
 from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.population import count_population
 
 _BYTES_PER_ROW = 420  # of one profile in the database without its text: keys, hashes, index entries
 _REDIS_BYTES_PER_EVENT = 40
@@ -59,7 +60,8 @@ def calibrate(
     count: TokenCounter = estimate_tokens,
 ) -> TokenModel:
     """Fit the token model on the prompts of a sample. answer_tokens: mean length of a profile, measured or assumed."""
-    all_writers = prompt_writers(config)
+    population = count_population(sample[:_SAMPLE], catalogue)
+    all_writers = [replace(writer, population=population) for writer in prompt_writers(config)]
     kinds = len(all_writers), combination_writer(config) is not None
     rows = []
     for history in sample[:_SAMPLE]:

@@ -1,7 +1,8 @@
 """Snapshot of a refresh: its users with their histories at the start, one row group per chunk.
 
     SNAPSHOT/items.parquet          the catalogue
-    SNAPSHOT/part-00000.parquet     user_id, item_ids, weights, profile; row group g is chunk 256 · part + g
+    SNAPSHOT/population.json        how often categories occur among all users
+    SNAPSHOT/part-00000.parquet     user_id, item_ids, weights, times_ms, profile; row group g is chunk 256 · part + g
     SNAPSHOT/snapshot.json          counts; written last
 
 A chunk is read without the others, so a hundred million users are never in memory at once. `profile` is the text that
@@ -23,16 +24,18 @@ import pyarrow.parquet as pq
 from retort.offline.common.chunking import batches
 from retort.offline.data.interactions import Items
 from retort.offline.profiles.history import UserHistory
+from retort.offline.profiles.population import Population
 from retort.shared.base.errors import ProfileError
 
 FORMAT = 1
-_MANIFEST, _ITEMS = "snapshot.json", "items.parquet"
+_MANIFEST, _ITEMS, _POPULATION = "snapshot.json", "items.parquet", "population.json"
 _CHUNKS_PER_FILE = 256  # a Parquet footer lists every row group; too many make it slow to open
 _SCHEMA = pa.schema(
     [
         ("user_id", pa.string()),
         ("item_ids", pa.list_(pa.string())),
         ("weights", pa.list_(pa.float32())),
+        ("times_ms", pa.list_(pa.int64())),
         ("profile", pa.string()),
         ("n_covered", pa.int32()),
     ]
@@ -60,6 +63,12 @@ class Snapshot:
         """The catalogue at the start of the refresh."""
         return Items(pl.read_parquet(self.root / _ITEMS))
 
+    @cached_property
+    def population(self) -> Population | None:
+        """The categories of all users; None in a snapshot of an earlier version."""
+        path = self.root / _POPULATION
+        return Population.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
     def chunk(self, position: int) -> list[ProfileRequest]:
         """Read the users of one chunk."""
         file, group = divmod(position, _CHUNKS_PER_FILE)
@@ -71,16 +80,26 @@ class Snapshot:
             rows = part.read_row_group(group).to_pylist()
         return [
             ProfileRequest(
-                UserHistory(row["user_id"], row["item_ids"], row["weights"]), row["profile"], row["n_covered"]
+                UserHistory(row["user_id"], row["item_ids"], row["weights"], row.get("times_ms")),
+                row["profile"],
+                row["n_covered"],
             )
             for row in rows
         ]
 
 
-def write_snapshot(root: Path, requests: Iterable[ProfileRequest], items: Items, chunk_users: int) -> Snapshot:
+def write_snapshot(
+    root: Path,
+    requests: Iterable[ProfileRequest],
+    items: Items,
+    chunk_users: int,
+    population: Population | None = None,
+) -> Snapshot:
     """Write a snapshot. Chunks are processed in this order. Raises ProfileError for a user that is listed twice."""
     root.mkdir(parents=True, exist_ok=True)
     items.frame.write_parquet(root / _ITEMS)
+    if population is not None:
+        (root / _POPULATION).write_text(json.dumps(population.as_json()), encoding="utf-8")
     n_users = n_chunks = 0
     seen: set[str] = set()
     writer: pq.ParquetWriter | None = None
@@ -133,6 +152,9 @@ def _table(chunk: list[ProfileRequest]) -> pa.Table:
             "item_ids": [list(request.history.item_ids) for request in chunk],
             "weights": [
                 None if request.history.weights is None else list(request.history.weights) for request in chunk
+            ],
+            "times_ms": [
+                None if request.history.times_ms is None else list(request.history.times_ms) for request in chunk
             ],
             "profile": [request.profile for request in chunk],
             "n_covered": [request.n_covered for request in chunk],

@@ -12,8 +12,16 @@ from retort.offline.data.interactions import Items
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
 from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
-from retort.offline.profiles.config import IMPORTED, ProfilesConfig, backend_name, combination_writer, prompt_writers
+from retort.offline.profiles.config import (
+    IMPORTED,
+    ProfilesConfig,
+    backend_name,
+    combination_writer,
+    open_catalogue,
+    prompt_writers,
+)
 from retort.offline.profiles.history import Catalogue, UserHistory
+from retort.offline.profiles.population import count_population
 from retort.offline.profiles.store import ProfileKey, ProfileStore
 from retort.offline.refresh.cost import TokenModel, calibrate
 from retort.offline.refresh.items import freeze_items
@@ -110,7 +118,7 @@ def freeze_users(engine: Engine, refresh: Refresh, folder: Path, settings: Langu
             f"recipe {refresh.name} imports profiles from a file, but a refresh requires a model; "
             "add --set profiles.backend=openai (or vllm, template)."
         )
-    catalogue = Catalogue(refresh.items, refresh.profiles.attributes, refresh.profiles.item_text_chars)
+    catalogue = open_catalogue(refresh.items, refresh.profiles)
     requests = select_requests(
         _measure(refresh, catalogue, ProfileStore(engine), settings),
         refresh.policy,
@@ -121,7 +129,8 @@ def freeze_users(engine: Engine, refresh: Refresh, folder: Path, settings: Langu
     if not requests:
         raise NoUserDueError(f"no user's profile is due by the policy {refresh.policy.name!r}; no refresh was started.")
     root = folder / "refresh" / f"{now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    return write_snapshot(root, requests, refresh.items, refresh.profiles.chunk_users)
+    population = count_population(refresh.histories(), catalogue)
+    return write_snapshot(root, requests, refresh.items, refresh.profiles.chunk_users, population)
 
 
 def _measure(

@@ -25,9 +25,8 @@ from retort.offline.knowledge.store import KnowledgeStore
 from retort.offline.knowledge.writer import ItemWriter
 from retort.offline.profiles.backends._base import ProfileBackend, ServedModelError
 from retort.offline.profiles.batch_writer import ProfileWriter
-from retort.offline.profiles.config import ProfilesConfig, open_backend
+from retort.offline.profiles.config import ProfilesConfig, open_backend, open_catalogue
 from retort.offline.profiles.faithfulness import FaithfulnessChecker
-from retort.offline.profiles.history import Catalogue
 from retort.offline.profiles.profile_tasks import PriorProfile
 from retort.offline.profiles.store import ProfileStore
 from retort.offline.refresh.chunks import ChunkItem, lease_chunk
@@ -181,6 +180,7 @@ class RefreshWorker:
             self._progress,
             len(requests),
             kept=lambda _: heartbeat.check(),
+            population=inputs.snapshot.population,
         )
         writer.write_chunk([request.history for request in requests], priors)
         # a further attempt generates what is missing; after the last one, single users stay without a profile
@@ -232,5 +232,5 @@ class _JobInputs:
     def __init__(self, spec: JobSpec) -> None:
         self.snapshot: Snapshot = open_snapshot(spec.snapshot)
         config = spec.profiles
-        self.catalogue = Catalogue(self.snapshot.items, config.attributes, config.item_text_chars)
+        self.catalogue = open_catalogue(self.snapshot.items, config)
         self.checker = FaithfulnessChecker(self.catalogue.vocabulary)

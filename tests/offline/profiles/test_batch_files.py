@@ -79,7 +79,7 @@ def test_what_goes_out_comes_back_in(play: Callable[..., Round], store: ProfileS
 
 
 def test_long_histories_take_as_many_rounds_as_they_have_steps(play: Callable[..., Round], tmp_path: Path) -> None:
-    long = {"n_users": 1, "length": 60, "context_tokens": 900, "max_output_tokens": 100}
+    long = {"n_users": 1, "length": 60, "context_tokens": 1200, "max_output_tokens": 100}
     results: list[Path] = []
     for number in range(6):
         found = play(*results, **long)

@@ -44,7 +44,7 @@ def ask(fake: FakeServer | SimpleNamespace, n: int = 1, **options: Any) -> list[
 
 def test_replies_come_in_order_each_handed_on_at_once() -> None:
     def script(number: int, body: dict[str, Any]) -> Answer:
-        n_events = body["messages"][1]["content"].count('"title"')
+        n_events = body["messages"][1]["content"].count("film-")
         time.sleep(0.05 if n_events % 2 else 0.0)
         return completion(f"profile of {n_events}")
 
@@ -130,7 +130,7 @@ def test_a_response_without_end_is_refused() -> None:
 
 def test_faults_that_stay_are_reported_for_their_prompt_only() -> None:
     def script(number: int, body: dict[str, Any]) -> Answer:
-        return (500, "broken", {}) if body["messages"][1]["content"].count('"title"') == 2 else completion()
+        return (500, "broken", {}) if body["messages"][1]["content"].count("film-") == 2 else completion()
 
     with serving(script) as fake:
         good, bad, last = ask(fake, 3)
@@ -235,7 +235,7 @@ def test_a_reply_that_no_database_stores_is_cleaned() -> None:
         (400, {"error": {"message": "bad \ud800\x00 prompt"}}, {}),
         (200, "[" * 200_000, {}),
     ]
-    with serving(lambda n, body: answers[body["messages"][1]["content"].count('"title"') - 1]) as fake:
+    with serving(lambda n, body: answers[body["messages"][1]["content"].count("film-") - 1]) as fake:
         good, refused, nested = ask(fake, 3, retries=0)
         fake.models = ["m\ud800"]
         assert opened(fake, model=None).model == "m\ufffd"

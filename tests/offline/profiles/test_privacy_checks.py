@@ -1,6 +1,5 @@
 """Prompts contain no personal data, and replies that contain them are rejected; titles with instructions stay data."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,8 +132,8 @@ def test_an_attack_stays_quoted_data_and_reaches_no_other_user(name: str, attack
         quoted, after = body.split("\n</history>", 1)
         assert "<history>" not in after
         assert "</history>" not in after
-        rows = [json.loads(line) for line in quoted.split("\n")]
-        (hit if any(row["title"] == ATTACKS[name] for row in rows) else clean).append(prompt)
+        shown = " ".join(ATTACKS[name].split()).replace("<", "‹")
+        (hit if any(line.startswith(shown) for line in quoted.split("\n")) else clean).append(prompt)
         assert prompt.messages[0]["content"].startswith("You describe what one person likes")
     assert (len(hit), len(clean)) == (1, 4)
     assert not any(f"user-{n}" in prompt.messages[1]["content"] for prompt in clean for n in range(5))

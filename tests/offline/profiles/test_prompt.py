@@ -1,14 +1,24 @@
 """Prompts: nothing of the user's identity, item text as data, one form for all tasks."""
 
 import json
+from itertools import takewhile
 
 import polars as pl
 import pytest
 
 from retort.offline.data.interactions import Items
 from retort.offline.data.text import item_text
-from retort.offline.profiles.history import Catalogue, Event, Facts, UserHistory
-from retort.offline.profiles.prompt import COMBINED, PromptWriter, aspect_names, domains, event_facts, history_hash
+from retort.offline.profiles.config import ProfilesConfig, open_catalogue
+from retort.offline.profiles.history import Catalogue, Event, Facts, UserHistory, item_kind
+from retort.offline.profiles.prompt import (
+    COMBINED,
+    PromptWriter,
+    aspect_names,
+    domains,
+    event_facts,
+    event_line,
+    history_hash,
+)
 from retort.shared.base.errors import RecipeError
 from tests.offline.profiles._fakes import catalogue, events, histories
 
@@ -21,9 +31,8 @@ ALL = [
 ]
 
 
-def lines_between(text: str, marker: str) -> list[dict[str, object]]:
-    block = text.split(f"\n<{marker}>\n")[1].split(f"\n</{marker}>")[0]
-    return [json.loads(line) for line in block.splitlines()]
+def lines_between(text: str, marker: str) -> list[str]:
+    return text.split(f"\n<{marker}>\n")[1].split(f"\n</{marker}>")[0].split("\n")
 
 
 @pytest.mark.parametrize(("family", "domain", "aspect"), ALL)
@@ -41,13 +50,81 @@ def test_every_family_knows_the_three_domains() -> None:
     assert all(domains(family) == ["generic", "movies", "products"] for family in FAMILIES)  # type: ignore[arg-type]
 
 
-def test_history_is_json_lines_oldest_first_with_weights() -> None:
+def test_history_is_a_line_a_choice_oldest_first_with_ratings() -> None:
     found, unknown = Catalogue(catalogue()).events(UserHistory("u", ["i3", "i1", "i3"], [4.0, None, 2.5]), None)
     rows = lines_between(PromptWriter("long", "movies").write(found).messages[1]["content"], "history")
     assert unknown == 0
-    assert [row["title"] for row in rows] == ["Film 3: The Return", "Film 1: The Return", "Film 3: The Return"]
-    assert [row.get("weight") for row in rows] == [4, None, 2.5]
-    assert rows[0]["genres"] == ["Children's", "Comedy"]
+    assert rows == [
+        "Film 3: The Return (1979; Children's, Comedy): 4",
+        "Film 1: The Return (1973; Drama, Action)",
+        "Film 3: The Return (1979; Children's, Comedy): 2.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        (Facts("Heat (1995)", {"year": 1995, "genres": ["Crime", "Drama"]}), "Heat (1995; Crime, Drama): 4"),
+        (Facts("Heat (1995)", {}), "Heat (1995): 4"),
+        (Facts("Blade 2049", {"year": 2049, "genre": "Noir"}), "Blade 2049 (Noir): 4"),
+        (Facts("Heat", {"year": "1995-12-15", "genre": "Crime"}, "A thief."), "Heat (1995; Crime): 4 | A thief."),
+        (Facts("Lamp", {"price": 12.5, "new": True, "sale": False}), "Lamp (price 12.5; new; not sale): 4"),
+        (Facts("Lamp", {"about": "x" * 60}, "More"), f"Lamp: 4 | {'x' * 60} More"),
+        (Facts("", {}), "untitled: 4"),
+        (Facts("Essie 12", {"path": "A > B"}, kind="nail polish"), "Essie 12 (nail polish; A > B): 4"),
+        (Facts("Essie 12", {"path": "A > B"}, "", "nail polish", False), "nail polish (A > B): 4"),
+    ],
+)
+def test_a_line_states_each_fact_once(facts: Facts, line: str) -> None:
+    assert event_line(Event(facts, 4.0)) == line
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "kind"),
+    [
+        ("glitter nail lacquer, deep blue sparkle, party", "glitter nail lacquer"),
+        ("A heist film. Slow.", "A heist film"),
+        ("1,000 piece puzzle; calm evenings", "1,000 piece puzzle"),
+        ("nail polish", "nail polish"),
+        ("", ""),
+        (None, ""),
+        ("word " * 40, ("word " * 12).strip()),
+    ],
+)
+def test_the_type_is_the_first_phrase_of_the_knowledge(knowledge: str | None, kind: str) -> None:
+    assert item_kind(knowledge) == kind
+
+
+@pytest.mark.parametrize(
+    ("item_type", "line"),
+    [("added", "Essie 12 (nail polish)"), ("instead", "nail polish"), ("none", "Essie 12")],
+)
+def test_item_knowledge_gives_the_type(item_type: str, line: str) -> None:
+    row = {"item_id": "i", "title": "Essie 12", "text": "", "knowledge": "nail polish, glossy, manicure"}
+    items = Items(pl.DataFrame([row, {**row, "item_id": "j", "title": "Other", "knowledge": None}]))
+    config = ProfilesConfig(item_type=item_type)  # type: ignore[arg-type]
+    known, other = open_catalogue(items, config).events(UserHistory("u", ["i", "j"]), None)[0]
+    assert (event_line(known), event_line(other)) == (line, "Other")
+    assert (history_hash([known]) == history_hash([Event(Facts("Essie 12", {}))])) == (item_type == "none")
+
+
+def test_all_prompts_of_a_task_begin_alike() -> None:
+    """Servers read the common beginning from their cache; only data differ between users."""
+    writer = PromptWriter("long", "movies")
+    known = Catalogue(catalogue())
+    first, second = (known.events(history, None)[0] for history in histories(2))
+    for one, other in (
+        (writer.write(first), writer.write(second)),
+        (writer.update("Old.", first), writer.update("Older.", second)),
+        (writer.merge(["a", "b"], first), writer.merge(["c", "d"], second)),
+        (writer.combine({"x": "a"}, first), writer.combine({"x": "b"}, second)),
+    ):
+        contents = one.messages[1]["content"], other.messages[1]["content"]
+        same = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*contents, strict=False)))
+        assert one.messages[0] == other.messages[0]
+        assert "Answer with the profile alone" in same
+        assert "Name no single" in same
+        assert "Answer with the profile alone" not in one.messages[1]["content"][len(same) :]
 
 
 def test_latest_events_are_kept_and_unknown_items_counted() -> None:
@@ -77,10 +154,12 @@ def test_item_text_cannot_leave_its_block(attack: str) -> None:
     writer = PromptWriter("long", "generic")
     content = writer.write(hostile).messages[1]["content"]
     assert content.count("</history>") == 1
-    assert lines_between(content, "history") == [{"title": attack, "genre": attack, "text": attack}]
+    (line,) = lines_between(content, "history")
+    shown = " ".join(attack.split()).replace("<", "‹")
+    assert line == f"{shown} ({shown}) | {shown}"
     merged = writer.merge([attack, "b"], hostile).messages[1]["content"]
     assert merged.count("</profiles>") == 1
-    assert lines_between(merged, "profiles")[0]["profile"] == attack
+    assert json.loads(lines_between(merged, "profiles")[0])["profile"] == attack
 
 
 def test_versions_differ_by_every_text() -> None:
@@ -109,11 +188,11 @@ def test_unknown_domain_is_named() -> None:
 @pytest.mark.parametrize(
     ("writer", "version"),
     [
-        (PromptWriter("long", "movies"), "long/movies/whole:b6517b1d7fdca542"),
-        (PromptWriter("json", "generic"), "json/generic/whole:bb4747b1987c2608"),
-        (PromptWriter("short", "products"), "short/products/whole:25b9b96a9d3cea77"),
-        (PromptWriter("aspects", "movies", "genres"), "aspects/movies/genres:19f909ca5dfa1e1c"),
-        (PromptWriter("aspects", "movies", COMBINED), "aspects/movies/combined:7f88de204166a2a4"),
+        (PromptWriter("long", "movies"), "long/movies/whole:7b0d3ac4342d2699"),
+        (PromptWriter("json", "generic"), "json/generic/whole:633f3247bacef94e"),
+        (PromptWriter("short", "products"), "short/products/whole:2cd3298b067f5e93"),
+        (PromptWriter("aspects", "movies", "genres"), "aspects/movies/genres:4e7ca96b09550231"),
+        (PromptWriter("aspects", "movies", COMBINED), "aspects/movies/combined:03ee717b3b199d10"),
     ],
 )
 def test_stored_profiles_keep_their_prompt_version(writer: PromptWriter, version: str) -> None:
