@@ -3,20 +3,14 @@
 The mechanics are tested, not the texts: a model of 135 million parameters writes no useful profile. The report says so.
 """
 
-import importlib.util
 import json
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.local.local_redis import free_port
-from retort.offline.local.subprocesses import start_child
 from retort.offline.profiles.backends._base import Message, Prompt, Reply
 from retort.offline.profiles.checks import CheckRules, check_reply
 from retort.offline.profiles.config import ProfilesConfig, open_backend
@@ -25,17 +19,10 @@ from retort.offline.profiles.prompt import PromptWriter
 from retort.offline.profiles.quality import measure_profiles
 from retort.shared.base.settings import LanguageModelSettings
 from tests.local_models.folders import local_model
-from tests.local_models.gguf_models import SMOLLM2_GGUF
+from tests.local_models.serving import serving_smollm2
 from tests.offline.profiles._fakes import catalogue, events, histories, sqlite_store
 
-START_S = 120.0
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        importlib.util.find_spec("xllamacpp") is None, reason="there is no xllamacpp; `make local-models` installs it"
-    ),
-]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +33,8 @@ def smollm2() -> Path:
 @pytest.fixture(scope="module")
 def settings(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LanguageModelSettings]:
     """Settings that name the running server."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("llama") / "server.log"
-    args = [sys.executable, "-m", "tests.local_models.llama_server", str(smollm2 / SMOLLM2_GGUF), str(port)]
-    with start_child(args, "llama.cpp", log=log) as child:
-        end = time.monotonic() + START_S
-        while not healthy(port):
-            child.check("it ended while starting")
-            assert time.monotonic() < end, child.tail()
-            time.sleep(0.2)
-        url = f"http://127.0.0.1:{port}/v1"
+    with serving_smollm2(tmp_path_factory.mktemp("llama") / "server.log") as url:
         yield LanguageModelSettings(_env_file=None, openai_base_url=url)  # type: ignore[call-arg]
-
-
-def healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def config(smollm2: Path, extra: dict[str, Any] | None = None, **keys: object) -> ProfilesConfig:
