@@ -61,10 +61,10 @@ def test_every_command_and_option_in_a_page_exists(page: Path) -> None:
 
 
 def names(words: list[str]) -> Iterator[list[str]]:
-    """`refresh cancel|resume JOB` names two commands."""
+    """`refresh cancel|resume JOB` names two commands; a group may be in a group."""
     for group in words[0].split("|"):
         for verb in words[1].split("|") if len(words) > 1 else [""]:
-            yield [group, verb] if verb else [group]
+            yield [group, verb, *words[2:3]] if verb else [group]
 
 
 def groups(known: dict[str, set[str]]) -> set[str]:
