@@ -99,8 +99,8 @@ def _show_plan(
     import numpy as np
 
     from retort.offline.data.split_store import load_split
-    from retort.offline.data.tables import load_saved
     from retort.offline.pipeline.build import load_pipeline
+    from retort.offline.pipeline.context import load_items, load_tables
     from retort.offline.profiles.config import open_catalogue
     from retort.offline.profiles.history import user_histories
     from retort.offline.refresh.cost import plan_storage
@@ -111,11 +111,12 @@ def _show_plan(
         raise RecipeError(f"--users is {users}; plan for at least one user.")
     with TerminalProgress() as progress:
         pipeline = load_pipeline(reference, data, out, overrides, progress)
-        loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
+        interactions, split = load_tables(pipeline).interactions, load_split(pipeline.ensure_path("split"))
+        items = load_items(pipeline)
     config = pipeline.context.recipe.profiles
     measured = _measure(pipeline.context.engine, model, config.max_history)
-    catalogue = open_catalogue(loaded.items, config)
-    histories = user_histories(split, loaded.interactions)
+    catalogue = open_catalogue(items, config)
+    histories = user_histories(split, interactions)
     estimated = token_model(histories, catalogue, config, answer_tokens or measured.answer_tokens)
     tokens = rescale_tokens(estimated, measured)
     prices = prices.model_copy(

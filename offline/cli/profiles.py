@@ -69,18 +69,18 @@ def _run_round(
 ) -> str:
     """Run a round of batch files; returns a summary sentence."""
     from retort.offline.data.split_store import load_split
-    from retort.offline.data.tables import load_saved
     from retort.offline.pipeline.build import load_pipeline
+    from retort.offline.pipeline.context import load_items, load_tables
     from retort.offline.profiles.batch_files import batch_round
     from retort.offline.profiles.history import user_histories
     from retort.offline.profiles.store import ProfileStore
 
     with TerminalProgress() as progress:
         pipeline = load_pipeline(reference, data, out, overrides, progress)
-        loaded, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
+        interactions, split = load_tables(pipeline).interactions, load_split(pipeline.ensure_path("split"))
         done = batch_round(
-            user_histories(split, loaded.interactions),
-            loaded.items,
+            user_histories(split, interactions),
+            load_items(pipeline),
             pipeline.context.recipe.profiles,
             ProfileStore(pipeline.context.engine),
             progress,
@@ -192,10 +192,9 @@ def publish_themes(reference: str, data: Path | None, out: Path, overrides: list
     import polars as pl
 
     from retort.offline.data.split_store import load_split
-    from retort.offline.data.tables import load_saved
     from retort.offline.local.local_redis import running_redis
     from retort.offline.pipeline.build import load_pipeline
-    from retort.offline.pipeline.context import PROFILES_FILE
+    from retort.offline.pipeline.context import PROFILES_FILE, load_items, load_tables
     from retort.offline.profiles.history import Catalogue, user_histories
     from retort.offline.profiles.store import ProfileStore
     from retort.offline.profiles.themes import extract_themes, join_texts
@@ -208,13 +207,13 @@ def publish_themes(reference: str, data: Path | None, out: Path, overrides: list
         raise StoreError("themes are kept in serving's Redis: set REDIS_URL (or HISTORIES_REDIS_URL) to it.")
     with TerminalProgress() as progress:
         pipeline = load_pipeline(reference, data, out, overrides, progress)
-        tables, split = load_saved(pipeline.ensure_path("data")), load_split(pipeline.ensure_path("split"))
+        interactions, split = load_tables(pipeline).interactions, load_split(pipeline.ensure_path("split"))
         config = pipeline.context.recipe.profiles
         profiles = pl.read_parquet(pipeline.ensure_path("profiles") / PROFILES_FILE)
         users = extract_themes(
-            user_histories(split, tables.interactions),
+            user_histories(split, interactions),
             join_texts(profiles),
-            Catalogue(tables.items, config.attributes),
+            Catalogue(load_items(pipeline), config.attributes),
             ProfileStore(pipeline.context.engine),
             config.max_history,
         )

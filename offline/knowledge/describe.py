@@ -20,6 +20,7 @@ from retort.offline.knowledge.report import KnowledgeReport
 from retort.offline.knowledge.store import KnowledgeKey, KnowledgeStore
 from retort.offline.knowledge.writer import UNKNOWN, ItemWriter, knowledge_key
 from retort.offline.profiles.backends._base import ProfileBackend
+from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
 from retort.offline.profiles.history import Catalogue
 from retort.offline.profiles.report import ProfilesReport
 from retort.shared.base.errors import KnowledgeError, ProfileError, RecipeError
@@ -62,7 +63,8 @@ def describe_items(
     measure(known, catalogue, names, report)
     report.seconds = time.monotonic() - started_s
     progress.say(report.line())
-    report.refuse_few_distinct(config.checks.min_distinct)
+    # rules can only restate what was given, and similar items have similar facts
+    report.refuse_few_distinct(0.0 if report.backend == TEMPLATE_MODEL else config.checks.min_distinct)
     report.refuse_low_coverage(config.min_coverage)
     return known, report
 

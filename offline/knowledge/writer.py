@@ -28,6 +28,7 @@ from retort.shared.base.hashing import hash_json
 from retort.shared.base.schema import MAX_ID_LENGTH
 
 UNKNOWN = "unknown"
+_ENOUGH_TEXTS = 200  # texts from which on a share of different ones stops the run early
 # Start of the stored error of an item that is to be asked about alone; it is no failure.
 ALONE = "to be asked alone"
 
@@ -46,6 +47,7 @@ class ItemWriter:
         total: Items in all, for the progress display.
         kept: Called after each stored reply; it may raise to stop the run.
         waiting: Items whose prompts are in a batch file without a result.
+        texts: The texts of this run, to notice a model that writes the same about all items.
     """
 
     config: KnowledgeConfig
@@ -59,6 +61,7 @@ class ItemWriter:
     kept: Callable[[ProfilesReport], None] = _do_nothing
     waiting: set[str] = field(default_factory=set)
     notes: Counter[str] = field(default_factory=Counter)
+    texts: Counter[str] = field(default_factory=Counter)
 
     @cached_property
     def prompts(self) -> ItemPromptWriter:
@@ -75,7 +78,7 @@ class ItemWriter:
         # the template backend can only restate what was given, and its model name says so
         if self.backend.model != TEMPLATE_MODEL:
             return self.config
-        checks = self.config.checks.model_copy(update={"refuse_restated": False, "min_words": 1})
+        checks = self.config.checks.model_copy(update={"refuse_restated": False, "min_words": 1, "min_distinct": 0.0})
         return self.config.model_copy(update={"checks": checks})
 
     def write_chunk(self, item_ids: Sequence[str]) -> None:
@@ -140,6 +143,7 @@ class ItemWriter:
             if outcomes:
                 self.progress.update("item knowledge", self.report.users, self.total)
                 self.report.stop_if_too_many_failed(self.config.max_failed, final=False)
+                self._stop_if_alike()
                 self.kept(self.report)
 
         run_conversations([self._plan(group) for group in groups], self.backend, judge, attempts, keep)
@@ -191,11 +195,22 @@ class ItemWriter:
             if record.error is None:
                 self.report.written += 1
                 self.notes[UNKNOWN] += record.text is None
+                self.texts.update([record.text] if record.text else [])
                 self.notes.update(accepted[task.item_id].notes)
             elif len(group) > 1:
                 yield task
             else:
                 self._count_failure(task.item_id, record.error)
+
+    def _stop_if_alike(self) -> None:
+        """Stop early where a model writes the same few texts about all items."""
+        n_texts, n_distinct = self.texts.total(), len(self.texts)
+        if n_texts >= _ENOUGH_TEXTS and n_distinct < self._rules.checks.min_distinct * n_texts:
+            common, count = self.texts.most_common(1)[0]
+            raise ProfileError(
+                f"only {n_distinct:,} of {n_texts:,} texts of {self.backend.model} are different ({count:,} are "
+                f"{common[:80]!r}); use another model or prompt, or lower [knowledge.checks] min_distinct."
+            )
 
     def _record(self, task: ItemTask, answer: Checked | None, outcome: Outcome, n_items: int) -> ItemRecord:
         text, fields, error = None, None, None

@@ -1,7 +1,6 @@
 """`retort items describe` and `items knowledge` as commands: a SIGKILL, the budget, corrections, an export."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -10,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from retort.offline.cli.main import app
+from retort.shared.base.errors import KnowledgeError, RecipeError
 from tests.offline.knowledge._fakes import answer_all
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 
@@ -54,63 +56,59 @@ concurrency = {IN_FLIGHT}
     return tmp_path
 
 
-def _command(folder: Path, url: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    environment = os.environ | {"OPENAI_BASE_URL": url, "RETORT_HOME": str(folder / "home"), "OPENAI_API_KEY": "k"}
-    return [sys.executable, "-m", "retort.offline.cli", "items", *arguments], environment
+def _arguments(folder: Path, *arguments: str) -> list[str]:
+    paths = ("--data", str(folder / "data"), "--out", str(folder / "runs"))
+    return [*arguments, str(folder / "shop.toml"), *paths]
 
 
-def _run(folder: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command, environment = _command(folder, url, *arguments)
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
+def _run(*arguments: str) -> str:
+    """What a command says; it must end well."""
+    done = CliRunner().invoke(app, ["items", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
-def test_a_killed_description_goes_on_and_the_commands_agree(shop_dir: Path, server: FakeServer) -> None:
-    describe = ("describe", "shop.toml", "--data", "data", "--out", "runs")
-    plan = _run(shop_dir, server.url, *describe, "--plan")
-    assert "300 items in 75 requests of 4" in plan.stdout + plan.stderr
+def test_a_killed_description_goes_on_and_the_commands_agree(
+    shop_dir: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"OPENAI_BASE_URL": server.url, "RETORT_HOME": str(shop_dir / "home")}.items():
+        monkeypatch.setenv(name, value)
+    describe = _arguments(shop_dir, "describe")
+    assert "300 items in 75 requests of 4" in _run(*describe, "--plan")
     assert not server.bodies
 
-    command, environment = _command(shop_dir, server.url, *describe)
-    first = subprocess.Popen(
-        command, env=environment, cwd=shop_dir, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "retort.offline.cli", "items", *describe]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline_s = time.monotonic() + 60
     while len(server.bodies) < 25 and first.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.01)
     first.kill()
     first.wait()
-    asked = len(server.bodies)
-    assert 25 <= asked < 75
+    assert 25 <= len(server.bodies) < 75
 
-    stopped = _run(shop_dir, server.url, *describe, "--set", "knowledge.spending.max_tokens=100")
-    assert stopped.returncode == 2
-    assert "[knowledge.spending] max_tokens is 100; finished texts are kept" in stopped.stderr
-
-    second = _run(shop_dir, server.url, *describe)
-    assert second.returncode == 0, second.stderr
-    assert "300 of 300 items have a text" in second.stdout + second.stderr
+    with pytest.raises(KnowledgeError, match=r"\[knowledge.spending\] max_tokens is 100; finished texts are kept"):
+        _run(*describe, "--set", "knowledge.spending.max_tokens=100")
+    assert "300 of 300 items have a text" in _run(*describe)
     assert 75 <= len(server.bodies) <= 75 + 3 * IN_FLIGHT
 
     before = len(server.bodies)
-    corrected = _run(shop_dir, server.url, "knowledge", "correct", "B0007", "--set", "hand made soap")
-    assert corrected.stdout == "the knowledge of B0007 is the given text\n"
-    forbidden = _run(shop_dir, server.url, "knowledge", "correct", "B0008", "--forbid")
-    assert forbidden.returncode == 0, forbidden.stderr
-    export = _run(
-        shop_dir, server.url, "knowledge", "export", "shop.toml", "--data", "data", "--out", "runs", "--to", "k.jsonl"
+    assert (
+        _run("knowledge", "correct", "B0007", "--set", "hand made soap") == "the knowledge of B0007 is the given text\n"
     )
-    assert "299 texts are in k.jsonl" in export.stdout
-    texts = {row["item_id"]: row for row in map(json.loads, (shop_dir / "k.jsonl").read_text().splitlines())}
+    _run("knowledge", "correct", "B0008", "--forbid")
+    target = shop_dir / "k.jsonl"
+    assert "299 texts are in" in _run("knowledge", *_arguments(shop_dir, "export"), "--to", str(target))
+    texts = {row["item_id"]: row for row in map(json.loads, target.read_text().splitlines())}
     assert texts["B0007"]["knowledge"] == "hand made soap"
     assert "B0008" not in texts
     assert texts["B0009"]["source"] == "m"
     assert len(server.bodies) == before
-    shown = _run(shop_dir, server.url, "knowledge", "show", "B0007")
-    assert shown.stdout.splitlines()[1] == "hand made soap"
-    assert "quick drying" in shown.stdout
+    shown = _run("knowledge", "show", "B0007")
+    assert shown.splitlines()[1] == "hand made soap"
+    assert "quick drying" in shown
 
 
-def test_a_recipe_without_knowledge_says_what_to_add(shop_dir: Path, server: FakeServer) -> None:
-    done = _run(shop_dir, server.url, "describe", "shop.toml", "--data", "data", "--set", "knowledge.backend=none")
-    assert done.returncode == 2
-    assert "has no [knowledge]; add it" in done.stderr
+def test_a_recipe_without_knowledge_says_what_to_add(shop_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETORT_HOME", str(shop_dir / "home"))
+    with pytest.raises(RecipeError, match=r"has no .knowledge.; add it"):
+        _run(*_arguments(shop_dir, "describe"), "--set", "knowledge.backend=none")

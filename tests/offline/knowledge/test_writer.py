@@ -136,6 +136,16 @@ def test_too_many_failures_stop_the_run_with_the_reason(store: KnowledgeStore) -
         _write(shop(40), store, _scripted(lambda _: "no"), attempts=1)
 
 
+def test_a_model_that_writes_the_same_about_all_items_is_stopped_early(store: KnowledgeStore) -> None:
+    def same(records: list[dict[str, Any]]) -> str:
+        return json.dumps({"items": [entry(record, type="lacquer", properties="glossy") for record in records]})
+
+    backend = _scripted(same)
+    with pytest.raises(ProfileError, match=r"of 200 texts of scripted are different .*min_distinct"):
+        _write(shop(400), store, backend)
+    assert len(backend.asked) == 50
+
+
 def test_only_new_and_changed_items_are_written_again(store: KnowledgeStore) -> None:
     items = shop(8)
     _write(items, store, _scripted(_all))

@@ -8,18 +8,21 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
-from retort.offline.cli.refresh import start_by_beat
+from retort.offline.cli.refresh import start_by_beat, start_items_from_recipe
+from retort.offline.common.database import migrate_and_open
 from retort.offline.data.interactions import Items
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.store import KnowledgeStore
 from retort.offline.profiles.backends._base import Prompt, Reply
 from retort.offline.refresh.items import NoItemDueError, find_due_items, open_item_snapshot
 from retort.offline.refresh.jobs import dead_letters
+from retort.offline.refresh.requests import prepare_requested
 from retort.offline.refresh.start import start_item_refresh
 from retort.offline.refresh.worker import RefreshWorker
 from retort.shared.base.errors import KnowledgeError
+from retort.shared.base.settings import Settings
 from retort.shared.knowledge.item_knowledge import correct_knowledge, view_knowledge
-from retort.shared.profiles.refreshes import RefreshBusyError, read_job
+from retort.shared.profiles.refreshes import RefreshBusyError, read_job, request_refresh
 from tests.offline.knowledge._fakes import answer_all, config, shop
 from tests.offline.profiles._fakes import NO_SERVER, ScriptedBackend
 from tests.offline.refresh._factory import QUICK
@@ -100,6 +103,30 @@ def test_a_snapshot_of_another_machine_or_format_says_so(tmp_path: Path) -> None
     (tmp_path / "snapshot.json").write_text(json.dumps({"format": 9}))
     with pytest.raises(KnowledgeError, match="format 9, not 1"):
         open_item_snapshot(tmp_path)
+
+
+def test_a_request_over_http_describes_items_that_are_new_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETORT_HOME", str(tmp_path / "home"))
+    rows = ["item_id,title,brand,category\n", *(f"i{n},Thing {n},X,Kind {n % 3}\n" for n in range(6))]
+    (tmp_path / "items.csv").write_text("".join(rows[:5]))
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\n" + "".join(f"u{n % 2},i{n}\n" for n in range(4)))
+    recipe = tmp_path / "shop.toml"
+    recipe.write_text(
+        '[data]\nsource = "table"\nkeep_unseen_items = true\noptions = {items = "items.csv"}\n'
+        '[knowledge]\nbackend = "template"\n'
+    )
+    start_items_from_recipe(str(recipe), tmp_path, tmp_path / "runs", [])
+    engine = migrate_and_open(Settings())
+    worker = RefreshWorker(engine, NO_SERVER, QUICK)
+    assert worker.work_on() == 1
+    (tmp_path / "items.csv").write_text("".join(rows))
+    job_id = request_refresh(engine, "shop (items)", {"policy": "all", "rules": {}})
+    assert prepare_requested(engine) == 1
+    assert worker.work_on() == 1
+    assert read_job(engine, job_id).written >= 2
+    assert view_knowledge(engine, "i5").text == "Kind 2, X"
 
 
 def test_beat_starts_refreshes_of_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
