@@ -19,6 +19,7 @@ from retort.serving.api.routes import (
     console,
     events,
     health,
+    knowledge,
     kserve,
     profiles,
     recommend,
@@ -86,7 +87,7 @@ def create_app(
     fast_routes = {**recommend.fast_handlers(services), **events.fast_handlers(services)}
     app.include_router(recommend.router(fast_routes))
     app.include_router(events.router(fast_routes))
-    for group in (batch, similar, profiles, refreshes, users, health, kserve):
+    for group in (batch, similar, knowledge, profiles, refreshes, users, health, kserve):
         app.include_router(group.router(services))
     app.include_router(console.docs_router("console" if serving.console else "docs"))
     if serving.console:
@@ -116,7 +117,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for tenant, alias, slot in services.models.all():
         if slot.current is not None:
             services.metrics.model.labels(tenant, alias, slot.current.name, slot.current.version).set(1)
-    tasks = [asyncio.create_task(services.user_data.run()), asyncio.create_task(services.exposures.run())]
+    runs = (services.user_data.run, services.exposures.run, services.corrections.run)
+    tasks = [asyncio.create_task(run()) for run in runs]
     if services.registry_watcher.watched_slots():
         tasks.append(asyncio.create_task(services.registry_watcher.run()))
     try:
@@ -127,6 +129,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
         await services.recommendations.finish()
         services.registry_watcher.close()
+        services.corrections.close()
         services.user_data.close()
         await services.histories.close()
 

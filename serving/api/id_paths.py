@@ -1,4 +1,4 @@
-"""User ids in paths: an id may hold slashes and may end like a route.
+"""User and item ids in paths: an id may hold slashes and may end like a route.
 
 `/users/a%2Fprofile` is the user `a/profile`, `/users/a/profile` is the profile of `a`; decoded they are equal.
 """
@@ -20,9 +20,9 @@ PathId = Annotated[Id, BeforeValidator(lambda path_id: path_id.replace(_SLASH, "
 
 
 def routed_path(scope: Mapping[str, Any]) -> str:
-    """Return the path for route matching: encoded slashes of a user id are replaced by a placeholder."""
+    """Return the path for route matching: encoded slashes of an id are replaced by a placeholder."""
     path: str = scope["path"]
-    if not path.startswith("/users/"):
+    if not path.startswith(("/users/", "/items/")):
         return path
     parts = _ENCODED.split(scope.get("raw_path") or path.encode())
     return path if len(parts) == 1 else _SLASH.join(unquote(part.decode("latin-1")) for part in parts)

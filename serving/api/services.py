@@ -9,6 +9,7 @@ from retort.serving.api.rate_limits import RateLimiter
 from retort.serving.api.recommendation_service import RecommendationService
 from retort.serving.feedback.events import EventIntake
 from retort.serving.feedback.exposures import ExposureBuffer
+from retort.serving.models.corrections import CorrectionsWatcher
 from retort.serving.models.model_slots import ModelSlots
 from retort.serving.models.registry_watcher import RegistryWatcher
 from retort.serving.recommend.ranking import StudentRanker
@@ -47,6 +48,7 @@ class Services:
     event_intake: EventIntake
     authenticator: Authenticator
     registry_watcher: RegistryWatcher
+    corrections: CorrectionsWatcher
     user_data: UserDataService
     shutdown: GracefulShutdown
 
@@ -85,6 +87,7 @@ def build_services(
         event_intake=_event_intake(reader, recommendations, metrics, serving, clock, erasures),
         authenticator=_authenticator(reader, metrics, serving, clock),
         registry_watcher=RegistryWatcher(models, metrics, settings, serving),
+        corrections=CorrectionsWatcher(models, settings.database, serving.follow_every_s),
         user_data=UserDataService(histories, erasures, settings.database, clock),
         shutdown=GracefulShutdown(serving.leave_s),
     )

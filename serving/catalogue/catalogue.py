@@ -1,5 +1,6 @@
 """Catalogue of a bundle: popularity, item vectors and attributes by item index."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 from retort.serving.catalogue.attributes import Attributes
 from retort.serving.catalogue.filters import FilterCompiler
 from retort.serving.schemas.tokens import HashTable, build_hash_table
-from retort.shared.base.schema import ITEM_ID, PAD, POPULARITY, TEXT
+from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE, PAD, POPULARITY, TEXT
+from retort.shared.knowledge.item_knowledge import Correction
 from retort.shared.model.bundle import Bundle
 from retort.shared.model.item_index import by_popularity, popularity_scores
 from retort.shared.model.sequences import IntArray
 
 BoolArray = NDArray[np.bool_]
+# Source of a corrected text, as sealed bundles name it too.
+CORRECTED = "correction"
 
 
 class UnitVectors:
@@ -49,6 +53,8 @@ class Catalogue:
         self.attributes = Attributes(bundle.items)
         self.filters = FilterCompiler(self.attributes)
         self.columns = {name: bundle.items.column(name) for name in bundle.items.column_names}
+        # People's corrections of the knowledge since the bundle was made: item index → fields. Replaced as a whole.
+        self.corrections: dict[int, dict[str, Any]] = {}
 
     def prepare(self) -> None:
         """Build the cached arrays, so that the first request does not wait for them."""
@@ -88,9 +94,30 @@ class Catalogue:
         return [name for name in self.columns if name not in (ITEM_ID, POPULARITY, TEXT)]
 
     def fields(self, item_index: int, names: list[str]) -> dict[str, Any]:
-        """Return the named attributes of one item as JSON values."""
+        """Return the named attributes of one item as JSON values, with corrections of its knowledge."""
+        fields = self.sealed_fields(item_index, names)
+        if self.corrections and (corrected := self.corrections.get(item_index)):
+            fields |= {name: corrected[name] for name in names if name in corrected and name in fields}
+        return fields
+
+    def sealed_fields(self, item_index: int, names: list[str]) -> dict[str, Any]:
+        """Return the named attributes of one item as the bundle has them."""
         row = item_index - 1
         return {name: _plain(self.columns[name][row]) for name in names if name in self.columns}
+
+    def correct(self, corrections: Mapping[str, Correction]) -> None:
+        """Show these corrections, by item id, in place of the knowledge of the bundle; others are withdrawn."""
+        indexes = {item_id: self.index.index(item_id) for item_id in corrections}
+        self.corrections = {
+            index: _correction_fields(corrections[item_id]) for item_id, index in indexes.items() if index is not None
+        }
+
+
+def _correction_fields(correction: Correction) -> dict[str, Any]:
+    """As a bundle would hold them: a forbidden text has no source and no time either."""
+    if correction.text is None:
+        return {KNOWLEDGE: None, KNOWLEDGE_SOURCE: None, KNOWLEDGE_AT: None}
+    return {KNOWLEDGE: correction.text, KNOWLEDGE_SOURCE: CORRECTED, KNOWLEDGE_AT: correction.set_at.isoformat()}
 
 
 def _plain(value: "pa.Scalar") -> Any:

@@ -84,6 +84,7 @@ export function answerList(items, { moves, onclick, verb }) {
             h("bdi", titleOf(item)),
           ),
           h("p.fields", h("code", h("bdi", item.item_id)), otherFields(item)),
+          knowledge(item.fields ?? {}),
           item.reason && h("p.why", reasonWords(item.reason)),
         ),
         h(
@@ -103,10 +104,19 @@ function movement(places) {
     : h("span.move.down", { "aria-label": `down ${-places}` }, `▼${-places}`);
 }
 
+const KNOWLEDGE = ["knowledge", "knowledge_source", "knowledge_at"];
+
+/** What a language model, or a person, wrote about the item, with source and date. */
+function knowledge({ knowledge: text, knowledge_source: source, knowledge_at: at }) {
+  if (!text) return null;
+  const origin = [source, at && new Date(at).toLocaleDateString()].filter(Boolean).join(", ");
+  return h("p.known", h("i", "knowledge "), h("bdi", String(text)), origin && h("small", h("bdi", ` (${origin})`)));
+}
+
 /** Numbers, booleans and long texts are shown with the name of their attribute; long texts come last. */
 function otherFields(item) {
   const shown = Object.entries(item.fields ?? {})
-    .filter(([name, value]) => name !== "title" && value !== null && value !== item.item_id)
+    .filter(([name, value]) => name !== "title" && !KNOWLEDGE.includes(name) && value !== null && value !== item.item_id)
     .map(([name, value]) => [name, fieldWords(value), typeof value]);
   const isLong = ([, words]) => words.length > LONG;
   return [...shown.filter((field) => !isLong(field)), ...shown.filter(isLong)].map((field) => {
@@ -136,7 +146,7 @@ function reasonWords(reason) {
     h("small", ` ${item.likeness.toFixed(2)}`),
   ]);
   const words = {
-    like_your_history: ["similar to ", because],
+    like_your_history: ["similar to ", because, reason.shared?.length ? `: ${reason.shared.join(", ")}` : null],
     fits_your_sequence: "fits the sequence",
     popular: "popular",
     pinned: "pinned",

@@ -1,4 +1,6 @@
-"""Explanations without a model: the most similar items of the history, and themes of the profile that the item has."""
+"""Explanations without a model: the most similar items of the history with what both are known for, and themes of the
+profile that the item has.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,11 +10,14 @@ import numpy as np
 
 from retort.serving.catalogue.catalogue import Catalogue
 from retort.serving.schemas.responses import Source
+from retort.shared.base.schema import KNOWLEDGE
 from retort.shared.history.themes import Theme
 from retort.shared.model.sequences import IntArray
 
 _MAX_HISTORY = 100
 _MAX_REASONS = 2
+_MAX_SHARED = 3
+_PHRASES = re.compile(r"[,;.\n]")
 _PARTS = re.compile(r"\s*(?:>|\|)\s*")  # the separators of categories in profiles: a > b, a|b
 
 
@@ -43,6 +48,8 @@ def explain(
         else:
             assert units is not None
             reason = _similar_history(catalogue, units[recent] @ units[item], recent)
+            if KNOWLEDGE in catalogue.columns and (shared := _shared_phrases(catalogue, item, reason)):
+                reason["shared"] = shared
         matching = _matching_themes(catalogue, item, themes)
         reasons.append({**reason, "themes": matching} if matching else reason)
     return reasons
@@ -55,6 +62,18 @@ def _similar_history(catalogue: Catalogue, similarity: np.ndarray, recent: IntAr
         for index in nearest
     ]
     return {"kind": "like_your_history" if because else "fits_your_sequence", "because": because}
+
+
+def _shared_phrases(catalogue: Catalogue, item: int, reason: dict[str, Any]) -> list[str]:
+    """Return phrases of the item's knowledge that also describe an item of the reason, in the order of the item's."""
+    causes = [catalogue.index.index(cause["item_id"]) for cause in reason.get("because", ())]
+    known = {phrase for cause in causes if cause is not None for phrase in _phrases(catalogue, cause)}
+    return [phrase for phrase in _phrases(catalogue, item) if phrase in known][:_MAX_SHARED] if known else []
+
+
+def _phrases(catalogue: Catalogue, item: int) -> list[str]:
+    text = catalogue.fields(item, [KNOWLEDGE])[KNOWLEDGE] or ""
+    return list(dict.fromkeys(part.strip().lower() for part in _PHRASES.split(text) if part.strip()))
 
 
 def _matching_themes(catalogue: Catalogue, item: int, themes: Sequence[Theme]) -> list[str]:

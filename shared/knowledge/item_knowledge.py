@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, func, select
 
 from retort.shared.base.errors import KnowledgeError
 from retort.shared.base.hashing import hash_json
@@ -128,6 +128,20 @@ def find_corrections(engine: Engine, item_ids: Sequence[str], *, tenant: str = D
             query = select(ItemCorrection).filter_by(tenant=tenant).where(ItemCorrection.item_id.in_(batch))
             found |= {row.item_id: _read(row) for row in session.scalars(query)}
     return found
+
+
+def all_corrections(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> dict[str, Correction]:
+    """Map item_id to correction for all items that have one."""
+    with reading(engine) as session:
+        return {row.item_id: _read(row) for row in session.scalars(select(ItemCorrection).filter_by(tenant=tenant))}
+
+
+def corrections_state(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> tuple[int, datetime | None]:
+    """Return the number of corrections and the time of the newest one, which change with every correction."""
+    query = select(func.count(), func.max(ItemCorrection.set_at)).filter_by(tenant=tenant)
+    with reading(engine) as session:
+        count, newest = session.execute(query.select_from(ItemCorrection)).one()
+        return count, newest
 
 
 def corrections_hash(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> str | None:

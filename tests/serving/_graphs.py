@@ -107,11 +107,26 @@ def make_bundle(
     ranks: dict[str, int] | None = None,
     data_hash: str = "d" * 64,
     evaluation: dict[str, object] | None = None,
+    knowledge: dict[str, str] | None = None,
 ) -> Path:
-    """Seal a bundle and return its directory. ranks: user (as a hash) → its test rank; evaluation: how it was asked."""
+    """Seal a bundle and return its directory.
+
+    Args:
+        ranks: User (as a hash) → its test rank.
+        evaluation: How it was evaluated.
+        knowledge: Item id → text of a model.
+    """
     vectors = item_vectors(n_items, seed=seed)
     graph = graph_bytes(vectors)
     table = item_table(n_items, seed)
+    if knowledge is not None:
+        texts = [knowledge.get(item_id) for item_id in table.column("item_id").to_pylist()]
+        written = ["2026-11-01T00:00:00+00:00" if text else None for text in texts]
+        table = table.append_column("knowledge", pa.array(texts, pa.string()))
+        table = table.append_column(
+            "knowledge_source", pa.array(["llm-1" if text else None for text in texts], pa.string())
+        )
+        table = table.append_column("knowledge_at", pa.array(written, pa.string()))
     work = target_dir / f".work-{name}-{seed}"
     work.mkdir(parents=True)
     (work / MODEL).write_bytes(graph)

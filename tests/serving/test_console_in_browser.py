@@ -10,6 +10,7 @@ import pytest
 
 from retort.serving.api.auth import Scope, create_key
 from tests.serving._browser import CHROMIUM, Page, browser_page
+from tests.serving._graphs import make_bundle
 from tests.serving._process import serving_process
 from tests.serving.api.test_auth import write
 
@@ -199,3 +200,18 @@ def test_axe_finds_nothing_in_any_view(page: Page, bundle_path: Path, tmp_path: 
                 page.run(f"location.hash = {json.dumps('#' + view)}")
                 page.wait_for(is_ready)
                 assert page.run(f"axe.run().then({findings})") == [], f"{view}, {width} pixels, dark: {dark}"
+
+
+def test_knowledge_is_shown_with_its_source_and_date(page: Page, tmp_path: Path) -> None:
+    bundle = make_bundle(
+        tmp_path / "bundles", knowledge={"i1": "argan oil, dry hair", "i2": f"mask, dry hair, {STRANGE}"}
+    )
+    with serving_process(tmp_path, retort_bundle=bundle) as server:
+        server.ready()
+        page.open(f"{server.url}/console#try?history=i1&k=59")
+        page.wait_for("document.querySelector('[data-item=\"i2\"] .known')")
+        known = page.run("document.querySelector('[data-item=\"i2\"] .known').textContent")
+        assert known.startswith(f"knowledge mask, dry hair, {STRANGE}")
+        assert "(llm-1, " in known
+        assert page.run("document.querySelectorAll('#answer .known').length") == 1
+        assert page.run("document.images.length") == 1, "a text is text, whatever it says"

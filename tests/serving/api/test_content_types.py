@@ -9,6 +9,7 @@ BODIES = {
     ("POST", "/events"): b'{"user_id": "ann", "item_id": "i1"}',
     ("POST", "/users/ann/merge"): b'{"session_id": "s"}',
     ("PUT", "/users/ann/profile"): b'{"text": "likes films"}',
+    ("PUT", "/items/i1/knowledge"): b'{"text": "a film"}',
     ("POST", "/refreshes"): b'{"name": "weekly"}',
     ("POST", "/v2/models/tiny/infer"): b'{"inputs": [{"name": "history", "datatype": "BYTES", "shape": [1], '
     b'"data": ["i1"]}]}',

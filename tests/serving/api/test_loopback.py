@@ -64,6 +64,7 @@ def test_loopback_hosts_are_answered(keyless: TestClient, host: str) -> None:
         ("GET", "/recommend?user_id=ann"),
         ("DELETE", "/users/ann"),
         ("PUT", "/users/ann/profile"),
+        ("PUT", "/items/i1/knowledge"),
         ("POST", "/refreshes"),
         ("POST", "/v2/models/tiny/infer"),
     ],
