@@ -36,6 +36,7 @@ from retort.offline.pipeline.build import make_pipeline, make_steps
 from retort.offline.pipeline.context import make_context
 from retort.offline.profiles.config import backend_name
 from retort.offline.recipes.recipe import Recipe, load_recipe
+from retort.offline.run_report.page import write_report
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import LanguageModelSettings, Settings
 from retort.shared.db.models import DONE, FAILED, RUNNING, now
@@ -72,13 +73,16 @@ def run_demo(*, leave: bool) -> None:
         bundles = {name: Path(str(run.bundle)) for name, run in finished.items()}
         published = publish_to(engine, bundles["distilled"], settings.bundles_dir, CHAMPION)
         console.print(f"published {published.name}@{published.version} as {CHAMPION}: {published.uri}", highlight=False)
-        pipeline = make_pipeline(make_context(recipe, None, engine, Silent()), out)
+        pipelines = {name: make_pipeline(make_context(arm, None, engine, Silent()), out) for name, arm in arms.items()}
+        pipeline = pipelines["distilled"]
         histories = load_saved(pipeline.ensure_path("data")).interactions.frame
         console.print(f"{load_frame(redis.url, histories, settings):,} histories are in Redis", highlight=False)
         url, server = stack.enter_context(local_server(environment, out))
         with DemoClient(url) as client:
             client.show_effect_of_event(console, user_id=str(histories["user_id"][0]))
         _show_results(console, bundles)
+        report = write_report(pipelines, "retort demo", out)
+        console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"The demo took {time.perf_counter() - started:.0f} s.", highlight=False)
         _show_next(console, url, str(histories["user_id"][0]), str(histories["item_id"][0]))
         if not leave:

@@ -127,6 +127,7 @@ app.command(rich_help_panel=_TRAIN)(quickstart)
 app.command(rich_help_panel=_TRAIN)(recipes)
 app.command(rich_help_panel=_TRAIN)(run.run)
 app.command(rich_help_panel=_TRAIN)(run.submit)
+app.command(rich_help_panel=_TRAIN)(run.report)
 app.command(rich_help_panel=_TRAIN)(retrain)
 
 

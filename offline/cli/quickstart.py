@@ -39,6 +39,7 @@ def quickstart(
     from retort.offline.common.terminal import TerminalProgress
     from retort.offline.quickstart.train import best_arm, train_arms
     from retort.offline.recipes.recipe import load_recipe
+    from retort.offline.run_report.page import write_report
     from retort.shared.base.errors import RecipeError
     from retort.shared.base.settings import Settings
 
@@ -59,6 +60,8 @@ def quickstart(
         arms = train_arms(loaded, root, engine, out, progress)
     best = best_arm(arms)
     _show_comparison(console, arms, best)
+    report = write_report({arm.name: arm.pipeline for arm in arms}, _command(events, items, recipe, minutes, out), out)
+    console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
     _publish(console, engine, arms, best)
     _serve(console, engine, loaded, root, out, best, leave=leave, started=started)
 
@@ -91,6 +94,16 @@ def _new_recipe(
         progress.say(f"  {setting.key} = {setting.value}: {setting.reason}")
     command = shlex.join(["retort", "quickstart", str(events), *([str(items)] if items else [])])
     return recipe_text(found, data, settings, command)
+
+
+def _command(events: Path, items: Path | None, recipe: Path, minutes: float, out: Path) -> str:
+    """Return the command as a person repeats it."""
+    import shlex
+
+    files = [str(events), *([str(items)] if items else [])]
+    return shlex.join(
+        ["retort", "quickstart", *files, "--recipe", str(recipe), "--minutes", f"{minutes:g}", "--out", str(out)]
+    )
 
 
 def _show_comparison(console: "Console", arms: list["Arm"], best: "Arm") -> None:

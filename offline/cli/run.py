@@ -46,6 +46,7 @@ def run(
     from retort.offline.pipeline.outcome import run_pipeline
     from retort.offline.pipeline.preflight import check_needs
     from retort.offline.recipes.recipe import load_recipe
+    from retort.offline.run_report.page import write_report
     from retort.shared.base.settings import Settings
 
     started = time.perf_counter()
@@ -60,10 +61,14 @@ def run(
             progress.say(f"── {arm.name}, protocol {arm.protocol}")
             outcomes.append(run_pipeline(pipeline))
     _show_outcomes(arms, outcomes)
+    command = shlex.join(["retort", "run", *_where(recipe, data, out), *(f"--set={one}" for one in overrides or [])])
+    kinds = ["plain" if arm.is_plain else "distilled" for arm in arms]
+    report = write_report(dict(zip(kinds, pipelines, strict=True)), command, out)
     last = outcomes[-1]
     if as_json:
         summary = {
             "bundle": str(last.bundle.absolute()),
+            "report": str(report.absolute()),
             "test": last.test,
             "validation": last.validation,
             "seconds": round(time.perf_counter() - started, 1),
@@ -72,6 +77,32 @@ def run(
     else:
         print(last.bundle)
         _show_next(last.bundle, recipe, data, out)
+        Console(stderr=True).print(f"  report: {report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _where(recipe: str, data: Path | None, out: Path) -> list[str]:
+    """Return the arguments that name a run."""
+    return [recipe, *(["--data", str(data)] if data else []), "--out", str(out)]
+
+
+def report(
+    recipe: Annotated[str | None, typer.Argument(help="name of a recipe; none: the newest report")] = None,
+    out: OutDir = Path("runs"),
+    show: Annotated[bool, typer.Option("--open/--no-open", help="open it in a browser")] = True,
+) -> None:
+    """Open the report that `retort run`, `quickstart` or `demo` wrote."""
+    import webbrowser
+
+    from retort.offline.run_report.page import REPORTS
+
+    written = sorted((out / REPORTS).glob("*.html"), key=lambda path: path.stat().st_mtime)
+    found = [path for path in written if recipe is None or path.stem == Path(recipe).stem]
+    if not found:
+        known = ", ".join(path.stem for path in written) or "none"
+        raise RecipeError(f"{out} has no report of {recipe or 'a run'} (there: {known}); `retort run` writes one.")
+    if show:
+        webbrowser.open(found[-1].absolute().as_uri())
+    typer.echo(found[-1])
 
 
 def submit(recipe: RecipeName, data: DataDir = None, out: OutDir = Path("runs"), overrides: Overrides = None) -> None:
@@ -191,7 +222,7 @@ def _outcome_row(users: str, n_cases: int, student: str, metrics: dict[str, floa
 
 def _show_next(bundle: Path, recipe: str, data: Path | None, out: Path) -> None:
     """Print the commands that serve the bundle, on standard error: standard output holds the bundle alone."""
-    where = shlex.join([recipe, *(["--data", str(data)] if data else []), "--out", str(out)])
+    where = shlex.join(_where(recipe, data, out))
     for line in (
         "Next:",
         f"  retort serve --bundle {shlex.quote(str(bundle))}   # serve this bundle",

@@ -11,7 +11,9 @@ same fingerprint is the same work: it is found and skipped, whichever run made i
 import errno
 import fcntl
 import os
+import resource
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -55,6 +57,12 @@ class FinishedStep:
         """Duration of the step when it ran, from its receipt."""
         receipt = _read_receipt(self.path)
         return float(receipt["seconds"]) if receipt else 0.0
+
+    @property
+    def peak_mib(self) -> float | None:
+        """Largest resident memory of the process until the step ended, MiB; None for a step of an earlier version."""
+        receipt = _read_receipt(self.path)
+        return receipt.get("peak_mib") if receipt else None
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,7 @@ def _seal(partial: Path, name: str, fingerprint: Mapping[str, Any], seconds: flo
         "output": output,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
+        "peak_mib": _peak_mib(),
         "fingerprint": fingerprint,
         "files": files,
     }
@@ -153,6 +162,12 @@ def _seal(partial: Path, name: str, fingerprint: Mapping[str, Any], seconds: flo
         # a power cut must not leave a final name on an empty receipt
         os.fsync(file.fileno())
     return output
+
+
+def _peak_mib() -> float:
+    """Return the largest resident memory of this process so far, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
 
 
 def _files(directory: Path) -> Iterator[Path]:

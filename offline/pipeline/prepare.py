@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retort.offline.common.plugins import plugin_module
-from retort.offline.data.load import SOURCES, load_data
+from retort.offline.common.plugins import load_plugin, plugin_module
+from retort.offline.data.load import SOURCES, DataConfig, load_data
 from retort.offline.data.sources import existing_directory
 from retort.offline.data.split import make_split
 from retort.offline.data.split_store import save_split
@@ -16,7 +16,7 @@ from retort.offline.knowledge.config import backend_name
 from retort.offline.knowledge.describe import describe_items
 from retort.offline.knowledge.items import with_knowledge
 from retort.offline.knowledge.store import KnowledgeStore
-from retort.offline.pipeline.artifact_store import hash_directory
+from retort.offline.pipeline.artifact_store import hash_directory, hash_file_once
 from retort.offline.pipeline.context import (
     ITEMS_FILE,
     KNOWLEDGE_FILE,
@@ -35,7 +35,7 @@ from retort.shared.base.hashing import hash_file, hash_json
 def prepare_steps(plan: Plan) -> list[Step[RunContext]]:
     """data, knowledge where the recipe has [knowledge], split, and split_refit for protocol "refit"."""
     data = plan.recipe.data
-    read = {"data": plan.config["data"], "files": files_hash(plan.data_dir)}
+    read = {"data": plan.config["data"], "files": files_hash(plan.data_dir, data)}
     outside = _hash_files_outside(data.options, plan.data_dir)
     read |= {"files_outside": outside} if outside else {}
     if reads_knowledge(data.text_columns, data.text_template) and not plan.recipe.knowledge.is_on:
@@ -78,9 +78,23 @@ def _hash_knowledge_author(plan: Plan) -> dict[str, Any]:
     return {"backend": backend}
 
 
-def files_hash(data_dir: Path | None) -> str | None:
-    """Hash of the raw data; None for a source that needs none. DataError if the directory does not exist."""
-    return None if data_dir is None else hash_directory(existing_directory(data_dir))
+def files_hash(data_dir: Path | None, data: DataConfig | None = None) -> str | None:
+    """Hash of the raw data; None for a source that needs none.
+
+    Args:
+        data: The recipe's section; only the files that its source names count. None: the whole directory counts.
+
+    Raises:
+        DataError: The directory does not exist.
+    """
+    if data_dir is None:
+        return None
+    directory = existing_directory(data_dir)
+    names_files = getattr(load_plugin(SOURCES, data.source), "files", None) if data else None
+    if data is None or names_files is None:
+        return hash_directory(directory)
+    named = {key: directory / name for key, name in names_files(data.options).items()}
+    return hash_json({key: hash_file_once(path) if path.is_file() else None for key, path in named.items()})
 
 
 def _hash_files_outside(options: Mapping[str, Any], data_dir: Path | None) -> dict[str, str]:

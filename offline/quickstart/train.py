@@ -11,7 +11,8 @@ from retort.offline.data.filters import share_of_repeated_last_events
 from retort.offline.data.load import REPEATED_SHARE
 from retort.offline.data.tables import load_saved
 from retort.offline.pipeline.build import make_pipeline
-from retort.offline.pipeline.context import make_context
+from retort.offline.pipeline.context import RunContext, make_context
+from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.outcome import Outcome, run_pipeline
 from retort.offline.quickstart.settings_by_size import Setting, Size
 from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe
@@ -27,10 +28,10 @@ FILTERS = (
 
 @dataclass(frozen=True)
 class Arm:
-    """A trained student: its name, its recipe and its outcome."""
+    """A trained student: its name, its finished pipeline and its outcome."""
 
     name: str
-    recipe: Recipe
+    pipeline: Pipeline[RunContext]
     outcome: Outcome
 
 
@@ -66,8 +67,8 @@ def train_arms(recipe: Recipe, root: Path, engine: Engine, out: Path, progress: 
     arms = []
     for name, arm in recipes.items():
         progress.say(f"── student: {name}")
-        outcome = run_pipeline(make_pipeline(make_context(arm, root, engine, progress), out))
-        arms.append(Arm(name, arm, outcome))
+        pipeline = make_pipeline(make_context(arm, root, engine, progress), out)
+        arms.append(Arm(name, pipeline, run_pipeline(pipeline)))
     return arms
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.serving._browser import CHROMIUM, browser_page
 from tests.two_tastes import write_files
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -25,11 +26,33 @@ def test_a_log_becomes_a_server_that_answers(tmp_path: Path) -> None:
         assert shown in first.stdout
     assert "Jazz record number" in first.stdout or "Garden tool number" in first.stdout
     assert 'time_format = "%d.%m.%Y %H:%M"' in (tmp_path / "shop.toml").read_text()
+    report = tmp_path / "runs" / "reports" / "shop.html"
+    assert f"report: {report.relative_to(tmp_path)}" in first.stdout
+    _look_at(report)
     again = _quickstart(tmp_path, "log.csv", "items.csv")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "shop.toml exists and is used" in again.stderr
     assert "train: already done" in again.stderr
     assert "answered by the student" in again.stdout
+
+
+def _look_at(report: Path) -> None:
+    """The report is whole in a browser, at phone and desktop width, and asks no network for anything."""
+    text = report.read_text(encoding="utf-8")
+    for shown in ("Long tail", "Map of items", "Five users", "retort quickstart", "Jazz record", "95 % interval"):
+        assert shown in text
+    assert "http" not in text.replace("http-equiv", "")
+    if CHROMIUM is None:
+        return
+    with browser_page(report.parents[2] / "profile") as page:
+        page.open(report.as_uri())
+        for width in (390, 1300):
+            page.ask(
+                "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
+            )
+            assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
+            assert page.run("document.querySelectorAll('svg').length") >= 7
+        assert not page.complaints
 
 
 def test_a_wrong_file_is_refused_in_one_sentence_and_nothing_is_written(tmp_path: Path) -> None:

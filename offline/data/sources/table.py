@@ -1,7 +1,8 @@
 """Tables of any format: CSV, TSV, Parquet or JSON lines, with a column mapping in the recipe."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
@@ -90,6 +91,12 @@ def _separator(text: str) -> str:
     if not text:
         raise ValueError("a separator has at least one character")
     return "\t" if text == "\\t" else text
+
+
+def files(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files that are read, by option: other files of the directory do not matter."""
+    named = {"interactions": Config.model_fields["interactions"].default, **options}
+    return {file: named[file] for file in get_args(File) if isinstance(named.get(file), str)}
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:

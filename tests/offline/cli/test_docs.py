@@ -101,9 +101,9 @@ def test_every_linked_file_exists() -> None:
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_the_recipe_in_the_readme_reads_the_tables_of_a_shop(tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (tmp_path / "shop.toml").write_text(re.findall(r"^```toml\n(# shop.toml.*?)^```", readme, re.M | re.S)[0])
+def test_the_recipe_in_the_guide_reads_the_tables_of_a_shop(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "guides" / "own_data.md").read_text(encoding="utf-8")
+    (tmp_path / "shop.toml").write_text(re.findall(r"^```toml\n(# shop.toml.*?)^```", guide, re.M | re.S)[0])
     events = [(f"c{user}", f"A{(user + at) % 7}", 1_700_000_000 + at) for user in range(9) for at in range(5)]
     pl.DataFrame(events, schema=["customer", "sku", "at"], orient="row").write_parquet(tmp_path / "events.parquet")
     items = {"sku": [f"A{n}" for n in range(7)], "title": ["Tea"] * 7, "category": ["drinks"] * 7}

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from retort.offline.common.progress import Silent
+from retort.offline.data.load import DataConfig
 from retort.offline.pipeline.artifact_store import ArtifactStore, ArtifactStoreError, hash_directory
 from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.pipeline.prepare import files_hash
 
 Work = Callable[[Pipeline[list[str]], Path], None]
 
@@ -145,3 +147,15 @@ def test_output_in_the_data_directory_is_not_data(tmp_path: Path) -> None:
     assert hash_directory(tmp_path) == before
     (tmp_path / "runs" / "b.csv").write_text("1")
     assert hash_directory(tmp_path) != before
+
+
+def test_only_the_files_that_a_table_recipe_names_are_its_data(tmp_path: Path) -> None:
+    for name in ("log.csv", "items.csv", "notes.txt"):
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    config = DataConfig(options={"interactions": "log.csv", "items": "items.csv", "separator": ";"})
+    before, whole = files_hash(tmp_path, config), files_hash(tmp_path)
+    (tmp_path / "notes.txt").write_text("something else")
+    assert files_hash(tmp_path, config) == before
+    assert files_hash(tmp_path) != whole
+    (tmp_path / "items.csv").write_text("a,b\n1,3\n")
+    assert files_hash(tmp_path, config) != before
