@@ -100,16 +100,23 @@ class Event:
 
 @dataclass(frozen=True)
 class Accepted:
-    """Number of accepted events, and of those that were new to a history."""
+    """Number of accepted events, and of those that were new to a history.
+
+    errors: events that were not stored, each as `where` (place in the list, from 0) and `why`; send them again.
+    hints: accepted events that probably differ from what was meant, such as those of unknown items.
+    """
 
     request_id: str
     accepted: int
     new: int
+    errors: tuple[dict[str, str], ...] = ()
+    hints: tuple[dict[str, str], ...] = ()
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
         """Parse the server's JSON."""
-        return _from_document(cls, document)
+        remarks = {name: tuple(document.get(name) or ()) for name in ("errors", "hints")}
+        return _from_document(cls, {**document, **remarks})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from mypy import api
 
-from clients.retort_client import AsyncRetortClient, Event, Pin, RetortClient, RetortProblem, Weighting
+from clients.retort_client import Accepted, AsyncRetortClient, Event, Pin, RetortClient, RetortProblem, Weighting
 from retort.serving.api.app import create_app
 from retort.serving.runtime.settings import ServingSettings
 from retort.serving.schemas.requests import RecommendRequest
@@ -225,3 +225,18 @@ def test_events_may_be_dictionaries() -> None:
             client.send(["i1"])  # type: ignore[list-item]
     assert bodies[0] == bodies[1] == bodies[2]
     assert bodies[0][0]["item_id"] == "i1"
+
+
+def test_events_that_were_not_stored_and_hints_are_returned() -> None:
+    document = {
+        "accepted": 1,
+        "new": 1,
+        "request_id": "r",
+        "errors": [{"where": "1", "why": "its history cannot be written"}],
+        "hints": [{"where": "0.item_id", "why": "unknown"}],
+    }
+    accepted = Accepted.read(document)
+    assert [error["where"] for error in accepted.errors] == ["1"]
+    assert [hint["where"] for hint in accepted.hints] == ["0.item_id"]
+    older = Accepted.read({"accepted": 1, "new": 1, "request_id": "r"})
+    assert (older.errors, older.hints) == ((), ())
