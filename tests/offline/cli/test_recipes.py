@@ -84,7 +84,7 @@ def test_the_json_schema_accepts_every_shipped_recipe_as_written_and_as_shown() 
         ("[training]\nepoch = 3", "training"),
         ("[training]\nepochs = 0", "training.epochs"),
         ("[[objectives]]\nname = 'profil'", "objectives.0.name"),
-        ("[[objectives]]\nname = 'profile'\ntemperature = 1", "objectives.0"),
+        ("[[objectives]]\nname = 'profile'\ntemprature = 1", "objectives.0"),
         ("[student]\nname = 'gru4rec'\nn_heads = 2", "student"),
         ("[data]\nsource = 'table'\n[data.options]\nseparater = ';'", "data.options"),
         ("[profiles]\nbackend = 'vllm'\n[profiles.options]\nmodle = 'x'", "profiles.options"),
