@@ -18,6 +18,8 @@ DATA_FILES = (
     "retort/recipes/ctr/ml1m.toml",
     "retort/recipes/experiments/ml100k_smoke.toml",
     "retort/recipes/published/ecir26.toml",
+    "retort/offline/knowledge/templates/describe.txt",
+    "retort/offline/knowledge/templates/fields/products.txt",
     "retort/offline/profiles/templates/system.txt",
     "retort/offline/profiles/templates/json/movies.txt",
     "retort/offline/profiles/templates/aspects/movies/genres.txt",
