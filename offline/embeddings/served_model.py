@@ -6,7 +6,7 @@ API: https://platform.openai.com/docs/api-reference/embeddings
 import asyncio
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,16 @@ def open_text_model(config: EncoderConfig, prefix: str) -> TextModel:
     return ServedModel(config, prefix) if config.model.startswith(SERVED) else TextModel(config, prefix)
 
 
-def check_encoder(config: EncoderConfig) -> None:
-    """Check that the encoder can be had, before anything that takes long; a served one encodes one word.
+def check_encoder(config: EncoderConfig, models: Iterable[str] | None = None) -> None:
+    """Check that models of an encoder can be had, before anything that takes long; a served one encodes one word.
+
+    Args:
+        models: Names of the models; None: those of texts and of the items' views.
 
     Raises:
-        ProfileError: It cannot.
+        ProfileError: One cannot.
     """
-    for name in config.models:
+    for name in dict.fromkeys((*config.models, *config.item_models) if models is None else models):
         of_model = config.model_copy(update={"model": name})
         if name.startswith(SERVED):
             ServedModel(of_model, "").check()

@@ -1,6 +1,7 @@
 """Preflight: what a run needs from elsewhere is looked for before anything is trained or any profile is written."""
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from retort.offline.embeddings.served_model import check_encoder
@@ -24,8 +25,10 @@ def check_needs(pipelines: Iterable[Pipeline[RunContext]]) -> None:
     for pipeline in pipelines:
         recipe, data_dir = pipeline.context.recipe, pipeline.context.data_dir
         due = {name: step for name, step in pipeline.steps.items() if not _was_run(pipeline, step)}
-        if any("encoder" in step.config for step in due.values()):
-            check_encoder(recipe.encoder)
+        encoding = [name for name, step in due.items() if "encoder" in step.config]
+        # items may have views with models of their own
+        models = [recipe.encoder.models if name == "vectors" else recipe.encoder.item_models for name in encoding]
+        check_encoder(recipe.encoder, chain.from_iterable(models))
         if any(name in due for name in _LISTS):
             _check_language_models(recipe.teacher)
         if "profiles" in due and recipe.profiles.backend == IMPORTED:

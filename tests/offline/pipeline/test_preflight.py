@@ -45,8 +45,16 @@ def test_what_a_run_does_not_need_is_not_looked_for(tmp_path: Path, no_hub: list
 def test_a_step_that_ran_before_needs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = load_pipeline(tmp_path, TEXT_START)
     pipeline.ensure("items")
-    monkeypatch.setattr(preflight, "check_encoder", lambda _: pytest.fail("it was looked for"))
+    monkeypatch.setattr(preflight, "check_encoder", lambda _, models: looked_for.extend(models))
+    looked_for: list[str] = []
     check_needs([pipeline])
+    assert looked_for == []
+
+
+def test_the_models_of_views_are_looked_for(tmp_path: Path) -> None:
+    views = "encoder.views=[{text='title', model='org/e5-large'}, {text='title', model='tfidf'}]"
+    with pytest.raises(ProfileError, match=r"org/e5-large.*cannot be loaded"):
+        check_needs([load_pipeline(tmp_path, TEXT_START, views)])
 
 
 @pytest.mark.parametrize(
