@@ -41,7 +41,7 @@ from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import LanguageModelSettings, Settings
 from retort.shared.db.models import DONE, FAILED, RUNNING, now
 from retort.shared.model.bundle import read_manifest
-from retort.shared.model.registry import CHAMPION
+from retort.shared.model.registry import CHALLENGER, CHAMPION
 
 _RECIPE = "demo"
 _POLL_S = 0.2
@@ -71,8 +71,11 @@ def run_demo(*, leave: bool) -> None:
             started_workers = [workers.enter_context(_worker(name, environment, out)) for name in arms]
             finished = _train(console, engine, redis.url, arms, out, started_workers)
         bundles = {name: Path(str(run.bundle)) for name, run in finished.items()}
-        published = publish_to(engine, bundles["distilled"], settings.bundles_dir, CHAMPION)
-        console.print(f"published {published.name}@{published.version} as {CHAMPION}: {published.uri}", highlight=False)
+        for arm, alias in (("plain", CHALLENGER), ("distilled", CHAMPION)):
+            published = publish_to(engine, bundles[arm], settings.bundles_dir, alias)
+            console.print(
+                f"published {published.name}@{published.version} as {alias}: {published.uri}", highlight=False
+            )
         pipelines = {name: make_pipeline(make_context(arm, None, engine, Silent()), out) for name, arm in arms.items()}
         pipeline = pipelines["distilled"]
         histories = load_saved(pipeline.ensure_path("data")).interactions.frame

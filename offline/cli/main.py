@@ -16,6 +16,7 @@ from retort.offline.cli.data import data_app, db_app, history_app
 from retort.offline.cli.doctor import doctor
 from retort.offline.cli.events import events_app
 from retort.offline.cli.experiment import experiment_app
+from retort.offline.cli.import_export import import_export
 from retort.offline.cli.items import knowledge_app
 from retort.offline.cli.plan import plan
 from retort.offline.cli.profiles import profiles_app
@@ -124,6 +125,7 @@ def _settings() -> "Settings":
 
 
 app.command(rich_help_panel=_TRAIN)(quickstart)
+app.command("import", rich_help_panel=_DATA)(import_export)
 app.command(rich_help_panel=_TRAIN)(recipes)
 app.command(rich_help_panel=_TRAIN)(run.run)
 app.command(rich_help_panel=_TRAIN)(run.submit)

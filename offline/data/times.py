@@ -86,6 +86,8 @@ def _nanoseconds(column: str, dtype: pl.DataType, time_format: str | None = None
         parsed = text.strip_chars().str.to_datetime(time_format, time_unit="ns", strict=False)
         return parsed.dt.convert_time_zone("UTC") if "%z" in time_format or "%:z" in time_format else parsed
     text = text.strip_chars().str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00+00:00").str
+    # Go's text: an offset, and then the zone's name
+    text = text.replace(r"([+-]\d{2}:?\d{2})\s+[A-Z]{2,5}$", "${1}").str
     text = text.replace(r"\s*(?:[Zz]|UTC|GMT)$", "+00:00").str.replace(r"(\d) +([+-]\d{2}:?\d{2})$", "${1}${2}").str
     text = text.replace(r"^(\d{4}-\d{2}-\d{2}) +", "${1}T").str.replace(r"T(\d{2}:\d{2})($|[+-])", "T${1}:00${2}").str
     text = text.replace(r"(:\d{2}),(\d+)", "${1}.${2}").str.replace(r"(T.*[+-]\d{2})$", "${1}:00").str
