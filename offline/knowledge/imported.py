@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import orjson
 import polars as pl
 
 from retort.offline.common.progress import Progress
@@ -14,7 +15,7 @@ from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.report import KnowledgeReport
 from retort.shared.base.errors import KnowledgeError
 from retort.shared.base.schema import MAX_ID_LENGTH
-from retort.shared.base.text import CONTROLS_IN_PROSE
+from retort.shared.base.text import CONTROLS_IN_PROSE, load_json
 
 _TEXT_COLUMNS = (KNOWLEDGE, "text")
 # what a model writes, or a table holds, where nothing is known
@@ -97,11 +98,23 @@ def _checked_rows(table: RawTable, rejects: Rejects, max_chars: int) -> pl.DataF
 
 
 def _json_column(fields: pl.Series) -> pl.Series:
-    """The fields of an export, JSON as text or as an object; anything else is left out."""
+    """The fields of an export as JSON (field → list of phrases), given as JSON or as an object; null for others."""
     if fields.dtype == pl.Struct:
         fields = fields.struct.json_encode()
-    text = fields.cast(pl.String) if not fields.dtype.is_nested() else pl.Series([None] * len(fields), dtype=pl.String)
-    return text.set(~text.str.starts_with("{").fill_null(False), None).alias("fields")
+    if fields.dtype != pl.String:
+        return pl.Series("fields", [None] * len(fields), dtype=pl.String)
+    return pl.Series("fields", [None if text is None else _phrases_json(text) for text in fields], dtype=pl.String)
+
+
+def _phrases_json(text: str) -> str | None:
+    try:
+        value = load_json(text)
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    listed = {str(name): each if isinstance(each, list) else [each] for name, each in value.items() if each}
+    return orjson.dumps({name: [str(phrase) for phrase in each if phrase] for name, each in listed.items()}).decode()
 
 
 def _quoted(rejects: Rejects) -> tuple[str, ...]:

@@ -105,6 +105,24 @@ def test_sources_dates_and_fields_of_an_export_are_read_back(tmp_path: Path) -> 
     assert [None if each is None else json.loads(each) for each in known["fields"]] == [{"type": ["x"]}, None]
 
 
+def test_fields_of_any_form_are_lists_of_phrases(tmp_path: Path) -> None:
+    rows = [
+        {
+            "item_id": "1",
+            "knowledge": "glitter",
+            "fields": {"type": "polish", "rivals": None, "next": ["top coat", ""]},
+        },
+        {"item_id": "2", "knowledge": "bath bomb", "fields": "no json"},
+        {"item_id": "3", "knowledge": "soap", "fields": [1]},
+    ]
+    known, _ = read_knowledge(_config(_jsonl(tmp_path / "k.jsonl", [*rows])), ITEMS, Silent())
+    assert known["fields"].to_list() == ['{"type":["polish"],"next":["top coat"]}', None, None]
+    frame = pl.DataFrame({"item_id": ["1"], "knowledge": ["glitter"], "fields": [{"type": ["x"], "rivals": None}]})
+    frame.write_parquet(tmp_path / "k.parquet")
+    known, _ = read_knowledge(_config(tmp_path / "k.parquet"), ITEMS, Silent())
+    assert with_knowledge(ITEMS, known, None, None, ["type", "rivals"]).frame["knowledge_type"].to_list()[0] == ["x"]
+
+
 def test_facets_of_fields_become_attributes(tmp_path: Path) -> None:
     rows = [
         {"item_id": "1", "knowledge": "glitter", "fields": {"type": ["Nail Polish"], "rivals": ["OPI", "Essie"]}},
