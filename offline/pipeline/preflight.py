@@ -6,11 +6,19 @@ from pathlib import Path
 
 from retort.offline.embeddings.served_model import check_encoder
 from retort.offline.embeddings.text_model import is_cached
-from retort.offline.pipeline.context import RunContext, in_data_directory, profiles_in_data_directory
+from retort.offline.knowledge.config import KnowledgeConfig
+from retort.offline.knowledge.prompt import ItemPromptWriter
+from retort.offline.pipeline.context import (
+    KNOWLEDGE_STEP,
+    RunContext,
+    in_data_directory,
+    knowledge_in_data_directory,
+    profiles_in_data_directory,
+)
 from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.profiles.config import IMPORTED
 from retort.offline.teachers.config import TeacherConfig, TunedModelConfig
-from retort.shared.base.errors import ProfileError, TeacherError
+from retort.shared.base.errors import KnowledgeError, ProfileError, TeacherError
 
 _LISTS = ("lists", "lists_refit")
 
@@ -19,6 +27,8 @@ def check_needs(pipelines: Iterable[Pipeline[RunContext]]) -> None:
     """Check the encoder, the tuned language models and the given files of steps that are not finished.
 
     Raises:
+        KnowledgeError: The file of item knowledge is not to be had.
+        RecipeError: There is no such domain of item knowledge.
         ProfileError: The encoder or the file of ready profiles is not to be had.
         TeacherError: A language model or a given file is not to be had.
     """
@@ -31,10 +41,20 @@ def check_needs(pipelines: Iterable[Pipeline[RunContext]]) -> None:
         check_encoder(recipe.encoder, chain.from_iterable(models))
         if any(name in due for name in _LISTS):
             _check_language_models(recipe.teacher)
+        if KNOWLEDGE_STEP in due:
+            check_knowledge(knowledge_in_data_directory(recipe.knowledge, data_dir))
         if "profiles" in due and recipe.profiles.backend == IMPORTED:
             _check_file(profiles_in_data_directory(recipe.profiles, data_dir).options.get("path"))
         if due and recipe.teacher_parts():
             _check_given(in_data_directory(recipe.teacher, data_dir))
+
+
+def check_knowledge(config: KnowledgeConfig) -> None:
+    """Check the file of ready item knowledge, or that the prompts of the recipe exist."""
+    if config.generates:
+        ItemPromptWriter.of(config)
+    elif config.path is None or not config.path.is_file():
+        raise KnowledgeError(f"there is no file {config.path} of item knowledge; correct [knowledge] path.")
 
 
 def _was_run(pipeline: Pipeline[RunContext], step: Step[RunContext]) -> bool:

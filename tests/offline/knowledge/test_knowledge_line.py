@@ -10,8 +10,9 @@ from retort.offline.common.progress import Silent
 from retort.offline.pipeline.build import make_pipeline, make_steps
 from retort.offline.pipeline.context import RunContext, load_items
 from retort.offline.pipeline.dag import Pipeline
+from retort.offline.pipeline.preflight import check_needs
 from retort.offline.recipes.recipe import parse_recipe
-from retort.shared.base.errors import RecipeError
+from retort.shared.base.errors import KnowledgeError, RecipeError
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
@@ -80,6 +81,15 @@ def test_another_file_is_read_again_and_the_data_and_split_are_not_changed(shop:
     assert after.ensure("split").output == split.output
     assert after.ensure("knowledge").path != knowledge.path
     assert load_items(after).knowledge.to_list() == ["glitter", None, None, None]
+
+
+def test_a_missing_file_or_domain_is_noticed_before_anything_runs(shop: Path, tmp_path: Path) -> None:
+    (shop / "knowledge.jsonl").unlink()
+    with pytest.raises(KnowledgeError, match=r"no file .*knowledge\.jsonl of item knowledge; correct"):
+        check_needs([_pipeline(_raw(), shop, tmp_path / "out")])
+    with pytest.raises(RecipeError, match=r"domain = 'cars'; choose one of"):
+        check_needs([_pipeline(_raw(knowledge={"backend": "template", "domain": "cars"}), shop, tmp_path / "out")])
+    check_needs([_pipeline(_raw(knowledge={"backend": "template"}), shop, tmp_path / "out")])
 
 
 def test_every_step_that_reads_items_needs_the_knowledge(shop: Path) -> None:
