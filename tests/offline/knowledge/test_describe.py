@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from retort.offline.common.progress import Silent
+from retort.offline.data.interactions import Items
 from retort.offline.knowledge.batch_files import ItemRound, item_round
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.describe import describe_items, item_catalogue
+from retort.offline.knowledge.new_items import describer
 from retort.offline.knowledge.plan import measured_answer_tokens, plan_description
 from retort.offline.knowledge.prompt import make_task
 from retort.offline.knowledge.store import KnowledgeStore
 from retort.shared.base.errors import KnowledgeError, RecipeError
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.knowledge.item_knowledge import correct_knowledge
-from tests.offline.knowledge._fakes import answer_all, config, shop, sqlite_store
+from tests.offline.knowledge._fakes import answer_all, config, records_of, shop, sqlite_store
 from tests.offline.profiles._fakes import NO_SERVER
 from tests.offline.profiles._server import Answer, completion, serving
 
@@ -55,6 +57,19 @@ def test_a_server_describes_a_catalogue_and_the_report_says_how(store: Knowledge
     assert "30 of 75 rivals are not in the catalogue" in report.line()
     assert report.cost_usd == pytest.approx((8 * 11 + 8 * 7 * 2) / 1e6)
     assert "30 of 30 items have a text (100.0%), 30 of them distinct" in report.line()
+
+
+def test_one_new_item_is_described_by_the_server_although_the_recipe_requires_coverage(store: KnowledgeStore) -> None:
+    def knows_nothing(_number: int, body: dict[str, Any]) -> Answer:
+        entries = [{"id": record["id"], "type": "unknown"} for record in records_of(body["messages"])]
+        return completion(json.dumps({"items": entries}))
+
+    recipe = config(canary=False, options={"model": "m"}, min_coverage=1.0)
+    with serving(_answer) as fake:
+        texts = describer(store, _options(fake.url), Silent())(shop(1), recipe)
+    assert texts["item_id"].to_list() == ["B0000"]
+    with serving(knows_nothing) as fake:
+        assert describer(store, _options(fake.url), Silent())(Items(shop(2).frame[1:]), recipe).height == 0
 
 
 def test_everything_stored_needs_no_server(store: KnowledgeStore) -> None:
