@@ -26,7 +26,7 @@ GOLDEN = read_json("golden.json")
 # New in every response.
 _FRESH = {"request_id", "impression", "next", "loaded_at", "latency_ms"}
 # Sentences for a person, which may be reworded.
-_TEXTS = {"description", "summary", "detail"}
+_TEXTS = {"description", "summary", "detail", "why"}
 
 
 def comparable(value: Any, dropped: set[str]) -> Any:

@@ -25,6 +25,7 @@ class Ready(BaseModel):
     degraded: list[str] = []
     outdated: list[str] = Field(
         [],
+        exclude_if=lambda aliases: not aliases,
         description="aliases whose last good bundle serves, because the bundle that they name was refused or cannot be "
         "read; `/models` gives the reason",
     )
@@ -53,7 +54,11 @@ class SlotDocument(BaseModel):
     loaded_at: str | None = None
     latency_ms: float | None = None
     refusals: list[RefusalDocument] = []
-    outdated: str | None = Field(None, description="why the last good bundle serves instead of the alias' own")
+    outdated: str | None = Field(
+        None,
+        exclude_if=lambda reason: reason is None,
+        description="why the last good bundle serves instead of the alias' own",
+    )
 
 
 class ModelsDocument(BaseModel):
