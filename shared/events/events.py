@@ -97,6 +97,8 @@ class EventWriter:
         commands += [erasure_command(owner) for owner in owners]
         try:
             replies = await self._run_commands(commands)
+        except StoreError as error:
+            raise StoreError(f"events could not be added to the stream: {error}") from error
         except (RedisError, OSError, TimeoutError) as error:
             raise _not_added("events", error) from error
         added = replies[len(once) : len(once) + len(events)]

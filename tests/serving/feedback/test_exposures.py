@@ -142,15 +142,15 @@ def test_a_click_is_not_attributed_to_a_later_ab_test(make_client: MakeClient, t
 
 def test_a_click_sent_again_after_a_partial_failure_counts_once(make_client: MakeClient, redis_url: str) -> None:
     store = RedisHistory.from_url(redis_url)
-    client, append = make_client(store), store.append
+    client, append = make_client(store), store.append_by_owner
     click = {"user_id": "ann", "item_id": "i1", "event_id": "e", "impression": Impression("r", "student").token}
 
-    async def away(events: Any) -> int:
+    async def away(events: Any) -> Any:
         raise StoreError("away between the stream and the history")
 
-    store.append = away  # type: ignore[method-assign]
+    store.append_by_owner = away  # type: ignore[method-assign]
     assert client.post("/events", json=click).status_code == 503
-    store.append = append  # type: ignore[method-assign]
+    store.append_by_owner = append  # type: ignore[method-assign]
     assert client.post("/events", json=click).status_code == 202
     line = 'retort_exposed_events_total{experiment="none",source="student",type="click",variant="none"}'
     assert metric(client, line) == 1
