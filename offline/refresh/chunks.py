@@ -57,11 +57,8 @@ class ChunkItem(WorkItem):
         job = session.get_one(RefreshJob, self.job_id)
         if job.status not in ALIVE:
             return f"the refresh {job.id[:8]} is {job.status}"
-        spent = _over_budget(session, job)
-        if spent is None:
-            return None
-        job.status, job.ended_at, job.error = STOPPED, database_time(session), f"the budget is spent: {spent}"
-        return f"the refresh {job.id[:8]} has spent its budget ({spent})"
+        spent = _stop_if_spent(session, job)
+        return f"the refresh {job.id[:8]} has spent its budget ({spent})" if spent else None
 
 
 def lease_chunk(engine: Engine, owner: str, rules: LeaseRules, job_id: str | None = None) -> ChunkItem | None:
@@ -72,7 +69,10 @@ def lease_chunk(engine: Engine, owner: str, rules: LeaseRules, job_id: str | Non
             row = session.scalars(_next_chunk(at, rules, job_id)).first()
             if row is None:
                 return None
-            if not _begin_job(session, row.job_id, at):
+            # heartbeats check the budget too, but a short chunk ends before the first one
+            if not _begin_job(session, row.job_id, at) or _stop_if_spent(
+                session, session.get_one(RefreshJob, row.job_id)
+            ):
                 continue
             lease = acquire(session, row, owner, rules, f"chunk {row.position} of refresh {row.job_id[:8]}")
             if lease is not None:
@@ -146,6 +146,14 @@ def _wrote_nothing(session: Session, job_id: str) -> bool:
     failed = sa.func.coalesce(sa.func.sum(RefreshChunk.failed), 0)
     n_good, n_failed = session.execute(sa.select(good, failed).filter_by(job_id=job_id)).one()
     return bool(n_failed) and not n_good
+
+
+def _stop_if_spent(session: Session, job: RefreshJob) -> str | None:
+    """Stop a refresh that has reached its budget; returns what is spent, or None."""
+    spent = _over_budget(session, job)
+    if spent is not None:
+        job.status, job.ended_at, job.error = STOPPED, database_time(session), f"the budget is spent: {spent}"
+    return spent
 
 
 def _over_budget(session: Session, job: RefreshJob) -> str | None:

@@ -96,7 +96,8 @@ def _ready(url: str) -> bool:
 
 
 def test_the_last_line_of_a_run_is_one_object(ran: dict[str, Any]) -> None:
-    assert set(ran) == {"bundle", "test", "validation", "seconds"}
+    assert set(ran) == {"bundle", "report", "test", "validation", "seconds"}
+    assert "Run report" in Path(ran["report"]).read_text(encoding="utf-8")
     assert {"hr@10", "ndcg@10"} <= set(ran["test"])
     assert {"hr@10", "ndcg@10"} <= set(ran["validation"])
     assert open_bundle(Path(ran["bundle"])).manifest.metrics["test"] == ran["test"]

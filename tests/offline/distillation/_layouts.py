@@ -61,6 +61,21 @@ def write_ml1m(root: Path) -> None:
     _lines(root / "movies.dat", *(f"{i}::Film {i} ({1990 + i})::{_genre(i)}" for i in range(1, N_ITEMS + 1)))
 
 
+def write_yelp(root: Path) -> None:
+    keys = ("user_id", "business_id", "stars", "date")
+    rows = [
+        (f"u{user}", f"b{item}", 4.0, f"2019-{3 + day // 28:02}-{1 + day % 28:02} 10:00:00")
+        for user, item, day in events()
+    ]
+    reviews = (json.dumps(dict(zip(keys, row, strict=True))) for row in rows)
+    _lines(root / "yelp_academic_dataset_review.json", *reviews)
+    shops = [
+        {"business_id": f"b{item}", "name": f"Shop {item}", "city": "Reno", "categories": f"Food, {_genre(item)}"}
+        for item in range(1, N_ITEMS + 1)
+    ]
+    _lines(root / "yelp_academic_dataset_business.json", *map(json.dumps, shops))
+
+
 def write_m2(root: Path) -> None:
     sessions: dict[int, list[str]] = {}
     for user, item, _ in events():
@@ -85,6 +100,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "toys": write_games,
     "sports": write_games,
     "ml10m": write_ml1m,
+    "yelp": write_yelp,
 }
 
 
