@@ -61,8 +61,8 @@ def _fit(
             size, filters = measure(raw["data"], data.directory, engine, out, progress)
             texts = data.recognised.items is not None
             chosen = [*filters, *choose_settings(size, minutes, texts=texts)]
+            raw = {**raw, "objectives": [{"name": TEXT_START}]} if texts else raw
             raw = with_keys(raw, {setting.key: setting.value for setting in chosen})
-            raw = {**raw, "objectives": [{"name": TEXT_START, "rms": 0.2}]} if texts else raw
         loaded = parse_recipe(name, with_keys(raw, settings))
         arms = train_arms(loaded, data.directory, engine, out, progress)
         return _model(arms, loaded, data, out)

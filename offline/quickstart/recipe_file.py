@@ -9,7 +9,7 @@ import orjson
 
 from retort.offline.quickstart.layout import Layout
 from retort.offline.quickstart.recognised import Recognised
-from retort.offline.quickstart.settings_by_size import Setting
+from retort.offline.quickstart.settings_by_size import TEXT_RMS, Setting
 
 TEXT_START = "text_start"
 _SECTION_ORDER = ("student", "training", "encoder", "evaluation")
@@ -89,7 +89,8 @@ def recipe_text(found: Recognised, data: Mapping[str, Any], settings: Sequence[S
             lines += ["", f"[{section}]", *keys]
     if found.items:
         lines += ["", "# the second student starts from the items' texts; without this it is the plain one"]
-        lines += ["[[objectives]]", f'name = "{TEXT_START}"', "rms = 0.2"]
+        rms = [setting for setting in settings if setting.key == TEXT_RMS]
+        lines += ["[[objectives]]", f'name = "{TEXT_START}"', *map(_line, rms)]
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,8 @@ _TEXTS_PER_S = 45
 _TEXT_SHARE = 0.2  # of the time budget that encoding may take
 _TRAIN_SHARE = 0.36  # of the time budget that each of two students may train
 _ALONE_SHARE = 0.7  # the same, without texts there is one student
+_MANY_EVENTS = 30  # events an item, from which on data are dense
+TEXT_RMS = "objectives.0.rms"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def choose_settings(size: Size, minutes: float, *, texts: bool) -> list[Setting]
         texts: Whether items have texts, so that a second student starts from them.
     """
     length = next((limit for limit in (20, 50, 100) if size.typical_length <= limit), 200)
-    dropout = 0.5 if size.events_per_item < 30 else 0.2 if size.events_per_item < 150 else 0.1
+    dropout = 0.5 if size.events_per_item < _MANY_EVENTS else 0.2 if size.events_per_item < 150 else 0.1
     batch = (
         32 if size.users < 8_000 and length >= 100 else 64 if size.users < 5_000 else 128 if size.events < 1e6 else 256
     )
@@ -53,8 +55,14 @@ def choose_settings(size: Size, minutes: float, *, texts: bool) -> list[Setting]
         Setting("student.dropout", dropout, f"{size.events_per_item:.0f} events an item: the fewer, the higher"),
         Setting("training.batch_size", batch, f"{size.users:,} users, {size.events:,} events"),
         Setting("training.max_minutes", round(minutes * share, 2), f"a share of the {minutes:g} minutes in all"),
-        *([_encoder(size, minutes)] if texts else []),
+        *([_encoder(size, minutes), text_rms(size)] if texts else []),
     ]
+
+
+def text_rms(size: Size) -> Setting:
+    """Choose how strong the texts are at the start: where items have many events, a small start is left sooner."""
+    rms = 0.15 if size.events_per_item < _MANY_EVENTS else 0.05
+    return Setting(TEXT_RMS, rms, f"{size.events_per_item:.0f} events an item: .15 for few, .05 for many")
 
 
 def _encoder(size: Size, minutes: float) -> Setting:

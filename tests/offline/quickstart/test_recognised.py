@@ -13,7 +13,7 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.load import load_data
 from retort.offline.quickstart.recipe_file import data_section, recipe_text
 from retort.offline.quickstart.recognised import Recognised, recognise
-from retort.offline.quickstart.settings_by_size import Setting, Size, choose_settings
+from retort.offline.quickstart.settings_by_size import Setting, Size, choose_settings, text_rms
 from retort.offline.recipes.recipe import load_recipe
 from retort.shared.base.errors import DataError
 
@@ -190,5 +190,7 @@ def test_texts_that_take_too_long_are_counted_by_words() -> None:
     large = {one.key: one.value for one in choose_settings(Size(9_000_000, 90_000, 300_000, 400), 5, texts=True)}
     assert (small["encoder.model"], large["encoder.model"]) == ("packaged-minilm", "tfidf")
     assert (small["student.max_length"], large["student.max_length"]) == (50, 200)
+    assert (small["objectives.0.rms"], large["objectives.0.rms"]) == (0.05, 0.05)
+    assert text_rms(Size(900, 500, 300, 4)).value == 0.15
     alone = {one.key for one in choose_settings(Size(9_000, 500, 300, 40), 5, texts=False)}
     assert "encoder.model" not in alone
