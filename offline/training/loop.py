@@ -77,7 +77,8 @@ def fit(
     """
     run = _Run(student, split, objectives, config, evaluation=evaluation)
     run.start(work)
-    run.n_epochs = stop_after or run.n_epochs
+    if stop_after is not None:
+        run.limit_epochs(stop_after)
     try:
         while run.epoch < run.n_epochs and not run.finished:
             started = time.perf_counter()
@@ -123,7 +124,7 @@ class _Run:
         self.sequence_loss = SequenceLoss(split, config)
         self.device = student.items.weight.device
         self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
-        self.n_epochs = config.epochs
+        self.n_epochs = self.most_epochs = config.epochs
         self.optimization = Optimization((student, *objectives), config, self.steps_per_epoch * config.epochs)
         self.epoch = 0
         self.seconds = 0.0  # of all epochs, validation included
@@ -234,13 +235,17 @@ class _Run:
             parts.append(f"lower the weight of the objective {used[0]!r}")
         return ", or ".join(parts)
 
+    def limit_epochs(self, n_epochs: int) -> None:
+        """Stop after fewer epochs of the same schedule."""
+        self.n_epochs = self.most_epochs = n_epochs
+
     def keep_budget(self, seconds: float) -> None:
         """Count the time of an epoch, and set the number of epochs to those that fit into `max_minutes`."""
         self.seconds += seconds
         if self.config.max_minutes is not None:
             # the latest epoch tells most: the first one has start-up costs
             left = int(max(0.0, self.config.max_minutes * 60 - self.seconds) / max(seconds, 1e-3))
-            self._set_epochs(min(self.config.epochs, self.epoch + left))
+            self._set_epochs(min(self.most_epochs, self.epoch + left))
 
     def _set_epochs(self, n_epochs: int) -> None:
         self.n_epochs = n_epochs

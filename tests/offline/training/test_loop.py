@@ -172,3 +172,8 @@ def test_a_time_budget_shortens_the_training_and_its_schedule(tmp_path: Path) ->
     (tmp_path / "two").mkdir()
     whole = fit(student(), SPLIT, [], config.model_copy(update={"epochs": 2}), Silent(), tmp_path / "two")
     assert len(whole.log) == 2
+
+
+def test_a_time_budget_never_exceeds_the_number_of_epochs_that_was_asked_for(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=50, batch_size=32, max_minutes=10.0)
+    assert len(fit(student(), SPLIT, [], config, Silent(), tmp_path, stop_after=2).log) == 2
