@@ -24,6 +24,7 @@ from retort.offline.knowledge.prompt import make_task
 from retort.offline.knowledge.store import KnowledgeStore
 from retort.offline.knowledge.writer import knowledge_key
 from retort.offline.profiles.history import Catalogue
+from retort.offline.refresh.snapshot import read_snapshot_manifest
 from retort.shared.base.errors import KnowledgeError
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.db.models import now
@@ -83,16 +84,7 @@ def write_item_snapshot(root: Path, items: Items, item_ids: list[str], chunk_ite
 
 def open_item_snapshot(root: Path) -> ItemSnapshot:
     """Open a finished snapshot. Raises KnowledgeError if it is missing or has another format."""
-    try:
-        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise KnowledgeError(
-            f"the refresh's items are not at {root}; give every worker the same directory there (a shared disk)."
-        ) from None
-    if manifest.get("format") != FORMAT:
-        raise KnowledgeError(
-            f"{root} holds a snapshot of format {manifest.get('format')}, not {FORMAT}; start a new refresh."
-        )
+    manifest = read_snapshot_manifest(root, FORMAT, "items", KnowledgeError)
     return ItemSnapshot(root, manifest["n_items"], manifest["chunk_items"])
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -25,7 +25,7 @@ from retort.offline.common.chunking import batches
 from retort.offline.data.interactions import Items
 from retort.offline.profiles.history import UserHistory
 from retort.offline.profiles.population import Population
-from retort.shared.base.errors import ProfileError
+from retort.shared.base.errors import ProfileError, RetortError
 
 FORMAT = 1
 _MANIFEST, _ITEMS, _POPULATION = "snapshot.json", "items.parquet", "population.json"
@@ -125,17 +125,27 @@ def write_snapshot(
 
 def open_snapshot(root: Path) -> Snapshot:
     """Open a finished snapshot. Raises ProfileError if it is missing or has another format."""
-    try:
-        manifest = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ProfileError(
-            f"the refresh's histories are not at {root}; give every worker the same directory there (a shared disk)."
-        ) from None
-    if manifest.get("format") != FORMAT:
-        raise ProfileError(
-            f"{root} holds a snapshot of format {manifest.get('format')}, not {FORMAT}; start a new refresh."
-        )
+    manifest = read_snapshot_manifest(root, FORMAT, "histories", ProfileError)
     return Snapshot(root, manifest["n_users"], manifest["n_chunks"])
+
+
+def read_snapshot_manifest(root: Path, expected: int, what: str, error: type[RetortError]) -> dict[str, Any]:
+    """Read the manifest of a snapshot of users or items.
+
+    Args:
+        expected: Format that this version reads.
+        what: What the snapshot holds, for the error.
+        error: Raised if the manifest is missing or has another format.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((root / _MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(
+            f"the refresh's {what} are not at {root}; give every worker the same directory there (a shared disk)."
+        ) from None
+    if manifest.get("format") != expected:
+        raise error(f"{root} holds a snapshot of format {manifest.get('format')}, not {expected}; start a new refresh.")
+    return manifest
 
 
 def _check_unique(chunk: list[ProfileRequest], seen: set[str]) -> None:
