@@ -27,13 +27,6 @@ class DemoClient:
     ) -> None:
         self._client.close()
 
-    def is_ready(self) -> bool:
-        """Whether the server is ready."""
-        try:
-            return request(self._client, "GET", "/health/ready", deadline_s=_TIMEOUT_S).is_success
-        except httpx.TransportError:
-            return False
-
     def show_effect_of_event(self, console: Console, user_id: str) -> None:
         """Print a user's recommendations before and after a click on the first one.
 

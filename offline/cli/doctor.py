@@ -113,7 +113,7 @@ def _database(situation: _Situation) -> Iterator[Finding]:
 
     url = situation.settings.database
     shown = make_url(url).render_as_string(hide_password=True)
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+    if _is_new_sqlite(url):
         yield Finding("database", "ok", f"{shown} does not exist yet; the first command creates it.")
         return
     revision, head = migrate.current(url), migrate.head()
@@ -124,13 +124,18 @@ def _database(situation: _Situation) -> Iterator[Finding]:
         yield Finding("database", "fails", f"{shown} has {state}.", "Run `retort db upgrade`.")
 
 
+def _is_new_sqlite(url: str) -> bool:
+    """Whether the database is an SQLite file that does not exist yet; opening it would create it."""
+    return url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists()
+
+
 def _bundle(situation: _Situation) -> Iterator[Finding]:
     from retort.shared.db.session import open_database
     from retort.shared.model import registry
     from retort.shared.model.bundle import open_bundle
 
     url = situation.settings.database
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+    if _is_new_sqlite(url):
         yield Finding("bundle", "note", "no bundle is published.", "Run `retort quickstart` or `retort publish`.")
         return
     engine = open_database(url)

@@ -15,7 +15,6 @@ from retort.offline.cli._options import DataDir, OutDir, RecipeName
 from retort.shared.base.errors import RecipeError, RetortError, StoreError
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
-_POLL_S = 1.0
 REFUSED = 1  # exit status where the gate keeps the champion
 
 
@@ -143,10 +142,9 @@ def _train_here(recipe: str, data: Path | None, out: Path) -> tuple[str, Path]:
 
 def _train_by_workers(recipe: str, data: Path | None, out: Path) -> tuple[str, Path]:
     """Submit the recipe, wait for the workers, and read what they left."""
-    from retort.offline.cli.run import submit_to, worker_redis
+    from retort.offline.cli.run import submit_to, wait_until_ended, worker_redis
     from retort.offline.common.database import migrate_and_open
     from retort.offline.common.progress import Silent
-    from retort.offline.jobs import runs
     from retort.offline.pipeline.build import make_pipeline
     from retort.offline.pipeline.context import evaluated_split_step, make_context
     from retort.offline.recipes.recipe import parse_recipe
@@ -156,10 +154,7 @@ def _train_by_workers(recipe: str, data: Path | None, out: Path) -> tuple[str, P
 
     engine = migrate_and_open(Settings())
     run_id = submit_to(engine, worker_redis(), recipe, data, out, [])
-    run = runs.read_run(engine, run_id)
-    while run.ended_at is None:
-        time.sleep(_POLL_S)
-        run = runs.read_run(engine, run_id)
+    run = wait_until_ended(engine, run_id)
     if run.status == FAILED:
         raise RetortError(f"run {run_id[:8]} failed in {run.error} Read the worker's log.")
     context = make_context(parse_recipe(run.recipe_name, run.recipe), data, engine, Silent())

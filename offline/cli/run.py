@@ -152,15 +152,21 @@ def _watch(engine: "Engine", run: "RunStatus", console: Console, *, as_json: boo
     from retort.offline.jobs import runs
 
     if as_json or not console.is_terminal:
-        while run.ended_at is None:
-            time.sleep(_POLL_S)
-            run = runs.read_run(engine, run.id)
-        return run
+        return wait_until_ended(engine, run.id)
     with Live(_steps_table(run), console=console, auto_refresh=False) as live:
         while run.ended_at is None:
             time.sleep(_POLL_S)
             run = runs.read_run(engine, run.id)
             live.update(_steps_table(run), refresh=True)
+    return run
+
+
+def wait_until_ended(engine: "Engine", run_id: str) -> "RunStatus":
+    """Wait until workers have ended a run; returns its last state."""
+    from retort.offline.jobs import runs
+
+    while (run := runs.read_run(engine, run_id)).ended_at is None:
+        time.sleep(_POLL_S)
     return run
 
 

@@ -85,7 +85,7 @@ def filter_events(
         frame = frame.filter(pl.col("weight").is_null() | (pl.col("weight") >= min_weight))
     n_weighted = frame.height
     frame, n_robots = _without_robots(frame, max_day_events)
-    n_human = frame.height
+    n_without_robots = frame.height
     ordered = _without_repeats(_in_order(frame), repeats)
     n_without_repeats = ordered.height
     ordered = _newest(ordered, max_user_events)
@@ -97,13 +97,13 @@ def filter_events(
     stages = (ordered, cored), (sampled, left)
     removed = RemovedEvents(
         below_min_weight=n_in_period - n_weighted,
-        repeats=n_human - n_without_repeats,
+        repeats=n_without_robots - n_without_repeats,
         k_core=sum(before.height - after.height for before, after in stages),
         k_core_users=sum(before["_user"].n_unique() - after["_user"].n_unique() for before, after in stages),
         k_core_items=sum(before["_item"].n_unique() - after["_item"].n_unique() for before, after in stages),
         k_core_rounds=n_rounds,
         over_max_user_events=n_without_repeats - ordered.height,
-        robots=n_weighted - n_human,
+        robots=n_weighted - n_without_robots,
         robot_users=n_robots,
         outside_period=n_read - n_in_period,
         not_sampled=cored.height - sampled.height,

@@ -11,13 +11,14 @@ import polars as pl
 from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
+from retort.offline.data.sources import existing_directory
 from retort.offline.evaluation.baselines import baseline_ranker
 from retort.offline.evaluation.evaluate import evaluate, summarise, tabulate_ranks
 from retort.offline.experiments.plan import Plan, ViewConfig
 from retort.offline.experiments.plan_files import parse_plan
 from retort.offline.experiments.unit import Records, Unit
 from retort.offline.export.bundle_builder import git_commit
-from retort.offline.pipeline.artifact_store import TIMES
+from retort.offline.pipeline.artifact_store import TIMES, hash_directory
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import (
     METRICS_FILE,
@@ -33,7 +34,6 @@ from retort.offline.pipeline.context import (
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.deliver import read_validation, subsets_of
 from retort.offline.pipeline.outcome import read_outcome, run_pipeline
-from retort.offline.pipeline.prepare import files_hash
 from retort.offline.recipes.recipe import Recipe
 from retort.shared.base.errors import RetortError
 
@@ -61,7 +61,7 @@ class Experiment:
     @classmethod
     def open(cls, plan: Plan, data: Path | None, out: Path) -> "Experiment":
         """Open an experiment on the present state of the raw data."""
-        return cls(plan, data, out, files_hash(data))
+        return cls(plan, data, out, None if data is None else hash_directory(existing_directory(data)))
 
     @property
     def folder(self) -> Path:

@@ -1,6 +1,5 @@
 """Data of the library: a log and an items' table, given as files or as frames of pandas, polars or Arrow."""
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import polars as pl
 
 from retort.offline.quickstart.recognised import Recognised, recognise
 from retort.shared.base.errors import DataError
+from retort.shared.base.hashing import hash_file
 from retort.shared.base.settings import Settings
 
 
@@ -54,8 +54,7 @@ def _file(given: Any, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{name}.{os.getpid()}.partial"
     frame.write_parquet(partial)
-    digest = hashlib.sha256(partial.read_bytes()).hexdigest()[:16]
-    path = folder / f"{name}-{digest}.parquet"
+    path = folder / f"{name}-{hash_file(partial)[:16]}.parquet"
     os.replace(partial, path)
     return path
 

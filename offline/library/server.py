@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -13,12 +13,13 @@ import polars as pl
 
 from retort.offline.common.http import request
 from retort.offline.local.local_redis import free_port, redis_service
-from retort.offline.local.subprocesses import start_child
+from retort.offline.local.subprocesses import Child, start_child
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import Settings
 from retort.shared.history.redis_history import load_histories
 
 _READY_TIMEOUT_S = 60.0
+_POLL_S = 0.2
 
 
 class Server:
@@ -59,25 +60,30 @@ def start_server(resources: ExitStack, bundle: Path, histories: pl.DataFrame, po
     settings = Settings()
     redis = resources.enter_context(redis_service(None, settings.retort_home))
     load_histories(redis.url, _dated(histories), max_events=settings.history_length, ttl_s=None)
-    port = port or free_port()
-    url = f"http://127.0.0.1:{port}"
-    environment = {
-        "REDIS_URL": redis.url,
-        "RETORT_BUNDLE": os.fspath(bundle.absolute()),
-        "RETORT_HOST": "127.0.0.1",
-        "RETORT_PORT": str(port),
-    }
+    environment = {"REDIS_URL": redis.url, "RETORT_BUNDLE": os.fspath(bundle.absolute())}
     log = settings.retort_home / "library-api.log"
-    command = [sys.executable, "-m", "retort.serving"]
-    child = resources.enter_context(start_child(command, "API", log=log, env=environment))
-    end = time.monotonic() + _READY_TIMEOUT_S
-    with httpx.Client(base_url=url) as client:
-        while not _is_ready(client):
-            child.check("it ended while starting")
-            if time.monotonic() > end:
-                raise RetortError(f"the API was not ready within {_READY_TIMEOUT_S:.0f} s; read {log}.")
-            time.sleep(0.2)
+    url, _ = resources.enter_context(api_process(environment, port or free_port(), log))
     return Server(url, resources.pop_all())
+
+
+@contextmanager
+def api_process(environment: dict[str, str], port: int, log: Path) -> Iterator[tuple[str, Child]]:
+    """Run the API on loopback as a child process; yields its URL and the process once it is ready.
+
+    Raises:
+        RetortError: It ended, or was not ready in time.
+    """
+    url = f"http://127.0.0.1:{port}"
+    environment = {**environment, "RETORT_HOST": "127.0.0.1", "RETORT_PORT": str(port)}
+    with start_child([sys.executable, "-m", "retort.serving"], "API", log=log, env=environment) as child:
+        end = time.monotonic() + _READY_TIMEOUT_S
+        with httpx.Client(base_url=url) as client:
+            while not _is_ready(client):
+                child.check("it ended while starting")
+                if time.monotonic() > end:
+                    raise RetortError(f"the API was not ready within {_READY_TIMEOUT_S:.0f} s; read {log}.")
+                time.sleep(_POLL_S)
+        yield url, child
 
 
 def _is_ready(client: httpx.Client) -> bool:

@@ -78,11 +78,8 @@ def _hash_knowledge_author(plan: Plan) -> dict[str, Any]:
     return {"backend": backend}
 
 
-def files_hash(data_dir: Path | None, data: DataConfig | None = None) -> str | None:
-    """Hash of the raw data; None for a source that needs none.
-
-    Args:
-        data: The recipe's section; only the files that its source names count. None: the whole directory counts.
+def files_hash(data_dir: Path | None, data: DataConfig) -> str | None:
+    """Hash of the files that the source names, or of the whole directory; None without a directory.
 
     Raises:
         DataError: The directory does not exist.
@@ -90,8 +87,8 @@ def files_hash(data_dir: Path | None, data: DataConfig | None = None) -> str | N
     if data_dir is None:
         return None
     directory = existing_directory(data_dir)
-    names_files = getattr(load_plugin(SOURCES, data.source), "files", None) if data else None
-    if data is None or names_files is None:
+    names_files = getattr(load_plugin(SOURCES, data.source), "files", None)
+    if names_files is None:
         return hash_directory(directory)
     named = {key: directory / name for key, name in names_files(data.options).items()}
     return hash_json({key: hash_file_once(path) if path.is_file() else None for key, path in named.items()})

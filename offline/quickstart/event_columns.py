@@ -40,8 +40,7 @@ _NAMES: dict[Role, tuple[str, str]] = {
         "rating|score|stars|bewertung|оценка",
     ),
 }
-# ids have few enough repeats that they are no type, and enough that they are no row number
-_MAX_TYPES = 40
+_MAX_TYPES = 40  # distinct values of a column of event types
 _LEAST_SCORE = 0.5
 
 

@@ -17,7 +17,7 @@ from retort.offline.data.sources._json_lines import open_bytes, read_json_lines,
 from retort.shared.base.errors import DataError
 
 _SAMPLE_BYTES = 1 << 20
-SAMPLE_ROWS = 5_000
+_SAMPLE_ROWS = 5_000
 _SEPARATORS = (",", ";", "\t", "|", "::")
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # text that is a value rather than the name of a column
@@ -77,7 +77,7 @@ def read_layout(path: Path) -> Layout:
 
 
 def _without_row(frame: pl.LazyFrame) -> pl.DataFrame:
-    return frame.head(SAMPLE_ROWS).collect().drop("row", strict=False)
+    return frame.head(_SAMPLE_ROWS).collect().drop("row", strict=False)
 
 
 def _delimited(path: Path) -> Layout:
@@ -90,7 +90,7 @@ def _delimited(path: Path) -> Layout:
     lines = text.splitlines(keepends=True)
     if len(sample) == _SAMPLE_BYTES and len(lines) > 1:
         lines.pop()  # it may be cut
-    separator, rows = _split(path, lines[: SAMPLE_ROWS + 1])
+    separator, rows = _split(path, lines[: _SAMPLE_ROWS + 1])
     header = _has_header(rows)
     names = [name.strip() for name in rows[0]] if header else [f"column_{i + 1}" for i in range(len(rows[0]))]
     names = [name or f"unnamed_{place + 1}" for place, name in enumerate(names)]

@@ -17,11 +17,11 @@ from retort.offline.pipeline.outcome import Outcome, run_pipeline
 from retort.offline.quickstart.settings_by_size import Setting, Size
 from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe
 
-MAX_DAY_EVENTS = 2_000
+_MAX_DAY_EVENTS = 2_000
 _MAX_USER_EVENTS = 1_000
 _REPEAT_HEAVY = 0.4  # share of last events that are repeats, as with groceries and music
 FILTERS = (
-    Setting("data.max_day_events", MAX_DAY_EVENTS, "users with more events on one day are taken for robots"),
+    Setting("data.max_day_events", _MAX_DAY_EVENTS, "users with more events on one day are taken for robots"),
     Setting("data.max_user_events", _MAX_USER_EVENTS, "the newest events of a user that are used"),
 )
 
