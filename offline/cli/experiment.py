@@ -14,7 +14,7 @@ from retort.shared.base.errors import RecipeError
 if TYPE_CHECKING:
     from retort.offline.experiments.plan import Plan
     from retort.offline.experiments.run_unit import Experiment
-    from retort.offline.experiments.unit import Selection
+    from retort.offline.experiments.unit import Selection, Unit
     from retort.offline.recipes.recipe import Recipe
 
 experiment_app = typer.Typer(help="Compare methods and controls: tables, pictures and verdicts.", no_args_is_help=True)
@@ -115,7 +115,7 @@ def run_experiment(
     from retort.offline.common.database import migrate_and_open
     from retort.offline.experiments.mlflow_log import MlflowSettings, logged_to
     from retort.offline.experiments.plan_files import check_comparability
-    from retort.offline.experiments.run_unit import Experiment, read_data
+    from retort.offline.experiments.run_unit import Experiment, check_units, read_data
     from retort.offline.experiments.scheduler import run_in_processes, run_inline, run_units
     from retort.offline.experiments.unit_tasks import MAX_WAITING, by_workers
     from retort.offline.jobs.celery_app import make_app
@@ -126,7 +126,13 @@ def run_experiment(
     engine = migrate_and_open(Settings())  # once, before several processes would do it
     log = logged_to(MlflowSettings().mlflow_tracking_uri, plan.name)
     with TerminalProgress() as progress:
-        run = partial(run_units, again=again, log=log, before=lambda: read_data(experiment, engine, progress))
+
+        def before(units: "Sequence[Unit]") -> None:
+            if workers is not None:  # models and files of Celery workers may be on their machines only
+                check_units(experiment, units, engine, progress)
+            read_data(experiment, engine, progress)
+
+        run = partial(run_units, again=again, log=log, before=before)
         if workers is None:
             with by_workers(make_app(worker_redis()), engine, again=again) as submit:
                 run(experiment, progress, submit, MAX_WAITING, selection)

@@ -1,6 +1,7 @@
 """Execution of one unit of an experiment: the steps of `offline/pipeline/`, and the record of their results."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,18 @@ from retort.offline.pipeline.context import (
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.deliver import read_validation, subsets_of
 from retort.offline.pipeline.outcome import read_outcome, run_pipeline
+from retort.offline.pipeline.preflight import check_needs
 from retort.offline.recipes.recipe import Recipe
 from retort.shared.base.errors import RetortError
+from retort.shared.base.hashing import hash_json
 
 EXPERIMENTS = "experiments"
 PLAN_FILE = "plan.json"
 RANKS = "ranks"
 _NOT_TEACHING = ("data", "split", "split_refit", "train", "refit", "export", "evaluate", "seal", "publish")
 _LATENCY_REQUESTS = 200
+# Sections of a recipe whose models and files `check_units` looks for; units that differ elsewhere are checked once.
+_CHECKED = ("protocol", "knowledge", "profiles", "encoder", "teacher", "objectives")
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,22 @@ def find_record(experiment: Experiment, unit: Unit) -> dict[str, Any] | None:
 def read_data(experiment: Experiment, engine: Engine, progress: Progress) -> None:
     """Run the first step of all units, so that a wrong `--data` is reported once and not by every unit."""
     _pipeline(experiment, experiment.plan.baseline_recipe(), engine, progress).ensure("data")
+
+
+def check_units(experiment: Experiment, units: Iterable[Unit], engine: Engine, progress: Progress) -> None:
+    """Look for the disk, models and files that units need, as `retort run` does, before any of them is trained.
+
+    Raises:
+        RetortError: Something is missing; the sentence says what.
+    """
+    recipes: dict[str, Recipe] = {}
+    for unit in units:
+        # a trial's run follows it, under the protocol of the plan
+        after = [experiment.plan.recipe(unit.arm, unit.student, unit.keys)] if unit.kind == "trial" else []
+        for recipe in (experiment.recipe(unit), *after):
+            config = recipe.as_json()
+            recipes.setdefault(hash_json([config[name] for name in _CHECKED if name in config]), recipe)
+    check_needs(_pipeline(experiment, recipe, engine, progress) for recipe in recipes.values())
 
 
 def run_unit(experiment: Experiment, unit: Unit, engine: Engine, progress: Progress) -> dict[str, Any]:

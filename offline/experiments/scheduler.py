@@ -5,7 +5,7 @@ interrupted experiment resumes where it stopped.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -110,7 +110,7 @@ def run_units(
     *,
     again: bool = False,
     log: Callable[[Unit, Record], None] = lambda unit, record: None,
-    before: Callable[[], None] = lambda: None,
+    before: Callable[[Sequence[Unit]], None] = lambda units: None,
 ) -> Scheduler:
     """Run all selected units. A unit that fails does not stop the others.
 
@@ -119,7 +119,7 @@ def run_units(
         at_once: Number of units that are submitted at a time.
         again: Repeat units that have a record.
         log: Called with each unit that finished in this call, and its record.
-        before: Called once if any unit is to run; where it fails, no unit is started.
+        before: Called once with the units that are ready, if there are any; where it fails, no unit is started.
 
     Raises:
         RetortError: At the end, naming the units that failed.
@@ -128,7 +128,7 @@ def run_units(
     scheduler.start()
     _report_found(scheduler, progress)
     if scheduler.ready:
-        before()
+        before(scheduler.ready)
     experiment.folder.mkdir(parents=True, exist_ok=True)
     save_plan(experiment)
     running: dict[Future[Record], Unit] = {}

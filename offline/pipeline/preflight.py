@@ -1,5 +1,7 @@
 """Preflight: what a run needs from elsewhere is looked for before anything is trained or any profile is written."""
 
+import os
+import shutil
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -8,6 +10,7 @@ from retort.offline.embeddings.served_model import check_encoder
 from retort.offline.embeddings.text_model import is_cached
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.prompt import ItemPromptWriter
+from retort.offline.pipeline.artifact_store import ArtifactStoreError
 from retort.offline.pipeline.context import (
     KNOWLEDGE_STEP,
     RunContext,
@@ -21,12 +24,14 @@ from retort.offline.teachers.config import TeacherConfig, TunedModelConfig
 from retort.shared.base.errors import KnowledgeError, ProfileError, TeacherError
 
 _LISTS = ("lists", "lists_refit")
+_LEAST_DISK_BYTES = 256 << 20
 
 
 def check_needs(pipelines: Iterable[Pipeline[RunContext]]) -> None:
-    """Check the encoder, the tuned language models and the given files of steps that are not finished.
+    """Check the disk, and the encoder, the tuned language models and the given files of steps that are not finished.
 
     Raises:
+        ArtifactStoreError: The run directory cannot be written, or its disk is nearly full.
         KnowledgeError: The file of item knowledge is not to be had.
         RecipeError: There is no such domain of item knowledge.
         ProfileError: The encoder or the file of ready profiles is not to be had.
@@ -34,6 +39,7 @@ def check_needs(pipelines: Iterable[Pipeline[RunContext]]) -> None:
     """
     for pipeline in pipelines:
         recipe, data_dir = pipeline.context.recipe, pipeline.context.data_dir
+        check_disk(pipeline.store.root)
         due = {name: step for name, step in pipeline.steps.items() if not _was_run(pipeline, step)}
         encoding = [name for name, step in due.items() if "encoder" in step.config]
         # items may have views with models of their own
@@ -47,6 +53,20 @@ def check_needs(pipelines: Iterable[Pipeline[RunContext]]) -> None:
             _check_file(profiles_in_data_directory(recipe.profiles, data_dir).options.get("path"))
         if due and recipe.teacher_parts():
             _check_given(in_data_directory(recipe.teacher, data_dir))
+
+
+def check_disk(root: Path) -> None:
+    """Check that the run directory can be written, and that its disk is not nearly full."""
+    root = root.absolute()
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        raise ArtifactStoreError(f"{existing} cannot be written; choose another --out or change its permissions.")
+    free = shutil.disk_usage(existing).free
+    if free < _LEAST_DISK_BYTES:
+        raise ArtifactStoreError(
+            f"only {free >> 20} MiB are free for {root}, and a run requires {_LEAST_DISK_BYTES >> 20}; free some space "
+            "or choose another --out."
+        )
 
 
 def check_knowledge(config: KnowledgeConfig) -> None:
