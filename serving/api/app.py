@@ -29,6 +29,7 @@ from retort.serving.api.routes import (
 )
 from retort.serving.api.services import Services, build_services
 from retort.serving.models.model_slots import ModelSlots, open_model_slots
+from retort.serving.recommend.history_connections import open_connections
 from retort.serving.runtime.graceful_shutdown import close_connections
 from retort.serving.runtime.settings import ServingSettings
 from retort.serving.schemas.problems import CONTENT_TYPE, Problem, failure, for_path, invalid
@@ -114,6 +115,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services = app.services
     services.shutdown.install(asyncio.get_running_loop())
     services.metrics.worker_starts.inc()
+    await open_connections(services.histories)
     for tenant, alias, slot in services.models.all():
         if slot.current is not None:
             services.metrics.model.labels(tenant, alias, slot.current.name, slot.current.version).set(1)

@@ -180,5 +180,9 @@ def open_histories(settings: Settings, serving: ServingSettings) -> HistoryStore
     if settings.histories_url is None:
         return MemoryHistory(settings.history_length, ttl_s)
     return RedisHistory.from_url(
-        settings.histories_url, max_events=settings.history_length, ttl_s=ttl_s, timeout_s=serving.history_timeout_s
+        settings.histories_url,
+        max_events=settings.history_length,
+        ttl_s=ttl_s,
+        # Reads have their own timeout, in running time; after a standstill the client's must not come before it.
+        timeout_s=2 * serving.history_timeout_s,
     )

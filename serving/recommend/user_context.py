@@ -11,6 +11,7 @@ from typing import Any
 from retort.serving.runtime.batching import Batcher
 from retort.serving.runtime.circuit_breaker import CircuitBreaker
 from retort.serving.runtime.metrics import Metrics
+from retort.serving.runtime.running_time import running_time_timeout
 from retort.serving.schemas.requests import RecommendRequest
 from retort.serving.schemas.responses import Reason, Source
 from retort.shared.base.errors import StoreError
@@ -76,7 +77,7 @@ class HistoryReader:
 
     Args:
         limit: Newest events to read of each history.
-        timeout_s: Timeout of one round trip to the store.
+        timeout_s: Timeout of one round trip to the store, in running time of this process.
         new_breaker: Creates the circuit breaker of a node.
     """
 
@@ -181,7 +182,7 @@ class HistoryReader:
         owners = [entry for entry in batch if isinstance(entry, Owner)]
         commands = [entry for entry in batch if not isinstance(entry, Owner)]
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with running_time_timeout(self._timeout_s):
                 histories, replies = await self._round_trip(owners, commands)
         except TimeoutError:
             self._record_failure(breaker)
