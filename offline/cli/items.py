@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from retort.offline.cli._options import DataDir, OutDir, Overrides, RecipeName
+from retort.offline.cli._options import AsJson, DataDir, OutDir, Overrides, RecipeName
 from retort.offline.cli.bundles import items_app
-from retort.offline.common.terminal import TerminalProgress
+from retort.offline.common.terminal import TerminalProgress, show_rows
 from retort.shared.base.errors import KnowledgeError, RecipeError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _report_line(pipeline: "Pipeline[RunContext]") -> str:
     from retort.offline.knowledge.report import read_report
     from retort.offline.pipeline.context import KNOWLEDGE_FILE, KNOWLEDGE_STEP
 
-    finished = pipeline.ensure(KNOWLEDGE_STEP)
+    finished = pipeline.repeat_if_incomplete(KNOWLEDGE_STEP)
     again = " (nothing has changed since it was written)" if finished.skipped else ""
     return f"{read_report(finished.path).line()}\n{finished.path / KNOWLEDGE_FILE}{again}"
 
@@ -179,6 +179,39 @@ def correct(
     typer.echo(f"{item_id} may have no text" if forbid else f"the knowledge of {item_id} is the given text")
 
 
+@knowledge_app.command("report")
+def report(
+    recipe: RecipeName,
+    data: DataDir = None,
+    out: OutDir = Path("runs"),
+    overrides: Overrides = None,
+    to: Annotated[Path | None, typer.Option("--to", help="also write the missing items to this CSV file")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many items have a text, and how many are missing and why. No model is called."""
+    from retort.offline.knowledge.missing import read_standing
+    from retort.offline.knowledge.store import KnowledgeStore
+    from retort.offline.pipeline.context import load_tables
+
+    with TerminalProgress() as progress:
+        context = (pipeline := _load(recipe, data, out, overrides or [], progress)).context
+        if not context.recipe.knowledge.generates:
+            typer.echo(_report_line(pipeline))
+            return
+        items, config = load_tables(pipeline).items, context.recipe.knowledge
+        standing = read_standing(items, config, KnowledgeStore(context.engine), context.language_model)
+    if to is not None:
+        standing.write_missing(to)
+    Console(stderr=as_json).print(standing.line(), highlight=False, soft_wrap=True)
+    again = "asked about again" if config.retry_failed else "left as they are ([knowledge] retry_failed = false)"
+    show_rows(
+        standing.rows(),
+        f"missing items; `retort items describe`, `retort run` and a refresh: refused ones are {again}",
+        as_json=as_json,
+        empty="No item is missing.",
+    )
+
+
 @knowledge_app.command("export")
 def export(
     recipe: RecipeName,
@@ -198,7 +231,7 @@ def export(
 
     with TerminalProgress() as progress:
         pipeline = _load(recipe, data, out, overrides or [], progress)
-        texts = pl.read_parquet(pipeline.ensure_path(KNOWLEDGE_STEP) / KNOWLEDGE_FILE)
+        texts = pl.read_parquet(pipeline.complete(KNOWLEDGE_STEP).path / KNOWLEDGE_FILE)
     to.parent.mkdir(parents=True, exist_ok=True)
     with to.open("w", encoding="utf-8") as file:
         for row in texts.iter_rows(named=True):

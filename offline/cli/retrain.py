@@ -128,13 +128,14 @@ def _train_here(recipe: str, data: Path | None, out: Path) -> tuple[str, Path]:
     from retort.offline.export.publish import publish_to
     from retort.offline.pipeline.build import make_pipeline
     from retort.offline.pipeline.context import evaluated_split_step, make_context
-    from retort.offline.pipeline.outcome import run_pipeline
+    from retort.offline.pipeline.outcome import complete_steps, run_pipeline
     from retort.offline.recipes.recipe import load_recipe
     from retort.shared.base.settings import Settings
 
     engine = migrate_and_open(Settings())
     with TerminalProgress() as progress:
         pipeline = make_pipeline(make_context(load_recipe(recipe), data, engine, progress), out)
+        complete_steps([pipeline])
         outcome = run_pipeline(pipeline)
     published = publish_to(engine, outcome.bundle, Settings().bundles_dir)
     return published.bundle_id, pipeline.ensure_path(evaluated_split_step(pipeline))

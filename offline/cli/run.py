@@ -43,7 +43,7 @@ def run(
     from retort.offline.common.database import migrate_and_open
     from retort.offline.pipeline.build import make_pipeline
     from retort.offline.pipeline.context import make_context
-    from retort.offline.pipeline.outcome import run_pipeline
+    from retort.offline.pipeline.outcome import complete_steps, run_pipeline
     from retort.offline.pipeline.preflight import check_needs
     from retort.offline.recipes.recipe import load_recipe
     from retort.offline.run_report.page import write_report
@@ -57,6 +57,7 @@ def run(
         outcomes = []
         pipelines = [make_pipeline(make_context(arm, data, engine, progress), out) for arm in arms]
         check_needs(pipelines)
+        complete_steps(pipelines)
         for arm, pipeline in zip(arms, pipelines, strict=True):
             progress.say(f"── {arm.name}, protocol {arm.protocol}")
             outcomes.append(run_pipeline(pipeline))

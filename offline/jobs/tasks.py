@@ -85,7 +85,7 @@ def run_step(app: Celery, engine: Engine, lease: Lease, make_pipeline: MakePipel
 
     def work(_: object) -> None:
         opened.append(make_pipeline(run, item))
-        opened[0].ensure(name)
+        opened[0].complete(name)
 
     if not run_under_lease(item, work):
         return

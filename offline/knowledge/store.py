@@ -63,9 +63,15 @@ class KnowledgeStore:
         """
         self._engine, self._tenant, self._retry_for_s = engine, tenant, retry_for_s
 
-    def find(self, key: KnowledgeKey, item_ids: Sequence[str]) -> dict[tuple[str, str], StoredItem]:
-        """Return all stored texts of these items, by (item_id, content_hash)."""
-        return retry_on_db_error(lambda: self._find(key, item_ids), self._retry_for_s)
+    def find(
+        self, key: KnowledgeKey, item_ids: Sequence[str], *, any_model: bool = False
+    ) -> dict[tuple[str, str], StoredItem]:
+        """Return all stored texts of these items, by (item_id, content_hash).
+
+        Args:
+            any_model: Of every model; a text counts more than a failure, and then the newest.
+        """
+        return retry_on_db_error(lambda: self._find(key, item_ids, any_model), self._retry_for_s)
 
     def corrections(self, item_ids: Sequence[str]) -> dict[str, Correction]:
         """Return people's corrections of these items."""
@@ -73,17 +79,17 @@ class KnowledgeStore:
             lambda: find_corrections(self._engine, item_ids, tenant=self._tenant), self._retry_for_s
         )
 
-    def _find(self, key: KnowledgeKey, item_ids: Sequence[str]) -> dict[tuple[str, str], StoredItem]:
+    def _find(self, key: KnowledgeKey, item_ids: Sequence[str], any_model: bool) -> dict[tuple[str, str], StoredItem]:
         row = ItemKnowledge
         columns = (row.item_id, row.content_hash, row.text, row.fields, row.status, row.error, row.created_at)
-        where = (row.tenant == self._tenant, row.prompt_version == key.prompt_version, row.model == key.model)
+        model = sa.true() if any_model else row.model == key.model
+        where = (row.tenant == self._tenant, row.prompt_version == key.prompt_version, model)
         found: dict[tuple[str, str], StoredItem] = {}
         with reading(self._engine) as session:
             for chunk in batches(item_ids, _ROWS_AT_ONCE):
                 query = sa.select(*columns).where(*where, row.parameters_hash == key.parameters_hash)
-                for item_id, digest, text, fields, status, error, at in session.execute(
-                    query.where(row.item_id.in_(chunk))
-                ):
+                query = query.where(row.item_id.in_(chunk)).order_by(row.status == DONE, row.created_at)
+                for item_id, digest, text, fields, status, error, at in session.execute(query):
                     done = status == DONE
                     found[item_id, digest] = StoredItem(text if done else None, fields, None if done else error, at)
         return found

@@ -116,16 +116,33 @@ class ArtifactStore:
             found = self.find(name, fingerprint)
             if found:
                 return found
-            partial = path.with_name(path.name + _PARTIAL)
-            if partial.exists() and not resumes:
-                shutil.rmtree(partial)
-            partial.mkdir(exist_ok=True)
-            started = time.perf_counter()
-            with _explained_disk_errors(partial):
-                work(partial)
-                output = _seal(partial, name, fingerprint, time.perf_counter() - started)
-                os.replace(partial, path)
-            return FinishedStep(name, path, output, skipped=False)
+            return self._run(path, name, fingerprint, work, resumes=resumes)
+
+    def run_again(
+        self, name: str, fingerprint: Mapping[str, Any], work: Callable[[Path], None], *, progress: Progress
+    ) -> FinishedStep:
+        """Run a finished step again, and put its files in the place of the former ones, which stay where it fails."""
+        path = self._path(name, fingerprint)
+        with _exclusive(path, progress):
+            return self._run(path, name, fingerprint, work, resumes=False)
+
+    def _run(
+        self, path: Path, name: str, fingerprint: Mapping[str, Any], work: Callable[[Path], None], *, resumes: bool
+    ) -> FinishedStep:
+        partial = path.with_name(path.name + _PARTIAL)
+        if partial.exists() and not resumes:
+            shutil.rmtree(partial)
+        partial.mkdir(exist_ok=True)
+        started = time.perf_counter()
+        with _explained_disk_errors(partial):
+            work(partial)
+            output = _seal(partial, name, fingerprint, time.perf_counter() - started)
+            former = path.with_name(f"{path.name}.former{_PARTIAL}")
+            if path.exists():  # a directory cannot be replaced at once
+                os.replace(path, former)
+            os.replace(partial, path)
+            shutil.rmtree(former, ignore_errors=True)
+        return FinishedStep(name, path, output, skipped=False)
 
     def _path(self, name: str, fingerprint: Mapping[str, Any]) -> Path:
         return self.root / "steps" / f"{name}-{hash_json(dict(fingerprint))[:_HASH_DIGITS]}"

@@ -24,7 +24,7 @@ class Step(Generic[C]):
     config: the part of the recipe that shapes the output, as JSON. needs: steps whose files it reads.
     plugins: modules that it loads by name; the rest of its code follows from the imports of `act`. resumes: it can
     continue from a half-finished directory. kept: False for a step that acts outside the store (publish); such a step
-    always runs.
+    always runs. lacks: whether a finished directory lacks something that running the step again may add.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Step(Generic[C]):
     queue: Queue = "cpu"
     resumes: bool = False
     kept: bool = True
+    lacks: Callable[["Pipeline[C]", Path], bool] | None = None
 
 
 class Pipeline(Generic[C]):
@@ -71,6 +72,25 @@ class Pipeline(Generic[C]):
         return self.store.run_unless_finished(
             step.name, fingerprint, lambda work: step.act(self, work), resumes=step.resumes, progress=self.progress
         )
+
+    def repeat_if_incomplete(self, name: str) -> FinishedStep:
+        """The finished step as by `ensure`; one that lacks something is run again, once in a process."""
+        finished, step = self.ensure(name), self.steps[name]
+        if finished.skipped and step.lacks is not None and step.lacks(self, finished.path):
+            self._finished[name] = self.store.run_again(
+                name, self.fingerprint(step), lambda work: step.act(self, work), progress=self.progress
+            )
+        return self._finished[name]
+
+    def complete(self, name: str) -> FinishedStep:
+        """As `repeat_if_incomplete`, but where the repetition fails, the finished step is used."""
+        try:
+            return self.repeat_if_incomplete(name)
+        except RetortError as error:
+            if name not in self._finished:
+                raise
+            self.progress.say(f"{name}: what it lacks could not be added ({error}); the run goes on without it")
+            return self._finished[name]
 
     def fingerprint(self, step: Step[C]) -> dict[str, Any]:
         """Everything that shapes the step's files. Runs the steps that it needs first: their output is a part of it."""

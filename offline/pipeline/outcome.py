@@ -1,5 +1,6 @@
 """Runs all steps of a pipeline and reads what they left."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,15 @@ class Outcome:
     slices: dict[str, dict[str, float]]
     baselines: dict[str, dict[str, float]]
     per_user: Path
+
+
+def complete_steps(pipelines: Iterable[Pipeline[RunContext]]) -> None:
+    """Run finished steps that lack something again, such as item knowledge of which some texts failed."""
+    seen: set[Path] = set()
+    for pipeline in pipelines:
+        for name in [step.name for step in pipeline.steps.values() if step.lacks is not None]:
+            if pipeline.ensure(name).path not in seen:
+                seen.add(pipeline.complete(name).path)
 
 
 def run_pipeline(pipeline: Pipeline[RunContext]) -> Outcome:

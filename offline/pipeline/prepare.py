@@ -15,6 +15,8 @@ from retort.offline.data.text import reads_knowledge
 from retort.offline.knowledge.config import backend_name
 from retort.offline.knowledge.describe import describe_items
 from retort.offline.knowledge.items import with_knowledge
+from retort.offline.knowledge.missing import find_missing
+from retort.offline.knowledge.report import read_report
 from retort.offline.knowledge.store import KnowledgeStore
 from retort.offline.pipeline.artifact_store import hash_directory, hash_file_once
 from retort.offline.pipeline.context import (
@@ -62,7 +64,9 @@ def _knowledge_steps(plan: Plan) -> list[Step[RunContext]]:
     if not plan.recipe.knowledge.generates:
         return [Step(KNOWLEDGE_STEP, knowledge_step, ("data",), key)]
     plugins = (plugin_module(BACKENDS, backend_name(plan.recipe.knowledge, plan.language_model)),)
-    return [Step(KNOWLEDGE_STEP, knowledge_step, ("data",), key, plugins, queue="gpu-llm", resumes=True)]
+    return [
+        Step(KNOWLEDGE_STEP, knowledge_step, ("data",), key, plugins, queue="gpu-llm", resumes=True, lacks=lacks_texts)
+    ]
 
 
 def _hash_knowledge_author(plan: Plan) -> dict[str, Any]:
@@ -131,6 +135,16 @@ def knowledge_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     items.frame.write_parquet(work / ITEMS_FILE)
     known.write_parquet(work / KNOWLEDGE_FILE)
     report.write(work)
+
+
+def lacks_texts(pipeline: Pipeline[RunContext], path: Path) -> bool:
+    """Whether items failed that are to be asked about again, or that have got a text elsewhere, as by a refresh."""
+    context = pipeline.context
+    config, n_failed = context.recipe.knowledge, read_report(path).failed
+    if not n_failed or config.retry_failed:
+        return n_failed > 0
+    store = KnowledgeStore(context.engine)
+    return len(find_missing(load_tables(pipeline).items, config, store, context.language_model)) < n_failed
 
 
 def split_step(pipeline: Pipeline[RunContext], work: Path) -> None:

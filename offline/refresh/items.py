@@ -15,14 +15,12 @@ from pathlib import Path
 import polars as pl
 from sqlalchemy import Engine
 
-from retort.offline.common.chunking import batches
 from retort.offline.data.interactions import Items
 from retort.offline.knowledge.catalogue_names import CatalogueNames, read_names
 from retort.offline.knowledge.config import KnowledgeConfig, named_model
 from retort.offline.knowledge.describe import item_catalogue
-from retort.offline.knowledge.prompt import make_task
+from retort.offline.knowledge.missing import find_missing
 from retort.offline.knowledge.store import KnowledgeStore
-from retort.offline.knowledge.writer import knowledge_key
 from retort.offline.profiles.history import Catalogue
 from retort.offline.refresh.snapshot import read_snapshot_manifest
 from retort.shared.base.errors import KnowledgeError
@@ -31,7 +29,6 @@ from retort.shared.db.models import now
 
 FORMAT = 1
 _MANIFEST, _ITEMS, _CATALOGUE = "snapshot.json", "items.parquet", "catalogue.parquet"
-_READ_AT_ONCE = 4096
 
 
 class NoItemDueError(KnowledgeError):
@@ -95,18 +92,12 @@ def find_due_items(
 
     Where only the server knows the name of its model, all items are due; their stored texts are found by the worker.
     """
-    catalogue, item_ids = item_catalogue(items, config), items.frame["item_id"].to_list()
-    model = named_model(config, settings)
-    corrected = store.corrections(item_ids)
-    due: list[str] = []
-    for chunk in batches([item_id for item_id in item_ids if item_id not in corrected], _READ_AT_ONCE):
-        stored = {} if model is None else store.find(knowledge_key(config, model), chunk)
-        for item_id in chunk:
-            facts = catalogue.facts(item_id)
-            found = None if facts is None else stored.get((item_id, make_task(item_id, facts).content_hash))
-            if facts is not None and (found is None or (found.error is not None and config.retry_failed)):
-                due.append(item_id)
-    return due
+    if named_model(config, settings) is None:
+        item_ids = items.frame["item_id"].to_list()
+        corrected = store.corrections(item_ids)
+        return [item_id for item_id in item_ids if item_id not in corrected]
+    missing = find_missing(items, config, store, settings)
+    return [item.item_id for item in missing if item.error is None or config.retry_failed]
 
 
 def freeze_items(
