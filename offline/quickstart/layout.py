@@ -69,7 +69,7 @@ def read_layout(path: Path) -> Layout:
     if suffix == "parquet":
         return Layout(path, "parquet", _without_row(read_parquet(path)), notes=("Parquet",))
     if suffix in ("jsonl", "json", "ndjson"):
-        rows = read_json_lines(path, Rejects(), Silent())
+        rows = read_json_lines(path, Rejects(), Silent(), n_lines=_SAMPLE_ROWS)
         return Layout(path, "jsonl", _without_row(rows), notes=("JSON lines",))
     if suffix in ("xlsx", "xls", "ods"):
         raise DataError(f"{path.name} is a spreadsheet; save it as CSV and give that file.")

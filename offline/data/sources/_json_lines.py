@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -28,6 +29,8 @@ def read_json_lines(
     rejects: Rejects,
     progress: Progress,
     pick: Callable[[Record], Record] | None = None,
+    *,
+    n_lines: int | None = None,
 ) -> pl.LazyFrame:
     """Read one JSON object a line as a table with `row`; lines without an object are rejected.
 
@@ -35,10 +38,11 @@ def read_json_lines(
 
     Args:
         pick: Selects what to keep of an object.
+        n_lines: Read only so many lines from the head of the file.
     """
     refuse_empty(path)
     frames, rows, numbers = [], [], []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(islice(_lines(path), n_lines), start=1):
         if not line.strip():
             continue
         record = _record(line)

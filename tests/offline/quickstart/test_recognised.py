@@ -194,3 +194,12 @@ def test_texts_that_take_too_long_are_counted_by_words() -> None:
     assert text_rms(Size(900, 500, 300, 4)).value == 0.15
     alone = {one.key for one in choose_settings(Size(9_000, 500, 300, 40), 5, texts=False)}
     assert "encoder.model" not in alone
+
+
+def test_json_lines_are_recognised_from_their_head(tmp_path: Path) -> None:
+    path = json_lines(tmp_path)
+    with path.open("a") as file:
+        file.writelines(['{"customer": "late", "sku": "A-1", "at": "2025-01-01"}\n'] * 6_000)
+    frame = recognise(path, None).events.frame
+    assert frame.height == 5_000
+    assert frame["customer"].to_list()[:600] == [row[0] for row in log()]
