@@ -25,6 +25,8 @@ class Api(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.connections = 0
+        self.requests = 0
+        self.failing = 0  # next requests that end without an answer
 
     def process_request(self, request: object, client_address: object) -> None:
         self.connections += 1
@@ -36,6 +38,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
+        assert isinstance(self.server, Api)
+        self.server.requests += 1
+        if self.server.failing:
+            self.server.failing -= 1
+            self.close_connection = True
+            return
         self.send_response(200)
         self.send_header("content-length", "2")
         self.end_headers()
@@ -95,6 +103,19 @@ def test_hundreds_of_requests_use_few_connections(nginx: str, api: Api, path: st
             for _ in range(15):
                 assert caller.post(f"{nginx}{path}", content=b"{}").status_code == 200
     assert 1 <= api.connections <= 8, "one or a few for each worker of nginx"
+
+
+@pytest.mark.skipif(NGINX is None, reason="requires nginx")
+@pytest.mark.parametrize(
+    ("path", "status", "sent"), [("/recommend", 200, 2), ("/similar/i1", 200, 2), ("/events", 502, 1)]
+)
+def test_a_request_without_a_container_left_starts_again_unless_it_may_count_twice(
+    nginx: str, api: Api, path: str, status: int, sent: int
+) -> None:
+    # the list of containers has one; nginx gives up after it, as it does when the list changes meanwhile
+    api.failing = 1
+    assert httpx.post(f"{nginx}{path}", content=b"{}").status_code == status
+    assert api.requests == sent
 
 
 def test_the_upstream_follows_its_name_and_keeps_connections() -> None:
