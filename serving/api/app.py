@@ -19,6 +19,7 @@ from retort.serving.api.routes import (
     console,
     events,
     health,
+    items,
     knowledge,
     kserve,
     profiles,
@@ -26,6 +27,7 @@ from retort.serving.api.routes import (
     refreshes,
     similar,
     users,
+    versions,
 )
 from retort.serving.api.services import Services, build_services
 from retort.serving.models.model_slots import ModelSlots, open_model_slots
@@ -88,7 +90,7 @@ def create_app(
     fast_routes = {**recommend.fast_handlers(services), **events.fast_handlers(services)}
     app.include_router(recommend.router(fast_routes))
     app.include_router(events.router(fast_routes))
-    for group in (batch, similar, knowledge, profiles, refreshes, users, health, kserve):
+    for group in (batch, similar, knowledge, items, profiles, refreshes, users, health, versions, kserve):
         app.include_router(group.router(services))
     app.include_router(console.docs_router("console" if serving.console else "docs"))
     if serving.console:

@@ -35,7 +35,17 @@ REQUEST_ID_PATTERN = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 PROBE_PATHS = ("/health/", "/metrics", "/v2/health/")
 # Routes that read or change data. Their key is checked from the headers, before the body is read; no other route reads
 # a body.
-DATA_PATHS = ("/users/", "/items/", "/v2/models/", "/recommend", "/events", "/similar/", "/refreshes", "/models")
+DATA_PATHS = (
+    "/users",
+    "/items",
+    "/facets",
+    "/v2/models/",
+    "/recommend",
+    "/events",
+    "/similar/",
+    "/refreshes",
+    "/models",
+)
 _BODY_METHODS = ("POST", "PUT", "PATCH")
 
 

@@ -88,11 +88,12 @@ class RecommendationService:
     async def recommend_with_bundle(
         self, live: LiveBundle, request: RecommendRequest, tenant: str, request_id: str
     ) -> Recommendation:
-        """Recommend with the given bundle, outside any A/B test or shadow, and record the list."""
+        """Recommend with the given bundle, outside any A/B test or shadow, and record the list unless it is dry."""
         self.check_k(request.k)
         started = time.perf_counter()
         result = await self._recommender.recommend_with_bundle(live, request, tenant)
-        self.record_shown(request, tenant, request_id, result, time.perf_counter() - started)
+        if not request.dry_run:
+            self.record_shown(request, tenant, request_id, result, time.perf_counter() - started)
         return result
 
     def record_shown(

@@ -23,6 +23,7 @@ from retort.serving.runtime.steady_clock import SteadyClock
 from retort.serving.schemas.problems import Problem
 from retort.serving.users.erasure import ErasureStore, MemoryErasureStore, RedisErasureStore
 from retort.serving.users.user_data import UserDataService
+from retort.serving.users.user_sample import UserSample
 from retort.shared.base.settings import Settings
 from retort.shared.events.events import EventWriter
 from retort.shared.events.exposures import ExposureWriter
@@ -50,6 +51,7 @@ class Services:
     registry_watcher: RegistryWatcher
     corrections: CorrectionsWatcher
     user_data: UserDataService
+    user_sample: UserSample
     shutdown: GracefulShutdown
 
     def check_ready(self) -> None:
@@ -89,6 +91,7 @@ def build_services(
         registry_watcher=RegistryWatcher(models, metrics, settings, serving),
         corrections=CorrectionsWatcher(models, settings.database, serving.follow_every_s),
         user_data=UserDataService(histories, erasures, settings.database, clock),
+        user_sample=UserSample(histories),
         shutdown=GracefulShutdown(serving.leave_s),
     )
 

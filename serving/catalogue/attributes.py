@@ -49,6 +49,14 @@ class TextAttribute:
         """The item index of each code."""
         return np.repeat(np.arange(self.n_rows), np.diff(self.starts))
 
+    @property
+    def distinct_codes(self) -> NDArray[np.int64] | NDArray[np.int32]:
+        """The codes, where a code that one item has twice is there once; in no order."""
+        if not len(self.codes) or int(np.diff(self.starts).max()) <= 1:
+            return self.codes
+        n_words = len(self.words)
+        return np.unique(self._rows * n_words + self.codes) % n_words
+
     def matches_any(self, words: Sequence[str]) -> Mask:
         """Return the (n_items + 1,) mask of the items that have any of the words."""
         wanted = np.zeros(len(self.words), dtype=bool)

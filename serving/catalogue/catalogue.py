@@ -9,7 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from retort.serving.catalogue.attributes import Attributes
+from retort.serving.catalogue.facets import Facet, build_facets
 from retort.serving.catalogue.filters import FilterCompiler
+from retort.serving.catalogue.item_search import LazySearch
 from retort.serving.schemas.tokens import HashTable, build_hash_table
 from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE, PAD, POPULARITY, TEXT
 from retort.shared.knowledge.item_knowledge import Correction
@@ -87,6 +89,28 @@ class Catalogue:
     def hash_table(self) -> HashTable:
         """Items by the hash that `next` tokens carry."""
         return build_hash_table(self.ids)
+
+    @cached_property
+    def search(self) -> LazySearch:
+        """Search over titles and ids; its index is built at the first query."""
+        return LazySearch(self.columns, self.by_popularity, ITEM_ID)
+
+    @cached_property
+    def facets(self) -> tuple[Facet, ...]:
+        """Values of the attributes; building them reads every attribute once."""
+        return build_facets(self.attributes)
+
+    @property
+    def popularity(self) -> NDArray[np.int64]:
+        """Train events of each item by index."""
+        return self._bundle.popularity
+
+    @cached_property
+    def popularity_ranks(self) -> IntArray:
+        """Rank of each item by popularity, 1 for the most popular; 0 at PAD."""
+        ranks = np.zeros(self.n_items + 1, dtype=np.int64)
+        ranks[self.by_popularity] = np.arange(1, self.n_items + 1)
+        return ranks
 
     @property
     def field_names(self) -> list[str]:

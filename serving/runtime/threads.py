@@ -61,3 +61,4 @@ class ThreadPool:
 STUDENT_THREADS = ThreadPool("student", min(32, (os.cpu_count() or 1) + 4))
 DATABASE_THREADS = ThreadPool("database", 8)
 WATCHER_THREADS = ThreadPool("registry-watcher", 4)
+CONSOLE_THREADS = ThreadPool("console", 2)

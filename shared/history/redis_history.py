@@ -4,6 +4,7 @@ Every call but a merge is one round trip: commands are sent in one pipeline, wit
 a plain server behave alike.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -37,6 +38,7 @@ from retort.shared.history.store import (
 T = TypeVar("T")
 
 _SEPARATOR = SEPARATOR.encode()
+_SCANNED_AT_ONCE = 1000
 # Errors of a server that does not answer, in contrast to one that refuses a command.
 _DOWN = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, OSError, TimeoutError)
 
@@ -185,6 +187,20 @@ class RedisHistory:
                 await remove_members(self._client, source, list(moved), token)
         return count
 
+    async def user_ids(self, tenant: str, limit: int, timeout_s: float) -> tuple[list[str], bool]:
+        start, end = keys.history(tenant, "*").encode().split(b"*")
+        found: set[bytes] = set()
+        with _as_store_error():
+            try:
+                async with asyncio.timeout(timeout_s):
+                    async for key in self._client.scan_iter(match=start + b"*" + end, count=_SCANNED_AT_ONCE):
+                        found.add(key)
+                        if len(found) > limit:
+                            break
+            except TimeoutError:  # a server with many other keys
+                return _user_ids(found, start, end)[:limit], False
+        return _user_ids(found, start, end)[:limit], len(found) <= limit
+
     async def ping(self) -> None:
         with _as_store_error():
             await self._client.ping()
@@ -199,6 +215,10 @@ class RedisHistory:
     async def _whole(self, owner: Owner) -> list[tuple[bytes, float]]:
         rows = await self._client.zrange(owner.key, 0, -1, withscores=True)
         return cast(list[tuple[bytes, float]], rows)
+
+
+def _user_ids(found: Iterable[bytes], start: bytes, end: bytes) -> list[str]:
+    return [key[len(start) : len(key) - len(end)].decode() for key in found]
 
 
 def _item_ids(members: Sequence[bytes]) -> list[str]:

@@ -98,6 +98,9 @@ class HistoryStore(Protocol):
             The number of events that were new to the target.
         """
 
+    async def user_ids(self, tenant: str, limit: int, timeout_s: float) -> tuple[list[str], bool]:
+        """Return at most `limit` users who have a history, in no order, and whether these are all of them."""
+
     async def ping(self) -> None:
         """Raise `StoreError` if the store is unavailable."""
 
@@ -199,6 +202,11 @@ class MemoryHistory:
         if record is not None:
             await record()
         return count
+
+    async def user_ids(self, tenant: str, limit: int, timeout_s: float) -> tuple[list[str], bool]:
+        owners = [owner for owner in list(self._scores) if owner.kind == "user" and owner.tenant == tenant]
+        alive = [owner.id for owner in owners[: limit + 1] if self._alive(owner)]
+        return alive[:limit], len(alive) <= limit
 
     async def ping(self) -> None:
         return None

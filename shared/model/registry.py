@@ -157,10 +157,11 @@ def aliases(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> dict[str, str]:
         return {row.alias: row.bundle_id for row in rows}
 
 
-def list_published(engine: Engine, *, tenant: str = DEFAULT_TENANT) -> list[Published]:
-    """Return all versions, newest first."""
+def list_published(engine: Engine, *, tenant: str = DEFAULT_TENANT, limit: int | None = None) -> list[Published]:
+    """Return all versions, or the newest `limit`, newest first."""
     with reading(engine) as session:
-        rows = session.scalars(select(BundleVersion).filter_by(tenant=tenant).order_by(BundleVersion.id.desc()))
+        query = select(BundleVersion).filter_by(tenant=tenant).order_by(BundleVersion.id.desc()).limit(limit)
+        rows = session.scalars(query)
         return [_published(session, row) for row in rows.all()]
 
 

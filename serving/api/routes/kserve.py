@@ -54,6 +54,7 @@ class InferParameters(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     k: int = Field(10, ge=1, le=MAX_K)
+    dry_run: bool = Field(False, description="true: record no exposure")
 
 
 class RequestedOutput(BaseModel):
@@ -191,7 +192,7 @@ def _add_inference(routes: APIRouter, services: Services) -> None:
 async def _infer(services: Services, request: Request, name: str, version: str | None) -> InferAnswer:
     live, tenant = await _live_of(services, request, name, version)
     body = parse_infer(await request.body(), request.headers.get("inference-header-content-length"))
-    query = RecommendRequest(history=body.inputs[0].data, k=body.parameters.k)
+    query = RecommendRequest(history=body.inputs[0].data, k=body.parameters.k, dry_run=body.parameters.dry_run)
     result = await services.recommendations.recommend_with_bundle(live, query, tenant, request.state.request_id)
     count = len(result.item_ids)
     outputs = [

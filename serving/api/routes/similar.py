@@ -34,6 +34,7 @@ def router(services: Services) -> APIRouter:
         k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
         exclude: Annotated[list[Id] | None, Query(), Field(max_length=1000)] = None,
         fields: Annotated[list[str] | None, Query(), Field(max_length=50)] = None,
+        dry_run: Annotated[bool, Query(description="true: record no exposure")] = False,
     ) -> Response:
         caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), Scope.READ)
         services.recommendations.check_k(k)
@@ -65,7 +66,10 @@ def router(services: Services) -> APIRouter:
             fields=[catalogue.fields(item, fields) for item in items.tolist()] if fields else None,
         )
         request_id = request.state.request_id
-        services.recommendations.record_shown(query, caller.tenant, request_id, result, time.perf_counter() - started)
+        if not dry_run:
+            services.recommendations.record_shown(
+                query, caller.tenant, request_id, result, time.perf_counter() - started
+            )
         return Response(result.body(request_id), media_type="application/json")
 
     return routes

@@ -14,6 +14,15 @@ class HistoryEntry(BaseModel):
     time_ms: int = Field(description="time of the event, in ms since 1970")
 
 
+class UserList(BaseModel):
+    """Users who have a history, in order of their ids."""
+
+    request_id: str
+    user_ids: list[str]
+    known: int = Field(description="users in the sample that was searched, at most 20,000")
+    is_complete: bool = Field(description="whether the sample holds every user")
+
+
 class History(BaseModel):
     """A stored history, oldest first."""
 

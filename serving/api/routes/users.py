@@ -4,24 +4,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
-from retort.serving.api.auth import Scope
+from retort.serving.api.auth import AdminCaller, Scope
 from retort.serving.api.id_paths import PathId
 from retort.serving.api.routes.documents import problems
-from retort.serving.api.routes.user_documents import ErasureDocument, History, HistoryEntry, Known, Merged, MergeRequest
+from retort.serving.api.routes.user_documents import (
+    ErasureDocument,
+    History,
+    HistoryEntry,
+    Known,
+    Merged,
+    MergeRequest,
+    UserList,
+)
 from retort.serving.api.services import Services
 from retort.serving.schemas.problems import Problem, not_found
 from retort.serving.users.erasure import Erasure
 from retort.shared.base.errors import StoreError
+from retort.shared.base.schema import MAX_ID_LENGTH
 from retort.shared.history.store import Entry, Owner
 
+MAX_LISTED = 100
 UserId = Annotated[PathId, Path(description="user id")]
 
 
 def router(services: Services) -> APIRouter:
     """Create the `/users` routes, longer paths first, because ids may hold slashes."""
     routes = APIRouter(tags=["users"], responses=problems(400, 401, 403, 404, 408, 413, 422, 429, 503))
+    _add_list(routes, services)
     _add_history(routes, services)
     _add_merge(routes, services)
     _add_erasure(routes, services)
@@ -33,6 +44,19 @@ async def _owner(services: Services, request: Request, user_id: str, scope: Scop
     # The tenant comes from the key, so no caller can read another tenant's user.
     caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), scope)
     return Owner(user_id, caller.tenant)
+
+
+def _add_list(routes: APIRouter, services: Services) -> None:
+    @routes.get("/users", summary="Some users who have a history")
+    async def users(
+        request: Request,
+        caller: AdminCaller,
+        start: Annotated[str, Query(max_length=MAX_ID_LENGTH, description="start of the user id")] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 10,
+    ) -> UserList:
+        with _store_errors():
+            found = await services.user_sample.find(caller.tenant, start, limit)
+        return UserList(request_id=request.state.request_id, **vars(found))
 
 
 def _add_history(routes: APIRouter, services: Services) -> None:
@@ -86,6 +110,7 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
             with _store_errors():
                 state = await user_data.erase(owner, request.state.request_id)
         finally:
+            services.user_sample.discard(owner)
             services.reader.cache.discard(owner)  # last: a request in between would cache the history again
         return _document(request, state)
 

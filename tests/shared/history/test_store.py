@@ -337,3 +337,18 @@ def test_scores_sort_by_time_and_then_by_arrival(pairs: list[tuple[str, int]]) -
     expected = [n for n, _ in sorted(enumerate(pairs), key=lambda pair: pair[1][1])]
     position = {name: n for n, name in enumerate(scores)}
     assert [position[name] for name in in_order] == expected
+
+
+def test_users_with_a_history_are_listed_within_a_limit(make_store: MakeStore) -> None:
+    async def story(store: HistoryStore) -> None:
+        assert await store.user_ids("default", 10, 5.0) == ([], True)
+        owners = [Owner(name) for name in ("ann", "bob", "a:{b}*")]
+        others = [Owner("eve", "other"), Owner("session-1", kind="session")]
+        await store.append([event("a", 5, owner=owner) for owner in (*owners, *others)])
+        found, is_complete = await store.user_ids("default", 3, 5.0)
+        assert (sorted(found), is_complete) == (["a:{b}*", "ann", "bob"], True)
+        found, is_complete = await store.user_ids("default", 2, 5.0)
+        assert (len(found), is_complete) == (2, False)
+        assert set(found) <= {"a:{b}*", "ann", "bob"}
+
+    using(make_store(), story)

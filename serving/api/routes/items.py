@@ -1,0 +1,138 @@
+"""Item routes: search by title or id, one item with what is known of it, and the values of the attributes."""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, Field
+
+from retort.serving.api.auth import Scope
+from retort.serving.api.id_paths import PathId
+from retort.serving.api.routes.documents import problems
+from retort.serving.api.services import Services
+from retort.serving.catalogue.catalogue import Catalogue
+from retort.serving.catalogue.item_search import MAX_QUERY_CHARS
+from retort.serving.models.bundles import LiveBundle
+from retort.serving.runtime.threads import CONSOLE_THREADS
+from retort.serving.schemas.problems import Problem, not_found
+
+MAX_FOUND = 100
+_NAMES = ("title", "name")
+
+
+class FoundItem(BaseModel):
+    """An item that a search found."""
+
+    item_id: str
+    title: str | None
+    popularity: int = Field(description="train events")
+    point: int = Field(description="its number in the bundle, from 0: its place in the map")
+
+
+class FoundItems(BaseModel):
+    """Result of a search, most popular first."""
+
+    request_id: str
+    items: list[FoundItem]
+
+
+class ItemDocument(FoundItem):
+    """One item as the bundle has it, with corrections of its knowledge."""
+
+    request_id: str
+    fields: dict[str, Any]
+    popularity_rank: int = Field(description="1: the most popular item")
+    n_items: int
+
+
+class FacetValueDocument(BaseModel):
+    """A value and the number of items that have it."""
+
+    value: str | bool
+    items: int
+
+
+class FacetDocument(BaseModel):
+    """Values of one attribute."""
+
+    name: str
+    kind: Literal["text", "number", "boolean", "time"]
+    items: int = Field(description="items that have a value")
+    values: list[FacetValueDocument] = Field(description="the most frequent values; none for numbers and times")
+    n_values: int = Field(description="different values")
+    low: float | str | None = Field(description="smallest number or time")
+    high: float | str | None
+
+
+class FacetsDocument(BaseModel):
+    """Values of the attributes that filters may use."""
+
+    request_id: str
+    facets: list[FacetDocument]
+
+
+async def live_bundle(services: Services, request: Request, scope: Scope = Scope.READ) -> LiveBundle:
+    """Authenticate and return the bundle of the caller's tenant.
+
+    Raises:
+        Problem: 401, 403 or 429 of the key; 503 without a bundle.
+    """
+    caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), scope)
+    live = services.models.current(caller.tenant)
+    if live is None:
+        raise Problem(503, "No bundle is loaded; publish one, then retry.", headers={"retry-after": "5"})
+    return live
+
+
+def router(services: Services) -> APIRouter:
+    """Create `/items`, `/items/{item_id}` and `/facets`; after the routes of item knowledge, whose paths are longer."""
+    routes = APIRouter(tags=["items"], responses=problems(401, 403, 422, 429, 503))
+
+    @routes.get("/items", summary="Search items by words of the title, or by id")
+    async def search(
+        request: Request,
+        query: Annotated[str, Query(max_length=MAX_QUERY_CHARS, description="starts of words; empty: popular")] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_FOUND)] = 10,
+    ) -> FoundItems:
+        catalogue = (await live_bundle(services, request)).catalogue
+        found = await CONSOLE_THREADS.run(catalogue.search.find, query, limit)
+        exact = catalogue.index.index(query)
+        indexes = [index for index in found.tolist() if index != exact]
+        ordered = indexes if exact is None else [exact, *indexes][:limit]
+        return FoundItems(
+            request_id=request.state.request_id, items=[FoundItem(**_found(catalogue, index)) for index in ordered]
+        )
+
+    @routes.get("/facets", summary="Values of the items' attributes, for filters")
+    async def facets(request: Request) -> FacetsDocument:
+        catalogue = (await live_bundle(services, request)).catalogue
+        found = await CONSOLE_THREADS.run(lambda: catalogue.facets)
+        documents = [FacetDocument.model_validate(asdict(facet)) for facet in found]
+        return FacetsDocument(request_id=request.state.request_id, facets=documents)
+
+    @routes.get("/items/{item_id:path}", summary="One item", responses=problems(404))
+    async def item(request: Request, item_id: Annotated[PathId, Path(description="item id")]) -> ItemDocument:
+        catalogue = (await live_bundle(services, request)).catalogue
+        index = catalogue.index.index(item_id)
+        if index is None:
+            raise not_found("The bundle has no such item.")
+        return ItemDocument(
+            request_id=request.state.request_id,
+            fields=catalogue.fields(index, catalogue.field_names),
+            popularity_rank=int(catalogue.popularity_ranks[index]),
+            n_items=catalogue.n_items,
+            **_found(catalogue, index),
+        )
+
+    return routes
+
+
+def _found(catalogue: Catalogue, index: int) -> dict[str, Any]:
+    names = catalogue.fields(index, list(_NAMES)).values()
+    title = next((str(name) for name in names if name is not None and str(name).strip()), None)
+    return {
+        "item_id": catalogue.ids[index],
+        "title": title,
+        "popularity": int(catalogue.popularity[index]),
+        "point": index - 1,
+    }
