@@ -107,7 +107,7 @@ function movement(places) {
 const KNOWLEDGE = ["knowledge", "knowledge_source", "knowledge_at"];
 
 /** What a language model, or a person, wrote about the item, with source and date. */
-function knowledge({ knowledge: text, knowledge_source: source, knowledge_at: at }) {
+export function knowledge({ knowledge: text, knowledge_source: source, knowledge_at: at }) {
   if (!text) return null;
   const origin = [source, at && new Date(at).toLocaleDateString()].filter(Boolean).join(", ");
   return h("p.known", h("i", "knowledge "), h("bdi", String(text)), origin && h("small", h("bdi", ` (${origin})`)));
@@ -131,7 +131,8 @@ function otherFields(item) {
   });
 }
 
-const fieldWords = (value) =>
+/** A value of an attribute as text. */
+export const fieldWords = (value) =>
   Array.isArray(value)
     ? value.join(", ")
     : typeof value === "object"

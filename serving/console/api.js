@@ -4,12 +4,18 @@ import { h } from "./dom.js";
 const ROUTES = {
   recommend: ["POST", "/recommend"],
   event: ["POST", "/events"],
+  users: ["GET", "/users"],
+  search: ["GET", "/items"],
+  item: ["GET", "/items/{item_id}"],
+  similar: ["GET", "/similar/{item_id}"],
+  facets: ["GET", "/facets"],
   history: ["GET", "/users/{user_id}/history"],
   known: ["GET", "/users/{user_id}"],
   profile: ["GET", "/users/{user_id}/profile"],
   erase: ["DELETE", "/users/{user_id}"],
   erasure: ["GET", "/users/{user_id}/erasure"],
   models: ["GET", "/models"],
+  versions: ["GET", "/models/versions"],
   infer: ["POST", "/v2/models/{name}/versions/{version}/infer"],
   refreshes: ["GET", "/refreshes"],
   refresh: ["GET", "/refreshes/{refresh_id}"],
@@ -47,15 +53,17 @@ export function storeKey(value) {
 }
 
 /** The address of a route, relative to the page, so that a proxy may add a prefix. */
-function address(route, places) {
+function address(route, places, query = {}) {
   const path = ROUTES[route][1].replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(places[name]));
   const url = new URL(path.slice(1), document.baseURI);
   url.hash = "";
+  url.search = new URLSearchParams(Object.entries(query));
   return url;
 }
 
-/** Call a route. Places fill its path, the body is sent as JSON; returns JSON, or text for other media types. */
-export async function call(route, { places = {}, body, quiet = [] } = {}) {
+/** Call a route. Places fill its path, the body is sent as JSON.
+ * Returns JSON, an ArrayBuffer for binary data, or text for other media types. */
+export async function call(route, { places = {}, query, body, quiet = [] } = {}) {
   for (const place of Object.values(places)) {
     // browsers remove these path segments, even encoded ones
     if (place === "." || place === "..") throw new ApiError(422, `A path cannot hold the id “${place}”.`);
@@ -65,7 +73,7 @@ export async function call(route, { places = {}, body, quiet = [] } = {}) {
   if (body !== undefined) headers["content-type"] = "application/json";
   let response;
   try {
-    response = await fetch(address(route, places), {
+    response = await fetch(address(route, places, query), {
       method: ROUTES[route][0],
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -76,8 +84,10 @@ export async function call(route, { places = {}, body, quiet = [] } = {}) {
     throw new ApiError(0, "The server is down.");
   }
   if (key) document.dispatchEvent(new CustomEvent("key-checked", { detail: response.status !== 401 }));
+  const type = response.headers.get("content-type") ?? "";
+  if (response.ok && type.includes("octet-stream")) return response.arrayBuffer();
   const text = await response.text();
-  const isJson = /json/.test(response.headers.get("content-type") ?? "");
+  const isJson = /json/.test(type);
   if (response.ok) return isJson ? JSON.parse(text) : text;
   if (quiet.includes(response.status)) return null;
   throw new ApiError(response.status, (isJson && JSON.parse(text).detail) || response.statusText || "The request failed.");
@@ -91,7 +101,7 @@ export function curlLine(route, body) {
 }
 
 /** A message of the API, with text in backticks as code. */
-const words = (sentence) =>
+export const words = (sentence) =>
   h(
     "span",
     sentence.split("`").map((part, at) => (at % 2 ? h("code", part) : part)),

@@ -1,5 +1,7 @@
 // The request form: reads it from an address, and writes it to a request body and an address.
+import { call } from "./api.js";
 import { byId } from "./dom.js";
+import { typeahead } from "./typeahead.js";
 
 const SUBJECTS = {
   user: { label: "User id", hint: "u0000001" },
@@ -35,6 +37,35 @@ export function setSubject(kind, text) {
   updateLabels();
 }
 
+/** Users whose ids start with the text. */
+export async function suggestUsers(text) {
+  const { user_ids: found } = await call("users", { query: { start: text.trim(), limit: 8 } });
+  return found.map((id) => ({ value: id, label: id }));
+}
+
+/** Items whose titles or ids hold words that start with those of the text. */
+export async function suggestItems(text) {
+  const { items } = await call("search", { query: { query: text.trim(), limit: 8 } });
+  return items.map((item) => ({
+    value: item.item_id,
+    label: item.title ?? item.item_id,
+    hint: item.title && item.title !== item.item_id ? item.item_id : null,
+  }));
+}
+
+/** Suggestions for the last of several ids, separated by commas. */
+export function suggestHistory(input, take) {
+  const last = () => input.value.split(",").at(-1);
+  typeahead(input, {
+    find: () => suggestItems(last()),
+    take: (id) => {
+      const before = ids(input.value.slice(0, input.value.length - last().length));
+      input.value = `${[...before, id].join(", ")}, `;
+      take?.();
+    },
+  });
+}
+
 /** Fill the form from an address such as #try?user=u1&k=5; false without a user, session or history. */
 export function fillForm(parameters) {
   const kind = Object.keys(SUBJECTS).find((name) => parameters.has(name));
@@ -43,7 +74,7 @@ export function fillForm(parameters) {
   for (const name of ["k", "diversity", "filter", "event_type"]) {
     if (parameters.has(name)) field(name).value = parameters.get(name);
   }
-  for (const name of ["explain", "dry_run"]) {
+  for (const name of ["explain", "record"]) {
     if (parameters.has(name)) field(name).checked = ["1", "true"].includes(parameters.get(name));
   }
   setSubject(kind, parameters.get(kind));
@@ -60,7 +91,7 @@ export function readForm() {
   const filter = readFilter();
   if (filter) body.filter = filter;
   if (field("explain").checked) body.explain = true;
-  if (field("dry_run").checked) body.dry_run = true;
+  if (!field("record").checked) body.dry_run = true; // looking is not showing
   return body;
 }
 
@@ -81,7 +112,24 @@ export function formAddress() {
   if (Number(field("diversity").value)) parameters.set("diversity", field("diversity").value);
   if (field("filter").value.trim()) parameters.set("filter", field("filter").value.trim());
   if (!field("explain").checked) parameters.set("explain", "0");
-  if (field("dry_run").checked) parameters.set("dry_run", "1");
+  if (field("record").checked) parameters.set("record", "1");
   if (eventType() !== "click") parameters.set("event_type", eventType());
   return `#try?${parameters}`;
+}
+
+/** Suggestions for the field of the history, by its kind; a chosen user is requested at once. */
+export function suggestSubjects(request) {
+  const input = field("subject");
+  const last = () => input.value.split(",").at(-1);
+  typeahead(input, {
+    find: async (text) => {
+      if (subjectKind() === "user") return suggestUsers(text);
+      return subjectKind() === "history" ? suggestItems(last()) : [];
+    },
+    take: (value) => {
+      const before = ids(input.value.slice(0, input.value.length - last().length));
+      input.value = subjectKind() === "history" ? `${[...before, value].join(", ")}, ` : value;
+      if (subjectKind() === "user") request();
+    },
+  });
 }

@@ -1,18 +1,29 @@
 // Entry point: opens the view named by the fragment of the address, and stores the key.
 import { storeKey, readKey } from "./api.js";
+import { openItems } from "./browse.js";
 import { badge, byId, show } from "./dom.js";
+import { forgetFilters } from "./filters.js";
 import { openHealth, stateBadge } from "./health.js";
 import { clearItems } from "./items.js";
 import { openModels } from "./models.js";
+import { openOverview } from "./overview.js";
 import { openRefreshes } from "./refreshes.js";
 import { openTry } from "./try.js";
 import { openUser } from "./user.js";
 
-const VIEWS = { try: openTry, user: openUser, models: openModels, refreshes: openRefreshes, health: openHealth };
+const VIEWS = {
+  overview: openOverview,
+  try: openTry,
+  items: openItems,
+  models: openModels,
+  user: openUser,
+  refreshes: openRefreshes,
+  health: openHealth,
+};
 
 function open() {
   const [, named, query] = /^#?([a-z]*)\??(.*)$/s.exec(location.hash) ?? [];
-  const view = named in VIEWS ? named : "try";
+  const view = named in VIEWS ? named : "overview";
   for (const name of Object.keys(VIEWS)) byId(`view-${name}`).hidden = name !== view;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
@@ -28,6 +39,7 @@ byId("key-form").addEventListener("submit", (event) => {
   byId("key").removeAttribute("aria-invalid");
   show(byId("key-state"));
   clearItems();
+  forgetFilters();
   open();
 });
 addEventListener("hashchange", open);

@@ -1,8 +1,8 @@
 // Models view: loaded and refused bundles, and a comparison of two versions.
 import { call, problem } from "./api.js";
-import { ids } from "./ask.js";
+import { ids, suggestHistory } from "./ask.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
-import { itemName, loadTitles } from "./items.js";
+import { joinedLists } from "./joined.js";
 
 const form = byId("compare");
 let live = [];
@@ -82,64 +82,19 @@ function offerComparison() {
 }
 
 async function compare() {
-  const wanted = ids(form.elements.history.value);
-  const k = Number(form.elements.k.value) || 10;
   const place = byId("compared");
   try {
-    const answers = await Promise.all(
-      ["left", "right"].map((side) => infer(live[form.elements[side].value], wanted, k)),
-    );
-    await loadTitles(answers.flatMap((answer) => answer.ids));
-    const [left, right] = answers;
-    const both = left.ids.filter((id) => right.ids.includes(id)).length;
+    const models = ["left", "right"].map((side) => live[form.elements[side].value]);
+    const lists = await joinedLists(models, ids(form.elements.history.value), Number(form.elements.k.value) || 10);
     show(
       place,
-      h(
-        "p.hint",
-        `${both} of ${left.ids.length} items are in both lists.`,
-        live.length < 2 &&
-          " One bundle is loaded; an A/B test or a shadow (RETORT_EXPERIMENT) loads a second one.",
-      ),
-      h("div.cards.wide", column(left, right), column(right, left)),
+      live.length < 2 &&
+        h("p.hint", "One bundle is loaded; an A/B test or a shadow (RETORT_EXPERIMENT) loads a second one."),
+      lists,
     );
   } catch (error) {
     show(place, problem(error));
   }
-}
-
-async function infer(model, wanted, k) {
-  const body = {
-    inputs: [{ name: "history", datatype: "BYTES", shape: [wanted.length], data: wanted }],
-    parameters: { k },
-  };
-  const started = performance.now();
-  const answer = await call("infer", { places: { name: model.name, version: model.version }, body });
-  const output = (name) => answer.outputs.find((tensor) => tensor.name === name).data;
-  return { model, ids: output("item_ids"), scores: output("scores"), ms: performance.now() - started };
-}
-
-function column(own, other) {
-  return h(
-    "article.card",
-    h("h2", own.model.alias, h("small", `${own.model.version.slice(0, 8)} · ${own.ms.toFixed(0)} ms`)),
-    h(
-      "ol.items.small",
-      own.ids.map((id, at) => {
-        const otherRank = other.ids.indexOf(id) + 1;
-        return h(
-          "li.item",
-          { "data-item": id },
-          h("span.rank", at + 1),
-          h("div.what", itemName(id)),
-          h(
-            "div.score",
-            own.scores[at]?.toFixed(3),
-            otherRank ? h("span.move", `other: ${otherRank}`) : h("span.move.new", "only here"),
-          ),
-        );
-      }),
-    ),
-  );
 }
 
 byId("models-again").addEventListener("click", refresh);
@@ -147,3 +102,4 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   compare();
 });
+suggestHistory(form.elements.history);

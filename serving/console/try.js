@@ -12,21 +12,26 @@ import {
   setSubject,
   subject,
   subjectKind,
+  suggestSubjects,
 } from "./ask.js";
 import { byId, h, show, when } from "./dom.js";
-import { fieldNames, isUnknownItem, itemName, loadTitles, recommend } from "./items.js";
+import { openFilters } from "./filters.js";
+import { isUnknownItem, itemName, loadTitles, recommend } from "./items.js";
+import { joinedLists } from "./joined.js";
 
 const NEWEST = 50;
 const place = byId("answer");
 let latest = 0; // number of the latest request: a slow response must not overwrite a later one
 let last = null; // {kind, id, items, body} of the list on screen
+let live = []; // models that serve
 let clicks = []; // of a session, whose stored history no route shows
 
 /** Open the view; an address with a user, session or history is requested at once. */
 export function openTry(parameters) {
   if (fillForm(parameters)) request();
   else if (!last) welcome();
-  hintAttributes();
+  openFilters();
+  offerTwoModels();
 }
 
 function welcome() {
@@ -37,19 +42,45 @@ function welcome() {
       h("h2", "Request recommendations"),
       h(
         "p",
-        "Enter a user id on the left. A click on an item stores an event and repeats the request; the new list " +
-          "shows what has moved.",
+        "Choose a user on the left. A click on an item stores an event and repeats the request; the new list " +
+          "shows what has moved. Looking is not recorded.",
       ),
-      h("p", "Without an id, start with an empty history and click items to build one; it is not stored."),
+      h("p", "Without an id: choose “Given items” and click items to build a history that is not stored."),
     ),
   );
   show(byId("history"), h("p.hint", "The history is shown here."));
 }
 
-async function hintAttributes() {
-  const names = await fieldNames().catch(() => []);
-  byId("attributes").textContent = names.length ? `Items have: ${names.join(", ")}.` : "";
+/** The button that compares; a server with one bundle has nothing to compare. */
+async function offerTwoModels() {
+  const { models } = await call("models").catch(() => ({ models: [] }));
+  live = models.filter((model) => model.version);
+  byId("two-models").hidden = live.length < 2;
 }
+
+/** The same history by two models; the stored history of a session cannot be read. */
+async function compareModels() {
+  const mine = ++latest;
+  const [kind, id] = [subjectKind(), subject()];
+  place.setAttribute("aria-busy", "true");
+  try {
+    if (kind === "session") throw new FieldError("The history of a session cannot be read: choose a user, or give items.");
+    if (kind === "user" && !id) throw new FieldError("Enter a user id.");
+    const stored = kind === "user" ? (await call("history", { places: { user_id: id } })).events : [];
+    const items = kind === "user" ? stored.map((event) => event.item_id) : ids(id);
+    const champion = live.filter((model) => model.alias === "champion");
+    const pair = [...champion, ...live.filter((model) => model.alias !== "champion")].slice(0, 2);
+    const lists = await joinedLists(pair, items, readForm().k);
+    if (mine === latest) show(place, lists);
+  } catch (error) {
+    if (mine === latest) showError(error);
+  } finally {
+    if (mine === latest) place.removeAttribute("aria-busy");
+  }
+}
+
+const showError = (error) =>
+  show(place, error instanceof FieldError ? h("p.problem", { role: "alert" }, error.message) : problem(error));
 
 async function request({ isAgain = false } = {}) {
   const mine = ++latest;
@@ -70,7 +101,7 @@ async function request({ isAgain = false } = {}) {
   } catch (error) {
     if (mine !== latest) return;
     show(byId("history"));
-    show(place, error instanceof FieldError ? h("p.problem", { role: "alert" }, error.message) : problem(error));
+    showError(error);
   } finally {
     if (mine === latest) place.removeAttribute("aria-busy");
   }
@@ -211,3 +242,5 @@ byId("ask").addEventListener("submit", (event) => {
 });
 byId("ask").addEventListener("input", updateLabels);
 byId("empty-history").addEventListener("click", startEmpty);
+byId("two-models").addEventListener("click", compareModels);
+suggestSubjects(request);

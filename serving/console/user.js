@@ -1,7 +1,9 @@
 // User view: all data of a user, and its erasure.
 import { ApiError, call, problem } from "./api.js";
+import { suggestUsers } from "./ask.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
 import { itemName, loadTitles } from "./items.js";
+import { typeahead } from "./typeahead.js";
 
 const NEWEST = 100;
 const place = byId("user-data");
@@ -202,4 +204,11 @@ function erasure(answer, id, outcome) {
 byId("look-up").addEventListener("submit", (event) => {
   event.preventDefault();
   lookUp();
+});
+typeahead(input, {
+  find: suggestUsers,
+  take: (id) => {
+    input.value = id;
+    lookUp();
+  },
 });

@@ -36,7 +36,7 @@ def test_a_link_requests_a_list_and_a_click_sends_an_event(page: Page, bundle_pa
         for item_id in ("i1", "i2", STRANGE):
             httpx.post(f"{server.url}/events", json={"user_id": "u1", "item_id": item_id})
         own = httpx.post(f"{server.url}/recommend", json={"user_id": "u1", "k": 5, "dry_run": True}).json()
-        page.open(f"{server.url}/console#try?user=u1&k=5")
+        page.open(f"{server.url}/console#try?user=u1&k=5&record=1")
         page.wait_for(f"{IDS}.length === 5")
         assert page.run(IDS) == [item["item_id"] for item in own["items"]]
         assert page.run("document.querySelector('#answer .title').textContent").startswith("Title ")
@@ -181,6 +181,8 @@ def test_a_server_that_is_down_is_not_an_empty_history(page: Page, bundle_path: 
 def test_axe_finds_nothing_in_any_view(page: Page, bundle_path: Path, tmp_path: Path) -> None:
     script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
     ready = {
+        "overview": "document.querySelector('#overview .chip')",
+        "items?id=i1": "document.querySelector('#item .found li')",
         "try?user=u1": "document.querySelector('#answer [data-item]') && document.querySelector('#history ol')",
         "user?id=u1": "document.querySelector('#erase-id')",
         "models?history=i1": "document.querySelector('#compare:not([hidden])')",

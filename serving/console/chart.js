@@ -1,0 +1,94 @@
+// Small charts as SVG: a line over time with a reading under the pointer, a stacked bar, and intervals.
+import { h } from "./dom.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An SVG element; like h(), without classes in the name. */
+export function svg(name, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) if (value !== null) element.setAttribute(key, value);
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+const [WIDTH, HEIGHT] = [600, 120];
+
+/** A line with its area. values: numbers; names: text of each, shown under the pointer. */
+export function sparkline(values, { label, names = [], format = String }) {
+  const highest = Math.max(...values, 1e-9);
+  const x = (at) => (values.length > 1 ? (at * WIDTH) / (values.length - 1) : WIDTH / 2);
+  const y = (value) => HEIGHT - 4 - ((HEIGHT - 12) * value) / highest;
+  const line = values.map((value, at) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  const dot = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, visibility: "hidden" });
+  const words = h("output.reading", `${format(values.at(-1))}${names.length ? ` · ${names.at(-1)}` : ""}`);
+  const picture = svg(
+    "svg",
+    {
+      class: "spark",
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      role: "img",
+      "aria-label": `${label}: from ${format(Math.min(...values))} to ${format(highest)}, last ${format(values.at(-1))}`,
+    },
+    svg("polygon", { class: "area", points: `0,${HEIGHT} ${line} ${WIDTH},${HEIGHT}` }),
+    svg("polyline", { class: "line", points: line }),
+    dot,
+  );
+  picture.addEventListener("pointermove", (event) => {
+    const box = picture.getBoundingClientRect();
+    const at = Math.round(((event.clientX - box.left) / box.width) * (values.length - 1));
+    if (!(at in values)) return;
+    dot.setAttribute("visibility", "visible");
+    for (const end of ["x1", "x2"]) dot.setAttribute(end, x(at));
+    words.textContent = [format(values[at]), names[at]].filter(Boolean).join(" · ");
+  });
+  picture.addEventListener("pointerleave", () => dot.setAttribute("visibility", "hidden"));
+  return h("div.sparked", picture, words);
+}
+
+/** Shares of a whole as one bar with a legend. sums: [[name, value], …]. */
+export function stackedBar(sums) {
+  const all = sums.reduce((sum, [, value]) => sum + value, 0);
+  const share = (value) => value / all;
+  const part = ([name, value], at) => {
+    const element = h(`span.part.hue${at % 8}`, { title: `${name}: ${value.toLocaleString()}` });
+    element.style.flexGrow = String(value); // the policy forbids inline styles in the page, not in scripts
+    return element;
+  };
+  return h(
+    "div",
+    h("div.stacked", { "aria-hidden": "true" }, sums.map(part)),
+    h(
+      "ul.legend",
+      sums.map(([name, value], at) =>
+        h(
+          "li",
+          h(`span.dot.hue${at % 8}`, { "aria-hidden": "true" }),
+          h("span", name.replaceAll("_", " ")),
+          h("b", value.toLocaleString()),
+          h("small", `${(100 * share(value)).toFixed(share(value) < 0.1 ? 1 : 0)} %`),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Intervals on one axis with 0 marked. rows: [{name, low, middle, high, kind, words}]; kind: good, bad or soft. */
+export function forest(rows, { label }) {
+  const ends = rows.flatMap((row) => [row.low, row.high, row.middle]).filter(Number.isFinite);
+  const reach = Math.max(...ends.map(Math.abs), 1e-9) * 1.1;
+  const x = (value) => 100 * (0.5 + value / (2 * reach));
+  const picture = (row) =>
+    svg(
+      "svg",
+      { class: `interval ${row.kind}`, viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("line", { class: "zero", x1: 50, x2: 50, y1: 0, y2: 16 }),
+      svg("line", { class: "span", x1: x(row.low), x2: x(row.high), y1: 8, y2: 8 }),
+      svg("line", { class: "middle", x1: x(row.middle), x2: x(row.middle), y1: 3, y2: 13 }),
+    );
+  return h(
+    "ul.forest",
+    { "aria-label": label },
+    rows.map((row) => h(`li.${row.kind}`, h("span.name", row.name), picture(row), h("span.words", row.words))),
+  );
+}

@@ -1,0 +1,143 @@
+"""Each page of the console in a real browser: one server over a registry with two models, one browser."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
+from retort.shared.model import registry
+from retort.shared.model.bundle import read_manifest
+from tests.serving._browser import CHROMIUM, Page, browser_page
+from tests.serving._graphs import make_bundle
+from tests.serving._process import Server, serving_process
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+AB_TEST = {
+    "name": "autumn",
+    "variants": [{"name": "control", "share": 0.5}, {"name": "new", "share": 0.5, "alias": "challenger"}],
+}
+
+
+def publish(home: Path) -> None:
+    """Two models: the champion, and a challenger that ranks otherwise."""
+    url = f"sqlite:///{home / 'retort.db'}"
+    upgrade(url)
+    engine = open_database(url)
+    for alias, seed, rank in (("champion", 0, 3), ("challenger", 1, 1)):
+        ranks = {f"h{user}": rank for user in range(40)}
+        knowledge = {"i1": "argan oil, dry hair"}
+        path = make_bundle(home / "bundles", name=alias, seed=seed, ranks=ranks, knowledge=knowledge)
+        registry.publish(engine, read_manifest(path), str(path))
+        registry.promote(engine, path.name, alias, set_by="ann", reason="ndcg@10: better")
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("home")
+    publish(home)
+    (home / "ab.json").write_text(json.dumps(AB_TEST))
+    with serving_process(home, retort_experiment=home / "ab.json") as server:
+        server.ready()
+        for user in ("ann", "bob", "carl"):
+            events = [{"user_id": user, "item_id": f"i{n}"} for n in (1, 2, 5)]
+            httpx.post(f"{server.url}/events", json=events).raise_for_status()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browser_page(tmp_path_factory.mktemp("profile")) as page:
+        page.open(f"{server.url}/")
+        yield page
+
+
+@pytest.fixture(autouse=True)
+def no_complaint(page: Page) -> Iterator[None]:
+    page.complaints.clear()
+    yield
+    refused = [complaint for complaint in page.complaints if "Policy" in complaint or "exceptionDetails" in complaint]
+    assert refused == [], "nothing threw, and the policy refused nothing"
+
+
+def shown_lists(server: Server) -> int:
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("retort_exposures_total{"))  # type: ignore[misc]
+
+
+def goto(page: Page, view: str, is_ready: str) -> None:
+    page.run(f"location.hash = {json.dumps('#' + view)}")
+    page.wait_for(is_ready)
+
+
+def type_into(page: Page, field: str, text: str) -> None:
+    """Type into a field as a person does: with the focus, and key by key for the page."""
+    page.run(
+        f"document.querySelector({json.dumps(field)}).value = ''; document.querySelector({json.dumps(field)}).focus()"
+    )
+    page.ask("Input.insertText", text=text)
+
+
+def press(page: Page, key: str) -> None:
+    for kind in ("keyDown", "keyUp"):
+        page.ask(
+            "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=13 if key == "Enter" else 40
+        )
+
+
+def test_the_start_page_is_the_overview(page: Page) -> None:
+    page.wait_for("document.querySelectorAll('#overview .tile').length === 6")
+    tiles = page.run("[...document.querySelectorAll('#overview .tile')].map((tile) => tile.textContent)")
+    assert tiles[:2] == ["60items", "3users with a history"]
+    text = page.run("document.querySelector('#overview').textContent")
+    assert "challenger → challenger@1" in text
+    assert page.run("[...document.querySelectorAll('#overview a[href*=user]')].map((link) => link.textContent)") == [
+        "ann",
+        "bob",
+        "carl",
+    ]
+
+
+def test_a_user_and_a_filter_are_chosen_without_typing_them_whole(page: Page, server: Server) -> None:
+    goto(page, "try", "document.querySelector('#facets .chip')")
+    type_into(page, "#ask [name=subject]", "an")
+    page.wait_for("document.querySelector('.suggestions:not([hidden]) li')")
+    press(page, "ArrowDown")
+    press(page, "Enter")
+    page.wait_for("document.querySelectorAll('#answer [data-item]').length === 10")
+    assert page.run("document.querySelector('#ask').elements.subject.value") == "ann"
+    page.run("document.querySelector('[data-facet=genre] [data-value=drama]').click()")
+    assert page.run("document.querySelector('#ask').elements.filter.value") == '{"genre":"drama"}'
+    page.run("document.querySelector('#ask').requestSubmit()")
+    page.wait_for("[...document.querySelectorAll('#answer .fields')].every((row) => row.textContent.includes('drama'))")
+    assert shown_lists(server) == 0, "looking is not showing"
+
+
+def test_one_history_by_two_models_is_two_joined_lists(page: Page, server: Server) -> None:
+    goto(page, "try?user=ann", "document.querySelector('#two-models:not([hidden])')")
+    page.wait_for("document.querySelector('#answer [data-item]')")
+    page.run("document.querySelector('#two-models').click()")
+    page.wait_for("document.querySelectorAll('.joined .item').length === 20")
+    columns = (
+        "[...document.querySelectorAll('.joined ol')].map((list) => [...list.children].map((row) => row.dataset.item))"
+    )
+    left, right = page.run(columns)
+    assert left != right
+    page.wait_for(f"document.querySelectorAll('.lines path').length === {len(set(left) & set(right))}")
+    assert shown_lists(server) == 0
+
+
+def test_an_item_is_found_and_shown_with_its_knowledge_and_similar_ones(page: Page, server: Server) -> None:
+    goto(page, "items", "document.querySelectorAll('#found a').length === 50")
+    type_into(page, "#find [name=query]", "titl 1")
+    page.wait_for("document.querySelector('#found-count').textContent.startsWith('11 found')")
+    page.run("document.querySelector('#found a').click()")
+    page.wait_for("document.querySelectorAll('#item .found li').length === 10")
+    text = page.run("document.querySelector('#item').textContent")
+    assert "knowledge argan oil, dry hair (llm-1," in text
+    assert "590 train events: number 1 of 60." in text
+    assert shown_lists(server) == 0
