@@ -96,6 +96,10 @@ def cold(
     ] = None,
     share: Annotated[float, typer.Option(help="share of the items that is hidden from training")] = 0.1,
     draw: Annotated[int, typer.Option(min=0, help="seed of the drawing of the hidden items")] = 0,
+    places: Annotated[
+        float | None,
+        typer.Option(help="largest share of the places in lists of ten for new items; unset: their share of the items"),
+    ] = None,
     overrides: Overrides = None,
     seeds: Annotated[int, typer.Option(min=1, help="trainings; with several, the interval covers the seeds too")] = 1,
     as_json: AsJson = False,
@@ -104,7 +108,9 @@ def cold(
     from retort.offline.recipes.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or [])
-    typer.echo(cold_items_table(loaded, data, out, to, encoder, share, seeds, draw, as_json=as_json), err=as_json)
+    typer.echo(
+        cold_items_table(loaded, data, out, to, encoder, share, seeds, draw, places, as_json=as_json), err=as_json
+    )
 
 
 def run_experiment(
@@ -200,6 +206,7 @@ def cold_items_table(
     share: float,
     n_seeds: int,
     draw: int = 0,
+    places: float | None = None,
     *,
     as_json: bool = False,
 ) -> Path:
@@ -213,7 +220,8 @@ def cold_items_table(
     names = encoders or ([] if recipe.encoder.views else [recipe.encoder.model])
     with TerminalProgress() as progress:
         engine = migrate_and_open(Settings())
-        experiment = ColdItemExperiment(recipe, data, out, names, share, range(n_seeds), engine, progress, draw)
+        seeds = range(n_seeds)
+        experiment = ColdItemExperiment(recipe, data, out, names, share, seeds, engine, progress, draw, places)
         rows = experiment.run()
     show_rows(rows, f"new items of {recipe.name}", as_json=as_json, stderr=True)
     to.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ WORDS, OTHERS = "word counts", "other items' texts"
 VIEWS, NO_KNOWLEDGE, OTHERS_KNOWLEDGE = "views", "views without knowledge", "views, other items' knowledge"
 _EVENTS, _ITEMS, _USERS = "interactions.parquet", "items.parquet", "users.parquet"
 _ALONE = (WORDS, VIEWS, NO_KNOWLEDGE, OTHERS_KNOWLEDGE)  # not combined with word counts, which views hold
-_BASELINES = (WORDS, f"{OTHERS} + {WORDS}")
+_BASELINES = (WORDS, f"{OTHERS} + {WORDS}", NO_KNOWLEDGE)
 
 
 @dataclass(frozen=True)
@@ -170,14 +170,25 @@ class ColdItemRanker:
 
 @dataclass(frozen=True)
 class ColdItemEvaluation:
-    """Evaluation of one student with cold items: metrics by name, and each target's rank among the cold items."""
+    """Evaluation of one student with cold items.
+
+    Attributes:
+        metrics: Values by name.
+        ranks: Each target's rank among the cold items ("new") and among all items ("all").
+    """
 
     metrics: Mapping[str, float]
-    ranks: pl.DataFrame
+    ranks: Mapping[str, pl.DataFrame]
 
 
 def evaluate_cold_items(
-    bundle: Bundle, vectors: Vectors, cases: Cases, split: Split, config: EvaluationConfig, progress: Progress
+    bundle: Bundle,
+    vectors: Vectors,
+    cases: Cases,
+    split: Split,
+    config: EvaluationConfig,
+    progress: Progress,
+    places: float | None = None,
 ) -> ColdItemEvaluation:
     """Add the cold items to a bundle by their vectors, and rank them among all items and among the cold items.
 
@@ -188,12 +199,13 @@ def evaluate_cold_items(
         split: Of the known items; its test cases show what the cold items cost the known ones.
         config: Settings of the evaluation.
         progress: Of the evaluation.
+        places: Largest share of the places in lists of ten for the cold items; None: their share of the catalogue.
 
     Returns:
         HR, NDCG and MRR at 10 of the cold items in lists of all items ("of all") and of cold items ("of new"), and of
         the known items before and after; `fit` is R² of the map, `places` the cold items' share of the places.
     """
-    new = new_rows(bundle, vectors, np.array([item_id in bundle.item_index for item_id in vectors.ids]))
+    new = new_rows(bundle, vectors, np.array([item_id in bundle.item_index for item_id in vectors.ids]), places)
     n_known, scorer = bundle.manifest.n_items, grown_scorer(bundle, new.rows_MD)
     evaluations = {
         "all": evaluate(GraphRanker(scorer), cases, config, progress, "new of all"),
@@ -206,7 +218,8 @@ def evaluate_cold_items(
     metrics[f"{METRIC} of known, alone"] = float(bundle.manifest.metrics["test"][METRIC])
     metrics["places"] = float((evaluations["known"].items_UK[:, :10] > n_known).mean())
     user_ids = [split.user_ids[user] for user in cases.users]
-    return ColdItemEvaluation(metrics, pl.DataFrame({USER_ID: user_ids, "rank": evaluations["new"].ranks_U}))
+    ranks = {label: pl.DataFrame({USER_ID: user_ids, "rank": evaluations[label].ranks_U}) for label in ("new", "all")}
+    return ColdItemEvaluation(metrics, ranks)
 
 
 def make_arms(vectors: Mapping[str, Vectors], seed: int) -> dict[str, Vectors]:
@@ -247,14 +260,15 @@ class ColdItemExperiment:
     engine: Engine
     progress: Progress
     draw: int = 0
+    places: float | None = None
 
     def run(self) -> list[dict[str, Any]]:
         """Train a student for each seed and evaluate all arms.
 
         Returns:
-            A row for each arm: means over seeds, and the paired differences of its ranks among the cold items from
-            two baselines: word counts, and word counts combined with other items' texts, whose vectors are as wide as
-            those of a combined encoder.
+            A row for each arm: means over seeds, and the paired differences of its ranks among the cold items and
+            among all items from the baselines: word counts; word counts combined with other items' texts, whose vectors
+            are as wide as those of a combined encoder; and the views without knowledge.
 
         Raises:
             RecipeError: No encoder but word counts is named.
@@ -274,7 +288,9 @@ class ColdItemExperiment:
             bundle = self._train_bundle(data, seed)
             for name, of_arm in make_arms(vectors, seed).items():
                 self.progress.say(f"── new items by {name}, seed {seed}")
-                evaluation = evaluate_cold_items(bundle, of_arm, cases, split, self.recipe.evaluation, self.progress)
+                evaluation = evaluate_cold_items(
+                    bundle, of_arm, cases, split, self.recipe.evaluation, self.progress, self.places
+                )
                 evaluations.setdefault(name, []).append(evaluation)
         return [_row(name, evaluations) for name in evaluations]
 
@@ -310,17 +326,18 @@ def _row(name: str, evaluations: Mapping[str, Sequence[ColdItemEvaluation]]) -> 
     row: dict[str, Any] = {"new items by": name, "seeds": len(mine)}
     row |= {key: float(np.mean([evaluation.metrics[key] for evaluation in mine])) for key in mine[0].metrics}
     for baseline in (name for name in _BASELINES if name in evaluations):
-        difference = None if baseline == name else _relative_difference(evaluations[baseline], mine)
-        row |= {
-            f"to {baseline}, {key}": difference[key] if difference else None for key in ("gain", "low", "high", "p")
-        }
+        for among, label in (("new", ""), ("all", ", of all")):
+            difference = None if baseline == name else _relative_difference(evaluations[baseline], mine, among)
+            for key in ("gain", "low", "high", "p"):
+                row[f"to {baseline}{label}, {key}"] = difference[key] if difference else None
     return row
 
 
-def _relative_difference(baseline: Sequence[ColdItemEvaluation], arm: Sequence[ColdItemEvaluation]) -> dict[str, float]:
-    """Difference of the ranks among the cold items as a share of the baseline, with its 95 % interval."""
-    compared = compare_ranks(
-        [evaluation.ranks for evaluation in baseline], [evaluation.ranks for evaluation in arm], whole=False
-    )
+def _relative_difference(
+    baseline: Sequence[ColdItemEvaluation], arm: Sequence[ColdItemEvaluation], among: str
+) -> dict[str, float]:
+    """Difference of the ranks among new or all items as a share of the baseline, with its 95 % interval."""
+    ranks = [[evaluation.ranks[among] for evaluation in of_arm] for of_arm in (baseline, arm)]
+    compared = compare_ranks(*ranks, whole=False)
     base = compared.a or float("nan")
     return {"gain": compared.relative, "low": compared.low / base, "high": compared.high / base, "p": compared.p}

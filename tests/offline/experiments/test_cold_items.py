@@ -153,7 +153,14 @@ def test_knowledge_of_a_file_places_new_items_and_that_of_others_does_not(shop: 
     assert list(by) == [WORDS, VIEWS, NO_KNOWLEDGE, OTHERS_KNOWLEDGE]
     for other in (WORDS, NO_KNOWLEDGE, OTHERS_KNOWLEDGE):
         assert by[VIEWS]["ndcg@10 of new"] > 1.5 * by[other]["ndcg@10 of new"]
+        assert by[VIEWS]["ndcg@10 of all"] > by[other]["ndcg@10 of all"]
+    assert by[VIEWS][f"to {NO_KNOWLEDGE}, of all, low"] > 0
+    assert by[NO_KNOWLEDGE][f"to {NO_KNOWLEDGE}, of all, low"] is None
     assert (tmp_path / "runs" / "cold_items" / "cold-0.2-1").is_dir()
+    path = cold_items_table(parse_recipe("cold", raw), data, tmp_path / "runs", tmp_path, None, 0.2, 1, 1, 0.02)
+    fewer = {row["new items by"]: row for row in pl.read_csv(path).iter_rows(named=True)}
+    assert fewer[VIEWS]["places"] < by[VIEWS]["places"]
+    assert fewer[VIEWS]["ndcg@10 of known"] > by[VIEWS]["ndcg@10 of known"]
 
 
 def test_knowledge_that_a_model_would_write_is_refused(shop: Path, tmp_path: Path) -> None:
