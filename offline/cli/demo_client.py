@@ -69,6 +69,8 @@ def _ids(response: dict[str, Any]) -> list[str]:
 
 def _show(console: Console, title: str, response: dict[str, Any]) -> None:
     console.print(title, markup=False, highlight=False)
+    if not response["items"]:
+        console.print("  (the user has had every item)", highlight=False)
     for item in response["items"]:
         name = (item.get("fields") or {}).get("title") or ""
         console.print(f"  {item['rank']}. {item['item_id']:<8} {name}", markup=False, highlight=False)

@@ -112,10 +112,14 @@ def _show_comparison(console: "Console", arms: list["Arm"], best: "Arm") -> None
 
     from retort.offline.common.terminal import show_rows
     from retort.offline.evaluation.compare import compare
+    from retort.offline.quickstart.train import notes
 
     rows = [
-        {"": "popularity", **_metrics(arms[0].outcome.baselines["popularity"])},
-        *({"": f"student, {arm.name}", **_metrics(arm.outcome.test)} for arm in arms),
+        {"": "popularity", **_metrics(arms[0].outcome.baselines["popularity"]), "epochs, best": "–"},
+        *(
+            {"": f"student, {arm.name}", **_metrics(arm.outcome.test), "epochs, best": "{}, {}".format(*arm.epochs)}
+            for arm in arms
+        ),
     ]
     show_rows(rows, "test: each user's last event, ranked among all items, seen items hidden")
     if len(arms) > 1:
@@ -123,6 +127,8 @@ def _show_comparison(console: "Console", arms: list["Arm"], best: "Arm") -> None
         compared = compare([plain], [other], "ndcg@10", resamples=2000)
         console.print(f"{arms[1].name} compared with plain: {compared.sentence()}", markup=False, highlight=False)
         console.print(f"The better one on validation is: {best.name}", markup=False, highlight=False)
+    for note in notes(arms):
+        console.print(note, markup=False, highlight=False)
 
 
 def _metrics(measured: dict[str, float]) -> dict[str, float]:

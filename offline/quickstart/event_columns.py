@@ -55,7 +55,13 @@ class Chosen:
 
 @dataclass(frozen=True)
 class EventColumns:
-    """The columns of an event log; `moment` says how its times are written."""
+    """The columns of an event log.
+
+    Attributes:
+        moment: How the times are written.
+        types: Type of event → its number in the first rows.
+        odd_time: What is wrong with a column that is named as a time, where no column is one.
+    """
 
     user: Chosen
     item: Chosen
@@ -65,6 +71,7 @@ class EventColumns:
     rating: Chosen | None = None
     moment: Moment | None = None
     types: Mapping[str, int] = field(default_factory=dict)
+    odd_time: str = ""
 
 
 def choose_event_columns(
@@ -101,7 +108,13 @@ def choose_event_columns(
             chosen[role] = Chosen(name, _certainty(score, name, role), _reason(name, role, moments[name]))
     if "user" not in chosen or "item" not in chosen:
         found = ", ".join(frame.columns[:20])
-        missing = "user" if "user" not in chosen else "item"
+        missing: Role = "user" if "user" not in chosen else "item"
+        if (same := _only_one(frame, missing)) is not None:
+            raise DataError(
+                f"{file}: column {same!r} has the same {missing} in all of its first {frame.height:,} rows; a "
+                f"recommender learns from several {missing}s: give a log with more of them, or shuffle a file that is "
+                f"sorted by {missing}."
+            )
         raise DataError(
             f"{file}: no column looks like the {missing} of an event (its columns: {found}); name the columns with "
             "--user and --item."
@@ -116,7 +129,29 @@ def choose_event_columns(
         rating=chosen.get("rating"),
         moment=moments[time.column] if time else None,
         types=_counts(frame[chosen["type"].column]) if "type" in chosen else {},
+        odd_time="" if time else _odd_time(frame, moments),
     )
+
+
+def _only_one(frame: pl.DataFrame, role: Role) -> str | None:
+    """Return the column that is named as this id but has a single value."""
+    named = (name for name in frame.columns if _by_name(name, role) >= 2 and not frame[name].dtype.is_nested())
+    return next((name for name in named if frame[name].drop_nulls().n_unique() == 1), None)
+
+
+def _odd_time(frame: pl.DataFrame, moments: Mapping[str, Moment | None]) -> str:
+    """Return a sentence about a column that is named as a time but is none; empty if there is no such column."""
+    for name in frame.columns:
+        values = frame[name].drop_nulls()
+        if _by_name(name, "time") >= 2 and moments[name] is None and len(values) and not values.dtype.is_nested():
+            return f"column {name!r} is named as a time, but its values are no times, such as {_first_odd(values)!r}"
+    return ""
+
+
+def _first_odd(values: pl.Series) -> str:
+    """Return the first value that is no time where its neighbours are, else the first value."""
+    texts = values.cast(pl.String)
+    return str(next((text for text in texts.head(200) if recognise_times(pl.Series([text])) is None), texts[0]))
 
 
 def _by_name(name: str, role: Role) -> float:

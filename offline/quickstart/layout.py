@@ -13,7 +13,8 @@ import polars as pl
 from retort.offline.common.progress import Silent
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources._files import read_parquet
-from retort.offline.data.sources._json_lines import open_bytes, read_json_lines, refuse_empty
+from retort.offline.data.sources._json_lines import open_bytes, read_json_lines
+from retort.offline.quickstart.no_table import refuse_what_is_no_table, suffix_of
 from retort.shared.base.errors import DataError
 
 _SAMPLE_BYTES = 1 << 20
@@ -51,8 +52,7 @@ class Layout:
     @property
     def usual(self) -> bool:
         """Whether a reader needs neither separator nor encoding nor names to be told."""
-        suffix = self.path.name.removesuffix(".gz").rpartition(".")[2].lower()
-        expected = {"csv": ",", "tsv": "\t", "tab": "\t"}.get(suffix)
+        expected = {"csv": ",", "tsv": "\t", "tab": "\t"}.get(suffix_of(self.path))
         return self.kind != "delimited" or (self.separator == expected and self.encoding == "utf-8" and self.header)
 
 
@@ -62,17 +62,13 @@ def read_layout(path: Path) -> Layout:
     Raises:
         DataError: The file is missing, empty, or no table.
     """
-    if not path.is_file():
-        raise DataError(f"there is no file {path}; correct the path.")
-    refuse_empty(path)
-    suffix = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    refuse_what_is_no_table(path)
+    suffix = suffix_of(path)
     if suffix == "parquet":
         return Layout(path, "parquet", _without_row(read_parquet(path)), notes=("Parquet",))
     if suffix in ("jsonl", "json", "ndjson"):
         rows = read_json_lines(path, Rejects(), Silent(), n_lines=_SAMPLE_ROWS)
         return Layout(path, "jsonl", _without_row(rows), notes=("JSON lines",))
-    if suffix in ("xlsx", "xls", "ods"):
-        raise DataError(f"{path.name} is a spreadsheet; save it as CSV and give that file.")
     return _delimited(path)
 
 
@@ -137,7 +133,7 @@ def _split(path: Path, lines: Sequence[str]) -> tuple[str, list[list[str]]]:
     if not best[3]:
         raise DataError(
             f"{path.name}: no separator (comma, semicolon, tab, | or ::) splits its lines into columns; give a table "
-            "with at least a user and an item column."
+            "with at least a user and an item column, and one event on each line."
         )
     return best[2], best[3]
 

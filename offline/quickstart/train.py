@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+import polars as pl
 from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
@@ -11,14 +13,17 @@ from retort.offline.data.filters import share_of_repeated_last_events
 from retort.offline.data.load import REPEATED_SHARE
 from retort.offline.data.tables import load_saved
 from retort.offline.pipeline.build import make_pipeline
-from retort.offline.pipeline.context import RunContext, make_context
+from retort.offline.pipeline.context import TRAINING_FILE, RunContext, make_context
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.outcome import Outcome, run_pipeline
 from retort.offline.quickstart.settings_by_size import Setting, Size
 from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe
+from retort.shared.base.errors import DataError
 
+_LEAST_EVENTS = 3  # of a user: train, validation, test
 _MAX_DAY_EVENTS = 2_000
 _MAX_USER_EVENTS = 1_000
+_FEW_CASES = 200
 _REPEAT_HEAVY = 0.4  # share of last events that are repeats, as with groceries and music
 FILTERS = (
     Setting("data.max_day_events", _MAX_DAY_EVENTS, "users with more events on one day are taken for robots"),
@@ -34,6 +39,20 @@ class Arm:
     pipeline: Pipeline[RunContext]
     outcome: Outcome
 
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """Epochs that were trained, and the one with the best validation, whose weights were kept."""
+        training = orjson.loads((self.pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())
+        return len(training["log"]), training["best_epoch"]
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the time budget ended the training, rather than early stopping or the last epoch."""
+        config = self.pipeline.context.recipe.training
+        trained, best = self.epochs
+        waited = (trained - best) // config.evaluate_every
+        return config.max_minutes is not None and trained < config.epochs and waited < config.patience
+
 
 def measure(
     data: dict[str, Any], root: Path, engine: Engine, out: Path, progress: Progress
@@ -44,9 +63,19 @@ def measure(
     pipeline = make_pipeline(make_context(parse_recipe("shop", raw), root, engine, progress), out)
     frame = load_saved(pipeline.ensure_path("data")).interactions.frame
     lengths = frame["user_id"].value_counts()["count"]
+    _refuse_short_histories(lengths)
     typical = int(lengths.quantile(0.9, "higher") or 1)
     size = Size(frame.height, len(lengths), frame["item_id"].n_unique(), typical)
     return size, [*FILTERS, *_repeats(share_of_repeated_last_events(frame))]
+
+
+def _refuse_short_histories(lengths: pl.Series) -> None:
+    """Raise DataError if no user has enough events to learn from, to select by and to test with."""
+    if not len(lengths) or int(lengths.max()) < _LEAST_EVENTS:  # type: ignore[arg-type]
+        raise DataError(
+            f"no user has {_LEAST_EVENTS} events ({len(lengths):,} users have {int(lengths.sum()):,}): one to learn "
+            "from, one to select the student and one to test it. Give a longer log, or check which column is the user."
+        )
 
 
 def _repeats(share: float) -> list[Setting]:
@@ -70,6 +99,22 @@ def train_arms(recipe: Recipe, root: Path, engine: Engine, out: Path, progress: 
         pipeline = make_pipeline(make_context(arm, root, engine, progress), out)
         arms.append(Arm(name, pipeline, run_pipeline(pipeline)))
     return arms
+
+
+def notes(arms: list[Arm]) -> list[str]:
+    """Return what limits the comparison of the students: the time budget, and few test cases."""
+    found = []
+    if cut := [arm for arm in arms if arm.was_cut]:
+        names = " and ".join(f"{arm.name!r} after epoch {arm.epochs[0]}" for arm in cut)
+        more = "the comparison favours the one that came further; " if 0 < len(cut) < len(arms) else ""
+        found.append(
+            f"The time budget ended the training of {names}: {more}raise training.max_minutes in the recipe and run "
+            "the same command for better students."
+        )
+    cases = pl.read_parquet(arms[0].outcome.per_user).height
+    if cases < _FEW_CASES:
+        found.append(f"There are only {cases:,} test cases: the numbers can be far from those of more users.")
+    return found
 
 
 def best_arm(arms: list[Arm]) -> Arm:

@@ -203,3 +203,39 @@ def test_json_lines_are_recognised_from_their_head(tmp_path: Path) -> None:
     frame = recognise(path, None).events.frame
     assert frame.height == 5_000
     assert frame["customer"].to_list()[:600] == [row[0] for row in log()]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("log.csv", b"PK\x03\x04 zipped", "zip archive or a spreadsheet"),
+        ("log.csv", b"\x1f\x8b\x08\x00", r"rename it to log\.csv\.gz"),
+        ("log.json", b' [{"user": 1, "item": 2}]', "one JSON array.*jq"),
+        ("log.csv", b"user_id,item_id\nu1,i1\nu1,i2\nu1,i3\n", "column 'user_id' has the same user in all"),
+        ("log.csv", b"user_id,item_id\nu1,i1\nu2,i1\nu3,i1\n", "column 'item_id' has the same item in all"),
+    ],
+)
+def test_what_is_no_table_names_its_remedy(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        recognise(tmp_path / name, None)
+
+
+def test_a_wrong_path_names_the_files_that_are_there(tmp_path: Path) -> None:
+    semicolons(tmp_path)
+    with pytest.raises(DataError, match=r"correct the path: there is log\.csv\."):
+        recognise(tmp_path / "logs.csv", None)
+    with pytest.raises(DataError, match=r"is a directory; name the file with the events in it \(there: log\.csv\)"):
+        recognise(tmp_path, None)
+    with pytest.raises(DataError, match="there is no directory"):
+        recognise(tmp_path / "nowhere" / "log.csv", None)
+
+
+def test_a_column_named_as_a_time_that_is_none_is_reported(tmp_path: Path) -> None:
+    rows = [f"{u},{i},{'yesterday' if n % 3 else at.date()}" for n, (u, i, at, _) in enumerate(log())]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,date", *rows]))
+    found = recognise(tmp_path / "log.csv", None)
+    assert found.columns.time is None
+    assert "column 'date' is named as a time, but its values are no times, such as 'yesterday'" in "\n".join(
+        found.lines()
+    )
