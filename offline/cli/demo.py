@@ -1,9 +1,10 @@
 """The `retort demo` command: the whole pipeline on made-up data, with real workers and a real server.
 
 Profiles → vectors → UMAP → a plain and a distilled student → ONNX → sealed bundles → published → histories in Redis →
-the API recommends, an event is posted, the recommendations change. All files are under RETORT_HOME; a second run reuses
-them. The demo publishes without the promotion gate: on the first run there is no champion to compare with, and the
-demo must show the bundle that it has just made.
+the API recommends, an event is posted, the recommendations change. An A/B test with a shadow and a few made-up visitors
+give every page of the console something to show. All files are under RETORT_HOME; a second run reuses them. The demo
+publishes without the promotion gate: on the first run there is no champion to compare with, and the demo must show the
+bundle that it has just made.
 """
 
 import sys
@@ -22,6 +23,8 @@ from retort.offline.cli.demo_client import DemoClient
 from retort.offline.cli.local_server import local_server, serve_until_interrupted
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent, describe_progress, seconds_left
+from retort.offline.data.sources import synthetic
+from retort.offline.data.sources.synthetic import MADE_UP, write_knowledge
 from retort.offline.data.tables import load_saved
 from retort.offline.evaluation.compare import compare
 from retort.offline.evaluation.promotion_gate import sealed_ranks
@@ -45,6 +48,7 @@ from retort.shared.model.registry import CHALLENGER, CHAMPION
 
 _RECIPE = "demo"
 _POLL_S = 0.2
+_VISITORS = 60  # made-up ones of the A/B test
 
 
 def run_demo(*, leave: bool) -> None:
@@ -64,9 +68,10 @@ def run_demo(*, leave: bool) -> None:
         engine = migrate_and_open(settings)
         stack.callback(engine.dispose)
         environment = {"REDIS_URL": redis.url, "DATABASE_URL": settings.database}
-        recipe = load_recipe(_RECIPE)
+        knowledge = _write_knowledge(out)
+        recipe = load_recipe(_RECIPE, knowledge)
         _show_components(console, redis.description, engine, recipe)
-        arms = {"plain": load_recipe(_RECIPE, ["objectives=[]"]), "distilled": recipe}
+        arms = {"plain": load_recipe(_RECIPE, ["objectives=[]", *knowledge]), "distilled": recipe}
         with ExitStack() as workers:
             started_workers = [workers.enter_context(_worker(name, environment, out)) for name in arms]
             finished = _train(console, engine, redis.url, arms, out, started_workers)
@@ -80,9 +85,15 @@ def run_demo(*, leave: bool) -> None:
         pipeline = pipelines["distilled"]
         histories = load_saved(pipeline.ensure_path("data")).interactions.frame
         console.print(f"{load_frame(redis.url, histories, settings):,} histories are in Redis", highlight=False)
-        url, server = stack.enter_context(local_server(environment, out))
+        url, server = stack.enter_context(local_server(environment | _ab_test(out), out))
         with DemoClient(url) as client:
             client.show_effect_of_event(console, user_id=str(histories["user_id"][0]))
+            clicks = client.send_traffic(histories["user_id"].unique(maintain_order=True)[1 : 1 + _VISITORS].to_list())
+        console.print(
+            f"A/B test: {_VISITORS} made-up visitors were shown a list and clicked {clicks} times by rule, so that the "
+            "console has counts; the challenger also answers in the shadow.",
+            highlight=False,
+        )
         _show_results(console, bundles)
         report = write_report(pipelines, "retort demo", out)
         console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
@@ -94,6 +105,22 @@ def run_demo(*, leave: bool) -> None:
         console.print("The server has ended; `retort demo` without --exit keeps it running.", highlight=False)
 
 
+def _write_knowledge(out: Path) -> list[str]:
+    """Write the texts about the made-up items; returns the recipe keys that read them."""
+    options = load_recipe(_RECIPE).data.options
+    path = out / "knowledge.jsonl"
+    write_knowledge(synthetic.Config.model_validate(options), path)
+    return ["knowledge.backend=file", f"knowledge.path={path}"]
+
+
+def _ab_test(out: Path) -> dict[str, str]:
+    """Write an A/B test of both students, with the challenger as shadow; returns the variable that names it."""
+    path = out / "ab_test.json"
+    variants = [{"name": "distilled", "share": 0.5}, {"name": "plain", "share": 0.5, "alias": CHALLENGER}]
+    path.write_bytes(orjson.dumps({"name": "demo", "variants": variants, "shadow": {"alias": CHALLENGER}}))
+    return {"RETORT_EXPERIMENT": str(path)}
+
+
 def _show_components(console: Console, redis_description: str, engine: Engine, recipe: Recipe) -> None:
     """Print which Redis, database, language model and text encoder the demo uses."""
     backend = backend_name(recipe.profiles, LanguageModelSettings())
@@ -103,6 +130,7 @@ def _show_components(console: Console, redis_description: str, engine: Engine, r
         f"Database: {engine.url.render_as_string(hide_password=True)}",
         f"Language model: {model}",
         f"Text encoder: {recipe.encoder.model}",
+        f"Item knowledge: {recipe.knowledge.path}, {MADE_UP}; it is shown, and no student learns from it",
     ):
         console.print(line, markup=False, highlight=False)
 

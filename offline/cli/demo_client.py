@@ -48,6 +48,22 @@ class DemoClient:
         if _ids(before) == _ids(after):
             raise RetortError(f"the recommendations for {user_id} did not change after the event; read the API's log.")
 
+    def send_traffic(self, user_ids: list[str]) -> int:
+        """Request a list for each user and click by rule: every third user, on the first or the second item.
+
+        Returns:
+            The number of clicks.
+        """
+        clicks = 0
+        for number, user_id in enumerate(user_ids):
+            shown = self.recommend(user_id)
+            if number % 3 == 0:
+                item = shown["items"][number % 2]["item_id"]
+                click = {"user_id": user_id, "item_id": item, "event_type": "click", "impression": shown["impression"]}
+                self._send("POST", "/events", click)
+                clicks += 1
+        return clicks
+
     def recommend(self, user_id: str) -> dict[str, Any]:
         """The API's response for a user."""
         response: dict[str, Any] = self._send("POST", "/recommend", {"user_id": user_id, "k": _K, "fields": ["title"]})

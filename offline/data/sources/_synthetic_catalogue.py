@@ -46,6 +46,24 @@ def describe_items(world: World, item_ids: pl.Series, rng: np.random.Generator) 
     return pl.DataFrame(rows, schema_overrides={"series": pl.String, "part": pl.Int64}).insert_column(0, item_ids)
 
 
+def describe_followers(world: World, items: pl.DataFrame) -> list[str]:
+    """Return a text an item: whom its theme pleases and what these readers go on to.
+
+    Args:
+        items: What `describe_items` returned for this world.
+    """
+    first = items[world.theme_starts[:-1].tolist()]
+    about = [
+        f"{genre} about {motifs[0]} ({setting})"
+        for genre, motifs, setting in first.select("genre", "motifs", "setting").iter_rows()
+    ]
+    texts = [
+        f"For readers of {about[theme]}. Many of them go on to {about[int(one)]} or to {about[int(other)]}."
+        for theme, (one, other) in enumerate(world.theme_next)
+    ]
+    return [texts[int(theme)] for theme in world.item_theme]
+
+
 def _describe_theme(world: World, theme: int, rng: np.random.Generator) -> dict[str, Any]:
     genre = list(words.GENRES)[int(world.theme_genre[theme])]
     motifs = [str(motif) for motif in rng.choice(words.MOTIFS, size=4, replace=False)]

@@ -15,9 +15,10 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import MAX_SEED, Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
-from retort.offline.data.sources._synthetic_catalogue import describe_items
+from retort.offline.data.sources._synthetic_catalogue import describe_followers, describe_items
 from retort.offline.data.sources._synthetic_world import Events, World, make_world, simulate
 
+MADE_UP = "made up with the demo's world"
 MAX_CHUNK_USERS = 8192
 MAX_SEEN_CELLS = 48_000_000  # users × items in the table of seen items of one chunk
 
@@ -68,6 +69,23 @@ def write_world(config: Config, directory: Path, progress: Progress) -> int:
             n_events += len(events.users)
     _users(config, np.concatenate(drifts)).write_parquet(directory / "users.parquet")
     return n_events
+
+
+def write_knowledge(config: Config, path: Path) -> int:
+    """Write a text about each item, in the form of `[knowledge] backend = "file"`: JSON lines with their source.
+
+    The texts are made up with the world, by rule: they name the themes that readers of the item's theme go on to, which
+    the descriptions do not say. No language model is asked.
+
+    Returns:
+        The number of texts.
+    """
+    world, items = _world(config)
+    texts = describe_followers(world, items)
+    frame = pl.DataFrame({"item_id": items["item_id"], "knowledge": texts, "source": MADE_UP})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.write_ndjson(path)
+    return frame.height
 
 
 def _world(config: Config) -> tuple[World, pl.DataFrame]:

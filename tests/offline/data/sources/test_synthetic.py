@@ -9,7 +9,7 @@ import pytest
 
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import DataConfig, load_data
-from retort.offline.data.sources.synthetic import Config, write_world
+from retort.offline.data.sources.synthetic import MADE_UP, Config, write_knowledge, write_world
 from retort.offline.data.split import Split, SplitConfig, make_split, train_popularity
 from retort.offline.data.tables import Loaded
 
@@ -96,6 +96,20 @@ def test_same_seed_same_world_other_seed_other_world(tmp_path: Path) -> None:
         return load_data(DataConfig(source="synthetic", options=options), None, Silent()).report.data_hash
 
     assert world(1) == world(1) != world(2)
+
+
+def test_made_up_knowledge_names_what_readers_go_on_to_and_says_that_it_is_made_up(tmp_path: Path) -> None:
+    config = Config(users=5, items=200, seed=3)
+    assert write_knowledge(config, tmp_path / "knowledge.jsonl") == 200
+    known = pl.read_ndjson(tmp_path / "knowledge.jsonl")
+    options = {"users": 5, "items": 200, "seed": 3}
+    items = load_data(DataConfig(source="synthetic", options=options), None, Silent()).items.frame
+    assert set(items["item_id"]) <= set(known["item_id"])
+    assert set(known["source"]) == {MADE_UP}
+    joined = items.join(known.rename({"knowledge": "known"}), on="item_id")
+    own = joined.select(own=pl.col("known").str.contains(pl.format("For readers of {} about", "genre")))
+    assert own["own"].all()
+    assert not joined["text"].str.contains("go on to").any()
 
 
 def test_streamed_files_hold_the_same_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
