@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from retort.offline.evaluation.metrics import hit_rate, mrr, ndcg
 from retort.shared.base.errors import DataError
+from retort.shared.model.paired_test import bootstrap
 
 _METRICS = {"hr": hit_rate, "ndcg": ndcg, "mrr": mrr}
 
@@ -80,10 +81,7 @@ def compare(
     cases = _common_cases(a + b)
     users_C = cases["user_id"].rle_id().to_numpy()
     values_a, values_b = _values(a, cases, metric), _values(b, cases, metric)
-    random = np.random.default_rng(seed)
-    differences = np.array([_resampled(values_a, values_b, users_C, random) for _ in range(resamples)])
-    low, high = np.quantile(differences, [0.025, 0.975])
-    wrong_side = min((differences <= 0).mean(), (differences >= 0).mean())
+    found = bootstrap(values_a, values_b, users_C, resamples=resamples, seed=seed)
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
     return Comparison(
         metric=metric,
@@ -92,28 +90,10 @@ def compare(
         a=mean_a,
         b=mean_b,
         difference=mean_b - mean_a,
-        low=float(low),
-        high=float(high),
-        # resamples without any difference lie on both sides
-        p=float(min(1.0, max(2 * wrong_side, 1 / resamples))),
+        low=found.low,
+        high=found.high,
+        p=found.p,
     )
-
-
-def _resampled(
-    a_SC: NDArray[np.float64], b_SC: NDArray[np.float64], users_C: NDArray[np.integer], random: np.random.Generator
-) -> float:
-    n_users = int(users_C[-1]) + 1
-    drawn_C = np.bincount(random.integers(n_users, size=n_users), minlength=n_users)[users_C]
-    # no matrix product: its threads wait for each other longer than they work, thousands of times
-    return float(np.einsum("c,c->", _seed_mean(b_SC, random) - _seed_mean(a_SC, random), drawn_C / drawn_C.sum()))
-
-
-def _seed_mean(values_SC: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    seeds = len(values_SC)
-    if seeds == 1:
-        return values_SC[0]
-    weights_S = np.bincount(random.integers(seeds, size=seeds), minlength=seeds) / seeds
-    return np.einsum("s,sc->c", weights_S, values_SC)
 
 
 _CASE = ["user_id", "nth"]

@@ -12,6 +12,7 @@ from retort.serving.feedback.exposures import ExposureBuffer
 from retort.serving.models.corrections import CorrectionsWatcher
 from retort.serving.models.model_slots import ModelSlots
 from retort.serving.models.registry_watcher import RegistryWatcher
+from retort.serving.models.version_gate import Verdicts
 from retort.serving.recommend.ranking import StudentRanker
 from retort.serving.recommend.recommender import Recommender
 from retort.serving.recommend.user_context import HistoryReader
@@ -52,6 +53,7 @@ class Services:
     corrections: CorrectionsWatcher
     user_data: UserDataService
     user_sample: UserSample
+    verdicts: Verdicts
     shutdown: GracefulShutdown
 
     def check_ready(self) -> None:
@@ -92,6 +94,7 @@ def build_services(
         corrections=CorrectionsWatcher(models, settings.database, serving.follow_every_s),
         user_data=UserDataService(histories, erasures, settings.database, clock),
         user_sample=UserSample(histories),
+        verdicts=Verdicts(),
         shutdown=GracefulShutdown(serving.leave_s),
     )
 

@@ -73,22 +73,52 @@ export function stackedBar(sums) {
   );
 }
 
-/** Intervals on one axis with 0 marked. rows: [{name, low, middle, high, kind, words}]; kind: good, bad or soft. */
+/** A 95 % interval around its middle with 0 marked; reach: the largest value on the axis, to both sides. */
+export function interval({ low, middle, high, kind }, reach) {
+  const x = (value) => 100 * (0.5 + value / (2.2 * Math.max(reach, 1e-12)));
+  return svg(
+    "svg",
+    { class: `interval ${kind}`, viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("line", { class: "zero", x1: 50, x2: 50, y1: 0, y2: 16 }),
+    svg("line", { class: "span", x1: x(low), x2: x(high), y1: 8, y2: 8 }),
+    svg("line", { class: "middle", x1: x(middle), x2: x(middle), y1: 3, y2: 13 }),
+  );
+}
+
+/** Intervals on one axis. rows: [{name, low, middle, high, kind, words}]; kind: good, bad or soft. */
 export function forest(rows, { label }) {
-  const ends = rows.flatMap((row) => [row.low, row.high, row.middle]).filter(Number.isFinite);
-  const reach = Math.max(...ends.map(Math.abs), 1e-9) * 1.1;
-  const x = (value) => 100 * (0.5 + value / (2 * reach));
-  const picture = (row) =>
-    svg(
-      "svg",
-      { class: `interval ${row.kind}`, viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true" },
-      svg("line", { class: "zero", x1: 50, x2: 50, y1: 0, y2: 16 }),
-      svg("line", { class: "span", x1: x(row.low), x2: x(row.high), y1: 8, y2: 8 }),
-      svg("line", { class: "middle", x1: x(row.middle), x2: x(row.middle), y1: 3, y2: 13 }),
-    );
+  const reach = Math.max(...rows.flatMap((row) => [row.low, row.high]).filter(Number.isFinite).map(Math.abs), 1e-12);
   return h(
     "ul.forest",
     { "aria-label": label },
-    rows.map((row) => h(`li.${row.kind}`, h("span.name", row.name), picture(row), h("span.words", row.words))),
+    rows.map((row) => h(`li.${row.kind}`, h("span.name", row.name), interval(row, reach), h("span.words", row.words))),
+  );
+}
+
+/** Values in time as dots joined by a line; the marked ones are drawn larger. dots: [{time, value, name, isMarked}]. */
+export function timeline(dots) {
+  const sorted = [...dots].sort((a, b) => a.time - b.time);
+  const [first, last] = [sorted[0].time, sorted.at(-1).time];
+  const values = sorted.map((dot) => dot.value);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const x = (dot, at) => 2 + 96 * (last > first ? (dot.time - first) / (last - first) : at / Math.max(sorted.length - 1, 1));
+  const y = (dot) => (high > low ? 88 - (76 * (dot.value - low)) / (high - low) : 50);
+  const line = sorted.map((dot, at) => `${x(dot, at).toFixed(2)},${y(dot).toFixed(2)}`).join(" ");
+  const mark = (dot, at) => {
+    const words = `${dot.name}: ${dot.value.toFixed(4)}, ${new Date(dot.time).toLocaleString()}`;
+    const element = h(dot.isMarked ? "span.point.marked" : "span.point", { title: words });
+    element.style.left = `${x(dot, at)}%`;
+    element.style.top = `${y(dot)}%`;
+    return element;
+  };
+  return h(
+    "div",
+    h(
+      "div.timeline",
+      { role: "img", "aria-label": `${sorted.length} versions from ${low.toFixed(4)} to ${high.toFixed(4)}` },
+      svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" }, svg("polyline", { class: "line", points: line })),
+      sorted.map(mark),
+    ),
+    h("p.axis.hint", h("span", new Date(first).toLocaleDateString()), h("span", new Date(last).toLocaleDateString())),
   );
 }

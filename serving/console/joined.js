@@ -2,7 +2,7 @@
 import { call } from "./api.js";
 import { svg } from "./chart.js";
 import { h } from "./dom.js";
-import { itemName, loadTitles } from "./items.js";
+import { loadTitles, titleById } from "./items.js";
 
 const MAX_HISTORY = 1000; // of one request
 
@@ -37,15 +37,13 @@ function column(own, other) {
       "ol.items.small",
       own.ids.map((id, at) => {
         const rank = other.ids.indexOf(id) + 1;
-        const moved = rank ? `${rank} in the other list` : "only here";
         const place = () => [...document.querySelectorAll(`.joined [data-item="${CSS.escape(id)}"], .joined path`)];
         const light = (isOn) => () => place().forEach((part) => part.classList.toggle("lit", isOn && part.dataset.item === id));
         return h(
           rank ? "li.item" : "li.item.alone",
           { "data-item": id, onpointerenter: light(true), onpointerleave: light(false) },
           h("span.rank", at + 1),
-          h("div.what", itemName(id)),
-          h("div.score", h(rank ? "span.move" : "span.move.new", { title: `score ${own.scores[at]?.toFixed(3)}` }, moved)),
+          h("div.what", { title: `${id}, score ${own.scores[at]?.toFixed(3)}` }, h("bdi", titleById(id)), !rank && h("span.move.new", "only here")),
         );
       }),
     ),

@@ -3,6 +3,7 @@ import { call, problem } from "./api.js";
 import { ids, suggestHistory } from "./ask.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
 import { joinedLists } from "./joined.js";
+import { showVersions } from "./versions.js";
 
 const form = byId("compare");
 let live = [];
@@ -13,6 +14,7 @@ export function openModels(parameters) {
 }
 
 async function refresh() {
+  showVersions();
   try {
     const { models } = await call("models");
     show(byId("models"), h("div.cards.wide", models.map(card)));

@@ -71,7 +71,9 @@ async function compareModels() {
     const champion = live.filter((model) => model.alias === "champion");
     const pair = [...champion, ...live.filter((model) => model.alias !== "champion")].slice(0, 2);
     const lists = await joinedLists(pair, items, readForm().k);
-    if (mine === latest) show(place, lists);
+    if (mine !== latest) return;
+    place.parentElement.classList.add("wide");
+    show(place, lists);
   } catch (error) {
     if (mine === latest) showError(error);
   } finally {
@@ -115,6 +117,7 @@ const verb = () => (last.kind === "history" ? "Add to the history:" : `Send ${ev
 function showAnswer(answer, before) {
   const tops = rowTops();
   const moves = before && movesBetween(before, last.items);
+  place.parentElement.classList.remove("wide");
   const list = answerList(last.items, { moves, onclick: click, verb: verb() });
   show(
     place,

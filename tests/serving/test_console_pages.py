@@ -141,3 +141,17 @@ def test_an_item_is_found_and_shown_with_its_knowledge_and_similar_ones(page: Pa
     assert "knowledge argan oil, dry hair (llm-1," in text
     assert "590 train events: number 1 of 60." in text
     assert shown_lists(server) == 0
+
+
+def test_models_are_compared_promoted_and_rolled_back(page: Page) -> None:
+    goto(page, "models", "document.querySelector('.delta .badge')")
+    row = "document.querySelector('.versions li:has(.delta .badge)')"
+    assert "gate: passes" in page.run(f"{row}.querySelector('.delta').textContent")
+    assert "+100.0 % [+100.0 %, +100.0 %]" in page.run(f"{row}.querySelector('.delta').textContent")
+    assert page.run("document.querySelectorAll('.timeline .point').length") == 2
+    page.run(f"{row}.querySelector('button').click()")
+    page.run("document.querySelector('.versions .outcome button').click()")
+    page.wait_for("document.querySelector('#rolled').textContent.includes('challenger@1 is the champion')")
+    page.run("document.querySelector('#versions button.aside').click()")
+    page.run("document.querySelector('#versions button.aside').click()")
+    page.wait_for("document.querySelector('#rolled').textContent.includes('The champion is champion@1 again')")
