@@ -60,7 +60,9 @@ def quickstart(
         arms = train_arms(loaded, root, engine, out, progress)
     best = best_arm(arms)
     _show_comparison(console, arms, best)
-    report = write_report({arm.name: arm.pipeline for arm in arms}, _command(events, items, recipe, minutes, out), out)
+    named = {"--user": user, "--item": item, "--time": at}
+    command = _command(events, items, recipe, minutes, out, named)
+    report = write_report({arm.name: arm.pipeline for arm in arms}, command, out)
     console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
     _publish(console, engine, arms, best)
     _serve(console, engine, loaded, root, out, best, leave=leave, started=started)
@@ -96,14 +98,16 @@ def _new_recipe(
     return recipe_text(found, data, settings, command)
 
 
-def _command(events: Path, items: Path | None, recipe: Path, minutes: float, out: Path) -> str:
-    """Return the command as a person repeats it."""
+def _command(
+    events: Path, items: Path | None, recipe: Path, minutes: float, out: Path, named: dict[str, str | None]
+) -> str:
+    """Return the command as a person repeats it. named: options for columns that the user named."""
     import shlex
 
     files = [str(events), *([str(items)] if items else [])]
-    return shlex.join(
-        ["retort", "quickstart", *files, "--recipe", str(recipe), "--minutes", f"{minutes:g}", "--out", str(out)]
-    )
+    columns = [part for option, column in named.items() if column for part in (option, column)]
+    where = ["--recipe", str(recipe), "--minutes", f"{minutes:g}", "--out", str(out)]
+    return shlex.join(["retort", "quickstart", *files, *columns, *where])
 
 
 def _show_comparison(console: "Console", arms: list["Arm"], best: "Arm") -> None:

@@ -16,8 +16,9 @@ Certainty = Literal["sure", "likely", "a guess"]
 _NAMES: dict[Role, tuple[str, str]] = {
     # role → (words that name it alone, words that name it beside others)
     "user": (
-        "user|users|userid|uid|customer|customerid|client|clientid|visitor|visitorid|member|buyer|shopper|account|reviewer"
-        "|reviewerid|profile|kunde|kundennr|kundennummer|utilisateur|usuario|cliente|пользователь|клиент|покупатель",
+        "user|users|userid|uid|query|queryid|customer|customerid|client|clientid|visitor|visitorid|member|buyer|shopper"
+        "|account|reviewer|reviewerid|profile|kunde|kundennr|kundennummer|utilisateur|usuario|cliente|пользователь|клиент"
+        "|покупатель",
         "user|customer|client|visitor|member|buyer|shopper|account|reviewer|kunde|kunden|пользователь|клиент|session",
     ),
     "item": (

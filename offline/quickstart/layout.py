@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
+import polars.selectors as cs
 
 from retort.offline.common.progress import Silent
 from retort.offline.data.rejects import Rejects
@@ -73,7 +74,8 @@ def read_layout(path: Path) -> Layout:
 
 
 def _without_row(frame: pl.LazyFrame) -> pl.DataFrame:
-    return frame.head(_SAMPLE_ROWS).collect().drop("row", strict=False)
+    rows = frame.head(_SAMPLE_ROWS).collect().drop("row", strict=False)
+    return rows.with_columns((cs.categorical() | cs.enum()).cast(pl.String))
 
 
 def _delimited(path: Path) -> Layout:

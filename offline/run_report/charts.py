@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 560, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 24, 34
 _TICKS = 4
 _MAX_DOTS = 40  # points of a line that are drawn as dots too
 _MAP_WIDTH, _MAP_HEIGHT = 1120, 460
@@ -71,7 +71,7 @@ def bar_chart(bars: Sequence[tuple[str, float]], title: str, y_label: str) -> st
         parts.append(
             f'<rect class="bar" x="{x:.1f}" y="{top:.1f}" width="{step * 0.76:.1f}" height="{height:.1f}">'
             f"<title>{escape(name)}: {value:,.0f}</title></rect>"
-            f'<text class="tick" text-anchor="middle" x="{x + step * 0.38:.1f}" y="{_HEIGHT - 18}">'
+            f'<text class="tick bars" text-anchor="middle" x="{x + step * 0.38:.1f}" y="{_HEIGHT - 18}">'
             f"{escape(name)}</text>"
         )
     return _svg(parts, title)
@@ -161,7 +161,7 @@ def _axes(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{y + 4:.1f}">{_number(value)}</text>'
         )
-    parts.append(f'<text class="tick" x="{_LEFT}" y="{_TOP - 1}">{escape(y_label)}</text>')
+    parts.append(f'<text class="tick" x="{_LEFT}" y="{_TOP - 11}">{escape(y_label)}</text>')
     if x_range is not None:
         names = list(x_names) or [_number(value) for value in x_range]
         parts.append(
@@ -176,8 +176,8 @@ def _legend(names: Sequence[str]) -> str:
     parts, across = [], float(_LEFT + 170)
     for number, name in enumerate(names):
         parts.append(
-            f'<line class="line s{number}" x1="{across:.0f}" x2="{across + 16:.0f}" y1="{_TOP - 4}" y2="{_TOP - 4}"/>'
-            f'<text class="tick" x="{across + 20:.0f}" y="{_TOP}">{escape(name)}</text>'
+            f'<line class="line s{number}" x1="{across:.0f}" x2="{across + 16:.0f}" y1="{_TOP - 15}" y2="{_TOP - 15}"/>'
+            f'<text class="tick" x="{across + 20:.0f}" y="{_TOP - 11}">{escape(name)}</text>'
         )
         across += 40 + 6.4 * len(name)
     return "".join(parts)

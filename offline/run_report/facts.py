@@ -10,10 +10,14 @@ import numpy as np
 import orjson
 import polars as pl
 
+from retort.offline.common.progress import Silent
+from retort.offline.data.split import train_popularity
+from retort.offline.data.split_store import load_split
 from retort.offline.data.tables import Loaded
 from retort.offline.evaluation.compare import compare
+from retort.offline.evaluation.evaluate import PopularityRanker, evaluate, tabulate_ranks
 from retort.offline.export.batch_recommender import BatchRecommender
-from retort.offline.pipeline.context import TRAINING_FILE, RunContext, load_tables
+from retort.offline.pipeline.context import TRAINING_FILE, RunContext, evaluated_split_step, load_tables
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.outcome import Outcome, read_outcome
 from retort.offline.run_report.charts import Interval, Series
@@ -31,23 +35,39 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class ArmFacts:
-    """A trained student: its name, its outcome, its bundle, its validation by epoch, its steps' seconds and MiB."""
+    """A trained student.
+
+    Attributes:
+        name: Its name.
+        outcome: Its metrics and its rank of each test case.
+        bundle: Its bundle.
+        validation: NDCG@10 by epoch.
+        loss: Loss by epoch.
+        steps: Step → seconds and peak MiB.
+    """
 
     name: str
     outcome: Outcome
     bundle: Bundle
     validation: Series
+    loss: Series
     steps: dict[str, tuple[float, float | None]]
+
+    @property
+    def ranks(self) -> pl.DataFrame:
+        """The rank of each test case."""
+        return pl.read_parquet(self.outcome.per_user)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a report shows of a run. arms: the plain student first."""
+    """What a report shows of a run. arms: the plain student first; popular: the rank of each case by popularity."""
 
     recipe: str
     protocol: str
     tables: Loaded
     arms: list[ArmFacts]
+    popular: pl.DataFrame
 
 
 def collect_facts(pipelines: dict[str, Pipeline[RunContext]]) -> Facts:
@@ -59,7 +79,16 @@ def collect_facts(pipelines: dict[str, Pipeline[RunContext]]) -> Facts:
     arms = [_arm(name, pipeline) for name, pipeline in pipelines.items()]
     first = next(iter(pipelines.values()))
     last = list(pipelines.values())[-1]
-    return Facts(last.context.recipe.name, first.context.recipe.protocol, load_tables(first), arms)
+    recipe = last.context.recipe
+    return Facts(recipe.name, recipe.protocol, load_tables(first), arms, _popular_ranks(first))
+
+
+def _popular_ranks(pipeline: Pipeline[RunContext]) -> pl.DataFrame:
+    """Rank the test cases by popularity, which needs no model, so that popularity has an interval too."""
+    split = load_split(pipeline.ensure_path(evaluated_split_step(pipeline)))
+    ranker = PopularityRanker(train_popularity(split))
+    ranked = evaluate(ranker, split.test, pipeline.context.recipe.evaluation, Silent(), "popularity")
+    return tabulate_ranks(ranked, split.test, split)
 
 
 def _arm(name: str, pipeline: Pipeline[RunContext]) -> ArmFacts:
@@ -69,11 +98,12 @@ def _arm(name: str, pipeline: Pipeline[RunContext]) -> ArmFacts:
         if step.kept:
             finished = pipeline.ensure(step.name)
             steps[step.name] = (finished.seconds, finished.peak_mib)
-    points: list[tuple[float, float]] = []
+    log: list[dict[str, Any]] = []
     if "train" in pipeline.steps:
         log = orjson.loads((pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())["log"]
-        points = [(entry["epoch"], entry["ndcg"]) for entry in log if entry.get("ndcg") is not None]
-    return ArmFacts(name, outcome, open_bundle(outcome.bundle), Series(name, points), steps)
+    validation = [(entry["epoch"], entry["ndcg"]) for entry in log if entry.get("ndcg") is not None]
+    loss = Series(name, [(entry["epoch"], entry["loss"]) for entry in log])
+    return ArmFacts(name, outcome, open_bundle(outcome.bundle), Series(name, validation), loss, steps)
 
 
 def events_by_day(tables: Loaded) -> tuple[Series, tuple[str, str]] | None:
@@ -109,23 +139,28 @@ def users_by_length(tables: Loaded) -> list[tuple[str, float]]:
 def _name(low: int, high: int) -> str:
     """Name the whole numbers above `low` up to `high`."""
     if high == _NO_END:
-        return f"> {low}"
-    return f"{low + 1}" if high == low + 1 else f"{low + 1}–{high}"
+        return f"> {_short(low)}"
+    return f"{low + 1}" if high == low + 1 else f"{low + 1}–{_short(high)}"
 
 
-def gains(facts: Facts) -> list[Interval]:
-    """Return the paired gain of every other arm over the first one, for all users."""
-    plain = pl.read_parquet(facts.arms[0].outcome.per_user)
-    return [
-        row
-        for arm in facts.arms[1:]
-        if (row := _interval(arm.name, plain, pl.read_parquet(arm.outcome.per_user))) is not None
-    ]
+def _short(number: int) -> str:
+    return f"{number // 1000}k" if number >= 1000 else str(number)
 
 
-def gains_by(facts: Facts, column: str) -> list[Interval]:
-    """Return the gain of the last arm over the first one by `history_length` or `target_popularity`."""
-    plain, best = (pl.read_parquet(arm.outcome.per_user) for arm in (facts.arms[0], facts.arms[-1]))
+def gains(baseline: pl.DataFrame, arms: Sequence[ArmFacts]) -> list[Interval]:
+    """Return the paired gain of each arm over the same cases of a baseline."""
+    rows = (_interval(arm.name, baseline, arm.ranks) for arm in arms)
+    return [row for row in rows if row is not None]
+
+
+def gains_by(plain: pl.DataFrame, best: pl.DataFrame, column: str) -> list[Interval]:
+    """Return the gain of an arm over another one by `history_length` or `target_popularity`.
+
+    Args:
+        plain: A row for each test case: its rank, history length and target popularity.
+        best: The same cases of the other arm.
+        column: What the cases are grouped by.
+    """
     edges = _LENGTHS if column == "history_length" else _POPULARITIES
     rows = []
     for low, high in pairwise(edges):

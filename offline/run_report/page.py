@@ -35,7 +35,6 @@ def write_report(pipelines: dict[str, Pipeline[RunContext]], command: str, out: 
 def report_page(facts: Facts, command: str) -> str:
     """Return the page as HTML."""
     sections = (
-        _overview(facts),
         _comparison(facts),
         _by_slices(facts),
         _data(facts),
@@ -43,7 +42,7 @@ def report_page(facts: Facts, command: str) -> str:
         _map(facts),
         _users(facts),
         _steps(facts),
-        _card("Command", f"<pre>{escape(command)}</pre>", wide=True),
+        _card("Command", _scrolled(f"<pre>{escape(command)}</pre>", "Command"), wide=True),
     )
     title = f"Run report: {escape(facts.recipe)}"
     return (
@@ -60,7 +59,71 @@ def _card(title: str, body: str, *, wide: bool = False) -> str:
     return f"<section{' class=wide' if wide else ''}><h2>{escape(title)}</h2>{body}</section>"
 
 
-def _overview(facts: Facts) -> str:
+def _comparison(facts: Facts) -> str:
+    popular = facts.arms[0].outcome.baselines["popularity"]
+    rows = [("popularity", popular), *((arm.name, arm.outcome.test) for arm in facts.arms)]
+    over_popularity = of.gains(facts.popular, facts.arms)
+    gained = {row.name: f"{row.value:+.1f} % [{row.low:+.1f}, {row.high:+.1f}]" for row in over_popularity}
+    cells = [
+        [
+            name if name == "popularity" else f"student, {name}",
+            *(f"{measured.get(metric, 0):.4f}" for metric in ("hr@10", "ndcg@10", "coverage@10")),
+            gained.get(name, ""),
+        ]
+        for name, measured in rows
+    ]
+    header = ("", "HR@10", "NDCG@10", "items shown", "NDCG@10 compared with popularity")
+    body = (
+        _table(header, cells)
+        + '<div class="beside">'
+        + forest_plot(
+            over_popularity, "Gain over popularity", "NDCG@10 compared with popularity, %, 95 % interval over users"
+        )
+    )
+    if len(facts.arms) > 1:
+        body += forest_plot(
+            of.gains(facts.arms[0].ranks, facts.arms[1:]),
+            "Gain in NDCG@10",
+            f"NDCG@10 compared with {facts.arms[0].name}, %, 95 % interval over users",
+        )
+    body += (
+        '</div><p class="none">Paired by user; one training a student, so the intervals do not cover the seed. '
+        "“Items shown” is the share of the catalogue that is in some list.</p>"
+    )
+    return _card("Test", body, wide=True)
+
+
+def _by_slices(facts: Facts) -> str:
+    if len(facts.arms) < 2:
+        return ""
+    plain, best = facts.arms[0].ranks, facts.arms[-1].ranks
+    by_length, by_popularity = (of.gains_by(plain, best, name) for name in ("history_length", "target_popularity"))
+    last = facts.arms[-1].name
+    return _card(
+        f"Gain of “{last}” by length of the history",
+        forest_plot(by_length, "Gain by history length", "events in the history; NDCG@10 compared with plain, %"),
+    ) + _card(
+        f"Gain of “{last}” by popularity of the item",
+        forest_plot(
+            by_popularity, "Gain by popularity", "train events of the next item; NDCG@10 compared with plain, %"
+        ),
+    )
+
+
+def _data(facts: Facts) -> str:
+    charts = []
+    if (days := of.events_by_day(facts.tables)) is not None:
+        charts.append(("Events a day", line_chart([days[0]], "Events a day", "", "events", days[1])))
+    tail, first_tenth = of.long_tail(facts.tables)
+    note = f'<p class="none">The most popular tenth of the items has {first_tenth:.0%} of the events.</p>'
+    chart = line_chart([tail], "Share of events by share of items", "items, most popular first, %", "events, %")
+    charts.append(("Long tail", chart + note))
+    lengths = bar_chart(of.users_by_length(facts.tables), "Users by number of events", "users")
+    charts.append(("Users by number of events", lengths))
+    return _card("Data", _counts(facts) + _beside(charts), wide=True)
+
+
+def _counts(facts: Facts) -> str:
     report = facts.tables.report
     removed = report.removed
     shown = {
@@ -77,56 +140,22 @@ def _overview(facts: Facts) -> str:
     body = "".join(
         f'<div><span>{escape(name)}</span><b class="big">{escape(value)}</b></div>' for name, value in shown.items()
     )
-    return _card("Data", f'<div class="facts">{body}</div>', wide=True)
-
-
-def _comparison(facts: Facts) -> str:
-    popular = facts.arms[0].outcome.baselines["popularity"]
-    rows = [("popularity", popular), *((f"student, {arm.name}", arm.outcome.test) for arm in facts.arms)]
-    cells = [
-        [name, *(f"{measured.get(metric, 0):.4f}" for metric in ("hr@10", "ndcg@10", "coverage@10"))]
-        for name, measured in rows
-    ]
-    body = _table(("", "HR@10", "NDCG@10", "items shown"), cells)
-    if len(facts.arms) > 1:
-        body += forest_plot(
-            of.gains(facts), "Gain in NDCG@10", "NDCG@10 compared with plain, %, 95 % interval over users"
-        )
-        body += '<p class="none">One training a student: the interval does not cover the seed.</p>'
-    return _card("Test", body)
-
-
-def _by_slices(facts: Facts) -> str:
-    if len(facts.arms) < 2:
-        return ""
-    by_length, by_popularity = (of.gains_by(facts, name) for name in ("history_length", "target_popularity"))
-    last = facts.arms[-1].name
-    return _card(
-        f"Gain of “{last}” by length of the history",
-        forest_plot(by_length, "Gain by history length", "events in the history; NDCG@10 compared with plain, %"),
-    ) + _card(
-        f"Gain of “{last}” by popularity of the item",
-        forest_plot(
-            by_popularity, "Gain by popularity", "train events of the next item; NDCG@10 compared with plain, %"
-        ),
-    )
-
-
-def _data(facts: Facts) -> str:
-    tail, first_tenth = of.long_tail(facts.tables)
-    cards = ""
-    if (days := of.events_by_day(facts.tables)) is not None:
-        cards += _card("Events a day", line_chart([days[0]], "Events a day", "", "events", days[1]))
-    note = f'<p class="none">The most popular tenth of the items has {first_tenth:.0%} of the events.</p>'
-    chart = line_chart([tail], "Share of events by share of items", "items, most popular first, %", "events, %")
-    cards += _card("Long tail", chart + note)
-    lengths = of.users_by_length(facts.tables)
-    return cards + _card("Users by number of events", bar_chart(lengths, "Users by number of events", "users"))
+    return f'<div class="facts">{body}</div>'
 
 
 def _training(facts: Facts) -> str:
-    series = [arm.validation for arm in facts.arms]
-    return _card("Training", line_chart(series, "Validation NDCG@10 by epoch", "epoch", "validation NDCG@10"))
+    validation, loss = [arm.validation for arm in facts.arms], [arm.loss for arm in facts.arms]
+    charts = [
+        ("Validation NDCG@10", line_chart(validation, "Validation NDCG@10 by epoch", "epoch", "")),
+        ("Loss", line_chart(loss, "Loss by epoch", "epoch", "")),
+    ]
+    return _card("Training", _beside(charts), wide=True)
+
+
+def _beside(charts: Iterable[tuple[str, str]]) -> str:
+    """Return titled charts beside each other, or below each other on a phone."""
+    parts = (f"<div><h3>{escape(title)}</h3>{chart}</div>" for title, chart in charts)
+    return f'<div class="beside">{"".join(parts)}</div>'
 
 
 def _map(facts: Facts) -> str:
@@ -141,15 +170,18 @@ def _users(facts: Facts) -> str:
     two = len(facts.arms) > 1
     blocks = []
     for user in of.sample_users(facts):
-        columns = [("newest items", user["history"]), (facts.arms[0].name, user["before"])]
-        columns += [(facts.arms[-1].name, user["after"])] if two else []
-        lists = "".join(f"<div><b>{escape(name)}</b>{_ordered(items)}</div>" for name, items in columns)
-        blocks.append(f'<p><b>{escape(user["user"])}</b></p><div class="users">{lists}</div>')
-    return _card("Five users", "".join(blocks) or '<p class="none">No user has three events.</p>', wide=True)
+        lists = _list("newest items", user["history"]) + _list(facts.arms[0].name, user["before"])
+        lists += _list(facts.arms[-1].name, user["after"], without=user["before"]) if two else ""
+        blocks.append(f'<h3>{escape(user["user"])}</h3><div class="users">{lists}</div>')
+    note = f'<p class="none">Bold: not in the list of “{escape(facts.arms[0].name)}”.</p>' if two and blocks else ""
+    return _card("Five users", "".join(blocks) + note or '<p class="none">No user has three events.</p>', wide=True)
 
 
-def _ordered(items: Iterable[str]) -> str:
-    return f"<ol>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ol>"
+def _list(name: str, items: Sequence[str], without: Sequence[str] | None = None) -> str:
+    """Return a titled list; items that are not in `without` are bold."""
+    new = set(items) - set(items if without is None else without)
+    rows = (f"<li>{f'<b>{escape(item)}</b>' if item in new else escape(item)}</li>" for item in items)
+    return f"<div><b>{escape(name)}</b><ol>{''.join(rows)}</ol></div>"
 
 
 def _steps(facts: Facts) -> str:
@@ -158,10 +190,14 @@ def _steps(facts: Facts) -> str:
         for arm in facts.arms
         for step, (seconds, peak) in arm.steps.items()
     ]
-    return _card("Steps", _table(("student", "step", "seconds", "peak memory, MiB"), rows, numbers=2), wide=True)
+    return _card(
+        "Steps", _table(("student", "step", "seconds", "peak memory, MiB"), rows, numbers=2, label="Steps"), wide=True
+    )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int | None = None) -> str:
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int | None = None, label: str = "Results"
+) -> str:
     """Return a table whose last `numbers` columns are aligned as numbers; unset: all but the first."""
     first = len(header) - numbers if numbers is not None else 1
     kinds = ["" if place < first else ' class="n"' for place in range(len(header))]
@@ -170,4 +206,9 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int | 
         "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+    return _scrolled(f"<table><tr>{head}</tr>{body}</table>", label)
+
+
+def _scrolled(body: str, label: str) -> str:
+    """Return a part that scrolls on a narrow window, by keys too."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div>'

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import axe_core_python
+
 from tests.serving._browser import CHROMIUM, browser_page
 from tests.two_tastes import write_files
 
 _REPOSITORY = Path(__file__).parents[2]
+_AXE = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 def _quickstart(home: Path, *files: str) -> "subprocess.CompletedProcess[str]":
@@ -39,19 +42,32 @@ def test_a_log_becomes_a_server_that_answers(tmp_path: Path) -> None:
 def _look_at(report: Path) -> None:
     """The report is whole in a browser, at phone and desktop width, and asks no network for anything."""
     text = report.read_text(encoding="utf-8")
-    for shown in ("Long tail", "Map of items", "Five users", "retort quickstart", "Jazz record", "95 % interval"):
+    for shown in (
+        *("Events a day", "Long tail", "Users by number of events", "robots left out", "Validation NDCG@10", "Loss"),
+        *(
+            "compared with popularity, %, 95 % interval",
+            "compared with plain, %, 95 % interval",
+            "by length of the history",
+        ),
+        *("by popularity of the item", "Map of items", "Five users", "Jazz record", "peak memory", "retort quickstart"),
+    ):
         assert shown in text
     assert "http" not in text.replace("http-equiv", "")
     if CHROMIUM is None:
         return
     with browser_page(report.parents[2] / "profile") as page:
         page.open(report.as_uri())
-        for width in (390, 1300):
+        page.run(f"{_AXE}; 0")
+        for width, dark in ((390, True), (1300, False)):
+            scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+            page.ask("Emulation.setEmulatedMedia", features=[scheme])
             page.ask(
                 "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
             )
             assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
-            assert page.run("document.querySelectorAll('svg').length") >= 7
+            assert page.run("document.querySelectorAll('svg').length") >= 8
+            found = "r => r.violations.map(v => v.id + ': ' + v.nodes[0].html.slice(0, 150))"
+            assert page.run(f"axe.run(document, {{resultTypes: ['violations']}}).then({found})") == []
         assert not page.complaints
 
 
