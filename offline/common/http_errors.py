@@ -3,16 +3,18 @@
 import math
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-
-import httpx
+from typing import TYPE_CHECKING
 
 from retort.shared.base.text import clean_text, load_json
+
+if TYPE_CHECKING:
+    import httpx
 
 # Too many requests, a busy or restarting server: a later attempt may succeed.
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
-def error_text(response: httpx.Response) -> str:
+def error_text(response: "httpx.Response") -> str:
     """Return the server's error message on one line."""
     try:
         body = load_json(response.content)
@@ -24,7 +26,7 @@ def error_text(response: httpx.Response) -> str:
     return " ".join(clean_text(str(error)).split())[:200] or response.reason_phrase
 
 
-def retry_after_s(response: httpx.Response) -> float | None:
+def retry_after_s(response: "httpx.Response") -> float | None:
     """Return the Retry-After header, a number or a date, in seconds; None where it is missing or invalid."""
     value = response.headers.get("retry-after")
     if value is None:

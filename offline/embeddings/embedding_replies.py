@@ -1,16 +1,18 @@
 """Responses of an embeddings server, well-formed or not."""
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
 
 from retort.offline.embeddings.vectors import FloatArray
 from retort.shared.base.text import load_json
 
+if TYPE_CHECKING:
+    import httpx
 
-def parse_embeddings(response: httpx.Response, n_texts: int) -> FloatArray:
+
+def parse_embeddings(response: "httpx.Response", n_texts: int) -> FloatArray:
     """Parse a 2xx response.
 
     Returns:

@@ -8,13 +8,11 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
 
 from retort.offline.common.chunking import batches
-from retort.offline.common.http import ResponseTooLargeError, request_async
 from retort.offline.common.http_errors import RETRIED, error_text, retry_after_s
 from retort.offline.embeddings.embedding_replies import parse_embeddings
 from retort.offline.embeddings.encoder_config import PACKAGED, SERVED, EncoderConfig
@@ -24,6 +22,9 @@ from retort.offline.embeddings.vectors import FloatArray, normalize_rows
 from retort.offline.embeddings.windows import Windows, cut_windows
 from retort.shared.base.errors import ProfileError
 from retort.shared.base.settings import EmbeddingSettings, LanguageModelSettings
+
+if TYPE_CHECKING:
+    import httpx  # at run time it is imported by the requests alone: most recipes use no server
 
 # A high estimate of tokens: three letters or digits, or one character of another script.
 _PIECE = re.compile(r"[!-~]{1,3}|[^\s!-~]")
@@ -90,6 +91,8 @@ class ServedModel(TextModel):
         return asyncio.run(self._encode_all([self._prefix + part for part in parts]))
 
     async def _encode_all(self, texts: Sequence[str]) -> FloatArray:
+        import httpx
+
         semaphore = asyncio.Semaphore(self._config.server.concurrency)
         async with httpx.AsyncClient(headers=self._headers) as client:
 
@@ -112,7 +115,7 @@ class ServedModel(TextModel):
             )
         return normalize_rows(np.concatenate(found))
 
-    async def _encode(self, client: httpx.AsyncClient, texts: Sequence[str]) -> FloatArray:
+    async def _encode(self, client: "httpx.AsyncClient", texts: Sequence[str]) -> FloatArray:
         """Encode one batch, with retries; a batch that is too large for the server is halved."""
         server, reason = self._config.server, ""
         for attempt in range(server.retries + 1):
@@ -133,7 +136,11 @@ class ServedModel(TextModel):
             "that it runs and that EMBEDDINGS_BASE_URL is its address, then run again: finished texts are kept."
         )
 
-    async def _post(self, client: httpx.AsyncClient, texts: Sequence[str]) -> httpx.Response:
+    async def _post(self, client: "httpx.AsyncClient", texts: Sequence[str]) -> "httpx.Response":
+        import httpx
+
+        from retort.offline.common.http import ResponseTooLargeError, request_async
+
         server = self._config.server
         body: dict[str, Any] = {"model": self._name, "input": list(texts), "encoding_format": "float"}
         if server.dimensions is not None:
@@ -152,7 +159,7 @@ class ServedModel(TextModel):
         except httpx.HTTPError as error:
             raise _BusyError(f"it cannot be reached ({error})") from None
 
-    def _read(self, response: httpx.Response, n_texts: int) -> FloatArray:
+    def _read(self, response: "httpx.Response", n_texts: int) -> FloatArray:
         status = response.status_code
         if status in RETRIED:
             raise _BusyError(f"{status}: {error_text(response)}", retry_after_s(response))

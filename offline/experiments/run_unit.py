@@ -19,7 +19,7 @@ from retort.offline.experiments.plan import Plan, ViewConfig
 from retort.offline.experiments.plan_files import parse_plan
 from retort.offline.experiments.unit import Records, Unit
 from retort.offline.export.bundle_builder import git_commit
-from retort.offline.pipeline.artifact_store import TIMES, hash_directory
+from retort.offline.pipeline.artifact_store import TIMES
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import (
     METRICS_FILE,
@@ -34,6 +34,7 @@ from retort.offline.pipeline.context import (
 )
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.deliver import read_validation, subsets_of
+from retort.offline.pipeline.file_hashes import hash_directory
 from retort.offline.pipeline.outcome import read_outcome, run_pipeline
 from retort.offline.pipeline.preflight import check_needs
 from retort.offline.recipes.recipe import Recipe

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +34,6 @@ _RECEIPT = "step.json"
 TIMES = "times.json"
 _PARTIAL = ".partial"
 _HASH_DIGITS = 12
-_WORK = ("steps", "bundles", "experiments", "cold_items")
-_LIVE = (".db", ".db-wal", ".db-shm", ".db-journal", ".log", ".lock", ".partial")
 
 
 class ArtifactStoreError(RetortError):
@@ -217,39 +214,3 @@ def _explained_disk_errors(path: Path) -> Iterator[None]:
                 f"{error.filename} cannot be written; choose another --out or change its permissions."
             ) from error
         raise
-
-
-def hash_directory(root: Path) -> str:
-    """Hash of a data directory, or of the directory of a data file: names and bytes, about two seconds for a gigabyte.
-
-    Modification times do not count: a copied, mounted or touched directory holds the same data. Neither do the files of
-    runs whose OUT is inside the data directory.
-    """
-    if root.is_file():
-        root = root.parent
-    return hash_json({str(path.relative_to(root)): hash_file_once(path) for path in _data_files(root)})
-
-
-def hash_file_once(path: Path) -> str:
-    """Hash of a file. A process reads an unchanged file once, although every unit and task hashes it."""
-    stat = path.stat()
-    return _hash_state(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _hash_state(path: Path, size: int, mtime_ns: int) -> str:
-    return hash_file(path)
-
-
-def _data_files(root: Path) -> Iterator[Path]:
-    """All files but those of runs, databases and logs. (Opening a live SQLite file here would drop its locks.)"""
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()  # which of two links to one folder is followed must not depend on the file system
-        if "steps" in folders:
-            folders[:] = [name for name in folders if name not in _WORK]
-        yield from (Path(folder, name) for name in files if not name.endswith(_LIVE))

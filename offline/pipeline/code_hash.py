@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from retort.offline.pipeline.artifact_store import ArtifactStoreError, hash_file_once
+from retort.offline.pipeline.artifact_store import ArtifactStoreError
+from retort.offline.pipeline.file_hashes import hash_file_once
 from retort.shared.base.hashing import hash_json
 
 # A module as a whole (name None), or one of its top-level names.
@@ -35,6 +36,7 @@ OBSERVERS = (
     "retort.offline.pipeline.artifact_store",
     "retort.offline.pipeline.code_hash",
     "retort.offline.pipeline.dag",
+    "retort.offline.pipeline.file_hashes",
     "retort.offline.recipes",
     "retort.shared.base.errors",
     "retort.shared.base.hashing",

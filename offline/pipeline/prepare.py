@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from retort.offline.common.plugins import load_plugin, plugin_module
+from retort.offline.common.section import parse_section
 from retort.offline.data.load import SOURCES, DataConfig, load_data
 from retort.offline.data.sources import existing_directory
 from retort.offline.data.split import make_split
@@ -18,7 +19,6 @@ from retort.offline.knowledge.items import with_knowledge
 from retort.offline.knowledge.missing import find_missing
 from retort.offline.knowledge.report import read_report
 from retort.offline.knowledge.store import KnowledgeStore
-from retort.offline.pipeline.artifact_store import hash_directory, hash_file_once
 from retort.offline.pipeline.context import (
     ITEMS_FILE,
     KNOWLEDGE_FILE,
@@ -29,6 +29,7 @@ from retort.offline.pipeline.context import (
     load_tables,
 )
 from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.pipeline.file_hashes import hash_directory, hash_file_once
 from retort.offline.profiles.config import BACKENDS
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.hashing import hash_file, hash_json
@@ -91,10 +92,10 @@ def files_hash(data_dir: Path | None, data: DataConfig) -> str | None:
     if data_dir is None:
         return None
     directory = existing_directory(data_dir)
-    names_files = getattr(load_plugin(SOURCES, data.source), "files", None)
-    if names_files is None:
+    source = load_plugin(SOURCES, data.source)
+    if not hasattr(source, "files"):
         return hash_directory(directory)
-    named = {key: directory / name for key, name in names_files(data.options).items()}
+    named = source.files(parse_section(source.Config, data.options, "data.options"), directory)
     return hash_json({key: hash_file_once(path) if path.is_file() else None for key, path in named.items()})
 
 

@@ -15,7 +15,6 @@ from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.reducer import fit_reducer
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import read_vectors, write_vectors
-from retort.offline.pipeline.artifact_store import hash_directory
 from retort.offline.pipeline.context import (
     PROFILES_FILE,
     VECTORS_FILE,
@@ -28,6 +27,7 @@ from retort.offline.pipeline.context import (
     profiles_in_data_directory,
 )
 from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.pipeline.file_hashes import hash_directory
 from retort.offline.pipeline.sharded import encode_shards, reduce_users
 from retort.offline.profiles.config import BACKENDS, IMPORTED, backend_name
 from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table

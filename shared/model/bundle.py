@@ -121,7 +121,7 @@ class Bundle:
     @cached_property
     def popularity(self) -> NDArray[np.int64]:
         """Train events of each item, (n_items + 1,), 0 at PAD."""
-        counts = self.items.column(POPULARITY).to_numpy().astype(np.int64)
+        counts = np.array(self.items.column(POPULARITY).to_pylist(), dtype=np.int64)  # `to_numpy` imports pandas
         return np.concatenate([[0], counts])
 
     @cached_property

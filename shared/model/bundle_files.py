@@ -39,7 +39,7 @@ def read_items(path: Path, content: bytes, n_items: int) -> pa.Table:
         BundleError: It is no Parquet file, or its ids or popularity cannot be used.
     """
     try:
-        items = pq.read_table(pa.BufferReader(content))
+        items = pq.ParquetFile(pa.BufferReader(content)).read()  # `read_table` imports pandas, if it is installed
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, ITEMS, f"is not a Parquet file ({_first_line(error)})") from None
     if items.num_rows != n_items:

@@ -4,8 +4,8 @@ The contract of a source module:
 
     class Config(Section)      its options (`[data.options]`), all with the layout's own defaults
     def read(config, root, rejects, progress) -> RawTables
-    def files(options) -> dict[str, str]                  optional: option → name of each file that is read; without it
-                                                          every file of the directory counts as data
+    def files(config, root) -> dict[str, Path]            optional: role → each file that is read; without it every
+                                                          file of the directory counts as data
 
 `root` is the directory of `--data` (None for synthetic data). A source finds its files, renames their columns to ours
 and numbers their rows. It neither casts nor checks values, so that every source is cleaned by the same rules. Lines

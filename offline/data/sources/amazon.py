@@ -33,16 +33,23 @@ class Config(Section):
     meta: str | None = Field(None, description="file such as meta_Beauty.json.gz; unset: the only `meta_*`, if any")
 
 
+def files(config: Config, root: Path | None) -> dict[str, Path]:
+    """Return the reviews and, where there is any, the metadata."""
+    reviews = find_file(root, config.reviews) if config.reviews else _only_reviews(root)
+    meta = find_file(root, config.meta) if config.meta else find_optional_file(root, "meta_*.json*")
+    return {"reviews": reviews, **({"meta": meta} if meta else {})}
+
+
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Read reviews as events (weight: stars), and metadata as items with brand, price, categories, description."""
-    path = find_file(root, config.reviews) if config.reviews else _only_reviews(root)
+    found = files(config, root)
+    path, meta = found["reviews"], found.get("meta")
     kind = (
         "only the 5-core; papers that filter themselves start from all reviews" if _CORE in path.name else "all reviews"
     )
     progress.say(f"reading {path.name} ({kind})")
     keys = REVIEW_KEYS_2023 if "parent_asin" in first_record(path) else REVIEW_KEYS
     reviews = read_json_lines(path, rejects, progress, lambda record: {ours: record.get(keys[ours]) for ours in keys})
-    meta = find_file(root, config.meta) if config.meta else find_optional_file(root, "meta_*.json*")
     return RawTables(
         (RawTable(path.name, reviews, keys),),
         items=(RawTable(meta.name, read_json_lines(meta, rejects, progress, _product)),) if meta else (),

@@ -23,13 +23,20 @@ class Config(Section):
     locales: list[str] = Field(["UK"], min_length=1, description="locales, from DE, JP, UK, ES, FR, IT")
 
 
+def files(config: Config, root: Path | None) -> dict[str, Path]:
+    """Return the sessions and, where there are any, the products."""
+    sessions = find_file(root, *SESSIONS)
+    products = find_optional_file(sessions.parent, "products_train.csv")
+    return {"sessions": sessions, **({"products": products} if products else {})}
+
+
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Read sessions_train.csv and products_train.csv; a product of several locales keeps its first description."""
-    path = find_file(root, *SESSIONS)
+    found = files(config, root)
+    path, products = found["sessions"], found.get("products")
     progress.say(f"reading {path}, locales {', '.join(config.locales)}")
     columns = {"prev_items": "prev_items", "next_item": "next_item", "locale": "locale"}
     sessions = table(path, read_delimited(path, rejects), columns).frame.filter(pl.col("locale").is_in(config.locales))
-    products = find_optional_file(path.parent, "products_train.csv")
     return RawTables(
         (RawTable(path.name, _events(sessions), {"item_id": "prev_items, next_item"}),),
         items=(_products(products, config, rejects),) if products else (),

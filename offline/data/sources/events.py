@@ -32,6 +32,12 @@ class Config(Section):
     lists: dict[str, str] = Field({}, description='item columns with several values: {genres = "|"}')
 
 
+def files(config: Config, root: Path | None) -> dict[str, Path]:
+    """Return the events and, where one is named, the table of items."""
+    items = {} if config.items is None else {"items": find_file(root, config.items)}
+    return {"events": find_file(root, EVENTS_FILE), **items}
+
+
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Read the events in the order of arrival, which decides between equal times."""
     path = find_file(root, EVENTS_FILE)

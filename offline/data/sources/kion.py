@@ -23,13 +23,20 @@ class Config(Section):
     english: bool = Field(True, description="true: read the English catalogue; false: the Russian one")
 
 
+def files(config: Config, root: Path | None) -> dict[str, Path]:
+    """Return interactions.csv and, where there are any, the catalogue and the users of the language."""
+    found = {"interactions": find_file(root, "interactions.csv", "*/interactions.csv")}
+    others = {name: _path(config, found["interactions"].parent, name) for name in ("items", "users")}
+    return found | {name: path for name, path in others.items() if path}
+
+
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Read interactions.csv, items_en.csv (or items.csv) and users_en.csv (or users.csv)."""
-    path = find_file(root, "interactions.csv", "*/interactions.csv")
+    found = files(config, root)
+    path, items, users = found["interactions"], found.get("items"), found.get("users")
     progress.say(f"reading {path}")
     columns = {"user_id": "user_id", "item_id": "item_id", "timestamp": "last_watch_dt", "weight": "watched_pct"}
     events = table(path, read_delimited(path, rejects), columns)
-    items, users = _path(config, path.parent, "items"), _path(config, path.parent, "users")
     return RawTables(
         (events,),
         items=(_films(items, rejects),) if items else (),

@@ -23,13 +23,24 @@ GENRES_100K = (
 )  # fmt: skip
 
 
+# ratings of each layout → its files of films and users
+_BESIDE = {"u.data": ("u.item", "u.user"), "ratings.dat": ("movies.dat", "users.dat"), "ratings.csv": ("movies.csv",)}
+
+
 class Config(Section):
     """No options: the layouts are fixed. Ratings become weights; filter them with [data] min_weight."""
 
 
+def files(config: Config, root: Path | None) -> dict[str, Path]:
+    """Return the ratings and, where the layout has them, films and users."""
+    ratings = _find_file(root, *_BESIDE)
+    beside = (find_optional_file(ratings.parent, name) for name in _BESIDE[ratings.name])
+    return {path.stem: path for path in (ratings, *beside) if path}
+
+
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Read ratings, films (title, year, genres) and, where the layout has them, users."""
-    path = _find_file(root, "u.data", "ratings.dat", "ratings.csv")
+    path = _find_file(root, *_BESIDE)
     progress.say(f"reading {path}")
     if path.name == "u.data":
         return _read_100k(path, rejects)

@@ -43,14 +43,35 @@ TITLES = ("title", "movie_title", "name")
 _ROWS_PER_FILE = 1 << 40  # more than any file has, so that positions of two files never meet
 
 
+def files(config: Config, root: Path | None) -> dict[str, Path]:
+    """Return the atomic files and the further table of users, where there are any."""
+    events = _interactions(config, root)
+    stem = events[0].name.partition(".")[0]
+    found = {f"interactions {place}": path for place, path in enumerate(events)}
+    others = {
+        "items": _entities_file(root, "item", config.items, stem),
+        "people": _entities_file(root, "user", config.people, stem),
+        "users": find_file(root, config.users) if config.users else None,
+    }
+    return found | {role: path for role, path in others.items() if path}
+
+
+def _interactions(config: Config, root: Path | None) -> list[Path]:
+    names = [config.interactions] if isinstance(config.interactions, str) else config.interactions or ["*.inter"]
+    return [find_file(root, name) for name in names]
+
+
+def _entities_file(root: Path | None, kind: str, name: str | None, stem: str) -> Path | None:
+    return find_file(root, name) if name else find_optional_file(root, f"{stem}.{kind}", f"*.{kind}")
+
+
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
     """Read all three files of the directory; `.item` and `.user` may be missing.
 
     Raises:
         DataError: Several files of one kind fit, or the `.inter` contains sequences instead of events.
     """
-    names = [config.interactions] if isinstance(config.interactions, str) else config.interactions or ["*.inter"]
-    paths = [find_file(root, name) for name in names]
+    paths = _interactions(config, root)
     progress.say(f"reading {', '.join(path.name for path in paths)}")
     events, clocks = [], set()
     for place, path in enumerate(paths):
@@ -100,7 +121,7 @@ def _events(path: Path, config: Config, rejects: Rejects, place: int) -> tuple[R
 def _entities(
     config: Config, root: Path | None, rejects: Rejects, kind: str, name: str | None, stem: str
 ) -> tuple[RawTable, ...]:
-    path = find_file(root, name) if name else find_optional_file(root, f"{stem}.{kind}", f"*.{kind}")
+    path = _entities_file(root, kind, name, stem)
     if path is None:
         return ()
     frame, kinds = _atomic(path, rejects)

@@ -1,6 +1,5 @@
 """Tables of any format: CSV, TSV, Parquet or JSON lines, with a column mapping in the recipe."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -93,10 +92,9 @@ def _separator(text: str) -> str:
     return "\t" if text == "\\t" else text
 
 
-def files(options: Mapping[str, Any]) -> dict[str, str]:
+def files(config: Config, root: Path) -> dict[str, Path]:
     """Return the files that are read, by option: other files of the directory do not matter."""
-    named = {"interactions": Config.model_fields["interactions"].default, **options}
-    return {file: named[file] for file in get_args(File) if isinstance(named.get(file), str)}
+    return {file: root / name for file in get_args(File) if (name := getattr(config, file)) is not None}
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:

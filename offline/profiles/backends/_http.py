@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import httpx
 from pydantic import Field
 
 from retort.offline.common.section import Section
 from retort.offline.profiles.backends._base import Prompt, Reply, Sampling, fold_system_message, sampling_seed
 from retort.shared.base.text import load_json
+
+if TYPE_CHECKING:
+    import httpx
 
 SAMPLING_OPTIONS = ("top_p", "top_k", "presence_penalty", "frequency_penalty", "repetition_penalty")
 
@@ -89,7 +91,7 @@ def without_max_lengths(schema: Any) -> Any:
     }
 
 
-def parse_response(response: httpx.Response) -> Reply:
+def parse_response(response: "httpx.Response") -> Reply:
     """Parse a 2xx response.
 
     Raises:

@@ -9,8 +9,9 @@ import pytest
 
 from retort.offline.common.progress import Silent
 from retort.offline.data.load import DataConfig
-from retort.offline.pipeline.artifact_store import ArtifactStore, ArtifactStoreError, hash_directory
+from retort.offline.pipeline.artifact_store import ArtifactStore, ArtifactStoreError
 from retort.offline.pipeline.dag import Pipeline, Step
+from retort.offline.pipeline.file_hashes import hash_directory
 from retort.offline.pipeline.prepare import files_hash
 
 Work = Callable[[Pipeline[list[str]], Path], None]
