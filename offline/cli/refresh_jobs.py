@@ -228,6 +228,7 @@ def _job_details(job: "JobStatus") -> dict[str, object]:
         "users_per_s": job.users_per_s,
         "seconds_left": job.seconds_left,
         "workers": list(job.owners),
+        "result": job.result,
     }
 
 
@@ -244,6 +245,7 @@ def _status_table(job: "JobStatus") -> Table:
         "rate": f"{job.users_per_s:.2f} users/s",
         "time left": "–" if job.seconds_left is None else describe_seconds(job.seconds_left),
         "workers": ", ".join(job.owners) or "none",
+        **({} if job.result is None else {"result": job.result}),
     }
     for name, value in rows.items():
         table.add_row(name, value)

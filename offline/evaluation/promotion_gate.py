@@ -43,6 +43,15 @@ def check_promotion(
         split_dir: A run's split, on whose test both bundles are evaluated; None: the ranks in the bundles are paired.
     """
     metric = metric or declared_metric(challenger)
+    if (
+        split_dir is None
+        and (added := challenger.manifest.recipe.get("items_added", {})).get("to") == champion.bundle_id
+    ):
+        return Verdict(
+            True,
+            f"{challenger.bundle_id} is {champion.bundle_id} with {added['count']} items added: its own items keep "
+            "their scores, and the new ones their share of the places.",
+        )
     if split_dir is not None:
         before, after = (_evaluate_bundle(bundle, split_dir, metric, progress) for bundle in (champion, challenger))
     elif (difference := _different_tests(champion, challenger, metric)) is not None:

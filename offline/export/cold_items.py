@@ -113,20 +113,44 @@ def add_items(
         BundleError: The bundle cannot be read, or its student cannot take new items.
     """
     bundle = open_bundle(path)
-    items, texts = _with_knowledge(read_items(items_file, bundle, progress), bundle, progress, knowledge, describe)
+    items = read_items(items_file, bundle, progress)
+    return grow_bundle(
+        bundle, items, out, progress, encoder=encoder, share=share, knowledge=knowledge, describe=describe
+    )
+
+
+def grow_bundle(
+    bundle: Bundle,
+    items: Items,
+    out: Path,
+    progress: Progress,
+    *,
+    encoder: str | None = None,
+    share: float | None = None,
+    knowledge: Path | None = None,
+    describe: DescribeNew | None = None,
+    cache_path: Path | None = None,
+) -> Added:
+    """Seal a new bundle in which new items are recommendable, as `add_items` does.
+
+    Args:
+        items: The known items and the new ones.
+        cache_path: File with vectors of texts that were encoded before; None: all are encoded.
+    """
+    items, texts = _with_knowledge(items, bundle, progress, knowledge, describe)
     config = parse_section(EncoderConfig, _section(bundle, "encoder"), "encoder")
     if encoder is not None:
         config = config.model_copy(update={"model": encoder, "views": ()})
-    vectors = encode_items(items, config, progress)
+    vectors = encode_items(items, config, progress, cache_path)
     known = np.array([item_id in bundle.item_index for item_id in vectors.ids])
     if known.all():
         raise DataError(
-            f"{items_file.name} has no new item with a text, so there is nothing to add; give a title or attributes to "
-            "items that the bundle does not know."
+            "there is no new item with a text, so there is nothing to add; give a title or attributes to items that "
+            "the bundle does not know."
         )
     if known.sum() < _LEAST_KNOWN:
         raise DataError(
-            f"{items_file.name} has texts of {known.sum()} items that the bundle knows, and the regression requires "
+            f"there are texts of {known.sum()} items that the bundle knows, and the regression requires "
             f"{_LEAST_KNOWN}; give the texts of the known items in the same file."
         )
     new = new_rows(bundle, vectors, known, share)

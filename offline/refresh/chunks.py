@@ -12,6 +12,7 @@ from retort.offline.profiles.report import ProfilesReport
 from retort.offline.profiles.token_budget import SpendingConfig
 from retort.shared.db.models import DONE, FAILED, PENDING, RUNNING, STOPPED, RefreshChunk, RefreshJob
 from retort.shared.db.session import database_time, transaction
+from retort.shared.profiles.new_items import SPEC as NEW_ITEMS
 from retort.shared.profiles.refreshes import ALIVE
 
 # With this many dead letters and no finished chunk, the refresh itself is at fault, not its chunks.
@@ -126,7 +127,7 @@ def close_if_done(session: Session, job_id: str) -> None:
     if job.status not in ALIVE or (left and (dead < _ABORT_AFTER_DEAD_CHUNKS or counts.get(DONE))):
         return
     job.status, job.ended_at = (FAILED if dead else DONE), database_time(session)
-    if not dead and _wrote_nothing(session, job_id):
+    if not dead and NEW_ITEMS not in job.spec and _wrote_nothing(session, job_id):  # new items are added without too
         nothing = "no item got a text" if "knowledge" in job.spec else "no user got a profile"
         job.status = FAILED
         job.error = (

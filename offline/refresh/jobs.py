@@ -20,6 +20,7 @@ from retort.shared.base.tracing import inject_trace
 from retort.shared.db.models import DONE, FAILED, PENDING, RefreshChunk, RefreshJob
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
+from retort.shared.profiles.new_items import NewItems
 from retort.shared.profiles.refreshes import REQUESTED, UNFINISHED, RefreshError, find_job
 
 _ROWS_PER_INSERT = 1000
@@ -40,6 +41,7 @@ class JobSpec:
     """What a worker needs to know of a refresh: how texts are written, its snapshot, and the trace of its start.
 
     knowledge: set for a refresh of items, which does not use `profiles`.
+    new_items: set for a request for new items, which uses neither and has no snapshot.
     """
 
     tenant: str
@@ -47,6 +49,7 @@ class JobSpec:
     snapshot: Path
     trace: Mapping[str, str]
     knowledge: KnowledgeConfig | None = None
+    new_items: NewItems | None = None
 
     @property
     def spending(self) -> SpendingConfig:
@@ -188,7 +191,8 @@ def read_spec(engine: Engine, job_id: str) -> JobSpec:
         job = session.get_one(RefreshJob, job_id)
     profiles = ProfilesConfig.model_validate(job.spec.get("profiles", {}))
     knowledge = KnowledgeConfig.model_validate(job.spec["knowledge"]) if "knowledge" in job.spec else None
-    return JobSpec(job.tenant, profiles, Path(job.spec["snapshot"]), job.spec.get("trace", {}), knowledge)
+    snapshot, trace = Path(job.spec.get("snapshot", "")), job.spec.get("trace", {})
+    return JobSpec(job.tenant, profiles, snapshot, trace, knowledge, NewItems.from_spec(job.spec))
 
 
 def resume_job(
@@ -231,6 +235,9 @@ def dead_letters(engine: Engine, reference: str) -> list[DeadChunk]:
 
 def _ids_of_chunks(spec: Mapping[str, Any]) -> Callable[[int], tuple[str, ...]]:
     """Return what gives the users, or the items, of a chunk."""
+    if (new := NewItems.from_spec(spec)) is not None:
+        ids = tuple(str(item["item_id"]) for item in new.items)
+        return lambda _: ids
     root = Path(spec["snapshot"])
     if "knowledge" in spec:
         items = open_item_snapshot(root)

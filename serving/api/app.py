@@ -22,6 +22,7 @@ from retort.serving.api.routes import (
     items,
     knowledge,
     kserve,
+    new_items,
     profiles,
     recommend,
     refreshes,
@@ -90,7 +91,7 @@ def create_app(
     fast_routes = {**recommend.fast_handlers(services), **events.fast_handlers(services)}
     app.include_router(recommend.router(fast_routes))
     app.include_router(events.router(fast_routes))
-    for group in (batch, similar, knowledge, items, profiles, refreshes, users, health, versions, kserve):
+    for group in (batch, similar, new_items, knowledge, items, profiles, refreshes, users, health, versions, kserve):
         app.include_router(group.router(services))
     app.include_router(console.docs_router("console" if serving.console else "docs"))
     if serving.console:

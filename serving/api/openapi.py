@@ -22,6 +22,7 @@ _OPERATION_IDS = {
     "GET /items/{item_id}": "read_item",
     "GET /facets": "list_facets",
     "GET /users": "list_users",
+    "POST /items": "add_items",
     "GET /items/{item_id}/knowledge": "read_item_knowledge",
     "PUT /items/{item_id}/knowledge": "correct_item_knowledge",
     "DELETE /items/{item_id}/knowledge": "forbid_item_knowledge",

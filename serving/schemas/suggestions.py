@@ -29,6 +29,8 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
     for field, others in _OTHER_NAMES.items():
         if plain in others and _plain(field) in fields:
             return field
+    if plain == "id" and len(ids := [field for key, field in fields.items() if key.endswith("id")]) == 1:
+        return ids[0]
     if len(plain) > 2:
         parts = [field for key, field in fields.items() if len(key) > 2 and (plain in key or key in plain)]
         if len(parts) == 1:

@@ -27,6 +27,10 @@ class RegistryError(RetortError):
     """A version or alias that does not exist or cannot be moved."""
 
 
+class AliasMovedError(RegistryError):
+    """The alias points to another bundle than the caller expected."""
+
+
 @dataclass(frozen=True)
 class Published:
     """A published bundle and the aliases that point to it now; `uri`: location of its files."""
@@ -69,19 +73,24 @@ def promote(
     set_by: str | None = None,
     reason: str | None = None,
     forced: bool = False,
+    expected: str | None = None,
 ) -> Published:
     """Point an alias to a bundle.
 
     Args:
         reference: Bundle id, the start of one, `name@version`, or another alias.
         set_by: Stored with the change, as are `reason` and `forced`; the caller decides whether the change is allowed.
+        expected: Bundle that the alias must point to before; None: any.
 
     Raises:
         RegistryError: There is no such bundle.
+        AliasMovedError: The alias points to another bundle than expected.
     """
     with transaction(engine) as session:
         _lock_name(session, tenant, alias)
         row = _lookup(session, tenant, reference)
+        if expected is not None and (target := _alias_target(session, tenant, alias)) not in (expected, row.bundle_id):
+            raise AliasMovedError(f"{alias} points to {target} and no longer to {expected}; start again from there.")
         if _alias_target(session, tenant, alias) != row.bundle_id:
             change = AliasChange(
                 tenant=tenant, alias=alias, bundle_id=row.bundle_id, set_by=set_by, reason=reason, forced=forced

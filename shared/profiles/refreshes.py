@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from retort.shared.base.errors import RetortError
 from retort.shared.base.tracing import inject_trace
@@ -46,6 +46,7 @@ class Progress:
     """Progress of a refresh.
 
     users_done: users with a current profile, in finished and running chunks. written, reused and failed count texts.
+    result: what became of new items; None for other refreshes.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Progress:
     started_at: datetime | None
     ended_at: datetime | None
     error: str | None
+    result: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,9 @@ def read_jobs(engine: Engine, *, limit: int = 20, tenant: str = DEFAULT_TENANT) 
     """Read the latest refreshes, newest first."""
     query = sa.select(RefreshJob).filter_by(tenant=tenant).order_by(RefreshJob.created_at.desc(), RefreshJob.id)
     with reading(engine) as session:
-        return [_status(session, job) for job in session.scalars(query.limit(limit))]
+        # a request for new items holds them in its spec
+        jobs = session.scalars(query.limit(limit).options(defer(RefreshJob.spec))).all()
+        return [_status(session, job) for job in jobs]
 
 
 def request_refresh(
@@ -183,8 +187,10 @@ def _status(session: Session, job: RefreshJob) -> JobStatus:
     owners = sa.select(RefreshChunk.owner).filter_by(job_id=job.id, status=RUNNING).distinct()
     taken: dict[str, Any] = {name: getattr(job, name) for name in _COPIED}
     taken |= {name: int(totals[name]) for name in _SUMMED}
+    result = sa.select(RefreshJob.spec["result"].as_string()).filter_by(id=job.id)
     return JobStatus(
         **taken,
+        result=session.execute(result).scalar_one(),
         users_done=int(totals["done"]),
         cost_usd=float(totals["cost_usd"]),
         users_per_s=_rate(session, job),

@@ -98,7 +98,7 @@ def _add_request(routes: APIRouter, services: Services) -> None:
             raise not_found(
                 "No refresh of this name exists; start the first one with `retort refresh start`."
             ) from None
-        return await _read_refresh(services, request, caller, refresh_id)
+        return await read_refresh(services, request, caller, refresh_id)
 
 
 def _request_refresh(engine: Any, caller: Caller, body: RefreshRequest) -> str:
@@ -127,7 +127,7 @@ def _add_views(routes: APIRouter, services: Services) -> None:
 
     @routes.get("/refreshes/{refresh_id}", summary="Progress of a refresh", responses=problems(404))
     async def one(request: Request, caller: AdminCaller, refresh_id: RefreshId) -> RefreshDocument:
-        return await _read_refresh(services, request, caller, refresh_id)
+        return await read_refresh(services, request, caller, refresh_id)
 
 
 def _add_cancel(routes: APIRouter, services: Services) -> None:
@@ -137,17 +137,18 @@ def _add_cancel(routes: APIRouter, services: Services) -> None:
         responses=problems(404, 409),
     )
     async def cancel(request: Request, caller: AdminCaller, refresh_id: RefreshId) -> RefreshDocument:
-        await _read_refresh(services, request, caller, refresh_id)
+        await read_refresh(services, request, caller, refresh_id)
         try:
             await query_database(
                 services.settings.database, lambda engine: cancel_job(engine, refresh_id, tenant=caller.tenant)
             )
         except RefreshError as error:
             raise Problem(409, str(error)) from None
-        return await _read_refresh(services, request, caller, refresh_id)
+        return await read_refresh(services, request, caller, refresh_id)
 
 
-async def _read_refresh(services: Services, request: Request, caller: Caller, refresh_id: str) -> RefreshDocument:
+async def read_refresh(services: Services, request: Request, caller: Caller, refresh_id: str) -> RefreshDocument:
+    """Read the progress of a refresh of the caller's tenant, or raise a 404."""
     try:
         job, counts = await query_database(
             services.settings.database,

@@ -12,6 +12,7 @@ import torch
 
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
+from retort.offline.evaluation.promotion_gate import check_promotion
 from retort.offline.export.cold_items import add_items, read_items
 from retort.offline.export.onnx import export_student, item_vectors
 from retort.offline.export.topk_graph import grow_table
@@ -93,6 +94,12 @@ def test_known_items_score_as_before(world: tuple[Bundle, Path], tmp_path: Path)
     assert after.popularity[before.manifest.n_items + 1 :].sum() == 0
     assert after.manifest.recipe["items_added"]["to"] == before.bundle_id
     assert "users_test.parquet" not in after.manifest.files
+    verdict = check_promotion(before, after, None, None, Silent())
+    assert verdict.passed
+    assert "with 16 items added" in verdict.reason
+    assert not check_promotion(after, before, None, None, Silent()).passed, (
+        "only where the champion is the one it grew from"
+    )
 
 
 @pytest.mark.parametrize("share", [0.35, 0.4, 0.5])

@@ -31,6 +31,7 @@ ROUTES = {
     ("GET", "/models/comparison"): "admin",
     ("POST", "/models/aliases/champion/promotion"): "admin",
     ("POST", "/models/aliases/champion/rollback"): "admin",
+    ("POST", "/items"): "admin",
     ("GET", "/items/i1/knowledge"): "admin",
     ("PUT", "/items/i1/knowledge"): "admin",
     ("DELETE", "/items/i1/knowledge"): "admin",
