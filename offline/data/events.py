@@ -163,7 +163,7 @@ def _problems(tables: RawTables, ids: dict[str, Ids]) -> list[tuple[str, pl.Expr
     missing = pl.col("_raw_timestamp").is_null() | (pl.col("_raw_timestamp").str.strip_chars() == "")
     no_time = "not a whole number ≥ 0" if tables.clock == "position" else "not a time"
     is_clock, limit = tables.clock == "time", times.latest()
-    too_late = is_clock and tables.time_unit == "auto"
+    is_guessed = is_clock and tables.time_unit == "auto"
     blank_weight = pl.col("_raw_weight").is_null() | (pl.col("_raw_weight").str.strip_chars() == "")
     no_weight = pl.col("weight").is_null() | pl.col("weight").is_nan() | pl.col("weight").is_infinite()
     return [
@@ -181,9 +181,10 @@ def _problems(tables: RawTables, ids: dict[str, Ids]) -> list[tuple[str, pl.Expr
             times.ODD_DATE if tables.time_format is None else f"not a time of the format {tables.time_format!r}",
         ),
         ("timestamp", pl.col("timestamp").is_null(), no_time),
+        ("timestamp", (pl.col("timestamp") < 0) & is_guessed, "earlier than 1970; set time_unit if it is right"),
         (
             "timestamp",
-            (pl.col("timestamp") > int(limit.timestamp() * 1000)) & too_late,
+            (pl.col("timestamp") > int(limit.timestamp() * 1000)) & is_guessed,
             f"later than {limit.year}; set time_format in [data.options] if it is a date, time_unit if it is right",
         ),
         ("weight", ~blank_weight & no_weight, "not a number"),

@@ -54,7 +54,7 @@ def clean_ids(column: pl.Series, rows: pl.Series, where: str) -> Ids:
     if column.dtype.is_float():
         text = _from_floats(column, rows, where)
     elif column.dtype == pl.Binary:
-        text = column.cast(pl.String, strict=False)
+        text = column.map_elements(lambda value: value.decode("utf-8", "replace"), pl.String)
     else:
         text = column.cast(pl.String)
     text = text.str.strip_chars(" \t\u00a0\u3000")

@@ -1,7 +1,7 @@
 """Columns of an event log: which are user, item, time, event type and rating, and how sure that is."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -61,7 +61,6 @@ class EventColumns:
     Attributes:
         moment: How the times are written.
         types: Type of event → its number in the first rows.
-        odd_time: What is wrong with a column that is named as a time, where no column is one.
     """
 
     user: Chosen
@@ -72,7 +71,6 @@ class EventColumns:
     rating: Chosen | None = None
     moment: Moment | None = None
     types: Mapping[str, int] = field(default_factory=dict)
-    odd_time: str = ""
 
 
 def choose_event_columns(
@@ -98,7 +96,8 @@ def choose_event_columns(
     within = _column_within(frame, item_ids)
     scored: list[tuple[float, Role, str]] = []
     for name in frame.columns:
-        for role in _NAMES:
+        roles: Iterable[Role] = ("time", "position") if _by_name(name, "time") >= 2 else _NAMES
+        for role in roles:
             score = _by_name(name, role) + _by_values(frame[name], role, moments[name])
             score += 2.0 if role == "item" and name == within else 0.0
             if score >= _LEAST_SCORE:
@@ -120,6 +119,8 @@ def choose_event_columns(
             f"{file}: no column looks like the {missing} of an event (its columns: {found}); name the columns with "
             "--user and --item."
         )
+    if "time" not in chosen and "position" not in chosen:
+        _choose_unread_time(frame, file, chosen)
     time = chosen.get("time")
     return EventColumns(
         user=chosen["user"],
@@ -130,7 +131,6 @@ def choose_event_columns(
         rating=chosen.get("rating"),
         moment=moments[time.column] if time else None,
         types=_counts(frame[chosen["type"].column]) if "type" in chosen else {},
-        odd_time="" if time else _odd_time(frame, moments),
     )
 
 
@@ -140,13 +140,26 @@ def _only_one(frame: pl.DataFrame, role: Role) -> str | None:
     return next((name for name in named if frame[name].drop_nulls().n_unique() == 1), None)
 
 
-def _odd_time(frame: pl.DataFrame, moments: Mapping[str, Moment | None]) -> str:
-    """Return a sentence about a column that is named as a time but is none; empty if there is no such column."""
+def _choose_unread_time(frame: pl.DataFrame, file: str, chosen: dict[Role, Chosen]) -> None:
+    """Take small whole numbers under a time's name for positions.
+
+    Raises:
+        DataError: A column is named as a time, and its values cannot be read: the order of the rows may be another one.
+    """
+    taken = {one.column for one in chosen.values()}
     for name in frame.columns:
-        values = frame[name].drop_nulls()
-        if _by_name(name, "time") >= 2 and moments[name] is None and len(values) and not values.dtype.is_nested():
-            return f"column {name!r} is named as a time, but its values are no times, such as {_first_odd(values)!r}"
-    return ""
+        known = frame[name].drop_nulls()
+        if name in taken or _by_name(name, "time") < 2 or not len(known) or known.dtype.is_nested():
+            continue
+        whole = known.cast(pl.String).cast(pl.Int64, strict=False)
+        if not whole.null_count() and (whole.is_between(0, 10**8)).all():
+            chosen["position"] = Chosen(name, "a guess", "small whole numbers are no times, but an order")
+            return
+        raise DataError(
+            f"{file}: column {name!r} is named as a time, but its values are no times, such as "
+            f"{_first_odd(known)[:40]!r}; write them as 2021-03-14 15:09:26 or as seconds since 1970, or rename the "
+            "column if it is no time."
+        )
 
 
 def _first_odd(values: pl.Series) -> str:

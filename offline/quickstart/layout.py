@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 import polars as pl
-import polars.selectors as cs
 
 from retort.offline.common.progress import Silent
+from retort.offline.data.events import collect
 from retort.offline.data.rejects import Rejects
+from retort.offline.data.sources import RawTable
+from retort.offline.data.sources._delimited import MARKS, QuoteScanner
 from retort.offline.data.sources._files import read_parquet
 from retort.offline.data.sources._json_lines import open_bytes, read_json_lines
 from retort.offline.quickstart.no_table import refuse_what_is_no_table, suffix_of
@@ -21,7 +23,6 @@ from retort.shared.base.errors import DataError
 _SAMPLE_BYTES = 1 << 20
 _SAMPLE_ROWS = 5_000
 _SEPARATORS = (",", ";", "\t", "|", "::")
-_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 # text that is a value rather than the name of a column
 _VALUE = re.compile(r"\s*|[-+]?[\d.,]+(?:[eE][-+]?\d+)?|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}.*|[0-9a-f-]{32,36}|.*\d{4,}.*")
 _WORD = re.compile(r"[^\W\d_]")
@@ -66,30 +67,33 @@ def read_layout(path: Path) -> Layout:
     refuse_what_is_no_table(path)
     suffix = suffix_of(path)
     if suffix == "parquet":
-        return Layout(path, "parquet", _without_row(read_parquet(path)), notes=("Parquet",))
+        return Layout(path, "parquet", _first_rows(path, read_parquet(path)), notes=("Parquet",))
     if suffix in ("jsonl", "json", "ndjson"):
         rows = read_json_lines(path, Rejects(), Silent(), n_lines=_SAMPLE_ROWS)
-        return Layout(path, "jsonl", _without_row(rows), notes=("JSON lines",))
+        return Layout(path, "jsonl", _first_rows(path, rows), notes=("JSON lines",))
     return _delimited(path)
 
 
-def _without_row(frame: pl.LazyFrame) -> pl.DataFrame:
-    rows = frame.head(_SAMPLE_ROWS).collect().drop("row", strict=False)
-    return rows.with_columns((cs.categorical() | cs.enum()).cast(pl.String))
+def _first_rows(path: Path, frame: pl.LazyFrame) -> pl.DataFrame:
+    """Return the first rows.
+
+    Raises:
+        DataError: The file is damaged, or contains bytes that are not text.
+    """
+    return collect(RawTable(path.name, frame), frame.head(_SAMPLE_ROWS)).drop("row", strict=False)
 
 
 def _delimited(path: Path) -> Layout:
     with open_bytes(path) as file:
         sample = file.read(_SAMPLE_BYTES)
-    if b"\0" in sample and not sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError(f"{path.name} is not text; give a CSV, TSV, Parquet or JSON lines file.")
+    _refuse_other_files(path, sample)
     encoding, how = _encoding(sample)
     text = sample.decode(encoding, errors="ignore").removeprefix("\ufeff")
     lines = text.splitlines(keepends=True)
     if len(sample) == _SAMPLE_BYTES and len(lines) > 1:
         lines.pop()  # it may be cut
     separator, rows = _split(path, lines[: _SAMPLE_ROWS + 1])
-    header = _has_header(rows)
+    header = _has_header(path, rows)
     names = [name.strip() for name in rows[0]] if header else [f"column_{i + 1}" for i in range(len(rows[0]))]
     names = [name or f"unnamed_{place + 1}" for place, name in enumerate(names)]
     width = len(names)
@@ -100,9 +104,21 @@ def _delimited(path: Path) -> Layout:
     return Layout(path, "delimited", frame.with_columns(pl.all().replace("", None)), separator, encoding, header, notes)
 
 
+def _refuse_other_files(path: Path, sample: bytes) -> None:
+    """Raise DataError for a file that is no text, or that only a spreadsheet program reads."""
+    if b"\0" in sample and not sample.startswith(tuple(MARKS)):
+        row = sample[: sample.index(b"\0")].count(b"\n") + 1
+        raise DataError(
+            f"{path.name} is not text (a NUL byte in row {row}); remove it, or "
+            "give a CSV, TSV, Parquet or JSON lines file."
+        )
+    if re.match(rb'(?:\xef\xbb\xbf)?"?sep=.?"?\r?\n', sample):
+        raise DataError(f'{path.name}, row 1: remove the line "sep=", which only spreadsheet programs understand.')
+
+
 def _encoding(sample: bytes) -> tuple[str, str]:
     """Return the encoding and a note. UTF-8 is never a guess: text in another encoding is hardly ever valid UTF-8."""
-    for mark, encoding in _MARKS.items():
+    for mark, encoding in {codecs.BOM_UTF8: "utf-8", **MARKS}.items():
         if sample.startswith(mark):
             return encoding, f"encoding {encoding} (it says so)"
     try:
@@ -133,11 +149,22 @@ def _split(path: Path, lines: Sequence[str]) -> tuple[str, list[list[str]]]:
         if width > 1 and (round(share, 1), width) > best[:2]:
             best = (round(share, 1), width, separator, rows)
     if not best[3]:
+        _refuse_open_quote(path, lines)
         raise DataError(
             f"{path.name}: no separator (comma, semicolon, tab, | or ::) splits its lines into columns; give a table "
             "with at least a user and an item column, and one event on each line."
         )
     return best[2], best[3]
+
+
+def _refuse_open_quote(path: Path, lines: Sequence[str]) -> None:
+    """Raise DataError if a quote that is not closed explains why no separator fits."""
+    text = "".join(lines).encode()
+    for separator in (";", "\t", "|", ","):
+        if separator.encode() in text.splitlines()[0]:
+            scanner = QuoteScanner(path.name, separator, 1)
+            scanner.feed(text)
+            scanner.finish()
 
 
 def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
@@ -149,15 +176,21 @@ def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
         return []
 
 
-def _has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row names the columns: distinct words, where later rows have other kinds of values."""
+def _has_header(path: Path, rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns: distinct words, where later rows have other kinds of values.
+
+    Raises:
+        DataError: Two columns have one name.
+    """
     first = [name.strip() for name in rows[0]]
     if any(_VALUE.fullmatch(name) or not _WORD.search(name) for name in first[1:] or first):
         return False
-    if len(set(first)) < len(first) or (len(rows) > 1 and _VALUE.fullmatch(first[0]) and first[0]):
-        return False
     below = rows[1:]
-    if not below:
-        return True
+    if below and _VALUE.fullmatch(first[0]) and first[0]:
+        return False
     # a name is no value of its own column
-    return not any(name and sum(row[place : place + 1] == [name] for row in below) for place, name in enumerate(first))
+    if any(name and sum(row[place : place + 1] == [name] for row in below) for place, name in enumerate(first)):
+        return False
+    if duplicate := next((name for name in first if name and first.count(name) > 1), None):
+        raise DataError(f"{path.name}, row 1: column {duplicate!r} appears twice in the header; rename one of them.")
+    return True

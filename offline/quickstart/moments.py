@@ -8,7 +8,16 @@ from retort.offline.data.times import ISO, NAMES, unit_of
 
 _DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d.%m.%y")
 _CLOCKS = (" %H:%M:%S", " %H:%M", "", "T%H:%M:%S", ", %H:%M:%S", ", %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S%.f")
+_NAMED = ("%d-%b-%Y", "%d %b %Y", "%d/%b/%Y", "%b %d, %Y", "%b %d %Y")
+_WHOLE = ("%a, %d %b %Y %H:%M:%S GMT", "%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %Y")
 _COMPACT = ("%Y%m%d%H%M%S", "%Y%m%d%H%M")
+_WRITTEN = (
+    r"^[A-Z][a-z]{2}\b",
+    r"^\d{1,2}[ /-][A-Z][a-z]{2}\b",
+    r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b",
+    r"^\d{4}[./]\d{1,2}[./]\d{1,2}\b",
+    r"^(?:19|20)\d{6}(?:\d{4}|\d{6})?$",
+)
 _MIN_SHARE = 0.98  # of the values that must be times
 
 
@@ -43,12 +52,12 @@ def recognise_times(values: pl.Series) -> Moment | None:
 def _looks_written(values: pl.Series) -> bool:
     """Whether values may be dates in another form than ISO and counts."""
     texts = values.cast(pl.String).str.strip_chars()
-    pattern = r"^(?:\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\d{4}[./]\d{1,2}[./]\d{1,2}\b|(?:19|20)\d{6}(?:\d{4}|\d{6})?$)"
+    pattern = "|".join(_WRITTEN)
     return bool(texts.str.contains(pattern).mean() >= _MIN_SHARE)  # type: ignore[operator]
 
 
 def _formats() -> list[str]:
-    return [date + clock for date in _DATES for clock in _CLOCKS] + list(_COMPACT)
+    return [date + clock for date in (*_DATES, *_NAMED) for clock in _CLOCKS] + [*_WHOLE, *_COMPACT]
 
 
 def _fits(values: pl.Series, time_format: str) -> bool:

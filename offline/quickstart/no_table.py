@@ -16,6 +16,7 @@ _ARCHIVES = {
     b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it with `unzstd`"),
     b"7z\xbc\xaf": ("a 7z archive", "unpack it"),
     b"SQLite format 3": ("an SQLite database", "export its table as CSV"),
+    b"PAR1": ("a Parquet file", "end its name in .parquet"),
 }
 _GZIP = b"\x1f\x8b"
 
@@ -33,7 +34,7 @@ def refuse_what_is_no_table(path: Path) -> None:
     if suffix in _SPREADSHEETS:
         raise DataError(f"{path.name} is a spreadsheet; save it as CSV and give that file.")
     for start, (kind, remedy) in _ARCHIVES.items():
-        if head.startswith(start):
+        if head.startswith(start) and suffix != "parquet":
             raise DataError(f"{path.name} is {kind}; {remedy}, and give that file.")
     if head.startswith(_GZIP) and path.suffix != ".gz":
         raise DataError(f"{path.name} is compressed by gzip; rename it to {path.name}.gz.")

@@ -45,8 +45,7 @@ class Recognised:
             if chosen:
                 lines.append(f"  {what}: column {chosen.column!r} ({chosen.certainty}, {chosen.reason})")
         if columns.time is None and columns.position is None:
-            why = f"; {columns.odd_time}" if columns.odd_time else ""
-            lines.append(f"  time: no column; the order of the rows is the order of events{why}")
+            lines.append("  time: no column; the order of the rows is the order of events")
         if self.weights:
             listed = ", ".join(f"{name} {weight:g}" for name, weight in self.weights.items())
             left = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""

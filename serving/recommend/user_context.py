@@ -102,7 +102,7 @@ class HistoryReader:
         self._max_batch = max_batch
         self._redis = store if isinstance(store, RedisHistory) else None
         self._nodes: dict[str, _Node] = {}
-        self._error_logged_at_s = float("-inf")
+        self._logged_at_s: dict[str, float] = {}
 
     @property
     def is_degraded(self) -> bool:
@@ -185,12 +185,11 @@ class HistoryReader:
             async with running_time_timeout(self._timeout_s):
                 histories, replies = await self._round_trip(owners, commands)
         except TimeoutError:
-            self._record_failure(breaker)
-            raise StoreError(
-                f"Redis did not answer within {self._timeout_s} s; see retort_store_failures_total."
-            ) from None
-        except StoreError:
-            self._record_failure(breaker)
+            error = StoreError(f"Redis did not answer within {self._timeout_s} s; see retort_store_failures_total.")
+            self._record_failure(breaker, error)
+            raise error from None
+        except StoreError as error:
+            self._record_failure(breaker, error)
             raise
         breaker.record_success()
         self._seconds.observe(time.perf_counter() - started)
@@ -204,17 +203,21 @@ class HistoryReader:
             return await self._redis.recent_with_commands(owners, self._limit, commands)
         return await self.store.recent(owners, self._limit), [None] * len(commands)
 
-    def _record_failure(self, breaker: CircuitBreaker) -> None:
+    def _record_failure(self, breaker: CircuitBreaker, error: StoreError) -> None:
         breaker.record_failure()
-        self._metrics.store_failures.labels("recent").inc()
+        self._count_and_log("histories cannot be read", error)
 
     def _report_owner_error(self, error: StoreError) -> None:
-        """Count an error of one history, which says nothing about the store; log it at most once a minute."""
+        """Count an error of one history, which says nothing about the store."""
+        self._count_and_log("a history cannot be read", error)
+
+    def _count_and_log(self, message: str, error: StoreError) -> None:
+        """Count a failure; log it at most once a minute."""
         self._metrics.store_failures.labels("recent").inc()
         now_s = time.monotonic()
-        if now_s - self._error_logged_at_s >= _LOG_INTERVAL_S:
-            self._error_logged_at_s = now_s
-            logger.warning("a history cannot be read", extra={"reason": str(error)})
+        if now_s - self._logged_at_s.get(message, -_LOG_INTERVAL_S) >= _LOG_INTERVAL_S:
+            self._logged_at_s[message] = now_s
+            logger.warning(message, extra={"reason": str(error)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,13 @@ from retort.shared.base.errors import DataError
 UNIT_SEPARATOR = "\x1f"  # replaces separators of several characters
 BLOCK_BYTES = 1 << 22
 MAX_HEADER_BYTES = 1 << 22
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# first bytes → encoding; UTF-16's mark is the beginning of UTF-32's
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 _INSIDE = re.compile(rb'[^"]*+(?:""[^"]*+)*+')
 
@@ -168,9 +174,11 @@ def _utf8_blocks(path: Path, separator: str, encoding: str) -> Iterator[bytes]:
     with open_bytes(path) as file:
         first = file.read(BLOCK_BYTES)
         plain = codec_name(encoding) in ("utf-8", "utf-8-sig")
-        if plain and first.startswith(_UTF16_MARKS):
+        marked = next((name for mark, name in MARKS.items() if first.startswith(mark)), None)
+        if plain and marked:
             raise DataError(
-                f'{path.name} is UTF-16 text; set encoding = "utf-16" in [data.options], or save it as UTF-8.'
+                f'{path.name} is {marked.upper()} text; set encoding = "{marked}" in [data.options], or save it as '
+                "UTF-8."
             )
         blocks = _following(first, file)
         if plain and len(separator) == 1:
@@ -248,6 +256,10 @@ def _column_names(line: bytes, path: Path, delimiter: str, quoted: bool) -> list
             f"{path.name}, row 1: a column name has more than {csv.field_size_limit():,} characters; the first row "
             "must contain the column names, each separated and with closed quotes."
         ) from None
+    if any("\0" in name for name in names):
+        raise DataError(f"{path.name}, row 1: a NUL byte in the header; remove it, or name the encoding of the file.")
+    if len(names) <= 2 and re.fullmatch(r"sep=.?", line.decode().strip('" ')):
+        raise DataError(f'{path.name}, row 1: remove the line "sep=", which only spreadsheet programs understand.')
     duplicate = next((name for name in names if name and names.count(name) > 1), None)
     if duplicate is not None:
         raise DataError(f"{path.name}, row 1: column {duplicate!r} appears twice in the header; rename one of them.")

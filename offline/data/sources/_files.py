@@ -9,19 +9,20 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+from polars import selectors
 
 from retort.offline.common.progress import Progress
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, existing_directory
 from retort.offline.data.sources._delimited import BLOCK_BYTES, DelimitedStream, refuse_undecodable, undecodable
 from retort.offline.data.sources._json_lines import first_record, read_json_lines, refuse_empty
+from retort.offline.data.sources._swallowed_rows import refuse_swallowed_rows
 from retort.shared.base.errors import DataError
 
 UNNAMED = "\x1eunnamed "
 _SEPARATORS = (";", "\t", "|", "::", ",")
 _VALUE = re.compile(r"-?\d+(?:\.\d+)?|\d{4}-\d{2}-\d{2}.*|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*")
 _ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # pandas' names of a row number's column
-MAX_SWALLOWED_ROWS = 5  # line ends in one value; more are suspicious where each line has the fields of a row
 
 
 def find_file(root: Path | None, *names: str) -> Path:
@@ -157,7 +158,7 @@ def read_delimited(
         ) from error
     frame = pl.DataFrame(parsed)
     if stream.n_lines > frame.height + len(bad):
-        _refuse_swallowed_rows(path, frame, stream.delimiter, len(names))
+        refuse_swallowed_rows(path.name, frame, stream.delimiter)
     frame = frame.select(name for name in frame.columns if not name.startswith(UNNAMED))
     return frame.with_columns(row=_row_numbers(frame.height, bad, first_row)).lazy()
 
@@ -189,25 +190,6 @@ def _parsed(stream: DelimitedStream, names: list[str], reject: Callable[[Any], s
         # a quote that is not closed is the better explanation
         stream.read_to_end()
         raise
-
-
-def _refuse_swallowed_rows(path: Path, frame: pl.DataFrame, delimiter: str, n_columns: int) -> None:
-    """Raise DataError for a quoted value whose inner lines are all rows of the table.
-
-    A quote that is not closed can end at another row's quote as if it were right.
-    """
-    if n_columns < 2:
-        return
-    for name in frame.columns:
-        values = frame.select(pl.col(name).alias("value")).with_row_index("place")
-        many = values.filter(pl.col("value").str.count_matches("\n", literal=True) > MAX_SWALLOWED_ROWS)
-        for place, value in many.iter_rows():
-            inner = value.splitlines()[1:-1]
-            if all(line.count(delimiter) == n_columns - 1 for line in inner):
-                raise DataError(
-                    f"{path.name}, record {place + 1}, column {name!r}: a quoted value contains {len(inner):,} lines "
-                    f"that look like rows ({inner[0][:80]!r}); close the quote that opens the value."
-                )
 
 
 def _row_numbers(n_rows: int, bad: Sequence[int], first: int) -> pl.Series:
@@ -261,4 +243,14 @@ def read_parquet(path: Path) -> pl.LazyFrame:
         names = frame.collect_schema().names()
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{path.name} is not a readable Parquet file ({error}); write it again.") from error
+    frame = frame.with_columns(
+        # text that was stored as numbers of a dictionary, or as bytes, is text; U+FFFD stands for other bytes
+        selectors.by_dtype(pl.Categorical, pl.Enum).cast(pl.String),
+        selectors.binary().map_batches(_decoded_text, return_dtype=pl.String),
+    )
     return frame.select(pl.exclude("row") if "row" in names else pl.all()).with_row_index("row", offset=1)
+
+
+def _decoded_text(values: pl.Series) -> pl.Series:
+    texts = [None if value is None else value.decode("utf-8", "replace") for value in values]
+    return pl.Series(values.name, texts, dtype=pl.String)

@@ -1,9 +1,11 @@
 """JSON lines, plain or gzip, as numbered rows: the format of Amazon's data sets and of many logs."""
 
 import ast
+import codecs
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -20,6 +22,7 @@ from retort.shared.base.text import load_json
 LINES_PER_FRAME = 200_000
 _EXACT = 1 << 53  # floats hold every whole number below
 _LONG_NUMBER = re.compile(rb"\d{19}")
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 Record = dict[str, Any]
 
@@ -73,11 +76,23 @@ def first_record(path: Path) -> Record:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
+    with open_bytes(path) as file:
+        first = next(iter(file), b"")
+        if first.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[" and not _is_record(first):
+            raise DataError(
+                f"{path.name} is one JSON array; write one object a line, for example with jq -c '.[]' {path.name}."
+            )
+        yield first.removeprefix(codecs.BOM_UTF8)
+        yield from file
+
+
+def _is_record(line: bytes) -> bool:
+    """Whether a line holds a whole JSON value that is no list of objects, so that other lines may hold objects."""
     try:
-        with open_bytes(path) as file:
-            yield from file
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path.name} is not a complete gzip file ({error}); download it again.") from error
+        value = load_json(line)
+    except ValueError:
+        return False
+    return not isinstance(value, list) or not any(isinstance(each, dict) for each in value)
 
 
 def parse_json(line: bytes) -> Any:
@@ -185,5 +200,30 @@ def refuse_empty(path: Path) -> None:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file, decompressed where its name ends in `.gz`."""
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+    """Open a file, decompressed where its name ends in `.gz`; a damaged one raises DataError when it is read."""
+    return cast(IO[bytes], _GzipFile(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+class _GzipFile(gzip.GzipFile):
+    """Gzip file whose damage is one sentence, whoever reads it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self._path = path
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return `size` bytes, or all."""
+        try:
+            return super().read(-1 if size is None else size)
+        except _DAMAGED as error:
+            raise self._error(error) from error
+
+    def readline(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+        """Return the next line; iteration calls this too."""
+        try:
+            return super().readline(-1 if size is None else size)
+        except _DAMAGED as error:
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> DataError:
+        return DataError(f"{self._path.name} is not a complete gzip file ({error}); download it again.")
