@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio.cluster import PipelineCommand
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
+from redis.exceptions import AskError, ClusterDownError, ConnectionError, MovedError, RedisError, TryAgainError
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class ClusterReads:
             return [await self._run_redirected(commands[place]) for place in places]
         queued = [PipelineCommand(number, *commands[place]) for number, place in enumerate(places)]
         try:
-            await node.execute_pipeline(queued)
+            await _execute(node, queued)
         except (RedisError, OSError, TimeoutError) as error:
             self._read_layout_soon(name)
             return [error] * len(queued)
@@ -112,3 +112,14 @@ class ClusterReads:
         if self._layout_task is not None:
             self._layout_task.cancel()
             await asyncio.wait([self._layout_task])
+
+
+async def _execute(node: Any, queued: list[PipelineCommand]) -> None:
+    """Run commands on a node, once more if the connection was lost: the next one is another."""
+    try:
+        await node.execute_pipeline(queued)
+        lost = isinstance(queued[0].result, ConnectionError)
+    except ConnectionError:
+        lost = True
+    if lost:
+        await node.execute_pipeline(queued)

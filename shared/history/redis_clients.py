@@ -13,7 +13,11 @@ from redis import Redis
 from redis.cluster import RedisCluster
 
 from retort.shared.base.errors import StoreError
-from retort.shared.history.role_changes import follow_role_changes, follow_role_changes_async
+from retort.shared.history.role_changes import (
+    follow_role_changes,
+    follow_role_changes_async,
+    reconnect_ended_of_cluster,
+)
 
 _CLUSTER = "+cluster://"
 
@@ -52,9 +56,11 @@ def open_async_client(url: str, *, timeout_s: float, connections: int) -> Any:
 
 def _async_client(url: str, timeout_s: float, connections: int) -> Any:
     if is_cluster(url):
-        return redis_asyncio.RedisCluster.from_url(
+        client = redis_asyncio.RedisCluster.from_url(
             _plain(url), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, max_connections=connections
         )
+        reconnect_ended_of_cluster(client)
+        return client
     # A pool that waits: the default one raises when all its connections are busy.
     pool = redis_asyncio.BlockingConnectionPool.from_url(
         url,

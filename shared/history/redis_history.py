@@ -103,7 +103,14 @@ class RedisHistory:
         Raises:
             StoreError: No node answered.
         """
-        replies = await self.run([*(("ZRANGE", owner.key, -limit, -1) for owner in owners), *commands])
+        wanted = [*(("ZRANGE", owner.key, -limit, -1) for owner in owners), *commands]
+        try:
+            replies = await self.run(wanted)
+        except StoreError as error:
+            if not isinstance(error.__cause__, redis.ConnectionError):
+                raise
+            # the connection was lost; the next one is opened anew
+            replies = await self.run(wanted)
         return [_history(owner, row) for owner, row in zip(owners, replies, strict=False)], replies[len(owners) :]
 
     def node_of(self, key: str) -> str:

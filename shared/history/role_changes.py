@@ -1,8 +1,11 @@
-"""Reconnection after a failover: connections to a Redis that is no longer the primary are not used again.
+"""Reconnection: connections to a Redis that is no longer the primary, or that has ended them, are not used again.
 
 Behind one address (a load balancer, a DNS name, a managed Redis) a failover leaves connections open to the demoted
 server. It keeps answering reads and refuses every write, so a pool that keeps these connections never recovers. The
 first such refusal therefore makes all connections of the pool connect again before their next command.
+
+A server that restarts, or a proxy that ends idle connections, closes them. redis-py's asyncio client notices that only
+when the next command has failed; here a connection that its server has ended is opened again before the command.
 """
 
 import time
@@ -37,6 +40,15 @@ def follow_role_changes(pool: Any) -> None:
 def follow_role_changes_async(pool: Any) -> None:
     """Do the same for a pool of an asyncio client."""
     pool.connection_class = _async_class(pool.connection_class, _Roles())
+
+
+def reconnect_ended_of_cluster(client: Any) -> None:
+    """Let the connections of an asyncio cluster client be opened again when their node has ended them."""
+    ending = _async_class(client.connection_kwargs["connection_class"], _Roles())
+    for kwargs in (client.connection_kwargs, client.nodes_manager.connection_kwargs):
+        kwargs["connection_class"] = ending
+    for node in client.startup_nodes:
+        node.connection_class = ending
 
 
 def _blocking_class(base: Any, roles: _Roles) -> Any:
@@ -78,6 +90,15 @@ def _async_class(base: Any, roles: _Roles) -> Any:
             if self._opened_after != roles.changes:
                 await self.disconnect()
             await super().connect()
+
+        async def send_packed_command(self, *args: Any, **options: Any) -> None:
+            if self._has_ended():
+                await self.disconnect(nowait=True)
+            await super().send_packed_command(*args, **options)
+
+        def _has_ended(self) -> bool:
+            reader = self._reader
+            return reader is not None and (reader.at_eof() or reader.exception() is not None)
 
         async def read_response(self, *args: Any, **options: Any) -> Any:
             try:

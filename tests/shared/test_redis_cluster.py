@@ -103,6 +103,24 @@ def test_a_store_goes_on_when_its_slots_move_to_another_node(cluster_url: str) -
     assert asyncio.run(story()) == ["before", "after"]
 
 
+def test_connections_that_nodes_have_ended_cost_no_history(cluster_url: str) -> None:
+    load_histories(cluster_url, [(user, [("a", 1), (user, 2)]) for user in USERS])
+
+    async def story() -> None:
+        store = RedisHistory.from_url(cluster_url, timeout_s=20)
+        owners = [Owner(user) for user in USERS]
+        await asyncio.gather(*(store.recent(owners, 1) for _ in range(4)))
+        with open_client(cluster_url, timeout_s=20) as client:
+            for node in client.get_nodes():
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", target_nodes=node)
+        await asyncio.sleep(0.1)
+        for _ in range(4):
+            assert await asyncio.gather(*(store.recent(owners, 1) for _ in range(4))) == [[[u] for u in USERS]] * 4
+        await store.close()
+
+    asyncio.run(story())
+
+
 def test_a_node_that_hangs_takes_only_its_own_users(cluster_url: str) -> None:
     load_histories(cluster_url, [(user, [("a", 1), (user, 2)]) for user in USERS])
     metrics = Metrics()

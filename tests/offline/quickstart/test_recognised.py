@@ -234,5 +234,5 @@ def test_a_wrong_path_names_the_files_that_are_there(tmp_path: Path) -> None:
 def test_a_column_named_as_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
     rows = [f"{u},{i},{'yesterday' if n % 3 else at.date()}" for n, (u, i, at, _) in enumerate(log())]
     (tmp_path / "log.csv").write_text("\n".join(["user,item,date", *rows]))
-    with pytest.raises(DataError, match="column 'date' is named as a time, .* no times, such as 'yesterday'; write"):
+    with pytest.raises(DataError, match=r"column 'date' is named as a time, .* no times, such as 'yesterday'; write"):
         recognise(tmp_path / "log.csv", None)
