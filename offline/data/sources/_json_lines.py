@@ -218,7 +218,7 @@ class _GzipFile(gzip.GzipFile):
         except _DAMAGED as error:
             raise self._error(error) from error
 
-    def readline(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+    def readline(self, size: int | None = -1) -> bytes:
         """Return the next line; iteration calls this too."""
         try:
             return super().readline(-1 if size is None else size)
