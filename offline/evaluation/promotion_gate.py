@@ -42,6 +42,8 @@ def check_promotion(
         metric: hr, ndcg or mrr at a k; None: NDCG at the challenger's own first k.
         split_dir: A run's split, on whose test both bundles are evaluated; None: the ranks in the bundles are paired.
     """
+    if (lost := _lost_by_retrieval(challenger)) is not None:
+        return Verdict(False, lost)
     metric = metric or declared_metric(challenger)
     if (
         split_dir is None
@@ -60,6 +62,17 @@ def check_promotion(
         before, after = sealed_ranks(champion.path), sealed_ranks(challenger.path)
     compared = compare([before], [after], metric, resamples=2000)
     return Verdict(compared.high >= 0, f"{compared.sentence()}.")
+
+
+def _lost_by_retrieval(challenger: Bundle) -> str | None:
+    """Why the graph's two-stage retrieval loses too much against its own exact scores, or None."""
+    report = challenger.manifest.metrics.get("retrieval", {})
+    if report.get("retrieval") != "two_stage" or report["agreement@10"] >= report["required"]:
+        return None
+    return (
+        f"its two-stage retrieval agrees with exact scores on {report['agreement@10']:.2%} of the first ten, and "
+        f'{report["required"]:.1%} are required; set [export] retrieval = "exact".'
+    )
 
 
 def declared_metric(bundle: Bundle) -> str:

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from retort.offline.export.topk_graph import CONSTANT_LIMIT_BYTES, append_own_scores, append_ranking, stored_table
+from retort.offline.export.two_stage import Codes
 from retort.offline.losses.divergence import check_modules
 from retort.offline.students._base import Student
 from retort.shared.base.errors import TrainingError
@@ -51,8 +52,36 @@ class _ScoresOfState(nn.Module):
         return self.student.scores(state[None], self.get_buffer("table_ND"))[0]
 
 
+class StudentGraph:
+    """A student traced once, from which graphs with different rankings are made."""
+
+    def __init__(self, student: Student) -> None:
+        """Trace a student; it is left on the CPU in evaluation mode.
+
+        Raises:
+            ValueError: The student has no items.
+            TrainingError: A weight is NaN or infinite.
+        """
+        student = student.eval().cpu()
+        try:
+            check_modules({"the student": student})
+        except TrainingError as error:
+            raise TrainingError(
+                f"this student cannot be exported: {error}; train it again with a lower [training] learning_rate."
+            ) from None
+        self._model = _trace(student)
+        self._body = None if student.inner_product else _trace_scores(student)
+        self.table_ND = _item_table(student)
+
+    def with_ranking(self, limit_bytes: int, codes: Codes | None = None) -> bytes:
+        """Return the bytes of a whole model; an item table above the limit is its input."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        return _with_ranking(model, self.table_ND, limit_bytes, self._body, codes).SerializeToString()
+
+
 def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> bytes:
-    """Export a student as the bytes of one ONNX model.
+    """Export a student as the bytes of one ONNX model with exact retrieval.
 
     Args:
         student: Trained student; it is left on the CPU in evaluation mode.
@@ -62,16 +91,7 @@ def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) ->
         ValueError: The student has no items.
         TrainingError: A weight is NaN or infinite.
     """
-    student = student.eval().cpu()
-    try:
-        check_modules({"the student": student})
-    except TrainingError as error:
-        raise TrainingError(
-            f"this student cannot be exported: {error}; train it again with a lower [training] learning_rate."
-        ) from None
-    model = _trace(student)
-    body = None if student.inner_product else _trace_scores(student)
-    return _with_ranking(model, _item_table(student), limit_bytes, body).SerializeToString()
+    return StudentGraph(student).with_ranking(limit_bytes)
 
 
 def item_vectors(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> NDArray[np.float32]:
@@ -126,13 +146,17 @@ def _drop_metadata(model: onnx.ModelProto) -> None:
 
 
 def _with_ranking(
-    model: onnx.ModelProto, table_ND: NDArray[np.float32], limit_bytes: int, body: onnx.ModelProto | None
+    model: onnx.ModelProto,
+    table_ND: NDArray[np.float32],
+    limit_bytes: int,
+    body: onnx.ModelProto | None,
+    codes: Codes | None,
 ) -> onnx.ModelProto:
     if len(table_ND) < 2:
         raise ValueError("a student without items cannot be exported")
     graph = model.graph
     if body is None:
-        append_ranking(model, table_ND, limit_bytes)
+        append_ranking(model, table_ND, limit_bytes, codes)
     else:
         append_own_scores(model, body, len(table_ND))
     value = helper.make_tensor_value_info

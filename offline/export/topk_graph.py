@@ -23,6 +23,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from retort.offline.export.graph_nodes import TOP, Nodes, tensors
+from retort.offline.export.two_stage import Codes, append_two_stage, constants, recode
 from retort.shared.base.errors import BundleError
 from retort.shared.base.schema import PAD
 from retort.shared.model.scoring import TABLE
@@ -30,39 +32,6 @@ from retort.shared.model.scoring import TABLE
 CHUNK = 128
 # The table and its packed copy then stay in a processor's caches.
 CONSTANT_LIMIT_BYTES = 8 * 2**20
-TOP = ("top_items", "top_scores")
-
-
-class _Nodes:
-    """Nodes of a graph or branch; a call appends a node and returns the name of its first output."""
-
-    def __init__(self, prefix: str) -> None:
-        self.all: list[onnx.NodeProto] = []
-        self._prefix = prefix
-
-    def __call__(self, operator: str, *inputs: str, to: Sequence[str] = (), **attributes: Any) -> str:
-        outputs = to or [f"{self._prefix}_{len(self.all)}"]
-        self.all.append(helper.make_node(operator, inputs, outputs, **attributes))
-        return outputs[0]
-
-    def top(self, values: str, k: str, **attributes: Any) -> tuple[str, str]:
-        """Return the names of values and positions of the k largest along axis 1; `largest=0` for the smallest."""
-        names = [f"{self._prefix}_{len(self.all)}_{part}" for part in ("values", "places")]
-        self("TopK", values, k, to=names, axis=1, **attributes)
-        return names[0], names[1]
-
-    def branch(self) -> onnx.GraphProto:
-        """Return these nodes as a branch of an `If`, whose outputs are the best items and their scores."""
-        kinds = (TensorProto.INT64, TensorProto.FLOAT)
-        outputs = [
-            helper.make_tensor_value_info(f"{self._prefix}_{name}", kind, None)
-            for name, kind in zip(TOP, kinds, strict=True)
-        ]
-        return helper.make_graph(self.all, self._prefix, [], outputs)
-
-    def outputs(self) -> list[str]:
-        """Return the names of the outputs of `branch`."""
-        return [f"{self._prefix}_{name}" for name in TOP]
 
 
 def stored_table(table_ND: NDArray[np.float32], limit_bytes: int = CONSTANT_LIMIT_BYTES) -> NDArray[np.float32]:
@@ -72,17 +41,32 @@ def stored_table(table_ND: NDArray[np.float32], limit_bytes: int = CONSTANT_LIMI
 
 
 def append_ranking(
-    model: onnx.ModelProto, table_ND: NDArray[np.float32], limit_bytes: int = CONSTANT_LIMIT_BYTES
+    model: onnx.ModelProto,
+    table_ND: NDArray[np.float32],
+    limit_bytes: int = CONSTANT_LIMIT_BYTES,
+    codes: Codes | None = None,
 ) -> None:
-    """Append scoring and top k to a model with the output `state` (B, D), as `shared/model/scoring.py` expects them."""
+    """Append scoring and top k to a model with the output `state` (B, D), as `shared/model/scoring.py` expects them.
+
+    Args:
+        model: Model that the nodes are appended to.
+        table_ND: Item table.
+        limit_bytes: A larger table is an input of the graph.
+        codes: Codes of the items of a large table; single requests are then ranked in two stages by them.
+    """
     graph = model.graph
     table_PD = stored_table(table_ND, limit_bytes)
     large = table_ND.nbytes > limit_bytes
     _share_table(graph, table_ND)
-    nodes = _Nodes("score")
+    nodes = Nodes("score")
     if large:
         graph.input.append(helper.make_tensor_value_info(TABLE, TensorProto.FLOAT, table_PD.shape))
-        _rank_by_case(nodes)
+        if codes is None:
+            _rank_by_case(nodes, _hidden(nodes), TOP)
+        else:
+            _rank_by_codes(nodes)
+            graph.initializer.extend([*codes.tensors(), *constants(len(table_ND), len(table_PD))])
+            graph.input.append(codes.input())
     else:
         graph.initializer.append(numpy_helper.from_array(table_ND, TABLE))
         _rank_in_one_stage(nodes, _hidden(nodes), TOP)
@@ -101,7 +85,7 @@ def append_own_scores(model: onnx.ModelProto, body: onnx.ModelProto, n_rows: int
         n_rows: N.
     """
     inner = onnx.compose.add_prefix(body, "each_").graph
-    nodes = _Nodes("score")
+    nodes = Nodes("score")
     scores_BN = nodes("Scan", "state", body=inner, num_scan_inputs=1)
     _rank_in_one_stage(nodes, _hidden(nodes), TOP, scores=scores_BN)
     model.graph.node.extend(nodes.all)
@@ -134,7 +118,9 @@ def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray
         fed.type.tensor_type.shape.dim[0].dim_value = len(table_PD)
     if held is not None:
         held.CopyFrom(numpy_helper.from_array(table_PD, TABLE))
-    fresh = {tensor.name: tensor for tensor in _constants(len(table_ND), len(table_PD))}
+    recoded = recode(graph, table_PD, len(table_ND))
+    fixed = [*_constants(len(table_ND), len(table_PD)), *constants(len(table_ND), len(table_PD)), *recoded]
+    fresh = {tensor.name: tensor for tensor in fixed}
     for tensor in graph.initializer:
         if tensor.name in fresh:
             tensor.CopyFrom(fresh[tensor.name])
@@ -184,11 +170,10 @@ def _constants(n_rows: int, n_stored: int) -> list[onnx.TensorProto]:
         "in_chunk": np.arange(CHUNK).reshape(1, 1, CHUNK),
         "keep_flat": [0, -1],
     }
-    tensors = [numpy_helper.from_array(np.array(value, np.int64), f"score_{name}") for name, value in integers.items()]
-    return [*tensors, numpy_helper.from_array(np.array(-np.inf, np.float32), "score_minus_infinity")]
+    return [*tensors(integers, np.int64), *tensors({"minus_infinity": -np.inf}, np.float32)]
 
 
-def _hidden(nodes: _Nodes) -> tuple[str, str]:
+def _hidden(nodes: Nodes) -> tuple[str, str]:
     """Return the hidden items (B, H) of the caller and those never recommended, and a −∞ for each."""
     batch = nodes("Shape", "hidden", start=0, end=1)
     never_BX = nodes("Expand", "score_never", nodes("Concat", batch, "score_ones", axis=0))
@@ -197,7 +182,7 @@ def _hidden(nodes: _Nodes) -> tuple[str, str]:
 
 
 def _rank_in_one_stage(
-    nodes: _Nodes, hidden: tuple[str, str], outputs: Sequence[str], *, cut: bool = False, scores: str = ""
+    nodes: Nodes, hidden: tuple[str, str], outputs: Sequence[str], *, cut: bool = False, scores: str = ""
 ) -> None:
     """Rank the whole (B, N) scores: the product with the table, or the given `scores`.
 
@@ -210,30 +195,41 @@ def _rank_in_one_stage(
         scores_BP = nodes("Slice", scores_BP, "score_first", "score_rows", "score_ones")
     scores_BN = nodes("Add", scores_BP, "bias")
     top_items, top_scores = outputs
-    nodes("TopK", scores_BN, "k", to=[top_scores, top_items], axis=1, largest=1, sorted=1)
+    nodes("TopK", scores_BN, "k", into=[top_scores, top_items], axis=1, largest=1, sorted=1)
 
 
-def _rank_by_case(nodes: _Nodes) -> None:
-    """Choose the ranking: one stage with a bias per item; otherwise two stages, for one row or several."""
+def _rank_by_codes(nodes: Nodes) -> None:
+    """Choose the ranking: by codes first for one row and a usual k, otherwise by the whole table."""
     hidden = _hidden(nodes)
+    is_single = nodes("Equal", nodes("Shape", "state", start=0, end=1), "score_ones")
+    is_usual = nodes("LessOrEqual", "k", "score_code_k")
+    quick, whole = Nodes("quick"), Nodes("whole")
+    append_two_stage(quick, hidden, TABLE)
+    _rank_by_case(whole, hidden, whole.outputs())
+    chosen = nodes("Squeeze", nodes("And", is_single, is_usual))
+    nodes("If", chosen, into=TOP, then_branch=quick.branch(), else_branch=whole.branch())
+
+
+def _rank_by_case(nodes: Nodes, hidden: tuple[str, str], outputs: Sequence[str]) -> None:
+    """Choose the ranking: one stage with a bias per item; otherwise two stages, for one row or several."""
     batch = nodes("Squeeze", nodes("Shape", "state", start=0, end=1))
     is_single = nodes("Equal", batch, "score_one")
     is_even = nodes("Equal", nodes("Squeeze", nodes("Shape", "bias", start=1, end=2)), "score_one")
 
-    plain, even = _Nodes("plain"), _Nodes("even")
+    plain, even = Nodes("plain"), Nodes("even")
     _rank_in_one_stage(plain, hidden, plain.outputs(), cut=True)
-    single, several = _Nodes("single"), _Nodes("several")
+    single, several = Nodes("single"), Nodes("several")
     scores_1P = single("ScatterElements", single("Gemm", "state", TABLE, transB=1), *hidden, axis=1)
     _rank_in_two_stages(single, single("Reshape", scores_1P, "score_column"), batch)
     scores_PB = several("MatMul", TABLE, several("Transpose", "state", perm=[1, 0]))
     turned = [several("Transpose", part, perm=[1, 0]) for part in hidden]
     _rank_in_two_stages(several, several("ScatterElements", scores_PB, *turned, axis=0), batch)
 
-    even("If", is_single, to=even.outputs(), then_branch=single.branch(), else_branch=several.branch())
-    nodes("If", is_even, to=TOP, then_branch=even.branch(), else_branch=plain.branch())
+    even("If", is_single, into=even.outputs(), then_branch=single.branch(), else_branch=several.branch())
+    nodes("If", is_even, into=outputs, then_branch=even.branch(), else_branch=plain.branch())
 
 
-def _rank_in_two_stages(nodes: _Nodes, scores_PB: str, batch: str) -> None:
+def _rank_in_two_stages(nodes: Nodes, scores_PB: str, batch: str) -> None:
     """Find the best chunks by their maxima, then the best items in them."""
     best_QB = nodes("ReduceMax", nodes("Reshape", scores_PB, "score_by_chunk"), "score_ones", keepdims=0)
     n_kept = nodes("Min", "k", "score_n_chunks")
@@ -247,5 +243,5 @@ def _rank_in_two_stages(nodes: _Nodes, scores_PB: str, batch: str) -> None:
     scores_BX = nodes("Gather", nodes("Reshape", scores_PB, "score_flat"), places_BX, axis=0)
     top_BK, places_BK = nodes.top(scores_BX, "k", largest=1, sorted=1)
     items, scores = nodes.outputs()
-    nodes("GatherElements", items_BX, places_BK, to=[items], axis=1)
-    nodes("Add", top_BK, "bias", to=[scores])
+    nodes("GatherElements", items_BX, places_BK, into=[items], axis=1)
+    nodes("Add", top_BK, "bias", into=[scores])

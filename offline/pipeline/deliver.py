@@ -30,6 +30,7 @@ from retort.offline.pipeline.context import (
     KNOWLEDGE_FILE,
     KNOWLEDGE_STEP,
     METRICS_FILE,
+    RETRIEVAL_FILE,
     STUDENT_FILE,
     USERS_FILE,
     VALIDATION_FILE,
@@ -54,11 +55,11 @@ def deliver_steps(plan: Plan, *, publish: bool) -> list[Step[RunContext]]:
     weights, split = ("refit", "split_refit") if plan.recipe.protocol == "refit" else ("train", "split")
     splits = tuple(dict.fromkeys(("split", split)))
     found = ("train",) if plan.recipe.finds_epochs else ()
-    student = {"student": plan.config["student"]}
+    exported = {"student": plan.config["student"], "export": plan.config["export"]}
     evaluation = {"evaluation": plan.config["evaluation"]}
     plugins = (plugin_module(STUDENTS, plan.recipe.student_name),)
     steps = [
-        Step("export", export_step, (weights, split), student, plugins),
+        Step("export", export_step, (weights, split), exported, plugins),
         Step("evaluate", evaluate_step, ("data", *splits, *found, "export"), evaluation),
         Step("seal", seal_step, (*items_from(plan), split, "export", "evaluate", *found), {"recipe": plan.config}),
     ]
@@ -71,13 +72,17 @@ def export_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Write the student as an ONNX graph, and its item vectors."""
     from safetensors.torch import load_file  # loads torch
 
-    from retort.offline.export.onnx import export_student, item_vectors
+    from retort.offline.export.retrieval import export_for_retrieval
 
+    recipe = pipeline.context.recipe
     split = load_split(pipeline.ensure_path(evaluated_split_step(pipeline)))
-    student = new_student(pipeline.context.recipe, len(split.item_index))
+    student = new_student(recipe, len(split.item_index))
     student.load_state_dict(load_file(pipeline.ensure_path(weights_step(pipeline)) / STUDENT_FILE))
-    (work / MODEL).write_bytes(export_student(student))
-    np.save(work / ITEM_VECTORS, item_vectors(student), allow_pickle=False)
+    exported = export_for_retrieval(student, recipe.export, split.train)
+    (work / MODEL).write_bytes(exported.graph)
+    np.save(work / ITEM_VECTORS, exported.vectors, allow_pickle=False)
+    if exported.report is not None:
+        (work / RETRIEVAL_FILE).write_bytes(orjson.dumps(exported.report, option=orjson.OPT_NON_STR_KEYS))
 
 
 def evaluate_step(pipeline: Pipeline[RunContext], work: Path) -> None:
@@ -140,13 +145,17 @@ def subsets_of(tables: Loaded, split: Split, names: tuple[str, ...]) -> dict[str
 def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Seal the bundle in the artifact store and write its id."""
     has_knowledge = KNOWLEDGE_STEP in pipeline.steps
+    exported = pipeline.ensure_path("export")
+    metrics = orjson.loads((pipeline.ensure_path("evaluate") / METRICS_FILE).read_bytes())
+    if (exported / RETRIEVAL_FILE).exists():
+        metrics["retrieval"] = orjson.loads((exported / RETRIEVAL_FILE).read_bytes())
     bundle_id = seal(
         pipeline.store.bundles,
         recipe=pipeline.context.recipe.as_json(),
         loaded=replace(load_tables(pipeline), items=load_items(pipeline)),
         split=load_split(pipeline.ensure_path(evaluated_split_step(pipeline))),
-        exported=pipeline.ensure_path("export"),
-        metrics=orjson.loads((pipeline.ensure_path("evaluate") / METRICS_FILE).read_bytes()),
+        exported=exported,
+        metrics=metrics,
         ranks=pl.read_parquet(pipeline.ensure_path("evaluate") / USERS_FILE),
         knowledge=pl.read_parquet(pipeline.ensure_path(KNOWLEDGE_STEP) / KNOWLEDGE_FILE) if has_knowledge else None,
     )

@@ -3,7 +3,8 @@
     extends = "beauty_sasrec_plain"      the recipe it starts from (its name, or a path relative to this file);
                                          a [data] with a source of its own inherits no options
     protocol = "held" | "refit"
-    [data] [split] [knowledge] [profiles] [encoder] [reducer] [teacher] [student] [training] [[objectives]] [evaluation]
+    [data] [split] [knowledge] [profiles] [encoder] [reducer] [teacher] [student] [training] [export] [[objectives]]
+    [evaluation]
 
 Each section is validated by the class that uses it; unknown sections and keys are refused. A recipe without objectives
 is a plain run, which requires no profiles, encoder or teacher.
@@ -26,6 +27,7 @@ from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.reducer import ReducerConfig
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.evaluation.evaluate import EvaluationConfig
+from retort.offline.export.config import ExportConfig
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.students.configs._base import StudentConfig
@@ -44,6 +46,7 @@ SECTIONS: dict[str, type[Section]] = {
     "reducer": ReducerConfig,
     "teacher": TeacherConfig,
     "training": TrainingConfig,
+    "export": ExportConfig,
     "evaluation": EvaluationConfig,
 }
 _PLAIN_KEYS = ("description", "protocol", "extends", "student", "objectives")
@@ -66,6 +69,7 @@ class Recipe:
     student_name: str
     student: StudentConfig
     training: TrainingConfig
+    export: ExportConfig
     objectives: tuple[ObjectiveConfig, ...]
     evaluation: EvaluationConfig
 

@@ -108,6 +108,7 @@ def make_bundle(
     data_hash: str = "d" * 64,
     evaluation: dict[str, object] | None = None,
     knowledge: dict[str, str] | None = None,
+    retrieval: dict[str, object] | None = None,
 ) -> Path:
     """Seal a bundle and return its directory.
 
@@ -115,6 +116,7 @@ def make_bundle(
         ranks: User (as a hash) → its test rank.
         evaluation: How it was evaluated.
         knowledge: Item id → text of a model.
+        retrieval: Report of a two-stage graph.
     """
     vectors = item_vectors(n_items, seed=seed)
     graph = graph_bytes(vectors)
@@ -149,7 +151,8 @@ def make_bundle(
         recipe={"seed": seed} | ({"evaluation": evaluation} if evaluation else {}),
         data_hash=data_hash,
         protocol="held",
-        metrics={"validation": {"ndcg@10": 0.1}, "test": {"hr@10": 0.2, "ndcg@10": 0.1}},
+        metrics={"validation": {"ndcg@10": 0.1}, "test": {"hr@10": 0.2, "ndcg@10": 0.1}}
+        | ({"retrieval": retrieval} if retrieval else {}),
     )
     return seal_bundle(work, target_dir, manifest)
 

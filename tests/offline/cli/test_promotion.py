@@ -53,6 +53,18 @@ def test_a_worse_challenger_is_refused_and_an_equal_or_better_one_passes(tmp_pat
     assert not changes(home)[0].forced
 
 
+def test_a_challenger_whose_two_stage_retrieval_loses_items_is_refused(tmp_path: Path) -> None:
+    report = {"retrieval": "two_stage", "agreement@10": 0.9984, "required": 0.999}
+    good, lossy, kept = (
+        make_bundle(tmp_path, seed=seed, ranks=ranks(2), retrieval=given)
+        for seed, given in ((1, None), (2, report), (3, report | {"agreement@10": 0.9996}))
+    )
+    publish_bundle(good, None)
+    with pytest.raises(RegistryError, match=r"99\.84% of the first ten, and 99\.9% are required.*\[export\] retrieval"):
+        publish_bundle(lossy, "champion")
+    assert "champion" in publish_bundle(kept, "champion")
+
+
 def test_force_requires_a_reason_and_is_recorded(tmp_path: Path, home: Path) -> None:
     good, worse = (make_bundle(tmp_path, seed=seed, ranks=ranks(rank)) for seed, rank in ((1, 2), (2, 9)))
     publish_bundle(good, None)

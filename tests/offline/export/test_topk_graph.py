@@ -3,17 +3,16 @@
 from types import ModuleType
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
 
 from retort.offline.export.onnx import export_student, item_vectors
-from retort.offline.export.topk_graph import CHUNK, append_ranking, stored_table
+from retort.offline.export.topk_graph import CHUNK, stored_table
 from retort.offline.students import sasrec, simplex
 from retort.shared.base.errors import BundleError
 from retort.shared.model.scoring import Scorer
 from retort.shared.model.sequences import IntArray
+from tests.offline._gather_student import graph_of
 from tests.offline._rankings import assert_same_ranking
 
 DIM = 4
@@ -28,38 +27,6 @@ def table_of(n_items: int, *, seed: int = 0, levels: int | None = None) -> np.nd
     table: np.ndarray = drawn.astype(np.float32)
     table[0] = 0
     return table
-
-
-def graph_of(table: np.ndarray, limit_bytes: int) -> bytes:
-    """A student whose state is the vector of its only item, read from a table of its own."""
-    graph = helper.make_graph(
-        [
-            helper.make_node("Gather", ["items.weight", "items"], ["read"]),
-            helper.make_node("Squeeze", ["read", "axis"], ["state"]),
-        ],
-        "student",
-        [helper.make_tensor_value_info("items", TensorProto.INT64, ["batch", 1])],
-        [
-            helper.make_tensor_value_info("top_items", TensorProto.INT64, ["batch", "found"]),
-            helper.make_tensor_value_info("top_scores", TensorProto.FLOAT, ["batch", "found"]),
-        ],
-        [
-            onnx.numpy_helper.from_array(table, "items.weight"),
-            onnx.numpy_helper.from_array(np.array([1]), "axis"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    append_ranking(model, table, limit_bytes)
-    model.graph.input.extend(
-        [
-            helper.make_tensor_value_info("hidden", TensorProto.INT64, ["batch", "hidden"]),
-            helper.make_tensor_value_info("bias", TensorProto.FLOAT, ["rows", "columns"]),
-            helper.make_tensor_value_info("k", TensorProto.INT64, [1]),
-        ]
-    )
-    onnx.checker.check_model(model)
-    payload: bytes = model.SerializeToString()
-    return payload
 
 
 def scorer_of(table: np.ndarray, limit_bytes: int) -> Scorer:

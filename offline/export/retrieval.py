@@ -1,0 +1,121 @@
+"""Choice between exact and two-stage retrieval, by measuring how far the two graphs of a student agree."""
+
+# Shapes: S sampled requests, D embedding_dim, K list length
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from retort.offline.export.config import ExportConfig
+from retort.offline.export.onnx import StudentGraph
+from retort.offline.export.topk_graph import CONSTANT_LIMIT_BYTES, stored_table
+from retort.offline.export.two_stage import make_codes
+from retort.offline.students._base import Student
+from retort.shared.model.scoring import Scorer
+from retort.shared.model.sequences import IntArray, left_pad
+
+AUTO_ITEMS = 100_000
+LEAST_AGREEMENT = 0.999
+_PLACES = 10
+_FITTED, _COMPARED = 1_024, 256
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported student.
+
+    Attributes:
+        graph: Bytes of the ONNX model.
+        vectors: Item table as a bundle stores it.
+        report: Which retrieval the graph has and how it was chosen; None where there was no choice.
+    """
+
+    graph: bytes
+    vectors: NDArray[np.float32]
+    report: dict[str, Any] | None = None
+
+
+def export_for_retrieval(student: Student, config: ExportConfig, histories: Sequence[IntArray]) -> Exported:
+    """Export a student with the retrieval of its recipe.
+
+    Args:
+        student: Trained student.
+        config: The recipe's `[export]`.
+        histories: Histories that requests may have, such as those of the training; they weight the directions of the
+            codes, and others of them are compared.
+    """
+    traced = StudentGraph(student)
+    wanted = config.retrieval == "two_stage" or (config.retrieval == "auto" and student.n_items >= AUTO_ITEMS)
+    histories = [history for history in histories if len(history)]
+    if not wanted or not student.inner_product or not histories:
+        limit = CONSTANT_LIMIT_BYTES
+        return Exported(traced.with_ranking(limit), stored_table(traced.table_ND, limit))
+    return _with_codes(student, traced, config, _sample(histories, _FITTED + _COMPARED))
+
+
+def agreement(one: Scorer, other: Scorer, histories: Sequence[IntArray], places: int = _PLACES) -> float:
+    """Return the share of the first items that two scorers have in common, over single requests."""
+    shared = total = 0
+    for history in histories:
+        items, others = (scorer.top_k([history], places).row(0)[0] for scorer in (one, other))
+        shared += len(np.intersect1d(items, others))
+        total += len(items)
+    return shared / max(total, 1)
+
+
+def _with_codes(
+    student: Student, traced: StudentGraph, config: ExportConfig, histories: Sequence[IntArray]
+) -> Exported:
+    """Try codes of half the vector's length, then of all of it."""
+    table_PD = stored_table(traced.table_ND, 0)
+    n_compared = max(1, len(histories) * _COMPARED // (_FITTED + _COMPARED))
+    compared, fitted = histories[:n_compared], histories[n_compared:]
+    states_SD = _states(student, fitted)
+    exact = traced.with_ranking(0)
+    exact_scorer = _scorer(student, exact, table_PD)
+    dim, tried = table_PD.shape[1], {}
+    for n_bytes in (_multiple_of_four(dim / 2), _multiple_of_four(dim)):
+        graph = traced.with_ranking(0, make_codes(table_PD, len(traced.table_ND), states_SD, n_bytes))
+        tried[n_bytes] = agreement(exact_scorer, _scorer(student, graph, table_PD), compared)
+        if tried[n_bytes] >= LEAST_AGREEMENT:
+            break
+    report = {
+        "agreement@10": tried[n_bytes],
+        "required": LEAST_AGREEMENT,
+        "requests": len(compared),
+        "code_bytes": n_bytes,
+        "tried": tried,
+    }
+    if config.retrieval == "auto" and tried[n_bytes] < LEAST_AGREEMENT:
+        return Exported(exact, table_PD, {"retrieval": "exact", **report})
+    return Exported(graph, table_PD, {"retrieval": "two_stage", **report})
+
+
+def _scorer(student: Student, graph: bytes, table_PD: NDArray[np.float32]) -> Scorer:
+    return Scorer(graph, n_items=student.n_items, max_length=student.config.max_length, table=table_PD)
+
+
+def _sample(histories: Sequence[IntArray], size: int) -> list[IntArray]:
+    """Return a fixed random sample, each history cut at a random place, because requests come at all lengths."""
+    random = np.random.default_rng(0)
+    rows = random.permutation(len(histories))[:size]
+    return [histories[row][: random.integers(1, len(histories[row]) + 1)] for row in rows]
+
+
+def _states(student: Student, histories: Sequence[IntArray]) -> NDArray[np.float32]:
+    dim = int(student.item_table().shape[1])
+    parts = [np.zeros((0, dim), np.float32)]
+    with torch.no_grad():
+        for start in range(0, len(histories), 64):
+            items_BT = left_pad(histories[start : start + 64], student.config.max_length)
+            parts.append(student.last_state(torch.from_numpy(items_BT)).float().numpy())
+    return np.concatenate(parts)
+
+
+def _multiple_of_four(value: float) -> int:
+    """Round up to what the kernel reads at a time, and at least two directions."""
+    return max(4, -4 * int(-value // 4))
