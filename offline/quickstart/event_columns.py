@@ -45,6 +45,11 @@ _MAX_TYPES = 40  # distinct values of a column of event types
 _LEAST_SCORE = 0.5
 
 
+def names_of_columns() -> list[str]:
+    """Return the words that name a column of a log."""
+    return [word for pair in _NAMES.values() for words in pair for word in words.split("|")]
+
+
 @dataclass(frozen=True)
 class Chosen:
     """A column and its role. reason: why, in a few words."""

@@ -22,6 +22,11 @@ _MAX_TEXT_LENGTH = 600  # characters on average; longer columns (reviews, HTML) 
 _SHARE = 0.5  # of the events' ids that must be in the items' table
 
 
+def names_of_titles() -> list[str]:
+    """Return the words that name a column of titles."""
+    return [word for word in _TITLES.pattern.split("|") if word.isalpha()]
+
+
 @dataclass(frozen=True)
 class ItemColumns:
     """The columns of an items' table.

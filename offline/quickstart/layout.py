@@ -1,6 +1,5 @@
 """Layout of a table's file: kind, encoding, separator and header, recognised from its first megabyte."""
 
-import codecs
 import csv
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from retort.offline.data.sources import RawTable
 from retort.offline.data.sources._delimited import MARKS, QuoteScanner
 from retort.offline.data.sources._files import read_parquet
 from retort.offline.data.sources._json_lines import open_bytes, read_json_lines
+from retort.offline.quickstart.encodings import recognise_encoding
 from retort.offline.quickstart.no_table import refuse_what_is_no_table, suffix_of
 from retort.shared.base.errors import DataError
 
@@ -58,8 +58,11 @@ class Layout:
         return self.kind != "delimited" or (self.separator == expected and self.encoding == "utf-8" and self.header)
 
 
-def read_layout(path: Path) -> Layout:
+def read_layout(path: Path, encoding: str | None = None) -> Layout:
     """Recognise the layout of a file.
+
+    Args:
+        encoding: Encoding of a delimited file, if another file tells it.
 
     Raises:
         DataError: The file is missing, empty, or no table.
@@ -71,7 +74,7 @@ def read_layout(path: Path) -> Layout:
     if suffix in ("jsonl", "json", "ndjson"):
         rows = read_json_lines(path, Rejects(), Silent(), n_lines=_SAMPLE_ROWS)
         return Layout(path, "jsonl", _first_rows(path, rows), notes=("JSON lines",))
-    return _delimited(path)
+    return _delimited(path, encoding)
 
 
 def _first_rows(path: Path, frame: pl.LazyFrame) -> pl.DataFrame:
@@ -83,11 +86,11 @@ def _first_rows(path: Path, frame: pl.LazyFrame) -> pl.DataFrame:
     return collect(RawTable(path.name, frame), frame.head(_SAMPLE_ROWS)).drop("row", strict=False)
 
 
-def _delimited(path: Path) -> Layout:
+def _delimited(path: Path, given: str | None) -> Layout:
     with open_bytes(path) as file:
         sample = file.read(_SAMPLE_BYTES)
     _refuse_other_files(path, sample)
-    encoding, how = _encoding(sample)
+    encoding, how = (given, f"encoding {given} (as the other file)") if given else recognise_encoding(sample)
     text = sample.decode(encoding, errors="ignore").removeprefix("\ufeff")
     lines = text.splitlines(keepends=True)
     if len(sample) == _SAMPLE_BYTES and len(lines) > 1:
@@ -114,22 +117,6 @@ def _refuse_other_files(path: Path, sample: bytes) -> None:
         )
     if re.match(rb'(?:\xef\xbb\xbf)?"?sep=.?"?\r?\n', sample):
         raise DataError(f'{path.name}, row 1: remove the line "sep=", which only spreadsheet programs understand.')
-
-
-def _encoding(sample: bytes) -> tuple[str, str]:
-    """Return the encoding and a note. UTF-8 is never a guess: text in another encoding is hardly ever valid UTF-8."""
-    for mark, encoding in {codecs.BOM_UTF8: "utf-8", **MARKS}.items():
-        if sample.startswith(mark):
-            return encoding, f"encoding {encoding} (it says so)"
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample)  # a character may be cut at the end
-    except UnicodeDecodeError:
-        from charset_normalizer import from_bytes
-
-        found = from_bytes(sample[: 1 << 18]).best()
-        encoding = found.encoding.replace("_", "-") if found else "latin-1"
-        return encoding, f"encoding {encoding} (a guess: look at the titles)"
-    return "utf-8", "encoding utf-8"
 
 
 def _split(path: Path, lines: Sequence[str]) -> tuple[str, list[list[str]]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from retort.offline.quickstart.encodings import is_guessed
 from retort.offline.quickstart.event_columns import Chosen, EventColumns, choose_event_columns
 from retort.offline.quickstart.item_columns import ItemColumns, choose_id_column, choose_item_columns, ids_of
 from retort.offline.quickstart.layout import Layout, read_layout
@@ -73,6 +74,8 @@ def recognise(events: Path, items: Path | None, names: Mapping[str, str | None] 
     if not log.frame.height:
         raise DataError(f"{events.name} has no rows; give a log with events.")
     table = read_layout(items) if items else None
+    if table is not None and log.encoding != table.encoding and is_guessed(log.encoding) and is_guessed(table.encoding):
+        log = read_layout(events, table.encoding)  # titles tell an encoding better than ids do
     item_columns, ids = None, frozenset[str]()
     if table is not None:
         id_column = choose_id_column(table.frame, log.frame, table.path.name)

@@ -76,7 +76,14 @@ def quickstart(home: Path, arguments: Sequence[str]) -> Iterator[Quickstart]:
     environment = {**bare, "PYTHONPATH": str(_REPOSITORY), "RETORT_HOME": str(home / ".retort"), "COLUMNS": "120"}
     command = [sys.executable, "-m", "retort.offline.cli", "quickstart", *arguments]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=home, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=home,
+        env=environment,
+        # a shell's background jobs ignore Ctrl-C, and so would this child
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield Quickstart(process)
@@ -84,3 +91,5 @@ def quickstart(home: Path, arguments: Sequence[str]) -> Iterator[Quickstart]:
         if process.poll() is None:
             process.kill()
         process.wait()
+        assert process.stdout is not None
+        process.stdout.close()

@@ -137,6 +137,24 @@ def test_cyrillic_titles_in_an_old_encoding_are_read(tmp_path: Path) -> None:
     assert items.filter(item_id="A-7")["жанр"][0].to_list() == ["драма", "история"]
 
 
+def test_a_log_with_few_letters_has_the_encoding_of_its_header(tmp_path: Path) -> None:
+    lines = [f"п{n % 40};К-{n % 30};2025-01-{n % 28 + 1:02}T10:00:00" for n in range(600)]
+    for encoding in ("cp1251", "koi8-r"):
+        (tmp_path / "log.csv").write_text("\n".join(["пользователь;товар;время", *lines]), encoding=encoding)
+        found = recognise(tmp_path / "log.csv", None)
+        assert found.events.encoding == encoding
+        assert found.events.frame["пользователь"][1] == "п1"
+
+
+def test_the_titles_tell_the_encoding_of_a_log_without_header(tmp_path: Path) -> None:
+    lines = [f"п{n % 40};К-{n % 30};2025-01-{n % 28 + 1:02}T10:00:00" for n in range(600)]
+    (tmp_path / "log.csv").write_text("\n".join(lines), encoding="cp1251")
+    titles = [f"К-{n};Пластинка номер {n};джаз" for n in range(30)]
+    (tmp_path / "items.csv").write_text("\n".join(["id;title;genre", *titles]), encoding="cp1251")
+    found = recognise(tmp_path / "log.csv", tmp_path / "items.csv")
+    assert (found.events.encoding, found.columns.item.column) == ("cp1251", "column_2")
+
+
 def test_numbers_of_users_are_not_taken_for_items_where_both_are_in_the_items_table(tmp_path: Path) -> None:
     lines = [f"{user[1:].lstrip('0')},{item[2:]},{n % 5 + 1}" for n, (user, item, _, _) in enumerate(log())]
     (tmp_path / "log.csv").write_text("\n".join(lines))
