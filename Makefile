@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long test-processors bench-serve check docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long test-processors bench-serve check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -65,6 +65,9 @@ check: $(STAMP)    ## check lint, format, types, import contracts and documentat
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory docs
+
+check-long: $(STAMP)  ## run the notebooks of docs/notebooks from top to bottom
+	$(BIN)/pytest -m long tests/e2e/test_notebooks.py
 
 docs: $(STAMP)     ## build the documentation into site/; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

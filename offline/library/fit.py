@@ -8,7 +8,8 @@ from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Progress, Silent
 from retort.offline.common.terminal import TerminalProgress
 from retort.offline.library.data import Data
-from retort.offline.library.model import Evaluation, Model, newest_histories
+from retort.offline.library.evaluation import Evaluation
+from retort.offline.library.model import Model, newest_histories
 from retort.offline.quickstart.recipe_file import TEXT_START, data_section
 from retort.offline.quickstart.settings_by_size import choose_settings
 from retort.offline.quickstart.train import Arm, best_arm, measure, train_arms

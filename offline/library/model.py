@@ -4,8 +4,8 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import orjson
@@ -14,8 +14,8 @@ import polars as pl
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.data.tables import load_saved
-from retort.offline.evaluation.compare import compare
 from retort.offline.export.batch_recommender import BatchRecommender
+from retort.offline.library.evaluation import Evaluation
 from retort.offline.library.server import Server, start_server
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import make_context
@@ -28,43 +28,6 @@ from retort.shared.model.bundle import MANIFEST, Bundle, open_bundle
 
 _BUNDLE, _HISTORIES, _EVALUATION = "bundle", "histories.parquet", "evaluation.json"
 _BATCH_USERS = 1024
-_RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Test results of all trained students.
-
-    Attributes:
-        metrics: name → metric → value; popularity is a baseline.
-        ranks: name → Parquet file with each user's rank.
-        chosen: The student that was better on validation.
-    """
-
-    metrics: Mapping[str, Mapping[str, float]]
-    ranks: Mapping[str, str]
-    chosen: str
-
-    def frame(self) -> pl.DataFrame:
-        """Return a row for popularity and for each student, with the paired difference from the plain student."""
-        rows = [
-            {
-                "model": name,
-                "hr@10": measured["hr@10"],
-                "ndcg@10": measured["ndcg@10"],
-                "ndcg@10 compared with plain": self._difference(name),
-                "chosen": name == self.chosen,
-            }
-            for name, measured in self.metrics.items()
-        ]
-        return pl.DataFrame(rows, schema_overrides={"ndcg@10 compared with plain": pl.String})
-
-    def _difference(self, name: str) -> str | None:
-        paths = [Path(self.ranks[one]) for one in ("plain", name) if one in self.ranks]
-        if name == "plain" or len(paths) < 2 or not all(path.is_file() for path in paths):
-            return None
-        plain, other = map(pl.read_parquet, paths)
-        return compare([plain], [other], "ndcg@10", resamples=_RESAMPLES).percent
 
 
 class Model:
@@ -134,15 +97,19 @@ class Model:
         ids = [self.bundle.item_index.id(int(one)) for one in nearest_K]
         return self._with_titles(pl.DataFrame({"item_id": ids, "cosine": cosines_N[nearest_K]}))
 
-    def evaluate(self) -> pl.DataFrame:
+    def evaluate(self, by: Literal["history_length", "target_popularity"] | None = None) -> pl.DataFrame:
         """Return the test results: popularity, the plain student and, where items have texts, the one with texts.
 
+        Args:
+            by: Compare the two students for groups of users by the length of their history, or of cases by the train
+                events of the item that was chosen next.
+
         Raises:
-            DataError: The model was loaded from a bundle without them.
+            DataError: The model was loaded from a bundle without them, or there are no two students to compare.
         """
         if self._evaluation is None:
             raise DataError("this model was loaded from a bundle alone; use model.bundle.manifest.metrics, or fit it.")
-        return self._evaluation.frame()
+        return self._evaluation.frame() if by is None else self._evaluation.groups(by)
 
     def save(self, path: str | Path) -> Path:
         """Write bundle, histories and evaluation to a new directory; `load` reads it.

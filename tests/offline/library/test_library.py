@@ -81,6 +81,15 @@ def test_the_evaluation_compares_both_students_with_popularity(model: "retort.Mo
     assert "%" in frame["ndcg@10 compared with plain"].to_list()[2]
 
 
+def test_the_gain_is_shown_by_group(model: "retort.Model") -> None:
+    frame = model.evaluate(by="target_popularity")
+    assert frame.columns == ["target_popularity", "cases", "gain, %", "low", "high"]
+    assert sum(int(cases) for cases in frame["cases"]) <= 120
+    assert (frame["low"] <= frame["gain, %"]).all()
+    with pytest.raises(DataError, match="is no grouping"):
+        model.evaluate(by="weekday")  # type: ignore[arg-type]
+
+
 def test_a_saved_model_recommends_the_same(model: "retort.Model", tmp_path: Path) -> None:
     path = model.save(tmp_path / "saved")
     loaded = retort.load(path)
