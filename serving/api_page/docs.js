@@ -1,4 +1,5 @@
 // The page of the API: shows openapi.json, without any file of another host.
+import { callForm, startAuthorize } from "./call.js";
 import { byId, h, show, table } from "./dom.js";
 
 const METHODS = ["get", "post", "put", "delete", "patch"];
@@ -31,7 +32,7 @@ function contentOf(content = {}) {
   ]);
 }
 
-function operation(method, path, route) {
+function operation(method, path, route, schemas) {
   const parameters = (route.parameters ?? []).map(({ name, in: place, required, schema, description }) => [
     h("code", name),
     `${place}, ${typeOf(schema)}${required ? " (required)" : ""}`,
@@ -53,21 +54,23 @@ function operation(method, path, route) {
     parameters.length > 0 && table(["Parameter", "Type", "Meaning"], parameters, "Parameters"),
     route.requestBody && [h("h3", "Body"), contentOf(route.requestBody.content)],
     table(["Status", "Meaning", "Body"], responses, "Responses"),
+    callForm(method, path, route, schemas),
   );
 }
 
-function groups(paths) {
+function groups(paths, schemas) {
   const found = new Map();
   for (const [path, methods] of Object.entries(paths)) {
     for (const method of METHODS.filter((name) => methods[name])) {
       const tag = methods[method].tags[0];
-      found.set(tag, [...(found.get(tag) ?? []), operation(method, path, methods[method])]);
+      found.set(tag, [...(found.get(tag) ?? []), operation(method, path, methods[method], schemas)]);
     }
   }
   return [...found].map(([tag, operations]) => h("section.card", h("h2", tag), operations));
 }
 
 async function start() {
+  startAuthorize();
   const main = byId("main");
   try {
     const response = await fetch("openapi.json");
@@ -76,7 +79,7 @@ async function start() {
     const schemas = Object.entries(components.schemas).map(([name, schema]) =>
       h("details", h("summary", h("code", name)), schema.description && h("p", schema.description), fieldsOf(schema)),
     );
-    show(main, h("h1", info.title), h("p", info.description), groups(paths), h("section.card", h("h2", "Schemas"), schemas));
+    show(main, h("h1", info.title), h("p", info.description), groups(paths, components.schemas), h("section.card", h("h2", "Schemas"), schemas));
   } catch (error) {
     show(main, h("p", { role: "alert" }, `openapi.json cannot be read (${error.message}); reload the page.`));
   }

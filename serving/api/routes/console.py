@@ -77,7 +77,8 @@ def docs_router(start_page: str) -> APIRouter:
         start_page: Page to which `/` redirects.
     """
     index = _read(_API_PAGE / "docs.html")
-    files = {path.name: _read(path) for path in [_API_PAGE / "docs.js", *(FILES / name for name in _SHARED_FILES)]}
+    scripts = sorted(_API_PAGE.glob("*.js"))
+    files = {path.name: _read(path) for path in [*scripts, *(FILES / name for name in _SHARED_FILES)]}
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
