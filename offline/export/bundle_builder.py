@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from retort.offline.data.split import Split, train_popularity
 from retort.offline.data.tables import Loaded
+from retort.offline.export.item_map import write_map
 from retort.shared.base.errors import BundleError
 from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE, PAD, POPULARITY, TITLE
 from retort.shared.model.bundle import (
@@ -67,6 +68,7 @@ def seal(
         shutil.copy(exported / MODEL, work / MODEL)
         shutil.copy(exported / ITEM_VECTORS, work / ITEM_VECTORS)
         item_table(loaded, split, knowledge).write_parquet(work / ITEMS)
+        write_map(work, loaded, split)
         if ranks is not None:
             hash_users(ranks).write_parquet(work / USERS_TEST)
         max_length = int(recipe["student"]["max_length"])

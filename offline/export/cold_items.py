@@ -27,6 +27,7 @@ from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.vectors import FloatArray
 from retort.offline.export.bundle_builder import card, git_commit, golden_request, with_sources
+from retort.offline.export.item_map import write_grown
 from retort.offline.export.item_regression import grown_graph, new_rows
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.items import with_knowledge
@@ -213,6 +214,7 @@ def _seal(bundle: Bundle, items: Items, ids: list[str], rows_MD: FloatArray, out
         np.save(work / ITEM_VECTORS, stored_PD, allow_pickle=False)
         grown = _item_rows(bundle, items, ids)
         grown.write_parquet(work / ITEMS)
+        write_grown(work, bundle, len(grown))
         manifest = bundle.manifest.model_copy(
             update={
                 "n_items": len(grown),

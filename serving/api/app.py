@@ -19,6 +19,7 @@ from retort.serving.api.routes import (
     console,
     events,
     health,
+    item_map,
     items,
     knowledge,
     kserve,
@@ -91,7 +92,21 @@ def create_app(
     fast_routes = {**recommend.fast_handlers(services), **events.fast_handlers(services)}
     app.include_router(recommend.router(fast_routes))
     app.include_router(events.router(fast_routes))
-    for group in (batch, similar, new_items, knowledge, items, profiles, refreshes, users, health, versions, kserve):
+    groups = (
+        batch,
+        similar,
+        new_items,
+        knowledge,
+        items,
+        item_map,
+        profiles,
+        refreshes,
+        users,
+        health,
+        versions,
+        kserve,
+    )
+    for group in groups:
         app.include_router(group.router(services))
     app.include_router(console.docs_router("console" if serving.console else "docs"))
     if serving.console:

@@ -39,6 +39,7 @@ DATA_PATHS = (
     "/users",
     "/items",
     "/facets",
+    "/map",
     "/v2/models/",
     "/recommend",
     "/events",

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from retort.serving.catalogue.attributes import Attributes
 from retort.serving.catalogue.facets import Facet, build_facets
 from retort.serving.catalogue.filters import FilterCompiler
+from retort.serving.catalogue.item_map import ItemMap
 from retort.serving.catalogue.item_search import LazySearch
 from retort.serving.schemas.tokens import HashTable, build_hash_table
 from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE, PAD, POPULARITY, TEXT
 from retort.shared.knowledge.item_knowledge import Correction
 from retort.shared.model.bundle import Bundle
+from retort.shared.model.bundle_files import Trends
 from retort.shared.model.item_index import by_popularity, popularity_scores
 from retort.shared.model.sequences import IntArray
 
@@ -99,6 +101,17 @@ class Catalogue:
     def facets(self) -> tuple[Facet, ...]:
         """Values of the attributes; building them reads every attribute once."""
         return build_facets(self.attributes)
+
+    @cached_property
+    def map(self) -> ItemMap | None:
+        """Places of the items for people; None in bundles without a map."""
+        places = self._bundle.item_map
+        return None if places is None else ItemMap(places, self.attributes)
+
+    @property
+    def trends(self) -> Trends | None:
+        """Train events of each item over time; None in bundles without them."""
+        return self._bundle.trends
 
     @property
     def popularity(self) -> NDArray[np.int64]:

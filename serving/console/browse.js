@@ -93,7 +93,7 @@ function card(item) {
     facts(known.map(([name, value]) => [name.replaceAll("_", " "), words(value)])),
     h("p", h("b", item.popularity.toLocaleString()), ` train events: number ${item.popularity_rank.toLocaleString()} of ${item.n_items.toLocaleString()}.`),
     trend(item),
-    h("p.actions", h("a.button", { href: `#try?${id}` }, "Recommend after this item")),
+    h("p.actions", h("a.button", { href: `#try?${id}` }, "Recommend after this item"), h("a", { href: `#map?${new URLSearchParams({ id: item.item_id })}` }, "On the map")),
   );
 }
 

@@ -95,7 +95,7 @@ export function forest(rows, { label }) {
   );
 }
 
-/** Values in time as dots joined by a line; the marked ones are drawn larger. dots: [{time, value, name, isMarked}]. */
+/** Values in time as dots, joined within a group; the marked ones are larger. dots: [{time, value, name, group, isMarked}]. */
 export function timeline(dots) {
   const sorted = [...dots].sort((a, b) => a.time - b.time);
   const [first, last] = [sorted[0].time, sorted.at(-1).time];
@@ -103,7 +103,9 @@ export function timeline(dots) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = (dot, at) => 2 + 96 * (last > first ? (dot.time - first) / (last - first) : at / Math.max(sorted.length - 1, 1));
   const y = (dot) => (high > low ? 88 - (76 * (dot.value - low)) / (high - low) : 50);
-  const line = sorted.map((dot, at) => `${x(dot, at).toFixed(2)},${y(dot).toFixed(2)}`).join(" ");
+  const groups = Map.groupBy ? [...Map.groupBy(sorted, (dot) => dot.group).values()] : [sorted];
+  const corner = (dot) => `${x(dot, sorted.indexOf(dot)).toFixed(2)},${y(dot).toFixed(2)}`;
+  const lines = groups.map((group) => svg("polyline", { class: "line", points: group.map(corner).join(" ") }));
   const mark = (dot, at) => {
     const words = `${dot.name}: ${dot.value.toFixed(4)}, ${new Date(dot.time).toLocaleString()}`;
     const element = h(dot.isMarked ? "span.point.marked" : "span.point", { title: words });
@@ -116,7 +118,7 @@ export function timeline(dots) {
     h(
       "div.timeline",
       { role: "img", "aria-label": `${sorted.length} versions from ${low.toFixed(4)} to ${high.toFixed(4)}` },
-      svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" }, svg("polyline", { class: "line", points: line })),
+      svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" }, lines),
       sorted.map(mark),
     ),
     h("p.axis.hint", h("span", new Date(first).toLocaleDateString()), h("span", new Date(last).toLocaleDateString())),

@@ -5,6 +5,7 @@ import { badge, byId, show } from "./dom.js";
 import { forgetFilters } from "./filters.js";
 import { openHealth, stateBadge } from "./health.js";
 import { clearItems } from "./items.js";
+import { forgetMap, openMap } from "./map.js";
 import { openModels } from "./models.js";
 import { openOverview } from "./overview.js";
 import { openRefreshes } from "./refreshes.js";
@@ -15,6 +16,7 @@ const VIEWS = {
   overview: openOverview,
   try: openTry,
   items: openItems,
+  map: openMap,
   models: openModels,
   user: openUser,
   refreshes: openRefreshes,
@@ -40,6 +42,7 @@ byId("key-form").addEventListener("submit", (event) => {
   show(byId("key-state"));
   clearItems();
   forgetFilters();
+  forgetMap();
   open();
 });
 addEventListener("hashchange", open);

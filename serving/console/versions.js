@@ -32,6 +32,7 @@ function registry({ versions, promotions }) {
       time: Date.parse(version.created_at),
       value: version.test[metric],
       name: nameOf(version),
+      group: version.name,
       isMarked: version.aliases.includes(ALIAS),
     }));
   return [

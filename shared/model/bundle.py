@@ -7,6 +7,8 @@
     item_vectors.npy   float32 (P, D), the student's item table: row 0 is PAD, rows after n_items are zeros; input of
                        a graph of format 2                                                                [optional]
     users_test.parquet user (a hash), rank: the test result of each user, for the promotion gate          [optional]
+    item_map.npy       uint16 (n_items, 2): a place of each item in two dimensions, for people                [optional]
+    item_trends.npz    counts (n_items, S) of train events in equal spans of time, for people                 [optional]
     golden.jsonl       requests with the responses of the graph when it was sealed
     README.md          the model card: what the student is and how it was measured
 
@@ -33,10 +35,15 @@ from retort.shared.base.hashing import hash_file, hash_json
 from retort.shared.base.schema import ITEM_ID, POPULARITY
 from retort.shared.model.bundle_files import (
     GOLDEN,
+    ITEM_MAP,
     ITEM_VECTORS,
     ITEMS,
+    TRENDS,
     GoldenRequest,
+    Trends,
     check_finite,
+    parse_map,
+    parse_trends,
     read_golden,
     read_items,
     read_vectors,
@@ -145,6 +152,22 @@ class Bundle:
             raise BundleError(f"{self.path}: {ITEM_VECTORS} does not fit the manifest; publish the bundle again.")
         check_finite(self.path, vectors)
         return vectors
+
+    @cached_property
+    def item_map(self) -> NDArray[np.uint16] | None:
+        """Place of each item, (n_items, 2); None in bundles without a map."""
+        entry = self.manifest.files.get(ITEM_MAP)
+        if entry is None:
+            return None
+        return parse_map(self.path, read_verified(self.path, ITEM_MAP, entry), self.manifest.n_items)
+
+    @cached_property
+    def trends(self) -> Trends | None:
+        """Train events of each item over time; None in bundles without them."""
+        entry = self.manifest.files.get(TRENDS)
+        if entry is None:
+            return None
+        return parse_trends(self.path, read_verified(self.path, TRENDS, entry), self.manifest.n_items)
 
     def scorer(self, threads: int = 1) -> Scorer:
         """Open a new session over the verified graph; it shares the item vectors with this bundle."""

@@ -3,7 +3,9 @@
 The hashes of the manifest show that the files are those that were sealed, not that they are right.
 """
 
+import io
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,9 @@ from retort.shared.base.schema import ITEM_ID, POPULARITY
 ITEMS = "items.parquet"
 ITEM_VECTORS = "item_vectors.npy"
 GOLDEN = "golden.jsonl"
+ITEM_MAP = "item_map.npy"
+TRENDS = "item_trends.npz"
+_NO_ARRAY = (ValueError, OSError, EOFError, SyntaxError, MemoryError, KeyError, zipfile.BadZipFile)
 
 
 class GoldenRequest(BaseModel):
@@ -94,11 +99,57 @@ def read_vectors(folder: Path) -> NDArray[np.float32] | None:
             vectors = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         return None
-    except (ValueError, OSError, EOFError, SyntaxError, MemoryError, zipfile.BadZipFile) as error:
+    except _NO_ARRAY as error:
         raise _damaged(folder, ITEM_VECTORS, f"is not an array ({_first_line(error)})") from None
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype != np.float32:
         raise _damaged(folder, ITEM_VECTORS, "is not an array of float32 with two dimensions")
     return vectors
+
+
+@dataclass(frozen=True)
+class Trends:
+    """Train events of each item over time.
+
+    Attributes:
+        counts: Events in equal spans of time, (n_items, S).
+        first: Time of the first train event, in ms since 1970.
+        last: Time of the last.
+    """
+
+    counts: NDArray[np.unsignedinteger]
+    first: int
+    last: int
+
+
+def parse_map(path: Path, content: bytes, n_items: int) -> NDArray[np.uint16]:
+    """Read the places of the items, (n_items, 2) from 0 to 65535.
+
+    Raises:
+        BundleError: The content is something else.
+    """
+    try:
+        places = np.load(io.BytesIO(content), allow_pickle=False)
+    except _NO_ARRAY as error:
+        raise _damaged(path, ITEM_MAP, f"is not an array ({_first_line(error)})") from None
+    if not isinstance(places, np.ndarray) or places.shape != (n_items, 2) or places.dtype != np.uint16:
+        raise _damaged(path, ITEM_MAP, "has no place of 16 bits for each item")
+    return places
+
+
+def parse_trends(path: Path, content: bytes, n_items: int) -> Trends:
+    """Read the train events of the items over time.
+
+    Raises:
+        BundleError: The content is something else.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            counts, (first, last) = arrays["counts"], arrays["span"].tolist()
+    except (*_NO_ARRAY, TypeError, AttributeError) as error:
+        raise _damaged(path, TRENDS, f"is not an archive of arrays ({_first_line(error)})") from None
+    if counts.ndim != 2 or len(counts) != n_items or not np.issubdtype(counts.dtype, np.unsignedinteger):
+        raise _damaged(path, TRENDS, "has no counts for each item")
+    return Trends(counts, int(first), int(last))
 
 
 def check_finite(folder: Path, vectors: NDArray[np.float32]) -> None:

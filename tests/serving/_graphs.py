@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from retort.shared.base.schema import PAD
 from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS_TEST, Manifest, seal_bundle
+from retort.shared.model.bundle_files import ITEM_MAP, TRENDS
 from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.scoring import Scorer
 
@@ -109,6 +110,8 @@ def make_bundle(
     evaluation: dict[str, object] | None = None,
     knowledge: dict[str, str] | None = None,
     retrieval: dict[str, object] | None = None,
+    places: np.ndarray | None = None,
+    trends: tuple[np.ndarray, int, int] | None = None,
 ) -> Path:
     """Seal a bundle and return its directory.
 
@@ -117,6 +120,8 @@ def make_bundle(
         evaluation: How it was evaluated.
         knowledge: Item id → text of a model.
         retrieval: Report of a two-stage graph.
+        places: Map of the items.
+        trends: Counts by item and span of time, and the first and last time in ms.
     """
     vectors = item_vectors(n_items, seed=seed)
     graph = graph_bytes(vectors)
@@ -135,6 +140,10 @@ def make_bundle(
     pq.write_table(table, work / ITEMS)
     if with_vectors:
         np.save(work / ITEM_VECTORS, vectors)
+    if places is not None:
+        np.save(work / ITEM_MAP, places)
+    if trends is not None:
+        np.savez(work / TRENDS, counts=trends[0], span=np.array(trends[1:]))
     if ranks is not None:
         pq.write_table(pa.table({"user": list(ranks), "rank": list(ranks.values())}), work / USERS_TEST)
     scorer = Scorer(graph, n_items=n_items, max_length=MAX_LENGTH)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from retort.shared.db.migrate import upgrade
@@ -20,6 +21,17 @@ AB_TEST = {
     "name": "autumn",
     "variants": [{"name": "control", "share": 0.5}, {"name": "new", "share": 0.5, "alias": "challenger"}],
 }
+# Reads the pixels in the frame in which they are drawn: later, WebGL has discarded them.
+DRAWN = """new Promise((done) => {
+  document.querySelector('#map-all').click();
+  requestAnimationFrame(() => {
+    const [map, copy] = [document.querySelector('#map'), document.createElement('canvas')];
+    [copy.width, copy.height] = [map.width, map.height];
+    const context = copy.getContext('2d');
+    context.drawImage(map, 0, 0);
+    done(context.getImageData(0, 0, map.width, map.height).data.some((value) => value > 0));
+  });
+})"""
 
 
 def publish(home: Path) -> None:
@@ -30,7 +42,8 @@ def publish(home: Path) -> None:
     for alias, seed, rank in (("champion", 0, 3), ("challenger", 1, 1)):
         ranks = {f"h{user}": rank for user in range(40)}
         knowledge = {"i1": "argan oil, dry hair"}
-        path = make_bundle(home / "bundles", name=alias, seed=seed, ranks=ranks, knowledge=knowledge)
+        places = np.random.default_rng(seed).integers(0, 65536, (60, 2)).astype(np.uint16)
+        path = make_bundle(home / "bundles", name=alias, seed=seed, ranks=ranks, knowledge=knowledge, places=places)
         registry.publish(engine, read_manifest(path), str(path))
         registry.promote(engine, path.name, alias, set_by="ann", reason="ndcg@10: better")
     engine.dispose()
@@ -52,6 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def page(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with browser_page(tmp_path_factory.mktemp("profile")) as page:
+        page.ask("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
         page.open(f"{server.url}/")
         yield page
 
@@ -155,3 +169,28 @@ def test_models_are_compared_promoted_and_rolled_back(page: Page) -> None:
     page.run("document.querySelector('#versions button.aside').click()")
     page.run("document.querySelector('#versions button.aside').click()")
     page.wait_for("document.querySelector('#rolled').textContent.includes('The champion is champion@1 again')")
+
+
+def test_the_map_shows_finds_and_opens_items(page: Page, server: Server) -> None:
+    goto(page, "map", "document.querySelectorAll('#map-legend .entry').length === 3")
+    assert page.run("document.querySelector('#map-count').textContent").startswith("60 items.")
+    assert page.run(DRAWN), "pixels of the canvas have a colour"
+    type_into(page, "#map-find", "i42")
+    page.wait_for("document.querySelector('#map-find + .suggestions:not([hidden]) li')")
+    press(page, "ArrowDown")
+    press(page, "Enter")
+    page.wait_for("document.querySelector('#map-item').textContent.includes('Title 42')")
+    # the item is in the middle of the map now: a click there opens it again
+    page.run("document.querySelector('#map-item').replaceChildren()")
+    page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    middle = "(({x, y, width, height}) => [x + width / 2, y + height / 2])"
+    box = page.run(f"{middle}(document.querySelector('#map').getBoundingClientRect())")
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        page.ask("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+    page.wait_for("document.querySelector('#map-item').textContent.includes('Title 42')")
+    page.wait_for("document.querySelector('#map-label:not([hidden])')?.textContent.includes('Title 42')")
+    page.run("document.querySelector('#map-users').click()")
+    page.wait_for("document.querySelector('#map-users').checked")
+    page.run("document.querySelector('#map-item a.button').click()")
+    page.wait_for("document.querySelector('#ask').elements.subject.value === 'i42'")
+    assert shown_lists(server) == 0

@@ -1,6 +1,7 @@
 """Item routes: search by title or id, one item with what is known of it, and the values of the attributes."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -15,6 +16,7 @@ from retort.serving.catalogue.item_search import MAX_QUERY_CHARS
 from retort.serving.models.bundles import LiveBundle
 from retort.serving.runtime.threads import CONSOLE_THREADS
 from retort.serving.schemas.problems import Problem, not_found
+from retort.shared.base.errors import BundleError
 
 MAX_FOUND = 100
 _NAMES = ("title", "name")
@@ -36,6 +38,14 @@ class FoundItems(BaseModel):
     items: list[FoundItem]
 
 
+class TrendDocument(BaseModel):
+    """Train events of an item in equal spans of time."""
+
+    start: datetime
+    end: datetime
+    counts: list[int]
+
+
 class ItemDocument(FoundItem):
     """One item as the bundle has it, with corrections of its knowledge."""
 
@@ -43,6 +53,7 @@ class ItemDocument(FoundItem):
     fields: dict[str, Any]
     popularity_rank: int = Field(description="1: the most popular item")
     n_items: int
+    trend: TrendDocument | None = Field(description="null in bundles of earlier versions")
 
 
 class FacetValueDocument(BaseModel):
@@ -100,7 +111,7 @@ def router(services: Services) -> APIRouter:
         indexes = [index for index in found.tolist() if index != exact]
         ordered = indexes if exact is None else [exact, *indexes][:limit]
         return FoundItems(
-            request_id=request.state.request_id, items=[FoundItem(**_found(catalogue, index)) for index in ordered]
+            request_id=request.state.request_id, items=[FoundItem(**found_item(catalogue, index)) for index in ordered]
         )
 
     @routes.get("/facets", summary="Values of the items' attributes, for filters")
@@ -116,18 +127,32 @@ def router(services: Services) -> APIRouter:
         index = catalogue.index.index(item_id)
         if index is None:
             raise not_found("The bundle has no such item.")
+        trend = await CONSOLE_THREADS.run(_trend, catalogue, index)
         return ItemDocument(
+            trend=trend,
             request_id=request.state.request_id,
             fields=catalogue.fields(index, catalogue.field_names),
             popularity_rank=int(catalogue.popularity_ranks[index]),
             n_items=catalogue.n_items,
-            **_found(catalogue, index),
+            **found_item(catalogue, index),
         )
 
     return routes
 
 
-def _found(catalogue: Catalogue, index: int) -> dict[str, Any]:
+def _trend(catalogue: Catalogue, index: int) -> TrendDocument | None:
+    try:
+        trends = catalogue.trends
+    except BundleError as error:
+        raise Problem(503, "The item's events over time cannot be read; publish the bundle again.") from error
+    if trends is None:
+        return None
+    start, end = (datetime.fromtimestamp(time_ms / 1000, UTC) for time_ms in (trends.first, trends.last))
+    return TrendDocument(start=start, end=end, counts=trends.counts[index - 1].tolist())
+
+
+def found_item(catalogue: Catalogue, index: int) -> dict[str, Any]:
+    """Return the fields of a `FoundItem`."""
     names = catalogue.fields(index, list(_NAMES)).values()
     title = next((str(name) for name in names if name is not None and str(name).strip()), None)
     return {

@@ -1,0 +1,95 @@
+"""`/map`: places and colours of all items in binary form, and what is at a point."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from retort.shared.base.errors import BundleError
+from retort.shared.model.bundle import open_bundle
+from tests.serving._graphs import GENRES, make_bundle
+from tests.serving.conftest import MakeClient
+
+N_ITEMS = 60
+PLACES = np.random.default_rng(0).integers(0, 65536, (N_ITEMS, 2)).astype(np.uint16)
+COUNTS = np.arange(N_ITEMS * 4, dtype=np.uint16).reshape(N_ITEMS, 4)
+
+
+@pytest.fixture(scope="module")
+def mapped_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("mapped"), places=PLACES, trends=(COUNTS, 0, 4_000))
+
+
+@pytest.fixture
+def mapped(make_client: MakeClient, mapped_bundle: Path) -> TestClient:
+    return make_client(bundle=mapped_bundle)
+
+
+def test_places_are_those_of_the_bundle_in_the_order_of_points(mapped: TestClient) -> None:
+    answer = mapped.get("/map")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    places = np.frombuffer(answer.content, "<u2").reshape(-1, 2)
+    assert np.array_equal(places, PLACES)
+    found = mapped.get("/items", params={"query": "i9"}).json()["items"][0]
+    assert mapped.get("/map/items", params={"point": found["point"]}).json()["items"] == [found]
+    assert mapped.get("/map/items?point=60&point=-1").json()["items"] == []
+
+
+def test_colours_of_texts_are_places_among_the_facets_values(mapped: TestClient) -> None:
+    facets = {facet["name"]: facet for facet in mapped.get("/facets").json()["facets"]}
+    numbers = np.frombuffer(mapped.get("/map/colours", params={"attribute": "genre"}).content, np.uint8)
+    names = [value["value"] for value in facets["genre"]["values"]]
+    assert [names[number - 1] for number in numbers] == [GENRES[n % 3] for n in range(1, N_ITEMS + 1)]
+    tags = np.frombuffer(mapped.get("/map/colours", params={"attribute": "tags"}).content, np.uint8)
+    top = [value["value"] for value in facets["tags"]["values"]]
+    for point in range(N_ITEMS):
+        own = mapped.get(f"/items/i{point + 1}").json()["fields"]["tags"] or [] if point < 10 else None
+        if own is not None:
+            assert tags[point] == min((top.index(tag) + 1 for tag in own), default=0)
+
+
+def test_colours_of_numbers_are_shades_by_rank(mapped: TestClient) -> None:
+    shades = np.frombuffer(mapped.get("/map/colours", params={"attribute": "popularity"}).content, np.uint8)
+    assert (shades[0], shades[-1]) == (255, 1)
+    assert (np.diff(shades.astype(int)) <= 0).all()
+    booleans = np.frombuffer(mapped.get("/map/colours", params={"attribute": "available"}).content, np.uint8)
+    assert [booleans[9], booleans[0]] == [2, 1]
+
+
+def test_an_item_has_its_events_over_time(mapped: TestClient) -> None:
+    trend = mapped.get("/items/i2").json()["trend"]
+    assert trend == {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:00:04Z", "counts": [4, 5, 6, 7]}
+
+
+def test_users_are_at_the_middle_of_their_items(mapped: TestClient) -> None:
+    for item_id in ("i1", "i3", "unknown"):
+        mapped.post("/events", json={"user_id": "ann", "item_id": item_id})
+    mapped.post("/events", json={"user_id": "bob", "item_id": "unknown"})
+    (user,) = mapped.get("/map/users").json()["users"]
+    expected = PLACES[[0, 2]].mean(axis=0).round()
+    assert (user["user_id"], user["theme"]) == ("ann", None)
+    assert np.abs(np.array([user["x"], user["y"]]) - expected).max() <= 1
+
+
+def test_a_bundle_without_a_map_and_an_unknown_attribute_say_so(client: TestClient, mapped: TestClient) -> None:
+    for path in ("/map", "/map/colours?attribute=genre", "/map/users"):
+        answer = client.get(path)
+        assert answer.status_code == 404, path
+        assert "This bundle has no map" in answer.json()["detail"]
+    assert client.get("/items/i1").json()["trend"] is None
+    assert mapped.get("/map/colours?attribute=nope").status_code == 404
+    assert mapped.get("/map/items").json()["items"] == []
+
+
+def test_a_file_that_changed_since_is_not_shown(make_client: MakeClient, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, places=PLACES)
+    client = make_client(bundle=bundle)
+    np.save(bundle / "item_map.npy", PLACES[::-1])
+    assert client.get("/map").status_code == 503
+
+
+@pytest.mark.parametrize("places", [PLACES[:5], PLACES.astype(np.int32), np.zeros((N_ITEMS, 3), np.uint16)])
+def test_a_map_of_another_form_is_refused(tmp_path: Path, places: np.ndarray) -> None:
+    with pytest.raises(BundleError, match=r"item_map.npy has no place of 16 bits for each item"):
+        _ = open_bundle(make_bundle(tmp_path, places=places)).item_map
