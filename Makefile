@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long test-processors bench-serve check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long typescript-client test-processors bench-serve check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -83,6 +83,9 @@ recipe-docs: $(STAMP)  ## generate docs/reference/recipes.md from the classes th
 
 reference: api-docs recipe-docs  ## generate every page of docs/reference
 	$(BIN)/python -m deploy.reference docs/reference
+
+typescript-client: ## generate clients/typescript from openapi.json, and build it (requires Node 20)
+	cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund && npm run generate && npm run build
 
 venv-vllm:       ## create .venv-vllm: a worker with vLLM for the CPU, in its own environment
 	test -x .venv-vllm/bin/python || $(PY) -m venv .venv-vllm
