@@ -87,7 +87,7 @@ def load_history(
 ) -> None:
     """Write every user's newest events of a run's data into the Redis that serving reads; requires REDIS_URL."""
     from retort.offline.data.tables import load_saved
-    from retort.offline.local.local_redis import redis_service
+    from retort.offline.local.local_redis import given_redis
     from retort.offline.pipeline.build import load_pipeline
     from retort.shared.base.errors import StoreError
     from retort.shared.base.settings import Settings
@@ -97,14 +97,18 @@ def load_history(
         # A private Redis would end with this command, and a server would answer everybody as a stranger.
         raise StoreError(
             "REDIS_URL is not set, so no server would find the histories; start a Redis and set REDIS_URL (or "
-            "HISTORIES_REDIS_URL) to its address, for this command and for `retort serve`."
+            "HISTORIES_REDIS_URL) to its address, such as redis://127.0.0.1:6379/0, for this command and for "
+            "`retort serve`."
         )
+    # before the data are read
+    service = given_redis(
+        settings.histories_url, settings.histories_setting, "start that Redis, or correct the address"
+    )
     with TerminalProgress() as progress:
         pipeline = load_pipeline(recipe, data, out, overrides or [], progress)
         frame = load_saved(pipeline.ensure_path("data")).interactions.frame
-        with redis_service(settings.histories_url, settings.retort_home, settings.histories_setting) as service:
-            progress.say(service.description)
-            n_users = load_frame(service.url, frame, settings)
+        progress.say(service.description)
+        n_users = load_frame(service.url, frame, settings)
     print(f"{n_users} histories are in Redis")
 
 

@@ -73,6 +73,9 @@ def examine(settings: Settings, recipe: str | None = None, port: int = _DEFAULT_
             yield from check(situation)
         except (RetortError, OSError) as error:
             yield Finding(what, "fails", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong is the finding
+            reason = (str(error).splitlines() or [""])[0]
+            yield Finding(what, "fails", f"the check ended with {type(error).__name__}: {reason}.")
 
 
 def _redis(situation: _Situation) -> Iterator[Finding]:
@@ -100,19 +103,19 @@ def _redis(situation: _Situation) -> Iterator[Finding]:
         found = redis_binary()
         program = found[1] if found else "fakeredis, whose data are lost when it ends"
         running = "; another retort process has it running" if running_redis(settings.retort_home) else ""
-        remedy = "Set REDIS_URL so that `retort history load` and `retort serve` see one Redis."
+        shared = "Set REDIS_URL so that `retort history load` and `retort serve` see one Redis."
+        remedy = shared if settings.histories_url is None else ""
         yield Finding(
             "redis", "note", f"REDIS_URL is not set; commands use a private server ({program}{running}).", remedy
         )
 
 
 def _database(situation: _Situation) -> Iterator[Finding]:
-    from sqlalchemy.engine import make_url
-
     from retort.shared.db import migrate
+    from retort.shared.db.session import database_address
 
     url = situation.settings.database
-    shown = make_url(url).render_as_string(hide_password=True)
+    shown = database_address(url).render_as_string(hide_password=True)
     if _is_new_sqlite(url):
         yield Finding("database", "ok", f"{shown} does not exist yet; the first command creates it.")
         return
@@ -197,6 +200,9 @@ def _language_model(situation: _Situation) -> Iterator[Finding]:
 def _disk(situation: _Situation) -> Iterator[Finding]:
     home = situation.settings.retort_home.absolute()
     existing = next(path for path in (home, *home.parents) if path.exists())
+    if not existing.is_dir():
+        yield Finding("disk", "fails", f"{existing} is a file.", "Set RETORT_HOME to a directory.")
+        return
     if not os.access(existing, os.W_OK):
         yield Finding("disk", "fails", f"{existing} cannot be written.", "Set RETORT_HOME to a directory of yours.")
         return

@@ -28,7 +28,7 @@ from retort.shared.base.disk import disk_full_sentence, is_disk_full
 from retort.shared.base.errors import RetortError
 
 if TYPE_CHECKING:
-    from retort.shared.base.settings import Settings
+    pass
 
 _INTERRUPTED = 130
 
@@ -99,29 +99,14 @@ def prepare(
 ) -> None:
     """Recommenders that know what a language model knows, and answer without one."""
     from retort.shared.base.logging import configure_logging
+    from retort.shared.base.settings import Settings
 
-    settings = _settings()
+    settings = Settings()  # before every command, so that an invalid one is reported first
     configure_logging(settings.log_level if settings.log_json else "WARNING", as_json=settings.log_json)
     if settings.retort_traces:
         from retort.offline.common.tracing import trace_offline
 
         trace_offline()
-
-
-def _settings() -> "Settings":
-    """Read the settings before every command, so that an invalid one is reported in one sentence."""
-    from pydantic import ValidationError
-
-    from retort.shared.base.settings import Settings
-
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        name = "_".join(map(str, first["loc"])).upper()
-        raise RetortError(
-            f"the setting {name} cannot be used: {first['msg']}; correct it in the environment or in .env."
-        ) from None
 
 
 app.command(rich_help_panel=_TRAIN)(quickstart)

@@ -77,8 +77,7 @@ def redis_service(redis_url: str | None, home: Path, setting: str = "REDIS_URL")
         StoreError: The given server is unavailable, or the private one does not start.
     """
     if redis_url:
-        _check_available(redis_url, setting)
-        yield Service(redis_url, f"Redis: {_without_secret(redis_url)} ({setting})")
+        yield given_redis(redis_url, setting, f"start that Redis, or unset {setting} to use a private one")
         return
     running = running_redis(home)
     if running:
@@ -92,9 +91,9 @@ def running_redis(home: Path) -> str | None:
     """Return the URL of the private server of another process on this RETORT_HOME, if available."""
     try:
         url = str(json.loads((home / "redis" / _ADDRESS).read_text())["url"])
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
-        return None
-    return url if is_available(url) else None
+        return url if is_available(url) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # there is none, or the file is damaged
 
 
 @contextmanager
@@ -165,15 +164,23 @@ def is_available(url: str) -> bool:
             return False
 
 
-def _check_available(url: str, setting: str) -> None:
+def given_redis(url: str, setting: str, remedy: str) -> Service:
+    """Return the server at an address that a setting gives.
+
+    Args:
+        setting: Name of the variable with the address.
+        remedy: What to do when it is down, as the end of a sentence.
+
+    Raises:
+        StoreError: It is down, or the address is none.
+    """
+    shown = _without_secret(url)
     try:
         with open_client(url, timeout_s=5) as client:
             client.ping()
     except redis.RedisError as error:
-        raise StoreError(
-            f"{setting} {_without_secret(url)} is unavailable ({error}); start that Redis, or unset {setting} "
-            "to use a private one."
-        ) from None
+        raise StoreError(f"{setting} {shown} is unavailable ({error}); {remedy}.") from None
+    return Service(url, f"Redis: {shown} ({setting})")
 
 
 def free_port() -> int:

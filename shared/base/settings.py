@@ -6,9 +6,10 @@ objective, epochs) is in a recipe, not in a setting.
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -52,6 +53,22 @@ class EnvironmentSettings(BaseSettings):
     """Base of settings: `X` may also come from the file that `X_FILE` names; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Read the settings.
+
+        Raises:
+            RetortError: A value is invalid.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            name = "_".join(map(str, first["loc"])).upper()
+            reason = first["msg"].removeprefix("Value error, ")
+            raise RetortError(
+                f"the setting {name} cannot be used: {reason}; correct it in the environment or in .env."
+            ) from None
 
     @classmethod
     def settings_customise_sources(
@@ -105,21 +122,47 @@ class Settings(EnvironmentSettings):
         return self.retort_home / "bundles"
 
 
+def _http_address(address: str | None) -> str | None:
+    """Check the address of an HTTP server."""
+    if address is None:
+        return None
+    try:
+        parts = urlsplit(address)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        is_address = False
+    if not is_address or not address.isprintable() or " " in address:
+        raise ValueError("write an address such as http://127.0.0.1:8000/v1")
+    return address
+
+
+def _header_value(key: SecretStr | None) -> SecretStr | None:
+    """Check that a key can be sent in a header."""
+    text = "" if key is None else key.get_secret_value()
+    if not text.isascii() or (text and not text.isprintable()) or " " in text:
+        raise ValueError("a key has ASCII characters only, without spaces and line ends; copy it again")
+    return key
+
+
+HttpAddress = Annotated[str | None, AfterValidator(_http_address)]
+ApiKey = Annotated[SecretStr | None, AfterValidator(_header_value)]
+
+
 class LanguageModelSettings(EnvironmentSettings):
     """OpenAI-compatible server, with the usual names of the variables."""
 
-    openai_base_url: str | None = Field(
+    openai_base_url: HttpAddress = Field(
         None, description="address of an OpenAI-compatible server; unset: profiles are written by rule"
     )
-    openai_api_key: SecretStr | None = Field(None, description="the key that this server requires")
+    openai_api_key: ApiKey = Field(None, description="the key that this server requires")
 
 
 class EmbeddingSettings(EnvironmentSettings):
     """OpenAI-compatible server of text vectors, for recipes with `[encoder] model = "served:NAME"`."""
 
-    embeddings_base_url: str | None = Field(
+    embeddings_base_url: HttpAddress = Field(
         None, description="address of an OpenAI-compatible embeddings server; unset: OPENAI_BASE_URL"
     )
-    embeddings_api_key: SecretStr | None = Field(
+    embeddings_api_key: ApiKey = Field(
         None, description="the key that this server requires; OPENAI_API_KEY is sent to OPENAI_BASE_URL alone"
     )

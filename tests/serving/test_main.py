@@ -60,7 +60,7 @@ def test_two_workers_share_port_and_metrics(bundle_path: Path, tmp_path: Path) -
         ({"RETORT_PORT": "x"}, "setting RETORT_PORT is invalid"),
         ({"RETORT_TENANTS": "a,b"}, "setting RETORT_TENANTS is invalid: it must be JSON"),
         ({"RETORT_KEYS_FILE": "."}, ".: Is a directory"),
-        ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL is invalid"),
+        ({"LOG_LEVEL": "LOUD"}, "setting LOG_LEVEL cannot be used"),
         ({"RETORT_HOST": "0.0.0.0"}, "no API keys"),
         ({"DATABASE_URL": "blah"}, "DATABASE_URL is not a database address"),
         ({"DATABASE_URL": "postgresql://retort@db:port/retort"}, "DATABASE_URL is not a database address"),

@@ -70,3 +70,47 @@ def test_an_unknown_encoder_and_a_wrong_recipe_fail(tmp_path: Path) -> None:
     assert "no-such-folder" in next(f.sentence for f in examine(Settings(), str(recipe)) if f.verdict == "fails")
     recipe.write_text("nonsense = 1\n")
     assert found(str(recipe))["recipe"].verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "what", "sentence"),
+    [
+        ("DATABASE_URL", "garbage", "database", "DATABASE_URL is not a database address"),
+        ("DATABASE_URL", "postgresql://h:port/x", "database", "DATABASE_URL is not a database address"),
+        (
+            "OPENAI_BASE_URL",
+            "http://[::1",
+            "language model",
+            "OPENAI_BASE_URL cannot be used: write an address",
+        ),
+        ("OPENAI_BASE_URL", "localhost:8000", "language model", "OPENAI_BASE_URL cannot be used: write an address"),
+        ("OPENAI_API_KEY", "ключ", "language model", "OPENAI_API_KEY cannot be used: a key has ASCII characters only"),
+        ("OPENAI_API_KEY", "two\nlines", "language model", "OPENAI_API_KEY cannot be used: a key has ASCII"),
+        ("RETORT_HOME", "a_file", "disk", "a_file is a file."),
+        ("REDIS_URL", "localhost:6379", "redis", "is not a Redis address"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_a_finding_and_no_traceback(
+    variable: str, value: str, what: str, sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_file").touch()
+    monkeypatch.setenv(variable, value)
+    finding = found()[what]
+    assert finding.verdict == "fails"
+    assert sentence in finding.sentence
+    assert "secret" not in finding.sentence
+
+
+def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: 1 / 0)
+    assert (found()["gpu"].verdict, found()["gpu"].sentence) == (
+        "fails",
+        "the check ended with ZeroDivisionError: division by zero.",
+    )
+
+
+def test_the_address_of_histories_is_enough() -> None:
+    settings = Settings(histories_redis_url="redis://127.0.0.1:9/0")
+    notes = [one for one in examine(settings) if one.what == "redis" and one.verdict == "note"]
+    assert [one.remedy for one in notes] == [""]
