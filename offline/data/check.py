@@ -11,9 +11,11 @@ import polars as pl
 
 from retort.offline.common.progress import Progress, Silent
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
+from retort.offline.data.event_parts import EventPart
 from retort.offline.data.events import clean_events
-from retort.offline.data.filters import RemovedEvents, filter_events
-from retort.offline.data.load import DataConfig, advise, all_rows, filters, read_tables
+from retort.offline.data.filters import RemovedEvents, filter_parts
+from retort.offline.data.interactions import Interactions
+from retort.offline.data.load import DataConfig, advise, all_rows, read_tables, user_rules
 from retort.offline.data.rejects import Rejects
 from retort.shared.base.errors import RetortError
 
@@ -80,12 +82,13 @@ def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Pr
     item_rows = clean_entities(tables.items, "item_id", rejects)
     user_rows = clean_entities(tables.users, "user_id", rejects)
     try:
-        rejects.refuse_too_many(all_rows(events, item_rows, user_rows), config.max_reject_share)
+        rejects.refuse_too_many(all_rows(events.rows_read, item_rows, user_rows), config.max_reject_share)
     except RetortError as error:
         yield Finding("error", str(error))
-    frame, removed = filter_events(events.frame, **filters(config, tables.clock))
+    parts, removed = filter_parts([EventPart.of(events.frame)], user_rules(config, tables.clock), config.k_core)
+    frame = pl.concat(list(parts))
     yield from _removed(removed)
-    yield from (Finding("note", advice) for advice in advise(frame))
+    yield from (Finding("note", advice) for advice in advise(Interactions(frame, tables.clock)))
     # the files' own names of the columns
     item_column, user_column = (tables.interactions[0].name(name) for name in ("item_id", "user_id"))
     yield from _about_items(config, item_rows, frame, item_column)

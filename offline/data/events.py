@@ -1,6 +1,9 @@
-"""Events: raw events → checked events with text ids, times in ms and numeric weights; bad rows are rejected."""
+"""Events: raw events → checked events with text ids, times in ms and numeric weights; bad rows are rejected.
 
-from collections.abc import Sequence
+Rows are read and checked in blocks, so that their raw values are never in memory all at once.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,6 +15,10 @@ from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import MAX_ID_LENGTH
+
+BLOCK_ROWS = 4_000_000
+_SAMPLES = 2  # places of a block from which user ids are sampled
+_SAMPLED_ROWS = 2_000  # at each place
 
 
 @dataclass(frozen=True)
@@ -66,12 +73,17 @@ def reject_bad_rows(
         problems: Rules as (column, condition, reason), in order.
         rejects: Collects the bad rows; `_raw_<column>`, where present, is the reported value.
     """
+    if not frame.select(
+        pl.any_horizontal(pl.lit(False), *(rule.fill_null(False) for _, rule, _ in problems)).any()
+    ).item():
+        return frame
     first_problem = pl.lit(None, dtype=pl.Int32)
     for number, (_, condition, _) in reversed(list(enumerate(problems))):
         first_problem = pl.when(condition).then(pl.lit(number, dtype=pl.Int32)).otherwise(first_problem)
     marked = frame.with_columns(_problem=first_problem)
+    rejected_rows = marked.filter(pl.col("_problem").is_not_null())
     for number, (column, _, reason) in enumerate(problems):
-        bad = marked.filter(pl.col("_problem") == number)
+        bad = rejected_rows.filter(pl.col("_problem") == number)
         raw = f"_raw_{column}"
         value = pl.col(raw if raw in bad.columns else column).cast(pl.String)
         rejected = bad.select(
@@ -82,54 +94,108 @@ def reject_bad_rows(
 
 
 def clean_events(tables: RawTables, rejects: Rejects) -> Events:
-    """Combine all tables of events.
+    """Combine all tables of events in memory.
 
     Raises:
         DataError: There are no rows, or the times have mixed units.
     """
-    parsed, ids = [], []
-    for table in tables.interactions:
-        frame, ids_of_table = _parsed(table, tables)
-        parsed.append(frame)
-        ids.append(ids_of_table)
-    if tables.clock == "time":
-        if tables.time_unit == "auto" and tables.time_format is None:
-            for frame, table in zip(parsed, tables.interactions, strict=True):
-                where = f"{table.file}, column {table.name('timestamp')!r}"
-                times.refuse_compact_dates(frame["_raw_timestamp"], where)
-        units = [
-            frame.select(pl.lit(table.file).alias("file"), "row", pl.col("_raw_timestamp").alias("value"), "unit")
-            for frame, table in zip(parsed, tables.interactions, strict=True)
-        ]
-        times.refuse_mixed(pl.concat(units), tables.interactions[0].name("timestamp"))
-    kept, rows_read = [], {}
-    for frame, columns, table in zip(parsed, ids, tables.interactions, strict=True):
-        rows_read[table.file] = frame.height + rejects.count(table.file)
-        good = reject_bad_rows(frame, table, _problems(tables, columns), rejects)
-        kept.append(good.select("user_id", "item_id", "timestamp", "weight", BELOW_MS))
-    if not sum(rows_read.values()):
-        files = ", ".join(table.file for table in tables.interactions)
-        raise DataError(f"{files}: there are no events, at most a header; give a file with rows.")
-    events = pl.concat(kept)
-    if not (events[BELOW_MS] != 0).any():
-        events = events.drop(BELOW_MS)
-    return Events(events, rows_read)
+    reader = EventReader(tables, rejects)
+    events = without_zero_parts(pl.concat(list(reader.blocks())))
+    return Events(events, reader.rows_read)
 
 
-def _parsed(table: RawTable, tables: RawTables) -> tuple[pl.DataFrame, dict[str, Ids]]:
-    """Frame with row, ids, timestamp, weight, unit and the raw text of values that may be wrong; its ids by column."""
-    schema = table.frame.collect_schema()
+def without_zero_parts(events: pl.DataFrame) -> pl.DataFrame:
+    """Return the events without the column of the parts of a millisecond, if no time has any."""
+    return events if (events[BELOW_MS] != 0).any() else events.drop(BELOW_MS)
+
+
+class EventReader:
+    """Reader of all tables of events in blocks.
+
+    Attributes:
+        rows_read: file → rows, rejected ones included; complete after `blocks`.
+        n_events: Number of good events; complete after `blocks`.
+    """
+
+    def __init__(self, tables: RawTables, rejects: Rejects, block_rows: int = BLOCK_ROWS) -> None:
+        self.tables = tables
+        self.rows_read: dict[str, int] = {}
+        self.n_events = 0
+        self._rejects = rejects
+        self._block_rows = block_rows
+        self._units: list[pl.DataFrame] = []
+
+    def count_rows(self) -> int:
+        """Return the number of rows of all tables."""
+        return sum(_count_rows(table) for table in self.tables.interactions)
+
+    def sample_users(self) -> pl.Series:
+        """Return user ids from a few places of every block, sorted, with repeats."""
+        parts = []
+        for table in self.tables.interactions:
+            for start in range(0, _count_rows(table), self._block_rows // _SAMPLES):
+                rows = table.frame.slice(start, _SAMPLED_ROWS).select("row", "user_id")
+                frame, _ = with_ids(collect(table, rows), table, ("user_id",))
+                parts.append(frame["user_id"])
+        return pl.concat(parts).drop_nulls().sort()
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        """Yield the good events in file order: user_id, item_id, timestamp, weight and `_below_ms`.
+
+        Raises:
+            DataError: There are no rows, or, at the end, the times have mixed units.
+        """
+        tables = self.tables
+        for table in tables.interactions:
+            # those that could not be parsed
+            self.rows_read[table.file] = self._rejects.count(table.file)
+            n_rows = _count_rows(table)
+            for start in range(0, max(n_rows, 1), self._block_rows):
+                block = table.frame if n_rows <= self._block_rows else table.frame.slice(start, self._block_rows)
+                frame, ids = _parsed(table, block, tables)
+                if tables.clock == "time":
+                    self._note_units(frame, table)
+                self.rows_read[table.file] += frame.height
+                good = reject_bad_rows(frame, table, _problems(frame.schema, tables, ids), self._rejects)
+                self.n_events += good.height
+                yield good.select("user_id", "item_id", "timestamp", "weight", BELOW_MS)
+        if tables.clock == "time":
+            times.refuse_mixed(pl.concat(self._units), tables.interactions[0].name("timestamp"))
+        if not sum(self.rows_read.values()):
+            files = ", ".join(table.file for table in tables.interactions)
+            raise DataError(f"{files}: there are no events, at most a header; give a file with rows.")
+
+    def _note_units(self, frame: pl.DataFrame, table: RawTable) -> None:
+        """Keep the first time of each unit."""
+        if self.tables.time_unit == "auto" and self.tables.time_format is None:
+            where = f"{table.file}, column {table.name('timestamp')!r}"
+            times.refuse_compact_dates(frame["_raw_timestamp"], where)
+        firsts = frame.select("row", pl.col("_raw_timestamp").alias("value"), "unit").unique(
+            "unit", keep="first", maintain_order=True
+        )
+        self._units.append(
+            firsts.select(pl.lit(table.file).alias("file"), "row", pl.col("value").cast(pl.String), "unit")
+        )
+
+
+def _count_rows(table: RawTable) -> int:
+    return int(collect(table, table.frame.select(pl.len())).item())
+
+
+def _parsed(table: RawTable, rows: pl.LazyFrame, tables: RawTables) -> tuple[pl.DataFrame, dict[str, Ids]]:
+    """Frame with row, ids, timestamp, weight, unit and the raw values that may be wrong; its ids by column."""
+    schema = rows.collect_schema()
     refuse_nested(table, schema, ("user_id", "item_id", "timestamp", "weight"))
     time = schema["timestamp"]
-    has_weight = "weight" in schema
-    frame = table.frame.select(
+    weight = pl.col("weight") if "weight" in schema else pl.lit(None, dtype=pl.Float32)
+    frame = rows.select(
         pl.col("row").cast(pl.Int64),
         "user_id",
         "item_id",
         "timestamp",
-        pl.col("timestamp").cast(pl.String).alias("_raw_timestamp"),
-        (pl.col("weight") if has_weight else pl.lit(None)).cast(pl.String).alias("_raw_weight"),
-        (pl.col("weight") if has_weight else pl.lit(None)).cast(pl.Float32, strict=False).alias("weight"),
+        _plain("timestamp", schema).alias("_raw_timestamp"),
+        (_plain("weight", schema) if "weight" in schema else weight).alias("_raw_weight"),
+        weight.cast(pl.Float32, strict=False).alias("weight"),
     )
     if tables.clock == "time":
         time_format = tables.time_format
@@ -146,6 +212,12 @@ def _parsed(table: RawTable, tables: RawTables) -> tuple[pl.DataFrame, dict[str,
     return with_ids(collect(table, frame), table, ("user_id", "item_id"))
 
 
+def _plain(column: str, schema: pl.Schema) -> pl.Expr:
+    """Numbers and times as they are, which takes less memory than text; all else as text."""
+    kept = schema[column].is_numeric() or schema[column].is_temporal()
+    return pl.col(column) if kept else pl.col(column).cast(pl.String)
+
+
 def with_ids(frame: pl.DataFrame, table: RawTable, columns: Sequence[str]) -> tuple[pl.DataFrame, dict[str, Ids]]:
     """Convert columns of ids to text.
 
@@ -159,12 +231,18 @@ def with_ids(frame: pl.DataFrame, table: RawTable, columns: Sequence[str]) -> tu
     return frame, ids
 
 
-def _problems(tables: RawTables, ids: dict[str, Ids]) -> list[tuple[str, pl.Expr, str]]:
-    missing = pl.col("_raw_timestamp").is_null() | (pl.col("_raw_timestamp").str.strip_chars() == "")
+def _is_blank(column: str, schema: pl.Schema) -> pl.Expr:
+    blank = pl.col(column).is_null()
+    return blank | (pl.col(column).str.strip_chars() == "") if schema[column] == pl.String else blank
+
+
+def _problems(schema: pl.Schema, tables: RawTables, ids: dict[str, Ids]) -> list[tuple[str, pl.Expr, str]]:
+    missing = _is_blank("_raw_timestamp", schema)
     no_time = "not a whole number ≥ 0" if tables.clock == "position" else "not a time"
     is_clock, limit = tables.clock == "time", times.latest()
     is_guessed = is_clock and tables.time_unit == "auto"
-    blank_weight = pl.col("_raw_weight").is_null() | (pl.col("_raw_weight").str.strip_chars() == "")
+    blank_weight = _is_blank("_raw_weight", schema)
+    is_date = times.is_written_date("_raw_timestamp") if schema["_raw_timestamp"] == pl.String else pl.lit(False)
     no_weight = pl.col("weight").is_null() | pl.col("weight").is_nan() | pl.col("weight").is_infinite()
     return [
         ("user_id", pl.col("user_id").is_null(), "missing"),
@@ -177,7 +255,7 @@ def _problems(tables: RawTables, ids: dict[str, Ids]) -> list[tuple[str, pl.Expr
         ("timestamp", pl.col("unit").fill_null("") == "small", "too small for a clock time (before 1973)"),
         (
             "timestamp",
-            pl.col("timestamp").is_null() & is_clock & times.is_written_date("_raw_timestamp"),
+            pl.col("timestamp").is_null() & is_clock & is_date,
             times.ODD_DATE if tables.time_format is None else f"not a time of the format {tables.time_format!r}",
         ),
         ("timestamp", pl.col("timestamp").is_null(), no_time),

@@ -1,9 +1,13 @@
 """Interactions and items: the checked tables that later code may rely on."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from retort.shared.base import schema
 
@@ -15,18 +19,46 @@ BELOW_MS = "_below_ms"
 KNOWLEDGE = schema.KNOWLEDGE
 
 
-@dataclass(frozen=True)
 class Interactions:
-    """Interactions of users with items, one row an event.
+    """Interactions of users with items, one row an event: a table in memory, or a Parquet file that is read in parts.
 
     Attributes:
-        frame: user_id str, item_id str, timestamp i64 (ms since 1970 UTC, or a position), weight f32 (null: unknown);
-            sorted by user_id, timestamp and, for equal times, the order of the raw file.
         clock: What `timestamp` means.
     """
 
-    frame: pl.DataFrame
-    clock: Clock
+    def __init__(self, events: pl.DataFrame | Path, clock: Clock) -> None:
+        self._events = events
+        self.clock = clock
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """All events: user_id str, item_id str, timestamp i64 (ms since 1970 UTC, or a position), weight f32.
+
+        They are sorted by user_id, timestamp and, for equal times, the order of the raw file. A null weight is unknown.
+        """
+        return self._events if isinstance(self._events, pl.DataFrame) else pl.read_parquet(self._events)
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """Yield the events in parts, in order; all events of a user are in one part.
+
+        Args:
+            columns: Columns that are read; None: all.
+        """
+        if isinstance(self._events, pl.DataFrame):
+            yield self._events if columns is None else self._events.select(columns)
+            return
+        with pq.ParquetFile(self._events) as file:
+            for part in range(file.num_row_groups):
+                yield pl.DataFrame(pl.from_arrow(file.read_row_group(part, columns=columns)))
+
+    def is_stored_at(self, path: Path) -> bool:
+        """Return whether the events are in this file."""
+        return self._events == path if isinstance(self._events, Path) else False
+
+    def ids(self, column: str) -> pl.Series:
+        """Return the distinct ids of `user_id` or `item_id`, sorted."""
+        distinct = [part[column].unique() for part in self.parts([column])]
+        return pl.concat(distinct).unique().sort()
 
 
 @dataclass(frozen=True)

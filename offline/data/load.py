@@ -1,5 +1,7 @@
 """Data loading: raw files in, checked tables out; the recipe's `[data]` is `DataConfig`."""
 
+import shutil
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -11,24 +13,21 @@ from retort.offline.common.plugins import load_plugin
 from retort.offline.common.progress import Progress
 from retort.offline.common.section import MAX_SEED, Section, parse_section
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
-from retort.offline.data.events import Events, clean_events
-from retort.offline.data.filters import (
-    EventSelection,
-    Repeats,
-    filter_events,
-    share_of_largest_users,
-    share_of_repeated_last_events,
-)
+from retort.offline.data.event_parts import read_parts, write_events
+from retort.offline.data.events import EventReader
+from retort.offline.data.filters import filter_parts, share_of_largest_users, share_of_repeated_last_events
 from retort.offline.data.interactions import Clock, Interactions
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.report import make_report
 from retort.offline.data.sources import RawTables
-from retort.offline.data.tables import Loaded
+from retort.offline.data.tables import INTERACTIONS, Loaded
+from retort.offline.data.user_filters import EventSelection, Repeats, UserRules
 from retort.shared.base.errors import DataError
 
 SOURCES = "retort.offline.data.sources"
 REPEATED_SHARE = 0.05  # of users, whose last event is a repeat: from here on it is reported
 LARGEST_USERS = 3
+_PARTS = "parts"
 LARGEST_SHARE = 0.1  # of the events, in the hands of the largest users: from here on it is reported
 
 
@@ -102,11 +101,12 @@ def _milliseconds(text: str) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Loaded:
+def load_data(config: DataConfig, root: Path | None, progress: Progress, work: Path | None = None) -> Loaded:
     """Read, check, filter and sort the data.
 
     Args:
         root: Directory of the raw files; None for synthetic data.
+        work: Directory in which more events than fit in memory are filtered in parts; None: all are held in memory.
 
     Raises:
         DataError: Nothing usable, too many bad rows, mixed units of time, missing files or columns.
@@ -114,20 +114,22 @@ def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Load
     """
     rejects = Rejects()
     tables = read_tables(config, root, rejects, progress)
-    events = clean_events(tables, rejects)
+    reader = EventReader(tables, rejects)
+    events = read_parts(reader, None if work is None else work / _PARTS)
     item_rows = clean_entities(tables.items, "item_id", rejects)
     user_rows = clean_entities(tables.users, "user_id", rejects)
-    rows_read = all_rows(events, item_rows, user_rows)
+    rows_read = all_rows(reader.rows_read, item_rows, user_rows)
     rejects.refuse_too_many(rows_read, config.max_reject_share)
-    progress.say(f"read {events.frame.height:,} events, rejected {len(rejects):,} rows of {', '.join(rows_read)}")
-    frame, removed = filter_events(events.frame, **filters(config, tables.clock))
-    for advice in advise(frame):
+    progress.say(f"read {reader.n_events:,} events, rejected {len(rejects):,} rows of {', '.join(rows_read)}")
+    n_parts = len(events)
+    filtered, removed = filter_parts(events, user_rules(config, tables.clock), config.k_core, work and work / _PARTS)
+    interactions = _stored(filtered, n_parts, tables.clock, work)
+    for advice in advise(interactions):
         progress.say(advice)
-    interactions = Interactions(frame, tables.clock)
     items, n_items_without = make_items(
-        item_rows, frame["item_id"], config.text_columns, config.text_template, config.keep_unseen_items
+        item_rows, interactions.ids("item_id"), config.text_columns, config.text_template, config.keep_unseen_items
     )
-    users, n_users_without = make_users(user_rows, frame["user_id"])
+    users, n_users_without = make_users(user_rows, interactions.ids("user_id"))
     report = make_report(
         config.source,
         interactions,
@@ -143,29 +145,32 @@ def load_data(config: DataConfig, root: Path | None, progress: Progress) -> Load
     return Loaded(interactions, items, users, rejects.frame(), report)
 
 
-def filters(config: DataConfig, clock: Clock) -> dict[str, Any]:
-    """Return the arguments of `filter_events`; positions have no days."""
-    return {
-        "min_weight": config.min_weight,
-        "repeats": config.repeats,
-        "k_core": config.k_core,
-        "max_user_events": config.max_user_events,
-        "max_day_events": config.max_day_events if clock == "time" else None,
-        "selection": config.selection(clock),
-    }
+def _stored(events: Iterator[pl.DataFrame], n_parts: int, clock: Clock, work: Path | None) -> Interactions:
+    """The filtered events: in memory if they are one part, else in a file."""
+    if n_parts == 1 or work is None:
+        return Interactions(pl.concat(list(events)), clock)
+    write_events(events, work / INTERACTIONS)
+    shutil.rmtree(work / _PARTS)
+    return Interactions(work / INTERACTIONS, clock)
 
 
-def advise(frame: pl.DataFrame) -> list[str]:
+def user_rules(config: DataConfig, clock: Clock) -> UserRules:
+    """Return the filters of single users; positions have no days."""
+    max_day_events = config.max_day_events if clock == "time" else None
+    return UserRules(config.min_weight, config.repeats, config.max_user_events, max_day_events, config.selection(clock))
+
+
+def advise(interactions: Interactions) -> list[str]:
     """Return recommendations for data whose evaluation would mislead: repeated targets, and a few very large users."""
     advice = []
-    if (share := share_of_repeated_last_events(frame)) >= REPEATED_SHARE:
+    if (share := share_of_repeated_last_events(interactions)) >= REPEATED_SHARE:
         advice.append(
             f"{share:.0%} of the users' last events are items that they already had; evaluation.hide_seen = true hides "
             "them, so they are certain misses: set [evaluation] hide_seen = false to recommend items again, or [data] "
             'repeats = "first" to learn from first choices only'
         )
-    large = share_of_largest_users(frame, LARGEST_USERS)
-    if frame["user_id"].n_unique() >= LARGEST_USERS / LARGEST_SHARE * 2 and large >= LARGEST_SHARE:
+    large, n_users = share_of_largest_users(interactions, LARGEST_USERS)
+    if n_users >= LARGEST_USERS / LARGEST_SHARE * 2 and large >= LARGEST_SHARE:
         advice.append(
             f"{LARGEST_USERS} users have {large:.0%} of the events, as robots and shared accounts do; cap them with "
             "[data] max_user_events"
@@ -181,9 +186,13 @@ def read_tables(config: DataConfig, root: Path | None, rejects: Rejects, progres
     return tables
 
 
-def all_rows(events: Events, *entities: Entities | None) -> dict[str, int]:
-    """Return file → rows read, rejected ones included."""
-    rows = dict(events.rows_read)
+def all_rows(events: Mapping[str, int], *entities: Entities | None) -> dict[str, int]:
+    """Return file → rows read, rejected ones included.
+
+    Args:
+        events: The same for the files of events.
+    """
+    rows = dict(events)
     for each in entities:
         rows.update(each.rows_read if each is not None else {})
     return rows

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from retort.offline.data.event_arrays import codes_of
 from retort.offline.data.filters import RemovedEvents
 from retort.offline.data.interactions import Clock, Interactions, Items
 
@@ -64,20 +65,20 @@ def make_report(
     identical_items: int,
 ) -> DataReport:
     """Count everything once."""
-    frame = interactions.frame
-    n_users, n_items = frame["user_id"].n_unique(), frame["item_id"].n_unique()
+    counts = _count(interactions)
+    n_users, n_items, n_events = len(interactions.ids("user_id")), len(interactions.ids("item_id")), counts["events"]
     n_text = int((items.frame["text"] != "").sum())
     return DataReport(
         source=source,
         users=n_users,
         items=n_items,
-        interactions=frame.height,
-        density=frame.height / (n_users * n_items),
-        mean_length=frame.height / n_users,
+        interactions=n_events,
+        density=n_events / (n_users * n_items),
+        mean_length=n_events / n_users,
         clock=interactions.clock,
-        first=_moment(interactions, int(frame["timestamp"].min())),  # type: ignore[arg-type]
-        last=_moment(interactions, int(frame["timestamp"].max())),  # type: ignore[arg-type]
-        weights=frame.height - frame["weight"].null_count(),
+        first=_moment(interactions, counts["first"]),
+        last=_moment(interactions, counts["last"]),
+        weights=counts["weights"],
         items_with_title=int((items.frame["title"] != "").sum()),
         items_with_text=n_text,
         text_coverage=n_text / items.frame.height,
@@ -92,6 +93,18 @@ def make_report(
     )
 
 
+def _count(interactions: Interactions) -> dict[str, int]:
+    """The number of events and of known weights, and the first and the last time."""
+    of_parts = [
+        part.select(
+            events=pl.len(), weights=pl.col("weight").count(), first=pl.min("timestamp"), last=pl.max("timestamp")
+        )
+        for part in interactions.parts(["timestamp", "weight"])
+    ]
+    sums = pl.concat(of_parts).select(pl.sum("events", "weights"), pl.min("first"), pl.max("last"))
+    return sums.row(0, named=True)
+
+
 def _moment(interactions: Interactions, value: int) -> str:
     if interactions.clock == "position":
         return "positions"
@@ -104,17 +117,17 @@ def data_hash(interactions: Interactions, items: Items, users: pl.DataFrame | No
     The order counts only where two events of a user have the same time.
     """
     digest = hashlib.sha256(_HASH_VERSION + interactions.clock.encode())
-    frame = interactions.frame
     for column in ("user_id", "item_id"):
-        ids = frame[column].unique().sort()
-        codes = frame.select(column).join(
-            pl.DataFrame({column: ids}).with_row_index("code"), on=column, how="left", maintain_order="left"
-        )
+        ids = interactions.ids(column)
         digest.update(orjson.dumps(ids.to_list()))
-        digest.update(codes["code"].to_numpy().astype("<u4").tobytes())
-    digest.update(frame["timestamp"].to_numpy().astype("<i8").tobytes())
-    digest.update(frame["weight"].is_null().to_numpy().tobytes())
-    digest.update(frame["weight"].fill_null(0).to_numpy().astype("<f4").tobytes())
+        for part in interactions.parts([column]):
+            digest.update(codes_of(part[column], ids).astype("<u4").tobytes())
+    for part in interactions.parts(["timestamp"]):
+        digest.update(part["timestamp"].to_numpy().astype("<i8").tobytes())
+    for part in interactions.parts(["weight"]):
+        digest.update(part["weight"].is_null().to_numpy().tobytes())
+    for part in interactions.parts(["weight"]):
+        digest.update(part["weight"].fill_null(0).to_numpy().astype("<f4").tobytes())
     _add_table(digest, items.frame.sort("item_id"))
     if users is not None:
         _add_table(digest, users.sort("user_id"))

@@ -7,23 +7,28 @@ default a user needs one earlier event, not two, and cold targets may stay in as
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field
 
 from retort.offline.common.section import MAX_SEED, Section
-from retort.offline.data.event_arrays import EventArrays, event_arrays
+from retort.offline.data.event_arrays import (
+    EventArrays,
+    count_items,
+    event_arrays,
+    histories_before,
+    indexes_before,
+)
 from retort.offline.data.interactions import Interactions
-from retort.offline.data.ragged import IntArray, Ragged
+from retort.offline.data.ragged import ArrayStore, IntArray, Ragged
 from retort.shared.base.errors import DataError
 from retort.shared.model.item_index import ItemIndex
 
 # held: validation events are not trained on. refit: they are, and only the test is evaluated.
 Protocol = Literal["held", "refit"]
-BoolArray = NDArray[np.bool_]
 
 MAX_HISTORY_VALUES = 500_000_000  # 4 GB of histories; larger ones, from successive targets, require max_history
 
@@ -100,25 +105,33 @@ class _Targets:
     test: IntArray
 
 
-def make_split(interactions: Interactions, config: SplitConfig, protocol: Protocol) -> Split:
+def make_split(
+    interactions: Interactions, config: SplitConfig, protocol: Protocol, directory: Path | None = None
+) -> Split:
     """Divide cleaned interactions; `held` and `refit` have the same test cases.
 
     Leave-one-out: the last event is the test target, the second-last the validation target; users with fewer than
     min_history + 2 events are trained on whole.
 
+    Args:
+        interactions: Cleaned interactions.
+        config: The recipe's `[split]`.
+        protocol: What train contains.
+        directory: Where histories are written, so that they need not fit in memory; None: in memory.
+
     Raises:
         DataError: There are no events or no targets, or a time split of data that have only positions.
     """
-    if not len(interactions.frame):
-        raise DataError("there are no interactions to split; see the data report for what was removed, and why.")
     if config.method == "global_time" and interactions.clock == "position":
         raise DataError(
             "[split] method = 'global_time' needs clock times, but these interactions have only positions in each "
             "user's history; use method = 'leave_one_out', or name a timestamp column in [data]."
         )
-    events = event_arrays(interactions.frame)
+    events = event_arrays(interactions)
+    if not len(events):
+        raise DataError("there are no interactions to split; see the data report for what was removed, and why.")
     targets = _leave_one_out(events, config) if config.method == "leave_one_out" else _global_time(events, config)
-    return _build(events, targets, config, protocol)
+    return _build(events, targets, config, protocol, ArrayStore(directory))
 
 
 def _leave_one_out(events: EventArrays, config: SplitConfig) -> _Targets:
@@ -135,7 +148,7 @@ def _global_time(events: EventArrays, config: SplitConfig) -> _Targets:
     train_ends = _ends_before(events, cut)
     test = _targets(events, train_ends, events.ends, config, rng)
     if config.validation == "time":
-        in_train = np.arange(len(events.times)) < train_ends[events.users]
+        in_train = events.in_prefix(train_ends)
         held_ends = _ends_before(events, _cut(events.times[in_train], config.validation_quantile))
         return _Targets(held_ends, train_ends, _targets(events, held_ends, train_ends, config, rng), test)
     eligible = np.flatnonzero(train_ends - events.starts >= config.min_history + 1)
@@ -160,8 +173,7 @@ def _cut(times: IntArray, quantile: float) -> int:
 
 
 def _ends_before(events: EventArrays, cut: int) -> IntArray:
-    before = np.bincount(events.users[events.times < cut], minlength=len(events.starts))
-    return events.starts + before
+    return events.starts + np.add.reduceat(events.times < cut, events.starts, dtype=np.int64)
 
 
 def _targets(
@@ -175,22 +187,23 @@ def _targets(
         return ends - 1
     if config.target == "random":
         return rng.integers(first, ends)
-    return Ragged.slices(np.arange(len(events.times), dtype=np.int64), first, ends).values
+    return Ragged.slices(np.arange(len(events), dtype=np.int64), first, ends).values
 
 
-def _build(events: EventArrays, targets: _Targets, config: SplitConfig, protocol: Protocol) -> Split:
+def _build(events: EventArrays, targets: _Targets, config: SplitConfig, protocol: Protocol, store: ArrayStore) -> Split:
     train_ends = targets.held_ends if protocol == "held" else targets.refit_ends
     if config.train_share < 1:
         n_kept = np.ceil((train_ends - events.starts) * config.train_share)
         train_ends = events.starts + n_kept.astype(np.int64)
-    in_train = np.arange(len(events.items)) < train_ends[events.users]
-    if not in_train.any():
+    if not (train_ends > events.starts).any():
         raise DataError("train is empty under this [split]; lower min_history or raise the quantile.")
-    item_index, index_of_code = _index(events, in_train)
-    indexes = index_of_code[events.items]
-    train = Ragged.slices(indexes, events.starts, train_ends)
-    validation = _cases(events, indexes, targets.validation, config) if protocol == "held" else None
-    test = _cases(events, indexes, targets.test, config)
+    item_index, index_of_code = _index(events, train_ends)
+    values = store.join("train_values", indexes_before(events, train_ends, index_of_code))
+    train = Ragged.of_lengths(values, train_ends - events.starts)
+    validation = None
+    if protocol == "held":
+        validation = _cases(events, index_of_code, targets.validation, config, store, "validation")
+    test = _cases(events, index_of_code, targets.test, config, store, "test")
     for name, cases in (("validation", validation), ("test", test)):
         if cases is not None and not len(cases):
             raise DataError(
@@ -200,9 +213,9 @@ def _build(events: EventArrays, targets: _Targets, config: SplitConfig, protocol
     return Split(protocol, events.user_ids, item_index, train, validation, test)
 
 
-def _index(events: EventArrays, in_train: BoolArray) -> tuple[ItemIndex, IntArray]:
+def _index(events: EventArrays, train_ends: IntArray) -> tuple[ItemIndex, IntArray]:
     """The item index of train, and item code → item_index (0 for items that train does not contain)."""
-    counts = np.bincount(events.items[in_train], minlength=len(events.item_ids))
+    counts = count_items(events, train_ends)
     # codes are in the order of ids, so the second key is the id
     order = np.lexsort((np.arange(len(counts)), -counts))
     known = order[counts[order] > 0]
@@ -211,20 +224,34 @@ def _index(events: EventArrays, in_train: BoolArray) -> tuple[ItemIndex, IntArra
     return ItemIndex(events.item_ids.gather(known).to_list()), index_of_code
 
 
-def _cases(events: EventArrays, indexes: IntArray, positions: IntArray, config: SplitConfig) -> Cases:
+def _cases(
+    events: EventArrays,
+    index_of_code: IntArray,
+    positions: IntArray,
+    config: SplitConfig,
+    store: ArrayStore,
+    name: str,
+) -> Cases:
     """One case for each target position; its history is everything of that user before it."""
+    targets = index_of_code[events.items[positions]]
     if config.cold_items == "remove":
-        positions = positions[indexes[positions] > 0]
-    users = events.users[positions]
-    # histories are slices of the known events: before[e] is the number of those before event e
-    before = np.zeros(len(indexes) + 1, dtype=np.int64)
-    np.cumsum(indexes > 0, out=before[1:])
-    first, end = before[events.starts[users]], before[positions]
-    if config.max_history is not None:
-        first = np.maximum(first, end - config.max_history)
-    if (n_values := int((end - first).sum())) > MAX_HISTORY_VALUES:
-        raise DataError(f"the cases' histories have {n_values:,} events; set [split] max_history (for example 200).")
-    return Cases(users, Ragged.slices(indexes[indexes > 0], first, end), indexes[positions])
+        positions, targets = positions[targets > 0], targets[targets > 0]
+    lengths: list[IntArray] = []
+
+    def values() -> Iterator[IntArray]:
+        n_values = 0
+        for block in histories_before(events, positions, index_of_code, config.max_history):
+            lengths.append(block.lengths)
+            if (n_values := n_values + len(block.values)) > MAX_HISTORY_VALUES:
+                raise DataError(
+                    f"the cases' histories have more than {MAX_HISTORY_VALUES:,} events; set [split] max_history (for "
+                    "example 200)."
+                )
+            yield block.values
+
+    joined = store.join(f"{name}_histories_values", values())
+    histories = Ragged.of_lengths(joined, np.concatenate([np.empty(0, np.int64), *lengths]))
+    return Cases(events.users_at(positions), histories, targets)
 
 
 def train_popularity(split: Split) -> IntArray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from retort.offline.data.ragged import IntArray, Ragged
+from retort.offline.data.ragged import IntArray, Ragged, load_array
 from retort.offline.data.split import Cases, Split
 from retort.shared.base.errors import DataError
 from retort.shared.model.item_index import ItemIndex
@@ -80,9 +80,10 @@ def _load_cases(directory: Path, name: str) -> Cases:
 
 
 def _save(array: IntArray, directory: Path, name: str) -> None:
-    np.save(directory / f"{name}.npy", array, allow_pickle=False)
+    path = directory / f"{name}.npy"
+    if not (isinstance(array, np.memmap) and array.filename == str(path.absolute())):  # else it is this file
+        np.save(path, array, allow_pickle=False)
 
 
 def _load(directory: Path, name: str) -> IntArray:
-    array: IntArray = np.load(directory / f"{name}.npy", allow_pickle=False)
-    return array
+    return load_array(directory / f"{name}.npy")

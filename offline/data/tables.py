@@ -6,10 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
+from retort.offline.data.event_parts import write_events
 from retort.offline.data.interactions import Interactions, Items
 from retort.offline.data.rejects import SCHEMA
 from retort.offline.data.report import DataReport
 from retort.shared.base.errors import DataError
+
+INTERACTIONS = "interactions.parquet"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Loaded:
 def save_loaded(loaded: Loaded, directory: Path) -> None:
     """Write interactions.parquet, items.parquet, users.parquet (if any), rejects.csv and, last, report.json."""
     directory.mkdir(parents=True, exist_ok=True)
-    loaded.interactions.frame.write_parquet(directory / "interactions.parquet")
+    if not loaded.interactions.is_stored_at(directory / INTERACTIONS):
+        write_events(loaded.interactions.parts(), directory / INTERACTIONS)
     loaded.items.frame.write_parquet(directory / "items.parquet")
     if loaded.users is not None:
         loaded.users.write_parquet(directory / "users.parquet")
@@ -51,7 +55,7 @@ def load_saved(directory: Path) -> Loaded:
     report = DataReport.from_json(json.loads((directory / "report.json").read_text(encoding="utf-8")))
     users = directory / "users.parquet"
     return Loaded(
-        Interactions(pl.read_parquet(directory / "interactions.parquet"), report.clock),
+        Interactions(directory / INTERACTIONS, report.clock),
         Items(pl.read_parquet(directory / "items.parquet")),
         pl.read_parquet(users) if users.is_file() else None,
         pl.read_csv(directory / "rejects.csv", schema=SCHEMA),

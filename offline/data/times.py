@@ -111,10 +111,10 @@ def refuse_compact_dates(values: pl.Series, where: str) -> None:
     """Raise DataError if all values are digits of dates, as in 20210314150926.
 
     Args:
-        values: Raw times as text.
+        values: Raw times.
         where: The file and the column's name in it.
     """
-    some = values.drop_nulls().head(1000).str.strip_chars().str.replace(r"\.0$", "")
+    some = values.drop_nulls().head(1000).cast(pl.String).str.strip_chars().str.replace(r"\.0$", "")
     for pattern, time_format in _COMPACT.items():
         if len(some) and some.str.contains(pattern).all():
             raise DataError(

@@ -115,7 +115,7 @@ def _hash_files_outside(options: Mapping[str, Any], data_dir: Path | None) -> di
 def data_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Write the cleaned tables of the recipe's source."""
     context, data = pipeline.context, pipeline.context.recipe.data
-    loaded = load_data(data, context.data_dir, context.progress)
+    loaded = load_data(data, context.data_dir, context.progress, work)
     named = reads_knowledge(data.text_columns, data.text_template)
     if named and not context.recipe.knowledge.is_on and not loaded.items.knowledge.count():
         raise RecipeError(
@@ -150,9 +150,9 @@ def lacks_texts(pipeline: Pipeline[RunContext], path: Path) -> bool:
 
 def split_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Write the held split: train, validation and test."""
-    save_split(make_split(load_tables(pipeline).interactions, pipeline.context.recipe.split, "held"), work)
+    save_split(make_split(load_tables(pipeline).interactions, pipeline.context.recipe.split, "held", work), work)
 
 
 def split_refit_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Write the split of the refit, whose train part holds the validation events too."""
-    save_split(make_split(load_tables(pipeline).interactions, pipeline.context.recipe.split, "refit"), work)
+    save_split(make_split(load_tables(pipeline).interactions, pipeline.context.recipe.split, "refit", work), work)

@@ -61,12 +61,13 @@ def measure(
     _, raw = read_recipe("shop", root)
     raw = {**raw, "data": {**data, **{setting.key.partition(".")[2]: setting.value for setting in FILTERS}}}
     pipeline = make_pipeline(make_context(parse_recipe("shop", raw), root, engine, progress), out)
-    frame = load_saved(pipeline.ensure_path("data")).interactions.frame
+    interactions = load_saved(pipeline.ensure_path("data")).interactions
+    frame = interactions.frame
     lengths = frame["user_id"].value_counts()["count"]
     _refuse_short_histories(lengths)
     typical = int(lengths.quantile(0.9, "higher") or 1)
     size = Size(frame.height, len(lengths), frame["item_id"].n_unique(), typical)
-    return size, [*FILTERS, *_repeats(share_of_repeated_last_events(frame))]
+    return size, [*FILTERS, *_repeats(share_of_repeated_last_events(interactions))]
 
 
 def _refuse_short_histories(lengths: pl.Series) -> None:

@@ -19,6 +19,7 @@ from retort.offline.data.sources._json_lines import first_record, read_json_line
 from retort.offline.data.sources._swallowed_rows import refuse_swallowed_rows
 from retort.shared.base.errors import DataError
 
+ROWS_PER_FILE = 1 << 40  # more than any file has, so that positions of two files never meet
 UNNAMED = "\x1eunnamed "
 _SEPARATORS = (";", "\t", "|", "::", ",")
 _VALUE = re.compile(r"-?\d+(?:\.\d+)?|\d{4}-\d{2}-\d{2}.*|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*")

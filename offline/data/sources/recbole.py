@@ -12,7 +12,14 @@ from retort.offline.common.progress import Progress
 from retort.offline.common.section import Section
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables, TimeUnit
-from retort.offline.data.sources._files import find_file, find_optional_file, read_any, read_delimited, table
+from retort.offline.data.sources._files import (
+    ROWS_PER_FILE,
+    find_file,
+    find_optional_file,
+    read_any,
+    read_delimited,
+    table,
+)
 from retort.shared.base.errors import DataError
 
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -40,7 +47,6 @@ class Config(Section):
 
 
 TITLES = ("title", "movie_title", "name")
-_ROWS_PER_FILE = 1 << 40  # more than any file has, so that positions of two files never meet
 
 
 def files(config: Config, root: Path | None) -> dict[str, Path]:
@@ -113,7 +119,7 @@ def _events(path: Path, config: Config, rejects: Rejects, place: int) -> tuple[R
         columns["weight"] = config.weight
     events = table(path, frame, columns)
     if not has_time:
-        order = pl.col("row").cast(pl.Int64) + place * _ROWS_PER_FILE
+        order = pl.col("row").cast(pl.Int64) + place * ROWS_PER_FILE
         events = RawTable(events.file, events.frame.with_columns(timestamp=order), events.names)
     return events, has_time
 

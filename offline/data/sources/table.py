@@ -1,7 +1,8 @@
 """Tables of any format: CSV, TSV, Parquet or JSON lines, with a column mapping in the recipe."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
@@ -11,7 +12,7 @@ from retort.offline.common.section import Section
 from retort.offline.data.events import collect
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables, TimeUnit
-from retort.offline.data.sources._files import read_any, require_directory, table
+from retort.offline.data.sources._files import ROWS_PER_FILE, read_any, require_directory, table
 from retort.shared.base.errors import DataError
 
 File = Literal["interactions", "items", "users"]
@@ -21,7 +22,9 @@ class Config(Section):
     """Options: file names under the data directory, and their column names."""
 
     interactions: str = Field(
-        "interactions.csv", description="file of events: .csv, .tsv, .parquet or .jsonl, also .gz"
+        "interactions.csv",
+        description="file of events: .csv, .tsv, .parquet or .jsonl, also .gz; a folder or a pattern (log/*.parquet) "
+        "names several",
     )
     items: str | None = Field(None, description="file of items")
     users: str | None = Field(None, description="file of users, with attributes and subset flags")
@@ -94,7 +97,27 @@ def _separator(text: str) -> str:
 
 def files(config: Config, root: Path) -> dict[str, Path]:
     """Return the files that are read, by option: other files of the directory do not matter."""
-    return {file: root / name for file in get_args(File) if (name := getattr(config, file)) is not None}
+    tables = {file: root / name for file in ("items", "users") if (name := getattr(config, file)) is not None}
+    events = _event_files(root, config.interactions)
+    if len(events) == 1:
+        return {"interactions": events[0], **tables}
+    return {**{f"interactions {path.relative_to(root)}": path for path in events}, **tables}
+
+
+def _event_files(root: Path, name: str) -> list[Path]:
+    """The one file of events, or the files of a folder or a pattern in the order of their names.
+
+    Raises:
+        DataError: A folder or a pattern has no file.
+    """
+    path = root / name
+    if not path.is_dir() and not any(mark in name for mark in "*?["):
+        return [path]
+    found = path.rglob("*") if path.is_dir() else root.glob(name)
+    files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
+    if not files:
+        raise DataError(f"there is no file in {path}; correct its name in [data.options] or the directory of --data.")
+    return files
 
 
 def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress) -> RawTables:
@@ -106,15 +129,24 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
         columns["weight"] = config.weight
     if config.event_type:
         columns["event_type"] = config.event_type
-    frame = _read(config, root, "interactions", config.interactions, rejects, progress, tuple(columns.values()))
-    events = table(Path(config.interactions), frame, columns)
-    if config.event_weights:
-        events = _weighted(events, config.event_weights, progress)
+    directory = require_directory(root)
     if not order:
-        progress.say(f"{events.file}: no time column is named; the order of the rows is used as the order of events")
-        events = RawTable(events.file, events.frame.with_columns(timestamp=pl.col("row")), events.names)
+        progress.say(
+            f"{config.interactions}: no time column is named; the order of the rows is used as the order of events"
+        )
+    events = []
+    for place, path in enumerate(_event_files(directory, config.interactions)):
+        name = path.relative_to(directory).as_posix()
+        frame = _read(config, root, "interactions", name, rejects, progress, tuple(columns.values()))
+        part = replace(table(path, frame, columns), file=name)
+        if config.event_weights:
+            part = _weighted(part, config.event_weights, progress)
+        if not order:
+            row = pl.col("row").cast(pl.Int64) + place * ROWS_PER_FILE
+            part = replace(part, frame=part.frame.with_columns(timestamp=row))
+        events.append(part)
     return RawTables(
-        interactions=(events,),
+        interactions=tuple(events),
         items=_items(config, root, rejects, progress),
         users=_users(config, root, rejects, progress),
         clock="time" if config.timestamp else "position",

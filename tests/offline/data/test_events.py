@@ -6,12 +6,20 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
+from retort.offline.data.event_parts import EventPart
 from retort.offline.data.events import clean_events
-from retort.offline.data.filters import filter_events
+from retort.offline.data.filters import filter_parts
 from retort.offline.data.interactions import Clock
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables, TimeUnit
+from retort.offline.data.user_filters import Repeats, UserRules
 from retort.shared.base.errors import DataError
+
+
+def in_order(cleaned: pl.DataFrame, repeats: Repeats = "keep") -> pl.DataFrame:
+    """The events that are left when repeats are dropped, sorted."""
+    parts, _ = filter_parts([EventPart.of(cleaned)], UserRules(None, repeats), k_core=0)
+    return pl.concat(list(parts))
 
 
 def clean(
@@ -132,7 +140,7 @@ def order(times: list[object], **options: object) -> list[str]:
     events = RawTable("log.csv", frame.with_row_index("row").lazy(), {"timestamp": "at"})
     renamed = RawTable(events.file, events.frame.rename({"at": "timestamp"}), events.names)
     cleaned = clean_events(RawTables((renamed,), **options), Rejects()).frame  # type: ignore[arg-type]
-    return filter_events(cleaned, min_weight=None, repeats="keep", k_core=0)[0]["item_id"].to_list()
+    return in_order(cleaned)["item_id"].to_list()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +168,7 @@ def test_equal_milliseconds_of_several_files_keep_the_order_of_time() -> None:
     ]
     tables = RawTables(tuple(RawTable(f"{place}.csv", frame.lazy()) for place, frame in enumerate(frames)))
     cleaned = clean_events(tables, Rejects()).frame
-    ordered, _ = filter_events(cleaned, min_weight=None, repeats="keep", k_core=0)
+    ordered = in_order(cleaned)
     assert ordered["item_id"].to_list() == ["a", "b"]
     assert ordered.columns == ["user_id", "item_id", "timestamp", "weight"]
 
@@ -203,7 +211,7 @@ def test_exact_repeats_are_compared_with_all_digits_of_the_time() -> None:
     def kept(times: list[object]) -> int:
         frame = pl.DataFrame({"row": range(len(times)), "user_id": "u", "item_id": "a", "timestamp": times})
         cleaned = clean_events(RawTables((RawTable("log.csv", frame.lazy()),)), Rejects()).frame
-        return filter_events(cleaned, min_weight=None, repeats="exact", k_core=0)[0].height
+        return in_order(cleaned, "exact").height
 
     assert kept(["2021-01-01 00:00:00.000100", "2021-01-01 00:00:00.000200", "2021-01-01 00:00:00.000200"]) == 2
     assert kept([1_609_459_200_000_000_001, 1_609_459_200_000_000_002]) == 2
