@@ -7,6 +7,7 @@ is in the cache.
 Shapes: M positions, K items of each position's own, S shared competitors, P pairs, D embedding_dim, N n_items + 1.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,15 @@ from torch.autograd import Function
 
 from retort.shared.base.schema import PAD
 
-# Scores of one chunk of rows; they fit into a core's cache.
+# Scores of one chunk of rows; on a CPU they fit into a core's cache.
 _CHUNK_ELEMENTS = 1 << 20
+_CHUNK_ELEMENTS_GPU = 1 << 27
+# Rows of a chunk of a large catalogue; fewer rows would read the competitors too often.
+_LEAST_ROWS = 16
+# Rows of at least so many chunks are kept for one product that adds to the competitors' gradients.
+_CHUNKS_HELD = 8
+# Scores are computed in units of ln 2: PyTorch's exp2 is three times faster than its exp on a CPU.
+_PER_LN2 = 1 / math.log(2)
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,8 @@ def _twice(items_MK: Tensor, others_S: Tensor | None, n_rows: int) -> tuple[Tens
 
 
 def _plus(scores: Tensor, bias: Tensor | None) -> Tensor:
-    """In place."""
-    return scores if bias is None else scores.add_(bias)
+    """In place; the scores are in units of ln 2."""
+    return scores if bias is None else scores.add_(bias, alpha=_PER_LN2)
 
 
 class _SoftmaxAgainst(Function):
@@ -104,11 +112,15 @@ class _SoftmaxAgainst(Function):
         n, k = items_MK.shape
         others_SD = table_ND[PAD + 1 :] if others_S is None else table_ND[others_S]
         kind = torch.bfloat16 if bf16 else states_MD.dtype
-        inputs_MD, competitors_SD = states_MD.to(kind), others_SD.to(kind)
+        inputs_MD, competitors_SD = (states_MD * _PER_LN2).to(kind), others_SD.to(kind)
         states_grad, table_grad = torch.empty_like(states_MD), torch.zeros_like(table_ND)
         others_grad = table_grad[PAD + 1 :] if others_S is None else torch.zeros_like(others_SD)
         total = states_MD.new_zeros(())
-        size = max(1, _CHUNK_ELEMENTS // (len(others_SD) + k * states_MD.shape[1]))
+        chunk = _CHUNK_ELEMENTS if states_MD.device.type == "cpu" else _CHUNK_ELEMENTS_GPU
+        size = max(_LEAST_ROWS, chunk // (len(others_SD) + k * states_MD.shape[1]))
+        held_rows = size * _CHUNKS_HELD
+        held_RS = inputs_MD.new_empty(min(held_rows, n), len(others_SD))
+        weighted_RD = inputs_MD.new_empty(min(held_rows, n), states_MD.shape[1])
         starts = torch.arange(0, n + size, size, device=rows.device)
         bounds = torch.searchsorted(rows, starts).tolist()
         for step, first in enumerate(range(0, n, size)):
@@ -117,18 +129,24 @@ class _SoftmaxAgainst(Function):
             scores[rows[pairs] - first, columns[pairs]] = -torch.inf
             items, weights, states = items_MK[part], weights_MK[part], states_MD[part]
             vectors = table_ND.index_select(0, items.reshape(-1)).view(*items.shape, -1)
-            own = torch.bmm(vectors, states[:, :, None]).squeeze(2)
+            own = torch.bmm(vectors, states[:, :, None]).squeeze(2).mul_(_PER_LN2)
             own = _plus(own, None if bias_MK is None else bias_MK[part])
             counted = own.masked_fill(items == PAD, -torch.inf)
             top = torch.maximum(scores.amax(1), counted.amax(1))
-            share, own_share = scores.sub_(top[:, None]).exp_(), (counted - top[:, None]).exp()
+            share, own_share = scores.sub_(top[:, None]).exp2_(), (counted - top[:, None]).exp2()
             mass, weight = share.sum(1) + own_share.sum(1), weights.sum(1)
-            total += (weight * (mass.log() + top)).sum() - (weights * own).sum()
-            share = share.mul_((weight / mass)[:, None]).to(kind)
-            own_grad = own_share * (weight / mass)[:, None] - weights
-            states_grad[part] = share @ competitors_SD
+            total += ((weight * (mass.log2() + top)).sum() - (weights * own).sum()) / _PER_LN2
+            # the rows' factors are applied to the narrow sides of the products
+            factor = (weight / mass)[:, None]
+            own_grad = own_share * factor - weights
+            at = first % held_rows
+            until = at + len(share)
+            share = held_RS[at:until].copy_(share)
+            weighted_RD[at:until] = states * factor
+            states_grad[part] = (share @ competitors_SD).float() * factor
             states_grad[part] += torch.bmm(own_grad[:, None], vectors).squeeze(1)
-            others_grad += share.T @ inputs_MD[part]
+            if until == held_rows or first + size >= n:
+                others_grad += held_RS[:until].T @ weighted_RD[:until]
             added = own_grad[:, :, None] * states[:, None]
             table_grad.index_add_(0, items.reshape(-1), added.reshape(len(items) * k, -1))
         if others_S is not None:
@@ -141,4 +159,4 @@ class _SoftmaxAgainst(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         states_grad, table_grad = ctx.saved_tensors
         scale = grad / ctx.count
-        return states_grad * scale, table_grad * scale, *(None,) * 8
+        return states_grad.mul_(scale), table_grad.mul_(scale), *(None,) * 8

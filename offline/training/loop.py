@@ -75,7 +75,7 @@ def fit(
         DataError: No user has two train events.
         TrainingError: The training diverged. Its epoch is not in the checkpoint.
     """
-    run = _Run(student, split, objectives, config, evaluation=evaluation)
+    run = TrainingRun(student, split, objectives, config, evaluation=evaluation)
     run.start(work)
     if stop_after is not None:
         run.limit_epochs(stop_after)
@@ -98,7 +98,7 @@ def fit(
     return Fitted(best_epoch=run.best.best_epoch, log=run.log, validation_ranks=run.ranks())
 
 
-class _Run:
+class TrainingRun:
     """The state of one training."""
 
     def __init__(
@@ -121,8 +121,8 @@ class _Run:
                 "nothing to train on: no user has two train events; give longer histories, or raise "
                 "[split] train_share or quantile."
             )
-        self.sequence_loss = SequenceLoss(split, config)
         self.device = student.items.weight.device
+        self.sequence_loss = SequenceLoss(split, config, self.device)
         self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
         self.n_epochs = self.most_epochs = config.epochs
         self.optimization = Optimization((student, *objectives), config, self.steps_per_epoch * config.epochs)
@@ -144,7 +144,7 @@ class _Run:
         own_sum = torch.zeros((), device=self.device)
         sums = {objective.config.name: torch.zeros((), device=self.device) for objective in self._objectives()}
         for step, batch in enumerate(batches(self.windows, self.config.batch_size, self.config.seed, self.epoch)):
-            own_sum += self._step(batch, sums, (self.epoch - 1) * self.steps_per_epoch + step)
+            own_sum += self.step(batch, sums, (self.epoch - 1) * self.steps_per_epoch + step)
         active = {o.config.name for o in self._objectives() if o.config.active(self.epoch)}
         self.log.append(
             EpochLog(
@@ -177,7 +177,7 @@ class _Run:
         for objective in self._used():
             objective.detach(self.student)
 
-    def _step(self, batch: Batch, sums: dict[str, Tensor], step: int) -> Tensor:
+    def step(self, batch: Batch, sums: dict[str, Tensor], step: int) -> Tensor:
         examples = self.student.examples(batch.sequences_BT.to(self.device))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
             states = [state.float() for state in self.student.hidden_states(examples.items_BT)]

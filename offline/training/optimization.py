@@ -47,5 +47,14 @@ class Optimization:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for module in self.modules:
-            nn.utils.clip_grad_norm_(list(module.parameters()), self.config.clip_norm)
+            _clip_gradients(list(module.parameters()), self.config.clip_norm)
         self.optimizer.step()
+
+
+def _clip_gradients(parameters: Sequence[nn.Parameter], largest_norm: float) -> None:
+    """As `clip_grad_norm_`; on a CPU gradients that are short enough are not written again."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    # on a GPU, reading the norm would wait for it
+    if norm.device.type != "cpu" or not norm <= largest_norm:
+        nn.utils.clip_grads_with_norm_(parameters, largest_norm, norm)

@@ -21,11 +21,11 @@ from retort.shared.base.schema import PAD
 class SequenceLoss:
     """One of `losses` with its negative sampler."""
 
-    def __init__(self, split: Split, config: TrainingConfig) -> None:
+    def __init__(self, split: Split, config: TrainingConfig, device: torch.device | None = None) -> None:
         power = config.popularity_power if config.loss == "sampled_softmax" else 0.0
         self.config = config
         self.n_items = len(split.item_index)
-        self.sampler = Negatives(split, power, expected_of=config.negatives)
+        self.sampler = Negatives(split, power, expected_of=config.negatives, device=device)
         self.robustness_N = losses.dros_weights(self.sampler.counts_N)
 
     def __call__(self, student: Student, states_MD: Tensor, table_ND: Tensor, targets_M: Tensor) -> Tensor:
@@ -56,23 +56,29 @@ class SequenceLoss:
 
 
 class Negatives:
-    """Sampler of items ∝ popularity^power; `log_expected_N` is for `expected_of` draws."""
+    """Sampler of items ∝ popularity^power; `log_expected_N` is for `expected_of` draws.
 
-    def __init__(self, split: Split, power: float, expected_of: int) -> None:
+    Items are drawn on the CPU whatever the device, so that a seed draws the same items everywhere.
+    """
+
+    def __init__(self, split: Split, power: float, expected_of: int, device: torch.device | None = None) -> None:
         counts = np.bincount(split.train.values, minlength=len(split.item_index) + 1).astype(np.float64)
         weights = np.maximum(counts, 1) ** power
         weights[0] = 0
         share = weights / weights.sum()
-        self.counts_N = torch.from_numpy(counts).float()
+        self.device = device
+        self.counts_N = torch.from_numpy(counts).float().to(device)
         self._cumulative = torch.from_numpy(np.cumsum(share))
         with np.errstate(divide="ignore"):
             self.log_expected_N = torch.from_numpy(np.log(share * expected_of)).float()
         self.log_expected_N[0] = 0
+        self.log_expected_N = self.log_expected_N.to(device)
 
     def draw(self, count: int) -> Tensor:
         """Return `count` item indexes, drawn with replacement."""
         places = torch.rand(count, dtype=torch.float64)
-        return torch.searchsorted(self._cumulative, places, right=True).clamp(1, len(self._cumulative) - 1)
+        drawn = torch.searchsorted(self._cumulative, places, right=True).clamp(1, len(self._cumulative) - 1)
+        return drawn.to(self.device)
 
 
 def scored_loss(

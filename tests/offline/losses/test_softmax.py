@@ -39,7 +39,9 @@ def test_value_and_gradients_are_the_formulas(
     drawn = torch.randint(1, N, (9,))
     others = Competitors(drawn, torch.randn(9, dtype=torch.float64)) if sampled else Competitors()
     own = Own(items, weights, torch.randn(M, K, dtype=torch.float64))
-    monkeypatch.setattr(softmax, "_CHUNK_ELEMENTS", rows_at_once * (9 if sampled else N - 1))
+    monkeypatch.setattr(softmax, "_CHUNK_ELEMENTS", rows_at_once * (9 + K * D if sampled else N - 1 + K * D))
+    monkeypatch.setattr(softmax, "_LEAST_ROWS", 1)
+    monkeypatch.setattr(softmax, "_CHUNKS_HELD", 2)  # the last product has fewer rows
     found = []
     for compute in (softmax_cross_entropy, by_formula):
         inputs = states.clone().requires_grad_(), table.clone().requires_grad_()
