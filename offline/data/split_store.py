@@ -81,7 +81,7 @@ def _load_cases(directory: Path, name: str) -> Cases:
 
 def _save(array: IntArray, directory: Path, name: str) -> None:
     path = directory / f"{name}.npy"
-    if not (isinstance(array, np.memmap) and array.filename == str(path.absolute())):  # else it is this file
+    if not (isinstance(array, np.memmap) and Path(str(array.filename)) == path.resolve()):  # else it is this file
         np.save(path, array, allow_pickle=False)
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.data import event_arrays, event_parts, events, load
+from retort.offline.data import event_arrays, event_parts, events, load, ragged
 from retort.offline.data.load import DataConfig, load_data
 from retort.offline.data.split import SplitConfig, make_split
 from retort.offline.data.split_store import load_split, save_split
@@ -58,6 +58,7 @@ def test_parts_change_nothing(
     monkeypatch.setattr(events.EventReader.__init__, "__defaults__", (170,))
     monkeypatch.setattr(event_parts.read_parts, "__defaults__", (200,))
     monkeypatch.setattr(event_arrays, "_BLOCK_EVENTS", 150)
+    monkeypatch.setattr(ragged, "_MAPPED_FROM_BYTES", 1)
     work = tmp_path / "work"
     save_loaded(load_data(config(**data), raw, Silent(), work), work)
     assert not (work / load._PARTS).exists()
