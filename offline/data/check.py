@@ -13,10 +13,11 @@ from retort.offline.common.progress import Progress, Silent
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
 from retort.offline.data.event_parts import EventPart
 from retort.offline.data.events import clean_events
-from retort.offline.data.filters import RemovedEvents, filter_parts
+from retort.offline.data.filters import filter_parts
 from retort.offline.data.interactions import Interactions
 from retort.offline.data.load import DataConfig, advise, all_rows, read_tables, user_rules
 from retort.offline.data.rejects import Rejects
+from retort.offline.data.user_filters import RemovedEvents
 from retort.shared.base.errors import RetortError
 
 Severity = Literal["error", "warning", "note"]

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from retort.offline.data.events import EventReader, without_zero_parts
 
@@ -69,14 +68,3 @@ def _divided(block: pl.DataFrame, cuts: pl.Series) -> Iterator[tuple[int, pl.Dat
 
 def _joined(paths: list[Path]) -> pl.DataFrame:
     return without_zero_parts(pl.concat([pl.read_ipc(path) for path in paths], rechunk=True))
-
-
-def write_events(parts: Iterator[pl.DataFrame], path: Path) -> None:
-    """Write events to one Parquet file with a row group for each part."""
-    writer = None
-    for frame in parts:
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-        writer.write_table(table, row_group_size=max(table.num_rows, 1))
-    if writer is not None:
-        writer.close()

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +11,9 @@ from numpy.typing import NDArray
 from retort.offline.data.event_parts import EventPart
 from retort.offline.data.interactions import Interactions
 from retort.offline.data.k_core import CodedPart, Sizes, coded_parts, keep_k_core, sizes
-from retort.offline.data.user_filters import EventSelection, UserRules, filter_users
+from retort.offline.data.user_filters import EventSelection, RemovedEvents, UserRules, filter_users
 from retort.shared.base.errors import DataError
 from retort.shared.base.hashing import hash_json
-
-
-@dataclass(frozen=True)
-class RemovedEvents:
-    """Numbers of removed events by cause, and of the rounds that k-core took."""
-
-    below_min_weight: int
-    repeats: int
-    k_core: int
-    k_core_users: int
-    k_core_items: int
-    k_core_rounds: int
-    over_max_user_events: int = 0
-    robots: int = 0
-    robot_users: int = 0
-    outside_period: int = 0
-    not_sampled: int = 0
 
 
 def filter_parts(

@@ -61,6 +61,17 @@ class Interactions:
         return pl.concat(distinct).unique().sort()
 
 
+def write_events(parts: Iterator[pl.DataFrame], path: Path) -> None:
+    """Write events to one Parquet file with a row group for each part."""
+    writer = None
+    for frame in parts:
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+        writer.write_table(table, row_group_size=max(table.num_rows, 1))
+    if writer is not None:
+        writer.close()
+
+
 @dataclass(frozen=True)
 class Items:
     """Items that can be recommended, one row an item.

@@ -13,10 +13,10 @@ from retort.offline.common.plugins import load_plugin
 from retort.offline.common.progress import Progress
 from retort.offline.common.section import MAX_SEED, Section, parse_section
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
-from retort.offline.data.event_parts import read_parts, write_events
+from retort.offline.data.event_parts import read_parts
 from retort.offline.data.events import EventReader
 from retort.offline.data.filters import filter_parts, share_of_largest_users, share_of_repeated_last_events
-from retort.offline.data.interactions import Clock, Interactions
+from retort.offline.data.interactions import Clock, Interactions, write_events
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.report import make_report
 from retort.offline.data.sources import RawTables

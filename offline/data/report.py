@@ -9,8 +9,8 @@ import orjson
 import polars as pl
 
 from retort.offline.data.event_arrays import codes_of
-from retort.offline.data.filters import RemovedEvents
 from retort.offline.data.interactions import Clock, Interactions, Items
+from retort.offline.data.user_filters import RemovedEvents
 
 _HASH_VERSION = b"retort-data-1"
 

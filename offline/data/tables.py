@@ -6,8 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from retort.offline.data.event_parts import write_events
-from retort.offline.data.interactions import Interactions, Items
+from retort.offline.data.interactions import Interactions, Items, write_events
 from retort.offline.data.rejects import SCHEMA
 from retort.offline.data.report import DataReport
 from retort.shared.base.errors import DataError

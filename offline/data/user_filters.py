@@ -14,6 +14,23 @@ Repeats = Literal["exact", "first", "last", "keep"]
 
 
 @dataclass(frozen=True)
+class RemovedEvents:
+    """Numbers of removed events by cause, and of the rounds that k-core took."""
+
+    below_min_weight: int
+    repeats: int
+    k_core: int
+    k_core_users: int
+    k_core_items: int
+    k_core_rounds: int
+    over_max_user_events: int = 0
+    robots: int = 0
+    robot_users: int = 0
+    outside_period: int = 0
+    not_sampled: int = 0
+
+
+@dataclass(frozen=True)
 class EventSelection:
     """The part of the data that a recipe uses.
 
