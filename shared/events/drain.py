@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from retort.shared.base.errors import StoreError
 from retort.shared.events.erasures import Personal, find_erased, owner_of, record_erased_sessions, sessions_of_erased
-from retort.shared.events.events import FIELD, MERGE_FIELD, Merge, StreamedEvent
+from retort.shared.events.events import FIELD, MERGE_FIELD, Merge, StreamedEvent, remedy
 from retort.shared.events.exposures import Exposure, read_exposures
 from retort.shared.history import keys
 from retort.shared.history.redis_clients import open_client
@@ -126,8 +126,7 @@ def _drain(redis_url: str, stream: _Stream[P], store: DrainTarget[P], worker: st
             client.xgroup_delconsumer(stream.key, GROUP, worker)
     except (RedisError, OSError) as error:
         raise StoreError(
-            f"the stream {stream.key} cannot be drained ({type(error).__name__}: {error}); check REDIS_URL and that "
-            "Redis is running."
+            f"the stream {stream.key} cannot be drained ({type(error).__name__}: {error}); {remedy(error, stream.key)}."
         ) from error
     return handed
 

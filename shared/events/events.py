@@ -126,4 +126,11 @@ class EventWriter:
 
 def _not_added(what: str, error: Exception) -> StoreError:
     cause = str(error) if isinstance(error, ResponseError) else type(error).__name__
-    return StoreError(f"{what} could not be added to the stream ({cause}); check that Redis is running.")
+    return StoreError(f"{what} could not be added to the stream ({cause}); {remedy(error, keys.event_stream())}.")
+
+
+def remedy(error: Exception, stream: str) -> str:
+    """Return what to do when Redis refuses, or does not answer, a command on a stream."""
+    if "WRONGTYPE" in str(error):
+        return f"delete or rename the key {stream}, which another program has written"
+    return "check REDIS_URL and that Redis is running"

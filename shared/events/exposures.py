@@ -12,6 +12,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from retort.shared.base.errors import StoreError
+from retort.shared.events.events import remedy
 from retort.shared.history import keys
 
 FIELD = "exposures"
@@ -67,7 +68,8 @@ class ExposureWriter:
             await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreError(
-                f"exposures could not be added to the stream ({type(error).__name__}); check that Redis is running."
+                f"exposures could not be added to the stream ({type(error).__name__}); "
+                f"{remedy(error, keys.exposure_stream())}."
             ) from error
 
 

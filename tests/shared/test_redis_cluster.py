@@ -153,6 +153,31 @@ def test_a_node_that_hangs_takes_only_its_own_users(cluster_url: str) -> None:
     assert after == during, "the breaker of that node is still open, the others never opened"
 
 
+def test_without_the_node_of_the_stream_events_are_refused_and_other_users_are_read(cluster_url: str) -> None:
+    load_histories(cluster_url, [(user, [("a", 1), (user, 2)]) for user in USERS])
+    event = StreamedEvent("e-hang", "default", "i1", "click", 1.0, 5, 5, user_id=USERS[0])
+
+    async def story() -> None:
+        store = RedisHistory.from_url(cluster_url, timeout_s=0.6)
+        reader = HistoryReader(
+            store, Metrics(), limit=10, timeout_s=0.3, new_breaker=lambda: CircuitBreaker(3, rest_s=60)
+        )
+        writer = EventWriter(store.client, store.run)
+        await writer.add([event])
+        await _read_all(reader)
+        broken = store.node_of(keys.event_stream())
+        with _hanging(int(broken.rpartition(":")[2])):
+            started = time.monotonic()
+            with pytest.raises(StoreError, match="could not be added to the stream"):
+                await writer.add([event])
+            assert time.monotonic() - started < 2.0
+            assert await _read_all(reader) == {user: store.node_of(Owner(user).key) != broken for user in USERS}
+        await writer.add([event])
+        await store.close()
+
+    asyncio.run(story())
+
+
 async def _read_all(reader: HistoryReader) -> dict[str, bool]:
     """Whether each user's history came from the store; all are read at the same time."""
     answers = await asyncio.gather(*(reader.read(Owner(user)) for user in USERS))
