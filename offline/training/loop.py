@@ -82,7 +82,7 @@ def fit(
     try:
         while run.epoch < run.n_epochs and not run.finished:
             started = time.perf_counter()
-            run.train_epoch()
+            run.train_epoch(progress)
             try:
                 run.check_finite()
                 run.validate(is_last=run.epoch == run.n_epochs)
@@ -135,7 +135,8 @@ class TrainingRun:
     def finished(self) -> bool:
         return self.split.validation is not None and self.best.finished
 
-    def train_epoch(self) -> None:
+    def train_epoch(self, progress: Progress) -> None:
+        """Train one epoch; the first one reports its steps, because nothing else tells yet how long epochs take."""
         started = time.perf_counter()
         self.epoch += 1
         torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)
@@ -145,6 +146,8 @@ class TrainingRun:
         sums = {objective.config.name: torch.zeros((), device=self.device) for objective in self._objectives()}
         for step, batch in enumerate(batches(self.windows, self.config.batch_size, self.config.seed, self.epoch)):
             own_sum += self.step(batch, sums, (self.epoch - 1) * self.steps_per_epoch + step)
+            if self.epoch == 1:
+                progress.update("steps of the first epoch", step + 1, self.steps_per_epoch)
         active = {o.config.name for o in self._objectives() if o.config.active(self.epoch)}
         self.log.append(
             EpochLog(

@@ -30,7 +30,7 @@ class Interrupted(Silent):
         self.after = after
 
     def update(self, what: str, done: int, total: int | None) -> None:
-        if done == self.after:
+        if what == "epoch" and done == self.after:
             raise KeyboardInterrupt
 
 
@@ -78,6 +78,22 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
     assert [entry.epoch for entry in fitted.log] == [1, 2, 3, 4, 5]
     for key, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[key]), key
+
+
+def test_the_steps_of_the_first_epoch_are_reported(tmp_path: Path) -> None:
+    class Seen(Silent):
+        def __init__(self) -> None:
+            self.updates: list[tuple[str, int, int | None]] = []
+
+        def update(self, what: str, done: int, total: int | None) -> None:
+            self.updates.append((what, done, total))
+
+    seen = Seen()
+    fit(student(), SPLIT, [], TrainingConfig(epochs=2, batch_size=32), seen, tmp_path)
+    steps = [(done, total) for what, done, total in seen.updates if what == "steps of the first epoch"]
+    assert steps == [(number + 1, len(steps)) for number in range(len(steps))]
+    assert [done for what, done, _ in seen.updates if what == "epoch"] == [1, 2]
+    assert len(steps) > 1
 
 
 def test_the_best_epoch_by_validation_is_kept_and_training_stops_early(tmp_path: Path) -> None:
