@@ -40,6 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # Groups of commands in the help.
+_START = "Start here"
 _DATA, _TRAIN, _PROFILES = "Data and histories", "Train and compare", "Profiles"
 _SERVE, _OPERATE = "Publish and serve", "Workers and operation"
 app.add_typer(data_app, name="data", rich_help_panel=_DATA)
@@ -109,12 +110,12 @@ def prepare(
         trace_offline()
 
 
-app.command(rich_help_panel=_TRAIN)(quickstart)
+app.command(rich_help_panel=_START)(quickstart)
 app.command("import", rich_help_panel=_DATA)(import_export)
 app.command(rich_help_panel=_TRAIN)(recipes)
 app.command(rich_help_panel=_TRAIN)(run.run)
 app.command(rich_help_panel=_TRAIN)(run.submit)
-app.command(rich_help_panel=_TRAIN)(run.report)
+app.command(rich_help_panel=_START)(run.report)
 app.command(rich_help_panel=_TRAIN)(retrain)
 
 
@@ -141,7 +142,7 @@ def metrics(
 
 
 app.command(rich_help_panel=_TRAIN)(run.status)
-app.command(rich_help_panel=_OPERATE)(doctor)
+app.command(rich_help_panel=_START)(doctor)
 
 
 @app.command(rich_help_panel=_OPERATE)
@@ -189,7 +190,7 @@ def serve(
     os.execve(sys.executable, command, {**os.environ, **environment})  # noqa: S606 - fixed program
 
 
-@app.command(rich_help_panel=_TRAIN)
+@app.command(rich_help_panel=_START)
 def demo(
     leave: Annotated[bool, typer.Option("--exit", help="end after the answers instead of serving on")] = False,
 ) -> None:

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from retort.offline.quickstart.train import Arm
     from retort.offline.recipes.recipe import Recipe
 
-Column = Annotated[str | None, typer.Option(help="column of the log; unset: recognised", show_default=False)]
+_RECOGNISED = "unset: recognised"
 
 
 def quickstart(
     events: Annotated[Path, typer.Argument(help="a log of events: .csv, .tsv, .parquet, .jsonl, also .gz")],
     items: Annotated[Path | None, typer.Argument(help="a table of items with titles and attributes")] = None,
     recipe: Annotated[Path, typer.Option(help="recipe file; written if it does not exist")] = Path("shop.toml"),
-    minutes: Annotated[float, typer.Option(min=0.2, help="time budget of a new recipe")] = 5.0,
-    user: Column = None,
-    item: Column = None,
-    at: Annotated[str | None, typer.Option("--time", help="column of the log; unset: recognised")] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0.2, help="time budget of a new recipe; an epoch is always finished")
+    ] = 5.0,
+    user: Annotated[str | None, typer.Option(help=f"the log's column of users; {_RECOGNISED}")] = None,
+    item: Annotated[str | None, typer.Option(help=f"the log's column of items; {_RECOGNISED}")] = None,
+    at: Annotated[str | None, typer.Option("--time", help=f"the log's column of times; {_RECOGNISED}")] = None,
     out: OutDir = Path("runs"),
     leave: Annotated[bool, typer.Option("--exit", help="end after the answer instead of serving on")] = False,
 ) -> None:
@@ -51,7 +53,11 @@ def quickstart(
     root = events.absolute().parent
     with TerminalProgress() as progress:
         if recipe.is_file():
-            progress.say(f"{recipe} exists and is used; edit it, or delete it to recognise the files anew.")
+            _refuse_other_files(recipe, events, items)
+            progress.say(
+                f"{recipe} exists and is used, and not --minutes or names of columns; edit it, or delete it to "
+                "recognise the files anew."
+            )
         else:
             text = _new_recipe(events, items, {"user": user, "item": item, "time": at}, minutes, engine, out, progress)
             recipe.write_text(text, encoding="utf-8")
@@ -66,6 +72,22 @@ def quickstart(
     console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
     _publish(console, engine, arms, best)
     _serve(console, engine, loaded, root, out, best, leave=leave, started=started)
+
+
+def _refuse_other_files(recipe: Path, events: Path, items: Path | None) -> None:
+    """Raise RecipeError if a recipe was written for other files: it would train on those."""
+    from retort.offline.recipes.recipe import load_recipe
+    from retort.shared.base.errors import RecipeError
+
+    options = load_recipe(str(recipe)).data.options
+    given = {"interactions": events, "items": items}
+    for key, path in given.items():
+        written = options.get(key)
+        if (Path(written).name if written else None) != (path.name if path else None):
+            raise RecipeError(
+                f"{recipe} was written for {written or 'no items file'}, and the command names {path or 'none'}; "
+                f"choose another recipe file with --recipe, or delete {recipe}."
+            )
 
 
 def _new_recipe(

@@ -77,3 +77,15 @@ def test_a_wrong_file_is_refused_in_one_sentence_and_nothing_is_written(tmp_path
     assert done.returncode == 2
     assert "name the columns with --user and --item" in done.stderr
     assert not (tmp_path / "shop.toml").exists()
+
+
+def test_a_recipe_of_other_files_is_not_used_for_this_log(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    (tmp_path / "shop.toml").write_text('extends = "shop"\n[data.options]\ninteractions = "log.csv"\n')
+    for files, message in (
+        (("old.csv",), "was written for log.csv, and the command names old.csv"),
+        (("log.csv", "items.csv"), "was written for no items file, and the command names items.csv"),
+    ):
+        done = _quickstart(tmp_path, *files)
+        assert done.returncode == 2
+        assert message in done.stderr
