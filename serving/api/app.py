@@ -18,6 +18,7 @@ from retort.serving.api.routes import (
     batch,
     console,
     events,
+    experiments,
     health,
     item_map,
     items,
@@ -104,6 +105,7 @@ def create_app(
         users,
         health,
         versions,
+        experiments,
         kserve,
     )
     for group in groups:

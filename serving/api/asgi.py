@@ -40,6 +40,7 @@ DATA_PATHS = (
     "/items",
     "/facets",
     "/map",
+    "/experiments",
     "/v2/models/",
     "/recommend",
     "/events",

@@ -46,6 +46,7 @@ _OPERATION_IDS = {
     "GET /refreshes/{refresh_id}": "read_refresh",
     "POST /refreshes/{refresh_id}/cancel": "cancel_refresh",
     "GET /models": "list_models",
+    "GET /experiments": "read_experiment",
     "GET /models/versions": "list_versions",
     "GET /models/comparison": "compare_version",
     "POST /models/aliases/{alias}/promotion": "promote_version",

@@ -54,6 +54,7 @@ class Services:
     user_data: UserDataService
     user_sample: UserSample
     verdicts: Verdicts
+    ab_test: ABTest | None
     shutdown: GracefulShutdown
 
     def check_ready(self) -> None:
@@ -95,6 +96,7 @@ def build_services(
         user_data=UserDataService(histories, erasures, settings.database, clock),
         user_sample=UserSample(histories),
         verdicts=Verdicts(),
+        ab_test=ab_test,
         shutdown=GracefulShutdown(serving.leave_s),
     )
 

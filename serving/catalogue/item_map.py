@@ -43,12 +43,17 @@ class ItemMap:
         self._colours[name] = _colour_numbers(attribute)[1:].tobytes()
         return self._colours[name]
 
-    def centre(self, item_indexes: NDArray[np.int64]) -> tuple[int, int] | None:
-        """Return the mean place of some items; None without items."""
+    def typical_place(self, item_indexes: NDArray[np.int64]) -> tuple[int, int] | None:
+        """Return the place of the item that is nearest to all of some items together; None without items.
+
+        The mean of items of two groups would lie between the groups, where nothing is.
+        """
         if not len(item_indexes):
             return None
-        x, y = self.places[item_indexes - 1].mean(axis=0).tolist()
-        return round(x), round(y)
+        places = self.places[item_indexes - 1].astype(np.float64)
+        distances = np.sqrt(((places[:, None] - places[None]) ** 2).sum(axis=2)).sum(axis=1)
+        x, y = places[distances.argmin()].tolist()
+        return int(x), int(y)
 
 
 def _colour_numbers(attribute: Attribute) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ const ROUTES = {
   erase: ["DELETE", "/users/{user_id}"],
   erasure: ["GET", "/users/{user_id}/erasure"],
   models: ["GET", "/models"],
+  experiments: ["GET", "/experiments"],
   versions: ["GET", "/models/versions"],
   comparison: ["GET", "/models/comparison"],
   promote: ["POST", "/models/aliases/{alias}/promotion"],

@@ -2,6 +2,7 @@
 import { storeKey, readKey } from "./api.js";
 import { openItems } from "./browse.js";
 import { badge, byId, show } from "./dom.js";
+import { openExperiments } from "./experiments.js";
 import { forgetFilters } from "./filters.js";
 import { openHealth, stateBadge } from "./health.js";
 import { clearItems } from "./items.js";
@@ -18,6 +19,7 @@ const VIEWS = {
   items: openItems,
   map: openMap,
   models: openModels,
+  experiments: openExperiments,
   user: openUser,
   refreshes: openRefreshes,
   health: openHealth,

@@ -16,7 +16,7 @@ export function drawMarks(overlay, { points, users, hovered, chosen }) {
   context.fillStyle = style.getPropertyValue("--ink");
   context.strokeStyle = style.getPropertyValue("--card");
   context.lineWidth = devicePixelRatio;
-  const reach = 5 * devicePixelRatio;
+  const reach = 4.5 * devicePixelRatio;
   for (const user of users) {
     const [x, y] = points.toPixel(user.x, user.y);
     context.beginPath();

@@ -157,11 +157,19 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return Prometheus' text format, summed over all workers."""
+        return generate_latest(self._combined())
+
+    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Return labels and value of each sample of this name, summed over all workers."""
+        metrics = self._combined().collect()
+        return [(item.labels, item.value) for metric in metrics for item in metric.samples if item.name == name]
+
+    def _combined(self) -> CollectorRegistry:
         if self._shared_dir is None:
-            return generate_latest(self.registry)
+            return self.registry
         combined = CollectorRegistry()
         MultiProcessCollector(combined, path=str(self._shared_dir))  # type: ignore[no-untyped-call]
-        return generate_latest(combined)
+        return combined
 
     def _count(self, counter: Counter, *labels: str, by: float = 1) -> None:
         child = self._child(counter, *labels)

@@ -194,3 +194,13 @@ def test_the_map_shows_finds_and_opens_items(page: Page, server: Server) -> None
     page.run("document.querySelector('#map-item a.button').click()")
     page.wait_for("document.querySelector('#ask').elements.subject.value === 'i42'")
     assert shown_lists(server) == 0
+
+
+def test_the_a_b_test_is_shown_with_its_counts(page: Page, server: Server) -> None:
+    with httpx.Client(base_url=server.url) as client:
+        for number in range(24):
+            client.post("/recommend", json={"user_id": f"visitor-{number}"}).raise_for_status()
+    goto(page, "experiments", "document.querySelectorAll('#experiment tbody tr').length === 2")
+    rows = page.run("[...document.querySelectorAll('#experiment tbody tr')].map((row) => row.children[3].textContent)")
+    assert sum(map(int, rows)) == shown_lists(server) == 24
+    assert "control has no click yet" in page.run("document.querySelector('#experiment').textContent")

@@ -62,14 +62,17 @@ def test_an_item_has_its_events_over_time(mapped: TestClient) -> None:
     assert trend == {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:00:04Z", "counts": [4, 5, 6, 7]}
 
 
-def test_users_are_at_the_middle_of_their_items(mapped: TestClient) -> None:
-    for item_id in ("i1", "i3", "unknown"):
-        mapped.post("/events", json={"user_id": "ann", "item_id": item_id})
+def test_users_are_at_the_place_of_a_typical_item(mapped: TestClient) -> None:
+    own = [1, 3, 8, 20]
+    for number in own:
+        mapped.post("/events", json={"user_id": "ann", "item_id": f"i{number}"})
+    mapped.post("/events", json={"user_id": "ann", "item_id": "unknown"})
     mapped.post("/events", json={"user_id": "bob", "item_id": "unknown"})
     (user,) = mapped.get("/map/users").json()["users"]
-    expected = PLACES[[0, 2]].mean(axis=0).round()
     assert (user["user_id"], user["theme"]) == ("ann", None)
-    assert np.abs(np.array([user["x"], user["y"]]) - expected).max() <= 1
+    places = PLACES[[number - 1 for number in own]].astype(float)
+    away = [sum(float(np.hypot(*(place - other))) for other in places) for place in places]
+    assert [user["x"], user["y"]] == places[int(np.argmin(away))].tolist()
 
 
 def test_a_bundle_without_a_map_and_an_unknown_attribute_say_so(client: TestClient, mapped: TestClient) -> None:

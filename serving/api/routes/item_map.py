@@ -19,15 +19,15 @@ from retort.shared.base.schema import POPULARITY
 from retort.shared.history.store import Owner
 
 MAX_POINTS = 100
-MAX_USERS = 500
-# Newest events whose places give a user's place.
+MAX_USERS = 300
+# Newest events among which the most typical item gives a user's place.
 _EVENTS = 20
 _BINARY = "application/octet-stream"
 _BYTES = {"content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}}}
 
 
 class MapUser(BaseModel):
-    """A user at the mean place of the newest items of the history."""
+    """A user at the place of the most typical of the newest items of the history."""
 
     user_id: str
     x: int
@@ -88,7 +88,7 @@ def _add_items(routes: APIRouter, services: Services) -> None:
 
 
 def _add_users(routes: APIRouter, services: Services) -> None:
-    @routes.get("/map/users", summary="Some users at the places of their items")
+    @routes.get("/map/users", summary="Some users, each at the place of a typical item")
     async def users(
         request: Request, caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=MAX_USERS)] = MAX_USERS
     ) -> MapUsers:
@@ -105,10 +105,10 @@ def _add_users(routes: APIRouter, services: Services) -> None:
         themes = await asyncio.gather(*(services.reader.themes(owner) for owner in owners))
         placed = []
         for owner, item_ids, own in zip(owners, histories, themes, strict=True):
-            centre = item_map.centre(live.catalogue.index.indexes(item_ids))
-            if centre is not None:
+            place = item_map.typical_place(live.catalogue.index.indexes(item_ids))
+            if place is not None:
                 theme = own[0].value if own else None
-                placed.append(MapUser(user_id=owner.id, x=centre[0], y=centre[1], theme=theme))
+                placed.append(MapUser(user_id=owner.id, x=place[0], y=place[1], theme=theme))
         return MapUsers(request_id=request.state.request_id, users=placed)
 
 

@@ -31,6 +31,7 @@ ROUTES = {
     ("GET", "/map/colours"): "read",
     ("GET", "/map/items"): "read",
     ("GET", "/map/users"): "admin",
+    ("GET", "/experiments"): "admin",
     ("GET", "/models/versions"): "admin",
     ("GET", "/models/comparison"): "admin",
     ("POST", "/models/aliases/champion/promotion"): "admin",
