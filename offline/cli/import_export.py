@@ -14,7 +14,7 @@ def import_export(
 ) -> None:
     """Write a recipe for the export of another system; `retort run` or `retort quickstart` uses it."""
     from retort.offline.quickstart.exports import find_export
-    from retort.offline.quickstart.recipe_file import data_section, recipe_text
+    from retort.offline.quickstart.recipe_file import data_section, recipe_text, save_recipe
     from retort.offline.quickstart.recognised import recognise
     from retort.offline.quickstart.train import FILTERS
     from retort.shared.base.errors import RecipeError
@@ -26,7 +26,7 @@ def import_export(
     for line in found.lines():
         typer.echo(line)
     command = shlex.join(["retort", "import", system, str(directory)])
-    recipe.write_text(recipe_text(found, data_section(found), FILTERS, command), encoding="utf-8")
+    save_recipe(recipe, recipe_text(found, data_section(found), FILTERS, command))
     files = shlex.join([str(events), *([str(items)] if items else [])])
     typer.echo(f"wrote {recipe}. Next:")
     typer.echo(f"  retort quickstart {files} --recipe {shlex.quote(str(recipe))}   # train, compare and serve")

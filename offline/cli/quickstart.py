@@ -39,6 +39,8 @@ def quickstart(
 
     from retort.offline.common.database import migrate_and_open
     from retort.offline.common.terminal import TerminalProgress
+    from retort.offline.quickstart.recipe_file import save_recipe
+    from retort.offline.quickstart.settings_by_size import check_minutes
     from retort.offline.quickstart.train import best_arm, train_arms
     from retort.offline.recipes.recipe import load_recipe
     from retort.offline.run_report.page import write_report
@@ -47,6 +49,7 @@ def quickstart(
 
     if recipe.suffix != ".toml":
         raise RecipeError(f"--recipe {recipe} is no .toml file; name one such as shop.toml.")
+    check_minutes(minutes)
     started = time.perf_counter()
     console = Console()
     engine = migrate_and_open(Settings())
@@ -60,7 +63,7 @@ def quickstart(
             )
         else:
             text = _new_recipe(events, items, {"user": user, "item": item, "time": at}, minutes, engine, out, progress)
-            recipe.write_text(text, encoding="utf-8")
+            save_recipe(recipe, text)
             progress.say(f"wrote {recipe}")
         loaded = load_recipe(str(recipe))
         arms = train_arms(loaded, root, engine, out, progress)

@@ -7,6 +7,7 @@ from typing import Any
 
 from retort.offline.library.frames import to_polars
 from retort.offline.quickstart.recognised import Recognised, recognise
+from retort.shared.base.disk import explained_full_disk
 from retort.shared.base.errors import DataError
 from retort.shared.base.hashing import hash_file
 from retort.shared.base.settings import Settings
@@ -67,7 +68,11 @@ def _file(given: Any, name: str) -> Path:
     folder = Settings().retort_home.absolute() / "frames"
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{name}.{os.getpid()}.partial"
-    frame.write_parquet(partial)
-    path = folder / f"{name}-{hash_file(partial)[:16]}.parquet"
-    os.replace(partial, path)
+    try:
+        with explained_full_disk(folder):
+            frame.write_parquet(partial)
+            path = folder / f"{name}-{hash_file(partial)[:16]}.parquet"
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path

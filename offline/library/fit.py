@@ -11,7 +11,7 @@ from retort.offline.library.data import Data
 from retort.offline.library.evaluation import Evaluation
 from retort.offline.library.model import Model, newest_histories
 from retort.offline.quickstart.recipe_file import TEXT_START, data_section
-from retort.offline.quickstart.settings_by_size import choose_settings
+from retort.offline.quickstart.settings_by_size import check_minutes, choose_settings
 from retort.offline.quickstart.train import Arm, best_arm, measure, train_arms
 from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe, with_keys
 from retort.shared.base.settings import Settings
@@ -44,6 +44,7 @@ def fit(
     Raises:
         RetortError: The data, the recipe or the training has a fault; the message says what to change.
     """
+    check_minutes(minutes)
     directory = Path(out) if out is not None else Settings().retort_home / "runs"
     if quiet:
         return _fit(data, recipe, minutes, settings or {}, directory, Silent())

@@ -20,6 +20,7 @@ from retort.offline.library.server import Server, start_server
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import make_context
 from retort.offline.recipes.recipe import Recipe
+from retort.shared.base.disk import explained_full_disk
 from retort.shared.base.errors import BundleError, DataError
 from retort.shared.base.schema import MAX_K
 from retort.shared.base.settings import Settings
@@ -27,6 +28,7 @@ from retort.shared.model import registry
 from retort.shared.model.bundle import MANIFEST, Bundle, open_bundle
 
 _BUNDLE, _HISTORIES, _EVALUATION = "bundle", "histories.parquet", "evaluation.json"
+_HISTORIES_SCHEMA = {"user_id": pl.String(), "item_id": pl.List(pl.String)}
 _BATCH_USERS = 1024
 
 
@@ -122,14 +124,18 @@ class Model:
             raise BundleError(f"{path} exists; name a new directory.")
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        shutil.copytree(self.bundle.path, partial / _BUNDLE)
-        self.histories.write_parquet(partial / _HISTORIES)
-        if self._evaluation is not None:
-            self._save_evaluation(partial)
-        if path.exists():
-            path.rmdir()
-        os.replace(partial, path)
+        try:
+            with explained_full_disk(path):
+                partial.mkdir(parents=True)
+                shutil.copytree(self.bundle.path, partial / _BUNDLE)
+                self.histories.write_parquet(partial / _HISTORIES)
+                if self._evaluation is not None:
+                    self._save_evaluation(partial)
+                if path.exists():
+                    path.rmdir()
+                os.replace(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
         return path
 
     def serve(self, port: int = 0) -> Server:
@@ -168,12 +174,28 @@ def load(reference: str | Path) -> Model:
     """
     path = Path(reference)
     if (path / _BUNDLE).is_dir():
-        return Model(open_bundle(path / _BUNDLE), pl.read_parquet(path / _HISTORIES), _saved_evaluation(path))
+        return Model(open_bundle(path / _BUNDLE), *_saved_parts(path))
     if not (path / MANIFEST).is_file():
         engine = migrate_and_open(Settings())
         path = Path(registry.resolve(engine, str(reference)).uri.removeprefix("file://"))
         engine.dispose()
-    return Model(open_bundle(path), pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.List(pl.String)}))
+    return Model(open_bundle(path), pl.DataFrame(schema=_HISTORIES_SCHEMA))
+
+
+def _saved_parts(path: Path) -> tuple[pl.DataFrame, Evaluation | None]:
+    """Return the histories and the evaluation of a saved model.
+
+    Raises:
+        BundleError: A file is missing or damaged.
+    """
+    try:
+        histories = pl.read_parquet(path / _HISTORIES)
+        if dict(histories.schema) != _HISTORIES_SCHEMA:
+            raise ValueError(f"the columns of {_HISTORIES} are others")
+        return histories, _saved_evaluation(path)
+    except (OSError, pl.exceptions.PolarsError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BundleError(f"{path} is no whole model ({reason}); save it again.") from error
 
 
 def _saved_evaluation(path: Path) -> Evaluation | None:

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from retort.shared.base.errors import StoreError
@@ -58,7 +59,8 @@ def start_child(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        process = subprocess.Popen(
+        start = partial(
+            subprocess.Popen,
             list(args),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -69,10 +71,19 @@ def start_child(
             start_new_session=True,
             preexec_fn=parent_death_signal(),
         )
+        # The kernel ends the child with the thread that starts it: a notebook's or a server's thread may end earlier.
+        is_main = threading.current_thread() is threading.main_thread()
+        process = start() if is_main else _lasting_thread().submit(start).result()
     try:
         yield Child(name, process, log)
     finally:
         _end(process, grace_s)
+
+
+@cache
+def _lasting_thread() -> ThreadPoolExecutor:
+    """A thread that ends with this process."""
+    return ThreadPoolExecutor(1, "children")
 
 
 def _end(process: "subprocess.Popen[bytes]", grace_s: float) -> None:

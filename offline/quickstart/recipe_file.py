@@ -10,6 +10,7 @@ import orjson
 from retort.offline.quickstart.layout import Layout
 from retort.offline.quickstart.recognised import Recognised
 from retort.offline.quickstart.settings_by_size import TEXT_RMS, Setting
+from retort.shared.base.disk import explained_full_disk
 
 TEXT_START = "text_start"
 _SECTION_ORDER = ("student", "training", "encoder", "evaluation")
@@ -92,6 +93,17 @@ def recipe_text(found: Recognised, data: Mapping[str, Any], settings: Sequence[S
         rms = [setting for setting in settings if setting.key == TEXT_RMS]
         lines += ["[[objectives]]", f'name = "{TEXT_START}"', *map(_line, rms)]
     return "\n".join(lines) + "\n"
+
+
+def save_recipe(path: Path, text: str) -> None:
+    """Write a recipe; after a failure there is no part of it, which the next run would take for the whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with explained_full_disk(path):
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _keys(section: str, settings: Sequence[Setting]) -> list[str]:

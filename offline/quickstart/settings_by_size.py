@@ -3,13 +3,22 @@
 from dataclasses import dataclass
 from typing import Any
 
+from retort.shared.base.errors import RecipeError
+
 # texts that the packaged encoder encodes in a second on a core, measured on short product titles
 _TEXTS_PER_S = 45
 _TEXT_SHARE = 0.2  # of the time budget that encoding may take
 _TRAIN_SHARE = 0.36  # of the time budget that each of two students may train
 _ALONE_SHARE = 0.7  # the same, without texts there is one student
 _MANY_EVENTS = 30  # events an item, from which on data are dense
+LEAST_MINUTES, MOST_MINUTES = 0.2, 100_000
 TEXT_RMS = "objectives.0.rms"
+
+
+def check_minutes(minutes: float) -> None:
+    """Raise RecipeError for a time budget that is none."""
+    if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
+        raise RecipeError(f"minutes = {minutes:g} is no time budget; choose {LEAST_MINUTES:g} to {MOST_MINUTES:,}.")
 
 
 @dataclass(frozen=True)

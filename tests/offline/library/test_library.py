@@ -1,17 +1,20 @@
 """The Python library: README's own lines, frames of three libraries, a saved model, a server."""
 
+import errno
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import polars as pl
 import pytest
 
 import retort
-from retort.shared.base.errors import BundleError, DataError
+from retort.shared.base.disk import DiskFullError
+from retort.shared.base.errors import BundleError, DataError, RecipeError
 from tests.two_tastes import write_files
 
 _README = Path(__file__).parents[3] / "README.md"
@@ -130,3 +133,43 @@ def test_the_import_stays_light() -> None:
     heavy = "('torch', 'polars', 'numpy')"
     code = f"import sys, retort; assert retort.__version__; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("histories.parquet", b"no Parquet"),
+        ("histories.parquet", None),
+        ("evaluation.json", b"{"),
+        ("evaluation.json", b"[]"),
+        ("evaluation.json", b'{"ranks": {}}'),
+        ("bundle/model.onnx", b"no graph"),
+    ],
+)
+def test_a_damaged_model_is_one_sentence(
+    model: "retort.Model", tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    saved = model.save(tmp_path / "saved")
+    (saved / file).unlink()
+    if content is not None:
+        (saved / file).write_bytes(content)
+    with pytest.raises(BundleError):
+        retort.load(saved)
+
+
+def test_a_model_that_cannot_be_written_leaves_nothing(
+    model: "retort.Model", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(DiskFullError, match="free some space"):
+        model.save(tmp_path / "saved")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("minutes", [float("nan"), float("inf"), 0.0, -1.0])
+def test_a_time_budget_that_is_none_is_refused_before_any_work(minutes: float) -> None:
+    with pytest.raises(RecipeError, match=r"is no time budget; choose 0\.2 to"):
+        retort.fit(cast(Any, None), minutes=minutes, quiet=True)

@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm, process_pool
+from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm, process_pool, start_child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
@@ -121,3 +123,21 @@ def test_sigterm_leaves_open_contexts_and_the_former_handler_returns() -> None:
 
 def _process_id(_: int) -> int:
     return os.getpid()
+
+
+def test_a_child_outlives_the_thread_that_starts_it(tmp_path: Path) -> None:
+    """A notebook's or a server's thread may end; the child belongs to the process."""
+    children = ExitStack()
+    started: list[int] = []
+
+    def start() -> None:
+        child = children.enter_context(start_child(["sleep", "600"], "sleep", log=tmp_path / "log"))
+        started.append(child.process.pid)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    assert _runs(started[0])
+    children.close()
+    assert are_gone(started)
