@@ -1,5 +1,6 @@
 """The commands about items: `items describe` and the group `items knowledge`; `items add` is in `bundles.py`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,9 @@ def describe(
     out: OutDir = Path("runs"),
     overrides: Overrides = None,
     plan_only: Annotated[bool, typer.Option("--plan", help="print the cost and stop")] = False,
+    at: Annotated[
+        list[int] | None, typer.Option(min=1, max=64, help="with --plan: items a request; may be repeated")
+    ] = None,
     batch_to: Annotated[
         Path | None, typer.Option(help="write the missing prompts to this OpenAI Batch file, and call no server")
     ] = None,
@@ -42,11 +46,14 @@ def describe(
     ] = 8192,
 ) -> None:
     """Write what a language model knows of each item; a killed run goes on; only changed items are written again."""
+    from retort.offline.knowledge.plan import ITEMS_A_CALL
+
     with TerminalProgress() as progress:
         pipeline = _load(recipe, data, out, overrides or [], progress)
         config = pipeline.context.recipe.knowledge
         if config.generates:
-            _say_plans(pipeline, progress, all_numbers=plan_only)
+            numbers = (at or [*ITEMS_A_CALL, config.items_per_call]) if plan_only else [config.items_per_call]
+            _say_plans(pipeline, progress, sorted(set(numbers)))
         if plan_only:
             return
         if batch_to is not None:
@@ -70,21 +77,26 @@ def _load(
     return pipeline
 
 
-def _say_plans(pipeline: "Pipeline[RunContext]", progress: "Progress", *, all_numbers: bool) -> None:
-    """Say what describing all items costs, with the recipe's items a call or with several numbers of them."""
+def _say_plans(pipeline: "Pipeline[RunContext]", progress: "Progress", numbers: "Sequence[int]") -> None:
+    """Say what describing all items costs, with each number of items a request.
+
+    Tokens are those of the recipe's tokenizer, if it names one; else an estimate, rather too high.
+    """
     from retort.offline.knowledge.describe import item_catalogue
-    from retort.offline.knowledge.plan import ITEMS_A_CALL, measured_answer_tokens, plan_description
+    from retort.offline.knowledge.plan import measured_answer_tokens, plan_description
     from retort.offline.knowledge.prompt import make_task
     from retort.offline.pipeline.context import load_tables
+    from retort.offline.profiles.backends._tokens import estimate_tokens, load_token_counter
 
     config, items = pipeline.context.recipe.knowledge, load_tables(pipeline).items
     catalogue = item_catalogue(items, config)
     known = ((item_id, catalogue.facts(item_id)) for item_id in items.frame["item_id"])
     tasks = [make_task(item_id, facts) for item_id, facts in known if facts is not None]
     answer = measured_answer_tokens(pipeline.context.engine, config)
-    numbers = sorted({*ITEMS_A_CALL, config.items_per_call}) if all_numbers else [config.items_per_call]
+    tokenizer = config.options.get("tokenizer")
+    count = estimate_tokens if tokenizer in (None, "server") else load_token_counter(str(tokenizer))
     for number in numbers:
-        progress.say(plan_description(tasks, config, number, answer).sentence())
+        progress.say(plan_description(tasks, config, number, answer, count).sentence())
 
 
 def _report_line(pipeline: "Pipeline[RunContext]") -> str:

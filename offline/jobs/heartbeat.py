@@ -5,10 +5,10 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 
 from sqlalchemy.exc import DBAPIError
 
+from retort.offline.common.background import BackgroundThread
 from retort.offline.common.database import retry_on_db_error
 from retort.offline.jobs.leases import HaltedError, LeaseLostError, WorkItem
 from retort.shared.base.disk import disk_full_sentence, is_disk_full
@@ -18,27 +18,16 @@ from retort.shared.base.text import clean_text
 _logger = logging.getLogger(__name__)
 
 
-class Heartbeat:
+class Heartbeat(BackgroundThread):
     """Renews a lease in a thread of its own while the block runs, so that a long computation does not look dead.
 
     If a renewal finds that the lease is lost or the work must end, `check` raises it in the working thread.
     """
 
     def __init__(self, item: WorkItem, stopping: threading.Event | None = None) -> None:
+        super().__init__(f"heartbeat {item.lease.token[:6]}")
         self._item, self._stopping = item, stopping
-        self._ended = threading.Event()
         self._stop: LeaseLostError | HaltedError | None = None
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat {item.lease.token[:6]}", daemon=True)
-
-    def __enter__(self) -> "Heartbeat":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
 
     def check(self) -> None:
         """Raise LeaseLostError or HaltedError if the work must end here."""

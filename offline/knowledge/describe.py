@@ -157,11 +157,7 @@ def new_writer(
     total: int | None,
 ) -> ItemWriter:
     """Return a writer that stops once the recipe's budget is spent."""
-
-    def stop_if_spent(run: ProfilesReport) -> None:
-        config.spending.stop_if_spent(run.prompt_tokens, run.completion_tokens, run.cached_tokens)
-
-    return ItemWriter(config, store, backend, catalogue, names, run, progress, total, stop_if_spent)
+    return ItemWriter(config, store, backend, catalogue, names, run, progress, total, config.spending.check)
 
 
 def report_of(writer: ItemWriter, n_items: int) -> KnowledgeReport:

@@ -1,11 +1,9 @@
 """Metrics of profiles: age, tokens and cost. They read the whole table, so they are not collected at every scrape."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from retort.offline.common.background import BackgroundThread
 from retort.offline.monitoring.families import ages, gauge
 from retort.shared.base.errors import StoreError
 from retort.shared.db.models import DONE, Profile, now
@@ -68,25 +67,14 @@ def _usage_metrics(rows: Iterable[Any]) -> Iterator[Metric]:
     yield from (texts, tokens, cost)
 
 
-class PeriodicCollector:
+class PeriodicCollector(BackgroundThread):
     """Collector that reads metrics periodically in a thread of its own and keeps the latest ones."""
 
     def __init__(self, read: Callable[[], Iterator[Metric]], every_s: float) -> None:
+        # a longer collection may end with the process: it only reads
+        super().__init__("profiles", _JOIN_S)
         self._read, self._every_s = read, every_s
         self._latest: list[Metric] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="profiles", daemon=True)
-
-    def __enter__(self) -> "PeriodicCollector":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        # a longer collection may end with the process: it only reads
-        self._thread.join(_JOIN_S)
 
     def latest(self) -> list[Metric]:
         """Return the metrics of the latest collection; none before the first one, or after one that failed."""

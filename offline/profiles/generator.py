@@ -183,13 +183,10 @@ def _generate(
     catalogue = open_catalogue(items, config)
     backend = open_backend(config, settings)
 
-    def stop_if_spent(report: ProfilesReport) -> None:
-        config.spending.stop_if_spent(report.prompt_tokens, report.completion_tokens, report.cached_tokens)
-
     try:
         checker = FaithfulnessChecker(catalogue.vocabulary)
         writer = ProfileWriter(
-            config, store, backend, catalogue, checker, report, progress, total, stop_if_spent,
+            config, store, backend, catalogue, checker, report, progress, total, config.spending.check,
             # rules read the structured history, not the prompt
             population=None if backend.model == TEMPLATE_MODEL else count_population(histories, catalogue),
         )  # fmt: skip

@@ -1,11 +1,14 @@
 """Token budget: prices of a language model, and the limits at which a run stops."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
 from retort.offline.common.section import Section
 from retort.shared.base.errors import ProfileError
+
+if TYPE_CHECKING:
+    from retort.offline.profiles.report import ProfilesReport
 
 
 class BudgetSpentError(ProfileError):
@@ -45,6 +48,10 @@ class SpendingConfig(Section):
             cached_price = self.usd_per_million_input
         micro = (prompt_tokens - cached_tokens) * self.usd_per_million_input + cached_tokens * cached_price
         return (micro + completion_tokens * self.usd_per_million_output) / 1e6
+
+    def check(self, report: "ProfilesReport") -> None:
+        """Raise BudgetSpentError once a run's report reaches a limit."""
+        self.stop_if_spent(report.prompt_tokens, report.completion_tokens, report.cached_tokens)
 
     def stop_if_spent(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> None:
         """Raise BudgetSpentError once a limit is reached."""

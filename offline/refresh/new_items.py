@@ -13,10 +13,12 @@ from sqlalchemy import Engine
 
 from retort.offline.common.progress import Progress
 from retort.offline.common.section import parse_section
+from retort.offline.common.tracing import span
 from retort.offline.data.interactions import KNOWLEDGE, Items
 from retort.offline.export.bundle_items import with_new_items
 from retort.offline.export.cold_items import grow_bundle
 from retort.offline.export.publish import publish_to
+from retort.offline.jobs.heartbeat import Heartbeat
 from retort.offline.knowledge.catalogue_names import read_names
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.describe import item_catalogue, own_words, stored_texts, with_corrections
@@ -25,14 +27,18 @@ from retort.offline.knowledge.store import KnowledgeStore
 from retort.offline.knowledge.writer import ItemWriter
 from retort.offline.profiles.backends._base import ProfileBackend
 from retort.offline.profiles.report import ProfilesReport
+from retort.offline.refresh.chunks import ChunkItem
+from retort.offline.refresh.jobs import JobSpec
 from retort.shared.base.errors import KnowledgeError
 from retort.shared.base.schema import ITEM_ID
+from retort.shared.base.settings import Settings
 from retort.shared.model import registry
 from retort.shared.model.bundle import ITEMS, Bundle, open_bundle
 from retort.shared.model.registry import CHAMPION, AliasMovedError
-from retort.shared.profiles.new_items import NewItems
+from retort.shared.profiles.new_items import NewItems, save_result
 
 _TRIES = 5  # as long as others move the alias
+_VECTORS = "item_vectors.db"  # in RETORT_HOME: texts of known items are encoded once
 # Describes the items that lack a text; returns their texts.
 DescribeItems = Callable[[Items, KnowledgeConfig], pl.DataFrame]
 
@@ -86,12 +92,14 @@ def place_items(
     tenant: str,
     progress: Progress,
     describe: DescribeItems | None = None,
+    check: Callable[[], None] = lambda: None,
     cache_path: Path | None = None,
 ) -> str:
     """Add the items to the champion, and make the new bundle champion. Returns what became of them, as a sentence.
 
     Args:
         describe: Writes the texts of items that have none; None: they are added without.
+        check: Called before the bundle becomes champion; it raises if the work must end.
         cache_path: File with vectors of texts that were encoded before.
 
     Raises:
@@ -99,7 +107,7 @@ def place_items(
     """
     for _ in range(_TRIES):
         try:
-            return _place(engine, placement, tenant, progress, describe, cache_path)
+            return _place(engine, placement, tenant, progress, describe, check, cache_path)
         except AliasMovedError as error:
             progress.say(str(error))
             placement = open_placement(engine, placement.new, tenant)
@@ -112,6 +120,7 @@ def _place(
     tenant: str,
     progress: Progress,
     describe: DescribeItems | None,
+    check: Callable[[], None],
     cache_path: Path | None,
 ) -> str:
     bundle, new, unknown = placement.bundle, placement.new, placement.unknown
@@ -122,6 +131,7 @@ def _place(
     items = with_new_items(bundle, new.items)
     folder = bundle.path.parent
     added = grow_bundle(bundle, items, folder, progress, share=new.share, describe=describe, cache_path=cache_path)
+    check()
     published = publish_to(engine, added.bundle, folder, alias=None, tenant=tenant)
     registry.promote(
         engine,
@@ -150,7 +160,7 @@ def make_describer(
     backend: ProfileBackend,
     run: ProfilesReport,
     progress: Progress,
-    kept: Callable[[ProfilesReport], None],
+    check: Callable[[], None],
     *,
     final: bool,
 ) -> DescribeItems:
@@ -158,14 +168,14 @@ def make_describer(
 
     Args:
         run: Receives the counts.
-        kept: Called after each stored reply.
+        check: Called after each stored reply.
         final: Items whose replies are refused are left without a text; else too many of them raise KnowledgeError.
     """
 
     def describe(items: Items, config: KnowledgeConfig) -> pl.DataFrame:
         def keep(report: ProfilesReport) -> None:
-            config.spending.stop_if_spent(report.prompt_tokens, report.completion_tokens, report.cached_tokens)
-            kept(report)
+            config.spending.check(report)
+            check()
 
         catalogue, item_ids = item_catalogue(items, config), items.frame["item_id"].to_list()
         asked = config.model_copy(update={"max_failed": 1.0}) if final else config
@@ -180,3 +190,31 @@ def make_describer(
         return with_corrections(texts, items, store, KnowledgeReport(backend.model, len(item_ids)))
 
     return describe
+
+
+def make_work(
+    engine: Engine,
+    placement: Placement,
+    backend: ProfileBackend | None,
+    item: ChunkItem,
+    spec: JobSpec,
+    store: KnowledgeStore,
+    progress: Progress,
+    *,
+    final: bool,
+) -> Callable[[Heartbeat], None]:
+    """Return the work on the only chunk of a request: describe the items, add them, and store what became of them."""
+    item.report.backend, item.report.what = "" if backend is None else backend.model, "item text"
+    item.spending = placement.config.spending
+    cache = Settings().retort_home / _VECTORS
+
+    def work(heartbeat: Heartbeat) -> None:
+        describe = None
+        if backend is not None:
+            describe = make_describer(store, backend, item.report, progress, heartbeat.check, final=final)
+        with span("new items", spec.trace, job=item.job_id, items=item.n_users):
+            result = place_items(engine, placement, spec.tenant, progress, describe, heartbeat.check, cache)
+        item.report.failed_users.clear()  # the items are there, with a text or without
+        save_result(engine, item.job_id, result)
+
+    return work

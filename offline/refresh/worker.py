@@ -32,18 +32,18 @@ from retort.offline.profiles.store import ProfileStore
 from retort.offline.refresh.chunks import ChunkItem, lease_chunk
 from retort.offline.refresh.items import ItemInputs
 from retort.offline.refresh.jobs import JobSpec, read_spec
-from retort.offline.refresh.new_items import make_describer, open_placement, place_items
+from retort.offline.refresh.new_items import make_work, open_placement
 from retort.offline.refresh.snapshot import Snapshot, open_snapshot
 from retort.shared.base.errors import BundleError, KnowledgeError, RecipeError, StoreError
 from retort.shared.base.hashing import hash_json
-from retort.shared.base.settings import LanguageModelSettings, Settings
+from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.model.registry import RegistryError
-from retort.shared.profiles.new_items import NewItems, save_result
+from retort.shared.profiles.new_items import NewItems
 
 _logger = logging.getLogger(__name__)
 
-_VECTORS = "item_vectors.db"  # in RETORT_HOME: texts of known items are encoded once
 RETRY_FOR_S = 120.0  # how long one call waits for a database that is down
+Work = Callable[[Heartbeat], None]
 OpenBackend = Callable[[ProfilesConfig, LanguageModelSettings], ProfileBackend]
 OpenItemBackend = Callable[[KnowledgeConfig, LanguageModelSettings], ProfileBackend]
 
@@ -145,10 +145,10 @@ class RefreshWorker:
         try:
             spec = retry_on_db_error(lambda: read_spec(self._engine, item.job_id), self._retry_for_s)
             if spec.new_items is not None:
-                return self._add_new_items(item, spec, spec.new_items)
-            backend = self._load_backend(spec.profiles if spec.knowledge is None else spec.knowledge)
-            item.report.backend = backend.model
-        except (ServedModelError, RecipeError) as error:
+                work = self._new_items_work(item, spec, spec.new_items)
+            else:
+                work = self._texts_work(item, spec)
+        except (ServedModelError, RecipeError, RegistryError, BundleError, KnowledgeError) as error:
             # every worker would meet it: the refresh is at fault, and this worker goes on with others
             record_failure(item, error, self._retry_for_s)
             return False
@@ -156,7 +156,12 @@ class RefreshWorker:
             # the chunk is not at fault: another worker may be able to load the model
             settle(item.release, self._retry_for_s)
             raise
-        item.spending = spec.spending
+        return run_under_lease(item, work, stopping=self.stopping, retry_for_s=self._retry_for_s)
+
+    def _texts_work(self, item: ChunkItem, spec: JobSpec) -> Work:
+        """Load the model of a refresh of users or items; returns the work on one chunk."""
+        backend = self._load_backend(spec.profiles if spec.knowledge is None else spec.knowledge)
+        item.report.backend, item.spending = backend.model, spec.spending
 
         def work(heartbeat: Heartbeat) -> None:
             with span("refresh chunk", spec.trace, job=item.job_id, chunk=item.position, users=item.n_users):
@@ -165,35 +170,15 @@ class RefreshWorker:
                 else:
                     self._describe_items(item, spec, spec.knowledge, backend, heartbeat)
 
-        return run_under_lease(item, work, stopping=self.stopping, retry_for_s=self._retry_for_s)
+        return work
 
-    def _add_new_items(self, item: ChunkItem, spec: JobSpec, new: NewItems) -> bool:
-        """Describe new items and add them to the champion, under the lease of their only chunk."""
-        try:
-            placement = open_placement(self._engine, new, spec.tenant)
-        except (RegistryError, BundleError, KnowledgeError) as error:
-            record_failure(item, error, self._retry_for_s)
-            return False
+    def _new_items_work(self, item: ChunkItem, spec: JobSpec, new: NewItems) -> Work:
+        """Open the champion, and load the model if one is needed; returns the work: describe and add the items."""
+        placement = open_placement(self._engine, new, spec.tenant)
         backend = self._load_backend(placement.config) if placement.needs_model else None
-        item.report.backend, item.report.what = "" if backend is None else backend.model, "item text"
-        item.spending = placement.config.spending
-        store = KnowledgeStore(self._engine, spec.tenant, self._retry_for_s)
         final = item.lease.attempt >= self._rules.max_attempts
-
-        def work(heartbeat: Heartbeat) -> None:
-            def kept(_: object) -> None:
-                heartbeat.check()
-
-            describe = None
-            if backend is not None:
-                describe = make_describer(store, backend, item.report, self._progress, kept, final=final)
-            with span("new items", spec.trace, job=item.job_id, items=item.n_users):
-                cache = Settings().retort_home / _VECTORS
-                result = place_items(self._engine, placement, spec.tenant, self._progress, describe, cache)
-            item.report.failed_users.clear()  # the items are there, with a text or without
-            save_result(self._engine, item.job_id, result)
-
-        return run_under_lease(item, work, stopping=self.stopping, retry_for_s=self._retry_for_s)
+        store = KnowledgeStore(self._engine, spec.tenant, self._retry_for_s)
+        return make_work(self._engine, placement, backend, item, spec, store, self._progress, final=final)
 
     def _write_profiles(self, item: ChunkItem, spec: JobSpec, backend: ProfileBackend, heartbeat: Heartbeat) -> None:
         inputs = self._inputs_of(item.job_id, spec)

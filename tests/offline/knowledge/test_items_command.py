@@ -75,6 +75,10 @@ def test_a_killed_description_goes_on_and_the_commands_agree(
         monkeypatch.setenv(name, value)
     describe = _arguments(shop_dir, "describe")
     assert "300 items in 75 requests of 4" in _run(*describe, "--plan")
+    chosen = _run(*describe, "--plan", "--at", "5", "--at", "20")
+    assert "in 60 requests of 5" in chosen
+    assert "in 15 requests of 20" in chosen
+    assert "requests of 4" not in chosen
     assert not server.bodies
 
     command = [sys.executable, "-m", "retort.offline.cli", "items", *describe]

@@ -7,33 +7,18 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
-from retort.offline.local.local_redis import free_port
-from retort.offline.local.subprocesses import start_child
 from retort.offline.profiles.config import ProfilesConfig, open_backend
 from retort.offline.profiles.prompt import PromptWriter
 from retort.shared.base.settings import LanguageModelSettings
 from tests.local_models.folders import local_model
+from tests.local_models.vllm_server import ENV, PYTHON, ROOT, START_S, serving_vllm
 from tests.offline.profiles._fakes import events
-
-ROOT = Path(__file__).parents[3]
-PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
-# One thread and a small cache: the machine is shared. No usage report: a test leaves no traces elsewhere.
-ENV = {
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "OMP_NUM_THREADS": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "HF_HUB_OFFLINE": "1",
-}
-START_S = 600.0
 
 pytestmark = [
     pytest.mark.long,
@@ -80,28 +65,8 @@ def test_in_process_it_generates_counts_and_obeys_the_schema(smollm2: Path) -> N
 
 @pytest.fixture(scope="module")
 def server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    log = tmp_path_factory.mktemp("vllm-serve") / "serve.log"
-    # what `vllm serve` runs; that command itself asks for a distribution named vllm, and the CPU's is vllm-cpu
-    args = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(smollm2), "--dtype", "bfloat16"]
-    args += ["--host", "127.0.0.1", "--port", str(port)]
-    args += ["--max-model-len", "2048", "--enforce-eager", "--served-model-name", "smollm2"]
-    # a weak model fills its answer with the white space that JSON allows
-    args += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
-    with start_child(args, "vllm serve", log=log, env=ENV, grace_s=20.0) as child:
-        end = time.monotonic() + START_S
-        while not healthy(port):
-            child.check("it ended while starting")
-            assert time.monotonic() < end, child.tail()
-            time.sleep(1.0)
-        yield f"http://127.0.0.1:{port}/v1"
-
-
-def healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
+    with serving_vllm(smollm2, tmp_path_factory.mktemp("vllm-serve") / "serve.log") as url:
+        yield url
 
 
 def test_behind_a_server_it_generates_counts_and_obeys_the_schema(server: str) -> None:
