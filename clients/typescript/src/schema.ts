@@ -5,6 +5,10 @@ export interface paths {
     /** Send one event or a list; the next recommendation uses them */
     post: operations["send_events"];
   };
+  "/experiments": {
+    /** Result of the A/B test */
+    get: operations["read_experiment"];
+  };
   "/facets": {
     /** Values of the items' attributes, for filters */
     get: operations["list_facets"];
@@ -38,6 +42,22 @@ export interface paths {
   "/items/{item_id}/knowledge/correction": {
     /** Withdraw a correction or a prohibition */
     delete: operations["release_item_knowledge"];
+  };
+  "/map": {
+    /** Place of each item */
+    get: operations["read_map"];
+  };
+  "/map/colours": {
+    /** Colour number of each item by an attribute */
+    get: operations["read_map_colours"];
+  };
+  "/map/items": {
+    /** Items at points of the map */
+    get: operations["read_map_items"];
+  };
+  "/map/users": {
+    /** Some users, each at the place of a typical item */
+    get: operations["read_map_users"];
   };
   "/metrics": {
     /** Metrics in Prometheus' text format */
@@ -335,6 +355,36 @@ export interface components {
       request_id: string;
     };
     /**
+    * ExperimentDocument
+    * @description An A/B test and its result.
+    */
+    ExperimentDocument: {
+      /** Effect */
+      effect: number;
+      /** Event Type */
+      event_type: string;
+      /** Name */
+      name: string;
+      shadow: components["schemas"]["ShadowDocument"] | null;
+      /**
+      * Since
+      * @description first list; null: the start of this server
+      */
+      since: string | null;
+      /**
+      * Split P
+      * @description p of the test that users are split by the shares; null: not known
+      */
+      split_p: number | null;
+      /**
+      * Unit
+      * @description users: from the database; lists: from this server's metrics, too narrow intervals
+      */
+      unit: string;
+      /** Variants */
+      variants: components["schemas"]["VariantDocument"][];
+    };
+    /**
     * ExperimentRef
     * @description A/B test and variant that the caller is assigned to.
     */
@@ -343,6 +393,16 @@ export interface components {
       name: string;
       /** Variant */
       variant: string;
+    };
+    /**
+    * ExperimentsDocument
+    * @description The A/B test of this server.
+    */
+    ExperimentsDocument: {
+      /** @description null without `RETORT_EXPERIMENT` */
+      experiment: components["schemas"]["ExperimentDocument"] | null;
+      /** Request Id */
+      request_id: string;
     };
     /**
     * FacetDocument
@@ -600,6 +660,8 @@ export interface components {
       request_id: string;
       /** Title */
       title: string | null;
+      /** @description null in bundles of earlier versions */
+      trend: components["schemas"]["TrendDocument"] | null;
     };
     /**
     * KnowledgeDocument
@@ -689,6 +751,33 @@ export interface components {
       * @default live
       */
       status?: string;
+    };
+    /**
+    * MapUser
+    * @description A user at the place of the most typical of the newest items of the history.
+    */
+    MapUser: {
+      /**
+      * Theme
+      * @description first theme of the user's profile
+      */
+      theme: string | null;
+      /** User Id */
+      user_id: string;
+      /** X */
+      x: number;
+      /** Y */
+      y: number;
+    };
+    /**
+    * MapUsers
+    * @description Some users who have a history.
+    */
+    MapUsers: {
+      /** Request Id */
+      request_id: string;
+      /** Users */
+      users: components["schemas"]["MapUser"][];
     };
     /**
     * MergeRequest
@@ -1357,6 +1446,26 @@ export interface components {
       version?: string;
     };
     /**
+    * ShadowDocument
+    * @description A bundle that answers in the background.
+    */
+    ShadowDocument: {
+      /** Alias */
+      alias: string;
+      /**
+      * Compared
+      * @description lists since the start of this server
+      */
+      compared: number;
+      /**
+      * Overlap
+      * @description mean share of the shown items that the shadow also shows
+      */
+      overlap: number | null;
+      /** Share */
+      share: number;
+    };
+    /**
     * SlotDocument
     * @description The bundle of one alias of one tenant.
     */
@@ -1446,6 +1555,24 @@ export interface components {
       shape: number[];
     };
     /**
+    * TrendDocument
+    * @description Train events of an item in equal spans of time.
+    */
+    TrendDocument: {
+      /** Counts */
+      counts: number[];
+      /**
+      * End
+      * Format: date-time
+      */
+      end: string;
+      /**
+      * Start
+      * Format: date-time
+      */
+      start: string;
+    };
+    /**
     * UserList
     * @description Users who have a history, in order of their ids.
     */
@@ -1464,6 +1591,59 @@ export interface components {
       request_id: string;
       /** User Ids */
       user_ids: string[];
+    };
+    /**
+    * VariantDocument
+    * @description Result of one variant; differences are from the first.
+    */
+    VariantDocument: {
+      /**
+      * Alias
+      * @description alias that serves it; null: the server's own, or the holdout's popular list
+      */
+      alias: string | null;
+      /** Clicks */
+      clicks: number;
+      /**
+      * Days Needed
+      * @description further days until a change of `effect` would be found with a power of 80 %; null: not known yet
+      */
+      days_needed: number | null;
+      /** Difference */
+      difference: number | null;
+      /** Difference High */
+      difference_high: number | null;
+      /**
+      * Difference Low
+      * @description 95 % interval of the difference
+      */
+      difference_low: number | null;
+      /** High */
+      high: number | null;
+      /** Lists */
+      lists: number;
+      /**
+      * Low
+      * @description 95 % interval of the rate
+      */
+      low: number | null;
+      /** Name */
+      name: string;
+      /**
+      * Rate
+      * @description clicks per list
+      */
+      rate: number | null;
+      /**
+      * Share
+      * @description share of all users
+      */
+      share: number;
+      /**
+      * Users
+      * @description null where only lists are counted
+      */
+      users: number | null;
     };
     /**
     * VersionDocument
@@ -1575,6 +1755,36 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["EventsAnswer"];
+        };
+      };
+      /** @description Problem */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["ProblemDocument"];
+        };
+      };
+    };
+  };
+  read_experiment: {
+    parameters: {
+      query?: {
+        event_type?: string;
+        /** @description relative change that shall be found */
+        effect?: number;
+      };
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["ExperimentsDocument"];
         };
       };
       /** @description Problem */
@@ -1841,6 +2051,113 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["KnowledgeDocument"];
+        };
+      };
+      /** @description Problem */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["ProblemDocument"];
+        };
+      };
+    };
+  };
+  read_map: {
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/octet-stream": string;
+        };
+      };
+      /** @description Problem */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["ProblemDocument"];
+        };
+      };
+    };
+  };
+  read_map_colours: {
+    parameters: {
+      query?: {
+        attribute?: string;
+      };
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/octet-stream": string;
+        };
+      };
+      /** @description Problem */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["ProblemDocument"];
+        };
+      };
+    };
+  };
+  read_map_items: {
+    parameters: {
+      query?: {
+        point?: number[] | null;
+      };
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["FoundItems"];
+        };
+      };
+      /** @description Problem */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["ProblemDocument"];
+        };
+      };
+    };
+  };
+  read_map_users: {
+    parameters: {
+      query?: {
+        limit?: number;
+      };
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["MapUsers"];
         };
       };
       /** @description Problem */
