@@ -32,8 +32,8 @@ def _port() -> int:
 
 def serve_until_interrupted(console: Console, server: Child, then: str) -> None:
     """Wait for Ctrl-C; `then` says what the same command does next time."""
-    console.print("Serving until Ctrl-C.")
     try:
+        console.print("Serving until Ctrl-C.")
         while True:
             server.check("it ended unexpectedly")
             time.sleep(1)
