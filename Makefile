@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long typescript-client test-processors bench-serve check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long typescript-client test-processors bench-serve bench-train check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -35,6 +35,9 @@ test-processors: $(STAMP)  ## run the numeric tests under several instruction se
 
 bench-serve: $(STAMP)  ## compare this server with a plain endpoint, one core each; ARGS=--quick takes a minute
 	$(BIN)/python -m benchmarks.serve $(ARGS)
+
+bench-train: $(STAMP)  ## compare the training of SASRec with RecTools, RePlay and RecBole; ARGS='--data DIR --peers rectools=PYTHON …'
+	$(BIN)/python -m benchmarks.training $(ARGS)
 
 up:              ## build and start the whole system in containers; the API is at http://127.0.0.1:8000
 	$(COMPOSE) up -d --build
