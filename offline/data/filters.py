@@ -33,7 +33,8 @@ def filter_parts(
         DataError: No event is left.
     """
     counts: Counter[str] = Counter()
-    ordered, codes = [], []
+    ordered: list[EventPart] = []
+    codes = []
     kept_on_disk = directory if len(parts) > 1 else None
     while parts:
         frame, user_ids, item_ids = filter_users(parts.pop(0).read(), rules, counts)

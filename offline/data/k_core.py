@@ -66,7 +66,7 @@ def keep_k_core(parts: Sequence[CodedPart], n_items: int, k: int) -> int:
     n_rounds = 0
     while True:
         n_rounds += 1
-        enough_items = sum(part.item_counts(n_items) for part in parts) >= k
+        enough_items = sum((part.item_counts(n_items) for part in parts), np.zeros(n_items, np.int64)) >= k
         changed = False
         for part in parts:
             left = part.kept & (part.user_counts() >= k)[part.users] & enough_items[part.items]

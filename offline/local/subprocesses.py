@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from retort.shared.base.errors import StoreError
@@ -59,18 +59,20 @@ def start_child(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        start = partial(
-            subprocess.Popen,
-            list(args),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-            user=user,
-            # Its own session: Ctrl-C reaches only this process, which ends the children in order.
-            start_new_session=True,
-            preexec_fn=parent_death_signal(),
-        )
+
+        def start() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
+                list(args),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                user=user,
+                # Its own session: Ctrl-C reaches only this process, which ends the children in order.
+                start_new_session=True,
+                preexec_fn=parent_death_signal(),
+            )
+
         # The kernel ends the child with the thread that starts it: a notebook's or a server's thread may end earlier.
         is_main = threading.current_thread() is threading.main_thread()
         process = start() if is_main else _lasting_thread().submit(start).result()
