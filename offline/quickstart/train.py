@@ -103,7 +103,7 @@ def train_arms(recipe: Recipe, root: Path, engine: Engine, out: Path, progress: 
 
 
 def notes(arms: list[Arm]) -> list[str]:
-    """Return what limits the comparison of the students: the time budget, and few test cases."""
+    """Return what limits the comparison: the time budget, students below popularity, and few test cases."""
     found = []
     if cut := [arm for arm in arms if arm.was_cut]:
         names = " and ".join(f"{arm.name!r} after epoch {arm.epochs[0]}" for arm in cut)
@@ -111,6 +111,12 @@ def notes(arms: list[Arm]) -> list[str]:
         found.append(
             f"The time budget ended the training of {names}: {more}raise training.max_minutes in the recipe and run "
             "the same command for better students."
+        )
+    popular = arms[0].outcome.baselines["popularity"]["ndcg@10"]
+    if popular >= max(arm.outcome.test["ndcg@10"] for arm in arms):
+        found.append(
+            "No student is better than popularity in this test: the log may be too short, or the training too. Popular "
+            "items are a fair answer until then."
         )
     cases = pl.read_parquet(arms[0].outcome.per_user).height
     if cases < _FEW_CASES:

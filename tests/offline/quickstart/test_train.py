@@ -18,7 +18,9 @@ from retort.shared.base.errors import DataError
 from retort.shared.base.settings import Settings
 
 
-def arm(path: Path, name: str, epochs: int, best: int, cases: int = 500, max_minutes: float | None = 1.0) -> Arm:
+def arm(
+    path: Path, name: str, epochs: int, best: int, cases: int = 500, max_minutes: float | None = 1.0, ndcg: float = 0.3
+) -> Arm:
     """An arm whose files say so many epochs."""
     folder = path / name
     folder.mkdir()
@@ -28,7 +30,9 @@ def arm(path: Path, name: str, epochs: int, best: int, cases: int = 500, max_min
     training = SimpleNamespace(epochs=60, patience=3, evaluate_every=1, max_minutes=max_minutes)
     context = SimpleNamespace(recipe=SimpleNamespace(training=training))
     pipeline: Any = SimpleNamespace(context=context, ensure_path=lambda step: folder)
-    outcome: Any = SimpleNamespace(per_user=folder / "users.parquet")
+    outcome: Any = SimpleNamespace(
+        per_user=folder / "users.parquet", test={"ndcg@10": ndcg}, baselines={"popularity": {"ndcg@10": 0.2}}
+    )
     return Arm(name, pipeline, outcome)
 
 
@@ -45,6 +49,13 @@ def test_a_training_that_the_budget_ended_is_told_from_early_stopping(tmp_path: 
 def test_few_test_cases_are_reported(tmp_path: Path) -> None:
     (note,) = notes([arm(tmp_path, "plain", epochs=9, best=6, cases=12)])
     assert note.startswith("There are only 12 test cases")
+
+
+def test_students_below_popularity_are_reported(tmp_path: Path) -> None:
+    (note,) = notes([arm(tmp_path, "plain", epochs=9, best=6, ndcg=0.1)])
+    assert note.startswith("No student is better than popularity")
+    arms = [arm(tmp_path, name, epochs=9, best=6, ndcg=ndcg) for name, ndcg in (("a", 0.1), ("b", 0.25))]
+    assert notes(arms) == []
 
 
 def test_users_with_two_events_are_refused_before_a_recipe_is_written(tmp_path: Path) -> None:
