@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long typescript-client test-processors bench-serve bench-train check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long typescript-client test-processors bench-serve bench-train console check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -32,6 +32,9 @@ test-long: $(STAMP)  ## run the long tests, except those of the containers (make
 
 test-processors: $(STAMP)  ## run the numeric tests under several instruction sets and thread counts (half an hour)
 	$(BIN)/python -m tests.processors $(ARGS)
+
+console: $(STAMP)  ## drive every page of the console in Chromium, also in four windows and with a million items
+	$(BIN)/pytest tests/serving -k console -m 'long or not long' $(ARGS)
 
 bench-serve: $(STAMP)  ## compare this server with a plain endpoint, one core each; ARGS=--quick takes a minute
 	$(BIN)/python -m benchmarks.serve $(ARGS)

@@ -16,7 +16,8 @@ export function drawMarks(overlay, { points, users, hovered, chosen }) {
   context.fillStyle = style.getPropertyValue("--ink");
   context.strokeStyle = style.getPropertyValue("--card");
   context.lineWidth = devicePixelRatio;
-  const reach = 4.5 * devicePixelRatio;
+  const reach = 4 * devicePixelRatio;
+  context.globalAlpha = 0.75;
   for (const user of users) {
     const [x, y] = points.toPixel(user.x, user.y);
     context.beginPath();
@@ -26,6 +27,7 @@ export function drawMarks(overlay, { points, users, hovered, chosen }) {
     context.fill();
     context.stroke();
   }
+  context.globalAlpha = 1;
 }
 
 /** Colours of the style sheet as numbers, because light and dark differ. */
