@@ -111,7 +111,12 @@ def _read_user_ids(users: Path | None) -> frozenset[str] | None:
         return None
     if not users.is_file():
         raise DataError(f"there is no file {users}; give one with a user_id a line.")
-    found = frozenset(line.strip() for line in users.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        text = users.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{users}, row {row}, is not UTF-8 text; save it as UTF-8, one user_id a line.") from error
+    found = frozenset(line.strip() for line in text.splitlines() if line.strip())
     if not found:
         raise DataError(f"{users} names no user; write one user_id a line.")
     return found

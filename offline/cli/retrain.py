@@ -15,6 +15,7 @@ from retort.offline.cli._options import DataDir, OutDir, RecipeName
 from retort.shared.base.errors import RecipeError, RetortError, StoreError
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
+_MOST_S = 366 * 86_400
 REFUSED = 1  # exit status where the gate keeps the champion
 
 
@@ -60,9 +61,9 @@ def seconds(text: str) -> float:
     Raises:
         RecipeError: It is none.
     """
-    found = re.fullmatch(r"(\d+)([mhd])", text.strip())
-    if not found or int(found[1]) < 1:
-        raise RecipeError(f"--every {text!r} is no time; write one such as 30m, 24h or 7d.")
+    found = re.fullmatch(r"(\d{1,6})([mhd])", text.strip(), re.ASCII)
+    if not found or not 1 <= int(found[1]) * _UNITS[found[2]] <= _MOST_S:
+        raise RecipeError(f"--every {text!r} is no time; write one such as 30m, 24h or 7d, a year at most.")
     return float(int(found[1]) * _UNITS[found[2]])
 
 

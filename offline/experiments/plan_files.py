@@ -64,7 +64,7 @@ def _read_file(reference: Path) -> tuple[Path, dict[str, Any]]:
     except FileNotFoundError:
         names = ", ".join(shipped)
         raise RecipeError(f"there is no experiment {path}; name a .toml file, or one of: {names}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: {error}; it must be TOML.") from None
 
 

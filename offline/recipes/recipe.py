@@ -258,7 +258,7 @@ def _read(path: Path, before: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"{path.name} extends itself; remove an `extends` from {' → '.join(p.name for p in before)}.")
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: {error}; it must be TOML.") from None
     base = raw.pop("extends", None)
     if base is None:
@@ -316,5 +316,5 @@ def _value(text: str) -> Any:
     """Parse a TOML value. Anything else is text, so that quotes may be omitted on a command line."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
