@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long typescript-client test-processors bench-serve bench-train console check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom
+.PHONY: help install demo test test-long typescript-client test-processors bench-serve bench-train console check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom bench-retrieval
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -41,6 +41,9 @@ bench-serve: $(STAMP)  ## compare this server with a plain endpoint, one core ea
 
 bench-train: $(STAMP)  ## compare the training of SASRec with RecTools, RePlay and RecBole; ARGS='--data DIR --peers rectools=PYTHON …'
 	$(BIN)/python -m benchmarks.training $(ARGS)
+
+bench-retrieval: $(STAMP)  ## compare the graph's retrieval with search libraries on one thread; ARGS="--items 10000000" for more
+	$(BIN)/python -m benchmarks.retrieval $(ARGS)
 
 up:              ## build and start the whole system in containers; the API is at http://127.0.0.1:8000
 	$(COMPOSE) up -d --build

@@ -57,7 +57,7 @@ def _row(path: Path) -> list[str]:
     times = [_least_ms(lambda n=n: scorer.top_k(histories[:n], K), runs // n + 5) for n in BATCHES]  # type: ignore[misc]
     times.append(_least_ms(lambda: scorer.top_k(histories[:1], K, bias=bias), runs))
     most_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    first = [str(n_items), f"{size_mb:.0f}", f"{load_s:.1f}", str(_resident_mib()), str(most_mib)]
+    first = [str(n_items), f"{size_mb:.0f}", f"{load_s:.1f}", str(resident_mib()), str(most_mib)]
     return [*first, *(f"{value:.2f}" for value in times)]
 
 
@@ -70,7 +70,8 @@ def _least_ms(run: Callable[[], object], times: int) -> float:
     return least
 
 
-def _resident_mib() -> int:
+def resident_mib() -> int:
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 
