@@ -1,7 +1,7 @@
 """Catalogue of a bundle: popularity, item vectors and attributes by item index."""
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from retort.serving.catalogue.item_map import ItemMap
 from retort.serving.catalogue.item_search import LazySearch
 from retort.serving.schemas.tokens import HashTable, build_hash_table
 from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE, PAD, POPULARITY, TEXT
+from retort.shared.history.redis_history import StoredHistory
 from retort.shared.knowledge.item_knowledge import Correction
 from retort.shared.model.bundle import Bundle
 from retort.shared.model.bundle_files import Trends
@@ -24,6 +25,8 @@ from retort.shared.model.sequences import IntArray
 BoolArray = NDArray[np.bool_]
 # Source of a corrected text, as sealed bundles name it too.
 CORRECTED = "correction"
+# Histories whose indexes are kept: 10 MB at most.
+_REMEMBERED_HISTORIES, _REMEMBERED_LENGTH = 4_096, 256
 
 
 class UnitVectors:
@@ -59,6 +62,18 @@ class Catalogue:
         self.columns = {name: bundle.items.column(name) for name in bundle.items.column_names}
         # People's corrections of the knowledge since the bundle was made: item index → fields. Replaced as a whole.
         self.corrections: dict[int, dict[str, Any]] = {}
+        self._indexes_once = lru_cache(_REMEMBERED_HISTORIES)(self._indexes)
+
+    def history_indexes(self, item_ids: Sequence[str]) -> IntArray:
+        """Return the indexes of a history's known items, in order. Readers of a stored one share them, read-only."""
+        if isinstance(item_ids, StoredHistory) and len(item_ids) <= _REMEMBERED_LENGTH:
+            return self._indexes_once(item_ids)
+        return self.index.indexes(item_ids)
+
+    def _indexes(self, item_ids: StoredHistory) -> IntArray:
+        indexes = self.index.indexes(item_ids)
+        indexes.flags.writeable = False
+        return indexes
 
     def prepare(self) -> None:
         """Build the cached arrays, so that the first request does not wait for them."""

@@ -194,11 +194,11 @@ class _Query:
         self.live = live
         self.request = request
         self.context = context
-        self.history: IntArray = live.catalogue.index.indexes(context.item_ids)
+        self.history: IntArray = live.catalogue.history_indexes(context.item_ids)
         if context.seen is context.item_ids:
             self.seen = self.history
         else:
-            self.seen = live.catalogue.index.indexes(context.seen)
+            self.seen = live.catalogue.history_indexes(context.seen)
         self.plan = plan or build_query_plan(request, live.catalogue, self.seen)
 
     @property

@@ -53,16 +53,16 @@ class HistoryCache:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._entries: OrderedDict[Owner, tuple[float, list[str]]] = OrderedDict()
+        self._entries: OrderedDict[Owner, tuple[float, Sequence[str]]] = OrderedDict()
 
-    def put(self, owner: Owner, item_ids: list[str]) -> None:
+    def put(self, owner: Owner, item_ids: Sequence[str]) -> None:
         """Cache the newest events of an owner."""
         self._entries[owner] = (self._clock(), item_ids[-CACHED_EVENTS:])
         self._entries.move_to_end(owner)
         if len(self._entries) > CACHED_OWNERS:
             self._entries.popitem(last=False)
 
-    def get(self, owner: Owner) -> list[str] | None:
+    def get(self, owner: Owner) -> Sequence[str] | None:
         """Return the cached history, or None when there is none or it is older than `CACHED_FOR_S`."""
         at_s, item_ids = self._entries.get(owner, (0.0, None))
         return item_ids if item_ids is not None and self._clock() - at_s <= CACHED_FOR_S else None
@@ -112,7 +112,7 @@ class HistoryReader:
             for name, node in self._nodes.items()
         )
 
-    async def read(self, owner: Owner) -> tuple[list[str] | None, bool]:
+    async def read(self, owner: Owner) -> tuple[Sequence[str] | None, bool]:
         """Read a history.
 
         Returns:
@@ -198,7 +198,7 @@ class HistoryReader:
 
     async def _round_trip(
         self, owners: list[Owner], commands: list[Command]
-    ) -> tuple[Sequence[list[str] | StoreError], list[Any]]:
+    ) -> tuple[Sequence[Sequence[str] | StoreError], list[Any]]:
         if self._redis is not None:
             return await self._redis.recent_with_commands(owners, self._limit, commands)
         return await self.store.recent(owners, self._limit), [None] * len(commands)
@@ -270,13 +270,13 @@ async def _read_history(reader: HistoryReader, request: RecommendRequest, tenant
     return _of_session(clicks, fresh and clicks_fresh, history or ())
 
 
-def _of_user(history: list[str] | None, fresh: bool) -> UserContext:
+def _of_user(history: Sequence[str] | None, fresh: bool) -> UserContext:
     if fresh:
         return UserContext(history or (), history or (), reason=None if history else Reason.UNKNOWN_USER)
     return UserContext(history or (), history or (), Source.PARTIAL_HISTORY, Reason.HISTORY_UNAVAILABLE)
 
 
-def _of_session(clicks: list[str] | None, fresh: bool, seen: Sequence[str]) -> UserContext:
+def _of_session(clicks: Sequence[str] | None, fresh: bool, seen: Sequence[str]) -> UserContext:
     all_seen = [*seen, *(clicks or ())]
     if not fresh:
         return UserContext(clicks or (), all_seen, Source.PARTIAL_HISTORY, Reason.HISTORY_UNAVAILABLE)

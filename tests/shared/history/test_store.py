@@ -284,6 +284,34 @@ def test_any_id_survives_the_journey(make_store: MakeStore) -> None:
     using(make_store(), story)
 
 
+def test_a_history_is_decoded_again_after_every_change_and_only_then(redis_url: str) -> None:
+    """Decoded histories are found by their whole content, so an append, a merge or an erasure needs no invalidation."""
+    store, writer = RedisHistory.from_url(redis_url), RedisHistory.from_url(redis_url)
+
+    async def read() -> object:
+        return (await store.recent_with_commands([ANN], 50, ()))[0][0]
+
+    async def story(_: HistoryStore) -> None:
+        await writer.append([event("a", 1), event("b", 2)])
+        first = await read()
+        assert first == ["a", "b"]
+        assert await read() is first
+        await writer.append([event("c", 3)])
+        assert await read() == ["a", "b", "c"]
+        await writer.append([event("d", 4, owner=BOB)])
+        await writer.merge(BOB, ANN)
+        assert await read() == ["a", "b", "c", "d"]
+        await writer.forget(ANN, 2)
+        assert await read() == ["c", "d"]
+        await writer.forget(ANN)
+        assert await read() == []
+        await writer.append([event("a", 1), event("b", 2)])
+        assert await read() == first
+        await writer.close()
+
+    using(store, story)
+
+
 def test_a_key_of_another_type_concerns_its_owner_alone(redis_url: str) -> None:
     store, cat = RedisHistory.from_url(redis_url), Owner("cat")
 
