@@ -98,7 +98,10 @@ export async function call(route, { places = {}, query, body, quiet = [] } = {})
   const isJson = /json/.test(type);
   if (response.ok) return isJson ? JSON.parse(text) : text;
   if (quiet.includes(response.status)) return null;
-  throw new ApiError(response.status, (isJson && JSON.parse(text).detail) || response.statusText || "The request failed.");
+  throw new ApiError(
+    response.status,
+    (isJson && JSON.parse(text).detail) || response.statusText || "The request failed.",
+  );
 }
 
 /** The same request as a curl command, without the key. */

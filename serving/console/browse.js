@@ -19,7 +19,11 @@ export function openItems(parameters) {
   if (parameters.has("query")) form.elements.query.value = parameters.get("query");
   search();
   if (id !== null) openItem(id);
-  else if (current === null) show(place, h("div.card.empty", h("h2", "Choose an item"), h("p", "Its texts, popularity and similar items are shown here.")));
+  else if (current === null)
+    show(
+      place,
+      h("div.card.empty", h("h2", "Choose an item"), h("p", "Its texts, popularity and similar items are shown here.")),
+    );
 }
 
 async function search() {
@@ -29,7 +33,9 @@ async function search() {
     const { items } = await call("search", { query: { query, limit: FOUND } });
     if (mine !== latestSearch) return;
     byId("found-count").textContent = items.length
-      ? query ? `${items.length}${items.length === FOUND ? " or more" : ""} found, most popular first.` : "Most popular first."
+      ? query
+        ? `${items.length}${items.length === FOUND ? " or more" : ""} found, most popular first.`
+        : "Most popular first."
       : "No title has these words, and no item this id.";
     show(byId("found"), h("ol.found", items.map(row)));
     markCurrent();
@@ -65,11 +71,13 @@ async function openItem(id) {
   const query = { k: SIMILAR, dry_run: true };
   const [item, similar] = await Promise.all([
     attempt(call("item", { places })),
-    attempt(call("similar", { places, query: { ...query, fields: "title" } }).catch((error) => {
-      // items without titles have no such field
-      if (error.status !== 422) throw error;
-      return call("similar", { places, query });
-    })),
+    attempt(
+      call("similar", { places, query: { ...query, fields: "title" } }).catch((error) => {
+        // items without titles have no such field
+        if (error.status !== 422) throw error;
+        return call("similar", { places, query });
+      }),
+    ),
   ]);
   if (mine !== latestItem) return;
   place.removeAttribute("aria-busy");
@@ -78,10 +86,14 @@ async function openItem(id) {
   if (matchMedia("(max-width: 720px)").matches) place.scrollIntoView();
 }
 
-const attempt = (promise) => promise.then((answer) => ({ answer }), (error) => {
-  if (!(error instanceof ApiError)) throw error;
-  return { error };
-});
+const attempt = (promise) =>
+  promise.then(
+    (answer) => ({ answer }),
+    (error) => {
+      if (!(error instanceof ApiError)) throw error;
+      return { error };
+    },
+  );
 
 function card(item) {
   const id = new URLSearchParams({ history: item.item_id });
@@ -91,15 +103,26 @@ function card(item) {
     h("h2.big", h("bdi", titleOf(item)), h("code", h("bdi", item.item_id))),
     knowledge(item.fields),
     facts(known.map(([name, value]) => [name.replaceAll("_", " "), words(value)])),
-    h("p", h("b", item.popularity.toLocaleString()), ` train events: number ${item.popularity_rank.toLocaleString()} of ${item.n_items.toLocaleString()}.`),
+    h(
+      "p",
+      h("b", item.popularity.toLocaleString()),
+      ` train events: number ${item.popularity_rank.toLocaleString()} of ${item.n_items.toLocaleString()}.`,
+    ),
     trend(item),
-    h("p.actions", h("a.button", { href: `#try?${id}` }, "Recommend after this item"), h("a", { href: `#map?${new URLSearchParams({ id: item.item_id })}` }, "On the map")),
+    h(
+      "p.actions",
+      h("a.button", { href: `#try?${id}` }, "Recommend after this item"),
+      h("a", { href: `#map?${new URLSearchParams({ id: item.item_id })}` }, "On the map"),
+    ),
   );
 }
 
 const words = (value) =>
   Array.isArray(value)
-    ? h("span", value.map((one) => h("span.theme.plain", h("bdi", String(one)))))
+    ? h(
+        "span",
+        value.map((one) => h("span.theme.plain", h("bdi", String(one)))),
+      )
     : h("bdi", fieldWords(value));
 
 /** Train events in equal spans of time; bundles of earlier versions do not have them. */
@@ -111,7 +134,11 @@ function trend({ trend: known }) {
   return h(
     "div",
     h("h3", "Events over time"),
-    sparkline(known.counts, { label: "Train events over time", names: known.counts.map((_, at) => name(at)), format: (count) => `${count.toLocaleString()} events` }),
+    sparkline(known.counts, {
+      label: "Train events over time",
+      names: known.counts.map((_, at) => name(at)),
+      format: (count) => `${count.toLocaleString()} events`,
+    }),
     h("p.axis.hint", h("span", new Date(start).toLocaleDateString()), h("span", new Date(end).toLocaleDateString())),
   );
 }
@@ -119,7 +146,11 @@ function trend({ trend: known }) {
 function similarCard({ answer, error }) {
   return h(
     "article.card",
-    h("h2", "Similar items", answer?.source === "popular" && h("small", "popular ones: the bundle has no item vectors")),
+    h(
+      "h2",
+      "Similar items",
+      answer?.source === "popular" && h("small", "popular ones: the bundle has no item vectors"),
+    ),
     error && problem(error),
     answer &&
       h(

@@ -7,7 +7,9 @@ const SVG = "http://www.w3.org/2000/svg";
 export function svg(name, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) if (value !== null) element.setAttribute(key, value);
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -87,7 +89,13 @@ export function interval({ low, middle, high, kind }, reach) {
 
 /** Intervals on one axis. rows: [{name, low, middle, high, kind, words}]; kind: good, bad or soft. */
 export function forest(rows, { label }) {
-  const reach = Math.max(...rows.flatMap((row) => [row.low, row.high]).filter(Number.isFinite).map(Math.abs), 1e-12);
+  const reach = Math.max(
+    ...rows
+      .flatMap((row) => [row.low, row.high])
+      .filter(Number.isFinite)
+      .map(Math.abs),
+    1e-12,
+  );
   return h(
     "ul.forest",
     { "aria-label": label },
@@ -101,7 +109,8 @@ export function timeline(dots) {
   const [first, last] = [sorted[0].time, sorted.at(-1).time];
   const values = sorted.map((dot) => dot.value);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const x = (dot, at) => 2 + 96 * (last > first ? (dot.time - first) / (last - first) : at / Math.max(sorted.length - 1, 1));
+  const x = (dot, at) =>
+    2 + 96 * (last > first ? (dot.time - first) / (last - first) : at / Math.max(sorted.length - 1, 1));
   const y = (dot) => (high > low ? 88 - (76 * (dot.value - low)) / (high - low) : 50);
   const groups = Map.groupBy ? [...Map.groupBy(sorted, (dot) => dot.group).values()] : [sorted];
   const corner = (dot) => `${x(dot, sorted.indexOf(dot)).toFixed(2)},${y(dot).toFixed(2)}`;

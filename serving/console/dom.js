@@ -28,6 +28,7 @@ export function show(element, ...children) {
 export function table(head, rows, caption) {
   return h(
     "div.scroll",
+    { tabindex: "0" }, // keys scroll it where it is wider than the window
     h(
       "table",
       caption && h("caption", caption),

@@ -12,7 +12,10 @@ export function openExperiments() {
 }
 
 async function refresh() {
-  const query = { event_type: form.elements.event_type.value.trim() || "click", effect: Number(form.elements.effect.value) };
+  const query = {
+    event_type: form.elements.event_type.value.trim() || "click",
+    effect: Number(form.elements.effect.value),
+  };
   try {
     const { experiment } = await call("experiments", { query });
     form.hidden = experiment === null;
@@ -20,7 +23,10 @@ async function refresh() {
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     form.hidden = true;
-    show(place, error.status === 403 ? h("p.card.hint", "The result requires a key with the admin scope.") : problem(error));
+    show(
+      place,
+      error.status === 403 ? h("p.card.hint", "The result requires a key with the admin scope.") : problem(error),
+    );
   }
 }
 
@@ -28,7 +34,12 @@ const nothing = () =>
   h(
     "div.card.empty",
     h("h2", "No A/B test runs"),
-    h("p", "Set ", h("code", "RETORT_EXPERIMENT"), " to a file that names the variants and their shares, and start the server again."),
+    h(
+      "p",
+      "Set ",
+      h("code", "RETORT_EXPERIMENT"),
+      " to a file that names the variants and their shares, and start the server again.",
+    ),
   );
 
 const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
@@ -37,7 +48,9 @@ const signed = (share) => `${share > 0 ? "+" : share < 0 ? "−" : ""}${Math.abs
 function result(test) {
   const control = test.variants[0];
   const others = test.variants.slice(1).filter((variant) => variant.difference !== null);
-  const since = test.since ? `since ${when(test.since)}, by user, from the database` : "since this server started, from its metrics";
+  const since = test.since
+    ? `since ${when(test.since)}, by user, from the database`
+    : "since this server started, from its metrics";
   return [
     test.split_p !== null && test.split_p < SPLIT_ALARM && splitAlarm(test),
     h(
@@ -45,18 +58,43 @@ function result(test) {
       h("h2", test.name, h("small", since)),
       control?.rate
         ? others.length
-          ? forest(others.map((variant) => row(variant, control)), { label: `Difference from ${control.name}` })
+          ? forest(
+              others.map((variant) => row(variant, control)),
+              { label: `Difference from ${control.name}` },
+            )
           : h("p.hint", "No other variant has been shown yet.")
-        : h("p.hint", `${control?.name ?? "The control"} has no ${test.event_type} yet: a difference in per cent requires some.`),
-      h("p.hint", `Difference of the rate of lists with a ${test.event_type} from “${control?.name}”, with its 95 % interval. `, test.unit === "lists" && "Lists are counted as independent, so the intervals are somewhat too narrow; with Redis and the drained tables, users are the units."),
+        : h(
+            "p.hint",
+            `${control?.name ?? "The control"} has no ${test.event_type} yet: a difference in per cent requires some.`,
+          ),
+      h(
+        "p.hint",
+        `Difference of the rate of lists with a ${test.event_type} from “${control?.name}”, with its 95 % interval. `,
+        test.unit === "lists" &&
+          "Lists are counted as independent, so the intervals are somewhat too narrow; with Redis and the drained tables, users are the units.",
+      ),
     ),
-    h("article.card", h("h2", "Counts"), table(["variant", "share", "users", "lists", `${test.event_type}s`, "rate", "95 % interval", "days still needed"], test.variants.map(counts))),
+    h(
+      "article.card",
+      h("h2", "Counts"),
+      table(
+        ["variant", "share", "users", "lists", `${test.event_type}s`, "rate", "95 % interval", "days still needed"],
+        test.variants.map(counts),
+      ),
+    ),
     test.shadow && shadow(test.shadow),
   ];
 }
 
 const splitAlarm = (test) =>
-  h("p.card.verdict", badge("bad", "split"), h("span", `Users are not split by the shares (p = ${test.split_p.toExponential(1)}): find the reason before you read the differences.`));
+  h(
+    "p.card.verdict",
+    badge("bad", "split"),
+    h(
+      "span",
+      `Users are not split by the shares (p = ${test.split_p.toExponential(1)}): find the reason before you read the differences.`,
+    ),
+  );
 
 function row(variant, control) {
   const share = (value) => value / control.rate;
@@ -68,7 +106,12 @@ function row(variant, control) {
     middle,
     high,
     kind: isHoldout ? "soft" : low > 0 ? "good" : high < 0 ? "bad" : "plain",
-    words: h("span", h("b", signed(middle)), ` [${signed(low)}, ${signed(high)}]`, low > 0 || high < 0 ? "" : " not significant"),
+    words: h(
+      "span",
+      h("b", signed(middle)),
+      ` [${signed(low)}, ${signed(high)}]`,
+      low > 0 || high < 0 ? "" : " not significant",
+    ),
   };
 }
 

@@ -27,7 +27,8 @@ export function forgetFilters() {
 /** Titles and other texts that almost every item has of its own are no filters; the number of events is internal. */
 function isUseful(facet) {
   if (facet.name === "popularity" || facet.name.startsWith("knowledge")) return false;
-  if (facet.kind === "text") return facet.n_values > 1 && facet.values[0].items > 1 && facet.n_values <= facet.items / 2;
+  if (facet.kind === "text")
+    return facet.n_values > 1 && facet.values[0].items > 1 && facet.n_values <= facet.items / 2;
   return facet.kind === "boolean" ? facet.values.length > 1 : facet.low !== facet.high;
 }
 
@@ -84,7 +85,9 @@ function chips(facet, filter) {
           "aria-pressed": String(own.includes(value)),
           onclick: () => {
             toggle(facet.name, value);
-            place.querySelector(`[data-facet="${CSS.escape(facet.name)}"] [data-value="${CSS.escape(String(value))}"]`)?.focus();
+            place
+              .querySelector(`[data-facet="${CSS.escape(facet.name)}"] [data-value="${CSS.escape(String(value))}"]`)
+              ?.focus();
           },
           "data-value": String(value),
         },
@@ -92,7 +95,8 @@ function chips(facet, filter) {
         h("small", items.toLocaleString()),
       ),
     ),
-    facet.n_values > SHOWN && h("p.hint", `${(facet.n_values - SHOWN).toLocaleString()} more values: name them in the JSON under “More”.`),
+    facet.n_values > SHOWN &&
+      h("p.hint", `${(facet.n_values - SHOWN).toLocaleString()} more values: name them in the JSON under “More”.`),
   );
 }
 
@@ -122,7 +126,7 @@ function draw() {
   const open = new Set([...place.querySelectorAll("details[open]")].map((part) => part.dataset.facet));
   show(
     place,
-    loaded.length ? h("h3", "Filters") : null,
+    loaded.length ? h("p.part-name", "Filters") : null,
     loaded.map((facet, at) =>
       h(
         "details.facet",
@@ -137,7 +141,8 @@ function draw() {
 
 function markActive() {
   const filter = readFilter() ?? {};
-  for (const part of place.querySelectorAll("details")) part.toggleAttribute("data-active", part.dataset.facet in filter);
+  for (const part of place.querySelectorAll("details"))
+    part.toggleAttribute("data-active", part.dataset.facet in filter);
 }
 
 field.addEventListener("input", draw);

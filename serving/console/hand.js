@@ -56,7 +56,8 @@ export function attachHand(canvas, read, { onhover, onclick }) {
   });
   const release = (event) => {
     if (!held.delete(event.pointerId)) return;
-    if (event.type === "pointerup" && held.size === 0 && moved < STILL * devicePixelRatio) onclick(...pixel(event), event);
+    if (event.type === "pointerup" && held.size === 0 && moved < STILL * devicePixelRatio)
+      onclick(...pixel(event), event);
   };
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);

@@ -9,7 +9,7 @@ const unknown = new Set(); // ids that the bundle does not have
 let known = null;
 
 /** Names of the items' attributes. */
-export async function fieldNames() {
+async function fieldNames() {
   if (known === null) {
     const { models } = await call("models");
     const all = new Set(models.flatMap((model) => model.fields ?? []));

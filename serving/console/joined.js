@@ -20,7 +20,14 @@ export async function joinedLists(models, history, k) {
 
 async function infer(model, history, k) {
   const body = {
-    inputs: [{ name: "history", datatype: "BYTES", shape: [Math.min(history.length, MAX_HISTORY)], data: history.slice(-MAX_HISTORY) }],
+    inputs: [
+      {
+        name: "history",
+        datatype: "BYTES",
+        shape: [Math.min(history.length, MAX_HISTORY)],
+        data: history.slice(-MAX_HISTORY),
+      },
+    ],
     parameters: { k, dry_run: true },
   };
   const started = performance.now();
@@ -38,12 +45,18 @@ function column(own, other) {
       own.ids.map((id, at) => {
         const rank = other.ids.indexOf(id) + 1;
         const place = () => [...document.querySelectorAll(`.joined [data-item="${CSS.escape(id)}"], .joined path`)];
-        const light = (isOn) => () => place().forEach((part) => part.classList.toggle("lit", isOn && part.dataset.item === id));
+        const light = (isOn) => () =>
+          place().forEach((part) => part.classList.toggle("lit", isOn && part.dataset.item === id));
         return h(
           rank ? "li.item" : "li.item.alone",
           { "data-item": id, onpointerenter: light(true), onpointerleave: light(false) },
           h("span.rank", at + 1),
-          h("div.what", { title: `${id}, score ${own.scores[at]?.toFixed(3)}` }, h("bdi", titleById(id)), !rank && h("span.move.new", "only here")),
+          h(
+            "div.what",
+            { title: `${id}, score ${own.scores[at]?.toFixed(3)}` },
+            h("bdi", titleById(id)),
+            !rank && h("span.move.new", "only here"),
+          ),
         );
       }),
     ),
@@ -62,7 +75,11 @@ function draw(pair, lines, left, right) {
     const [from, to] = [middle(rows[0][at]), middle(rows[1][other])];
     const kind = other < at ? "up" : other > at ? "down" : "same";
     const bend = box.width / 2;
-    return svg("path", { "data-item": id, class: kind, d: `M0 ${from}C${bend} ${from} ${bend} ${to} ${box.width} ${to}` });
+    return svg("path", {
+      "data-item": id,
+      class: kind,
+      d: `M0 ${from}C${bend} ${from} ${bend} ${to} ${box.width} ${to}`,
+    });
   });
   lines.replaceChildren(...paths);
 }

@@ -47,8 +47,12 @@ async function load() {
   byId("map-frame").hidden = false;
   state.points = new Points(canvas, new Uint16Array(places));
   state.points.ondraw = () => drawMarks(overlay, state);
-  byId("map-count").textContent = `${state.points.count.toLocaleString()} items. Near points are alike for the student; far ones need not differ.`;
-  show(attribute, facets.map((facet) => h("option", { value: facet.name }, facet.name.replaceAll("_", " "))));
+  byId("map-count").textContent =
+    `${state.points.count.toLocaleString()} items. Near points are alike for the student; far ones need not differ.`;
+  show(
+    attribute,
+    facets.map((facet) => h("option", { value: facet.name }, facet.name.replaceAll("_", " "))),
+  );
   const first = facets.find((facet) => facet.kind === "text" && facet.n_values <= 40) ?? facets[0];
   if (first) attribute.value = first.name;
   await colour();
@@ -81,12 +85,26 @@ function legendEntry({ value, items }, at) {
     state.points.draw();
   };
   const mark = h(`span.dot.hue${at}`, { "aria-hidden": "true" });
-  return h("li", h("button.entry", { type: "button", "aria-pressed": "false", onclick: press }, mark, h("bdi", String(value)), h("small", items.toLocaleString())));
+  return h(
+    "li",
+    h(
+      "button.entry",
+      { type: "button", "aria-pressed": "false", onclick: press },
+      mark,
+      h("bdi", String(value)),
+      h("small", items.toLocaleString()),
+    ),
+  );
 }
 
 function ramp(facet) {
   const words = (value) => (typeof value === "string" ? value.slice(0, 10) : (value?.toLocaleString() ?? ""));
-  return h("li.ramp", h("span", words(facet.low)), h("span.gradient", { "aria-hidden": "true" }), h("span", words(facet.high)));
+  return h(
+    "li.ramp",
+    h("span", words(facet.low)),
+    h("span.gradient", { "aria-hidden": "true" }),
+    h("span", words(facet.high)),
+  );
 }
 
 function resize() {
@@ -158,7 +176,11 @@ async function open(id) {
       h("h2", h("bdi", titleOf(item))),
       h("p.hint", h("code", h("bdi", id)), ` · ${item.popularity.toLocaleString()} events`),
       knowledge(item.fields),
-      h("p.actions", h("a.button", { href: `#try?${history}` }, "Try"), h("a", { href: `#items?${new URLSearchParams({ id })}` }, "Details")),
+      h(
+        "p.actions",
+        h("a.button", { href: `#try?${history}` }, "Try"),
+        h("a", { href: `#items?${new URLSearchParams({ id })}` }, "Details"),
+      ),
     );
   } catch (error) {
     show(byId("map-item"), problem(error));

@@ -22,7 +22,12 @@ export function drawMarks(overlay, { points, users, hovered, chosen }) {
     const [x, y] = points.toPixel(user.x, user.y);
     context.beginPath();
     context.moveTo(x, y - reach);
-    for (const [dx, dy] of [[reach, 0], [0, reach], [-reach, 0]]) context.lineTo(x + dx, y + dy);
+    for (const [dx, dy] of [
+      [reach, 0],
+      [0, reach],
+      [-reach, 0],
+    ])
+      context.lineTo(x + dx, y + dy);
     context.closePath();
     context.fill();
     context.stroke();

@@ -47,7 +47,9 @@ function card(model) {
           h("h3", "Refused"),
           h(
             "ul",
-            model.refusals.map((refusal) => h("li", h("time", when(refusal.at)), " ", refusal.reason, " ", h("code", refusal.where))),
+            model.refusals.map((refusal) =>
+              h("li", h("time", when(refusal.at)), " ", refusal.reason, " ", h("code", refusal.where)),
+            ),
           ),
         )
       : null,

@@ -15,10 +15,14 @@ export function openOverview() {
   refresh();
 }
 
-const attempt = (promise) => promise.then((answer) => ({ answer }), (error) => {
-  if (!(error instanceof ApiError)) throw error;
-  return { error };
-});
+const attempt = (promise) =>
+  promise.then(
+    (answer) => ({ answer }),
+    (error) => {
+      if (!(error instanceof ApiError)) throw error;
+      return { error };
+    },
+  );
 
 async function refresh() {
   clearTimeout(timer);
@@ -41,13 +45,7 @@ async function refresh() {
     place,
     live.length ? null : nothingLoaded(models.answer.models),
     tiles(live[0], counts, users.answer),
-    h(
-      "div.cards.halves",
-      sources(counts, metrics.error),
-      traffic(counts),
-      promotions(versions),
-      samples(users, items),
-    ),
+    h("div.cards.halves", sources(counts, metrics.error), traffic(counts), promotions(versions), samples(users, items)),
   );
   timer = setTimeout(refreshIfVisible, INTERVAL_MS);
 }
@@ -69,7 +67,12 @@ function nothingLoaded(models) {
     badge("warn", "no bundle"),
     refused
       ? h("span", "The bundle was refused: ", words(refused.reason))
-      : h("span", "No bundle is loaded yet: train and publish one with ", h("code", "retort quickstart events.csv"), "."),
+      : h(
+          "span",
+          "No bundle is loaded yet: train and publish one with ",
+          h("code", "retort quickstart events.csv"),
+          ".",
+        ),
   );
 }
 
@@ -82,13 +85,10 @@ function remember(metrics) {
   readings = [...readings, now].slice(-KEPT);
 }
 
-export function clickThrough(metrics, filter = () => true) {
-  const sum = (name) =>
-    (metrics.get(name) ?? []).filter(({ labels }) => filter(labels)).reduce((all, { value }) => all + value, 0);
-  const clicks = (metrics.get("retort_exposed_events_total") ?? [])
-    .filter(({ labels }) => labels.type === "click" && filter(labels))
-    .reduce((all, { value }) => all + value, 0);
-  return { lists: sum("retort_exposures_total"), clicks };
+/** Lists that were shown, and clicks on them. */
+function clickThrough(metrics) {
+  const clicks = sumBy(metrics, "retort_exposed_events_total", "type").find(([type]) => type === "click")?.[1] ?? 0;
+  return { lists: total(metrics, "retort_exposures_total"), clicks };
 }
 
 const percent = (share) => `${(100 * share).toFixed(share && share < 0.1 ? 1 : 0)} %`;
@@ -96,7 +96,8 @@ const percent = (share) => `${(100 * share).toFixed(share && share < 0.1 ? 1 : 0
 function tiles(model, metrics, users) {
   const answers = metrics && total(metrics, "retort_answers_total");
   const p99 = metrics && quantile(metrics, "retort_request_seconds", "route", "/recommend", 0.99);
-  const student = metrics && (sumBy(metrics, "retort_answers_total", "source").find(([name]) => name === "student")?.[1] ?? 0);
+  const student =
+    metrics && (sumBy(metrics, "retort_answers_total", "source").find(([name]) => name === "student")?.[1] ?? 0);
   const { lists, clicks } = metrics ? clickThrough(metrics) : {};
   return h(
     "div.tiles",
@@ -118,9 +119,10 @@ function sources(metrics, error) {
     "article.card",
     h("h2", "Sources of answers"),
     error && [problem(error), error.status === 404 && h("p.hint", "A proxy may block /metrics.")],
-    sums.length ? stackedBar(sums) : metrics && h("p.hint", "No recommendation has been shown since the server started."),
-    lists > 0 &&
-      h("p.hint", `${lists.toLocaleString()} lists shown, ${clicks.toLocaleString()} clicks on them.`),
+    sums.length
+      ? stackedBar(sums)
+      : metrics && h("p.hint", "No recommendation has been shown since the server started."),
+    lists > 0 && h("p.hint", `${lists.toLocaleString()} lists shown, ${clicks.toLocaleString()} clicks on them.`),
   );
 }
 
@@ -133,7 +135,12 @@ function traffic(metrics) {
     rates.length > 1
       ? sparkline(rates, { label: "Requests a second", format: (rate) => rate.toFixed(rate < 10 ? 1 : 0) })
       : h("p.hint", "The chart begins after the second reading, five seconds from now."),
-    slow.length > 0 && h("p.hint", "Most used: ", slow.map(([route, count], at) => [at ? ", " : "", h("code", route), ` ${count.toLocaleString()}`])),
+    slow.length > 0 &&
+      h(
+        "p.hint",
+        "Most used: ",
+        slow.map(([route, count], at) => [at ? ", " : "", h("code", route), ` ${count.toLocaleString()}`]),
+      ),
   );
 }
 
@@ -143,7 +150,9 @@ function promotions({ answer, error }) {
     "article.card",
     h("h2", "Last promotions", h("a.aside", { href: "#models" }, "All models")),
     error && refusal(error, "Promotions require"),
-    answer && !changes.length && h("p.hint", "Nothing has been promoted yet: ", h("code", "retort promote"), " or the page Models does it."),
+    answer &&
+      !changes.length &&
+      h("p.hint", "Nothing has been promoted yet: ", h("code", "retort promote"), " or the page Models does it."),
     changes.length > 0 &&
       h(
         "ol.steps",
@@ -179,18 +188,26 @@ function samples(users, items) {
     users.error && refusal(users.error, "Sample users require"),
     ids.length > 0 && [
       h("h3", "Users"),
-      h("p.chips", ids.map((id) => h("a.chip", { href: `#try?${new URLSearchParams({ user: id })}` }, h("bdi", id)))),
+      h(
+        "p.chips",
+        ids.map((id) => h("a.chip", { href: `#try?${new URLSearchParams({ user: id })}` }, h("bdi", id))),
+      ),
     ],
-    users.answer && !ids.length && h("p.hint", "No user has a history yet: send events to ", h("code", "POST /events"), "."),
+    users.answer &&
+      !ids.length &&
+      h("p.hint", "No user has a history yet: send events to ", h("code", "POST /events"), "."),
     popular.length > 0 && [
       h("h3", "Popular items"),
       h(
         "p.chips",
         popular.map((item) =>
-          h("a.chip", { href: `#items?${new URLSearchParams({ id: item.item_id })}` }, h("bdi", item.title ?? item.item_id)),
+          h(
+            "a.chip",
+            { href: `#items?${new URLSearchParams({ id: item.item_id })}` },
+            h("bdi", item.title ?? item.item_id),
+          ),
         ),
       ),
     ],
   );
 }
-

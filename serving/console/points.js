@@ -46,7 +46,10 @@ export class Points {
   prepare() {
     const { gl } = this;
     this.program = gl.createProgram();
-    for (const [type, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+    for (const [type, source] of [
+      [gl.VERTEX_SHADER, VERTEX],
+      [gl.FRAGMENT_SHADER, FRAGMENT],
+    ]) {
       const shader = gl.createShader(type);
       gl.shaderSource(shader, source);
       gl.compileShader(shader);
@@ -59,7 +62,14 @@ export class Points {
       const at = gl.getAttribLocation(this.program, name);
       gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
       gl.enableVertexAttribArray(at);
-      gl.vertexAttribPointer(at, name === "place" ? 2 : 1, name === "place" ? gl.UNSIGNED_SHORT : gl.UNSIGNED_BYTE, false, 0, 0);
+      gl.vertexAttribPointer(
+        at,
+        name === "place" ? 2 : 1,
+        name === "place" ? gl.UNSIGNED_SHORT : gl.UNSIGNED_BYTE,
+        false,
+        0,
+        0,
+      );
       return buffer;
     });
     this.load(0, this.places);
@@ -88,11 +98,17 @@ export class Points {
 
   /** Place → pixel of the canvas. */
   toPixel(x, y) {
-    return [this.canvas.width / 2 + (x - this.view.x) * this.unit, this.canvas.height / 2 - (y - this.view.y) * this.unit];
+    return [
+      this.canvas.width / 2 + (x - this.view.x) * this.unit,
+      this.canvas.height / 2 - (y - this.view.y) * this.unit,
+    ];
   }
 
   toPlace(px, py) {
-    return [this.view.x + (px - this.canvas.width / 2) / this.unit, this.view.y - (py - this.canvas.height / 2) / this.unit];
+    return [
+      this.view.x + (px - this.canvas.width / 2) / this.unit,
+      this.view.y - (py - this.canvas.height / 2) / this.unit,
+    ];
   }
 
   /** Zoom by a factor, and keep what is under the pixel where it is. */

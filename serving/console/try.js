@@ -64,7 +64,8 @@ async function compareModels() {
   const [kind, id] = [subjectKind(), subject()];
   place.setAttribute("aria-busy", "true");
   try {
-    if (kind === "session") throw new FieldError("The history of a session cannot be read: choose a user, or give items.");
+    if (kind === "session")
+      throw new FieldError("The history of a session cannot be read: choose a user, or give items.");
     if (kind === "user" && !id) throw new FieldError("Enter a user id.");
     const stored = kind === "user" ? (await call("history", { places: { user_id: id } })).events : [];
     const items = kind === "user" ? stored.map((event) => event.item_id) : ids(id);

@@ -6,10 +6,20 @@ let lists = 0;
 
 /** find(text) resolves to [{value, label, hint}], and take(value) is called with the chosen one. */
 export function typeahead(input, { find, take }) {
-  const list = h("ul.suggestions", { id: `suggestions-${++lists}`, role: "listbox", "aria-label": "Suggestions", hidden: true });
+  const list = h("ul.suggestions", {
+    id: `suggestions-${++lists}`,
+    role: "listbox",
+    "aria-label": "Suggestions",
+    hidden: true,
+  });
   input.parentElement.classList.add("suggesting");
   input.after(list);
-  const attributes = { role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id };
+  const attributes = {
+    role: "combobox",
+    "aria-autocomplete": "list",
+    "aria-expanded": "false",
+    "aria-controls": list.id,
+  };
   for (const [name, value] of Object.entries(attributes)) input.setAttribute(name, value);
   let [active, options, timer, latest] = [-1, [], 0, 0];
 

@@ -13,7 +13,17 @@ export async function showVersions() {
   try {
     const answer = await call("versions");
     if (mine !== latest) return;
-    show(place, answer.versions.length ? registry(answer) : h("p.card.empty", "No version is published yet: ", h("code", "retort run RECIPE --publish"), " publishes one."));
+    show(
+      place,
+      answer.versions.length
+        ? registry(answer)
+        : h(
+            "p.card.empty",
+            "No version is published yet: ",
+            h("code", "retort run RECIPE --publish"),
+            " publishes one.",
+          ),
+    );
     await compareAll(answer.versions, mine);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
@@ -36,9 +46,22 @@ function registry({ versions, promotions }) {
       isMarked: version.aliases.includes(ALIAS),
     }));
   return [
-    dots.length > 1 && h("article.card", h("h2", `Versions in time`, h("small", `${metric} of each version's own test`)), timeline(dots)),
-    h("article.card", h("h2", "Versions", h("small", `difference from the ${ALIAS}, paired by user, with its 95 % interval`)), h("ul.versions", versions.map((version) => row(version, metric)))),
-    promotions.length > 0 && h("article.card", h("h2", "Promotions", rollbackButton(promotions)), h("ol.steps", promotions.map(promotion))),
+    dots.length > 1 &&
+      h(
+        "article.card",
+        h("h2", `Versions in time`, h("small", `${metric} of each version's own test`)),
+        timeline(dots),
+      ),
+    h(
+      "article.card",
+      h("h2", "Versions", h("small", `difference from the ${ALIAS}, paired by user, with its 95 % interval`)),
+      h(
+        "ul.versions",
+        versions.map((version) => row(version, metric)),
+      ),
+    ),
+    promotions.length > 0 &&
+      h("article.card", h("h2", "Promotions", rollbackButton(promotions)), h("ol.steps", promotions.map(promotion))),
   ];
 }
 
@@ -49,7 +72,12 @@ function row(version, metric) {
   return h(
     "li",
     { "data-bundle": version.bundle_id },
-    h("div.name", h("b", nameOf(version)), version.aliases.map((alias) => badge("good", alias)), h("small", `${when(version.created_at)} · `, h("code", version.bundle_id.slice(0, 8)))),
+    h(
+      "div.name",
+      h("b", nameOf(version)),
+      version.aliases.map((alias) => badge("good", alias)),
+      h("small", `${when(version.created_at)} · `, h("code", version.bundle_id.slice(0, 8))),
+    ),
     h("div.value", metric in version.test && [h("b", version.test[metric].toFixed(4)), h("small", metric)]),
     h("div.delta"),
     h("div.act", !version.aliases.includes(ALIAS) && promoteButton(version, outcome)),
@@ -79,15 +107,26 @@ function verdictView(verdict) {
   const text = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(1)} %`;
   const [low, middle, high] = [verdict.low, verdict.challenger - verdict.champion, verdict.high];
   const kind = low > 0 ? "good" : high < 0 ? "bad" : "soft";
-  const numbers = verdict.champion ? `${text(share(middle))} [${text(share(low))}, ${text(share(high))}]` : verdict.reason;
-  return [interval({ low, middle, high, kind }, Math.max(Math.abs(low), Math.abs(high))), h("span", numbers), state, h("small", `${verdict.users.toLocaleString()} users`)];
+  const numbers = verdict.champion
+    ? `${text(share(middle))} [${text(share(low))}, ${text(share(high))}]`
+    : verdict.reason;
+  return [
+    interval({ low, middle, high, kind }, Math.max(Math.abs(low), Math.abs(high))),
+    h("span", numbers),
+    state,
+    h("small", `${verdict.users.toLocaleString()} users`),
+  ];
 }
 
 function promoteButton(version, outcome) {
   const ask = () =>
     show(
       outcome,
-      h("div.bar", h("span", `${nameOf(version)} becomes the ${ALIAS} of every server.`), h("button.primary", { type: "button", onclick: () => promote(version, outcome) }, "Confirm")),
+      h(
+        "div.bar",
+        h("span", `${nameOf(version)} becomes the ${ALIAS} of every server.`),
+        h("button.primary", { type: "button", onclick: () => promote(version, outcome) }, "Confirm"),
+      ),
     );
   return h("button", { type: "button", onclick: ask }, "Promote");
 }
@@ -95,7 +134,10 @@ function promoteButton(version, outcome) {
 /** Promote; where the gate refuses, a reason is asked for. */
 async function promote(version, outcome, forced = {}) {
   try {
-    const moved = await call("promote", { places: { alias: ALIAS }, body: { bundle_id: version.bundle_id, ...forced } });
+    const moved = await call("promote", {
+      places: { alias: ALIAS },
+      body: { bundle_id: version.bundle_id, ...forced },
+    });
     await showVersions();
     announce(`${moved.model} is the ${ALIAS}; servers follow within seconds.`);
   } catch (error) {
