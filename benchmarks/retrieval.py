@@ -46,6 +46,7 @@ def main() -> None:
         for dim in options.dims:
             command = [sys.executable, "-m", "benchmarks.retrieval", "--one", "--items", str(n_items)]
             command += ["--dims", str(dim), "--ann-limit", str(options.ann_limit), "--requests", str(options.requests)]
+            command += ["--flat-limit", str(options.flat_limit)]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             done = subprocess.run(
                 command, check=True, env=environment, stdout=subprocess.PIPE, preexec_fn=parent_death_signal()
@@ -65,9 +66,9 @@ def _measure(n_items: int, dim: int, options: argparse.Namespace) -> dict[str, A
     table_ND, states_SD = vectors(n_items, dim), states(options.requests, n_items, dim)
     row: dict[str, Any] = {"items": n_items, "dim": dim}
     row |= _graphs(table_ND, states_SD, row)
-    exact_lists = _true_top(table_ND, states_SD)
+    exact_lists = _true_top(table_ND, states_SD) if n_items <= options.flat_limit else []
     for name, peer in PEERS.items():
-        if peer.approximate and n_items > options.ann_limit:
+        if n_items > (options.ann_limit if peer.approximate else options.flat_limit):
             continue
         for effort in peer.efforts:
             search = peer.build(table_ND, effort)
@@ -176,6 +177,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--items", type=int, nargs="+", default=list(SIZES), help="also: 5000000 10000000 (6 GB)")
     parser.add_argument("--dims", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--ann-limit", type=int, default=ANN_LIMIT, help="largest size for approximate indexes")
+    parser.add_argument("--flat-limit", type=int, default=5_000_000, help="largest size for numpy and flat indexes")
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
