@@ -50,6 +50,10 @@ class Cases:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def take(self, rows: IntArray) -> "Cases":
+        """Return some of the cases."""
+        return Cases(self.users[rows], self.histories.take(rows), self.targets[rows])
+
 
 @dataclass(frozen=True)
 class Split:

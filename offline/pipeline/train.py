@@ -84,15 +84,41 @@ def refit_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 
 def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work: Path, epochs: int | None) -> "Fitted":
     """Train the student and write its weights. epochs: None stops where validation is best."""
-    import torch
     from safetensors.torch import save_file
 
+    from retort.offline.pipeline.train_processes import with_followers
     from retort.offline.training.epochs import CHECKPOINT
+
+    context = pipeline.context
+    arguments = {"split_step": split_step, "lists_step": lists_step, "work": work, "epochs": epochs}
+    job = {"name": context.recipe.name, "recipe": context.recipe.raw, "data": context.data_dir}
+    with with_followers({**job, "out": pipeline.store.root.absolute(), **arguments}, work.with_suffix(".logs")):
+        student, fitted = fit_student(pipeline, split_step, lists_step, work, epochs)
+    save_file({name: value.contiguous().cpu() for name, value in student.state_dict().items()}, work / STUDENT_FILE)
+    (work / CHECKPOINT).unlink(missing_ok=True)
+    return fitted
+
+
+def fit_student(
+    pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work: Path, epochs: int | None
+) -> tuple["Student", "Fitted"]:
+    """Train the student in this process, alone or as one of a group.
+
+    Args:
+        pipeline: Its steps before the training are finished.
+        split_step: Name of the step with the histories.
+        lists_step: Name of the step with the teacher's lists.
+        work: Directory of the checkpoint.
+        epochs: Number of epochs; None stops where validation is best.
+    """
+    import torch
+
     from retort.offline.training.loop import fit
+    from retort.offline.training.processes import device_of_process
 
     recipe, progress = pipeline.context.recipe, pipeline.context.progress
     split = load_split(pipeline.ensure_path(split_step))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of_process()
     student = new_student(recipe, len(split.item_index)).to(device)
     objectives: list[Objective] = []
     if recipe.objectives:
@@ -104,9 +130,7 @@ def _fit(pipeline: Pipeline[RunContext], split_step: str, lists_step: str, work:
                 objectives.append(model(config, student, teacher).to(device))
     evaluation = recipe.evaluation
     fitted = fit(student, split, objectives, recipe.training, progress, work, stop_after=epochs, evaluation=evaluation)
-    save_file({name: value.contiguous().cpu() for name, value in student.state_dict().items()}, work / STUDENT_FILE)
-    (work / CHECKPOINT).unlink(missing_ok=True)
-    return fitted
+    return student, fitted
 
 
 def _teacher(pipeline: Pipeline[RunContext], split: Split, lists_step: str) -> Teacher:

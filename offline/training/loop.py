@@ -28,6 +28,7 @@ from retort.offline.training.batches import Batch, Windows, batches, cut_windows
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.epochs import EarlyStopping, EpochLog, load_checkpoint, save_checkpoint
 from retort.offline.training.optimization import Optimization
+from retort.offline.training.processes import Processes
 from retort.offline.training.sequence_loss import SequenceLoss
 from retort.shared.base.errors import DataError, TrainingError
 from retort.shared.base.schema import PAD
@@ -89,7 +90,8 @@ def fit(
             except TrainingError as error:
                 raise diverged(run.epoch, error, run.remedy()) from None
             run.keep_budget(time.perf_counter() - started)
-            save_checkpoint(work, run.state())
+            if run.processes.is_first:
+                save_checkpoint(work, run.state())
             progress.update("epoch", run.epoch, run.n_epochs)
             progress.say(run.log[-1].describe())
         run.restore_best()
@@ -121,11 +123,14 @@ class TrainingRun:
                 "nothing to train on: no user has two train events; give longer histories, or raise "
                 "[split] train_share or quantile."
             )
+        self.processes = Processes.current()
         self.device = student.items.weight.device
         self.sequence_loss = SequenceLoss(split, config, self.device)
         self.steps_per_epoch = -(-len(self.windows) // config.batch_size)
         self.n_epochs = self.most_epochs = config.epochs
-        self.optimization = Optimization((student, *objectives), config, self.steps_per_epoch * config.epochs)
+        self.optimization = Optimization(
+            (student, *objectives), config, self.steps_per_epoch * config.epochs, self.processes
+        )
         self.epoch = 0
         self.seconds = 0.0  # of all epochs, validation included
         self.best = EarlyStopping(config.patience)
@@ -148,6 +153,8 @@ class TrainingRun:
             own_sum += self.step(batch, sums, (self.epoch - 1) * self.steps_per_epoch + step)
             if self.epoch == 1:
                 progress.update("steps of the first epoch", step + 1, self.steps_per_epoch)
+        for total in (own_sum, *sums.values()):
+            self.processes.add(total)
         active = {o.config.name for o in self._objectives() if o.config.active(self.epoch)}
         self.log.append(
             EpochLog(
@@ -181,6 +188,8 @@ class TrainingRun:
             objective.detach(self.student)
 
     def step(self, batch: Batch, sums: dict[str, Tensor], step: int) -> Tensor:
+        """Take one step of the schedule; returns the student's own loss and adds the objectives' to `sums`."""
+        whole, batch = batch, self.processes.part_of(batch)
         examples = self.student.examples(batch.sequences_BT.to(self.device))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.bf16):
             states = [state.float() for state in self.student.hidden_states(examples.items_BT)]
@@ -192,13 +201,14 @@ class TrainingRun:
         own = own if penalty is None else own + penalty
         output = self._output(states, examples, batch, table_ND)
         total = own
+        share = self.processes.share(len(targets_M), whole, self.device)
         for objective in self._objectives():
             if objective.config.active(self.epoch):
                 raw = objective(output)
-                sums[objective.config.name] += raw.detach()
+                sums[objective.config.name] += share * raw.detach()
                 total = add_weighted(total, own, raw, objective)
-        self.optimization.step(total, step)
-        return own.detach()
+        self.optimization.step(total * share if self.processes.count > 1 else total, step)
+        return own.detach() * share
 
     def _output(self, states: list[Tensor], examples: Examples, batch: Batch, table_ND: Tensor) -> StudentOutput:
         targets_BT = examples.targets_BT
@@ -244,7 +254,7 @@ class TrainingRun:
 
     def keep_budget(self, seconds: float) -> None:
         """Count the time of an epoch, and set the number of epochs to those that fit into `max_minutes`."""
-        self.seconds += seconds
+        self.seconds += (seconds := self.processes.of_first(seconds))
         if self.config.max_minutes is not None:
             # the latest epoch tells most: the first one has start-up costs
             left = int(max(0.0, self.config.max_minutes * 60 - self.seconds) / max(seconds, 1e-3))
@@ -257,7 +267,11 @@ class TrainingRun:
     def ranks(self) -> np.ndarray[Any, np.dtype[np.int64]] | None:
         """Return the ranks of the validation targets by the current weights; None without validation cases."""
         cases = self.split.validation
-        return None if cases is None else validation_ranks(self.student, cases, self.evaluation)
+        if cases is None:
+            return None
+        rows = np.arange(self.processes.rank, len(cases), self.processes.count)
+        some = cases if self.processes.count == 1 else cases.take(rows)
+        return self.processes.gather(rows, validation_ranks(self.student, some, self.evaluation), len(cases))
 
     def validate(self, *, is_last: bool) -> None:
         """Evaluate the validation cases every `evaluate_every` epochs, and keep the best weights."""

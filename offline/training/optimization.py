@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from retort.offline.training.config import LearningRate, TrainingConfig
+from retort.offline.training.processes import Processes
+
+_ONE_PROCESS = Processes()
 
 
 def learning_rate_factor(step: int, total: int, warmup: int, kind: LearningRate) -> float:
@@ -26,9 +29,17 @@ class Optimization:
         modules: The student, then its objectives. The projection of an objective must not shorten the student's step.
         config: The recipe's `[training]`.
         total_steps: Steps of the whole schedule.
+        processes: Those whose gradients are added.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], config: TrainingConfig, total_steps: int) -> None:
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        config: TrainingConfig,
+        total_steps: int,
+        processes: Processes = _ONE_PROCESS,
+    ) -> None:
+        self.processes = processes
         self.modules = modules
         self.config = config
         self.total_steps = total_steps
@@ -46,6 +57,7 @@ class Optimization:
             group["lr"] = self.config.learning_rate * factor
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.processes.add_gradients(self.modules)
         for module in self.modules:
             _clip_gradients(list(module.parameters()), self.config.clip_norm)
         self.optimizer.step()

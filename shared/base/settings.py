@@ -91,6 +91,9 @@ class Settings(EnvironmentSettings):
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite under RETORT_HOME")
     retort_home: Path = Field(Path(".retort"), description="directory of bundles, SQLite and the private Redis")
+    retort_train_processes: int = Field(
+        1, ge=1, le=64, description="processes that train a student together, one a GPU where there are GPUs"
+    )
     history_length: int = Field(1000, ge=1, le=100_000, description="events kept for each user")
     history_ttl_days: int = Field(
         0, ge=0, description="days without an event after which a history is deleted; 0: never"
