@@ -1,7 +1,7 @@
 """Training in several processes, on one machine or under torchrun on many.
 
     RETORT_TRAIN_PROCESSES=4 retort run …                              four processes on this machine, workers included
-    torchrun --nproc-per-node 4 -m retort.offline.pipeline.train_processes run …      with --nnodes on several machines
+    torchrun --nproc-per-node 4 -m retort.offline.cli.torchrun run …   with --nnodes on several machines
 
 The first process runs the pipeline. The others follow: they wait for a training, take part in it and write nothing. On
 several machines OUT and the database are shared.
@@ -81,20 +81,7 @@ def follow() -> None:
         fit_student(pipeline, job["split_step"], job["lists_step"], job["work"], job["epochs"])
 
 
-def main() -> None:
-    """The first process runs the command of `retort` that is given; the others follow it."""
-    processes = open_group()
-    if not processes.is_first:
-        follow()
-    else:
-        from retort.offline.cli.main import main as run_command
-
-        try:
-            run_command()
-        finally:
-            processes.of_first(None)
-    close_group()
-
-
 if __name__ == "__main__":
-    main()
+    open_group()
+    follow()
+    close_group()
