@@ -42,6 +42,11 @@ def test_new_items_become_a_refresh_that_is_sent_once(client: TestClient, engine
     assert client.post(f"/refreshes/{document['id']}/cancel").json()["status"] == "cancelled"
 
 
+def test_an_integer_over_64_bits_is_a_number(client: TestClient, engine: Engine) -> None:
+    body = {"items": [{**NEW, "attributes": {"year": 10**30}}]}
+    assert client.post("/items", json=body).status_code == 202
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -55,6 +60,10 @@ def test_new_items_become_a_refresh_that_is_sent_once(client: TestClient, engine
         ({"items": [{**NEW, "title": "x" * 2001}]}, "items.0.title"),
         ({"items": [{**NEW, "attributes": {f"a{n}": 1 for n in range(51)}}]}, "items.0.attributes"),
         ({"products": [NEW]}, "products: unknown field"),
+        ({"items": [{**NEW, "title": "a\x00b"}]}, "items.0.title"),
+        ({"items": [{**NEW, "title": "  "}]}, "items.0.title"),
+        ({"items": [{**NEW, "knowledge": "\x00"}]}, "items.0.knowledge"),
+        ({"items": [{**NEW, "attributes": {"tags": ["a\x00"]}}]}, "items.0.attributes"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_added_is_refused_with_a_remedy(

@@ -26,22 +26,26 @@ from retort.shared.profiles.refreshes import RefreshBusyError
 MAX_NEW_ITEMS = 1000
 MAX_ATTRIBUTES = 50
 MAX_CHARS = 2000
-_Text = Annotated[str, StringConstraints(max_length=MAX_CHARS)]
+# no NUL, which PostgreSQL cannot store
+_Text = Annotated[str, StringConstraints(max_length=MAX_CHARS, pattern=r"^[^\x00]*$")]
+_Visible = r"^[^\x00]*[^\s\x00-\x1f\x7f-\x9f][^\x00]*$"  # at least one visible character
+_Words = Annotated[str, StringConstraints(max_length=MAX_CHARS, pattern=_Visible)]
+_Integer = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
-Value = bool | int | _Number | _Text | Annotated[list[_Text], Field(max_length=100)] | None
+Value = bool | _Integer | _Number | _Text | Annotated[list[_Text], Field(max_length=100)] | None
 
 
 class NewItem(Body):
     """An item that no training has seen."""
 
     item_id: Id
-    title: Annotated[str, StringConstraints(min_length=1, max_length=MAX_CHARS)]
+    title: _Words
     attributes: dict[AttributeName, Value] = Field(
         default_factory=dict,
         max_length=MAX_ATTRIBUTES,
         description="attributes that the catalogue has; times as ISO 8601",
     )
-    knowledge: _Text | None = Field(
+    knowledge: _Words | None = Field(
         None, description="text about the item, if you have one; null: the recipe's language model writes it"
     )
 
