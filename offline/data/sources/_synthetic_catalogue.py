@@ -57,11 +57,11 @@ def describe_followers(world: World, items: pl.DataFrame) -> list[str]:
         f"{genre} about {motifs[0]} ({setting})"
         for genre, motifs, setting in first.select("genre", "motifs", "setting").iter_rows()
     ]
-    texts = [
-        f"For readers of {about[theme]}. Many of them go on to {about[int(one)]} or to {about[int(other)]}."
-        for theme, (one, other) in enumerate(world.theme_next)
+    followers = [
+        f"Many of them go on to {about[int(one)]} or to {about[int(other)]}." for one, other in world.theme_next
     ]
-    return [texts[int(theme)] for theme in world.item_theme]
+    moods = zip(world.item_theme.tolist(), items["title"], items["mood"], strict=True)
+    return [f"{title}: for readers of {mood} {about[theme]}. {followers[theme]}" for theme, title, mood in moods]
 
 
 def _describe_theme(world: World, theme: int, rng: np.random.Generator) -> dict[str, Any]:

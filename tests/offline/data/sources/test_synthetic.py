@@ -106,8 +106,9 @@ def test_made_up_knowledge_names_what_readers_go_on_to_and_says_that_it_is_made_
     items = load_data(DataConfig(source="synthetic", options=options), None, Silent()).items.frame
     assert set(items["item_id"]) <= set(known["item_id"])
     assert set(known["source"]) == {MADE_UP}
+    assert known["knowledge"].n_unique() == 200
     joined = items.join(known.rename({"knowledge": "known"}), on="item_id")
-    own = joined.select(own=pl.col("known").str.contains(pl.format("For readers of {} about", "genre")))
+    own = joined.select(own=pl.col("known").str.contains(pl.format("for readers of {} {} about", "mood", "genre")))
     assert own["own"].all()
     assert not joined["text"].str.contains("go on to").any()
 
