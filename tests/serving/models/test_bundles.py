@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def test_a_good_bundle_is_measured_and_prepared(bundle_path: Path) -> None:
     assert 0 < live.latency_ms < 1000
     assert live.catalogue.ids[1] == "i1"
     assert live.catalogue.by_popularity[:3].tolist() == [1, 2, 3]
+
+
+def test_a_graph_runs_inline_only_if_one_request_and_a_batch_are_fast(bundle_path: Path) -> None:
+    """A graph in two stages is fast for one request, and reads the whole table for a batch."""
+    live = load_bundle(bundle_path)
+    assert live.batch_latency_ms > 0
+    times = {(1.0, 5.0): True, (1.0, 30.0): False, (9.0, 5.0): False}
+    for (one_ms, batch_ms), inline in times.items():
+        assert replace(live, latency_ms=one_ms, batch_latency_ms=batch_ms).runs_inline is inline
 
 
 @pytest.mark.parametrize("name", [MODEL, ITEMS, GOLDEN])
