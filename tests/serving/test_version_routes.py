@@ -88,6 +88,8 @@ def test_a_worse_version_is_refused_unless_it_is_forced_with_a_reason(
     assert refused.status_code == 409
     assert refused.json()["detail"].startswith("champion is not moved: ndcg@10:")
     assert promote(client, bad, force=True).status_code == 422
+    for reason in ("  ", "a\x00b"):
+        assert promote(client, bad, force=True, because=reason).status_code == 422
     assert registry.aliases(engine)["champion"] == good
     moved = promote(client, bad, force=True, because="a trial").json()
     assert moved["model"] == "bad@1"

@@ -17,7 +17,7 @@ from retort.serving.api.id_paths import PathId
 from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
 from retort.serving.runtime.database import query_database
-from retort.serving.schemas.requests import Body
+from retort.serving.schemas.requests import VISIBLE_TEXT, Body
 from retort.shared.base.schema import KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE
 from retort.shared.knowledge.item_knowledge import (
     MAX_TEXT_CHARS,
@@ -37,8 +37,7 @@ _EFFECT = (
 class CorrectionText(Body):
     """A person's text about an item."""
 
-    # At least one visible character, and no NUL, which PostgreSQL cannot store.
-    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=r"^[^\x00]*[^\s\x00-\x1f\x7f-\x9f][^\x00]*$")
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, pattern=VISIBLE_TEXT)
 
 
 class KnowledgeText(BaseModel):

@@ -17,7 +17,7 @@ from retort.serving.api.services import Services
 from retort.serving.catalogue.catalogue import Catalogue
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem
-from retort.serving.schemas.requests import AttributeName, Body, Id
+from retort.serving.schemas.requests import VISIBLE_TEXT, AttributeName, Body, Id
 from retort.serving.schemas.suggestions import suggest
 from retort.shared.base.schema import KNOWLEDGE, RESERVED_ITEM_COLUMNS
 from retort.shared.profiles.new_items import NewItems, request_new_items
@@ -28,8 +28,7 @@ MAX_ATTRIBUTES = 50
 MAX_CHARS = 2000
 # no NUL, which PostgreSQL cannot store
 _Text = Annotated[str, StringConstraints(max_length=MAX_CHARS, pattern=r"^[^\x00]*$")]
-_Visible = r"^[^\x00]*[^\s\x00-\x1f\x7f-\x9f][^\x00]*$"  # at least one visible character
-_Words = Annotated[str, StringConstraints(max_length=MAX_CHARS, pattern=_Visible)]
+_Words = Annotated[str, StringConstraints(max_length=MAX_CHARS, pattern=VISIBLE_TEXT)]
 _Integer = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 Value = bool | _Integer | _Number | _Text | Annotated[list[_Text], Field(max_length=100)] | None

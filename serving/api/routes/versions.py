@@ -16,7 +16,7 @@ from retort.serving.api.services import Services
 from retort.serving.models.version_gate import Verdict, bundle_directory
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem, not_found
-from retort.serving.schemas.requests import Body
+from retort.serving.schemas.requests import VISIBLE_TEXT, Body
 from retort.shared.base.errors import BundleError
 from retort.shared.model import registry
 from retort.shared.model.registry import RegistryError
@@ -80,7 +80,9 @@ class PromotionRequest(Body):
 
     bundle_id: str = Field(pattern=r"^[0-9a-f]{16}$")
     force: bool = Field(False, description="despite the gate; requires `because`, and is recorded")
-    because: str | None = Field(None, min_length=1, max_length=500, description="the reason, stored with the promotion")
+    because: str | None = Field(
+        None, min_length=1, max_length=500, pattern=VISIBLE_TEXT, description="the reason, stored with the promotion"
+    )
 
 
 class MovedDocument(BaseModel):
