@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *so
 _COMMAND = re.compile(r"(?:^|[\s`(])retort ((?:[a-z][a-z-]*(?:\|[a-z-]+)* ?)+)([^`\n]*)", re.MULTILINE)
 _VARIABLE = re.compile(r"\bRETORT_[A-Z_]+[A-Z]\b")
 # Read by Compose, by the client or handed to children; not settings of the programs.
-_OTHERS = {"RETORT_API_KEY", "RETORT_HOME"}
+_OTHERS = {"RETORT_API_KEY", "RETORT_HOME", "RETORT_TRAIN_PROCESSES"}
 
 
 def code(page: Path) -> Iterator[str]:
