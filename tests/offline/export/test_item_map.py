@@ -5,8 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retort.offline.data.split import SplitConfig, make_split, train_interactions, train_popularity
 from retort.offline.export import item_map
 from retort.offline.export.item_map import item_places, quantized
+from retort.shared.model.bundle import open_bundle
+from retort.shared.model.bundle_files import ITEM_MAP, TRENDS, parse_map, parse_trends
+from tests.offline.data.test_split import interactions
+from tests.serving._graphs import make_bundle
 
 
 def clusters(n_items: int, n_clusters: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -55,3 +60,28 @@ def test_vectors_that_are_not_finite_have_no_map(tmp_path: Path) -> None:
     np.save(tmp_path / "item_vectors.npy", np.full((4, 2), np.nan, dtype=np.float32))
     item_map.write_places(tmp_path, 3)
     assert not (tmp_path / "item_map.npy").exists()
+
+
+def test_trends_count_the_train_events_of_each_item(tmp_path: Path) -> None:
+    rows = [(f"u{user}", f"i{(user + at) % 7}", 1_000_000 * at) for user in range(12) for at in range(6)]
+    data = interactions(rows)
+    split = make_split(data, SplitConfig(), "held")
+    item_map.write_trends(tmp_path, split, train_interactions(split, data))
+    trends = parse_trends(tmp_path, (tmp_path / TRENDS).read_bytes(), len(split.item_index))
+    assert trends.counts.sum(axis=1).tolist() == train_popularity(split)[1:].tolist()
+    assert trends.counts.dtype == np.uint16
+    assert (trends.first, trends.last) == (0, 3_000_000), "the last two events of a user are no train events"
+    starts = np.flatnonzero(trends.counts.sum(axis=0))
+    assert starts.tolist() == [0, 8, 16, 23], "four moments in 24 spans"
+
+
+def test_added_items_have_a_place_and_no_events(tmp_path: Path) -> None:
+    vectors, _ = clusters(63)
+    counts = np.ones((60, 4), dtype=np.uint16)
+    bundle = open_bundle(make_bundle(tmp_path / "bundles", trends=(counts, 0, 9)))
+    np.save(tmp_path / "item_vectors.npy", np.concatenate([np.zeros((1, 16), np.float32), vectors]))
+    item_map.write_grown(tmp_path, bundle, 63)
+    assert parse_map(tmp_path, (tmp_path / ITEM_MAP).read_bytes(), 63).shape == (63, 2)
+    trends = parse_trends(tmp_path, (tmp_path / TRENDS).read_bytes(), 63)
+    assert (trends.counts[:60] == 1).all()
+    assert (trends.counts[60:] == 0).all()
