@@ -77,11 +77,15 @@ def recommend(
     ] = None,
     k: Annotated[int, typer.Option(help="items for each user")] = 10,
     tenant: Annotated[str, typer.Option(help="tenant of the bundle and the histories")] = "default",
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, help="write so many files into the directory --out; processes that share it divide them"),
+    ] = None,
 ) -> None:
     """Recommend to a file of users; the lists equal those of the server."""
     from retort.offline.cli.recommend import recommend_users
 
-    typer.echo(recommend_users(users, out, bundle, histories, k, tenant))
+    typer.echo(recommend_users(users, out, bundle, histories, k, tenant, shards))
 
 
 @items_app.callback()

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
+from retort.offline.cli.recommend_shards import write_shards
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Progress, Silent
 from retort.offline.common.terminal import TerminalProgress
@@ -21,6 +22,7 @@ from retort.offline.data.sources._files import read_any, table
 from retort.offline.export.batch_recommender import SCHEMA, BatchRecommender
 from retort.offline.local.local_redis import running_redis
 from retort.shared.base.errors import DataError, StoreError
+from retort.shared.base.hashing import hash_file
 from retort.shared.base.schema import MAX_K
 from retort.shared.base.settings import Settings
 from retort.shared.history.redis_history import RedisHistory
@@ -34,11 +36,13 @@ _BATCH_USERS = 256
 ReadHistories = Callable[[list[str]], list[list[str]]]
 
 
-def recommend_users(users: Path, out: Path, reference: str, histories: Path | None, k: int, tenant: str) -> str:
-    """Write the ranked lists; returns a summary sentence."""
+def recommend_users(
+    users: Path, out: Path, reference: str, histories: Path | None, k: int, tenant: str, shards: int | None = None
+) -> str:
+    """Write the ranked lists, to one file or to shards in a directory; returns a summary sentence."""
     if not 1 <= k <= MAX_K:
         raise DataError(f"--k {k} is outside 1 … {MAX_K}; choose a k that the server accepts too.")
-    if out.is_dir():
+    if out.is_dir() and shards is None:
         raise DataError(f"--out {out} is a directory; name the Parquet file to write.")
     settings = Settings()
     user_ids = _user_ids(users)
@@ -46,8 +50,19 @@ def recommend_users(users: Path, out: Path, reference: str, histories: Path | No
     read_histories = (
         _from_redis(settings, tenant) if histories is None else _from_file(histories, settings.history_length)
     )
+    recommender = BatchRecommender(bundle)
     with TerminalProgress() as progress:
-        write_recommendations(BatchRecommender(bundle), read_histories, user_ids, k, out, progress)
+        if shards is not None:
+            plan = {"bundle": bundle.bundle_id, "k": k, "users": hash_file(users), "histories": str(histories)}
+            n_done = write_shards(
+                out,
+                plan,
+                user_ids,
+                shards,
+                lambda some, path: write_recommendations(recommender, read_histories, some, k, path, progress),
+            )
+            return f"{n_done} of {shards} shards in {out} are finished, from {bundle.manifest.name} {bundle.bundle_id}"
+        write_recommendations(recommender, read_histories, user_ids, k, out, progress)
     return f"{len(user_ids)} users have recommendations in {out} from {bundle.manifest.name} {bundle.bundle_id}"
 
 

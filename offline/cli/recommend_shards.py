@@ -1,0 +1,60 @@
+"""Batch recommendations in shards (`retort recommend --shards`): a directory of Parquet files, written by any number of
+processes that share it. Finished shards are kept, so the same command resumes.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from retort.shared.base.errors import DataError
+
+_PLAN = "shards.json"
+
+
+def write_shards(
+    out: Path, plan: dict[str, Any], user_ids: list[str], n_shards: int, write: Callable[[list[str], Path], None]
+) -> int:
+    """Write the shards that no process has written or is writing; returns the number of finished ones.
+
+    Args:
+        out: Directory of the shards.
+        plan: What shapes the lists; another plan in the directory is refused.
+        user_ids: All users; a shard has neighbours of this order.
+        n_shards: Number of files.
+        write: Writes the lists of some users to a file.
+
+    Raises:
+        DataError: The directory holds shards of another bundle, other users or another number of items.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _check_plan(out / _PLAN, {**plan, "shards": n_shards})
+    paths = [out / f"part-{shard:05}.parquet" for shard in range(n_shards)]
+    for shard, path in enumerate(paths):
+        if path.exists():
+            continue
+        lock = path.with_name(f".{path.name}.lock")
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # another process writes it
+            if not path.exists():
+                write(user_ids[len(user_ids) * shard // n_shards : len(user_ids) * (shard + 1) // n_shards], path)
+            lock.unlink(missing_ok=True)
+    return sum(path.exists() for path in paths)
+
+
+def _check_plan(path: Path, plan: dict[str, Any]) -> None:
+    content = orjson.dumps(plan, option=orjson.OPT_SORT_KEYS)
+    if not path.exists():
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    if path.read_bytes() != content:
+        raise DataError(
+            f"{path.parent} holds lists of another bundle, other users, k or number of shards; name another --out."
+        )
