@@ -70,7 +70,7 @@ def test_every_view_opens_and_reports_what_is_missing(page: Page, bundle_path: P
         page.open(f"{server.url}/console#models?history=i1,i2")
         page.wait_for("document.querySelector('#compare:not([hidden])')")
         page.run("document.querySelector('#compare button').click()")
-        page.wait_for("document.querySelectorAll('#compared [data-item]').length === 20")
+        page.wait_for("document.querySelectorAll('#compared .item').length === 20")
         for view, sentence in {
             "refreshes": "503There is no database yet",
             "user?id=nobody": "No event is stored.",
