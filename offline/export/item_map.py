@@ -16,9 +16,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from retort.offline.data.split import Split, train_interactions
+from retort.offline.data.split import Split
 from retort.offline.data.tables import Loaded
-from retort.shared.base.schema import ITEM_ID, TIMESTAMP
+from retort.shared.base.schema import TIMESTAMP
 from retort.shared.model.bundle import Bundle
 from retort.shared.model.bundle_files import ITEM_MAP, TRENDS, read_vectors
 
@@ -26,6 +26,7 @@ Float = NDArray[np.float32]
 MAX_LAID_OUT = 6000
 MAX_ANCHORS = 2000
 TREND_SPANS = 24
+MAX_TREND_EVENTS = 50_000_000
 _EPOCHS = 200
 _NEIGHBOURS = 10
 _REPELLED = 12
@@ -40,7 +41,7 @@ def write_map(folder: Path, loaded: Loaded, split: Split) -> None:
     """Write the map of the items and their events over time to the folder of a bundle that is sealed next."""
     write_places(folder, len(split.item_index))
     if loaded.interactions.clock != "position":  # positions in a history are no times
-        write_trends(folder, split, train_interactions(split, loaded.interactions))
+        write_trends(folder, split, loaded.interactions.frame)
 
 
 def write_places(folder: Path, n_items: int) -> None:
@@ -58,10 +59,21 @@ def write_grown(folder: Path, bundle: Bundle, n_items: int) -> None:
         _save_trends(folder, np.concatenate([trends.counts, added]), trends.first, trends.last)
 
 
-def write_trends(folder: Path, split: Split, train: pl.DataFrame) -> None:
-    """Write each item's train events in `TREND_SPANS` equal spans between the first and the last."""
-    times = train[TIMESTAMP].to_numpy().astype(np.int64)
-    items = split.item_index.indexes(train[ITEM_ID].to_list()) - 1
+def write_trends(folder: Path, split: Split, interactions: pl.DataFrame) -> None:
+    """Write each item's train events in `TREND_SPANS` equal spans between the first and the last.
+
+    Nothing is written for more than `MAX_TREND_EVENTS` events, whose arrays would take gigabytes.
+    """
+    if len(interactions) > MAX_TREND_EVENTS:
+        return
+    users = interactions["user_id"].rle_id().to_numpy().astype(np.int64)
+    starts = np.flatnonzero(np.diff(users, prepend=-1))
+    if len(starts) != len(split.user_ids):
+        return
+    in_train = np.arange(len(users)) - starts[users] < split.train.lengths[users]
+    times, items = interactions[TIMESTAMP].to_numpy()[in_train].astype(np.int64), split.train.values - 1
+    if len(times) != len(items):
+        return
     first, last = int(times.min()), int(times.max())
     spans = np.minimum((times - first) * TREND_SPANS // max(last - first, 1), TREND_SPANS - 1)
     counts = np.bincount(items * TREND_SPANS + spans, minlength=len(split.item_index) * TREND_SPANS)
@@ -91,15 +103,21 @@ def item_places(vectors_ND: Float, *, seed: int = 0) -> Float:
     Returns:
         The places (N, 2); near places mean near vectors by cosine similarity, far ones mean little.
     """
-    rows_ND = vectors_ND / np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)
-    start_N2 = _components(rows_ND)
+    rows_ND = _unit_rows(vectors_ND[:MAX_LAID_OUT])
+    places = _components(rows_ND)
     if len(rows_ND) <= _NEIGHBOURS + 1:
-        return start_N2
-    laid_out = min(len(rows_ND), MAX_LAID_OUT)
-    places = _lay_out(start_N2[:laid_out], _neighbours(rows_ND[:laid_out]), np.random.default_rng(seed))
-    if laid_out == len(rows_ND):
         return places
-    return np.concatenate([places, _place_among(rows_ND, places[:MAX_ANCHORS], laid_out)])
+    places = _lay_out(places, _neighbours(rows_ND), np.random.default_rng(seed))
+    if len(rows_ND) == len(vectors_ND):
+        return places
+    anchors = min(MAX_ANCHORS, len(rows_ND))
+    rest = _place_among(vectors_ND[len(rows_ND) :], rows_ND[:anchors], places[:anchors])
+    return np.concatenate([places, rest])
+
+
+def _unit_rows(vectors_ND: Float) -> Float:
+    unit: Float = vectors_ND / np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def _components(rows_ND: Float) -> Float:
@@ -159,14 +177,13 @@ def _repulsion(difference: Float) -> Float:
     return np.clip(push, -4, 4)
 
 
-def _place_among(rows_ND: Float, anchors_A2: Float, first: int) -> Float:
-    """Place the items from `first` at the weighted mean of their nearest anchors, which are the most popular items."""
-    anchor_rows = rows_ND[: len(anchors_A2)]
+def _place_among(vectors_ND: Float, anchors_AD: Float, places_A2: Float) -> Float:
+    """Place items at the weighted mean of their nearest anchors, which are the most popular items."""
     placed = []
-    for start in range(first, len(rows_ND), _ROWS_AT_ONCE):
-        part = rows_ND[start : start + _ROWS_AT_ONCE] @ anchor_rows.T
+    for start in range(0, len(vectors_ND), _ROWS_AT_ONCE):
+        part = _unit_rows(vectors_ND[start : start + _ROWS_AT_ONCE]) @ anchors_AD.T
         nearest = np.argpartition(-part, 3, axis=1)[:, :3]
         weights = np.exp(8 * np.take_along_axis(part, nearest, axis=1))
         weights /= weights.sum(axis=1, keepdims=True)
-        placed.append(np.einsum("nk,nkp->np", weights, anchors_A2[nearest]))
+        placed.append(np.einsum("nk,nkp->np", weights, places_A2[nearest]))
     return np.concatenate(placed).astype(np.float32)

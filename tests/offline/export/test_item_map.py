@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retort.offline.data.split import SplitConfig, make_split, train_interactions, train_popularity
+from retort.offline.data.split import SplitConfig, make_split, train_popularity
 from retort.offline.export import item_map
 from retort.offline.export.item_map import item_places, quantized
 from retort.shared.model.bundle import open_bundle
@@ -66,7 +66,7 @@ def test_trends_count_the_train_events_of_each_item(tmp_path: Path) -> None:
     rows = [(f"u{user}", f"i{(user + at) % 7}", 1_000_000 * at) for user in range(12) for at in range(6)]
     data = interactions(rows)
     split = make_split(data, SplitConfig(), "held")
-    item_map.write_trends(tmp_path, split, train_interactions(split, data))
+    item_map.write_trends(tmp_path, split, data.frame)
     trends = parse_trends(tmp_path, (tmp_path / TRENDS).read_bytes(), len(split.item_index))
     assert trends.counts.sum(axis=1).tolist() == train_popularity(split)[1:].tolist()
     assert trends.counts.dtype == np.uint16
