@@ -62,9 +62,9 @@ def write_grown(folder: Path, bundle: Bundle, n_items: int) -> None:
 def write_trends(folder: Path, split: Split, interactions: pl.DataFrame) -> None:
     """Write each item's train events in `TREND_SPANS` equal spans between the first and the last.
 
-    Nothing is written for more than `MAX_TREND_EVENTS` events, whose arrays would take gigabytes.
+    Nothing is written for more than `MAX_TREND_EVENTS` events or counts, whose arrays would take gigabytes.
     """
-    if len(interactions) > MAX_TREND_EVENTS:
+    if max(len(interactions), len(split.item_index) * TREND_SPANS) > MAX_TREND_EVENTS:
         return
     users = interactions["user_id"].rle_id().to_numpy().astype(np.int64)
     starts = np.flatnonzero(np.diff(users, prepend=-1))
