@@ -42,8 +42,18 @@ class Arm:
     @property
     def epochs(self) -> tuple[int, int]:
         """Epochs that were trained, and the one with the best validation, whose weights were kept."""
-        training = orjson.loads((self.pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())
+        training = self._training()
         return len(training["log"]), training["best_epoch"]
+
+    @property
+    def reached(self) -> str:
+        """How far the training came."""
+        last = self._training()["log"][-1]
+        share = last.get("share", 1.0)
+        return f"epoch {last['epoch']}" if share == 1 else f"{share:.0%} of the first epoch"
+
+    def _training(self) -> dict[str, Any]:
+        return orjson.loads((self.pipeline.ensure_path("train") / TRAINING_FILE).read_bytes())
 
     @property
     def was_cut(self) -> bool:
@@ -106,7 +116,7 @@ def notes(arms: list[Arm]) -> list[str]:
     """Return what limits the comparison: the time budget, students below popularity, and few test cases."""
     found = []
     if cut := [arm for arm in arms if arm.was_cut]:
-        names = " and ".join(f"{arm.name!r} after epoch {arm.epochs[0]}" for arm in cut)
+        names = " and ".join(f"{arm.name!r} after {arm.reached}" for arm in cut)
         more = "the comparison favours the one that came further; " if 0 < len(cut) < len(arms) else ""
         found.append(
             f"The time budget ended the training of {names}: {more}raise training.max_minutes in the recipe and run "

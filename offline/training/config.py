@@ -40,7 +40,7 @@ class TrainingConfig(Section):
         None,
         gt=0,
         description="time budget: the number of epochs, and with it the schedule, is set after the first epoch so that "
-        "training ends within it; runs with it cannot be repeated exactly",
+        "training ends within it, which may be within the first epoch; runs with it cannot be repeated exactly",
     )
     refit_epochs: int | None = Field(
         None, ge=1, description='protocol "refit": number of epochs; unset: a held training finds it'

@@ -16,7 +16,11 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass
 class EpochLog:
-    """Log record of an epoch. Losses are means over steps; objectives are logged unscaled."""
+    """Log record of an epoch. Losses are means over steps; objectives are logged unscaled.
+
+    Attributes:
+        share: Share of the steps that were taken; less than 1 where the time budget ended the epoch.
+    """
 
     epoch: int
     seconds: float
@@ -24,10 +28,12 @@ class EpochLog:
     objectives: dict[str, float] = field(default_factory=dict)
     ndcg: float | None = None
     hit_rate: float | None = None
+    share: float = 1.0
 
     def describe(self) -> str:
         """Return the line that a person reads."""
-        parts = [f"epoch {self.epoch}", f"loss {self.loss:.4f}"]
+        cut = "" if self.share == 1 else f", {self.share:.0%} of its steps"
+        parts = [f"epoch {self.epoch}{cut}", f"loss {self.loss:.4f}"]
         parts += [f"{name} {value:.4f}" for name, value in self.objectives.items()]
         if self.ndcg is not None:
             parts.append(f"validation NDCG@10 {self.ndcg:.4f}")

@@ -141,7 +141,10 @@ class TrainingRun:
         return self.split.validation is not None and self.best.finished
 
     def train_epoch(self, progress: Progress) -> None:
-        """Train one epoch; the first one reports its steps, because nothing else tells yet how long epochs take."""
+        """Train one epoch; the first one reports its steps, and ends with the time budget.
+
+        How long epochs take is known after the first one only.
+        """
         started = time.perf_counter()
         self.epoch += 1
         torch.manual_seed(self.config.seed * 1_000_003 + self.epoch)
@@ -149,10 +152,14 @@ class TrainingRun:
         self.objectives.train()
         own_sum = torch.zeros((), device=self.device)
         sums = {objective.config.name: torch.zeros((), device=self.device) for objective in self._objectives()}
-        for step, batch in enumerate(batches(self.windows, self.config.batch_size, self.config.seed, self.epoch)):
-            own_sum += self.step(batch, sums, (self.epoch - 1) * self.steps_per_epoch + step)
+        n_steps = 0
+        for batch in batches(self.windows, self.config.batch_size, self.config.seed, self.epoch):
+            own_sum += self.step(batch, sums, (self.epoch - 1) * self.steps_per_epoch + n_steps)
+            n_steps += 1
             if self.epoch == 1:
-                progress.update("steps of the first epoch", step + 1, self.steps_per_epoch)
+                progress.update("steps of the first epoch", n_steps, self.steps_per_epoch)
+                if self._budget_is_spent(time.perf_counter() - started):
+                    break
         for total in (own_sum, *sums.values()):
             self.processes.add(total)
         active = {o.config.name for o in self._objectives() if o.config.active(self.epoch)}
@@ -160,10 +167,9 @@ class TrainingRun:
             EpochLog(
                 epoch=self.epoch,
                 seconds=round(time.perf_counter() - started, 3),
-                loss=float(own_sum) / self.steps_per_epoch,
-                objectives={
-                    name: float(value) / self.steps_per_epoch for name, value in sums.items() if name in active
-                },
+                loss=float(own_sum) / n_steps,
+                objectives={name: float(value) / n_steps for name, value in sums.items() if name in active},
+                share=n_steps / self.steps_per_epoch,
             )
         )
 
@@ -251,6 +257,10 @@ class TrainingRun:
     def limit_epochs(self, n_epochs: int) -> None:
         """Stop after fewer epochs of the same schedule."""
         self.n_epochs = self.most_epochs = n_epochs
+
+    def _budget_is_spent(self, seconds: float) -> bool:
+        limit = self.config.max_minutes
+        return limit is not None and bool(self.processes.of_first(seconds >= limit * 60))
 
     def keep_budget(self, seconds: float) -> None:
         """Count the time of an epoch, and set the number of epochs to those that fit into `max_minutes`."""

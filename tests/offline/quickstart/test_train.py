@@ -19,12 +19,19 @@ from retort.shared.base.settings import Settings
 
 
 def arm(
-    path: Path, name: str, epochs: int, best: int, cases: int = 500, max_minutes: float | None = 1.0, ndcg: float = 0.3
+    path: Path,
+    name: str,
+    epochs: int,
+    best: int,
+    cases: int = 500,
+    max_minutes: float | None = 1.0,
+    ndcg: float = 0.3,
+    share: float = 1.0,
 ) -> Arm:
     """An arm whose files say so many epochs."""
     folder = path / name
     folder.mkdir()
-    log = [{"epoch": number + 1} for number in range(epochs)]
+    log = [{"epoch": number + 1, "share": share} for number in range(epochs)]
     (folder / TRAINING_FILE).write_bytes(orjson.dumps({"best_epoch": best, "log": log}))
     pl.DataFrame({"rank": range(cases)}).write_parquet(folder / "users.parquet")
     training = SimpleNamespace(epochs=60, patience=3, evaluate_every=1, max_minutes=max_minutes)
@@ -42,6 +49,7 @@ def test_a_training_that_the_budget_ended_is_told_from_early_stopping(tmp_path: 
     assert (plain.was_cut, texts.was_cut) == (False, True)
     (note,) = notes([plain, texts])
     assert "ended the training of 'with texts' after epoch 4: the comparison favours" in note
+    assert arm(tmp_path, "large", epochs=1, best=1, share=0.25).reached == "25% of the first epoch"
     assert not arm(tmp_path, "all", epochs=60, best=60).was_cut
     assert not arm(tmp_path, "no budget", epochs=4, best=4, max_minutes=None).was_cut
 

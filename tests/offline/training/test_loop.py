@@ -193,3 +193,15 @@ def test_a_time_budget_shortens_the_training_and_its_schedule(tmp_path: Path) ->
 def test_a_time_budget_never_exceeds_the_number_of_epochs_that_was_asked_for(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=50, batch_size=32, max_minutes=10.0)
     assert len(fit(student(), SPLIT, [], config, Silent(), tmp_path, stop_after=2).log) == 2
+
+
+def test_a_time_budget_ends_the_first_epoch_of_a_large_log(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=50, batch_size=2, max_minutes=1e-6)
+    fitted = fit(student(), SPLIT, [], config, Silent(), tmp_path)
+    (only,) = fitted.log
+    assert 0 < only.share < 1
+    assert only.ndcg is not None
+    assert fitted.best_epoch == 1
+    assert f"epoch 1, {only.share:.0%} of its steps" in only.describe()
+    resumed = fit(student(), SPLIT, [], config, Silent(), tmp_path)
+    assert resumed.log == fitted.log
