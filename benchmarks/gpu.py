@@ -38,7 +38,7 @@ from retort.offline.evaluation.validate import DEFAULT_EVALUATION
 from retort.offline.students import _blocks, sasrec
 from retort.offline.training.batches import batches
 from retort.offline.training.config import TrainingConfig
-from retort.offline.training.loop import TrainingRun
+from retort.offline.training.training_run import TrainingRun
 from retort.shared.model.item_index import ItemIndex
 
 _WARM_UP_STEPS = 5

@@ -12,7 +12,7 @@ from retort.offline.distillation import embedding, feature, mutual, profile, ran
 from retort.offline.distillation._activations import Pool, Pooling
 from retort.offline.distillation._base import StudentOutput
 from retort.offline.distillation._teacher_positions import teacher_positions
-from retort.offline.training.loop import add_weighted
+from retort.offline.training.training_run import add_weighted
 from retort.shared.base.schema import PAD
 from tests.offline._worlds import teacher_of
 from tests.offline.distillation._batches import SPLIT, output, student

@@ -59,6 +59,7 @@ def path_of(name: str) -> Path:
         ("offline.distillation.profile", (), TRAINING),
         ("offline.distillation.relational", (), set()),
         ("offline.training.loop", (), TRAINING),
+        ("offline.training.training_run", (), TRAINING),
         ("offline.losses.softmax", (), TRAINING),
         ("offline.data.sources.synthetic", (), {"data"}),
         ("offline.data.sources.kion", (), set()),
