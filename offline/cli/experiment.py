@@ -125,6 +125,7 @@ def run_experiment(
     from retort.offline.experiments.scheduler import run_in_processes, run_inline, run_units
     from retort.offline.experiments.unit_tasks import MAX_WAITING, by_workers
     from retort.offline.jobs.celery_app import make_app
+    from retort.offline.pipeline.preflight import check_disk
     from retort.shared.base.settings import Settings
 
     check_comparability(plan)
@@ -134,9 +135,10 @@ def run_experiment(
     with TerminalProgress() as progress:
 
         def before(units: "Sequence[Unit]") -> None:
+            check_disk(out)
+            read_data(experiment, engine, progress)
             if workers is not None:  # models and files of Celery workers may be on their machines only
                 check_units(experiment, units, engine, progress)
-            read_data(experiment, engine, progress)
 
         run = partial(run_units, again=again, log=log, before=before)
         if workers is None:

@@ -7,7 +7,7 @@ torchrun --nproc-per-node 4 -m retort.offline.cli.torchrun run RECIPE --data DIR
 def main() -> None:
     """Run the command in the first process of the group; the others follow until it ends."""
     from retort.offline.cli.main import main as run_command
-    from retort.offline.pipeline.train_processes import follow
+    from retort.offline.pipeline.follow import follow
     from retort.offline.training.processes import close_group, open_group
 
     processes = open_group()

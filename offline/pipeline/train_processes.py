@@ -19,7 +19,7 @@ from retort.offline.local.subprocesses import start_child
 from retort.offline.training.processes import Processes, close_group, open_group
 from retort.shared.base.settings import Settings
 
-_MODULE = "retort.offline.pipeline.train_processes"
+_FOLLOWER = "retort.offline.pipeline.follow"
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def _start_group(stack: ExitStack, n_processes: int, log_dir: Path) -> None:
     for rank in range(1, n_processes):
         env = {**os.environ, **group, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         name = f"follower-{rank}"
-        stack.enter_context(start_child([sys.executable, "-m", _MODULE], name, log=log_dir / f"{name}.log", env=env))
+        stack.enter_context(start_child([sys.executable, "-m", _FOLLOWER], name, log=log_dir / f"{name}.log", env=env))
     before = dict(os.environ)
     os.environ.update({**group, "RANK": "0", "LOCAL_RANK": "0"})
     try:
@@ -62,26 +62,3 @@ def _start_group(stack: ExitStack, n_processes: int, log_dir: Path) -> None:
         for name in (*group, "RANK", "LOCAL_RANK"):
             os.environ.pop(name) if name not in before else os.environ.update({name: before[name]})
     stack.callback(close_group)
-
-
-def follow() -> None:
-    """Take part in every training of the group's first process, until it has no more."""
-    from retort.offline.common.database import migrate_and_open
-    from retort.offline.common.progress import Silent
-    from retort.offline.pipeline.build import make_pipeline
-    from retort.offline.pipeline.context import make_context
-    from retort.offline.pipeline.train import fit_student
-    from retort.offline.recipes.recipe import parse_recipe
-
-    while (job := Processes.current().of_first(None)) is not None:
-        context = make_context(
-            parse_recipe(job["name"], job["recipe"]), job["data"], migrate_and_open(Settings()), Silent()
-        )
-        pipeline = make_pipeline(context, job["out"])
-        fit_student(pipeline, job["split_step"], job["lists_step"], job["work"], job["epochs"])
-
-
-if __name__ == "__main__":
-    open_group()
-    follow()
-    close_group()

@@ -1,5 +1,7 @@
 """Files that are no text or too deep, and times that are none: one sentence from every command that reads them."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,16 @@ from retort.shared.base.errors import DataError, RecipeError
 _DEEP = "a = " + "[" * 3000 + "]" * 3000
 
 
+@pytest.fixture
+def usual_recursion_limit() -> Iterator[None]:
+    """Some libraries raise the limit for the whole process."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("usual_recursion_limit")
 def test_a_recipe_that_is_nested_too_deeply_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "deep.toml").write_text(_DEEP)
     with pytest.raises(RecipeError, match="it must be TOML"):

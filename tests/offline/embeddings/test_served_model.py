@@ -121,7 +121,7 @@ def test_widths_are_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_the_key_of_the_language_model_stays_with_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "of another host")
+    monkeypatch.setenv("OPENAI_API_KEY", "of-another-host")
     _, _, headers = encode(monkeypatch, lambda _, body: vectors(body), ["b"])
     assert "authorization" not in headers[0]
     monkeypatch.delenv("EMBEDDINGS_BASE_URL")

@@ -33,7 +33,7 @@ def test_reads_and_writes_pass_after_a_restart_whatever_connection_they_get(
             lambda number: store.append([HistoryEvent(ANN, f"i{number}", number, f"e{number}")]),
         ):
             with redis.Redis.from_url(redis_url) as client:
-                assert client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == 8
+                assert client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") >= 8
             await asyncio.sleep(0.1)
             await asyncio.gather(*(call(number) for number in range(8)))
         await store.close()
