@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from retort.offline.common.progress import Progress
     from retort.offline.data.interactions import Items
-    from retort.offline.evaluation.promotion_gate import Verdict
     from retort.offline.knowledge.config import KnowledgeConfig
     from retort.offline.knowledge.new_items import DescribeNew
+    from retort.shared.model.promotion_gate import Verdict
     from retort.shared.model.registry import Published
 
 items_app = typer.Typer(help="New items between two trainings.", no_args_is_help=True)
@@ -193,9 +193,10 @@ def promote_bundle(
 def _compare_with_champion(
     engine: "Engine", challenger: "Published", alias: str, metric: str | None, cases: Path | None
 ) -> "Verdict":
-    from retort.offline.evaluation.promotion_gate import Verdict, check_promotion
+    from retort.offline.evaluation.promotion_gate import check_promotion
     from retort.shared.model import registry
     from retort.shared.model.bundle import open_bundle
+    from retort.shared.model.promotion_gate import Verdict
 
     champion_id = registry.aliases(engine).get(alias)
     if champion_id is None or champion_id == challenger.bundle_id:

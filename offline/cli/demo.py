@@ -26,8 +26,6 @@ from retort.offline.common.progress import Silent, describe_progress, seconds_le
 from retort.offline.data.sources import synthetic
 from retort.offline.data.sources.synthetic import MADE_UP, write_knowledge
 from retort.offline.data.tables import load_saved
-from retort.offline.evaluation.compare import compare
-from retort.offline.evaluation.promotion_gate import sealed_ranks
 from retort.offline.export.publish import publish_to
 from retort.offline.jobs import runs
 from retort.offline.jobs.celery_app import make_app
@@ -44,6 +42,7 @@ from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import LanguageModelSettings, Settings
 from retort.shared.db.models import DONE, FAILED, RUNNING, now
 from retort.shared.model.bundle import read_manifest
+from retort.shared.model.promotion_gate import check_sealed
 from retort.shared.model.registry import CHALLENGER, CHAMPION
 
 _RECIPE = "demo"
@@ -200,7 +199,8 @@ def _show_progress(bars: Progress, task: TaskID, name: str, run: RunStatus, show
 def _show_results(console: Console, bundles: dict[str, Path]) -> None:
     """Show the test metrics of both students, and their difference paired by user."""
     metrics = {name: read_manifest(path).metrics for name, path in bundles.items()}
-    compared = compare([sealed_ranks(bundles["plain"])], [sealed_ranks(bundles["distilled"])], resamples=2000)
+    compared = check_sealed(bundles["plain"], bundles["distilled"]).comparison
+    assert compared is not None
     table = Table(title="test, full ranking, seen items hidden")
     for column in ("", "HR@10", "NDCG@10", "NDCG@10 to plain (95 %)"):
         table.add_column(column, justify="right" if column else "left")

@@ -19,10 +19,10 @@ from retort.shared.base.errors import RecipeError, StoreError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from retort.offline.evaluation.compare import Comparison
     from retort.offline.jobs.runs import RunStatus
     from retort.offline.pipeline.outcome import Outcome
     from retort.offline.recipes.recipe import Recipe
+    from retort.shared.model.paired_test import Comparison
 
 _METRICS = ("hr@10", "ndcg@10")
 _POLL_S = 1.0

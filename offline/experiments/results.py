@@ -10,11 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from retort.offline.evaluation.compare import Comparison, compare
+from retort.offline.evaluation.compare import compare
 from retort.offline.experiments.plan import ArmConfig
 from retort.offline.experiments.run_unit import Experiment
 from retort.offline.experiments.scheduler import Record, Scheduler
 from retort.offline.experiments.unit import Selection
+from retort.shared.model.paired_test import Comparison
 
 METRIC = "ndcg@10"
 METRICS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20")

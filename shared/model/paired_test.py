@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from retort.shared.base.errors import DataError
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -26,6 +28,82 @@ def ndcg(ranks_C: IntArray, k: int) -> FloatArray:
 def mrr(ranks_C: IntArray, k: int) -> FloatArray:
     """MRR@k: 1 / rank, per case."""
     return np.where(hit_rate(ranks_C, k) > 0, 1 / np.maximum(ranks_C, 1), 0.0)
+
+
+_METRICS = {"hr": hit_rate, "ndcg": ndcg, "mrr": mrr}
+
+
+def metric_of_cases(metric: str, ranks_C: IntArray) -> FloatArray:
+    """Compute hr, ndcg or mrr at a k, such as "ndcg@10", per case.
+
+    Raises:
+        DataError: The metric is unknown.
+    """
+    name, _, k = metric.partition("@")
+    if name not in _METRICS or not k.isdigit():
+        raise DataError(f"{metric!r} is no metric; name hr, ndcg or mrr at a k, such as ndcg@10.")
+    return _METRICS[name](ranks_C, int(k))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Baseline a against variant b on one metric. Differences are b − a; the interval holds 95 %.
+
+    p is two-sided: twice the share of resamples on the wrong side of 0, at least 1 / resamples.
+    """
+
+    metric: str
+    users: int
+    seeds: int
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def relative(self) -> float:
+        """Difference as a share of a."""
+        return self.difference / self.a if self.a else float("nan")
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def percent(self) -> str:
+        """The difference and its interval in per cent of a."""
+        a = self.a or float("nan")
+        return f"{self.relative:+.1%} [{self.low / a:+.1%}, {self.high / a:+.1%}]"
+
+    def sentence(self) -> str:
+        """The result in one sentence."""
+        verdict = "significant" if self.significant else "not significant"
+        return (
+            f"{self.metric}: {self.a:.4f} → {self.b:.4f}, {self.percent} "
+            f"over {self.users} users and {self.seeds} seed(s), p = {self.p:.2g}: {verdict}"
+        )
+
+
+def compare_cases(
+    a_SC: FloatArray, b_SC: FloatArray, users_C: NDArray[np.integer], metric: str, *, resamples: int, seed: int = 0
+) -> Comparison:
+    """Compare two rankers by the values of a metric on the same cases; see `bootstrap`."""
+    found = bootstrap(a_SC, b_SC, users_C, resamples=resamples, seed=seed)
+    mean_a, mean_b = float(a_SC.mean()), float(b_SC.mean())
+    return Comparison(
+        metric=metric,
+        users=int(users_C[-1]) + 1,
+        seeds=min(len(a_SC), len(b_SC)),
+        a=mean_a,
+        b=mean_b,
+        difference=mean_b - mean_a,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+    )
 
 
 @dataclass(frozen=True)

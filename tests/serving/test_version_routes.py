@@ -9,7 +9,6 @@ from starlette.testclient import TestClient
 
 from retort.offline.common.progress import Silent
 from retort.offline.evaluation.promotion_gate import check_promotion
-from retort.serving.models.version_gate import compare_versions
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.model import registry
@@ -22,13 +21,20 @@ BAD = {f"u{n}": 5 + n % 3 for n in range(5, 35)}
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One good bundle, a worse one, one of another test, and one without ranks."""
+    """One good bundle, a worse one, one of another test, one without ranks, and one with an approximate graph."""
     home = tmp_path_factory.mktemp("bundles")
     return {
         "good": make_bundle(home, name="good", seed=1, ranks=GOOD),
         "bad": make_bundle(home, name="bad", seed=2, ranks=BAD),
         "other": make_bundle(home, name="other", seed=3, ranks=GOOD, data_hash="e" * 64),
         "bare": make_bundle(home, name="bare", seed=4),
+        "approximate": make_bundle(
+            home,
+            name="approximate",
+            seed=5,
+            ranks=GOOD,
+            retrieval={"retrieval": "two_stage", "agreement@10": 0.845, "required": 0.999},
+        ),
     }
 
 
@@ -53,15 +59,27 @@ def promote(client: TestClient, bundle_id: str, **body: object) -> Any:
 
 
 @pytest.mark.parametrize(
-    "pair", [("good", "bad"), ("bad", "good"), ("good", "good"), ("good", "other"), ("bare", "bad")]
+    ("pair", "passed", "words"),
+    [
+        (("good", "bad"), False, "significant"),
+        (("bad", "good"), True, "significant"),
+        (("good", "good"), True, "not significant"),
+        (("good", "other"), False, "different tests"),
+        (("bare", "bad"), False, "no ranks of its test users"),
+        (("bad", "approximate"), False, "two-stage retrieval agrees with exact scores on 84.50%"),
+    ],
 )
-def test_the_gate_decides_as_the_command_does(bundles: dict[str, Path], pair: tuple[str, str]) -> None:
+def test_the_command_and_the_api_have_one_gate(
+    client: TestClient, engine: Engine, bundles: dict[str, Path], pair: tuple[str, str], passed: bool, words: str
+) -> None:
     champion, challenger = (bundles[name] for name in pair)
     expected = check_promotion(open_bundle(champion), open_bundle(challenger), None, None, Silent())
-    verdict = compare_versions(champion, challenger)
-    assert verdict.passed == expected.passed
-    if verdict.metric is not None:
-        assert verdict.reason.split(" over ")[0] == expected.reason.split(" over ")[0]
+    assert expected.passed is passed
+    assert words in expected.reason
+    publish(engine, champion, "champion")
+    if challenger != champion:
+        answer = client.get("/models/comparison", params={"bundle_id": publish(engine, challenger)}).json()
+        assert (answer["passed"], answer["reason"]) == (expected.passed, expected.reason)
 
 
 def test_versions_and_promotions_are_listed_newest_first(

@@ -1,6 +1,5 @@
 """Routes of the model registry: published versions, their comparison, promotion through the gate, and rollback."""
 
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +12,13 @@ from sqlalchemy import Engine
 from retort.serving.api.auth import AdminCaller, Caller
 from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
-from retort.serving.models.version_gate import Verdict, bundle_directory
+from retort.serving.models.version_gate import bundle_directory
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem, not_found
 from retort.serving.schemas.requests import VISIBLE_TEXT, Body
 from retort.shared.base.errors import BundleError
 from retort.shared.model import registry
+from retort.shared.model.promotion_gate import Verdict
 from retort.shared.model.registry import RegistryError
 
 MAX_VERSIONS = 100
@@ -122,9 +122,7 @@ def _add_views(routes: APIRouter, services: Services) -> None:
         verdict = await query_database(
             services.settings.database, lambda engine: _judge(services, engine, caller.tenant, bundle_id, alias)
         )
-        return ComparisonDocument(
-            request_id=request.state.request_id, bundle_id=bundle_id, alias=alias, **asdict(verdict)
-        )
+        return _compared(request, bundle_id, alias, verdict)
 
 
 def _add_moves(routes: APIRouter, services: Services) -> None:
@@ -148,6 +146,23 @@ def _add_moves(routes: APIRouter, services: Services) -> None:
                 raise Problem(409, str(error)) from None
 
         return _moved(request, alias, await query_database(services.settings.database, undo))
+
+
+def _compared(request: Request, bundle_id: str, alias: str, verdict: Verdict) -> ComparisonDocument:
+    found = verdict.comparison
+    return ComparisonDocument(
+        request_id=request.state.request_id,
+        bundle_id=bundle_id,
+        alias=alias,
+        passed=verdict.passed,
+        reason=verdict.reason,
+        metric=found and found.metric,
+        champion=found and found.a,
+        challenger=found and found.b,
+        low=found and found.low,
+        high=found and found.high,
+        users=found and found.users,
+    )
 
 
 def _moved(request: Request, alias: str, published: registry.Published, reason: str | None = None) -> MovedDocument:
