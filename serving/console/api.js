@@ -104,6 +104,16 @@ export async function call(route, { places = {}, query, body, quiet = [] } = {})
   );
 }
 
+/** The answer or the ApiError of a call, as {answer} or {error}. */
+export const attempt = (promise) =>
+  promise.then(
+    (answer) => ({ answer }),
+    (error) => {
+      if (!(error instanceof ApiError)) throw error;
+      return { error };
+    },
+  );
+
 /** The same request as a curl command, without the key. */
 export function curlLine(route, body) {
   const quoted = `'${JSON.stringify(body).replaceAll("'", "'\\''")}'`;

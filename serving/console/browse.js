@@ -1,8 +1,8 @@
 // Items view: search, and one item with its knowledge, its popularity and similar items.
 import { fieldWords, knowledge } from "./answer.js";
-import { ApiError, call, problem } from "./api.js";
+import { attempt, call, problem } from "./api.js";
 import { sparkline } from "./chart.js";
-import { byId, facts, h, show } from "./dom.js";
+import { byId, facts, h, show, viewAddress } from "./dom.js";
 import { titleOf } from "./items.js";
 
 const DELAY_MS = 150;
@@ -47,10 +47,13 @@ async function search() {
 }
 
 function row(item) {
-  const address = `#items?${new URLSearchParams({ id: item.item_id })}`;
   return h(
     "li",
-    h("a", { href: address, "data-id": item.item_id }, h("bdi", item.title ?? item.item_id)),
+    h(
+      "a",
+      { href: viewAddress("items", { id: item.item_id }), "data-id": item.item_id },
+      h("bdi", item.title ?? item.item_id),
+    ),
     h("small", `${item.popularity.toLocaleString()} events`),
   );
 }
@@ -86,17 +89,7 @@ async function openItem(id) {
   if (matchMedia("(max-width: 720px)").matches) place.scrollIntoView();
 }
 
-const attempt = (promise) =>
-  promise.then(
-    (answer) => ({ answer }),
-    (error) => {
-      if (!(error instanceof ApiError)) throw error;
-      return { error };
-    },
-  );
-
 function card(item) {
-  const id = new URLSearchParams({ history: item.item_id });
   const known = Object.entries(item.fields).filter(([name, value]) => !INTERNAL.includes(name) && value !== null);
   return h(
     "article.card",
@@ -111,8 +104,8 @@ function card(item) {
     trend(item),
     h(
       "p.actions",
-      h("a.button", { href: `#try?${id}` }, "Recommend after this item"),
-      h("a", { href: `#map?${new URLSearchParams({ id: item.item_id })}` }, "On the map"),
+      h("a.button", { href: viewAddress("try", { history: item.item_id }) }, "Recommend after this item"),
+      h("a", { href: viewAddress("map", { id: item.item_id }) }, "On the map"),
     ),
   );
 }
@@ -121,7 +114,7 @@ const words = (value) =>
   Array.isArray(value)
     ? h(
         "span",
-        value.map((one) => h("span.theme.plain", h("bdi", String(one)))),
+        value.map((part) => h("span.theme.plain", h("bdi", String(part)))),
       )
     : h("bdi", fieldWords(value));
 
@@ -158,7 +151,7 @@ function similarCard({ answer, error }) {
         answer.items.map((item) =>
           h(
             "li",
-            h("a", { href: `#items?${new URLSearchParams({ id: item.item_id })}` }, h("bdi", titleOf(item))),
+            h("a", { href: viewAddress("items", { id: item.item_id }) }, h("bdi", titleOf(item))),
             h("small", item.score.toFixed(2)),
           ),
         ),

@@ -13,6 +13,12 @@ export function svg(name, attributes = {}, ...children) {
   return element;
 }
 
+/** A share in per cent, with a decimal below 10 %. */
+export const percent = (share) => `${(100 * share).toFixed(share && share < 0.1 ? 1 : 0)} %`;
+
+/** A relative difference in per cent, with its sign. */
+export const signed = (share) => `${share > 0 ? "+" : share < 0 ? "−" : ""}${Math.abs(100 * share).toFixed(1)} %`;
+
 const [WIDTH, HEIGHT] = [600, 120];
 
 /** A line with its area. values: numbers; names: text of each, shown under the pointer. */
@@ -51,7 +57,6 @@ export function sparkline(values, { label, names = [], format = String }) {
 /** Shares of a whole as one bar with a legend. sums: [[name, value], …]. */
 export function stackedBar(sums) {
   const all = sums.reduce((sum, [, value]) => sum + value, 0);
-  const share = (value) => value / all;
   const part = ([name, value], at) => {
     const element = h(`span.part.hue${at % 8}`, { title: `${name}: ${value.toLocaleString()}` });
     element.style.flexGrow = String(value); // the policy forbids inline styles in the page, not in scripts
@@ -68,7 +73,7 @@ export function stackedBar(sums) {
           h(`span.dot.hue${at % 8}`, { "aria-hidden": "true" }),
           h("span", name.replaceAll("_", " ")),
           h("b", value.toLocaleString()),
-          h("small", `${(100 * share(value)).toFixed(share(value) < 0.1 ? 1 : 0)} %`),
+          h("small", percent(value / all)),
         ),
       ),
     ),

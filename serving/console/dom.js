@@ -19,6 +19,9 @@ export function h(tag, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/** The address that opens a view: #items?id=i7. */
+export const viewAddress = (view, parameters) => `#${view}?${new URLSearchParams(parameters)}`;
+
 /** Replace the children of an element. */
 export function show(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter(Boolean));

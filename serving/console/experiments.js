@@ -1,6 +1,6 @@
 // Experiments view: the A/B test of the server with counts, differences and their intervals, and the days still needed.
 import { ApiError, call, problem } from "./api.js";
-import { forest } from "./chart.js";
+import { forest, signed } from "./chart.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
 
 const form = byId("experiment-form");
@@ -43,7 +43,6 @@ const nothing = () =>
   );
 
 const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
-const signed = (share) => `${share > 0 ? "+" : share < 0 ? "−" : ""}${Math.abs(100 * share).toFixed(1)} %`;
 
 function result(test) {
   const control = test.variants[0];

@@ -24,7 +24,7 @@ export function forgetFilters() {
   show(place);
 }
 
-/** Titles and other texts that almost every item has of its own are no filters; the number of events is internal. */
+/** False for texts that differ from item to item, such as titles, and for internal attributes. */
 function isUseful(facet) {
   if (facet.name === "popularity" || facet.name.startsWith("knowledge")) return false;
   if (facet.kind === "text")
@@ -41,9 +41,8 @@ function readFilter() {
   }
 }
 
-function write(filter) {
+function setText(filter) {
   field.value = Object.keys(filter).length ? JSON.stringify(filter) : "";
-  draw();
 }
 
 /** Values of an attribute that the filter names. */
@@ -53,23 +52,30 @@ function chosen(filter, name) {
   return Array.isArray(value) ? value : typeof value === "object" ? [] : [value];
 }
 
+/** Bounds of an attribute, such as {gte: 3}, that the filter names. */
+function bounds(filter, name) {
+  const value = filter[name];
+  return value && typeof value === "object" && !Array.isArray(value) ? value : {};
+}
+
 function toggle(name, value) {
   const filter = readFilter() ?? {};
   const before = chosen(filter, name);
   const after = before.includes(value) ? before.filter((other) => other !== value) : [...before, value];
   if (after.length) filter[name] = after.length === 1 ? after[0] : after;
   else delete filter[name];
-  write(filter);
+  setText(filter);
+  draw();
 }
 
 function setRange(name, operator, text, kind) {
   const filter = readFilter() ?? {};
-  const range = { ...(typeof filter[name] === "object" && !Array.isArray(filter[name]) ? filter[name] : {}) };
+  const range = { ...bounds(filter, name) };
   delete range[operator];
   if (text) range[operator] = kind === "number" ? Number(text) : new Date(text).toISOString();
   if (Object.keys(range).length) filter[name] = range;
   else delete filter[name];
-  field.value = Object.keys(filter).length ? JSON.stringify(filter) : "";
+  setText(filter);
   markActive();
 }
 
@@ -104,7 +110,7 @@ const day = (value) => String(value ?? "").slice(0, 10);
 
 function range(facet, filter) {
   const isNumber = facet.kind === "number";
-  const own = typeof filter[facet.name] === "object" && !Array.isArray(filter[facet.name]) ? filter[facet.name] : {};
+  const own = bounds(filter, facet.name);
   const bound = (operator, label, limit) =>
     h(
       "label",

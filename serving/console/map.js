@@ -1,12 +1,12 @@
 // Map view: all items as points, coloured by an attribute; hover names an item, a click opens it, search finds it.
 import { ApiError, call, problem, words } from "./api.js";
 import { knowledge } from "./answer.js";
-import { suggestItems } from "./ask.js";
-import { byId, h, show } from "./dom.js";
-import { attachHand, zoomMiddle } from "./hand.js";
+import { byId, h, show, viewAddress } from "./dom.js";
 import { titleOf } from "./items.js";
 import { drawMarks, paletteOf } from "./marks.js";
+import { attachNavigation, zoomMiddle } from "./navigation.js";
 import { Points } from "./points.js";
+import { suggestItems } from "./request_form.js";
 import { typeahead } from "./typeahead.js";
 
 const NAMED = 12; // values of an attribute that have a colour of their own
@@ -118,11 +118,11 @@ function resize() {
 }
 
 function userAt(px, py) {
-  const away = ({ x, y }) => {
+  const distance = ({ x, y }) => {
     const [ux, uy] = state.points.toPixel(x, y);
     return Math.hypot(ux - px, uy - py);
   };
-  return state.users.find((user) => away(user) < 8 * devicePixelRatio);
+  return state.users.find((user) => distance(user) < 8 * devicePixelRatio);
 }
 
 async function hover(px, py, event) {
@@ -155,7 +155,7 @@ function name(event, title, hint) {
 async function click(px, py) {
   const user = userAt(px, py);
   if (user) {
-    location.hash = `#try?${new URLSearchParams({ user: user.user_id })}`;
+    location.hash = viewAddress("try", { user: user.user_id });
     return;
   }
   const point = state.points.nearest(px, py, REACH * devicePixelRatio);
@@ -170,7 +170,6 @@ async function open(id) {
     const item = await call("item", { places: { item_id: id } });
     state.chosen = item.point;
     state.points.draw();
-    const history = new URLSearchParams({ history: id });
     show(
       byId("map-item"),
       h("h2", h("bdi", titleOf(item))),
@@ -178,8 +177,8 @@ async function open(id) {
       knowledge(item.fields),
       h(
         "p.actions",
-        h("a.button", { href: `#try?${history}` }, "Try"),
-        h("a", { href: `#items?${new URLSearchParams({ id })}` }, "Details"),
+        h("a.button", { href: viewAddress("try", { history: id }) }, "Try"),
+        h("a", { href: viewAddress("items", { id }) }, "Details"),
       ),
     );
   } catch (error) {
@@ -204,7 +203,7 @@ async function showUsers() {
   state.points?.draw();
 }
 
-attachHand(canvas, () => state.points, { onhover: hover, onclick: click });
+attachNavigation(canvas, () => state.points, { onhover: hover, onclick: click });
 attribute.addEventListener("change", colour);
 byId("map-users").addEventListener("change", showUsers);
 byId("map-in").addEventListener("click", () => zoomMiddle(state.points, 1.6));

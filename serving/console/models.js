@@ -1,8 +1,8 @@
 // Models view: loaded and refused bundles, and a comparison of two versions.
 import { call, problem } from "./api.js";
-import { ids, suggestHistory } from "./ask.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
 import { joinedLists } from "./joined.js";
+import { ids, suggestHistory } from "./request_form.js";
 import { showVersions } from "./versions.js";
 
 const form = byId("compare");

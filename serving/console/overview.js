@@ -1,8 +1,9 @@
 // Overview: counts, where answers come from, click-through, latency, last promotions, sample users.
-import { ApiError, call, problem, words } from "./api.js";
-import { badge, byId, h, show, when } from "./dom.js";
-import { sparkline, stackedBar } from "./chart.js";
+import { attempt, call, problem, words } from "./api.js";
+import { percent, sparkline, stackedBar } from "./chart.js";
+import { badge, byId, h, show, viewAddress } from "./dom.js";
 import { quantile, readMetrics, sumBy, total } from "./prometheus.js";
+import { promotionRow } from "./versions.js";
 
 const INTERVAL_MS = 5000;
 const KEPT = 60; // readings of the chart: five minutes
@@ -14,15 +15,6 @@ let timer = 0;
 export function openOverview() {
   refresh();
 }
-
-const attempt = (promise) =>
-  promise.then(
-    (answer) => ({ answer }),
-    (error) => {
-      if (!(error instanceof ApiError)) throw error;
-      return { error };
-    },
-  );
 
 async function refresh() {
   clearTimeout(timer);
@@ -52,7 +44,7 @@ async function refresh() {
 
 function refreshIfVisible() {
   if (byId("view-overview").hidden) return;
-  // not under the hands of somebody who is at a link
+  // a redraw would take the focus from a link
   if (document.hidden || place.contains(document.activeElement)) timer = setTimeout(refreshIfVisible, INTERVAL_MS);
   else refresh();
 }
@@ -90,8 +82,6 @@ function clickThrough(metrics) {
   const clicks = sumBy(metrics, "retort_exposed_events_total", "type").find(([type]) => type === "click")?.[1] ?? 0;
   return { lists: total(metrics, "retort_exposures_total"), clicks };
 }
-
-const percent = (share) => `${(100 * share).toFixed(share && share < 0.1 ? 1 : 0)} %`;
 
 function tiles(model, metrics, users) {
   const answers = metrics && total(metrics, "retort_answers_total");
@@ -156,22 +146,12 @@ function promotions({ answer, error }) {
     changes.length > 0 &&
       h(
         "ol.steps",
-        changes.map((change) =>
-          h(
-            "li",
-            h("b", change.alias),
-            " → ",
-            h("span", change.model),
-            change.withdrawn_at && badge("plain", "withdrawn"),
-            change.forced && badge("warn", "forced"),
-            h("small", [when(change.set_at), change.set_by].filter(Boolean).join(" · ")),
-          ),
-        ),
+        changes.map((change) => promotionRow(change)),
       ),
   );
 }
 
-/** A missing database or scope is no fault of this page. */
+/** A missing database or scope is a hint, because it is no fault of the server; other errors are shown as such. */
 const refusal = (error, what) =>
   error.status === 403
     ? h("p.hint", `${what} a key with the admin scope.`)
@@ -190,7 +170,7 @@ function samples(users, items) {
       h("h3", "Users"),
       h(
         "p.chips",
-        ids.map((id) => h("a.chip", { href: `#try?${new URLSearchParams({ user: id })}` }, h("bdi", id))),
+        ids.map((id) => h("a.chip", { href: viewAddress("try", { user: id }) }, h("bdi", id))),
       ),
     ],
     users.answer &&
@@ -203,7 +183,7 @@ function samples(users, items) {
         popular.map((item) =>
           h(
             "a.chip",
-            { href: `#items?${new URLSearchParams({ id: item.item_id })}` },
+            { href: viewAddress("items", { id: item.item_id }) },
             h("bdi", item.title ?? item.item_id),
           ),
         ),

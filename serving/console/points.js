@@ -16,8 +16,8 @@ const FRAGMENT = `#version 300 es
 precision mediump float;
 in vec4 paint; out vec4 result;
 void main() {
-  vec2 way = gl_PointCoord - 0.5;
-  float edge = 1.0 - smoothstep(0.2, 0.25, dot(way, way));
+  vec2 offset = gl_PointCoord - 0.5;
+  float edge = 1.0 - smoothstep(0.2, 0.25, dot(offset, offset));
   if (edge <= 0.0) discard;
   result = vec4(paint.rgb, 1.0) * paint.a * edge;
 }`;
@@ -194,8 +194,8 @@ export class Points {
       for (let cell = row * CELLS + left; cell <= row * CELLS + right; cell++) {
         for (let at = this.grid.starts[cell]; at < this.grid.starts[cell + 1]; at++) {
           const point = this.grid.points[at];
-          const away = (this.places[2 * point] - x) ** 2 + (this.places[2 * point + 1] - y) ** 2;
-          if (away < least) [best, least] = [point, away];
+          const distance = (this.places[2 * point] - x) ** 2 + (this.places[2 * point + 1] - y) ** 2;
+          if (distance < least) [best, least] = [point, distance];
         }
       }
     }

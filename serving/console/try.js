@@ -13,7 +13,7 @@ import {
   subject,
   subjectKind,
   suggestSubjects,
-} from "./ask.js";
+} from "./request_form.js";
 import { byId, h, show, when } from "./dom.js";
 import { openFilters } from "./filters.js";
 import { isUnknownItem, itemName, loadTitles, recommend } from "./items.js";

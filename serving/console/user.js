@@ -1,8 +1,8 @@
 // User view: all data of a user, and its erasure.
-import { ApiError, call, problem } from "./api.js";
-import { suggestUsers } from "./ask.js";
-import { badge, byId, facts, h, show, table, when } from "./dom.js";
+import { attempt, call, problem } from "./api.js";
+import { badge, byId, facts, h, show, table, viewAddress, when } from "./dom.js";
 import { itemName, loadTitles } from "./items.js";
+import { suggestUsers } from "./request_form.js";
 import { typeahead } from "./typeahead.js";
 
 const NEWEST = 100;
@@ -21,12 +21,12 @@ async function lookUp() {
   const id = input.value.trim();
   const places = { user_id: id };
   place.setAttribute("aria-busy", "true");
-  history.replaceState(null, "", `#user?${new URLSearchParams({ id })}`);
+  history.replaceState(null, "", viewAddress("user", { id }));
   // each may be refused separately: a key without the admin scope can still read the history
   const [events, known, profile] = await Promise.all([
-    tryCall("history", places),
-    tryCall("known", places),
-    tryCall("profile", places),
+    attempt(call("history", { places })),
+    attempt(call("known", { places })),
+    attempt(call("profile", { places })),
   ]);
   const entries = (events.answer ?? known.answer)?.events ?? [];
   await loadTitles(entries.slice(-NEWEST).map((event) => event.item_id));
@@ -42,15 +42,6 @@ async function lookUp() {
   place.removeAttribute("aria-busy");
 }
 
-async function tryCall(route, places) {
-  try {
-    return { answer: await call(route, { places }) };
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    return { error };
-  }
-}
-
 function historyCard(id, { error }, entries) {
   return h(
     "article.card",
@@ -64,7 +55,7 @@ function historyCard(id, { error }, entries) {
           ? "The history could not be read."
           : "No event is stored.",
       " ",
-      h("a", { href: `#try?${new URLSearchParams({ user: id })}` }, "Recommend for this user"),
+      h("a", { href: viewAddress("try", { user: id }) }, "Recommend for this user"),
     ),
     h(
       "ol.events",

@@ -1,6 +1,6 @@
 // Models view, registry: versions in time, their difference from the champion, promotion and rollback.
 import { ApiError, call, problem, words } from "./api.js";
-import { interval, timeline } from "./chart.js";
+import { interval, signed, timeline } from "./chart.js";
 import { badge, byId, h, show, when } from "./dom.js";
 
 const COMPARED = 12; // newest versions, one comparison each
@@ -49,7 +49,7 @@ function registry({ versions, promotions }) {
     dots.length > 1 &&
       h(
         "article.card",
-        h("h2", `Versions in time`, h("small", `${metric} of each version's own test`)),
+        h("h2", "Versions in time", h("small", `${metric} of each version's own test`)),
         timeline(dots),
       ),
     h(
@@ -61,7 +61,7 @@ function registry({ versions, promotions }) {
       ),
     ),
     promotions.length > 0 &&
-      h("article.card", h("h2", "Promotions", rollbackButton(promotions)), h("ol.steps", promotions.map(promotion))),
+      h("article.card", h("h2", "Promotions", rollbackButton(promotions)), h("ol.steps", promotions.map(historyRow))),
   ];
 }
 
@@ -87,7 +87,7 @@ function row(version, metric) {
 
 /** One comparison after the other: each may take a second of the server. */
 async function compareAll(versions, mine) {
-  for (const version of versions.filter((one) => !one.aliases.includes(ALIAS)).slice(0, COMPARED)) {
+  for (const version of versions.filter(({ aliases }) => !aliases.includes(ALIAS)).slice(0, COMPARED)) {
     const cell = place.querySelector(`[data-bundle="${version.bundle_id}"] .delta`);
     try {
       const verdict = await call("comparison", { query: { bundle_id: version.bundle_id, alias: ALIAS } });
@@ -103,12 +103,11 @@ async function compareAll(versions, mine) {
 function verdictView(verdict) {
   const state = verdict.passed ? badge("good", "gate: passes") : badge("bad", "gate: refuses");
   if (verdict.metric === null) return [state, h("small", words(verdict.reason))];
-  const share = (value) => (value / verdict.champion) * 100;
-  const text = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(1)} %`;
+  const share = (value) => value / verdict.champion;
   const [low, middle, high] = [verdict.low, verdict.challenger - verdict.champion, verdict.high];
   const kind = low > 0 ? "good" : high < 0 ? "bad" : "soft";
   const numbers = verdict.champion
-    ? `${text(share(middle))} [${text(share(low))}, ${text(share(high))}]`
+    ? `${signed(share(middle))} [${signed(share(low))}, ${signed(share(high))}]`
     : verdict.reason;
   return [
     interval({ low, middle, high, kind }, Math.max(Math.abs(low), Math.abs(high))),
@@ -163,8 +162,8 @@ function forceForm(version, outcome) {
 function rollbackButton(promotions) {
   const valid = promotions.filter((change) => change.alias === ALIAS && !change.withdrawn_at);
   if (valid.length < 2) return null;
-  const button = h("button.aside", { type: "button", onclick: () => rollBack(button, valid[1].model) }, "Roll back");
-  return button;
+  const target = valid[1].model;
+  return h("button.aside", { type: "button", onclick: (event) => rollBack(event.currentTarget, target) }, "Roll back");
 }
 
 async function rollBack(button, target) {
@@ -184,7 +183,8 @@ async function rollBack(button, target) {
 
 const announce = (sentence) => show(byId("rolled"), h("p.card.verdict", badge("good", "done"), h("span", sentence)));
 
-const promotion = (change) =>
+/** A promotion in a list; more elements may follow its own. */
+export const promotionRow = (change, ...more) =>
   h(
     "li",
     h("b", change.alias),
@@ -193,5 +193,7 @@ const promotion = (change) =>
     change.withdrawn_at && badge("plain", "rolled back"),
     change.forced && badge("warn", "forced"),
     h("small", [when(change.set_at), change.set_by && `by ${change.set_by}`].filter(Boolean).join(" ")),
-    change.reason && h("p.hint", change.reason),
+    more,
   );
+
+const historyRow = (change) => promotionRow(change, change.reason && h("p.hint", change.reason));

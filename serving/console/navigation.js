@@ -1,4 +1,4 @@
-// Moves a view of points by pointer, wheel, pinch and keys, and reports where the pointer rests and clicks.
+// Pans and zooms the map by pointer, wheel, pinch and keys, and reports where the pointer rests and clicks.
 
 const KEY_STEP = 60; // pixels
 const ZOOM_STEP = 1.5;
@@ -20,7 +20,7 @@ const KEYS = {
 export const zoomMiddle = (points, factor) => points.zoomAt(points.canvas.width / 2, points.canvas.height / 2, factor);
 
 /** read() returns the Points, or null; onhover and onclick are called with the pixel and the event. */
-export function attachHand(canvas, read, { onhover, onclick }) {
+export function attachNavigation(canvas, read, { onhover, onclick }) {
   const held = new Map(); // pointers that are down: id → [x, y]
   let moved = 0;
 

@@ -53,15 +53,17 @@ export async function suggestItems(text) {
   }));
 }
 
+const lastId = (text) => text.split(",").at(-1);
+
+/** Several ids, the last of them replaced, ready for another one. */
+const replaceLastId = (text, id) => `${[...ids(text.slice(0, text.length - lastId(text).length)), id].join(", ")}, `;
+
 /** Suggestions for the last of several ids, separated by commas. */
-export function suggestHistory(input, take) {
-  const last = () => input.value.split(",").at(-1);
+export function suggestHistory(input) {
   typeahead(input, {
-    find: () => suggestItems(last()),
+    find: () => suggestItems(lastId(input.value)),
     take: (id) => {
-      const before = ids(input.value.slice(0, input.value.length - last().length));
-      input.value = `${[...before, id].join(", ")}, `;
-      take?.();
+      input.value = replaceLastId(input.value, id);
     },
   });
 }
@@ -91,7 +93,7 @@ export function readForm() {
   const filter = readFilter();
   if (filter) body.filter = filter;
   if (field("explain").checked) body.explain = true;
-  if (!field("record").checked) body.dry_run = true; // looking is not showing
+  if (!field("record").checked) body.dry_run = true; // records no exposure
   return body;
 }
 
@@ -120,15 +122,13 @@ export function formAddress() {
 /** Suggestions for the field of the history, by its kind; a chosen user is requested at once. */
 export function suggestSubjects(request) {
   const input = field("subject");
-  const last = () => input.value.split(",").at(-1);
   typeahead(input, {
     find: async (text) => {
       if (subjectKind() === "user") return suggestUsers(text);
-      return subjectKind() === "history" ? suggestItems(last()) : [];
+      return subjectKind() === "history" ? suggestItems(lastId(input.value)) : [];
     },
     take: (value) => {
-      const before = ids(input.value.slice(0, input.value.length - last().length));
-      input.value = subjectKind() === "history" ? `${[...before, value].join(", ")}, ` : value;
+      input.value = subjectKind() === "history" ? replaceLastId(input.value, value) : value;
       if (subjectKind() === "user") request();
     },
   });
