@@ -130,7 +130,7 @@ function promoteButton(version, outcome) {
   return h("button", { type: "button", onclick: ask }, "Promote");
 }
 
-/** Promote; where the gate refuses, a reason is asked for. */
+/** Promote; if the gate refuses, show the form for a promotion by force. */
 async function promote(version, outcome, forced = {}) {
   try {
     const moved = await call("promote", {
