@@ -140,7 +140,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
             "overrides": [_override(name, unit) for name, unit in panel.units.items()],
         },
         "targets": [
-            _target(place, query, legend, panel.kind) for place, (legend, query) in enumerate(panel.queries.items())
+            _target(place, legend, query, panel.kind) for place, (legend, query) in enumerate(panel.queries.items())
         ],
     }
     if panel.kind == "stat":

@@ -56,6 +56,15 @@ def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     assert max(x for x, _ in cells) == 23
 
 
+def test_each_panel_holds_its_queries_and_legends() -> None:
+    targets = {panel["title"]: panel["targets"] for panel in _panels() if "targets" in panel}
+    for panel in dashboard.PANELS:
+        assert [target["expr"] for target in targets[panel.title]] == list(panel.queries.values())
+        if panel.kind != "table":
+            legends = [legend or "__auto" for legend in panel.queries]
+            assert [target["legendFormat"] for target in targets[panel.title]] == legends
+
+
 def test_variables_of_queries_are_defined() -> None:
     text = monitoring.dashboard()
     defined = {variable["name"] for variable in json.loads(text)["templating"]["list"]}
