@@ -6,7 +6,7 @@ Command modules define the Typer commands and import heavy libraries inside func
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,9 +26,6 @@ from retort.offline.cli.retrain import retrain
 from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm
 from retort.shared.base.disk import disk_full_sentence, is_disk_full
 from retort.shared.base.errors import RetortError
-
-if TYPE_CHECKING:
-    pass
 
 _INTERRUPTED = 130
 

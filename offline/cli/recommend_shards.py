@@ -22,13 +22,14 @@ def write_shards(
 
     Args:
         out: Directory of the shards.
-        plan: What shapes the lists; another plan in the directory is refused.
-        user_ids: All users; a shard has neighbours of this order.
+        plan: What determines the lists; a directory with another plan is refused.
+        user_ids: All users; each shard holds a contiguous part of them.
         n_shards: Number of files.
         write: Writes the lists of some users to a file.
 
     Raises:
-        DataError: The directory holds shards of another bundle, other users or another number of items.
+        DataError: The directory holds shards of another bundle, other users or histories, another k or number of
+            shards.
     """
     out.mkdir(parents=True, exist_ok=True)
     _check_plan(out / _PLAN, {**plan, "shards": n_shards})
@@ -56,5 +57,6 @@ def _check_plan(path: Path, plan: dict[str, Any]) -> None:
         os.replace(partial, path)
     if path.read_bytes() != content:
         raise DataError(
-            f"{path.parent} holds lists of another bundle, other users, k or number of shards; name another --out."
+            f"{path.parent} holds lists of another bundle, other users or histories, another k or number of shards; "
+            "name another --out."
         )

@@ -125,6 +125,13 @@ def test_new_items_are_added_to_the_champion_once(database: Engine, champion: Bu
     assert _champion(database).manifest.n_items == champion.manifest.n_items + 3
 
 
+@pytest.mark.parametrize("item_id", ["nan", "null", "1.0"])
+def test_an_id_in_a_request_is_an_id_as_it_is_written(database: Engine, champion: Bundle, item_id: str) -> None:
+    status = _work(database, [{**NEW[0], "item_id": item_id}])
+    assert status.status == "done"
+    assert item_id in _champion(database).item_index
+
+
 def test_a_value_of_another_type_is_named(database: Engine, champion: Bundle) -> None:
     status = _work(database, [{"item_id": "n1", "title": "x", "attributes": {"year": "soon"}}])
     assert status.status == "failed"
