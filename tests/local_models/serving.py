@@ -2,18 +2,17 @@
 
 import importlib.util
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from retort.offline.local.local_redis import free_port
 from retort.offline.local.subprocesses import start_child
 from tests.local_models.folders import local_model
 from tests.local_models.gguf_models import SMOLLM2_GGUF
+from tests.local_models.health import wait_until_healthy
 
 START_S = 120.0
 
@@ -26,16 +25,4 @@ def serving_smollm2(log: Path) -> Iterator[str]:
     port, file = free_port(), local_model("smollm2") / SMOLLM2_GGUF
     args = [sys.executable, "-m", "tests.local_models.llama_server", str(file), str(port)]
     with start_child(args, "llama.cpp", log=log) as child:
-        end = time.monotonic() + START_S
-        while not _healthy(port):
-            child.check("it ended while starting")
-            assert time.monotonic() < end, child.tail()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-
-
-def _healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
+        yield wait_until_healthy(child, port, START_S, poll_s=0.2)

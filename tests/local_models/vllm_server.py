@@ -1,14 +1,12 @@
 """vLLM on the CPU, from the environment that `make venv-vllm` makes: its settings, and SmolLM2 behind its server."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from retort.offline.local.local_redis import free_port
 from retort.offline.local.subprocesses import start_child
+from tests.local_models.health import wait_until_healthy
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
@@ -34,16 +32,4 @@ def serving_vllm(model: Path, log: Path, context_tokens: int = 2048) -> Iterator
     # a weak model fills its answer with the white space that JSON allows
     args += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     with start_child(args, "vllm serve", log=log, env=ENV, grace_s=20.0) as child:
-        end = time.monotonic() + START_S
-        while not _healthy(port):
-            child.check("it ended while starting")
-            assert time.monotonic() < end, child.tail()
-            time.sleep(1.0)
-        yield f"http://127.0.0.1:{port}/v1"
-
-
-def _healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
+        yield wait_until_healthy(child, port, START_S, poll_s=1.0)

@@ -35,6 +35,11 @@ class Page:
         for domain in ("Page", "Runtime", "Log"):
             self.ask(f"{domain}.enable")
 
+    @property
+    def refused(self) -> list[str]:
+        """What threw, and what the page's security policy refused."""
+        return [one for one in self.complaints if "Security Policy" in one or "exceptionDetails" in one]
+
     def ask(self, method: str, **parameters: Any) -> Any:
         """One command of the protocol and its result."""
         self._calls += 1
@@ -66,6 +71,11 @@ class Page:
                 return
             time.sleep(0.05)
         raise AssertionError(f"never true: {script}; the page says {self.run('document.body.innerText')!r}")
+
+    def enter_key(self, key: str) -> None:
+        """Submit the form for the API key."""
+        self.run(f"document.querySelector('#key').value = {json.dumps(key)}")
+        self.run("document.querySelector('#key-form').requestSubmit()")
 
     def picture(self, path: Path, width: int, height: int, *, dark: bool = False) -> None:
         """A picture of the window, as PNG."""

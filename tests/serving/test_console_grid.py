@@ -99,15 +99,13 @@ def test_a_dead_server_and_a_wrong_key_are_said_on_every_page(page: Page, tmp_pa
         server.ready()
         page.open(f"{server.url}/")
         for typed, sentence in (("", "Enter a key at the top"), ("rt_wrong", "is not one of this server")):
-            page.run(f"document.querySelector('#key').value = {json.dumps(typed)}")
-            page.run("document.querySelector('#key-form').requestSubmit()")
+            page.enter_key(typed)
             for view in views:
                 page.run(f"location.hash = {json.dumps('#' + view)}")
                 page.wait_for(
                     f"document.querySelector('section:not([hidden])').innerText.includes({json.dumps(sentence)})"
                 )
-        page.run(f"document.querySelector('#key').value = {json.dumps(key)}")
-        page.run("document.querySelector('#key-form').requestSubmit()")
+        page.enter_key(key)
         goto(page, "items", "document.querySelector('#found a')")
     for view in views:
         page.run(f"location.hash = {json.dumps('#' + view)}")

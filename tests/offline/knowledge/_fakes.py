@@ -22,6 +22,16 @@ from retort.shared.db.session import open_database
 
 _KINDS = ("nail lacquer", "bath bomb", "hair mask", "sheet mask", "lip balm", "body scrub", "hand cream")
 _BRANDS = ("Essie", "OPI", "China Glaze", "Lush")
+SHOP_RECIPE = """
+[data]
+source = "table"
+[data.options]
+items = "items.csv"
+position = "timestamp"
+[knowledge]
+backend = "openai"
+domain = "products"
+"""
 Records = list[dict[str, Any]]
 
 
@@ -39,6 +49,20 @@ def shop(n_items: int = 12) -> Items:
         for n in range(n_items)
     ]
     return Items(pl.DataFrame(rows))
+
+
+def write_shop(data: Path, items: pl.DataFrame) -> None:
+    """Write the files that `SHOP_RECIPE` reads: items, and events of three users with each of them."""
+    data.mkdir()
+    events = [f"u{user},{item_id},{n}" for user in range(3) for n, item_id in enumerate(items["item_id"])]
+    (data / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(events) + "\n")
+    items.write_csv(data / "items.csv")
+
+
+def lacquers(n_items: int) -> pl.DataFrame:
+    """Items of one brand and one category."""
+    rows = [(f"B{n:04d}", f"Essie Wonder{n} Nail Lacquer", "Essie") for n in range(n_items)]
+    return pl.DataFrame(rows, schema=["item_id", "title", "brand"], orient="row")
 
 
 def config(**keys: Any) -> KnowledgeConfig:

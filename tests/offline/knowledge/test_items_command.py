@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from retort.offline.cli.main import app
 from retort.shared.base.errors import KnowledgeError, RecipeError
-from tests.offline.knowledge._fakes import answer_all
+from tests.offline.knowledge._fakes import SHOP_RECIPE, answer_all, lacquers, write_shop
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 
 N_ITEMS, A_CALL, IN_FLIGHT = 300, 4, 4
@@ -31,22 +31,8 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def shop_dir(tmp_path: Path) -> Path:
-    data = tmp_path / "data"
-    data.mkdir()
-    events = [f"u{user},B{item:04d},{item}" for user in range(3) for item in range(N_ITEMS)]
-    (data / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(events) + "\n")
-    rows = [f"B{item:04d},Essie Wonder{item} Nail Lacquer,Essie" for item in range(N_ITEMS)]
-    (data / "items.csv").write_text("item_id,title,brand\n" + "\n".join(rows) + "\n")
-    recipe = f"""
-[data]
-source = "table"
-[data.options]
-items = "items.csv"
-position = "timestamp"
-[knowledge]
-backend = "openai"
-domain = "products"
-items_per_call = {A_CALL}
+    write_shop(tmp_path / "data", lacquers(N_ITEMS))
+    recipe = f"""{SHOP_RECIPE}items_per_call = {A_CALL}
 canary = false
 [knowledge.options]
 model = "m"

@@ -22,7 +22,7 @@ from retort.offline.refresh.items import find_due_items
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
-from tests.offline.knowledge._fakes import answer_all, records_of
+from tests.offline.knowledge._fakes import SHOP_RECIPE, answer_all, lacquers, records_of, write_shop
 from tests.offline.profiles._server import Answer, FakeServer, completion, serving
 
 N_ITEMS = 12
@@ -63,12 +63,7 @@ def shop_dir(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/retort.db")
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     upgrade(f"sqlite:///{tmp_path}/retort.db")
-    data = tmp_path / "data"
-    data.mkdir()
-    events = [f"u{user},B{item:04d},{item}" for user in range(3) for item in range(N_ITEMS)]
-    (data / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(events) + "\n")
-    rows = [f"B{item:04d},Essie Wonder{item} Nail Lacquer,Essie" for item in range(N_ITEMS)]
-    (data / "items.csv").write_text("item_id,title,brand\n" + "\n".join(rows) + "\n")
+    write_shop(tmp_path / "data", lacquers(N_ITEMS))
     return tmp_path
 
 
@@ -163,7 +158,7 @@ def test_missing_items_are_due_and_reported_with_their_reasons(
     kept = config.model_copy(update={"retry_failed": False})
     assert find_due_items(store, items, kept, settings) == []
 
-    (shop_dir / "shop.toml").write_text(_toml())
+    (shop_dir / "shop.toml").write_text(f'{SHOP_RECIPE}[knowledge.options]\nmodel = "m"\n')
     paths = ["--data", str(shop_dir / "data"), "--out", str(shop_dir / "runs"), "--to", str(shop_dir / "missing.csv")]
     said = CliRunner().invoke(app, ["items", "knowledge", "report", str(shop_dir / "shop.toml"), *paths])
     assert said.exit_code == 0, said.output
@@ -172,18 +167,3 @@ def test_missing_items_are_due_and_reported_with_their_reasons(
     assert "repeats itself" in said.output
     rows = list(csv.DictReader((shop_dir / "missing.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["item_id"] for row in rows] == ["B0003", "B0005"]
-
-
-def _toml() -> str:
-    return """
-[data]
-source = "table"
-[data.options]
-items = "items.csv"
-position = "timestamp"
-[knowledge]
-backend = "openai"
-domain = "products"
-[knowledge.options]
-model = "m"
-"""

@@ -21,7 +21,7 @@ from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from tests.local_models.folders import local_model
 from tests.local_models.vllm_server import PYTHON, serving_vllm
-from tests.offline.knowledge._fakes import config, shop
+from tests.offline.knowledge._fakes import SHOP_RECIPE, config, shop, write_shop
 
 N_ITEMS, N_FEW, CONTEXT = 100, 40, 4096
 
@@ -40,23 +40,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
-    folder.mkdir()
-    events = [f"u{user},B{item:04d},{item}" for user in range(3) for item in range(N_ITEMS)]
-    (folder / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(events) + "\n")
-    shop(N_ITEMS).frame.select("item_id", "title", "brand").write_csv(folder / "items.csv")
-    recipe = """
-[data]
-source = "table"
-[data.options]
-items = "items.csv"
-position = "timestamp"
-[knowledge]
-backend = "openai"
-domain = "products"
-attempts = 1
+    write_shop(folder, shop(N_ITEMS).frame.select("item_id", "title", "brand"))
+    recipe = f"""{SHOP_RECIPE}attempts = 1
 max_failed = 1.0
 max_output_tokens = 100
-checks = { min_distinct = 0.0 }
+checks = {{ min_distinct = 0.0 }}
 [knowledge.options]
 model = "smollm2"
 tokenizer = "server"
