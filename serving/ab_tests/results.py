@@ -8,14 +8,14 @@ are known, lists are the units, and the intervals are too narrow for users who s
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Z = 1.959964  # of a 95 % interval
 # The sum of the quantiles of a two-sided test at 5 % and of a power of 80 %.
-_DETECTED = 1.959964 + 0.841621
+_DETECTED = _Z + 0.841621
 # The traffic of a shorter time says little about that of a day.
 _LEAST_DAYS = 1 / 24
 
@@ -118,15 +118,12 @@ def _arm(
     if control is None:
         return arm
     difference, error = rate - control[0], math.sqrt(own[1] + control[1])
-    return Arm(
-        *counts,
-        rate,
-        arm.low,
-        arm.high,
-        difference,
-        difference - _Z * error,
-        difference + _Z * error,
-        _days_needed(control[0], error, days, effect),
+    return replace(
+        arm,
+        difference=difference,
+        difference_low=difference - _Z * error,
+        difference_high=difference + _Z * error,
+        days_needed=_days_needed(control[0], error, days, effect),
     )
 
 

@@ -1,8 +1,7 @@
 """Request bodies, read within limits of size, time and memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
-from functools import partial
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from retort.serving.schemas.problems import Problem, overloaded
@@ -13,42 +12,6 @@ Receive = Callable[[], Awaitable[Message]]
 
 class Disconnected(Exception):  # noqa: N818 - not an error of the server
     """The caller disconnected before the body was complete."""
-
-
-class _Step:
-    """A coroutine that has run until it waits for the first time; awaiting it continues from there."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, bytes]) -> None:
-        self._coroutine = coroutine
-        self._waits_for: Any = None
-        self._result: bytes | None = None
-        try:
-            self._waits_for = coroutine.send(None)
-        except StopIteration as done:
-            self._result = done.value
-
-    @property
-    def is_done(self) -> bool:
-        return self._result is not None
-
-    def result(self) -> bytes:
-        assert self._result is not None
-        return self._result
-
-    def __await__(self) -> Generator[Any, Any, bytes]:
-        waits_for = self._waits_for
-        while True:
-            try:
-                sent = yield waits_for
-            except BaseException as error:  # noqa: BLE001 - the coroutine receives what its task receives
-                resume = partial(self._coroutine.throw, error)
-            else:
-                resume = partial(self._coroutine.send, sent)
-            try:
-                waits_for = resume()
-            except StopIteration as done:
-                result: bytes = done.value
-                return result
 
 
 class BodyReader:
@@ -73,9 +36,6 @@ class BodyReader:
             Disconnected: The caller has disconnected.
             Problem: 408 after the timeout, 413 above the limit, 503 when bodies being read fill the memory.
         """
-        reading = _Step(self._read(receive))
-        if reading.is_done:  # most bodies have arrived with the head, and need no timer
-            return reading.result()
         task = asyncio.current_task()
         assert task is not None
         is_late = False
@@ -85,10 +45,10 @@ class BodyReader:
             is_late = True
             task.cancel()
 
-        # Cheaper than asyncio.timeout.
+        # Cheaper than asyncio.timeout: most bodies have arrived with the head.
         timer = asyncio.get_running_loop().call_later(self._timeout_s, cancel)
         try:
-            return await reading
+            return await self._read(receive)
         except asyncio.CancelledError:
             if not is_late or task.uncancel():  # the server cancels the request as well
                 raise

@@ -80,8 +80,8 @@ class RecommendationService:
                 "No bundle is loaded and RETORT_STATIC_ITEMS is empty; publish a bundle.",
                 headers={"retry-after": "5"},
             )
+        self.record_shown(request, tenant, request_id, result, time.perf_counter() - started)
         if not request.dry_run:
-            self.record_shown(request, tenant, request_id, result, time.perf_counter() - started)
             self._compare_with_shadow(request, tenant, assignment, result)
         return result
 
@@ -92,14 +92,15 @@ class RecommendationService:
         self.check_k(request.k)
         started = time.perf_counter()
         result = await self._recommender.recommend_with_bundle(live, request, tenant)
-        if not request.dry_run:
-            self.record_shown(request, tenant, request_id, result, time.perf_counter() - started)
+        self.record_shown(request, tenant, request_id, result, time.perf_counter() - started)
         return result
 
     def record_shown(
         self, request: RecommendRequest, tenant: str, request_id: str, result: Recommendation, seconds: float
     ) -> None:
-        """Count a list that is returned to a caller, and buffer its exposure."""
+        """Count a list that is returned to a caller, and buffer its exposure; nothing for a dry run."""
+        if request.dry_run:
+            return
         self._metrics.count_answer(result.source, result.reason)
         if result.reason is not None:
             logger.info(

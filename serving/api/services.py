@@ -9,6 +9,7 @@ from retort.serving.api.rate_limits import RateLimiter
 from retort.serving.api.recommendation_service import RecommendationService
 from retort.serving.feedback.events import EventIntake
 from retort.serving.feedback.exposures import ExposureBuffer
+from retort.serving.models.bundles import LiveBundle
 from retort.serving.models.corrections import CorrectionsWatcher
 from retort.serving.models.model_slots import ModelSlots
 from retort.serving.models.registry_watcher import RegistryWatcher
@@ -56,6 +57,13 @@ class Services:
     verdicts: Verdicts
     ab_test: ABTest | None
     shutdown: GracefulShutdown
+
+    def live_bundle(self, tenant: str) -> LiveBundle:
+        """Return the bundle that serves a tenant, or raise a `Problem` 503."""
+        live = self.models.current(tenant)
+        if live is None:
+            raise Problem(503, "No bundle is loaded; publish one, then retry.", headers={"retry-after": "5"})
+        return live
 
     def check_ready(self) -> None:
         """Raise a `Problem` 503 during the shutdown, or when a tenant has no bundle."""

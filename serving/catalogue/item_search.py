@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 MAX_QUERY_CHARS = 200
+# The first of these columns that the items have is their title.
+TITLE_COLUMNS = ("title", "name")
 _MAX_WORDS = 8
 # Entries of the index that one word of a query may read; a start such as "a" has more at millions of items.
 _MAX_ENTRIES = 1_000_000
@@ -113,7 +115,7 @@ class LazySearch:
         """Return item indexes; blocking, seconds at the first query over a million items."""
         with self._lock:
             if self._search is None:
-                titles = next((self._texts(name) for name in ("title", "name") if self._texts(name) is not None), None)
+                titles = next((texts for name in TITLE_COLUMNS if (texts := self._texts(name)) is not None), None)
                 ids = self._texts(self._id_column)
                 assert ids is not None
                 self._search = ItemSearch(ids, titles, self._by_popularity)

@@ -92,9 +92,7 @@ def _add_users(routes: APIRouter, services: Services) -> None:
     async def users(
         request: Request, caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=MAX_USERS)] = MAX_USERS
     ) -> MapUsers:
-        live = services.models.current(caller.tenant)
-        if live is None:
-            raise Problem(503, "No bundle is loaded; publish one, then retry.", headers={"retry-after": "5"})
+        live = services.live_bundle(caller.tenant)
         item_map = await _map_of(live.catalogue)
         try:
             user_ids = (await services.user_sample.find(caller.tenant, "", limit)).user_ids

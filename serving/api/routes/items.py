@@ -12,14 +12,13 @@ from retort.serving.api.id_paths import PathId
 from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
 from retort.serving.catalogue.catalogue import Catalogue
-from retort.serving.catalogue.item_search import MAX_QUERY_CHARS
+from retort.serving.catalogue.item_search import MAX_QUERY_CHARS, TITLE_COLUMNS
 from retort.serving.models.bundles import LiveBundle
 from retort.serving.runtime.threads import CONSOLE_THREADS
 from retort.serving.schemas.problems import Problem, not_found
 from retort.shared.base.errors import BundleError
 
 MAX_FOUND = 100
-_NAMES = ("title", "name")
 
 
 class FoundItem(BaseModel):
@@ -89,10 +88,7 @@ async def live_bundle(services: Services, request: Request, scope: Scope = Scope
         Problem: 401, 403 or 429 of the key; 503 without a bundle.
     """
     caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), scope)
-    live = services.models.current(caller.tenant)
-    if live is None:
-        raise Problem(503, "No bundle is loaded; publish one, then retry.", headers={"retry-after": "5"})
-    return live
+    return services.live_bundle(caller.tenant)
 
 
 def router(services: Services) -> APIRouter:
@@ -153,7 +149,7 @@ def _trend(catalogue: Catalogue, index: int) -> TrendDocument | None:
 
 def found_item(catalogue: Catalogue, index: int) -> dict[str, Any]:
     """Return the fields of a `FoundItem`."""
-    names = catalogue.fields(index, list(_NAMES)).values()
+    names = catalogue.fields(index, list(TITLE_COLUMNS)).values()
     title = next((str(name) for name in names if name is not None and str(name).strip()), None)
     return {
         "item_id": catalogue.ids[index],

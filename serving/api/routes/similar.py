@@ -12,7 +12,7 @@ from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
 from retort.serving.recommend import fallback
 from retort.serving.recommend.query_plan import build_query_plan
-from retort.serving.schemas.problems import Problem, not_found
+from retort.serving.schemas.problems import not_found
 from retort.serving.schemas.requests import Id, RecommendRequest
 from retort.serving.schemas.responses import Reason, RecommendAnswer, Recommendation, Source
 from retort.shared.base.schema import MAX_K
@@ -39,14 +39,12 @@ def router(services: Services) -> APIRouter:
         caller = await services.authenticator.authenticate_within_limits(dict(request.scope["headers"]), Scope.READ)
         services.recommendations.check_k(k)
         started = time.perf_counter()
-        live = services.models.current(caller.tenant)
-        if live is None:
-            raise Problem(503, "No bundle is loaded; publish one, then retry.", headers={"retry-after": "5"})
+        live = services.live_bundle(caller.tenant)
         catalogue = live.catalogue
         anchor = catalogue.index.index(item_id)
         if anchor is None:
             raise not_found("The bundle has no such item.")
-        query = _request(item_id, k, exclude or [], fields or [])
+        query = _request(item_id, k, exclude or [], fields or [], dry_run)
         anchors = np.array([anchor], dtype=np.int64)
         plan = build_query_plan(query, catalogue, anchors)
         source = Source.SIMILAR
@@ -66,17 +64,14 @@ def router(services: Services) -> APIRouter:
             fields=[catalogue.fields(item, fields) for item in items.tolist()] if fields else None,
         )
         request_id = request.state.request_id
-        if not dry_run:
-            services.recommendations.record_shown(
-                query, caller.tenant, request_id, result, time.perf_counter() - started
-            )
+        services.recommendations.record_shown(query, caller.tenant, request_id, result, time.perf_counter() - started)
         return Response(result.body(request_id), media_type="application/json")
 
     return routes
 
 
-def _request(item_id: str, k: int, exclude: list[str], fields: list[str]) -> RecommendRequest:
-    values: dict[str, Any] = {"history": [item_id], "k": k, "exclude": exclude}
+def _request(item_id: str, k: int, exclude: list[str], fields: list[str], dry_run: bool) -> RecommendRequest:
+    values: dict[str, Any] = {"history": [item_id], "k": k, "exclude": exclude, "dry_run": dry_run}
     if fields:
         values["fields"] = fields
     return RecommendRequest.model_construct(_fields_set=set(values), **values)
