@@ -147,7 +147,7 @@ function eraseCard(id) {
         event.preventDefault();
         if (typed.value !== id) return;
         button.disabled = true;
-        const { answer, error } = await tryCall("erase", { user_id: id });
+        const { answer, error } = await attempt(call("erase", { places: { user_id: id } }));
         show(outcome, error ? problem(error) : erasure(answer, id, outcome));
         if (error) return;
         // the other cards are out of date
@@ -172,7 +172,7 @@ function eraseCard(id) {
 function erasure(answer, id, outcome) {
   const again = h("button.quiet", { type: "button" }, "Refresh");
   again.addEventListener("click", async () => {
-    const { answer: later, error } = await tryCall("erasure", { user_id: id });
+    const { answer: later, error } = await attempt(call("erasure", { places: { user_id: id } }));
     show(outcome, error ? problem(error) : erasure(later, id, outcome));
   });
   return h(
