@@ -25,9 +25,7 @@ def quickstart(
     events: Annotated[Path, typer.Argument(help="a log of events: .csv, .tsv, .parquet, .jsonl, also .gz")],
     items: Annotated[Path | None, typer.Argument(help="a table of items with titles and attributes")] = None,
     recipe: Annotated[Path, typer.Option(help="recipe file; written if it does not exist")] = Path("shop.toml"),
-    minutes: Annotated[
-        float, typer.Option(min=0.2, help="time budget of a new recipe; an epoch is always finished")
-    ] = 5.0,
+    minutes: Annotated[float, typer.Option(min=0.2, help="time budget of a new recipe")] = 5.0,
     user: Annotated[str | None, typer.Option(help=f"the log's column of users; {_RECOGNISED}")] = None,
     item: Annotated[str | None, typer.Option(help=f"the log's column of items; {_RECOGNISED}")] = None,
     at: Annotated[str | None, typer.Option("--time", help=f"the log's column of times; {_RECOGNISED}")] = None,

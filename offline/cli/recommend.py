@@ -53,7 +53,8 @@ def recommend_users(
     recommender = BatchRecommender(bundle)
     with TerminalProgress() as progress:
         if shards is not None:
-            plan = {"bundle": bundle.bundle_id, "k": k, "users": hash_file(users), "histories": str(histories)}
+            read_from = hash_file(histories) if histories is not None and histories.is_file() else str(histories)
+            plan = {"bundle": bundle.bundle_id, "k": k, "users": hash_file(users), "histories": read_from}
             n_done = write_shards(
                 out,
                 plan,
