@@ -95,7 +95,7 @@ def _show_plan(
     *,
     as_json: bool = False,
 ) -> None:
-    """Print the plan and its assumptions."""
+    """Measure the recipe's prompts, plan every policy with them, and print the plan."""
     import numpy as np
 
     from retort.offline.data.split_store import load_split
@@ -131,18 +131,18 @@ def _show_plan(
     width = width or pipeline.context.recipe.reducer.n_components
     storage = plan_storage(users, tokens.answer() * _TEXT_BYTES_PER_TOKEN, width, events)
     assumptions = _assumptions(events, new_events_a_day, tokens, prices, measured)
+    _print_plan(users, plans, storage, assumptions, as_json=as_json)
+
+
+def _print_plan(users: int, plans: list["Plan"], storage: "Storage", assumptions: list[str], *, as_json: bool) -> None:
+    """Print the cost of each policy, the storage and the assumptions."""
+    rows = _plan_rows(plans)
     if as_json:
-        print_json(
-            {
-                "users": users,
-                "policies": _plan_rows(plans),
-                "storage_bytes": asdict(storage),
-                "assumptions": assumptions,
-            }
-        )
+        content = {"users": users, "policies": rows, "storage_bytes": asdict(storage), "assumptions": assumptions}
+        print_json(content)
         return
-    show_rows(_plan_rows(plans), f"{users:,} users", formats=dict.fromkeys(_NUMBERS, _short))
-    for sentence in (*_storage_lines(storage), *assumptions):
+    show_rows(rows, f"{users:,} users", formats=dict.fromkeys(_NUMBERS, _short))
+    for sentence in (_storage_line(storage), *assumptions):
         Console().print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -200,11 +200,11 @@ def _short(number: float | None) -> str:
     return f"{number:,.1f}" if number % 1 else f"{number:,.0f}"
 
 
-def _storage_lines(storage: "Storage") -> list[str]:
-    return [
+def _storage_line(storage: "Storage") -> str:
+    return (
         f"storage: database {storage.database / 1e9:,.1f} GB, vectors {storage.vectors / 1e9:,.1f} GB (reduced; the "
         f"encoder's full vectors come on top), histories in Redis {storage.redis / 1e9:,.1f} GB"
-    ]
+    )
 
 
 def _assumptions(

@@ -98,32 +98,13 @@ def choose_event_columns(
         role: Chosen(given[role], "sure", "given") for role in _NAMES if given and role in given
     }
     moments = {name: recognise_times(frame[name]) for name in frame.columns}
-    within = _column_within(frame, item_ids)
-    scored: list[tuple[float, Role, str]] = []
-    for name in frame.columns:
-        roles: Iterable[Role] = ("time", "position") if _by_name(name, "time") >= 2 else _NAMES
-        for role in roles:
-            score = _by_name(name, role) + _by_values(frame[name], role, moments[name])
-            score += 2.0 if role == "item" and name == within else 0.0
-            if score >= _LEAST_SCORE:
-                scored.append((score, role, name))
-    # the most certain first; of equal ones the column further left, and a user before an item
-    for score, role, name in sorted(scored, key=lambda one: (-one[0], list(_NAMES).index(one[1]))):
-        if role not in chosen and name not in {one.column for one in chosen.values()}:
+    for score, role, name in _scored_columns(frame, moments, item_ids):
+        if role not in chosen and name not in {other.column for other in chosen.values()}:
             chosen[role] = Chosen(name, _certainty(score, name, role), _reason(name, role, moments[name]))
-    if "user" not in chosen or "item" not in chosen:
-        found = ", ".join(frame.columns[:20])
-        missing: Role = "user" if "user" not in chosen else "item"
-        if (same := _only_one(frame, missing)) is not None:
-            raise DataError(
-                f"{file}: column {same!r} has the same {missing} in all of its first {frame.height:,} rows; a "
-                f"recommender learns from several {missing}s: give a log with more of them, or shuffle a file that is "
-                f"sorted by {missing}."
-            )
-        raise DataError(
-            f"{file}: no column looks like the {missing} of an event (its columns: {found}); name the columns with "
-            "--user and --item."
-        )
+    needed: tuple[Role, ...] = ("user", "item")
+    for role in needed:
+        if role not in chosen:
+            raise _no_column(frame, file, role)
     if "time" not in chosen and "position" not in chosen:
         _choose_unread_time(frame, file, chosen)
     time = chosen.get("time")
@@ -136,6 +117,38 @@ def choose_event_columns(
         rating=chosen.get("rating"),
         moment=moments[time.column] if time else None,
         types=_counts(frame[chosen["type"].column]) if "type" in chosen else {},
+    )
+
+
+def _scored_columns(
+    frame: pl.DataFrame, moments: Mapping[str, Moment | None], item_ids: frozenset[str]
+) -> list[tuple[float, Role, str]]:
+    """Return (score, role, column), highest score first; of equal ones a user before an item, then from the left."""
+    within = _column_within(frame, item_ids)
+    scored: list[tuple[float, Role, str]] = []
+    for name in frame.columns:
+        roles: Iterable[Role] = ("time", "position") if _by_name(name, "time") >= 2 else _NAMES
+        for role in roles:
+            score = _by_name(name, role) + _by_values(frame[name], role, moments[name])
+            score += 2.0 if role == "item" and name == within else 0.0
+            if score >= _LEAST_SCORE:
+                scored.append((score, role, name))
+    order = list(_NAMES)
+    return sorted(scored, key=lambda entry: (-entry[0], order.index(entry[1])))
+
+
+def _no_column(frame: pl.DataFrame, file: str, role: Role) -> DataError:
+    """Return the error for a log without a column of users or items."""
+    if (same := _only_one(frame, role)) is not None:
+        return DataError(
+            f"{file}: column {same!r} has the same {role} in all of its first {frame.height:,} rows; a "
+            f"recommender learns from several {role}s: give a log with more of them, or shuffle a file that is "
+            f"sorted by {role}."
+        )
+    found = ", ".join(frame.columns[:20])
+    return DataError(
+        f"{file}: no column looks like the {role} of an event (its columns: {found}); name the columns with "
+        "--user and --item."
     )
 
 
