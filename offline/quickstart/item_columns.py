@@ -19,7 +19,6 @@ _URL = r"^\s*(?:https?://|www\.)"
 _LISTS = ("|", ";")
 _MAX_ATTRIBUTES = 6
 _MAX_TEXT_LENGTH = 600  # characters on average; longer columns (reviews, HTML) would drown the others
-_SHARE = 0.5  # of the events' ids that must be in the items' table
 
 
 def names_of_titles() -> list[str]:

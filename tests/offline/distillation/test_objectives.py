@@ -59,7 +59,7 @@ def _needs_no_user(name: str) -> bool:
 
 def test_a_user_without_a_teacher_does_not_count(name: str) -> None:
     if _needs_no_user(name):
-        pytest.skip("knows items, not users")
+        pytest.skip("this objective has a teacher of items, not of users")
     model = student()
     teacher = teacher_of(SPLIT, unknown=5)  # users 0 … 4 have none, so the first row has none
     objective = build(name, model, teacher)
@@ -71,7 +71,7 @@ def test_a_user_without_a_teacher_does_not_count(name: str) -> None:
 
 def test_a_batch_of_unknown_users_has_no_loss(name: str) -> None:
     if _needs_no_user(name):
-        pytest.skip("knows items, not users")
+        pytest.skip("this objective has a teacher of items, not of users")
     model = student()
     objective = build(name, model, teacher_of(SPLIT, unknown=len(SPLIT.user_ids) - 1))
     loss = objective(output(model))
@@ -93,9 +93,9 @@ def test_random_targets_cannot_be_predicted_for_equal_histories(name: str) -> No
     model = student()
     objective = build(name, model, teacher_of(SPLIT))
     if not list(objective.parameters()):
-        pytest.skip("learns nothing itself")
+        pytest.skip("this objective has no parameters of its own")
     if _needs_no_user(name):
-        pytest.skip("knows items, and these do not look alike")
+        pytest.skip("this objective has a teacher of items, and the items differ")
     users_B = torch.arange(len(SPLIT.user_ids))
     alike_BT = torch.ones(len(users_B), 1, dtype=torch.long)
     optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)

@@ -78,7 +78,7 @@ def test_fakeredis_serves_where_no_server_is_found(tmp_path: Path, monkeypatch: 
         assert client.get("a") == b"1"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a parent's death to its child")
 def test_the_private_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from retort.offline.local.local_redis import private_redis\n"

@@ -66,7 +66,7 @@ def test_padding_has_no_effect(student: Student) -> None:
 
 def skip_unless_causal(student: Student) -> None:
     if not student.causal:
-        pytest.skip("this student sees both sides")
+        pytest.skip("this student is bidirectional")
 
 
 def test_the_newest_state_is_the_last_of_all_states(student: Student) -> None:
