@@ -11,8 +11,8 @@ import polars as pl
 
 from retort.offline.common.progress import Progress, Silent
 from retort.offline.data.catalogue import Entities, clean_entities, make_items, make_users
-from retort.offline.data.event_parts import EventPart
-from retort.offline.data.events import clean_events
+from retort.offline.data.event_parts import read_parts
+from retort.offline.data.events import EventReader
 from retort.offline.data.filters import filter_parts
 from retort.offline.data.interactions import Interactions
 from retort.offline.data.load import DataConfig, advise, all_rows, read_tables, user_rules
@@ -79,14 +79,15 @@ def count_sentence(findings: Sequence[Finding]) -> str:
 
 def _judge(config: DataConfig, root: Path | None, rejects: Rejects, progress: Progress) -> Iterator[Finding]:
     tables = read_tables(config, root, rejects, progress)
-    events = clean_events(tables, rejects)
+    reader = EventReader(tables, rejects)
+    events = read_parts(reader, None)
     item_rows = clean_entities(tables.items, "item_id", rejects)
     user_rows = clean_entities(tables.users, "user_id", rejects)
     try:
-        rejects.refuse_too_many(all_rows(events.rows_read, item_rows, user_rows), config.max_reject_share)
+        rejects.refuse_too_many(all_rows(reader.rows_read, item_rows, user_rows), config.max_reject_share)
     except RetortError as error:
         yield Finding("error", str(error))
-    parts, removed = filter_parts([EventPart.of(events.frame)], user_rules(config, tables.clock), config.k_core)
+    parts, removed = filter_parts(events, user_rules(config, tables.clock), config.k_core)
     frame = pl.concat(list(parts))
     yield from _removed(removed)
     yield from (Finding("note", advice) for advice in advise(Interactions(frame, tables.clock)))

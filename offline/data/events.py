@@ -4,7 +4,6 @@ Rows are read and checked in blocks, so that their raw values are never in memor
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
@@ -19,20 +18,6 @@ from retort.shared.base.schema import MAX_ID_LENGTH
 BLOCK_ROWS = 4_000_000
 _SAMPLES = 2  # places of a block from which user ids are sampled
 _SAMPLED_ROWS = 2_000  # at each place
-
-
-@dataclass(frozen=True)
-class Events:
-    """Checked events in file order.
-
-    Attributes:
-        frame: user_id, item_id, timestamp i64, weight f32, and, only where a time has them, `_below_ms`: the parts of a
-            millisecond, which decide the order of equal timestamps.
-        rows_read: file → rows, rejected ones included.
-    """
-
-    frame: pl.DataFrame
-    rows_read: dict[str, int]
 
 
 def collect(table: RawTable, frame: pl.LazyFrame) -> pl.DataFrame:
@@ -91,17 +76,6 @@ def reject_bad_rows(
         )
         rejects.add_frame(table.file, rejected)
     return marked.filter(pl.col("_problem").is_null()).drop("_problem")
-
-
-def clean_events(tables: RawTables, rejects: Rejects) -> Events:
-    """Combine all tables of events in memory.
-
-    Raises:
-        DataError: There are no rows, or the times have mixed units.
-    """
-    reader = EventReader(tables, rejects)
-    events = without_zero_parts(pl.concat(list(reader.blocks())))
-    return Events(events, reader.rows_read)
 
 
 def without_zero_parts(events: pl.DataFrame) -> pl.DataFrame:

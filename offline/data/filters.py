@@ -54,7 +54,7 @@ def filter_parts(
     removed = _removed(counts, stages, n_rounds)
     if not stages[-1].events:
         raise _nothing_left(counts["read"], removed, k_core)
-    kept = ((part, codes.kept) for part, codes in zip(ordered, coded, strict=True) if codes.kept.any())
+    kept = ((part, of_part.kept) for part, of_part in zip(ordered, coded, strict=True) if of_part.kept.any())
     return (_kept(part.read(), mask) for part, mask in kept), removed
 
 

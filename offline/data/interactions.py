@@ -29,6 +29,7 @@ class Interactions:
     def __init__(self, events: pl.DataFrame | Path, clock: Clock) -> None:
         self._events = events
         self.clock = clock
+        self._ids: dict[str, pl.Series] = {}
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -56,9 +57,11 @@ class Interactions:
         return self._events == path if isinstance(self._events, Path) else False
 
     def ids(self, column: str) -> pl.Series:
-        """Return the distinct ids of `user_id` or `item_id`, sorted."""
-        distinct = [part[column].unique() for part in self.parts([column])]
-        return pl.concat(distinct).unique().sort()
+        """Return the distinct ids of `user_id` or `item_id`, sorted; the events are read for them once."""
+        if column not in self._ids:
+            distinct = [part[column].unique() for part in self.parts([column])]
+            self._ids[column] = pl.concat(distinct).unique().sort()
+        return self._ids[column]
 
 
 def write_events(parts: Iterator[pl.DataFrame], path: Path) -> None:

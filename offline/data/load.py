@@ -27,8 +27,8 @@ from retort.shared.base.errors import DataError
 SOURCES = "retort.offline.data.sources"
 REPEATED_SHARE = 0.05  # of users, whose last event is a repeat: from here on it is reported
 LARGEST_USERS = 3
-_PARTS = "parts"
 LARGEST_SHARE = 0.1  # of the events, in the hands of the largest users: from here on it is reported
+_PARTS = "parts"  # folder of the parts while they are filtered
 
 
 class DataConfig(Section):

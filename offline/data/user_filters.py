@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from retort.offline.data.event_arrays import codes_of
 from retort.offline.data.interactions import BELOW_MS
 
 _DAY_MS = 86_400_000
@@ -111,8 +112,7 @@ def _in_order(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
     ids = []
     for column, code in (("user_id", "_user"), ("item_id", "_item")):
         ids.append(frame[column].unique().sort())
-        codes = pl.DataFrame({column: ids[-1]}).with_row_index(code)
-        frame = frame.join(codes, on=column, how="left", maintain_order="left")
+        frame = frame.with_columns(pl.Series(code, codes_of(frame[column], ids[-1])))
     below = [BELOW_MS] if BELOW_MS in frame.columns else []
     return frame.sort("_user", "timestamp", *below, maintain_order=True), ids[0], ids[1]
 

@@ -6,14 +6,20 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from retort.offline.data.event_parts import EventPart
-from retort.offline.data.events import clean_events
+from retort.offline.data.event_parts import EventPart, read_parts
+from retort.offline.data.events import EventReader
 from retort.offline.data.filters import filter_parts
 from retort.offline.data.interactions import Clock
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import RawTable, RawTables, TimeUnit
 from retort.offline.data.user_filters import Repeats, UserRules
 from retort.shared.base.errors import DataError
+
+
+def read_all(reader: EventReader) -> pl.DataFrame:
+    """All checked events in file order."""
+    (part,) = read_parts(reader, None)
+    return part.read()
 
 
 def in_order(cleaned: pl.DataFrame, repeats: Repeats = "keep") -> pl.DataFrame:
@@ -37,9 +43,10 @@ def clean(
     )
     rejects = Rejects()
     tables = RawTables((RawTable("log.csv", frame.lazy(), {"timestamp": "ts"}),), clock=clock, time_unit=unit)
-    events = clean_events(tables, rejects)
-    assert events.frame.height + len(rejects) == n == events.rows_read["log.csv"]
-    return events.frame, rejects.frame()
+    reader = EventReader(tables, rejects)
+    events = read_all(reader)
+    assert events.height + len(rejects) == n == reader.rows_read["log.csv"]
+    return events, rejects.frame()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,7 @@ def order(times: list[object], **options: object) -> list[str]:
     frame = pl.DataFrame({"user_id": ["u"] * len(times), "item_id": list("abcdef")[: len(times)], "at": times})
     events = RawTable("log.csv", frame.with_row_index("row").lazy(), {"timestamp": "at"})
     renamed = RawTable(events.file, events.frame.rename({"at": "timestamp"}), events.names)
-    cleaned = clean_events(RawTables((renamed,), **options), Rejects()).frame  # type: ignore[arg-type]
+    cleaned = read_all(EventReader(RawTables((renamed,), **options), Rejects()))  # type: ignore[arg-type]
     return in_order(cleaned)["item_id"].to_list()
 
 
@@ -167,7 +174,7 @@ def test_equal_milliseconds_of_several_files_keep_the_order_of_time() -> None:
         for item, at in (("b", times[1]), ("a", times[0]))
     ]
     tables = RawTables(tuple(RawTable(f"{place}.csv", frame.lazy()) for place, frame in enumerate(frames)))
-    cleaned = clean_events(tables, Rejects()).frame
+    cleaned = read_all(EventReader(tables, Rejects()))
     ordered = in_order(cleaned)
     assert ordered["item_id"].to_list() == ["a", "b"]
     assert ordered.columns == ["user_id", "item_id", "timestamp", "weight"]
@@ -210,7 +217,7 @@ def test_other_dates_have_a_way_in() -> None:
 def test_exact_repeats_are_compared_with_all_digits_of_the_time() -> None:
     def kept(times: list[object]) -> int:
         frame = pl.DataFrame({"row": range(len(times)), "user_id": "u", "item_id": "a", "timestamp": times})
-        cleaned = clean_events(RawTables((RawTable("log.csv", frame.lazy()),)), Rejects()).frame
+        cleaned = read_all(EventReader(RawTables((RawTable("log.csv", frame.lazy()),)), Rejects()))
         return in_order(cleaned, "exact").height
 
     assert kept(["2021-01-01 00:00:00.000100", "2021-01-01 00:00:00.000200", "2021-01-01 00:00:00.000200"]) == 2
