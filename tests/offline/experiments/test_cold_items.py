@@ -9,16 +9,8 @@ import pytest
 from retort.offline.cli.experiment import cold_items_table
 from retort.offline.common.progress import Silent
 from retort.offline.data.split import make_split
-from retort.offline.experiments.cold_items import (
-    NO_KNOWLEDGE,
-    OTHERS,
-    OTHERS_KNOWLEDGE,
-    VIEWS,
-    WORDS,
-    ColdItemData,
-    hide_items,
-    make_cold_cases,
-)
+from retort.offline.experiments.cold_item_data import ColdItemData, hide_items, make_cold_cases
+from retort.offline.experiments.cold_items import NO_KNOWLEDGE, OTHERS, OTHERS_KNOWLEDGE, VIEWS, WORDS
 from retort.offline.recipes.recipe import Recipe, parse_recipe
 from retort.shared.base.errors import DataError, RecipeError
 from retort.shared.model.bundle import open_bundle
