@@ -13,12 +13,12 @@ Shapes: N items, D width of a vector, K neighbours.
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from retort.offline.data.event_arrays import event_arrays
+from retort.offline.data.interactions import Interactions
 from retort.offline.data.split import Split
 from retort.offline.data.tables import Loaded
-from retort.shared.base.schema import TIMESTAMP
 from retort.shared.model.bundle import Bundle
 from retort.shared.model.bundle_files import ITEM_MAP, TRENDS, read_vectors
 
@@ -41,7 +41,7 @@ def write_map(folder: Path, loaded: Loaded, split: Split) -> None:
     """Write the map of the items and their events over time to the folder of a bundle that is sealed next."""
     write_places(folder, len(split.item_index))
     if loaded.interactions.clock != "position":  # positions in a history are no times
-        write_trends(folder, split, loaded.interactions.frame)
+        write_trends(folder, split, loaded.interactions)
 
 
 def write_places(folder: Path, n_items: int) -> None:
@@ -59,21 +59,19 @@ def write_grown(folder: Path, bundle: Bundle, n_items: int) -> None:
         _save_trends(folder, np.concatenate([trends.counts, added]), trends.first, trends.last)
 
 
-def write_trends(folder: Path, split: Split, interactions: pl.DataFrame) -> None:
+def write_trends(folder: Path, split: Split, interactions: Interactions) -> None:
     """Write each item's train events in `TREND_SPANS` equal spans between the first and the last.
 
-    Nothing is written for more than `MAX_TREND_EVENTS` events or counts, whose arrays would take gigabytes.
+    Nothing is written for more than `MAX_TREND_EVENTS` train events or counts, whose arrays would take gigabytes, nor
+    for a split of other interactions.
     """
-    if max(len(interactions), len(split.item_index) * TREND_SPANS) > MAX_TREND_EVENTS:
+    if max(len(split.train.values), len(split.item_index) * TREND_SPANS) > MAX_TREND_EVENTS:
         return
-    users = interactions["user_id"].rle_id().to_numpy().astype(np.int64)
-    starts = np.flatnonzero(np.diff(users, prepend=-1))
-    if len(starts) != len(split.user_ids):
+    events = event_arrays(interactions)
+    if events.user_ids != split.user_ids or (split.train.lengths > events.ends - events.starts).any():
         return
-    in_train = np.arange(len(users)) - starts[users] < split.train.lengths[users]
-    times, items = interactions[TIMESTAMP].to_numpy()[in_train].astype(np.int64), split.train.values - 1
-    if len(times) != len(items):
-        return
+    times = events.times[events.in_prefix(events.starts + split.train.lengths)]
+    items = split.train.values - 1
     first, last = int(times.min()), int(times.max())
     spans = np.minimum((times - first) * TREND_SPANS // max(last - first, 1), TREND_SPANS - 1)
     counts = np.bincount(items * TREND_SPANS + spans, minlength=len(split.item_index) * TREND_SPANS)

@@ -66,7 +66,7 @@ def test_trends_count_the_train_events_of_each_item(tmp_path: Path) -> None:
     rows = [(f"u{user}", f"i{(user + at) % 7}", 1_000_000 * at) for user in range(12) for at in range(6)]
     data = interactions(rows)
     split = make_split(data, SplitConfig(), "held")
-    item_map.write_trends(tmp_path, split, data.frame)
+    item_map.write_trends(tmp_path, split, data)
     trends = parse_trends(tmp_path, (tmp_path / TRENDS).read_bytes(), len(split.item_index))
     assert trends.counts.sum(axis=1).tolist() == train_popularity(split)[1:].tolist()
     assert trends.counts.dtype == np.uint16
