@@ -111,12 +111,15 @@ def add(
     ] = True,
 ) -> None:
     """Add new items to a bundle from their texts, without training; seals a new bundle."""
-    from retort.offline.export.cold_items import add_items
+    from retort.offline.export.cold_items import add_items, read_items
+    from retort.shared.model.bundle import open_bundle
 
     with TerminalProgress() as progress:
         describe = _describer(progress) if describes else None
+        opened = open_bundle(bundle)
+        given = read_items(items, opened, progress)
         added = add_items(
-            bundle, items, out, progress, encoder=encoder, share=share, knowledge=knowledge, describe=describe
+            opened, given, out, progress, encoder=encoder, share=share, knowledge=knowledge, describe=describe
         )
         progress.say(added.sentence())
     typer.echo(added.bundle)

@@ -44,7 +44,6 @@ from retort.shared.model.bundle import (
     Bundle,
     GoldenRequest,
     export_scorer,
-    open_bundle,
     seal_bundle,
 )
 from retort.shared.model.item_index import ItemIndex
@@ -84,43 +83,6 @@ class Added:
 
 
 def add_items(
-    path: Path,
-    items_file: Path,
-    out: Path,
-    progress: Progress,
-    *,
-    encoder: str | None = None,
-    share: float | None = None,
-    knowledge: Path | None = None,
-    describe: DescribeNew | None = None,
-) -> Added:
-    """Seal a new bundle into `out` in which the file's new items are recommendable.
-
-    Args:
-        path: Bundle to start from.
-        items_file: item_id, title and attributes as the recipe's `[data]` reads them, of new items *and* of known
-            ones: the regression is fitted on the texts of the latter.
-        out: Folder of bundles that receives the new one.
-        progress: Receives progress.
-        encoder: Encoder, if not the recipe's.
-        share: Largest share of the places in lists of ten that the new items may take; None: their share of the
-            catalogue.
-        knowledge: File with ready item knowledge, for a recipe with `[knowledge]`.
-        describe: Writes the knowledge of new items that have none; None: they are added without.
-
-    Raises:
-        KnowledgeError: The new items cannot be described.
-        DataError: The file has no new item with a text, or too few known items.
-        BundleError: The bundle cannot be read, or its student cannot take new items.
-    """
-    bundle = open_bundle(path)
-    items = read_items(items_file, bundle, progress)
-    return grow_bundle(
-        bundle, items, out, progress, encoder=encoder, share=share, knowledge=knowledge, describe=describe
-    )
-
-
-def grow_bundle(
     bundle: Bundle,
     items: Items,
     out: Path,
@@ -132,11 +94,24 @@ def grow_bundle(
     describe: DescribeNew | None = None,
     cache_path: Path | None = None,
 ) -> Added:
-    """Seal a new bundle in which new items are recommendable, as `add_items` does.
+    """Seal a new bundle into `out` in which the new items are recommendable.
 
     Args:
-        items: The known items and the new ones.
+        bundle: Bundle to start from.
+        items: New items *and* known ones, on whose texts the regression is fitted; see `read_items`.
+        out: Folder of bundles that receives the new one.
+        progress: Receives progress.
+        encoder: Encoder, if not the recipe's.
+        share: Largest share of the places in lists of ten that the new items may take; None: their share of the
+            catalogue.
+        knowledge: File with ready item knowledge, for a recipe with `[knowledge]`.
+        describe: Writes the knowledge of new items that have none; None: they are added without.
         cache_path: File with vectors of texts that were encoded before; None: all are encoded.
+
+    Raises:
+        KnowledgeError: The new items cannot be described.
+        DataError: There is no new item with a text, or there are too few known items.
+        BundleError: The student of the bundle cannot take new items.
     """
     items, texts = _with_knowledge(items, bundle, progress, knowledge, describe)
     config = parse_section(EncoderConfig, _section(bundle, "encoder"), "encoder")
@@ -163,7 +138,11 @@ def grow_bundle(
 
 
 def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:
-    """Read the file's items, with texts made as by the bundle's own recipe."""
+    """Read the items of a file: item_id, title and attributes as the `[data]` of the bundle's recipe reads them.
+
+    Raises:
+        DataError: There is no such file, or it cannot be read.
+    """
     config = parse_section(DataConfig, _section(bundle, "data"), "data")
     options: dict[str, Any] = config.options
     columns = {ITEM_ID: str(options.get("item_id", ITEM_ID))}

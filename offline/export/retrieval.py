@@ -4,6 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,11 @@ def export_for_retrieval(student: Student, config: ExportConfig, histories: Sequ
     """
     traced = StudentGraph(student)
     wanted = config.retrieval == "two_stage" or (config.retrieval == "auto" and student.n_items >= AUTO_ITEMS)
-    histories = [history for history in histories if len(history)]
-    if not wanted or not student.inner_product or not histories:
+    sampled = _sample(histories, _FITTED + _COMPARED) if wanted and student.inner_product else []
+    if not sampled:
         limit = CONSTANT_LIMIT_BYTES
         return Exported(traced.with_ranking(limit), stored_table(traced.table_ND, limit))
-    return _with_codes(student, traced, config, _sample(histories, _FITTED + _COMPARED))
+    return _with_codes(student, traced, config, sampled)
 
 
 def agreement(one: Scorer, other: Scorer, histories: Sequence[IntArray], places: int = _PLACES) -> float:
@@ -100,10 +101,11 @@ def _scorer(student: Student, graph: bytes, table_PD: NDArray[np.float32]) -> Sc
 
 
 def _sample(histories: Sequence[IntArray], size: int) -> list[IntArray]:
-    """Return a fixed random sample, each history cut at a random place, because requests come at all lengths."""
+    """Return a fixed random sample of histories, each cut at a random place, because requests come at all lengths."""
     random = np.random.default_rng(0)
-    rows = random.permutation(len(histories))[:size]
-    return [histories[row][: random.integers(1, len(histories[row]) + 1)] for row in rows]
+    shuffled = (histories[row] for row in random.permutation(len(histories)))
+    chosen = islice((history for history in shuffled if len(history)), size)
+    return [history[: random.integers(1, len(history) + 1)] for history in chosen]
 
 
 def _states(student: Student, histories: Sequence[IntArray]) -> NDArray[np.float32]:

@@ -211,7 +211,7 @@ def _rank_by_codes(nodes: Nodes) -> None:
 
 
 def _rank_by_case(nodes: Nodes, hidden: tuple[str, str], outputs: Sequence[str]) -> None:
-    """Choose the ranking: one stage with a bias per item; otherwise two stages, for one row or several."""
+    """Choose the ranking: in one stage with a bias per item; otherwise by chunks, for one row or several."""
     batch = nodes("Squeeze", nodes("Shape", "state", start=0, end=1))
     is_single = nodes("Equal", batch, "score_one")
     is_even = nodes("Equal", nodes("Squeeze", nodes("Shape", "bias", start=1, end=2)), "score_one")
@@ -220,16 +220,16 @@ def _rank_by_case(nodes: Nodes, hidden: tuple[str, str], outputs: Sequence[str])
     _rank_in_one_stage(plain, hidden, plain.outputs(), cut=True)
     single, several = Nodes("single"), Nodes("several")
     scores_1P = single("ScatterElements", single("Gemm", "state", TABLE, transB=1), *hidden, axis=1)
-    _rank_in_two_stages(single, single("Reshape", scores_1P, "score_column"), batch)
+    _rank_by_chunks(single, single("Reshape", scores_1P, "score_column"), batch)
     scores_PB = several("MatMul", TABLE, several("Transpose", "state", perm=[1, 0]))
     turned = [several("Transpose", part, perm=[1, 0]) for part in hidden]
-    _rank_in_two_stages(several, several("ScatterElements", scores_PB, *turned, axis=0), batch)
+    _rank_by_chunks(several, several("ScatterElements", scores_PB, *turned, axis=0), batch)
 
     even("If", is_single, into=even.outputs(), then_branch=single.branch(), else_branch=several.branch())
     nodes("If", is_even, into=outputs, then_branch=even.branch(), else_branch=plain.branch())
 
 
-def _rank_in_two_stages(nodes: Nodes, scores_PB: str, batch: str) -> None:
+def _rank_by_chunks(nodes: Nodes, scores_PB: str, batch: str) -> None:
     """Find the best chunks by their maxima, then the best items in them."""
     best_QB = nodes("ReduceMax", nodes("Reshape", scores_PB, "score_by_chunk"), "score_ones", keepdims=0)
     n_kept = nodes("Min", "k", "score_n_chunks")

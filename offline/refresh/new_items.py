@@ -16,7 +16,7 @@ from retort.offline.common.section import parse_section
 from retort.offline.common.tracing import span
 from retort.offline.data.interactions import KNOWLEDGE, Items
 from retort.offline.export.bundle_items import with_new_items
-from retort.offline.export.cold_items import grow_bundle
+from retort.offline.export.cold_items import add_items
 from retort.offline.export.publish import publish_to
 from retort.offline.jobs.heartbeat import Heartbeat
 from retort.offline.knowledge.catalogue_names import read_names
@@ -130,7 +130,7 @@ def _place(
         return f"No item was added to {bundle.bundle_id}.{known}"
     items = with_new_items(bundle, new.items)
     folder = bundle.path.parent
-    added = grow_bundle(bundle, items, folder, progress, share=new.share, describe=describe, cache_path=cache_path)
+    added = add_items(bundle, items, folder, progress, share=new.share, describe=describe, cache_path=cache_path)
     check()
     published = publish_to(engine, added.bundle, folder, alias=None, tenant=tenant)
     registry.promote(

@@ -65,7 +65,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
 
 def test_new_items_are_recommended_to_users_of_similar_items(world: tuple[Bundle, Path], tmp_path: Path) -> None:
     before, items = world
-    added = add_items(before.path, items, tmp_path, Silent())
+    added = add_items(before, read_items(items, before, Silent()), tmp_path, Silent())
     after = open_bundle(added.bundle)
     assert added.n_added == after.manifest.n_items - before.manifest.n_items == 16
     assert added.fit > 0
@@ -85,7 +85,7 @@ def test_new_items_are_recommended_to_users_of_similar_items(world: tuple[Bundle
 
 def test_known_items_score_as_before(world: tuple[Bundle, Path], tmp_path: Path) -> None:
     before, items = world
-    after = open_bundle(add_items(before.path, items, tmp_path, Silent()).bundle)
+    after = open_bundle(add_items(before, read_items(items, before, Silent()), tmp_path, Silent()).bundle)
     history = [np.array([1, 2, 3])]
     old_items, old_scores = before.scorer().top_k(history, before.manifest.n_items).row(0)
     new_items, new_scores = after.scorer().top_k(history, after.manifest.n_items).row(0)
@@ -105,7 +105,7 @@ def test_known_items_score_as_before(world: tuple[Bundle, Path], tmp_path: Path)
 @pytest.mark.parametrize("share", [0.35, 0.4, 0.5])
 def test_new_items_keep_to_their_share_of_the_places(world: tuple[Bundle, Path], tmp_path: Path, share: float) -> None:
     before, items = world
-    added = add_items(before.path, items, tmp_path, Silent(), share=share)
+    added = add_items(before, read_items(items, before, Silent()), tmp_path, Silent(), share=share)
     after = open_bundle(added.bundle)
     shown = [item_id for request in after.golden for item_id in request.items]
     new = sum(item_id not in before.item_index for item_id in shown) / len(shown)
@@ -117,8 +117,10 @@ def test_new_items_keep_to_their_share_of_the_places(world: tuple[Bundle, Path],
 
 def test_another_encoder_than_the_recipe_s_may_read_the_texts(world: tuple[Bundle, Path], tmp_path: Path) -> None:
     before, items = world
-    one = add_items(before.path, items, tmp_path, Silent())
-    other = add_items(before.path, items, tmp_path, Silent(), encoder="packaged-minilm + tfidf")
+    one = add_items(before, read_items(items, before, Silent()), tmp_path, Silent())
+    other = add_items(
+        before, read_items(items, before, Silent()), tmp_path, Silent(), encoder="packaged-minilm + tfidf"
+    )
     assert other.n_added == one.n_added
     assert other.fit > 0
     assert other.bundle != one.bundle
@@ -129,12 +131,12 @@ def test_the_missing_input_is_named(world: tuple[Bundle, Path], tmp_path: Path) 
     table = pl.read_csv(items)
     table.filter(pl.col("item_id").is_in(list(before.item_index.ids))).write_csv(tmp_path / "known.csv")
     with pytest.raises(DataError, match="nothing to add"):
-        add_items(before.path, tmp_path / "known.csv", tmp_path, Silent())
+        add_items(before, read_items(tmp_path / "known.csv", before, Silent()), tmp_path, Silent())
     table.filter(~pl.col("item_id").is_in(list(before.item_index.ids))).write_csv(tmp_path / "new.csv")
     with pytest.raises(DataError, match="give the texts of the known items"):
-        add_items(before.path, tmp_path / "new.csv", tmp_path, Silent())
+        add_items(before, read_items(tmp_path / "new.csv", before, Silent()), tmp_path, Silent())
     with pytest.raises(DataError, match="there is no file"):
-        add_items(before.path, tmp_path / "none.csv", tmp_path, Silent())
+        add_items(before, read_items(tmp_path / "none.csv", before, Silent()), tmp_path, Silent())
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 10**9])

@@ -12,7 +12,7 @@ import pytest
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent
 from retort.offline.data.interactions import Items
-from retort.offline.export.cold_items import Added, _with_knowledge, add_items
+from retort.offline.export.cold_items import Added, _with_knowledge, add_items, read_items
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.describe import SCHEMA
 from retort.offline.knowledge.new_items import texts_for_bundle
@@ -89,7 +89,8 @@ def test_a_bundle_carries_the_texts_with_their_source(world: tuple[Bundle, Path]
 
 def test_new_items_are_placed_by_the_knowledge_of_a_file(world: tuple[Bundle, Path], tmp_path: Path) -> None:
     before, root = world
-    added = add_items(before.path, root / "items.csv", tmp_path, Silent(), knowledge=root / "all.jsonl")
+    items = read_items(root / "items.csv", before, Silent())
+    added = add_items(before, items, tmp_path, Silent(), knowledge=root / "all.jsonl")
     assert added.n_added == 16
     assert _share_placed_well(before, added) == 1.0
     items = pl.DataFrame(pl.from_arrow(open_bundle(added.bundle).items))

@@ -148,7 +148,7 @@ def test_without_a_champion_the_request_fails_with_the_reason(database: Engine) 
 def test_where_another_bundle_becomes_champion_the_items_are_added_to_that_one(
     database: Engine, champion: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grow, done = placing.grow_bundle, []
+    grow, done = placing.add_items, []
 
     def grow_late(bundle: Bundle, *args: Any, **given: Any) -> Any:
         added = grow(bundle, *args, **given)
@@ -157,7 +157,7 @@ def test_where_another_bundle_becomes_champion_the_items_are_added_to_that_one(
             assert "1 items added" in (_work(database, [{"item_id": "n9", "title": "kitchen thing"}]).result or "")
         return added
 
-    monkeypatch.setattr(placing, "grow_bundle", grow_late)
+    monkeypatch.setattr(placing, "add_items", grow_late)
     assert _work(database, NEW).status == "done"
     ids = list(_champion(database).item_index.ids)[-3:]
     assert sorted(ids) == ["n1", "n2", "n9"]
