@@ -1,6 +1,6 @@
 """Time and memory of the data and split steps for 1, 10 and 100 million synthetic interactions.
 
-    python -m benchmarks.data [--sizes 1 10 100] [--work DIR] [--picture FILE.svg]
+    python -m benchmarks.data [--sizes 1 10 100] [--work DIR]
 
 Events are in the order of time, in Parquet files of two million; users have about 100 events each, items follow Zipf's
 law. `[data] k_core = 5` and leave-one-out, as in most recipes. Each size runs in a process of its own. Memory is the
@@ -92,7 +92,6 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, help="directory for the data, 12 GB at 100 million; unset: a temporary one"
     )
-    parser.add_argument("--picture", type=Path, help="SVG file of the curves")
     parser.add_argument("--child", type=Path, nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:

@@ -28,7 +28,7 @@ def onnx(device: str, args: argparse.Namespace) -> dict[str, Any]:
     answers = {}
     for provider in [name for name in available if name in ("CUDAExecutionProvider", "CPUExecutionProvider")]:
         ort.get_available_providers = lambda provider=provider: [provider]
-        scorer = Scorer(graph, n_items=n_items, max_length=50, table=_full_table(table, n_items))
+        scorer = Scorer(graph, n_items=n_items, max_length=50, table=table)
         ort.get_available_providers = lambda: available
         single, batch = [], []
         for history in histories:
@@ -47,10 +47,6 @@ def onnx(device: str, args: argparse.Namespace) -> dict[str, Any]:
         one, other = answers.values()
         found["equal_items"] = float((one == other).mean())
     return found
-
-
-def _full_table(table: Any, n_items: int) -> Any:
-    return table if len(table) > n_items else None
 
 
 def vllm(_: str, args: argparse.Namespace) -> dict[str, Any]:
