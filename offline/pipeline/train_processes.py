@@ -54,11 +54,5 @@ def _start_group(stack: ExitStack, n_processes: int, log_dir: Path) -> None:
         env = {**os.environ, **group, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         name = f"follower-{rank}"
         stack.enter_context(start_child([sys.executable, "-m", _FOLLOWER], name, log=log_dir / f"{name}.log", env=env))
-    before = dict(os.environ)
-    os.environ.update({**group, "RANK": "0", "LOCAL_RANK": "0"})
-    try:
-        open_group()
-    finally:
-        for name in (*group, "RANK", "LOCAL_RANK"):
-            os.environ.pop(name) if name not in before else os.environ.update({name: before[name]})
+    open_group(init_method=f"tcp://127.0.0.1:{port}", rank=0, world_size=n_processes)
     stack.callback(close_group)

@@ -67,7 +67,7 @@ class Processes:
             gradient.copy_(summed.view_as(gradient))
 
     def add(self, value: Tensor) -> Tensor:
-        """Return the sum of a value over all processes."""
+        """Add up a value over all processes, in place."""
         if self.count > 1:
             distributed.all_reduce(value)
         return value
@@ -98,13 +98,17 @@ def device_of_process() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
-def open_group() -> Processes:
-    """Join the group that torchrun's environment variables describe: NCCL where there are GPUs, else gloo."""
+def open_group(**group: Any) -> Processes:
+    """Join a group of processes: by NCCL where there are GPUs, else by gloo.
+
+    Args:
+        group: init_method, rank and world_size of torch.distributed; without them, torchrun's environment variables.
+    """
+    backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(device_of_process())
-        distributed.init_process_group("cpu:gloo,cuda:nccl", timeout=_LONGEST_WAIT)
-    else:
-        distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
+        backend = "cpu:gloo,cuda:nccl"
+    distributed.init_process_group(backend, timeout=_LONGEST_WAIT, **group)
     return Processes.current()
 
 
