@@ -32,7 +32,7 @@ from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.pipeline.file_hashes import hash_directory, hash_file_once
 from retort.offline.profiles.config import BACKENDS
 from retort.shared.base.errors import RecipeError
-from retort.shared.base.hashing import hash_file, hash_json
+from retort.shared.base.hashing import hash_json
 
 
 def prepare_steps(plan: Plan) -> list[Step[RunContext]]:
@@ -75,7 +75,7 @@ def _hash_knowledge_author(plan: Plan) -> dict[str, Any]:
     config = plan.recipe.knowledge
     if not config.generates:
         path = knowledge_in_data_directory(config, plan.data_dir).path
-        return {"file": hash_file(path) if path is not None and path.is_file() else None}
+        return {"file": hash_file_once(path) if path is not None and path.is_file() else None}
     backend = backend_name(config, plan.language_model)
     if backend == "openai" and not config.options.get("model") and plan.language_model.openai_base_url:
         # the server's only model is used, and another server has another model
@@ -106,7 +106,7 @@ def _hash_files_outside(options: Mapping[str, Any], data_dir: Path | None) -> di
     inside = os.path.normpath(data_dir)
     named = {key: os.path.normpath(data_dir / value) for key, value in options.items() if isinstance(value, str)}
     return {
-        key: hash_file(Path(path))
+        key: hash_file_once(Path(path))
         for key, path in named.items()
         if not Path(path).is_relative_to(inside) and Path(path).is_file()
     }

@@ -27,7 +27,7 @@ from retort.offline.pipeline.context import (
     profiles_in_data_directory,
 )
 from retort.offline.pipeline.dag import Pipeline, Step
-from retort.offline.pipeline.file_hashes import hash_directory
+from retort.offline.pipeline.file_hashes import hash_directory, hash_file_once
 from retort.offline.pipeline.sharded import encode_shards, reduce_users
 from retort.offline.profiles.config import BACKENDS, IMPORTED, backend_name
 from retort.offline.profiles.generator import profiles_tables, write_profiles, write_profiles_table
@@ -36,7 +36,7 @@ from retort.offline.profiles.quality import measure_profiles
 from retort.offline.profiles.store import ProfileStore
 from retort.offline.teachers.published import read_published_items
 from retort.shared.base.errors import TeacherError
-from retort.shared.base.hashing import hash_file, hash_json
+from retort.shared.base.hashing import hash_json
 
 _CACHE = "cache.sqlite"
 
@@ -75,7 +75,7 @@ def _hash_author(plan: Plan, backend: str) -> dict[str, Any]:
     if backend != IMPORTED:
         return {"backend": backend}
     path = Path(str(profiles_in_data_directory(config, plan.data_dir).options.get("path", "")))
-    return {"backend": backend, "file": hash_file(path) if path.is_file() else None}
+    return {"backend": backend, "file": hash_file_once(path) if path.is_file() else None}
 
 
 def _item_steps(plan: Plan) -> list[Step[RunContext]]:
