@@ -58,20 +58,8 @@ def softmax_cross_entropy(states_MD: Tensor, table_ND: Tensor, own: Own, others:
 
     A competitor that is among a row's own items does not count in that row.
     """
-    taken: Callable[..., Tensor] = _SoftmaxAgainst.apply
-    rows, columns = _twice(own.items_MK, others.items_S, len(table_ND))
-    return taken(
-        states_MD,
-        table_ND,
-        own.items_MK,
-        own.weights_MK,
-        own.bias_MK,
-        others.items_S,
-        others.bias_S,
-        rows,
-        columns,
-        others.bf16,
-    )
+    apply: Callable[..., Tensor] = _SoftmaxAgainst.apply
+    return apply(states_MD, table_ND, own, others)
 
 
 def _twice(items_MK: Tensor, others_S: Tensor | None, n_rows: int) -> tuple[Tensor, Tensor]:
@@ -96,22 +84,13 @@ class _SoftmaxAgainst(Function):
     """Loss and gradients in one pass over chunks of rows; `backward` only scales the gradients."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        states_MD: Tensor,
-        table_ND: Tensor,
-        items_MK: Tensor,
-        weights_MK: Tensor,
-        bias_MK: Tensor | None,
-        others_S: Tensor | None,
-        bias_S: Tensor | None,
-        rows: Tensor,
-        columns: Tensor,
-        bf16: bool,
-    ) -> Tensor:
+    def forward(ctx: Any, states_MD: Tensor, table_ND: Tensor, own_items: Own, others: Competitors) -> Tensor:
+        items_MK, weights_MK, bias_MK = own_items.items_MK, own_items.weights_MK, own_items.bias_MK
+        others_S, bias_S = others.items_S, others.bias_S
+        rows, columns = _twice(items_MK, others_S, len(table_ND))
         n, k = items_MK.shape
         others_SD = table_ND[PAD + 1 :] if others_S is None else table_ND[others_S]
-        kind = torch.bfloat16 if bf16 else states_MD.dtype
+        kind = torch.bfloat16 if others.bf16 else states_MD.dtype
         inputs_MD, competitors_SD = (states_MD * _PER_LN2).to(kind), others_SD.to(kind)
         states_grad, table_grad = torch.empty_like(states_MD), torch.zeros_like(table_ND)
         others_grad = table_grad[PAD + 1 :] if others_S is None else torch.zeros_like(others_SD)
@@ -159,4 +138,4 @@ class _SoftmaxAgainst(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         states_grad, table_grad = ctx.saved_tensors
         scale = grad / ctx.count
-        return states_grad.mul_(scale), table_grad.mul_(scale), *(None,) * 8
+        return states_grad.mul_(scale), table_grad.mul_(scale), None, None
