@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from rich.console import Console
 
 from retort.offline.cli import demo
-from retort.shared.model.bundle import USERS_TEST
+from tests.serving._graphs import make_bundle
 
 
 class Manifest:
@@ -23,12 +22,11 @@ def test_the_table_shows_the_paired_interval_and_names_what_it_does_not_separate
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranks = np.random.default_rng(0).integers(1, 30, 500)
-    bundles = {name: tmp_path / name for name in ("plain", "distilled")}
-    for (name, folder), gain in zip(bundles.items(), (0, 5), strict=True):
-        (folder / USERS_TEST).parent.mkdir(parents=True)
-        users = [f"u{user}" for user in range(500)]
-        pl.DataFrame({"user": users, "rank": np.maximum(1, ranks - gain)}).write_parquet(bundles[name] / USERS_TEST)
-    monkeypatch.setattr(demo, "read_manifest", lambda path: Manifest(0.1 if path.name == "plain" else 0.2))
+    bundles = {
+        name: make_bundle(tmp_path, name=name, ranks={f"u{user}": int(rank) for user, rank in enumerate(better)})
+        for name, better in {"plain": ranks, "distilled": np.maximum(1, ranks - 5)}.items()
+    }
+    monkeypatch.setattr(demo, "read_manifest", lambda path: Manifest(0.1 if path == bundles["plain"] else 0.2))
     console = Console(width=120, record=True)
     demo._show_results(console, bundles)
     shown = console.export_text()
