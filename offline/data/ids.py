@@ -11,9 +11,8 @@ from typing import Any
 import polars as pl
 
 from retort.shared.base.errors import DataError
-from retort.shared.base.text import FORBIDDEN_IN_IDS, id_fault
+from retort.shared.base.text import FORBIDDEN_IN_IDS, MISSING_IDS, id_fault
 
-MISSING = ("", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>")
 EXACT_BELOW = 1 << 53  # whole numbers from here on are not all floats
 _EXACT_BELOW_32 = 1 << 24
 _WHOLE = r"^(-?)(0|[1-9]\d*)\.0+$"
@@ -65,7 +64,7 @@ def clean_ids(column: pl.Series, rows: pl.Series, where: str) -> Ids:
     if column.dtype == pl.String or column.dtype == pl.Categorical:
         _refuse_inexact(text, distinct, numbers, rows, where)
     malformed = distinct.filter(distinct.str.contains(_FORBIDDEN))
-    missing = distinct.filter(distinct.is_in(MISSING))
+    missing = distinct.filter(distinct.is_in(MISSING_IDS))
     if len(numbers):
         whole = numbers.str.replace(_WHOLE, "${1}${2}").replace("-0", "0")
         text = text.replace(numbers, whole)
@@ -120,7 +119,7 @@ def id_text(value: Any) -> str | None:
     if isinstance(value, bool | list | dict):
         raise ValueError("is not text or a number")
     text = str(value).strip(" \t\u00a0\u3000")
-    if text in MISSING or text in ("inf", "-inf"):
+    if text in MISSING_IDS or text in ("inf", "-inf"):
         return None
     match = re.match(_WHOLE, text)
     if re.match(_SCIENTIFIC, text) or (match and abs(int(match[2])) >= EXACT_BELOW):

@@ -60,7 +60,7 @@ def invalid(errors: list[Any], model: Any = None) -> Problem:
 
 def _why(error: Any, model: Any) -> str:
     if error["type"] != "extra_forbidden" or not error["loc"]:
-        return str(error["msg"])
+        return str(error["msg"]).removeprefix("Value error, ")
     location = error["loc"][1:] if error["loc"][0] == "body" else error["loc"]  # the framework names the body
     known = field_names(model, location)
     if not known:

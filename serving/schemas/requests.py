@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -16,10 +17,20 @@ from pydantic import (
 from retort.serving.schemas.problems import invalid
 from retort.serving.schemas.tokens import IMPRESSION_PATTERN, MAX_NEXT_LENGTH, read_impression
 from retort.shared.base.schema import MAX_ID_LENGTH, MAX_K
-from retort.shared.base.text import ID_PATTERN
+from retort.shared.base.text import ID_PATTERN, MISSING_IDS
 
 # No control characters: ids are written to logs, Redis keys and headers.
 Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
+
+
+def _require_value(value: str) -> str:
+    if value in MISSING_IDS:
+        raise ValueError(f"{value} is how programs write a missing value; send the id, or leave the field out")
+    return value
+
+
+# An id that is stored: a `null` of many callers would be one user, and training leaves it out.
+StoredId = Annotated[Id, AfterValidator(_require_value)]
 
 AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Filter = dict[str, Any]  # see `catalogue/filters.py`, which checks it against the items' attributes
@@ -151,9 +162,9 @@ class Event(Body):
         description="idempotency key: of the events of one user (or session) with the same id, the first counts, "
         "whichever items the others name",
     )
-    user_id: Id | None = None
-    session_id: Id | None = None
-    item_id: Id
+    user_id: StoredId | None = None
+    session_id: StoredId | None = None
+    item_id: StoredId
     event_type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")] = "click"
     value: float | None = Field(None, allow_inf_nan=False, description="rating, price or seconds watched")
     timestamp: AwareDatetime | None = Field(

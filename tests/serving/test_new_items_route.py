@@ -64,6 +64,7 @@ def test_an_integer_over_64_bits_is_a_number(client: TestClient, engine: Engine)
         ({"items": [{**NEW, "title": "  "}]}, "items.0.title"),
         ({"items": [{**NEW, "knowledge": "\x00"}]}, "items.0.knowledge"),
         ({"items": [{**NEW, "attributes": {"tags": ["a\x00"]}}]}, "items.0.attributes"),
+        ({"items": [{**NEW, "item_id": "nan"}]}, "items.0.item_id: nan is how programs write a missing value"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_added_is_refused_with_a_remedy(

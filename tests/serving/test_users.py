@@ -398,6 +398,15 @@ def test_events_with_ids_that_cannot_be_stored_are_refused(client: TestClient, f
     assert client.post("/events", content=body, headers={"content-type": "application/json"}).status_code == 422
 
 
+@pytest.mark.parametrize("field", ["user_id", "session_id", "item_id"])
+@pytest.mark.parametrize("missing", ["null", "nan", "None", "<NA>"])
+def test_events_with_the_text_of_a_missing_id_are_refused(client: TestClient, field: str, missing: str) -> None:
+    told = client.post("/events", json={"user_id": "ann", "item_id": "i1", field: missing})
+    assert told.status_code == 422
+    assert f"{missing} is how programs write a missing value" in told.json()["detail"]
+    assert client.get("/users/ann").json()["events"] == []
+
+
 def test_a_user_is_erased_while_redis_is_full(make_client: MakeClient, redis_url: str, tmp_path: Path) -> None:
     upgrade(f"sqlite:///{tmp_path / 'retort.db'}")
     engine = open_database(f"sqlite:///{tmp_path / 'retort.db'}")

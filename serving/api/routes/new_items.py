@@ -17,7 +17,7 @@ from retort.serving.api.services import Services
 from retort.serving.catalogue.catalogue import Catalogue
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem
-from retort.serving.schemas.requests import VISIBLE_TEXT, AttributeName, Body, Id
+from retort.serving.schemas.requests import VISIBLE_TEXT, AttributeName, Body, StoredId
 from retort.serving.schemas.suggestions import suggest
 from retort.shared.base.schema import KNOWLEDGE, RESERVED_ITEM_COLUMNS
 from retort.shared.profiles.new_items import NewItems, request_new_items
@@ -37,7 +37,7 @@ Value = bool | _Integer | _Number | _Text | Annotated[list[_Text], Field(max_len
 class NewItem(Body):
     """An item that no training has seen."""
 
-    item_id: Id
+    item_id: StoredId
     title: _Words
     attributes: dict[AttributeName, Value] = Field(
         default_factory=dict,
