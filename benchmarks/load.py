@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         self.index = -1
         self.busy = False
         self.started_s = 0.0
+        self.sent_s = 0.0
         self.idle_since_s = 0.0
         self.taken_before = 0
         self.transport: asyncio.Transport | None = None
@@ -45,6 +46,7 @@ class Connection(asyncio.Protocol):
         assert self.transport is not None
         self.index, self.started_s, self.busy = index, started_s, True
         self.taken_before = self.run.taken
+        self.sent_s = time.perf_counter()
         self.transport.write(self.run.requests[index])
 
     def data_received(self, data: bytes) -> None:
@@ -114,7 +116,9 @@ class Run:
                 self.report.refused_without_retry_after += status in REFUSALS and b"\r\nretry-after:" not in top
             else:
                 self.report.most_ahead = max(self.report.most_ahead, self.taken - connection.taken_before)
-                self.report.latencies_s.append(time.perf_counter() - connection.started_s)
+                now_s = time.perf_counter()
+                self.report.latencies_s.append(now_s - connection.started_s)
+                self.report.sent_latencies_s.append(now_s - connection.sent_s)
                 if self._answered % self._check_every == 0 and not self._check(connection.index, body):
                     self.report.wrong += 1
         self.idle(connection)
@@ -226,6 +230,8 @@ def post(path: str, body: bytes) -> bytes:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the user and system time of a process."""
+    """Return the user and system time of a process and its living children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = [child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+    return own_s + sum(cpu_seconds(int(child)) for child in children)

@@ -11,6 +11,8 @@ class Report:
     """Measurements of a run; latencies in seconds."""
 
     latencies_s: list[float] = field(default_factory=list)
+    # of the same responses, from the time of sending: without the wait for a free connection in an open loop
+    sent_latencies_s: list[float] = field(default_factory=list)
     # refused, answered with an error, or lost
     failures: int = 0
     # of these: connections that were closed during a request or could not be opened
@@ -37,3 +39,6 @@ class Report:
 
     def quantile_ms(self, q: float) -> float:
         return float(np.quantile(self.latencies_s, q) * 1000) if self.latencies_s else float("nan")
+
+    def sent_quantile_ms(self, q: float) -> float:
+        return float(np.quantile(self.sent_latencies_s, q) * 1000) if self.sent_latencies_s else float("nan")
