@@ -36,10 +36,10 @@ test-processors: $(STAMP)  ## run the numeric tests under several instruction se
 console: $(STAMP)  ## drive every page of the console in Chromium, also in four windows and with a million items
 	$(BIN)/pytest tests/serving -k console -m 'long or not long' $(ARGS)
 
-bench-serve: $(STAMP)  ## compare this server with a plain endpoint, one core each; ARGS=--quick takes a minute
+bench-serve: $(STAMP)  ## compare this server with a plain endpoint, one core each; ARGS=--quick takes a minute, ARGS='--open-loop --overload --workers --nginx' six
 	$(BIN)/python -m benchmarks.serve $(ARGS)
 
-bench-train: $(STAMP)  ## compare the training of SASRec with RecTools, RePlay and RecBole; ARGS='--data DIR --peers rectools=PYTHON …'
+bench-train: $(STAMP)  ## compare the training of SASRec with RecTools, RePlay and RecBole; ARGS='--data DIR --peers rectools=PYTHON …', with --curve or --objectives
 	$(BIN)/python -m benchmarks.training $(ARGS)
 
 bench-retrieval: $(STAMP)  ## compare the graph's retrieval with search libraries on one thread; ARGS="--items 10000000" for more

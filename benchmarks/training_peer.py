@@ -2,11 +2,13 @@
 
     PEER_PYTHON training_peer.py PEER FILE    PEER: rectools-flat, replay, recbole; settings as JSON on standard input
 
-FILE (.npz): histories (values, offsets), test histories and targets. The peer's network and loss are trained for a
-fixed time in a plain loop with AdamW, over left-padded sequences of the full length, as the peers' own loaders make
-them. Prints JSON: milliseconds a step, steps of an epoch, and NDCG@10 of the test afterwards.
+FILE (.npz): histories (values, offsets), and histories and targets of test and validation. The peer's network and loss
+are trained in a plain loop with AdamW, over left-padded sequences of the full length, as the peers' own loaders make
+them: for a fixed time, or with `every_s` until validation stops improving. Prints JSON: milliseconds a step, steps of
+an epoch, parameters, the curve of validation, and NDCG@10 of the test, with the best weights if there is a curve.
 """
 
+import copy
 import json
 import math
 import sys
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from training_curve import Curve
 
 
 def padded(values: np.ndarray, starts: np.ndarray, ends: np.ndarray, length: int) -> Tensor:
@@ -57,7 +60,7 @@ class RePlay(nn.Module):
     def __init__(self, n_items: int, size: dict[str, Any], negatives: int | None) -> None:
         from replay.data import FeatureHint, FeatureSource, FeatureType
         from replay.data.nn import TensorFeatureInfo, TensorFeatureSource, TensorSchema
-        from replay.nn.loss import CESampled
+        from replay.nn.loss import BCESampled, CESampled
         from replay.nn.sequential.sasrec import SasRec
 
         super().__init__()
@@ -81,7 +84,7 @@ class RePlay(nn.Module):
             hidden_dim=size["expansion"] * size["embedding_dim"],
         )
         if negatives is not None:
-            self.net.loss = CESampled(ignore_index=n_items)
+            self.net.loss = BCESampled() if negatives == 1 else CESampled(ignore_index=n_items)
             self.net.loss.logits_callback = self.net.get_logits
         self.n_items, self.negatives = n_items, negatives
 
@@ -89,7 +92,9 @@ class RePlay(nn.Module):
         return torch.where(x_BT == 0, self.n_items, x_BT - 1)
 
     def loss(self, x_BT: Tensor, y_BT: Tensor) -> Tensor:
-        drawn = None if self.negatives is None else torch.randint(0, self.n_items, (self.negatives,))
+        # one negative is drawn for each target, several are shared by a batch
+        shape = (*y_BT.shape, 1) if self.negatives == 1 else (self.negatives,)
+        drawn = None if self.negatives is None else torch.randint(0, self.n_items, shape)
         real_BT = y_BT != 0
         found = self.net(
             {"item_id": self._ids(x_BT)}, x_BT != 0, None, self._ids(y_BT)[..., None], drawn, real_BT[..., None]
@@ -142,20 +147,22 @@ PEERS = {"rectools-flat": Flat, "replay": RePlay, "recbole": RecBole}
 
 
 @torch.no_grad()
-def ndcg(model: Any, data: Any, length: int) -> float:
-    """NDCG@10 of the test, seen items hidden, full ranking."""
+def ndcg(model: Any, data: Any, length: int, cases: str = "test") -> float:
+    """NDCG@10 of the test or the validation, seen items hidden, full ranking."""
     model.eval()
     total = 0.0
-    starts, ends = data["test_offsets"][:-1], data["test_offsets"][1:]
+    values, targets_U = data[f"{cases}_values"], data[f"{cases}_targets"]
+    starts, ends = data[f"{cases}_offsets"][:-1], data[f"{cases}_offsets"][1:]
     for first in range(0, len(starts), 256):
         part = slice(first, first + 256)
-        scores = model.scores(padded(data["test_values"], starts[part], ends[part], length))
-        targets = torch.from_numpy(data["test_targets"][part])
+        scores = model.scores(padded(values, starts[part], ends[part], length))
+        targets = torch.from_numpy(targets_U[part])
         for row, (start, end) in enumerate(zip(starts[part], ends[part], strict=True)):
-            scores[row, torch.from_numpy(data["test_values"][start:end])] = -torch.inf
+            scores[row, torch.from_numpy(values[start:end])] = -torch.inf
         scores[:, 0] = -torch.inf
-        ranks = (scores >= scores.gather(1, targets[:, None])).sum(1)
-        hits = ranks[(ranks <= 10) & (targets > 0)]
+        target_scores = scores.gather(1, targets[:, None])
+        ranks = (scores >= target_scores).sum(1)
+        hits = ranks[(ranks <= 10) & (targets > 0) & ~target_scores[:, 0].isinf()]
         total += float((1 / torch.log2(hits + 1.0)).sum())
     return total / len(starts)
 
@@ -183,8 +190,9 @@ def main() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"])
     starts, ends = rows_of(model, data)
     random = np.random.default_rng(0)
-    n_steps, seconds = 0, 0.0
-    while seconds < settings["seconds"]:
+    curve = Curve(settings["every_s"] or math.inf, settings["patience"], settings["seconds"])
+    n_steps, seconds, best = 0, 0.0, None
+    while not curve.has_ended(seconds):
         order = random.permutation(len(starts))
         for first in range(0, len(order), batch_size):
             began = time.perf_counter()
@@ -196,10 +204,17 @@ def main() -> None:
             model.loss(x_BT, y_BT).backward()
             optimizer.step()
             seconds, n_steps = seconds + time.perf_counter() - began, n_steps + 1
-            if seconds >= settings["seconds"]:
+            due = settings["every_s"] and curve.is_due(seconds)
+            if due and curve.add(seconds, ndcg(model, data, length, "validation")):
+                best = copy.deepcopy(model.state_dict())
+            if curve.has_ended(seconds):
                 break
+    if best is not None:
+        model.load_state_dict(best)
     steps = math.ceil(len(starts) / batch_size)
-    print(json.dumps({"step_ms": 1000 * seconds / n_steps, "steps": steps, "ndcg": ndcg(model, data, length)}))
+    found = {"step_ms": 1000 * seconds / n_steps, "steps": steps, "curve": curve.points}
+    found["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    print(json.dumps({**found, "ndcg": ndcg(model, data, length)}))
 
 
 if __name__ == "__main__":
