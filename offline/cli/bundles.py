@@ -81,11 +81,20 @@ def recommend(
         int | None,
         typer.Option(min=1, help="write so many files into the directory --out; processes that share it divide them"),
     ] = None,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="let Celery workers write the shards: `retort worker --queues cpu`")
+    ] = False,
 ) -> None:
     """Recommend to a file of users; the lists equal those of the server."""
-    from retort.offline.cli.recommend import recommend_users
+    from retort.offline.cli.recommend import BatchRequest, recommend_users
 
-    typer.echo(recommend_users(users, out, bundle, histories, k, tenant, shards))
+    request = BatchRequest(users, out, bundle, histories, k, tenant, shards)
+    if submit:
+        from retort.offline.cli.recommend_tasks import submit_shards
+
+        typer.echo(submit_shards(request))
+    else:
+        typer.echo(recommend_users(request))
 
 
 @items_app.callback()

@@ -6,7 +6,10 @@ The scorer, the histories and the fallback to popular items are those of `retort
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -36,35 +39,86 @@ _BATCH_USERS = 256
 ReadHistories = Callable[[list[str]], list[list[str]]]
 
 
-def recommend_users(
-    users: Path, out: Path, reference: str, histories: Path | None, k: int, tenant: str, shards: int | None = None
-) -> str:
-    """Write the ranked lists, to one file or to shards in a directory; returns a summary sentence."""
-    if not 1 <= k <= MAX_K:
-        raise DataError(f"--k {k} is outside 1 … {MAX_K}; choose a k that the server accepts too.")
-    if out.is_dir() and shards is None:
-        raise DataError(f"--out {out} is a directory; name the Parquet file to write.")
-    settings = Settings()
-    user_ids = _user_ids(users)
-    bundle = open_bundle(_bundle_path(reference, settings, tenant))
-    read_histories = (
-        _from_redis(settings, tenant) if histories is None else _from_file(histories, settings.history_length)
-    )
-    recommender = BatchRecommender(bundle)
+@dataclass(frozen=True)
+class BatchRequest:
+    """What `retort recommend` is asked for.
+
+    Attributes:
+        users: File of the users.
+        out: Parquet file, or directory of the shards.
+        reference: Directory of a bundle, or its alias, id or name@version.
+        histories: File of the histories; None: Redis, as in serving.
+        k: Items for each user.
+        tenant: Tenant of the bundle and of the histories.
+        shards: Number of files; None: one file.
+    """
+
+    users: Path
+    out: Path
+    reference: str
+    histories: Path | None
+    k: int
+    tenant: str
+    shards: int | None = None
+
+
+class Batch:
+    """An opened request: the bundle, the users and a way to read their histories.
+
+    Raises:
+        DataError: A file cannot be read, k is too large, or `out` is a directory and there are no shards.
+        StoreError: There is no Redis to read histories from.
+    """
+
+    def __init__(self, request: BatchRequest) -> None:
+        if not 1 <= request.k <= MAX_K:
+            raise DataError(f"--k {request.k} is outside 1 … {MAX_K}; choose a k that the server accepts too.")
+        if request.out.is_dir() and request.shards is None:
+            raise DataError(f"--out {request.out} is a directory; name the Parquet file to write.")
+        settings = Settings()
+        self.request = request
+        self.user_ids = _user_ids(request.users)
+        self.bundle = open_bundle(_bundle_path(request.reference, settings, request.tenant))
+        self._recommender = BatchRecommender(self.bundle)
+        self._read_histories = (
+            _from_redis(settings, request.tenant)
+            if request.histories is None
+            else _from_file(request.histories, settings.history_length)
+        )
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """What determines the lists."""
+        histories = self.request.histories
+        read_from = hash_file(histories) if histories is not None and histories.is_file() else str(histories)
+        users = hash_file(self.request.users)
+        return {"bundle": self.bundle.bundle_id, "k": self.request.k, "users": users, "histories": read_from}
+
+    def write(self, user_ids: list[str], path: Path, progress: Progress) -> None:
+        """Write the lists of some users to a file."""
+        write_recommendations(self._recommender, self._read_histories, user_ids, self.request.k, path, progress)
+
+
+def recommend_users(request: BatchRequest) -> str:
+    """Write the ranked lists, to one file or to shards in a directory; returns a summary sentence.
+
+    Raises:
+        DataError: As `Batch`, or the directory holds shards of another request.
+    """
+    batch = Batch(request)
+    source = f"{batch.bundle.manifest.name} {batch.bundle.bundle_id}"
     with TerminalProgress() as progress:
-        if shards is not None:
-            read_from = hash_file(histories) if histories is not None and histories.is_file() else str(histories)
-            plan = {"bundle": bundle.bundle_id, "k": k, "users": hash_file(users), "histories": read_from}
+        if request.shards is not None:
             n_done = write_shards(
-                out,
-                plan,
-                user_ids,
-                shards,
-                lambda some, path: write_recommendations(recommender, read_histories, some, k, path, progress),
+                request.out,
+                batch.plan,
+                batch.user_ids,
+                request.shards,
+                lambda user_ids, path: batch.write(user_ids, path, progress),
             )
-            return f"{n_done} of {shards} shards in {out} are finished, from {bundle.manifest.name} {bundle.bundle_id}"
-        write_recommendations(recommender, read_histories, user_ids, k, out, progress)
-    return f"{len(user_ids)} users have recommendations in {out} from {bundle.manifest.name} {bundle.bundle_id}"
+            return f"{n_done} of {request.shards} shards in {request.out} are finished, from {source}"
+        batch.write(batch.user_ids, request.out, progress)
+    return f"{len(batch.user_ids)} users have recommendations in {request.out} from {source}"
 
 
 def write_recommendations(

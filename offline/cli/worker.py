@@ -12,6 +12,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from retort.offline.cli.events import drain_once
+from retort.offline.cli.recommend_tasks import register_shards
 from retort.offline.cli.refresh import start_by_beat
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Progress
@@ -48,6 +49,7 @@ def work(queues: list[str], poll_s: float = POLL_S) -> None:
         register_refreshes(app, wake, start_by_beat)
         register_steps(app, engine, settings, exclusive_gpu)
         register_units(app, engine, exclusive_gpu)
+        register_shards(app)
         register_drain(app, lambda: drain_once(settings.histories_url or service.url, engine))
         run_worker(app, queues, log_level=settings.log_level)
 

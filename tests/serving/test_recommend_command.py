@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from retort.offline.cli.recommend import recommend_users
+from retort.offline.cli.recommend import BatchRequest, recommend_users
 from retort.shared.base.errors import DataError
 from retort.shared.history.redis_history import RedisHistory, load_histories
 from tests.serving.conftest import MakeClient
@@ -60,7 +60,9 @@ def test_offline_lists_equal_those_of_the_server(
     ]
     load_histories(redis_url, stored)
     out = tmp_path / "out" / "answers.parquet"
-    said = recommend_users(users, out, str(bundle_path), histories if where == "file" else None, 7, "default")
+    said = recommend_users(
+        BatchRequest(users, out, str(bundle_path), histories if where == "file" else None, 7, "default")
+    )
     assert said.startswith("302 users")
     answers = pl.read_parquet(out)
     assert answers["user_id"].unique(maintain_order=True).to_list() == USERS
@@ -83,7 +85,11 @@ def test_invalid_files_end_with_one_message(
 ) -> None:
     pl.DataFrame(frame).write_parquet(tmp_path / "users.parquet")
     with pytest.raises(DataError, match=said):
-        recommend_users(tmp_path / "users.parquet", tmp_path / "out", str(bundle_path), tmp_path / "none", 5, "default")
+        recommend_users(
+            BatchRequest(
+                tmp_path / "users.parquet", tmp_path / "out", str(bundle_path), tmp_path / "none", 5, "default"
+            )
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -93,7 +99,7 @@ def test_users_and_histories_of_other_formats(
 ) -> None:
     users, histories = files
     expected, out = tmp_path / "expected.parquet", tmp_path / "out.parquet"
-    recommend_users(users, expected, str(bundle_path), histories, 7, "default")
+    recommend_users(BatchRequest(users, expected, str(bundle_path), histories, 7, "default"))
     others = []
     for path in files:
         frame, other = pl.read_parquet(path), tmp_path / f"{path.stem}.{kind}"
@@ -103,7 +109,7 @@ def test_users_and_histories_of_other_formats(
             text = frame.write_csv(separator="\t" if kind == "tsv" else ",").encode()
             other.write_bytes(gzip.compress(text) if kind.endswith(".gz") else text)
         others.append(other)
-    recommend_users(others[0], out, str(bundle_path), others[1], 7, "default")
+    recommend_users(BatchRequest(others[0], out, str(bundle_path), others[1], 7, "default"))
     assert pl.read_parquet(out).equals(pl.read_parquet(expected))
 
 
@@ -111,10 +117,14 @@ def test_ids_of_a_users_file_follow_the_rule_of_training(bundle_path: Path, tmp_
     pl.DataFrame({"user_id": [1.0, 2.0]}).write_parquet(tmp_path / "users.parquet")
     (tmp_path / "histories.csv").write_text("user_id,item_id,timestamp\n1,i1,9\n1,i2,10\n")
     out = tmp_path / "out.parquet"
-    recommend_users(tmp_path / "users.parquet", out, str(bundle_path), tmp_path / "histories.csv", 3, "default")
+    recommend_users(
+        BatchRequest(tmp_path / "users.parquet", out, str(bundle_path), tmp_path / "histories.csv", 3, "default")
+    )
     answers = pl.read_parquet(out)
     assert answers["user_id"].unique(maintain_order=True).to_list() == ["1", "2"]
     assert answers["source"].unique(maintain_order=True).to_list() == ["student", "popular"]
     (tmp_path / "users.csv").write_text('user_id\n"u\n1"\n')
     with pytest.raises(DataError, match=r"row 2.*contains a line break"):
-        recommend_users(tmp_path / "users.csv", out, str(bundle_path), tmp_path / "histories.csv", 3, "default")
+        recommend_users(
+            BatchRequest(tmp_path / "users.csv", out, str(bundle_path), tmp_path / "histories.csv", 3, "default")
+        )
