@@ -8,9 +8,11 @@ from typing import NamedTuple
 from retort.offline.knowledge.catalogue_names import CatalogueNames, categories_of, normal_name, own_brands
 from retort.offline.knowledge.config import KnowledgeChecks
 from retort.offline.knowledge.replies import Answer
-from retort.offline.profiles.checks import echoes, is_refusal
+from retort.offline.profiles.checks import echoes
 from retort.offline.profiles.item_facts import Facts, year_of
-from retort.offline.profiles.privacy_checks import find_leak
+from retort.offline.profiles.privacy_checks import find_contact
+from retort.offline.profiles.refusals import is_refusal
+from retort.offline.profiles.thoughts import has_tags
 
 RIVALS = "rivals"
 _OF_ITEM = ("type", "properties")  # fields that describe the item itself
@@ -94,8 +96,10 @@ def _problem(text: str, facts: Facts, rules: KnowledgeChecks, language: str, ins
         return f"too long ({len(words)} words, at most {rules.max_words})"
     if re.search(r"</?records?>|\$\w+|\{\W", text) or echoes(text, instructions):
         return "repeats the instructions"
-    if leak := find_leak(text, "", ()):
-        return leak
+    if has_tags(text):
+        return "contains tags"
+    if contact := find_contact(text):
+        return contact
     if len(words) >= _LOOP_WORDS and len(set(words)) < 0.5 * len(words):
         return "repeats itself"
     if rules.refuse_restated and not new_words(text, facts):

@@ -13,9 +13,11 @@ from retort.offline.data.sources import RawTable
 from retort.offline.data.sources._files import read_any
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.report import KnowledgeReport
+from retort.offline.profiles.refusals import is_refusal
+from retort.offline.profiles.thoughts import cut_thoughts, has_tags
 from retort.shared.base.errors import KnowledgeError
 from retort.shared.base.schema import MAX_ID_LENGTH
-from retort.shared.base.text import CONTROLS_IN_PROSE, load_json
+from retort.shared.base.text import CONTROLS_IN_PROSE, clean_text, load_json
 
 _TEXT_COLUMNS = (KNOWLEDGE, "text")
 # what a model writes, or a table holds, where nothing is known
@@ -84,6 +86,7 @@ def _checked_rows(table: RawTable, rejects: Rejects, max_chars: int) -> pl.DataF
     source = pl.coalesce("source", "model", pl.lit(table.file)).str.slice(0, MAX_ID_LENGTH)
     frame = frame.with_columns(source.alias("source"), _json_column(frame["fields"]))
     frame, ids = with_ids(frame, table, ("item_id",))
+    frame = frame.with_columns(*_answers(frame[KNOWLEDGE]))
     text = pl.col(KNOWLEDGE).str.replace_all(CONTROLS_IN_PROSE, "").str.replace_all(r"\s+", " ").str.strip_chars()
     frame = frame.with_columns(text.str.slice(0, max_chars).str.strip_chars_end().alias(KNOWLEDGE))
     nothing = (pl.col(KNOWLEDGE) == "") | pl.col(KNOWLEDGE).str.to_lowercase().str.strip_chars(".").is_in(UNKNOWN)
@@ -93,8 +96,16 @@ def _checked_rows(table: RawTable, rejects: Rejects, max_chars: int) -> pl.DataF
         ids["item_id"].problem("item_id"),
         id_problem("item_id"),
         ("item_id", pl.col("item_id").is_first_distinct().not_(), "the id is already in an earlier row"),
+        (KNOWLEDGE, pl.col("_refused"), "a refusal, or the thoughts of a model"),
     ]
     return reject_bad_rows(frame, table, problems, rejects).select("item_id", KNOWLEDGE, *_FURTHER)
+
+
+def _answers(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The texts without what a model thought before them, and whether each holds no answer."""
+    cut = [(None, None) if text is None else cut_thoughts(clean_text(text)) for text in texts]
+    refused = [bool(text and (problem or has_tags(text) or is_refusal(text))) for text, problem in cut]
+    return pl.Series(KNOWLEDGE, [text for text, _ in cut], pl.String), pl.Series("_refused", refused, pl.Boolean)
 
 
 def _json_column(fields: pl.Series) -> pl.Series:

@@ -7,39 +7,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from retort.offline.common.section import Section
-from retort.offline.profiles.thoughts import cut_thoughts
+from retort.offline.profiles.refusals import is_refusal
+from retort.offline.profiles.thoughts import cut_preface, cut_thoughts, has_tags
+from retort.offline.profiles.vocabulary import stems
 from retort.shared.base.text import clean_text
 
 Language = Literal["any", "en", "ru"]
 
-_REFUSALS = re.compile(
-    r"\b(i['’]?m sorry|i am sorry|i apologi[sz]e|(i|we) (can['’]?t|cannot|can not|won['’]t|am unable|am not able)"
-    r"|i['’]m (unable|not able|not comfortable|afraid|not allowed)|i am (afraid|not comfortable|not allowed)"
-    r"|(must|have to|need to|will|would|shall) (\w+ly )?(decline|refuse|abstain)"
-    r"|(i|we) (\w+ly )?(decline|refuse|regret)\b"
-    r"|(not possible|impossible|unable|not able) (for me )?to (write|create|generate|provide|produce|describe|complete"
-    r"|fulfil|comply|assist|help|infer|determine|answer)"
-    r"|(cannot|can['’]?t|can not|could not|couldn['’]t) (be )?(comply|fulfil|assist|help|provid|generat|creat|writ"
-    r"|process|proceed|complet|determin|infer|answer)\w*"
-    r"|(this|your|the) request|(content|usage|safety) polic(y|ies)|my (guidelines|programming|instructions)"
-    r"|as an ai\b|as a (large )?language model|i (do not|don['’]t) have (access|enough)|please provide"
-    r"|(not enough|insufficient|too little|no) (data|information|history|context) (is |was |are |to |has |have |for )"
-    r"|no (viewing |purchase )?history (was|is) (given|provided))"
-    r"|\A\W*(unfortunately|regrettably|apologies|sorry)\b",
-    re.IGNORECASE,
-)
-_OTHER_REFUSALS = re.compile(
-    r"не (могу|смогу|в состоянии) |\A\W*к сожалению|извините|вынужден\w* отказать|как языковая модель"
-    r"|leider (kann|muss) ich|ich (kann|darf) (das |dies |dir |ihnen )?(leider )?nicht|je (suis désolée?|ne peux pas)"
-    r"|lo siento|no puedo (ayudar|crear|escribir|proporcionar|generar)",
-    re.IGNORECASE,
-)
 # Prose was requested: a fence, a bare JSON value or tags do not follow our instructions.
 _OTHER_FORM = re.compile(r"\A\s*(?:```|[{\[])|```|</?(?:html|body|system|assistant|script)\b", re.IGNORECASE)
 _MARKERS = re.compile(r"</?(history|profiles?)>|\$(form|history|profiles?)\b")
 # Words that almost every English text of a few sentences contains, and that related languages do not share.
 _ENGLISH_WORDS = "the and of with for this their they from is are that to as by who which or user"
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
+# Words that do not change what a phrase of a list is about.
+_PLAIN_WORDS = frozenset(
+    stems("the a an of and with in for films movies books games stories titles items things products genre kind style")
+)
 _MAX_PHRASES = 12  # of each list of a structured profile
 _PHRASE_CHARS = 160
 _SUMMARY_CHARS = 1200
@@ -117,6 +101,8 @@ def check_reply(
         text, problem = _read_structured(text)
         if problem:
             return text, problem
+    else:
+        text = cut_preface(text)
     text = clean_text(text)  # the strings of a JSON reply may hold escaped control characters
     return text, find_problem(text, rules, instructions)
 
@@ -131,6 +117,8 @@ def find_problem(text: str, rules: CheckRules, instructions: str = "") -> str | 
         return f"too long ({len(text)} characters, at most {rules.max_chars})"
     if _MARKERS.search(text) or echoes(text, instructions):
         return "repeats the instructions"
+    if has_tags(text):
+        return "contains tags"
     return _language_problem(text, rules.language) or _repetition(text)
 
 
@@ -139,21 +127,18 @@ def _read_structured(text: str) -> tuple[str, str | None]:
     fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", text, re.DOTALL)
     try:
         profile = StructuredProfile.model_validate_json(fenced.group(1) if fenced else text)
-        both = {like.strip(" .").lower() for like in profile.likes} & {
-            one.strip(" .").lower() for one in profile.dislikes
-        }
-        return profile.readable(), f"likes and dislikes the same ({min(both)[:60]})" if both else None
+        likes = {subject: like for like in profile.likes if (subject := _subject(like))}
+        both = sorted(likes[subject] for subject in likes.keys() & {_subject(phrase) for phrase in profile.dislikes})
+        return profile.readable(), f"likes and dislikes the same ({both[0].strip(' .').lower()[:60]})" if both else None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         return text, f"not the requested JSON ({where + ': ' if where else ''}{first['msg']})"
 
 
-def is_refusal(text: str) -> bool:
-    """Whether a text begins as refusals do."""
-    # only at the beginning do these words mean a refusal; later they may describe the user
-    opening = text[:160]
-    return bool(_REFUSALS.search(opening) or _OTHER_REFUSALS.search(opening))
+def _subject(phrase: str) -> frozenset[str]:
+    """The words of a phrase that say what it is about: `War films.` and `the war film` are about the same."""
+    return frozenset(stems(phrase)) - _PLAIN_WORDS
 
 
 def echoes(text: str, instructions: str) -> bool:

@@ -18,7 +18,8 @@ from pydantic import Field
 from retort.offline.common.section import Section
 from retort.offline.profiles.history import Event
 from retort.offline.profiles.item_facts import Facet, facets
-from retort.offline.profiles.vocabulary import Mention, Vocabulary, normal_title, stems
+from retort.offline.profiles.polarity import POSITIVE, before, clauses, is_negated
+from retort.offline.profiles.vocabulary import Mention, Vocabulary, normal_title, stems, title_forms
 
 _MIN_SHARE = 0.02  # share of the events that a positive claim requires, or one event of a short history
 _LARGE_SHARE = (
@@ -27,28 +28,12 @@ _LARGE_SHARE = (
 _RATED = 0.5  # standard deviations from the user's mean rating that mean like or dislike
 _SHARE_ERROR = 0.2  # accepted error of a stated share
 
-_NEGATIVE = re.compile(
-    r"\b(dislik\w*|avoid\w*|disinterest\w*|uninterested|averse|aversion|steer\w* clear|reject\w*|never|rarely|seldom"
-    r"|hardly|not|no interest|little interest|lacks? (of )?interest|less interested|rather than|instead of|away from"
-    r"|without|doesn['’]t|don['’]t|isn['’]t|aren['’]t|hates?|shuns?|uninspired|indifferent)\b",
-    re.IGNORECASE,
-)
-_POSITIVE = re.compile(
-    r"\b(enjoy\w*|lov(es?|ing)|likes?|prefer\w*|drawn|fond\w*|appreciat\w*|favou?r\w*|passion\w*|inclin\w*|admir\w*)\b",
-    re.IGNORECASE,
-)
 _WEAKENED = re.compile(r"\b(less|fewer|below|earlier|used to|once|occasional\w*|some|at times)\b", re.IGNORECASE)
-_CLAUSE = re.compile(
-    r"[.;!?\n]|,? (?:but|while|whereas|although|though|yet|however|in favou?r of|preferring|favou?ring)\b"
-    r"|, (?:they|he|she|the user|this (?:user|person))\b",
-    re.IGNORECASE,
-)
-_LABEL = re.compile(r"[\s\-*#>•]*([^\W\d_][\w '’/-]{1,40})\**\s*:")
-_BULLET = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
-_HEADING = re.compile(r"\s*(?:#+\s*|\*\*)?([^\W\d_][^\n:*]{1,60}?)[:*]*\s*$")
 _SET_OFF = re.compile(r"[\"“«‘*_]([^\"”»’*_\n]{3,80})[\"”»’*_]")
 _QUOTED = re.compile(r"[\"“«]([^\"”»\n]{3,80})[\"”»]")
 _TITLE_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+# A capitalised word within a sentence that is no part of a longer name.
+_NAME = re.compile(r"(?<![\w'’])[a-z][\w'’-]*,? (?=([^\W\d_][\w'’]{3,})(?! [A-Z]))")
 _MAX_TITLE_WORDS = 8
 _GENERIC_WORDS = (
     "user person enjoy appreciate prefer like love tend often various wide range variety different content quality "
@@ -130,6 +115,10 @@ class FaithfulnessChecker:
             capitals = sum(word[0].isupper() or word[0].isdigit() for word in words)
             if len(words) > 1 and capitals > 1 and 2 * capitals >= len(words) and not self._is_term(found.group(1)):
                 return found.group(1)
+        for found in _NAME.finditer(text):
+            word = found.group(1)
+            if word[0].isupper() and word.lower() in self._vocabulary.names and not self._is_term(word):
+                return word
         words_at = list(_TITLE_WORD.finditer(text))
         for at, first in enumerate(words_at):
             if not (first.group()[0].isupper() or first.group()[0].isdigit()):
@@ -150,21 +139,28 @@ class FaithfulnessChecker:
         if history is None or self._vocabulary.empty:
             return []
         found: dict[Facet, int] = {}
-        for start, end in _clauses(text):
-            for mention in self._vocabulary.mentions(text[start:end]):
-                if not _NEGATIVE.search(_before(text, start, start + mention.start)):
-                    found |= {facet: history.count(facet) for facet in mention.facets if history.count(facet)}
+        for mention, negated, _ in self._mentions(text):
+            if not negated:
+                found |= {facet: history.count(facet) for facet in mention.facets if history.count(facet)}
         return sorted(found, key=lambda facet: (-found[facet], facet))
 
     def _claims(self, text: str, history: "_History") -> Iterator[Claim]:
-        for start, end in _clauses(text):
-            for mention in self._vocabulary.mentions(text[start:end]):
-                moved = Mention(mention.start + start, mention.end + start, mention.facets)
-                yield Claim(text[moved.start : moved.end].strip(), _verdict(text, start, moved, history))
+        for mention, negated, preceding in self._mentions(text):
+            yield Claim(text[mention.start : mention.end].strip(), _verdict(text, mention, negated, preceding, history))
         for found in _QUOTED.finditer(text):
             title = normal_title(found.group(1))
             if len(title.split()) > 1:
                 yield Claim(found.group(1), "supported" if title in history.titles else "unsupported")
+
+    def _mentions(self, text: str) -> Iterator[tuple[Mention, bool, str]]:
+        """Each mention, whether the text speaks against it, and what precedes it."""
+        for start, end in clauses(text):
+            found = self._vocabulary.mentions(text[start:end])
+            moved = [Mention(mention.start + start, mention.end + start, mention.facets) for mention in found]
+            spans = [(mention.start, mention.end) for mention in moved]
+            for number, mention in enumerate(moved):
+                negated = is_negated(text, (start, end), spans, number)
+                yield mention, negated, before(text, start, mention.start)
 
     def _filler(self, text: str, history: "_History") -> float:
         sentences = [part for part in re.split(r"[.!?\n]+", text) if len(part.split()) >= 4]
@@ -175,50 +171,27 @@ class FaithfulnessChecker:
         return bool(self._vocabulary.mentions(sentence)) or not history.words.isdisjoint(stems(sentence))
 
 
-def _clauses(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    for found in _CLAUSE.finditer(text):
-        if found.group().strip() == "." and text[found.end() : found.end() + 1].isdigit():
-            continue
-        yield start, found.start()
-        start = found.end() if len(found.group()) == 1 else found.start()
-    yield start, len(text)
-
-
-def _before(text: str, clause_start: int, at: int) -> str:
-    """What precedes a mention: its clause, and the label of its line or list, such as `Dislikes:` or `### Avoided`."""
-    line_start = text.rfind("\n", 0, at) + 1
-    line = text[line_start:at]
-    label = _LABEL.match(line)
-    if label is None and _BULLET.match(line):
-        above = text[:line_start].rstrip("\n").split("\n")
-        heading = next((one for one in reversed(above) if one.strip() and not _BULLET.match(one)), "")
-        label = _HEADING.match(heading)
-    clause = text[max(clause_start, line_start) : at]
-    return clause if label is None else f"{label.group(1)}: {clause}"
-
-
-def _verdict(text: str, clause_start: int, mention: Mention, history: "_History") -> str:
+def _verdict(text: str, mention: Mention, negated: bool, preceding: str, history: "_History") -> str:
     """Judge a mention; of several categories that it can mean, the most favourable counts."""
-    before = _before(text, clause_start, mention.start)
     stated = re.match(r"\s*\(?(?:about |around |~|approximately )?(\d{1,3}) ?%", text[mention.end : mention.end + 24])
-    verdicts = {_judge_facet(facet, before, stated and int(stated.group(1)) / 100, history) for facet in mention.facets}
+    share = stated and int(stated.group(1)) / 100
+    verdicts = {_judge_facet(facet, negated, preceding, share, history) for facet in mention.facets}
     return next(verdict for verdict in ("supported", "unsupported", "contradicted") if verdict in verdicts)
 
 
-def _judge_facet(facet: Facet, before: str, stated: float | None, history: "_History") -> str:
+def _judge_facet(facet: Facet, negated: bool, preceding: str, stated: float | None, history: "_History") -> str:
     share, liking = history.share(facet), history.liking(facet)
     if stated is not None and abs(stated - share) > _SHARE_ERROR:
         return "contradicted"
-    if _NEGATIVE.search(before):
+    if negated:
         return "contradicted" if share >= _LARGE_SHARE and liking > -_RATED else "supported"
-    if _WEAKENED.search(before):
+    if _WEAKENED.search(preceding):
         return "supported" if share > 0 else "unsupported"
     if share == 0:
         return "unsupported"
     if (
         stated is None
-        and _POSITIVE.search(before)
+        and POSITIVE.search(preceding)
         and liking <= -_RATED
         and history.count(facet) >= 3
         and share < _LARGE_SHARE
@@ -243,7 +216,7 @@ class _History:
         self._n = len(events)
         self._counts: Counter[Facet] = Counter()
         self._weights: dict[Facet, list[float]] = defaultdict(list)
-        self.titles = {normal_title(event.facts.title) for event in events}
+        self.titles = {form for event in events for form in _title_forms(event.facts.title)}
         words: set[str] = set()
         for event in events:
             for facet in facets(event.facts):
@@ -268,6 +241,11 @@ class _History:
         """Mean weight of the category less the user's mean, in standard deviations; 0 where unknown."""
         given = self._weights.get(facet)
         return (fmean(given) - self._mean) / self._spread if given and self._spread else 0.0
+
+
+@lru_cache(maxsize=65_536)
+def _title_forms(title: str) -> frozenset[str]:
+    return frozenset(title_forms(title))
 
 
 @lru_cache(maxsize=65_536)

@@ -31,7 +31,14 @@ _DECADES = {
     if name
 }
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+_ASIDE = re.compile(r"\([^)]*\)|\[[^\]]*\]")  # year, original title, edition
+_ARTICLE_LAST = re.compile(
+    r"\A(.+?), (The|An?|Le|La|Les|L'|Il|Lo|Gli|I|El|Los|Las|Der|Die|Das|Den|Det|O|Os|As)\b(?!,)\s*(:.*|)\Z",
+    re.IGNORECASE,
+)
+_SUBTITLE = re.compile(r"\s*:\s+")
 _MAX_WORDS = 5  # of one term
+_NAME_CHARS, _NAME_TITLES = 4, 2  # a title of one word that is shorter, or is in more titles, is an ordinary word
 _NAMES_FROM = 60  # an attribute with more values holds names (brands, authors), which are capitalised
 
 
@@ -51,6 +58,7 @@ class Vocabulary:
         terms: Stems of a category's name → the categories.
         named: Attributes whose values are names, recognised only where capitalised.
         titles: Normalised titles of all items.
+        names: Titles of one word that hardly any other title contains, such as `Casablanca`.
         has_periods: Whether items have years, so that decades can be checked.
     """
 
@@ -58,6 +66,7 @@ class Vocabulary:
     named: frozenset[str]
     titles: frozenset[str]
     has_periods: bool
+    names: frozenset[str] = frozenset()
 
     @property
     def empty(self) -> bool:
@@ -104,9 +113,12 @@ def read_vocabulary(all_facts: Iterable[Facts]) -> Vocabulary:
     """Build the vocabulary from values that at least two items share; a value of a single item describes no taste."""
     counts: Counter[Facet] = Counter()
     titles: set[str] = set()
+    in_titles: Counter[str] = Counter()
     for facts in all_facts:
         counts.update(facets(facts))
-        titles.add(normal_title(facts.title))
+        forms = title_forms(facts.title)
+        titles |= forms
+        in_titles.update({word for form in forms for word in form.split()})
     values: dict[str, list[str]] = defaultdict(list)
     for (name, value), count in counts.items():
         if count > 1 and value not in ("yes", "no"):
@@ -120,7 +132,8 @@ def read_vocabulary(all_facts: Iterable[Facts]) -> Vocabulary:
                 terms[term].add((name, value))
     named = frozenset(name for name, shared in values.items() if len(shared) > _NAMES_FROM)
     frozen = {term: frozenset(meanings) for term, meanings in terms.items()}
-    return Vocabulary(frozen, named, frozenset(titles - {""}), PERIOD in values)
+    names = {title for title in titles if len(title) >= _NAME_CHARS and in_titles[title] <= _NAME_TITLES}
+    return Vocabulary(frozen, named, frozenset(titles - {""}), PERIOD in values, frozenset(names))
 
 
 def _spellings(value: str) -> Iterator[tuple[str, ...]]:
@@ -145,6 +158,15 @@ def stem(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 2:
             return word[: -len(ending)] + replacement
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
+
+
+def title_forms(title: str) -> set[str]:
+    """Return how a text may write a title: as it is, `Matrix, The` as `The Matrix`, and without its subtitle."""
+    bare = _ASIDE.sub(" ", title).strip()
+    bare = _ARTICLE_LAST.sub(r"\2 \1\3", bare)
+    main = _SUBTITLE.split(bare, maxsplit=1)[0]
+    forms = {normal_title(title), normal_title(bare)}
+    return forms | {normal_title(main)} if len(_WORD.findall(main)) > 1 else forms
 
 
 def normal_title(title: str) -> str:

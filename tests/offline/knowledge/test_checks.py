@@ -36,10 +36,18 @@ def test_a_good_text_is_kept_as_it_is() -> None:
         (("shine shine shine shine", "gloss gloss gloss", "shine gloss shine gloss shine"), "repeats itself"),
         (("лак для ногтей", "праздничный маникюр"), "in another script than its language"),
         (("ask for it at nails@example.com today",), "contains an e-mail address"),
+        (("glossy polish", "<musings>maybe</musings> for parties"), "contains tags"),
     ],
 )
 def test_unusable_texts_are_refused_with_the_reason(phrases: tuple[str, ...], problem: str) -> None:
     assert _check(*phrases).problem == problem
+
+
+def test_ages_and_genders_that_an_item_is_for_are_no_private_attributes() -> None:
+    assert _check("play polish for girls", "gender: female", "for a middle-aged man as a gift").problem is None
+    facts = Facts("Polish for age 10 and up", {}, "")
+    answer = Answer({"type": ["play polish for children aged 10"]})
+    assert check_answer(answer, facts, RULES, NAMES, "en", "").problem is None
 
 
 def test_the_year_of_the_title_and_its_neighbours_are_no_contradiction() -> None:

@@ -74,6 +74,15 @@ def test_unknown_is_no_text(tmp_path: Path) -> None:
     assert (known.height, report.unknown) == (2, 1)
 
 
+def test_thoughts_are_cut_and_refusals_are_rejected(tmp_path: Path) -> None:
+    thoughts = f"<think>{'The brand is known. ' * 200}</think>bath bomb"
+    refused = {"item_id": "2", "knowledge": "I'm sorry, but I cannot describe this item."}
+    path = _jsonl(tmp_path / "k.jsonl", [{"item_id": "1", "knowledge": thoughts}, refused])
+    known, report = read_knowledge(_config(path, max_reject_share=0.5), ITEMS, Silent())
+    assert known.select("item_id", "knowledge").rows() == [("1", "bath bomb")]
+    assert "a refusal, or the thoughts of a model" in report.line()
+
+
 def test_files_that_cannot_serve_are_refused_with_the_remedy(tmp_path: Path) -> None:
     others = _jsonl(tmp_path / "others.jsonl", [{"item_id": "x7", "knowledge": "a"}])
     with pytest.raises(

@@ -91,6 +91,16 @@ def test_broken_json_is_refused(raw: str) -> None:
         f"◁think▷hm◁/think▷{GOOD}",
         f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{GOOD}<|return|>",
         f"{GOOD}<|im_end|></s>",
+        f"<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>{GOOD}<|END_RESPONSE|>",
+        f"<|begin_of_thought|>hm<|end_of_thought|><|begin_of_solution|>{GOOD}<|end_of_solution|>",
+        f"<unused94>thought hm<unused95>{GOOD}",
+        f"<|channel>thought hm<channel|>{GOOD}",
+        f"<inner_monologue>hm</inner_monologue>{GOOD}",
+        f"<思考>hm</思考>{GOOD}",
+        f"<reasoning>hm</reasoning><answer>{GOOD}</answer>",
+        f"<start_of_turn>model\n{GOOD}<end_of_turn>",
+        f"Sure! Here is the profile of this user:\n\n{GOOD}",
+        f"**Profile:** {GOOD}",
     ],
 )
 def test_thoughts_of_a_reasoning_model_are_cut(raw: str) -> None:
@@ -104,6 +114,13 @@ def test_thoughts_of_a_reasoning_model_are_cut(raw: str) -> None:
         ("<think>x</think>", "empty"),
         (f"Okay, so I need to write a profile. {GOOD}", "thinks aloud"),
         (f"{GOOD} <|im_start|>user {GOOD}", "tokens of the chat template"),
+        (f"<musings>x</musings>{GOOD}", "contains tags"),
+        (f"&lt;think&gt;x&lt;/think&gt;{GOOD}", "contains tags"),
+        (f"**Thinking:** many comedies.\n\n**Answer:** {GOOD}", "thinks aloud"),
+        (f"First, I need to look at the history. {GOOD}", "thinks aloud"),
+        (f"analysisWe need to write.assistantfinal{GOOD}", "thinks aloud"),
+        (f"{GOOD}\n\nWait, I should double-check the counts.", "thinks aloud"),
+        (f"Хорошо, мне нужно написать профиль. {GOOD}", "thinks aloud"),
     ],
 )
 def test_thoughts_without_an_answer_are_refused(raw: str, problem: str) -> None:
@@ -122,10 +139,37 @@ def test_thoughts_without_an_answer_are_refused(raw: str, problem: str) -> None:
         "This request goes against my guidelines.",
         "There is not enough information to say what they like.",
         "К сожалению, ничего нельзя сказать.",
+        "I'm not going to write about this person.",
+        "I don't feel comfortable creating this.",
+        "I would rather not describe this user.",
+        "As a responsible AI, I keep to the facts.",
+        "There isn't enough data to describe the user.",
+        "I need more information.",
+        "Could you please share the history?",
+        "It seems that you have not given a history.",
+        "No history provided.",
+        "Due to privacy concerns, I keep this short.",
+        "Es tut mir leid, aber das geht nicht.",
+        "Desculpe, não posso ajudar.",
+        "对不起，我无法完成。",
+        "Przepraszam, ale nie mogę.",
     ],
 )
 def test_refusals_in_other_words_are_refused(opening: str) -> None:
     assert check_reply(f"{opening} {GOOD}", CheckRules(language="any"), "", None)[1] == "a refusal"
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "The user would decline horror and refuse slow films.",
+        "The user can't get enough of comedies.",
+        "Sorry endings and grim dramas draw this user.",
+        "The history shows no data for horror.",
+    ],
+)
+def test_tastes_in_words_of_refusals_are_no_refusal(opening: str) -> None:
+    assert check_reply(f"{opening} {GOOD}", CheckRules(), "", None)[1] is None
 
 
 def test_loops_with_a_changed_word_are_refused() -> None:
@@ -148,10 +192,12 @@ def test_lists_of_the_schema_are_bounded_and_longer_ones_are_cut() -> None:
 
 
 def test_a_phrase_cannot_be_liked_and_disliked() -> None:
-    profile = StructuredProfile(likes=["War films"], dislikes=["war films."], habits=[], recent=[], summary=GOOD)
-    assert (
-        check_reply(profile.model_dump_json(), CheckRules(), "", SCHEMA)[1] == "likes and dislikes the same (war films)"
-    )
+    for dislike in ("war films.", "the war film", "War movies"):
+        profile = StructuredProfile(likes=["War films"], dislikes=[dislike], habits=[], recent=[], summary=GOOD)
+        problem = check_reply(profile.model_dump_json(), CheckRules(), "", SCHEMA)[1]
+        assert problem == "likes and dislikes the same (war films)", dislike
+    profile = StructuredProfile(likes=["War films"], dislikes=["old war films"], habits=[], recent=[], summary=GOOD)
+    assert check_reply(profile.model_dump_json(), CheckRules(), "", SCHEMA)[1] is None
 
 
 def test_strings_of_the_schema_are_bounded_and_longer_ones_are_cut() -> None:

@@ -173,7 +173,13 @@ def rated(*genres: str) -> list[Event]:
 HORROR_AND_WAR = rated(*["Comedy"] * 8, "Horror", "War")
 CHECKER = FaithfulnessChecker(
     read_vocabulary(
-        [one.facts for one in HORROR_AND_WAR * 2] + [Facts("Night Train (1994)", {}), Facts("Science Fiction", {})]
+        [one.facts for one in HORROR_AND_WAR * 2]
+        + [Facts("Night Train (1994)", {}), Facts("Science Fiction", {})]
+        + [
+            Facts("Matrix, The (1999)", {}),
+            Facts("Star Wars: Episode IV - A New Hope (1977)", {}),
+            Facts("Casablanca", {}),
+        ]
     )
 )
 
@@ -204,6 +210,10 @@ def test_decades_are_checked_where_the_year_is_a_text() -> None:
         ("They loved Night Train above all.", "Night Train"),
         ("They loved “The Lost Dragon” above all.", "The Lost Dragon"),
         ("They loved *The Lost Dragon* above all.", "The Lost Dragon"),
+        ("They loved The Matrix above all.", "The Matrix"),
+        ("They loved Star Wars above all.", "Star Wars"),
+        ("They loved Casablanca above all.", "Casablanca"),
+        ("Casablanca Beach and King Casablanca are other names.", None),
         ("They take the night train, and like Science Fiction and “feel-good” films.", None),
     ],
 )

@@ -163,6 +163,21 @@ def test_a_model_that_obeys_an_attack_writes_no_profile(name: str, attacked: Att
         "They are in their late thirties.",
         "The user is about 35 years old.",
         "Someone aged 42 who likes comedies.",
+        "She enjoys comedies.",
+        "His taste runs to comedies.",
+        "The user is probably a teenager.",
+        "Likely a mom of two.",
+        "This user could be a father.",
+        "The user is thirty-five years old.",
+        "The user (male, 45) likes comedies.",
+        "Gender: female. Likes comedies.",
+        "A millennial who likes comedies.",
+        "A man who likes comedies.",
+        "The user lives in Berlin.",
+        "The user works as a nurse.",
+        "The user suffers from depression.",
+        "The user appears to be African American.",
+        "As a Christian, the user likes comedies.",
     ],
 )
 def test_age_and_gender_in_other_words_are_found(text: str) -> None:
@@ -174,6 +189,9 @@ def test_age_and_gender_in_other_words_are_found(text: str) -> None:
     [
         "Likes films about a young woman who travels, such as a mother's revenge.",
         "Buys 12-year-old malt whisky and films of the thirties.",
+        "The user is into Japanese cinema and Christian literature.",
+        "Stories of a nurse who works in Berlin and suffers from depression draw this user.",
+        "The hero often wins. He and his friends return in each film of the series.",
     ],
 )
 def test_what_items_are_about_is_no_private_attribute(text: str) -> None:
