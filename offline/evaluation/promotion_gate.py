@@ -18,7 +18,7 @@ from retort.shared.base.errors import DataError
 from retort.shared.base.schema import PAD
 from retort.shared.model.bundle import Bundle
 from retort.shared.model.item_index import ItemIndex
-from retort.shared.model.promotion_gate import RESAMPLES, Verdict, check_sealed, declared_metric, lost_by_retrieval
+from retort.shared.model.promotion_gate import RESAMPLES, Verdict, check_sealed, declared_metric, lost_by_export
 from retort.shared.model.scoring import Scorer
 from retort.shared.model.sequences import IntArray
 
@@ -34,7 +34,7 @@ def check_promotion(
     """
     if split_dir is None:
         return check_sealed(champion.path, challenger.path, metric)
-    if (lost := lost_by_retrieval(challenger.manifest)) is not None:
+    if (lost := lost_by_export(challenger.manifest)) is not None:
         return Verdict(False, lost)
     metric = metric or declared_metric(challenger.manifest)
     before, after = (_evaluate_bundle(bundle, split_dir, metric, progress) for bundle in (champion, challenger))

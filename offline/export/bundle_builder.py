@@ -21,6 +21,7 @@ from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDG
 from retort.shared.model.bundle import (
     CARD,
     GOLDEN,
+    ITEM_SCALES,
     ITEM_VECTORS,
     ITEMS,
     MODEL,
@@ -66,7 +67,9 @@ def seal(
     work = Path(tempfile.mkdtemp(prefix=".sealing-", dir=bundles))
     try:
         shutil.copy(exported / MODEL, work / MODEL)
-        shutil.copy(exported / ITEM_VECTORS, work / ITEM_VECTORS)
+        for name in (ITEM_VECTORS, ITEM_SCALES):
+            if (exported / name).exists():
+                shutil.copy(exported / name, work / name)
         item_table(loaded, split, knowledge).write_parquet(work / ITEMS)
         write_map(work, loaded, split)
         if ranks is not None:

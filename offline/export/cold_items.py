@@ -29,6 +29,7 @@ from retort.offline.embeddings.vectors import FloatArray
 from retort.offline.export.bundle_builder import card, git_commit, golden_request, with_sources
 from retort.offline.export.item_map import write_grown
 from retort.offline.export.item_regression import grown_graph, new_rows
+from retort.offline.export.precision import bundle_precision, write_vectors
 from retort.offline.knowledge.config import KnowledgeConfig
 from retort.offline.knowledge.items import with_knowledge
 from retort.offline.knowledge.new_items import DescribeNew, texts_for_bundle
@@ -38,7 +39,6 @@ from retort.shared.model.bundle import (
     CARD,
     FORMAT_VERSION,
     GOLDEN,
-    ITEM_VECTORS,
     ITEMS,
     MODEL,
     Bundle,
@@ -190,7 +190,7 @@ def _seal(bundle: Bundle, items: Items, ids: list[str], rows_MD: FloatArray, out
     try:
         graph, stored_PD = grown_graph(bundle, rows_MD)
         (work / MODEL).write_bytes(graph)
-        np.save(work / ITEM_VECTORS, stored_PD, allow_pickle=False)
+        write_vectors(work, stored_PD, bundle_precision(bundle.path))
         grown = _item_rows(bundle, items, ids)
         grown.write_parquet(work / ITEMS)
         write_grown(work, bundle, len(grown))

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from retort.offline.embeddings.vectors import FloatArray, Vectors
+from retort.offline.export.precision import bundle_precision, encode
 from retort.offline.export.topk_graph import grow_table
 from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import Bundle
@@ -92,9 +93,10 @@ def grown_scorer(bundle: Bundle, rows_MD: FloatArray) -> Scorer:
 
 
 def grown_graph(bundle: Bundle, rows_MD: FloatArray) -> tuple[bytes, FloatArray]:
-    """Return the bundle's graph with these items appended, and the item table (P, D) as a bundle stores it."""
+    """Return the bundle's graph with these items appended, and the item table (P, D), decoded."""
     assert bundle.item_vectors is not None
     model = onnx.load_from_string(bundle.graph)
+    rows_MD = encode(rows_MD, bundle_precision(bundle.path)).decoded()
     stored_PD = grow_table(model, np.concatenate([bundle.item_vectors, rows_MD]))
     return model.SerializeToString(), stored_PD
 

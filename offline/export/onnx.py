@@ -7,6 +7,7 @@ not exported: a distilled student has the same graph as the plain one.
 
 # Shapes: B batch, T sequence, D embedding_dim, N n_items + 1, P rows of the stored table
 
+import copy
 import logging
 import warnings
 from typing import Any
@@ -15,9 +16,11 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from retort.offline.export.config import Precision
+from retort.offline.export.precision import encode
 from retort.offline.export.topk_graph import CONSTANT_LIMIT_BYTES, append_own_scores, append_ranking, stored_table
 from retort.offline.export.two_stage import Codes
 from retort.offline.losses.divergence import check_modules
@@ -72,12 +75,28 @@ class StudentGraph:
         self._model = _trace(student)
         self._body = None if student.inner_product else _trace_scores(student)
         self.table_ND = _item_table(student)
+        self._precision: Precision = "fp32"
+
+    def in_precision(self, precision: Precision) -> "StudentGraph":
+        """Return the same student with its item table rounded to what is stored.
+
+        Where the student reads its items from the scored table, it reads the rounded one too.
+        """
+        reduced = copy.copy(self)
+        reduced.table_ND = encode(self.table_ND, precision).decoded()
+        reduced._precision = precision
+        reduced._model = onnx.ModelProto()
+        reduced._model.CopyFrom(self._model)
+        for held in reduced._model.graph.initializer:
+            if tuple(held.dims) == self.table_ND.shape and np.array_equal(numpy_helper.to_array(held), self.table_ND):
+                held.CopyFrom(numpy_helper.from_array(reduced.table_ND, held.name))
+        return reduced
 
     def with_ranking(self, limit_bytes: int, codes: Codes | None = None) -> bytes:
         """Return the bytes of a whole model; an item table above the limit is its input."""
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
-        return _with_ranking(model, self.table_ND, limit_bytes, self._body, codes).SerializeToString()
+        return _with_ranking(model, self.table_ND, limit_bytes, self._body, codes, self._precision).SerializeToString()
 
 
 def export_student(student: Student, limit_bytes: int = CONSTANT_LIMIT_BYTES) -> bytes:
@@ -151,12 +170,13 @@ def _with_ranking(
     limit_bytes: int,
     body: onnx.ModelProto | None,
     codes: Codes | None,
+    precision: Precision,
 ) -> onnx.ModelProto:
     if len(table_ND) < 2:
         raise ValueError("a student without items cannot be exported")
     graph = model.graph
     if body is None:
-        append_ranking(model, table_ND, limit_bytes, codes)
+        append_ranking(model, table_ND, limit_bytes, codes, precision=precision)
     else:
         append_own_scores(model, body, len(table_ND))
     value = helper.make_tensor_value_info

@@ -1,9 +1,9 @@
-"""Choice between exact and two-stage retrieval, by measuring how far the two graphs of a student agree."""
+"""Export of a student with the retrieval and the precision of its recipe, and how far its lists agree with exact."""
 
 # Shapes: S sampled requests, D embedding_dim, K list length
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from retort.offline.export.config import ExportConfig
+from retort.offline.export.config import ExportConfig, Precision
 from retort.offline.export.onnx import StudentGraph
+from retort.offline.export.precision import Measured, encode, measure_parity
 from retort.offline.export.topk_graph import CONSTANT_LIMIT_BYTES, stored_table
 from retort.offline.export.two_stage import make_codes
 from retort.offline.students._base import Student
@@ -31,17 +32,25 @@ class Exported:
 
     Attributes:
         graph: Bytes of the ONNX model.
-        vectors: Item table as a bundle stores it.
+        vectors: Item table (P, D), decoded.
         report: Which retrieval the graph has and how it was chosen; None where there was no choice.
+        precision: How the bundle stores the item table.
+        parity: How the lists differ from those of fp32; None in fp32.
+        times: Median milliseconds of a request in fp32 and in the precision; None in fp32.
     """
 
     graph: bytes
     vectors: NDArray[np.float32]
     report: dict[str, Any] | None = None
+    precision: Precision = "fp32"
+    parity: dict[str, Any] | None = None
+    times: dict[str, float] | None = None
 
 
 def export_for_retrieval(student: Student, config: ExportConfig, histories: Sequence[IntArray]) -> Exported:
-    """Export a student with the retrieval of its recipe.
+    """Export a student with the retrieval and the precision of its recipe.
+
+    A student whose scores are not inner products is stored in fp32: its scores depend on more than the item table.
 
     Args:
         student: Trained student.
@@ -50,6 +59,19 @@ def export_for_retrieval(student: Student, config: ExportConfig, histories: Sequ
             codes, and others of them are compared.
     """
     traced = StudentGraph(student)
+    if config.precision == "fp32" or not student.inner_product:
+        return _export(student, traced, config, histories)
+    exact = _export(student, traced, config.model_copy(update={"retrieval": "exact"}), histories)
+    exported = _export(student, traced.in_precision(config.precision), config, histories)
+    exported = replace(exported, precision=config.precision)
+    compared = _sample(histories, _COMPARED)
+    sides = [Measured(_scorer(student, each.graph, each.vectors), _stored_bytes(each)) for each in (exact, exported)]
+    parity, times = measure_parity(config.precision, sides[0], sides[1], compared, config.least_parity)
+    return replace(exported, parity=parity, times=times)
+
+
+def _export(student: Student, traced: StudentGraph, config: ExportConfig, histories: Sequence[IntArray]) -> Exported:
+    """Export a student with the retrieval of its recipe."""
     wanted = config.retrieval == "two_stage" or (config.retrieval == "auto" and student.n_items >= AUTO_ITEMS)
     sampled = _sample(histories, _FITTED + _COMPARED) if wanted and student.inner_product else []
     if not sampled:
@@ -94,6 +116,13 @@ def _with_codes(
     if config.retrieval == "auto" and tried[n_bytes] < LEAST_AGREEMENT:
         return Exported(exact, table_PD, {"retrieval": "exact", **report})
     return Exported(graph, table_PD, {"retrieval": "two_stage", **report})
+
+
+def _stored_bytes(exported: Exported) -> int:
+    """Return the bytes of the graph and the item vectors in a bundle."""
+    stored = encode(exported.vectors, exported.precision)
+    scales = 0 if stored.scales is None else stored.scales.nbytes
+    return len(exported.graph) + stored.values.nbytes + scales
 
 
 def _scorer(student: Student, graph: bytes, table_PD: NDArray[np.float32]) -> Scorer:

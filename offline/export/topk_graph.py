@@ -23,7 +23,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from retort.offline.export.config import Precision
 from retort.offline.export.graph_nodes import TOP, Nodes, tensors
+from retort.offline.export.precision import append_table, encode, precision_in, stored_tensors
 from retort.offline.export.two_stage import Codes, append_two_stage, constants, recode
 from retort.shared.base.errors import BundleError
 from retort.shared.base.schema import PAD
@@ -45,6 +47,8 @@ def append_ranking(
     table_ND: NDArray[np.float32],
     limit_bytes: int = CONSTANT_LIMIT_BYTES,
     codes: Codes | None = None,
+    *,
+    precision: Precision = "fp32",
 ) -> None:
     """Append scoring and top k to a model with the output `state` (B, D), as `shared/model/scoring.py` expects them.
 
@@ -53,6 +57,7 @@ def append_ranking(
         table_ND: Item table.
         limit_bytes: A larger table is an input of the graph.
         codes: Codes of the items of a large table; single requests are then ranked in two stages by them.
+        precision: How a small table is stored; a large one is stored by its bundle.
     """
     graph = model.graph
     table_PD = stored_table(table_ND, limit_bytes)
@@ -68,7 +73,7 @@ def append_ranking(
             graph.initializer.extend([*codes.tensors(), *constants(len(table_ND), len(table_PD))])
             graph.input.append(codes.input())
     else:
-        graph.initializer.append(numpy_helper.from_array(table_ND, TABLE))
+        append_table(graph, table_ND, precision)
         _rank_in_one_stage(nodes, _hidden(nodes), TOP)
     graph.node.extend(nodes.all)
     graph.initializer.extend(_constants(len(table_ND), len(table_PD)))
@@ -100,10 +105,10 @@ def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray
             index after its last item for something else, as BERT4Rec once did for its mask.
     """
     graph = model.graph
-    held = next((tensor for tensor in graph.initializer if tensor.name == TABLE), None)
+    precision = precision_in(graph)
     fed = next((value for value in graph.input if value.name == TABLE), None)
     reads = any(node.op_type == "Gather" and node.input[0] == TABLE for node in graph.node)
-    if not reads or (held is None and fed is None):
+    if not reads or (precision is None and fed is None):
         raise BundleError(
             "the student of this bundle has separate tables for input and scores, so no item can be added to it; "
             "choose a student with one table (sasrec, gru4rec), or train again with the new items."
@@ -116,16 +121,15 @@ def grow_table(model: onnx.ModelProto, table_ND: NDArray[np.float32]) -> NDArray
     table_PD = stored_table(table_ND, limit_bytes=0 if fed is not None else table_ND.nbytes)
     if fed is not None:
         fed.type.tensor_type.shape.dim[0].dim_value = len(table_PD)
-    if held is not None:
-        held.CopyFrom(numpy_helper.from_array(table_PD, TABLE))
+    held = [] if precision is None else stored_tensors(table_PD, precision)
     recoded = recode(graph, table_PD, len(table_ND))
-    fixed = [*_constants(len(table_ND), len(table_PD)), *constants(len(table_ND), len(table_PD)), *recoded]
+    fixed = [*_constants(len(table_ND), len(table_PD)), *constants(len(table_ND), len(table_PD)), *recoded, *held]
     fresh = {tensor.name: tensor for tensor in fixed}
     for tensor in graph.initializer:
         if tensor.name in fresh:
             tensor.CopyFrom(fresh[tensor.name])
     onnx.checker.check_model(model)
-    return table_PD
+    return table_PD if precision is None else encode(table_PD, precision).decoded()
 
 
 def _rows_of(graph: onnx.GraphProto) -> int:

@@ -25,11 +25,13 @@ from retort.offline.evaluation.evaluate import (
 )
 from retort.offline.export.bundle_builder import seal
 from retort.offline.export.publish import publish_to
+from retort.offline.pipeline.artifact_store import TIMES
 from retort.offline.pipeline.context import (
     BUNDLE_FILE,
     KNOWLEDGE_FILE,
     KNOWLEDGE_STEP,
     METRICS_FILE,
+    PARITY_FILE,
     RETRIEVAL_FILE,
     STUDENT_FILE,
     USERS_FILE,
@@ -47,7 +49,7 @@ from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.pipeline.train import new_student
 from retort.offline.recipes.recipe import STUDENTS
 from retort.shared.base.errors import DataError
-from retort.shared.model.bundle import ITEM_VECTORS, MODEL, export_scorer
+from retort.shared.model.bundle import MODEL, export_scorer
 
 
 def deliver_steps(plan: Plan, *, publish: bool) -> list[Step[RunContext]]:
@@ -55,7 +57,7 @@ def deliver_steps(plan: Plan, *, publish: bool) -> list[Step[RunContext]]:
     weights, split = ("refit", "split_refit") if plan.recipe.protocol == "refit" else ("train", "split")
     splits = tuple(dict.fromkeys(("split", split)))
     found = ("train",) if plan.recipe.finds_epochs else ()
-    exported = {"student": plan.config["student"], "export": plan.config["export"]}
+    exported = {"student": plan.config["student"], "export": plan.recipe.export.key()}
     evaluation = {"evaluation": plan.config["evaluation"]}
     plugins = (plugin_module(STUDENTS, plan.recipe.student_name),)
     steps = [
@@ -72,6 +74,7 @@ def export_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     """Write the student as an ONNX graph, and its item vectors."""
     from safetensors.torch import load_file  # loads torch
 
+    from retort.offline.export.precision import describe_parity, write_vectors
     from retort.offline.export.retrieval import export_for_retrieval
 
     recipe = pipeline.context.recipe
@@ -80,9 +83,15 @@ def export_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     student.load_state_dict(load_file(pipeline.ensure_path(weights_step(pipeline)) / STUDENT_FILE))
     exported = export_for_retrieval(student, recipe.export, split.train)
     (work / MODEL).write_bytes(exported.graph)
-    np.save(work / ITEM_VECTORS, exported.vectors, allow_pickle=False)
+    write_vectors(work, exported.vectors, exported.precision)
     if exported.report is not None:
         (work / RETRIEVAL_FILE).write_bytes(orjson.dumps(exported.report, option=orjson.OPT_NON_STR_KEYS))
+    if exported.parity is not None:
+        (work / PARITY_FILE).write_bytes(orjson.dumps(exported.parity))
+        (work / TIMES).write_bytes(orjson.dumps(exported.times))
+        pipeline.context.progress.say(describe_parity(exported.parity))
+    elif recipe.export.precision != "fp32":
+        pipeline.context.progress.say(f"the scores of {recipe.student_name} are no inner products: stored in fp32")
 
 
 def evaluate_step(pipeline: Pipeline[RunContext], work: Path) -> None:
@@ -149,6 +158,8 @@ def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
     metrics = orjson.loads((pipeline.ensure_path("evaluate") / METRICS_FILE).read_bytes())
     if (exported / RETRIEVAL_FILE).exists():
         metrics["retrieval"] = orjson.loads((exported / RETRIEVAL_FILE).read_bytes())
+    if (exported / PARITY_FILE).exists():
+        metrics["parity"] = orjson.loads((exported / PARITY_FILE).read_bytes())
     bundle_id = seal(
         pipeline.store.bundles,
         recipe=pipeline.context.recipe.as_json(),

@@ -5,7 +5,8 @@
     items.parquet      row i is item_index i + 1: item_id, popularity (train events), title, attributes; where the
                        recipe has [knowledge]: knowledge (text), knowledge_source, knowledge_at (ISO 8601)
     item_vectors.npy   float32 (P, D), the student's item table: row 0 is PAD, rows after n_items are zeros; input of
-                       a graph of format 2                                                                [optional]
+                       a graph of format 2; in format 4 float16 or int8                                   [optional]
+    item_scales.npy    float32 (P, 1): value of one step of each int8 row of the item vectors             [optional]
     users_test.parquet user (a hash), rank: the test result of each user, for the promotion gate          [optional]
     item_map.npy       uint16 (n_items, 2): a place of each item in two dimensions, for people                [optional]
     item_trends.npz    counts (n_items, S) of train events in equal spans of time, for people                 [optional]
@@ -13,8 +14,8 @@
     README.md          the model card: what the student is and how it was measured
 
 A bundle never changes; its id is the hash of its manifest, which contains the hashes of all other files. Since format 3
-the time of sealing is not part of the hash, so that equal runs seal bundles of equal ids. Nothing in a bundle is
-executable, and nothing is pickled.
+the time of sealing is not part of the hash, so that equal runs seal bundles of equal ids. Format 4 is format 3 with an
+item table in fewer bits; only such bundles have it. Nothing in a bundle is executable, and nothing is pickled.
 """
 
 import os
@@ -36,6 +37,7 @@ from retort.shared.base.schema import ITEM_ID, POPULARITY
 from retort.shared.model.bundle_files import (
     GOLDEN,
     ITEM_MAP,
+    ITEM_SCALES,
     ITEM_VECTORS,
     ITEMS,
     TRENDS,
@@ -46,6 +48,7 @@ from retort.shared.model.bundle_files import (
     parse_trends,
     read_golden,
     read_items,
+    read_stored_vectors,
     read_vectors,
 )
 from retort.shared.model.item_index import ItemIndex
@@ -57,6 +60,7 @@ __all__ = [
     "FORMAT_VERSION",
     "GOLDEN",
     "ITEMS",
+    "ITEM_SCALES",
     "ITEM_VECTORS",
     "MANIFEST",
     "MODEL",
@@ -74,7 +78,8 @@ __all__ = [
 
 FORMAT_VERSION = 3
 # In version 1 the item table is always inside the graph; in versions 1 and 2 the id depends on the time of sealing.
-READABLE_FORMATS = (1, 2, 3)
+REDUCED_FORMAT = 4
+READABLE_FORMATS = (1, 2, 3, REDUCED_FORMAT)
 _FIRST_WITHOUT_TIME = 3
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -143,15 +148,23 @@ class Bundle:
         entry = self.manifest.files.get(ITEM_VECTORS)
         if entry is None:
             return None
-        vectors = read_vectors(self.path)
+        stored = read_stored_vectors(self.path)
         if (
-            vectors is None
-            or len(vectors) < self.manifest.n_items + 1
-            or not matches_file(vectors, self.path / ITEM_VECTORS, entry)
+            stored is None
+            or len(stored.values) < self.manifest.n_items + 1
+            or not matches_file(stored.values, self.path / ITEM_VECTORS, entry)
+            or not self._matches_scales(stored.scales)
         ):
             raise BundleError(f"{self.path}: {ITEM_VECTORS} does not fit the manifest; publish the bundle again.")
+        vectors = stored.decoded()
         check_finite(self.path, vectors)
         return vectors
+
+    def _matches_scales(self, scales: NDArray[np.float32] | None) -> bool:
+        entry = self.manifest.files.get(ITEM_SCALES)
+        if scales is None or entry is None:
+            return scales is None
+        return matches_file(scales, self.path / ITEM_SCALES, entry)
 
     @cached_property
     def item_map(self) -> NDArray[np.uint16] | None:
@@ -201,9 +214,11 @@ def seal_bundle(work: Path, target_dir: Path, manifest: Manifest) -> Path:
             f"{work} cannot be sealed: {GOLDEN} has no request, so serving could not verify the graph; give the split "
             "at least one test case and run the export step again."
         )
-    vectors = read_vectors(work)
-    if vectors is not None:
-        check_finite(work, vectors)
+    stored = read_stored_vectors(work)
+    if stored is not None:
+        check_finite(work, stored.decoded())
+        if stored.values.dtype != np.float32:
+            manifest = manifest.model_copy(update={"format_version": REDUCED_FORMAT})
     files = {
         path.name: FileEntry(sha256=hash_file(path), bytes=path.stat().st_size)
         for path in sorted(work.iterdir())

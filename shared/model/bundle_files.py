@@ -20,6 +20,7 @@ from retort.shared.base.schema import ITEM_ID, POPULARITY
 
 ITEMS = "items.parquet"
 ITEM_VECTORS = "item_vectors.npy"
+ITEM_SCALES = "item_scales.npy"
 GOLDEN = "golden.jsonl"
 ITEM_MAP = "item_map.npy"
 TRENDS = "item_trends.npz"
@@ -87,23 +88,65 @@ def read_golden(path: Path, content: bytes) -> tuple[GoldenRequest, ...]:
     return tuple(requests)
 
 
+@dataclass(frozen=True)
+class StoredVectors:
+    """Item table as a bundle stores it.
+
+    Attributes:
+        values: (P, D) of float32, float16 or int8.
+        scales: Value (P, 1) of one step of each int8 row; None for the other types.
+    """
+
+    values: NDArray[np.generic]
+    scales: NDArray[np.float32] | None = None
+
+    def decoded(self) -> NDArray[np.float32]:
+        """Return the table in float32."""
+        values = self.values.astype(np.float32, copy=False)
+        return values if self.scales is None else values * self.scales
+
+
 def read_vectors(folder: Path) -> NDArray[np.float32] | None:
-    """Read the item vectors of a bundle or an export, as stored; None if there are none.
+    """Read the item vectors of a bundle or an export in float32; None if there are none.
 
     Raises:
-        BundleError: The file is not a matrix of float32.
+        BundleError: The files are not a matrix of float32 or float16, or of int8 with scales.
     """
+    stored = read_stored_vectors(folder)
+    return None if stored is None else stored.decoded()
+
+
+def read_stored_vectors(folder: Path) -> StoredVectors | None:
+    """Read the item vectors of a bundle or an export as they are stored; None if there are none.
+
+    Raises:
+        BundleError: As `read_vectors`.
+    """
+    vectors = _read_array(folder, ITEM_VECTORS)
+    if vectors is None:
+        return None
+    if vectors.ndim != 2 or vectors.dtype not in (np.float32, np.float16, np.int8):
+        raise _damaged(folder, ITEM_VECTORS, "is not an array of float32, float16 or int8 with two dimensions")
+    if vectors.dtype != np.int8:
+        return StoredVectors(vectors)
+    scales = _read_array(folder, ITEM_SCALES)
+    if scales is None or scales.shape != (len(vectors), 1) or scales.dtype != np.float32:
+        raise _damaged(folder, ITEM_SCALES, "has no float32 scale for each row of int8")
+    return StoredVectors(vectors, scales)
+
+
+def _read_array(folder: Path, name: str) -> NDArray[np.generic] | None:
     try:
         # An open file: for some damaged files np.load would not close its own.
-        with (folder / ITEM_VECTORS).open("rb") as file:
-            vectors = np.load(file, allow_pickle=False)
+        with (folder / name).open("rb") as file:
+            array = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         return None
     except _NO_ARRAY as error:
-        raise _damaged(folder, ITEM_VECTORS, f"is not an array ({_first_line(error)})") from None
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype != np.float32:
-        raise _damaged(folder, ITEM_VECTORS, "is not an array of float32 with two dimensions")
-    return vectors
+        raise _damaged(folder, name, f"is not an array ({_first_line(error)})") from None
+    if not isinstance(array, np.ndarray):
+        raise _damaged(folder, name, "is not an array")
+    return array
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 paired.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def check_sealed(champion: Path, challenger: Path, metric: str | None = None) ->
         DataError: The metric is unknown.
     """
     before, after = read_manifest(champion), read_manifest(challenger)
-    if (lost := lost_by_retrieval(after)) is not None:
+    if (lost := lost_by_export(after)) is not None:
         return Verdict(False, lost)
     if (added := after.recipe.get("items_added", {})).get("to") == before.bundle_id:
         return Verdict(
@@ -72,15 +73,24 @@ def check_sealed(champion: Path, challenger: Path, metric: str | None = None) ->
     return Verdict.of_comparison(compare_cases(values[0], values[1], users_C, metric, resamples=RESAMPLES))
 
 
-def lost_by_retrieval(challenger: Manifest) -> str | None:
-    """Why the graph's two-stage retrieval loses too much against its own exact scores, or None."""
-    report = challenger.metrics.get("retrieval", {})
-    if report.get("retrieval") != "two_stage" or report["agreement@10"] >= report["required"]:
-        return None
-    return (
-        f"its two-stage retrieval agrees with exact scores on {report['agreement@10']:.2%} of the first ten, and "
-        f'{report["required"]:.1%} are required; set [export] retrieval = "exact".'
-    )
+def lost_by_export(challenger: Manifest) -> str | None:
+    """Why the graph's two-stage retrieval, or its items in fewer bits, lose too much against exact scores, or None."""
+    retrieval, parity = (challenger.metrics.get(name, {}) for name in ("retrieval", "parity"))
+    if retrieval.get("retrieval") == "two_stage" and _is_too_low(retrieval):
+        return (
+            f"its two-stage retrieval agrees with exact scores on {retrieval['agreement@10']:.2%} of the first ten, "
+            f'and {retrieval["required"]:.1%} are required; set [export] retrieval = "exact".'
+        )
+    if parity and _is_too_low(parity):
+        return (
+            f"its items in {parity['precision']} agree with fp32 on {parity['agreement@10']:.2%} of the first ten, and "
+            f'{parity["required"]:.1%} are required; set [export] precision = "fp32" or "fp16".'
+        )
+    return None
+
+
+def _is_too_low(report: Mapping[str, Any]) -> bool:
+    return bool(report["agreement@10"] < report["required"])
 
 
 def declared_metric(manifest: Manifest) -> str:

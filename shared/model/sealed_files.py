@@ -56,7 +56,7 @@ def read_verified(path: Path, name: str, entry: FileEntry) -> bytes:
     return content
 
 
-def matches_file(array: NDArray[np.float32], file_path: Path, entry: FileEntry) -> bool:
+def matches_file(array: NDArray[np.generic], file_path: Path, entry: FileEntry) -> bool:
     """Whether an array in memory equals the one that was sealed in the .npy file."""
     with file_path.open("rb") as file:
         found = sha256(file.read(entry.bytes - array.nbytes))  # the file's header

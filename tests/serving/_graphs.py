@@ -110,6 +110,7 @@ def make_bundle(
     evaluation: dict[str, object] | None = None,
     knowledge: dict[str, str] | None = None,
     retrieval: dict[str, object] | None = None,
+    parity: dict[str, object] | None = None,
     places: np.ndarray | None = None,
     trends: tuple[np.ndarray, int, int] | None = None,
 ) -> Path:
@@ -120,6 +121,7 @@ def make_bundle(
         evaluation: How it was evaluated.
         knowledge: Item id → text of a model.
         retrieval: Report of a two-stage graph.
+        parity: Report of item vectors in fewer bits.
         places: Map of the items.
         trends: Counts by item and span of time, and the first and last time in ms.
     """
@@ -161,7 +163,8 @@ def make_bundle(
         data_hash=data_hash,
         protocol="held",
         metrics={"validation": {"ndcg@10": 0.1}, "test": {"hr@10": 0.2, "ndcg@10": 0.1}}
-        | ({"retrieval": retrieval} if retrieval else {}),
+        | ({"retrieval": retrieval} if retrieval else {})
+        | ({"parity": parity} if parity else {}),
     )
     return seal_bundle(work, target_dir, manifest)
 

@@ -65,6 +65,20 @@ def test_a_challenger_whose_two_stage_retrieval_loses_items_is_refused(tmp_path:
     assert "champion" in publish_bundle(kept, "champion")
 
 
+def test_a_challenger_whose_items_in_fewer_bits_lose_too_much_is_refused(tmp_path: Path) -> None:
+    report = {"precision": "int8", "agreement@10": 0.981, "required": 0.99}
+    good, lossy, kept = (
+        make_bundle(tmp_path, seed=seed, ranks=ranks(2), parity=given)
+        for seed, given in ((1, None), (2, report), (3, report | {"agreement@10": 0.994}))
+    )
+    publish_bundle(good, None)
+    with pytest.raises(
+        RegistryError, match=r"int8 agree with fp32 on 98\.10%.*99\.0% are required.*\[export\] precision"
+    ):
+        publish_bundle(lossy, "champion")
+    assert "champion" in publish_bundle(kept, "champion")
+
+
 def test_force_requires_a_reason_and_is_recorded(tmp_path: Path, home: Path) -> None:
     good, worse = (make_bundle(tmp_path, seed=seed, ranks=ranks(rank)) for seed, rank in ((1, 2), (2, 9)))
     publish_bundle(good, None)

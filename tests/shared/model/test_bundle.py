@@ -8,10 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from retort.offline.export.config import Precision
+from retort.offline.export.precision import encode, write_vectors
 from retort.offline.export.topk_graph import stored_table
 from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import (
     GOLDEN,
+    ITEM_SCALES,
     ITEM_VECTORS,
     ITEMS,
     MANIFEST,
@@ -35,13 +38,14 @@ def sealed(
     golden: bytes | None = None,
     factor: float = 1.0,
     created_at: str = "2026-01-01T00:00:00Z",
+    precision: Precision = "fp32",
 ) -> Path:
     """A bundle of one-item histories; above the limit its graph is fed with the item vectors."""
-    table = table_of(N_ITEMS)
+    table = encode(table_of(N_ITEMS), precision).decoded()
     work = place / ".work"
     work.mkdir(parents=True)
     (work / MODEL).write_bytes(graph_of(table, limit_bytes))
-    np.save(work / ITEM_VECTORS, stored_table(table, limit_bytes))
+    write_vectors(work, stored_table(table, limit_bytes), precision)
     ids = [f"i{n}" for n in range(1, N_ITEMS + 1)]
     pq.write_table(pa.table({"item_id": ids, "popularity": [1] * N_ITEMS}), work / ITEMS)
     items, scores = export_scorer(work, n_items=N_ITEMS, max_length=1).top_k([np.array([7])], 5).row(0)
@@ -92,11 +96,33 @@ def test_a_file_that_is_cut_short_while_it_serves_does_no_harm(tmp_path: Path) -
     np.testing.assert_array_equal(scorer.top_k([np.array([7])], 5).items_BK, before.items_BK)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_vectors_in_fewer_bits_have_a_format_of_their_own_and_are_decoded(tmp_path: Path, precision: Precision) -> None:
+    path = sealed(tmp_path, LARGE, 3, precision=precision)
+    bundle = open_bundle(path)
+    assert bundle.manifest.format_version == 4
+    assert (path / ITEM_VECTORS).stat().st_size < 0.6 * stored_table(table_of(N_ITEMS), LARGE).nbytes
+    assert bundle.item_vectors is not None
+    np.testing.assert_array_equal(bundle.item_vectors, encode(table_of(N_ITEMS), precision).decoded())
+    request = bundle.golden[0]
+    items, scores = bundle.scorer().top_k([np.array([7])], 5).row(0)
+    assert [f"i{item}" for item in items] == request.items
+    np.testing.assert_array_equal(scores, np.array(request.scores, np.float32))
+
+
+def test_scales_that_are_changed_before_they_are_read_are_not_used(tmp_path: Path) -> None:
+    path = sealed(tmp_path, LARGE, 3, precision="int8")
+    bundle = open_bundle(path)
+    np.save(path / ITEM_SCALES, 2 * np.load(path / ITEM_SCALES))
+    with pytest.raises(BundleError, match="does not fit the manifest"):
+        bundle.scorer()
+
+
 def test_another_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = sealed(tmp_path, SMALL, 2)
     manifest = orjson.loads((path / MANIFEST).read_bytes())
-    (path / MANIFEST).write_bytes(orjson.dumps({**manifest, "format_version": 4}))
-    with pytest.raises(BundleError, match=r"has bundle format 4 .* reads formats 1, 2, 3; export it again"):
+    (path / MANIFEST).write_bytes(orjson.dumps({**manifest, "format_version": 5}))
+    with pytest.raises(BundleError, match=r"has bundle format 5 .* reads formats 1, 2, 3, 4; export it again"):
         open_bundle(path)
 
 
