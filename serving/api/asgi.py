@@ -120,19 +120,20 @@ class FastPathMiddleware:
         status, route = 500, "refused"
         try:
             body = b""
-            if path.startswith(DATA_PATHS):
+            # Pages count for nothing: they need no key, so callers without one would take the places of others.
+            counted = path.startswith(DATA_PATHS)
+            if counted:
                 self._check_key(headers)
                 self._check_load()  # a request that would be refused is not read
                 if scope["method"] in _BODY_METHODS:
                     body = await self._bodies.read(receive)
                     # Bodies are JSON whatever their declared type; the framework would read only what is declared so.
                     scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] != b"content-type"), _JSON_TYPE]
-            is_probe = path.startswith(PROBE_PATHS)
-            if not is_probe:
+            if not path.startswith(PROBE_PATHS):
                 self._check_load()
             route = "" if handler is None else path
             raw_request = RawRequest(scope["method"], path, scope["query_string"], headers, body, request_id)
-            status = await self._answer(scope, raw_request, handler, receive, send, 0 if is_probe else 1)
+            status = await self._answer(scope, raw_request, handler, receive, send, counted=int(counted))
         except Problem as problem:  # problems of the routes are answered by _answer
             status = problem.status
             await send_problem(send, for_path(problem, path), request_id)
@@ -156,6 +157,7 @@ class FastPathMiddleware:
         handler: Handler | None,
         receive: Receive,
         send: Send,
+        *,
         counted: int,
     ) -> int:
         """Answer a request whose body has been read, and return the status.

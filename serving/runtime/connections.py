@@ -1,11 +1,15 @@
-"""Limits of HTTP connections: the time to send a request, the size of its head, and the number of connections.
+"""Limits of HTTP connections: the time to send a request and to read its response, the size of its head, their number.
 
 uvicorn only ends a connection that is idle after a response. A connection that sends nothing, half a head, or a body
-that was refused unread would stay open without end.
+that was refused unread would stay open without end, and so would one that does not read its response.
 """
 
+import array
 import asyncio
+import fcntl
+import re
 import resource
+import termios
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,6 +17,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _MAX_HEAD_BYTES = 65_536
 # Files besides connections: listeners, Redis, the database, the bundle.
 _RESERVED_FILES = 128
+# A peer that reads less of its response in `read_timeout_s` has stopped.
+_LEAST_READ_BYTES = 1024
+_UPGRADE = re.compile(rb"(?<=\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\nconnection: close\r\n"
 )
@@ -26,7 +33,8 @@ class LimitedConnection(HttpToolsProtocol):
     """HTTP connection with limits; the limit on the time of a body that a route reads is in `api.asgi`.
 
     Args:
-        read_timeout_s: Seconds for the head of a request, and for the rest of a body whose request was answered.
+        read_timeout_s: Seconds for the head of a request, for the rest of a body whose request was answered, and for
+            which a peer may read nothing of its response.
         max_connections: Connections of this process; above it the longest idle one is closed.
     """
 
@@ -38,6 +46,8 @@ class LimitedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._in_body = False
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._unread_bytes = 0
         self.idle_since_s = 0.0
 
     @property
@@ -54,16 +64,30 @@ class LimitedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
+        self._cancel_write_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._in_head or self.is_idle:
+            data = _without_upgrade(data)
+        self._head_bytes += len(data)  # in a body: trailers and chunk extensions, for `on_body` starts again
         super().data_received(data)
-        if self._in_head:
-            self._check_head(len(data))
+        if self._in_head or self._in_body:
+            self._check_head()
+        elif self.is_idle and self.timeout_keep_alive_task is None and self._read_timer is None:
+            # bytes that begin no request, such as an empty line, have ended the time of an idle connection
+            self._start_timer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # trailers have no use here
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_bytes = 0
+        self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -87,13 +111,22 @@ class LimitedConnection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         self._end()
 
-    def _check_head(self, size: int) -> None:
-        self._head_bytes += size
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_bytes = self._count_unread()
+        self._start_write_timer()
+
+    def resume_writing(self) -> None:
+        self._cancel_write_timer()
+        super().resume_writing()
+
+    def _check_head(self) -> None:
         if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
-            length = b"content-length: %d\r\n\r\n" % len(_HEAD_TOO_LARGE_BODY)
-            self.transport.write(_HEAD_TOO_LARGE + length + _HEAD_TOO_LARGE_BODY)
+            if self._in_head:  # a body is being answered, or was
+                length = b"content-length: %d\r\n\r\n" % len(_HEAD_TOO_LARGE_BODY)
+                self.transport.write(_HEAD_TOO_LARGE + length + _HEAD_TOO_LARGE_BODY)
             self.transport.close()
-        elif self._read_timer is None:
+        elif self._in_head and self._read_timer is None:
             self._start_timer()
 
     def _close_longest_idle(self) -> None:
@@ -117,6 +150,31 @@ class LimitedConnection(HttpToolsProtocol):
         else:  # a pipelined request; the one before it is still being answered
             self._start_timer()
 
+    def _start_write_timer(self) -> None:
+        self._cancel_write_timer()
+        self._write_timer = self.loop.call_later(self._read_timeout_s, self._on_write_timeout)
+
+    def _cancel_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _on_write_timeout(self) -> None:
+        before, self._unread_bytes = self._unread_bytes, self._count_unread()
+        if before - self._unread_bytes < _LEAST_READ_BYTES:
+            self.transport.abort()
+        else:
+            self._start_write_timer()
+
+    def _count_unread(self) -> int:
+        """Bytes that the peer has not received yet: those of this process and those of the system."""
+        queued = array.array("i", [0])
+        try:
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        except (OSError, ValueError):  # not every system counts them
+            queued[0] = 0
+        return self.transport.get_write_buffer_size() + queued[0]
+
     def _end(self) -> None:
         """Close the connection; abort it when its peer does not read, because closing waits for the last bytes."""
         if self.transport.is_closing():
@@ -125,6 +183,17 @@ class LimitedConnection(HttpToolsProtocol):
             self.transport.abort()
         else:
             self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Let a head name no other protocol: none is supported, and the parser would skip the body after it.
+
+    Java's client asks for HTTP/2 in this way with each first request.
+    """
+    if b"pgrade" not in data and b"PGRADE" not in data:
+        return data
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"x-upgrade", head) + end + rest
 
 
 def raise_file_limit(max_connections: int) -> int:

@@ -141,6 +141,83 @@ def test_an_answered_request_whose_refused_body_trickles_is_closed(keyed: Keyed)
         assert time.monotonic() - started < 4
 
 
+def test_an_empty_line_does_not_keep_an_idle_connection(keyed: Keyed) -> None:
+    with keyed.connect(b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as connection:
+        assert read_status(connection) == 200
+        connection.sendall(b"\r\n")
+        assert is_closed_within(connection, 3)
+
+
+@pytest.mark.parametrize("line", [b"a: b\r\n", b"x" * 5], ids=["trailers", "one trailer"])
+def test_trailers_without_end_are_not_kept(keyed: Keyed, line: bytes) -> None:
+    head = keyed.head("/recommend", 0, with_key=True).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+
+    def seconds() -> float:
+        started = time.monotonic()
+        with keyed.connect(head + b"0\r\nname: ") as connection, contextlib.suppress(ConnectionError):
+            while time.monotonic() - started < 5:
+                connection.sendall(line * 1000)
+        return time.monotonic() - started
+
+    assert min(seconds() for _ in range(3)) < 0.5, "they end with the time of the body, not with their size"
+
+
+def test_callers_that_do_not_read_their_answers_take_no_place_and_are_closed(keyed: Keyed) -> None:
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        deaf = [stack.enter_context(socket.socket()) for _ in range(20)]
+        for connection in deaf:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.connect(keyed.address)
+            connection.sendall(request * 60)
+        assert [keyed.recommend(30) for _ in range(5)] == [200] * 5
+        until = time.monotonic() + 20
+        while open_sockets(keyed, deaf) and time.monotonic() < until:
+            time.sleep(0.2)
+        assert not open_sockets(keyed, deaf), "they hold their connections and the answers"
+
+
+def open_sockets(keyed: Keyed, connections: list[socket.socket]) -> int:
+    """The number of these connections that the server holds, from the system's table of sockets."""
+    ports = {f":{connection.getsockname()[1]:04X}" for connection in connections}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    server = f":{keyed.address[1]:04X}"
+    return sum(row[1].endswith(server) and row[2][-5:] in ports and row[3] == "01" for row in rows)
+
+
+def test_a_slow_reader_gets_its_whole_answer(keyed: Keyed) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        connection.connect(keyed.address)
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 40)
+        answers, started = bytearray(), time.monotonic()
+        while answers.count(b'"openapi":') < 40 and (block := connection.recv(65_536)):
+            answers += block
+            if time.monotonic() - started < 2:
+                time.sleep(0.1)
+    assert answers.count(b"200 OK") == 40
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk",
+        "upgrade: websocket\r\nconnection: keep-alive, upgrade",
+    ],
+    ids=["Java's client", "a web socket"],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_wish_for_another_protocol_is_ignored(keyed: Keyed, wish: str, apart: bool) -> None:
+    head = keyed.head("/recommend", len(BODY), with_key=True).replace(b"\r\n\r\n", f"\r\n{wish}\r\n\r\n".encode())
+    with keyed.connect() as connection:
+        for _ in range(2):
+            connection.sendall(head if apart else head + BODY)
+            if apart:
+                time.sleep(0.05)
+                connection.sendall(BODY)
+            assert read_status(connection) == 200
+
+
 def test_a_refused_body_that_arrives_keeps_the_connection(keyed: Keyed) -> None:
     with keyed.connect(keyed.head("/recommend", len(BODY), with_key=False)) as connection:
         assert read_status(connection) == 401
