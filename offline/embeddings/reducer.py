@@ -5,6 +5,8 @@ A reducer is fitted once, stored, and applied to new users. All arguments of UMA
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -245,9 +247,22 @@ def _fit_umap(vectors: FloatArray, config: ReducerConfig) -> tuple[FloatArray, A
         transform_seed=config.seed,
         n_jobs=1,  # a seed implies it; stated here, it causes no warning
     )
-    fitted = _without_warnings(lambda: umap.fit_transform(vectors))
+    with _torch_threads_kept():
+        fitted = _without_warnings(lambda: umap.fit_transform(vectors))
     umap.embedding_ = unite_equal(vectors, fitted)
     return umap.embedding_, umap
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """Restore torch's number of threads. Numba's OpenMP layer, which torch shares, sets it to that of all cores."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _without_warnings(compute: Any) -> FloatArray:

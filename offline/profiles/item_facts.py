@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 Value = str | int | float | bool | list[str]
@@ -31,13 +32,18 @@ class Facts:
     kind: str = ""
     shows_title: bool = True
 
+    @cached_property
+    def facets(self) -> list[Facet]:
+        """Facets, found once: an item is in many histories."""
+        return facets_of(self.attributes)
+
 
 def facets(facts: Facts) -> list[Facet]:
     """Return the facets of an item, each once.
 
     Lists and paths (`a > b`, `a|b`) are split, booleans become yes or no, years become decades.
     """
-    return facets_of(facts.attributes)
+    return facts.facets
 
 
 def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:

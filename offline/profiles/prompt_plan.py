@@ -56,16 +56,17 @@ def plan_combination(writer: PromptWriter, parts: dict[str, str], events: Sequen
 
 def _plan_merged(writer: PromptWriter, events: Sequence[Event], fits: Fits) -> PromptPlan:
     """Halve the events until each part fits, write a profile of each part, merge these in time order."""
-    chunks = _chunks(writer, list(events), fits)
-    texts = yield [writer.write(chunk) for chunk in chunks]
+    prompts = _prompts_that_fit(writer, list(events), fits)
+    texts = yield prompts
+    chunks = [list(prompt.events) for prompt in prompts]
     return (yield from _merge(writer, list(zip(texts, chunks, strict=True)), fits))
 
 
-def _chunks(writer: PromptWriter, events: list[Event], fits: Fits) -> list[list[Event]]:
-    if fits(writer.write(events)):
-        return [events]
+def _prompts_that_fit(writer: PromptWriter, events: list[Event], fits: Fits) -> list[Prompt]:
+    if fits(prompt := writer.write(events)):
+        return [prompt]
     first, second = _halves(events)
-    return _chunks(writer, first, fits) + _chunks(writer, second, fits)
+    return _prompts_that_fit(writer, first, fits) + _prompts_that_fit(writer, second, fits)
 
 
 def _merge(writer: PromptWriter, parts: list[tuple[str, list[Event]]], fits: Fits) -> PromptPlan:

@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from retort.offline.profiles.item_facts import PERIOD, Facet, Facts, facets
@@ -151,6 +152,7 @@ def stems(text: str) -> tuple[str, ...]:
     return tuple(stem(word) for word in _WORD.findall(text))
 
 
+@lru_cache(maxsize=65_536)  # texts repeat their words
 def stem(word: str) -> str:
     """Remove plural and possessive endings only: `comedies` and `comedy` become equal, `action` and `act` do not."""
     word = re.sub(r"['’]s?$", "", word.lower())

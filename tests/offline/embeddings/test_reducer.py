@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from retort.offline.common.progress import Silent
 from retort.offline.embeddings.reducer import Reduced, ReducerConfig, fit_reducer, load_reducer
@@ -22,10 +23,27 @@ def clusters(n: int = 90, width: int = 24, seed: int = 0) -> FloatArray:
 UMAP = ReducerConfig(method="umap", n_components=5, fit_sample=70, n_neighbors=8, n_epochs=30)
 
 
+_THREADS = 3
+
+
 @pytest.fixture(scope="module")
-def mapped() -> Reduced:
-    """The one fit of a UMAP here: its compilation takes seconds."""
-    return fit_reducer(clusters(), UMAP, Silent())
+def fitted() -> tuple[Reduced, int]:
+    """The one fit of a UMAP here, whose compilation takes seconds, and torch's number of threads after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(_THREADS)
+    try:
+        return fit_reducer(clusters(), UMAP, Silent()), torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def mapped(fitted: tuple[Reduced, int]) -> Reduced:
+    return fitted[0]
+
+
+def test_umap_leaves_torch_its_number_of_threads(fitted: tuple[Reduced, int]) -> None:
+    assert fitted[1] == _THREADS
 
 
 def test_umap_has_the_requested_width(mapped: Reduced) -> None:
