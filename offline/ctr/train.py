@@ -15,7 +15,7 @@ from retort.offline.ctr._parts import Fields
 from retort.offline.ctr.config import Arm, CtrConfig, ModelName
 from retort.offline.ctr.data import CtrData, FloatArray, Rows
 from retort.offline.ctr.kar import HybridExperts
-from retort.offline.losses.divergence import check_epoch
+from retort.offline.losses.divergence import check_epoch, diverged
 from retort.shared.base.errors import TeacherError
 
 MODELS = "retort.offline.ctr"
@@ -57,8 +57,8 @@ def train(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig
     for epoch in range(1, config.epochs + 1):
         active = objective if epoch <= config.epochs // 2 else None
         losses = _train_epoch(model, active, optimizer, data.train, config, seed=seed * 1_000_003 + epoch)
-        check_epoch(epoch, losses, model.parameters(), "[ctr] learning_rate")
-        auc = float(roc_auc_score(data.validation.labels, predict(model, data.validation)))
+        check_epoch(epoch, losses, model.parameters(), "[ctr] learning_rate", optimizer)
+        auc = _validation_auc(model, data.validation, epoch)
         if auc > best_auc:
             best_auc, best_epoch = auc, epoch
             best = {key: value.clone() for key, value in model.state_dict().items()}
@@ -76,6 +76,14 @@ def train(name: ModelName, arm: Arm, seed: int, data: CtrData, config: CtrConfig
         float(log_loss(data.test.labels, probabilities_R.astype(np.float64))),
         sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+def _validation_auc(model: nn.Module, rows: Rows, epoch: int) -> float:
+    """The AUC of an epoch; finite weights may still give products that are not."""
+    probabilities_R = predict(model, rows)
+    if not np.isfinite(probabilities_R).all():
+        raise diverged(epoch, "the predictions hold NaN", "lower [ctr] learning_rate")
+    return float(roc_auc_score(rows.labels, probabilities_R))
 
 
 class ProfileReconstruction(nn.Module):

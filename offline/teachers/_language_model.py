@@ -102,7 +102,7 @@ def tune(
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-        check_epoch(epoch, losses, tuned, "learning_rate of the section of [teacher] that is tuned")
+        check_epoch(epoch, losses, tuned, "learning_rate of the section of [teacher] that is tuned", optimizer)
         means.append(float(np.mean(losses)) if losses else 0.0)
     return means
 

@@ -127,7 +127,7 @@ class TextEncoder:
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.item())
-            check_epoch(epoch, losses, reader.parameters(), "[teacher.text_encoder] learning_rate")
+            check_epoch(epoch, losses, reader.parameters(), "[teacher.text_encoder] learning_rate", optimizer)
         return float(np.mean(losses)) if losses else 0.0
 
     @torch.no_grad()

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from retort.offline.losses.divergence import check_optimizer
 from retort.offline.training.config import LearningRate, TrainingConfig
 from retort.offline.training.processes import Processes
+from retort.shared.base.errors import TrainingError
 
 _ONE_PROCESS = Processes()
 
@@ -49,6 +51,7 @@ class Optimization:
             weight_decay=config.weight_decay,
             fused=True,
         )
+        self._n_infinite: Tensor | float = 0.0  # steps whose gradient has no finite norm: clipping makes it zero
 
     def step(self, loss: Tensor, number: int) -> None:
         """Take step `number` (from 0) of the schedule along the gradient of a loss."""
@@ -59,14 +62,22 @@ class Optimization:
         loss.backward()
         self.processes.add_gradients(self.modules)
         for module in self.modules:
-            _clip_gradients(list(module.parameters()), self.config.clip_norm)
+            norm = _clip_gradients(list(module.parameters()), self.config.clip_norm)
+            self._n_infinite = self._n_infinite + (~norm.isfinite()).float()
         self.optimizer.step()
 
+    def check_finite(self) -> None:
+        """Raise TrainingError if a gradient or an average of the optimiser was not finite: such steps teach nothing."""
+        if n_steps := int(self._n_infinite):
+            raise TrainingError(f"the gradient of {n_steps} steps is NaN or infinite")
+        check_optimizer(self.optimizer)
 
-def _clip_gradients(parameters: Sequence[nn.Parameter], largest_norm: float) -> None:
-    """As `clip_grad_norm_`; on a CPU gradients that are short enough are not written again."""
+
+def _clip_gradients(parameters: Sequence[nn.Parameter], largest_norm: float) -> Tensor:
+    """As `clip_grad_norm_`; on a CPU gradients that are short enough are not written again. Returns the norm."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     # on a GPU, reading the norm would wait for it
     if norm.device.type != "cpu" or not norm <= largest_norm:
         nn.utils.clip_grads_with_norm_(parameters, largest_norm, norm)
+    return norm

@@ -166,6 +166,7 @@ class TrainingRun:
         entry = self.log[-1]
         named = {f"the loss of the objective {name!r}": value for name, value in entry.objectives.items()}
         check_losses({"the loss": entry.loss, **named})
+        self.optimization.check_finite()
         check_modules({"the student": self.student})
         check_modules({f"the objective {o.config.name!r}": o for o in self._used()})
         if self.split.validation is None:  # else the validation checks the scores

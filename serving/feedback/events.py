@@ -57,7 +57,7 @@ class EventIntake:
         count_event: Counts an event of a tenant's user or session.
         count_attributed_event: Counts an event that names the list that showed its item.
         stream: Stream to the database, which reads erasures too; None without Redis.
-        read_erasure: Reads a user's erasure when there is no stream.
+        read_erasure: Reads a user's erasure, for merges and when there is no stream.
     """
 
     def __init__(
@@ -165,7 +165,11 @@ class EventIntake:
                 source = {"guest_user_id": guest.id} if guest.kind == "user" else {"guest_session_id": guest.id}
                 await self._stream.add_merge(Merge(user.tenant, user.id, int(self._clock() * 1000), **source))
 
-        moved = await self._reader.store.merge(guest, user, record)
+        async def erased_until() -> int:
+            erasure = None if self._read_erasure is None else await self._read_erasure(user)
+            return -1 if erasure is None else erasure.requested_ms
+
+        moved = await self._reader.store.merge(guest, user, record, erased_until)
         self._reader.cache.discard(guest)
         self._reader.cache.discard(user)
         return moved

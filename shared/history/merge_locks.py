@@ -9,11 +9,11 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
@@ -32,8 +32,8 @@ return redis.call('ZREM', KEYS[2], unpack(ARGV, 2))
 
 
 @asynccontextmanager
-async def merge_locks(client: Any, source: Owner, target: Owner) -> AsyncIterator[str]:
-    """Hold the locks of both owners during the block and return their token.
+async def merge_locks(client: Any, *owners: Owner) -> AsyncIterator[str]:
+    """Hold the locks of the owners during the block and return their token.
 
     Raises:
         StoreError: Another merge of one of the owners holds its lock for too long.
@@ -41,7 +41,7 @@ async def merge_locks(client: Any, source: Owner, target: Owner) -> AsyncIterato
     token, held = uuid4().hex, []
     try:
         # Always in the same order, so that two merges cannot wait for each other.
-        for key in sorted(keys.merge_lock(owner.key) for owner in (source, target)):
+        for key in sorted(keys.merge_lock(owner.key) for owner in owners):
             held.append(key)
             await _acquire(client, key, token)
         yield token
@@ -49,6 +49,22 @@ async def merge_locks(client: Any, source: Owner, target: Owner) -> AsyncIterato
         for key in held:
             with suppress(RedisError, OSError, TimeoutError):  # it expires
                 await client.eval(_RELEASE, 1, key, token)
+
+
+@asynccontextmanager
+async def lock_if_possible(client: Any, owner: Owner) -> AsyncIterator[None]:
+    """Hold the lock of one owner during the block; without it if the memory is full, when no merge can write either.
+
+    Raises:
+        StoreError: A merge of the owner holds its lock for too long.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(merge_locks(client, owner))
+        except ResponseError as error:
+            if not isinstance(error, OutOfMemoryError) and "OOM" not in str(error):
+                raise
+        yield
 
 
 async def _acquire(client: Any, key: str, token: str) -> None:

@@ -20,12 +20,13 @@ from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
 from retort.shared.history.cluster_reads import ClusterReads, Command
 from retort.shared.history.history_writes import append_command, queue_members
-from retort.shared.history.merge_locks import merge_locks, remove_members
+from retort.shared.history.merge_locks import lock_if_possible, merge_locks, remove_members
 from retort.shared.history.redis_clients import open_async_client, open_client
 from retort.shared.history.store import (
     EVENT_HASH_LENGTH,
     SEPARATOR,
     Entry,
+    ErasedUntil,
     HistoryEvent,
     Owner,
     Record,
@@ -161,7 +162,9 @@ class RedisHistory:
     async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
         with _as_store_error():
             try:
-                return await self._forget(owner, until_ms)
+                # A merge that has read the events would write them into the other history after they are deleted.
+                async with lock_if_possible(self._client, owner):
+                    return await self._forget(owner, until_ms)
             except ResponseError as error:
                 if "WRONGTYPE" not in str(error):
                     raise
@@ -180,13 +183,16 @@ class RedisHistory:
         held, _ = await pipeline.execute()
         return int(held)
 
-    async def merge(self, source: Owner, target: Owner, record: Record | None = None) -> int:
+    async def merge(
+        self, source: Owner, target: Owner, record: Record | None = None, erased_until: ErasedUntil | None = None
+    ) -> int:
         if source == target:
             return 0
         with _as_store_error():
             async with merge_locks(self._client, source, target) as token:
+                until_ms = -1 if erased_until is None else await erased_until()
                 rows = await self._whole(source)
-                moved = {name.decode(): score for name, score in rows}
+                moved = {name.decode(): score for name, score in rows if score >= until_ms + 1}
                 count = 0
                 if moved:
                     pipeline = self._client.pipeline(transaction=False)
@@ -196,7 +202,7 @@ class RedisHistory:
                     await record()
                 # In a round trip of its own: when memory is full, Redis rejects the write but would still delete. Only
                 # what was read is deleted: an event that arrives in between stays for the next merge.
-                await remove_members(self._client, source, list(moved), token)
+                await remove_members(self._client, source, [name.decode() for name, _ in rows], token)
         return count
 
     async def user_ids(self, tenant: str, limit: int, timeout_s: float) -> tuple[list[str], bool]:

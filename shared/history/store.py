@@ -67,6 +67,8 @@ class Entry(NamedTuple):
 
 
 Record = Callable[[], Awaitable[None]]
+# Reads until when an owner's events are erased, in ms since 1970; −1 for an owner who was not erased.
+ErasedUntil = Callable[[], Awaitable[int]]
 
 
 class HistoryStore(Protocol):
@@ -87,12 +89,16 @@ class HistoryStore(Protocol):
     async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
         """Delete the history, or the events up to a time; return how many were deleted."""
 
-    async def merge(self, source: Owner, target: Owner, record: Record | None = None) -> int:
+    async def merge(
+        self, source: Owner, target: Owner, record: Record | None = None, erased_until: ErasedUntil | None = None
+    ) -> int:
         """Move the source's events into the target. Safe to repeat, and merges of one owner follow one another.
 
         Args:
             record: Called after the copy and before the source's events are deleted, while no other merge of either
                 owner runs, so that merges are recorded in the order in which they happened.
+            erased_until: Called while the merge excludes erasures of either owner. Events from before the target's
+                erasure are deleted and not moved: they would come back with the guest.
 
         Returns:
             The number of events that were new to the target.
@@ -192,10 +198,13 @@ class MemoryHistory:
         self._expires_at.pop(owner, None)
         return len(held)
 
-    async def merge(self, source: Owner, target: Owner, record: Record | None = None) -> int:
+    async def merge(
+        self, source: Owner, target: Owner, record: Record | None = None, erased_until: ErasedUntil | None = None
+    ) -> int:
         if source == target:
             return 0
-        moved = dict(self._alive(source))
+        until_ms = -1 if erased_until is None else await erased_until()
+        moved = {name: score for name, score in self._alive(source) if score >= until_ms + 1}
         self._scores.pop(source, None)
         self._expires_at.pop(source, None)
         count = self._add(target, moved) if moved else 0

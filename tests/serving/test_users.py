@@ -428,6 +428,17 @@ def test_a_user_is_erased_while_redis_is_full(make_client: MakeClient, redis_url
         assert admin.zrange("retort:erased-sessions", 0, -1) == [b"default\x1fs1"]
 
 
+def test_a_guest_brings_no_event_from_before_the_users_erasure(make_client: MakeClient, redis_url: str) -> None:
+    client = make_client(RedisHistory.from_url(redis_url, timeout_s=5))
+    old = {"session_id": "s1", "item_id": "i7", "timestamp": "2026-01-01T00:00:00Z"}
+    assert client.post("/events", json=old).json()["new"] == 1
+    assert client.delete("/users/ann").status_code == 202
+    time.sleep(0.002)
+    assert client.post("/events", json={"session_id": "s1", "item_id": "i8"}).json()["new"] == 1
+    assert client.post("/users/ann/merge", json={"session_id": "s1"}).json()["moved"] == 1
+    assert [entry["item_id"] for entry in client.get("/users/ann").json()["events"]] == ["i8"]
+
+
 def test_an_erased_event_that_is_sent_again_does_not_come_back(
     make_client: MakeClient, redis_url: str, tmp_path: Path
 ) -> None:

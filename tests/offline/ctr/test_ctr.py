@@ -19,7 +19,7 @@ from retort.offline.ctr.train import Outcome, ProfileReconstruction, train
 from retort.offline.data.interactions import Interactions, Items
 from retort.offline.data.split import Split, SplitConfig, make_split
 from retort.offline.embeddings.vectors import Vectors
-from retort.shared.base.errors import DataError, RecipeError, TeacherError
+from retort.shared.base.errors import DataError, RecipeError, TeacherError, TrainingError
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 
@@ -154,6 +154,13 @@ def test_kar_mixes_shared_and_own_experts_by_a_gate(data: CtrData) -> None:
     each = [expert(known_BE) for expert in (*experts.shared, *experts.of_items)]
     expected = sum(shares_BX[:, [x]] * output for x, output in enumerate(each))
     torch.testing.assert_close(experts(users_B, items_B)[1], expected)
+
+
+def test_predictions_that_overflow_name_the_epoch(data: CtrData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retort.offline.ctr.train.predict", lambda _, rows: np.full(len(rows), np.nan))
+    config = CONFIG.model_copy(update={"epochs": 1})
+    with pytest.raises(TrainingError, match=r"epoch 1: the predictions hold NaN; lower \[ctr\] learning_rate"):
+        train("deepfm", "base", 1, data, config)
 
 
 def test_training_is_reproducible(data: CtrData) -> None:

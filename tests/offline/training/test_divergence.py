@@ -62,6 +62,24 @@ def test_an_objective_that_diverges_is_named(tmp_path: Path) -> None:
         fit(model, SPLIT, [objective], TrainingConfig(epochs=1, batch_size=32), Silent(), tmp_path)
 
 
+def test_gradients_that_overflow_are_no_training(tmp_path: Path) -> None:
+    """Their norm is infinite and clipping makes them zero: weights and losses stay finite, and nothing is learnt."""
+    model, teacher = student(), teacher_of(SPLIT)
+    objective = profile.Model(profile.Config(name="profile", weight=1e25), model, teacher)
+    with pytest.raises(TrainingError, match=r"epoch 1: the gradient of \d+ steps is NaN or infinite.*'profile'"):
+        fit(model, SPLIT, [objective], TrainingConfig(epochs=1, batch_size=32, bf16=False), Silent(), tmp_path)
+
+
+def test_averages_of_the_optimiser_that_overflow_are_no_training() -> None:
+    """Squares of the gradient overflow: the weight is divided by infinity in each later step."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([weight])
+    (weight.sum() * 1e25).backward()
+    optimizer.step()
+    with pytest.raises(TrainingError, match="epoch 1: the averages of the optimiser hold NaN or infinity"):
+        check_epoch(1, [1.0], [weight], "[ctr] learning_rate", optimizer)
+
+
 def test_scores_that_overflow_are_refused_in_validation() -> None:
     model = student()
     with torch.no_grad():

@@ -210,6 +210,56 @@ def test_one_guest_merged_into_two_users_at_once_goes_to_one_of_them(make_store:
     using(make_store(), story)
 
 
+def test_a_merge_brings_back_no_event_from_before_an_erasure(make_store: MakeStore) -> None:
+    guest = Owner("s-1", kind="session")
+
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("old", 5, owner=guest), event("new", 6, owner=guest)])
+
+        async def erased_until() -> int:
+            return 5
+
+        assert await store.merge(guest, ANN, None, erased_until) == 1
+        assert await store.recent([ANN, guest], 10) == [["new"], []]
+
+    using(make_store(), story)
+
+
+def test_an_erasure_waits_for_a_merge_that_has_read_the_events(redis_url: str) -> None:
+    session, store = Owner("s-1", kind="session"), RedisHistory.from_url(redis_url)
+
+    async def story(_: HistoryStore) -> None:
+        await store.append([event("s", 2, owner=session)])
+        erasure: asyncio.Task[int] | None = None
+
+        async def erase_meanwhile() -> int:
+            nonlocal erasure
+            erasure = asyncio.create_task(store.forget(ANN, 9))
+            await asyncio.sleep(0.05)
+            return -1
+
+        assert await store.merge(session, ANN, None, erase_meanwhile) == 1
+        assert erasure is not None
+        assert await erasure == 1
+        assert await store.recent([ANN, session], 10) == [[], []]
+
+    using(store, story)
+
+
+def test_an_erasure_is_possible_while_the_memory_is_full(redis_url: str) -> None:
+    store = RedisHistory.from_url(redis_url)
+
+    async def story(_: HistoryStore) -> None:
+        await store.append([event("a", 2)])
+        await store.client.config_set("maxmemory", 1)
+        try:
+            assert await store.forget(ANN, 9) == 1
+        finally:
+            await store.client.config_set("maxmemory", 0)
+
+    using(store, story)
+
+
 def test_a_merge_whose_lock_has_expired_deletes_nothing(redis_url: str) -> None:
     session, store = Owner("s-1", kind="session"), RedisHistory.from_url(redis_url)
 
