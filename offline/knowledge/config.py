@@ -124,7 +124,9 @@ class KnowledgeConfig(Section):
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters stored with each text; a change leads to new requests. Items a call are none of them."""
-        chosen = {name: self.options[name] for name in (*SAMPLING_OPTIONS, "extra_body") if name in self.options}
+        chosen = {
+            name: self.options[name] for name in (*SAMPLING_OPTIONS, "extra_body", "omit") if name in self.options
+        }
         return {
             "temperature": self.temperature,
             "max_output_tokens": self.max_output_tokens,

@@ -100,7 +100,7 @@ class ProfilesConfig(Section):
             "seed": self.seed,
             "mode": self.mode,
             # texts that were written before these options existed keep their key
-            **{name: self.options[name] for name in (*SAMPLING_OPTIONS, "extra_body") if name in self.options},
+            **{name: self.options[name] for name in (*SAMPLING_OPTIONS, "extra_body", "omit") if name in self.options},
         }
 
 

@@ -107,12 +107,13 @@ def _next_attempt(prompt: Prompt) -> Prompt:
 
 def _with_tokens(reply: Reply, prompt: Prompt, backend: ProfileBackend) -> Reply:
     """Count the tokens of a reply whose server states none; otherwise no budget would bind."""
-    if not reply.text or (reply.prompt_tokens is not None and reply.completion_tokens is not None):
-        return reply
-    n_prompt, n_reply = reply.prompt_tokens, reply.completion_tokens
+    if reply.final and not reply.text:
+        return reply  # refused, waiting or unanswered: nothing was generated
+    # a prompt has tokens, and so has a text: some servers state 0 for what they do not count
+    n_prompt, n_reply = reply.prompt_tokens or None, reply.completion_tokens
     if n_prompt is None:
         n_prompt = backend.count_tokens(prompt.messages)
-    if n_reply is None:
+    if not n_reply and reply.text:
         n_reply = backend.count_tokens([Message(role="assistant", content=reply.text)])
     return replace(reply, prompt_tokens=n_prompt, completion_tokens=n_reply)
 

@@ -18,6 +18,8 @@ _STOP_WORDS = (
     "other more most some such only own same too very just also item items new set pack"
 )
 _STOP = frozenset(_STOP_WORDS.split())
+# A text made from columns names them, also those that are no attribute: "plot: …", "Main Setting: …".
+_LABEL = re.compile(r"(?:\A|(?<=[.;|\n])\s*|(?<=[.;|] ))[^\W\d_][\w /-]{0,40}:(?=\s)")
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def _words(events: Sequence[Event], n: int) -> list[str]:
     # a text may name its columns ("genre: …"); their names are no taste
     labels = {label for event in events for name in event.facts.attributes for label in stems(name.replace("_", " "))}
     for event in events:
-        words = re.findall(r"[^\W\d_]{3,}", f"{event.facts.title} {event.facts.text}".lower())
+        text = _LABEL.sub(" ", event.facts.text)
+        words = re.findall(r"[^\W\d_]{3,}", f"{event.facts.title} {text}".lower())
         counter.update({word for word in words if stem(word) not in labels} - _STOP)
     enough = 2 if len(events) > 3 else 1
     return [word for word, count in _ranked(counter)[:n] if count >= enough]

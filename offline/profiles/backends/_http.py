@@ -46,6 +46,9 @@ class RequestOptions(Section):
     extra_body: dict[str, Any] = Field(
         default_factory=dict, description="further fields of each request; they replace those of the same name"
     )
+    omit: tuple[str, ...] = Field(
+        (), description='fields that each request leaves out, for hosts that refuse them, such as "seed"'
+    )
 
 
 def request_body(
@@ -75,7 +78,7 @@ def request_body(
         if not max_lengths:
             schema["schema"] = without_max_lengths(prompt.schema)
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return {**body, **options.extra_body}
+    return {name: value for name, value in {**body, **options.extra_body}.items() if name not in options.omit}
 
 
 def without_max_lengths(schema: Any) -> Any:

@@ -31,10 +31,17 @@ SERVED = True
 DEFAULT_URL = "https://api.openai.com/v1"
 _REMEDIES = (
     (("context length", "context_length", "context window", "context size", "too long", "too many tokens",
-      "maximum context"),
+      "maximum context", "n_ctx", "prompt is too long", "input length", "max_model_len", "exceeds the limit of",
+      "input token count", "reduce the length"),
      "set [profiles.options] context_tokens to the model's context"),
     (("max_completion_tokens",), "set [profiles.options] limit_field = 'max_completion_tokens'"),
-    (("system role", "role system", "roles must alternate"), "set [profiles.options] system_role = 'user'"),
+    (("system role", "role system", "role 'system'", "role: system", "roles must alternate", "roles are supported",
+      "developer instruction", "system message", "system prompt", "systeminstruction", "system instruction"),
+     "set [profiles.options] system_role = 'user'"),
+    (("extra inputs are not permitted", "extra_forbidden", "unsupported parameter", "unrecognized request argument",
+      "unknown name", "unknown field", "unknown parameter", "unexpected keyword", "is not supported with this model",
+      "not a supported parameter"),
+     "leave the field out by [profiles.options] omit, such as omit = ['seed']"),
     (("temperature",), "set [profiles] temperature to a value that the model supports"),
 )  # fmt: skip
 
@@ -193,7 +200,8 @@ def _raise_for(response: httpx.Response, server: Server, model: str) -> None:
         raise ProfileError(
             f"{server.url} reports that the account has no quota left ({details}); add credit, then run again."
         )
-    if status in RETRIED:
+    # llama.cpp and others answer 500 where the chat template or the context refuses a prompt
+    if status in RETRIED and not (status == 500 and _remedy(details)):
         raise NoReplyError(f"{status}: {details}", retry_after_s(response))
     raise PromptRefusedError(f"the server rejected the prompt ({status}: {details}{_remedy(details)})")
 

@@ -11,7 +11,7 @@ from retort.offline.profiles.backends._history_statistics import Phrases, descri
 from retort.offline.profiles.checks import StructuredProfile
 from retort.shared.base.settings import LanguageModelSettings
 
-MODEL = "template-rules-3 (no language model was called)"
+MODEL = "template-rules-4 (no language model was called)"
 
 
 class Config(Section):

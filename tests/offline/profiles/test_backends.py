@@ -231,6 +231,14 @@ def test_vllm_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch)
         opened_vllm()
 
 
+def test_template_counts_no_label_of_a_text_whose_column_is_no_attribute() -> None:
+    text = "Main Setting: city. plot: a lighthouse"
+    told_of = told([Event(Facts(f"Film {at}", {"genre": "Comedy"}, text)) for at in range(6)])
+    found = re.search(r"return in what was chosen: ([^.]*)", told_of)
+    assert found is not None
+    assert set(found.group(1).split(", ")) == {"city", "lighthouse", "film"}
+
+
 def test_template_does_not_count_the_names_of_columns_as_taste() -> None:
     history = [
         Event(Facts(f"Film {at}", {"genre": "Comedy", "mood": "warm"}, "Genre: comedy. mood: warm. A lighthouse"))

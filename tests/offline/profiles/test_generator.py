@@ -221,8 +221,15 @@ def test_a_refused_text_is_kept_and_the_servers_words_are_reported(
         write_profiles(histories(2), catalogue(), ProfilesConfig(domain="movies"), store, NO_SERVER, Silent())
 
 
-def test_a_budget_binds_where_the_server_counts_no_tokens(store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = ScriptedBackend(lambda _: Reply(GOOD))
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(GOOD), Reply(GOOD, 0, 0), Reply(""), Reply("", error="a refusal (content filter)")],
+    ids=["none", "zero", "empty", "refused"],
+)
+def test_a_budget_binds_where_the_server_counts_no_tokens(
+    reply: Reply, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = ScriptedBackend(lambda _: reply)
     monkeypatch.setattr(generator, "open_backend", lambda *_: backend)
     config = ProfilesConfig(domain="movies", spending={"max_tokens": 300}, chunk_users=1)  # type: ignore[arg-type]
     with pytest.raises(ProfileError, match="max_tokens is 300"):

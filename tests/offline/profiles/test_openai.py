@@ -251,6 +251,8 @@ def test_sampling_options_and_further_fields_travel() -> None:
     with serving(lambda n, _: completion()) as fake:
         ask(fake, **options, extra_body=more, system_role="user")
         ask(fake)
+        ask(fake, omit=["seed", "top_p"], top_p=0.5)
+    assert not {"seed", "top_p"} & set(fake.bodies[2])
     body = fake.bodies[0]
     assert {name: body[name] for name in (*options, *more)} == {**options, **more}
     assert [message["role"] for message in body["messages"]] == ["user"]
@@ -263,11 +265,24 @@ def test_sampling_options_and_further_fields_travel() -> None:
         ("This model's maximum context length is 4096 tokens", "context_tokens"),
         ("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "limit_field"),
         ("System role not supported", "system_role"),
+        ("Only user and assistant roles are supported!", "system_role"),
+        ("Developer instruction is not enabled for models/gemma-3-27b-it", "system_role"),
+        ("the request exceeds the available context size. try increasing the context size", "context_tokens"),
+        ("The prompt is too long: 9000, model maximum is 8192", "context_tokens"),
+        ("Extra inputs are not permitted", "omit"),
+        ("Unsupported parameter: 'temperature' is not supported with this model.", "omit"),
+        (
+            "Unsupported value: 'temperature' does not support 0.2. Only the default (1) value is supported.",
+            "[profiles]",
+        ),
     ],
 )
-def test_a_rejection_of_every_prompt_names_the_option_that_cures_it(words: str, option: str) -> None:
-    with serving(lambda n, _: (400, {"error": {"message": words}}, {})) as fake:
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_rejection_of_every_prompt_names_the_option_that_cures_it(words: str, option: str, status: int) -> None:
+    """llama.cpp answers 500 where the chat template refuses a prompt."""
+    with serving(lambda n, _: (status, {"error": {"message": words}}, {})) as fake:
         (reply,) = ask(fake)
+    assert not reply.unanswered
     assert reply.error is not None
     assert words in reply.error
     assert option in reply.error
