@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from retort.offline.embeddings.vectors import FloatArray, IdColumn, Vectors, read_parts
@@ -29,7 +28,7 @@ def read_given_vectors(path: Path, id_column: IdColumn) -> Vectors:
             f"{id_column}, with its numbers as a list in vector."
         )
     ids = table.column(id_column).cast(pa.string())
-    if ids.null_count or len(pc.unique(ids)) < len(ids):
+    if ids.null_count or len(ids.unique()) < len(ids):
         raise ProfileError(f"{path}: a {id_column} is missing or appears twice; write one row for each.")
     vectors = _values(path, table.column("vector").combine_chunks())
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -45,6 +44,8 @@ def read_given_vectors(path: Path, id_column: IdColumn) -> Vectors:
 
 def _values(path: Path, column: pa.Array) -> FloatArray:
     """The column's numbers (N, E)."""
+    import pyarrow.compute as pc  # not in runs without ready vectors
+
     kind = column.type
     is_list = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
     number = is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))

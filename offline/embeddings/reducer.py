@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import joblib
 import numpy as np
 from pydantic import Field, ValidationError
 
@@ -98,6 +97,8 @@ class Reducer:
         """Write the reducer, its config and the versions of the libraries that made it."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.umap is not None:
+            import joblib  # with psutil thirty milliseconds, only for UMAP
+
             joblib.dump(self.umap, folder / _UMAP)
         np.savez(folder / _ARRAYS, allow_pickle=False, **self.arrays)
         head = {
@@ -180,6 +181,8 @@ def load_reducer(folder: Path) -> Reducer:
             )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # as in `_fit_umap`
+        import joblib
+
         return Reducer(config, *widths, arrays, joblib.load(folder / _UMAP))
 
 

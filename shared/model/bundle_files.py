@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,6 +43,8 @@ def read_items(path: Path, content: bytes, n_items: int) -> pa.Table:
     Raises:
         BundleError: It is no Parquet file, or its ids or popularity cannot be used.
     """
+    import pyarrow.compute as pc  # not in runs that read no bundle
+
     try:
         items = pq.ParquetFile(pa.BufferReader(content)).read()  # `read_table` imports pandas, if it is installed
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -20,9 +20,9 @@ PAD is always hidden. A student that uses the user's identity has `users int64 (
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from retort.shared.base.errors import BundleError
@@ -34,9 +34,6 @@ FloatArray = NDArray[np.float32]
 TABLE = "table"
 
 _NO_BIAS = np.zeros((1, 1), dtype=np.float32)
-
-# ONNX Runtime must not send usage data to its maker.
-ort.disable_telemetry_events()
 
 
 @dataclass(frozen=True)
@@ -69,15 +66,7 @@ class Scorer:
         Raises:
             BundleError: The graph requires a table and it is missing or does not fit.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Spinning threads would keep a core busy after every run.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        # Input shapes differ between requests; planning the memory of each costs more than it saves.
-        options.enable_mem_pattern = False
-        self._session = ort.InferenceSession(graph, options, providers=ort.get_available_providers())
+        self._session = _open_session(graph, threads)
         shapes = {node.name: node.shape for node in self._session.get_inputs()}
         self._takes_users = "users" in shapes
         self._fixed = {TABLE: _checked_table(table, shapes[TABLE])} if TABLE in shapes else {}
@@ -113,6 +102,22 @@ class Scorer:
             feed["users"] = np.zeros(len(histories), dtype=np.int64) if users is None else users
         items_BK, scores_BK = self._session.run(["top_items", "top_scores"], feed)
         return _pad_to_k(items_BK, scores_BK, k)
+
+
+def _open_session(graph: bytes, threads: int) -> Any:
+    import onnxruntime as ort  # a tenth of a second, which steps that open no graph do not spend
+
+    # ONNX Runtime must not send usage data to its maker.
+    ort.disable_telemetry_events()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would keep a core busy after every run.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    # Input shapes differ between requests; planning the memory of each costs more than it saves.
+    options.enable_mem_pattern = False
+    return ort.InferenceSession(graph, options, providers=ort.get_available_providers())
 
 
 def _checked_table(table: FloatArray | None, shape: list[int]) -> FloatArray:
