@@ -1,10 +1,12 @@
 """Columns of an items' table: id, title and the attributes that make an item's text."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
 
+from retort.offline.data.sources._files import is_row_number
 from retort.shared.base.errors import DataError
 
 _TITLES = re.compile(
@@ -15,6 +17,12 @@ _TITLES = re.compile(
 _NOT_TEXT = re.compile(
     r"(^|_)(url|uri|link|image|img|picture|photo|thumbnail|path|hash|ean|gtin|upc)($|_|s$)", re.IGNORECASE
 )
+_ID = re.compile(r"(^|[_ ])(id|sku|asin|isbn)", re.IGNORECASE)
+_ROW_NUMBER = re.compile(
+    r"unnamed_\d+|#|no\.?|nr\.?|n|index|idx|row|rows|rank|row_?(?:num|number|id|index|nr)|rownum|rn|line|position",
+    re.IGNORECASE,
+)
+_ALIKE = 0.8  # shares of met ids that differ by less say little: a table may lack items, and row numbers are dense
 _URL = r"^\s*(?:https?://|www\.)"
 _LISTS = ("|", ";")
 _MAX_ATTRIBUTES = 6
@@ -46,29 +54,50 @@ class ItemColumns:
 def choose_id_column(frame: pl.DataFrame, events: pl.DataFrame, file: str) -> str:
     """Return the column of the items' table whose values are in a column of the events.
 
+    Row numbers meet whole-number ids as often as the ids themselves do, so of columns that meet about as many, the name
+    decides: that of the events' column, then one of an id.
+
     Raises:
         DataError: No column is.
     """
-    by_column = {name: _texts(events[name]) for name in events.columns if not events[name].dtype.is_nested()}
-    best, best_share = None, 0.0
+    by_column = {
+        name: _texts(events[name])
+        for name in events.columns
+        if not events[name].dtype.is_nested() and not _numbers_rows(name)
+    }
+    shares: dict[str, float] = {}
     for name in frame.columns:
         values = frame[name].drop_nulls()
         if values.dtype.is_nested() or values.n_unique() < len(values):
             continue
         ids = _texts(values)
-        share = max(len(ids & of_column) / max(1, min(len(ids), len(of_column))) for of_column in by_column.values())
-        if share > best_share:
-            best, best_share = name, share
-    if best is None:
-        best = next(
-            (name for name in frame.columns if re.search(r"(^|_)(id|sku|asin|isbn)", name, re.IGNORECASE)), None
+        shares[name] = max(
+            (len(ids & of_column) / max(1, min(len(ids), len(of_column))) for of_column in by_column.values()),
+            default=0.0,
         )
+    found = [name for name, share in shares.items() if share > 0 and share >= _ALIKE * max(shares.values())]
+    best = min(found, key=lambda name: (_name_rank(name, by_column), -shares[name]), default=None)
+    if best is None:
+        best = next((name for name in frame.columns if _ID.search(name)), None)
     if best is None:
         raise DataError(
             f"{file}: no column holds ids of the events' items (its columns: {', '.join(frame.columns[:20])}); check "
             "that the two files belong together, or leave the items' file out."
         )
     return best
+
+
+def _numbers_rows(name: str) -> bool:
+    return is_row_number(name) or bool(_ROW_NUMBER.fullmatch(name))
+
+
+def _name_rank(name: str, of_events: Collection[str]) -> int:
+    """How likely a name is that of the id, 0 the most: the events' name, an id's, any other, that of row numbers."""
+    if _numbers_rows(name):
+        return 3
+    if name.strip().lower() in {other.strip().lower() for other in of_events}:
+        return 0
+    return 1 if _ID.search(name) else 2
 
 
 def ids_of(frame: pl.DataFrame, column: str) -> frozenset[str]:

@@ -78,7 +78,9 @@ def recognise(events: Path, items: Path | None, names: Mapping[str, str | None] 
         log = read_layout(events, table.encoding)  # titles tell an encoding better than ids do
     item_columns, ids = None, frozenset[str]()
     if table is not None:
-        id_column = choose_id_column(table.frame, log.frame, table.path.name)
+        named = (names or {}).get("item")
+        events_frame = log.frame.select(named) if named in log.frame.columns else log.frame
+        id_column = choose_id_column(table.frame, events_frame, table.path.name)
         item_columns, ids = choose_item_columns(table.frame, id_column), ids_of(table.frame, id_column)
     columns = _with_given(log, {key: name for key, name in (names or {}).items() if name}, ids)
     weights, left_out = _weights(columns)

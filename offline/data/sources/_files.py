@@ -23,7 +23,15 @@ ROWS_PER_FILE = 1 << 40  # more than any file has, so that positions of two file
 UNNAMED = "\x1eunnamed "
 _SEPARATORS = (";", "\t", "|", "::", ",")
 _VALUE = re.compile(r"-?\d+(?:\.\d+)?|\d{4}-\d{2}-\d{2}.*|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*")
-_ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # pandas' names of a row number's column
+# Names of a column of row numbers by pandas (also of files that were saved twice), readr, Spark and DuckDB.
+_ROW_NUMBERS = re.compile(
+    r"|Unnamed: \d+(?:[._]\w+)*|__index_level_\d+__|level_0|\.\.\.\d+|_c0|column0+", re.IGNORECASE
+)
+
+
+def is_row_number(name: str) -> bool:
+    """Whether programs give a column without a name, such as one of row numbers, this name."""
+    return bool(_ROW_NUMBERS.fullmatch(name))
 
 
 def find_file(root: Path | None, *names: str) -> Path:
@@ -84,7 +92,7 @@ def table(
     Args:
         columns: our name → the file's.
         lists: attribute → separator of its values.
-        others: Also keep the columns that `columns` does not name, except pandas' row numbers.
+        others: Also keep the columns that `columns` does not name, except row numbers.
 
     Raises:
         DataError: A column is missing.
@@ -96,7 +104,7 @@ def table(
     chosen = [pl.col(file_name).alias(name) for name, file_name in columns.items()]
     if others:
         taken = {*columns.values(), *columns}
-        chosen += [pl.col(name) for name in existing if name not in taken and not _ROW_NUMBERS.fullmatch(name)]
+        chosen += [pl.col(name) for name in existing if name not in taken and not is_row_number(name)]
     return RawTable(path.name, frame.select("row", *chosen), dict(columns), dict(lists or {}))
 
 

@@ -137,6 +137,19 @@ def test_cyrillic_titles_in_an_old_encoding_are_read(tmp_path: Path) -> None:
     assert items.filter(item_id="A-7")["жанр"][0].to_list() == ["драма", "история"]
 
 
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 0.1", "index", "rank", "_c0"])
+def test_row_numbers_are_not_taken_for_the_ids_that_they_meet(name: str, tmp_path: Path) -> None:
+    """All items of the log are among the ids 1 to 100 and among the row numbers 0 to 99."""
+    events = [f"u{at // 6},{1 + at * 7 % 79},{1_600_000_000 + at}" for at in range(360)]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id,timestamp", *events]))
+    rows = [f"{at},{at + 1},The title of {at + 1}" for at in range(100)]
+    for column in ("item_id", "movieId", "sku"):
+        (tmp_path / "items.csv").write_text("\n".join([f"{name},{column},title", *rows]))
+        found = recognise(tmp_path / "log.csv", tmp_path / "items.csv")
+        assert found.item_columns is not None
+        assert found.item_columns.item == column
+
+
 def test_a_log_with_few_letters_has_the_encoding_of_its_header(tmp_path: Path) -> None:
     lines = [f"п{n % 40};К-{n % 30};2025-01-{n % 28 + 1:02}T10:00:00" for n in range(600)]
     for encoding in ("cp1251", "koi8-r"):

@@ -95,9 +95,9 @@ def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
         options={"items": "items_en.csv", "timestamp": "last_watch_dt", "users": "users.parquet"},
         text_columns=None,
     )
-    pl.DataFrame({"user_id": ["u"], "age": [3], "__index_level_0__": [7], "Unnamed: 0": [8]}).write_parquet(
-        tmp_path / "users.parquet"
-    )
+    pl.DataFrame(
+        {"user_id": ["u"], "age": [3], "__index_level_0__": [7], "Unnamed: 0": [8], "Unnamed: 0.1": [9], "_c0": [1]}
+    ).write_parquet(tmp_path / "users.parquet")
     loaded = load_data(plain, tmp_path, Silent())
     assert loaded.items.frame["text"].to_list() == ["Film. genres: drama"]
     assert loaded.users is not None

@@ -220,6 +220,9 @@ def test_recbole_sequences_are_no_events(tmp_path: Path) -> None:
     lines(tmp_path / "x.inter", "user_id:token\titem_id_list:token_seq\titem_id:token", "u\ta b\tc")
     with pytest.raises(DataError, match=r"x\.inter contains sequences \(item_id_list:token_seq\)"):
         loaded("recbole", tmp_path)
+    lines(tmp_path / "x.inter", "user_id:token\titem_id:token_seq", "u\ta b c")
+    with pytest.raises(DataError, match=r"x\.inter contains sequences \(item_id:token_seq\)"):
+        loaded("recbole", tmp_path)
 
 
 def test_several_files_of_other_layouts_are_named(tmp_path: Path) -> None:
@@ -250,4 +253,4 @@ def test_amazon_says_which_reviews_it_reads(tmp_path: Path) -> None:
     assert any("reviews_Beauty.json.gz (all reviews)" in line for line in said)
     beauty = {download.name for download in CATALOGUE["amazon-beauty-2014-all"]}
     assert beauty == {"reviews_Beauty.json.gz", "meta_Beauty.json.gz"}
-    assert {"amazon-games-2014-all", "amazon-cds-2014-all"} <= set(CATALOGUE)
+    assert {"amazon-games-2014-all", "amazon-cds-2014-all", "amazon-toys-2014-all"} <= set(CATALOGUE)
