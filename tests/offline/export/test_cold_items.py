@@ -102,6 +102,32 @@ def test_known_items_score_as_before(world: tuple[Bundle, Path], tmp_path: Path)
     )
 
 
+def test_an_int8_bundle_holds_its_report_and_takes_new_items(
+    world: tuple[Bundle, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact, items = world
+    monkeypatch.setenv("RETORT_HOME", str(items.parent / "home"))
+    recipe = parse_recipe("cold", RECIPE | {"export": {"precision": "int8"}})
+    context = make_context(recipe, items.parent, migrate_and_open(Settings()), Silent())
+    before = open_bundle(run_pipeline(make_pipeline(context, items.parent / "runs")).bundle)
+    parity = before.manifest.metrics["parity"]
+    assert parity["precision"] == "int8"
+    assert parity["agreement@10"] > 0.9
+    assert before.manifest.format_version == 4
+    assert before.manifest.files["item_vectors.npy"].bytes < exact.manifest.files["item_vectors.npy"].bytes / 2
+    after = open_bundle(add_items(before, read_items(items, before, Silent()), tmp_path, Silent()).bundle)
+    assert after.manifest.format_version == 4
+    assert before.item_vectors is not None
+    assert after.item_vectors is not None
+    np.testing.assert_array_equal(after.item_vectors[: before.manifest.n_items + 1], before.item_vectors)
+    assert after.item_vectors[before.manifest.n_items + 1 :].any(axis=1).all()
+    history = [np.array([1, 2, 3])]
+    old_items, old_scores = before.scorer().top_k(history, before.manifest.n_items).row(0)
+    new_items, new_scores = after.scorer().top_k(history, after.manifest.n_items).row(0)
+    known = new_items <= before.manifest.n_items
+    assert_same_ranking((new_items[known], new_scores[known]), (old_items, old_scores))
+
+
 @pytest.mark.parametrize("share", [0.35, 0.4, 0.5])
 def test_new_items_keep_to_their_share_of_the_places(world: tuple[Bundle, Path], tmp_path: Path, share: float) -> None:
     before, items = world
