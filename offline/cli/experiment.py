@@ -60,6 +60,25 @@ def report(
         typer.echo(path)
 
 
+@experiment_app.command()
+def publish(
+    experiments: Annotated[
+        list[Path], typer.Argument(help="files or names of experiments, or their folders OUT/experiments/NAME")
+    ],
+    out: _Out = Path("runs"),
+    remove: Annotated[bool, typer.Option("--remove", help="remove the tables of these names instead")] = False,
+) -> None:
+    """Store the tables of finished runs in the database, where the console's page Experiments shows them."""
+    from retort.offline.cli.experiment_tables import publish_tables, remove_tables
+
+    if remove:
+        lines = remove_tables([path.stem if path.suffix == ".toml" else path.name for path in experiments])
+    else:
+        lines = publish_tables([_find_experiment(path, out) for path in experiments])
+    for line in lines:
+        typer.echo(line)
+
+
 def _add_profile_experiment(kind: str, description: str) -> None:
     """Add a command for an experiment about profiles; all of them take the same options."""
 

@@ -47,6 +47,7 @@ _OPERATION_IDS = {
     "POST /refreshes/{refresh_id}/cancel": "cancel_refresh",
     "GET /models": "list_models",
     "GET /experiments": "read_experiment",
+    "GET /experiments/offline": "list_offline_experiments",
     "GET /models/versions": "list_versions",
     "GET /models/comparison": "compare_version",
     "POST /models/aliases/{alias}/promotion": "promote_version",

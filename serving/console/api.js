@@ -20,6 +20,7 @@ const ROUTES = {
   erasure: ["GET", "/users/{user_id}/erasure"],
   models: ["GET", "/models"],
   experiments: ["GET", "/experiments"],
+  offline: ["GET", "/experiments/offline"],
   versions: ["GET", "/models/versions"],
   comparison: ["GET", "/models/comparison"],
   promote: ["POST", "/models/aliases/{alias}/promotion"],

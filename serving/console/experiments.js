@@ -1,7 +1,8 @@
-// Experiments view: the A/B test of the server with counts, differences and their intervals, and the days still needed.
+// Experiments view: the A/B test of the server with counts, differences, intervals and days still needed; offline tables.
 import { ApiError, call, problem } from "./api.js";
 import { forest, signed } from "./chart.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
+import { refreshOffline } from "./offline.js";
 
 const form = byId("experiment-form");
 const place = byId("experiment");
@@ -9,6 +10,7 @@ const SPLIT_ALARM = 0.001;
 
 export function openExperiments() {
   refresh();
+  refreshOffline();
 }
 
 async function refresh() {

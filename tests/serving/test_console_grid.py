@@ -28,7 +28,7 @@ READY = {
     "items?id=i1": "document.querySelector('#item .found li')",
     "map": "document.querySelectorAll('#map-legend .entry').length === 3",
     "models": "document.querySelector('.delta .badge') && document.querySelector('#compare:not([hidden])')",
-    "experiments": "document.querySelectorAll('#experiment tbody tr').length === 2",
+    "experiments": "document.querySelector('#experiment tbody tr') && document.querySelector('#offline .forest')",
     "user?id=ann": "document.querySelector('#erase-id')",
     "refreshes": "document.querySelector('#refreshes .card, #refreshes .problem')",
     "health": "document.querySelector('#health table')",
@@ -84,7 +84,7 @@ def test_an_empty_system_says_what_is_missing(page: Page, tmp_path: Path) -> Non
             "items": "No bundle is loaded; publish one",
             "map": "No bundle is loaded; publish one",
             "models": "There is no database yet",
-            "experiments": "No A/B test runs",
+            "experiments": "retort experiment publish NAME",
         }.items():
             page.run(f"location.hash = {json.dumps('#' + view)}")
             page.wait_for(f"document.querySelector('section:not([hidden])').innerText.includes({json.dumps(sentence)})")

@@ -12,9 +12,11 @@ from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.model import registry
 from retort.shared.model.bundle import read_manifest
+from retort.shared.model.offline_results import store_table
 from tests.serving._browser import CHROMIUM, Page, browser_page
 from tests.serving._graphs import make_bundle
 from tests.serving._process import Server, serving_process
+from tests.serving.test_experiment_route import offline_table
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 AB_TEST = {
@@ -46,6 +48,8 @@ def publish(home: Path) -> None:
         path = make_bundle(home / "bundles", name=alias, seed=seed, ranks=ranks, knowledge=knowledge, places=places)
         registry.publish(engine, read_manifest(path), str(path))
         registry.promote(engine, path.name, alias, set_by="ann", reason="ndcg@10: better")
+    for name in ("first", "second"):
+        store_table(engine, offline_table(name, f"Experiment <b>{name}</b>"))
     engine.dispose()
 
 
@@ -97,10 +101,9 @@ def type_into(page: Page, field: str, text: str) -> None:
 
 
 def press(page: Page, key: str) -> None:
-    for kind in ("keyDown", "keyUp"):
-        page.ask(
-            "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=13 if key == "Enter" else 40
-        )
+    code, text = (13, {"text": "\r"}) if key == "Enter" else (40, {})
+    for kind, more in (("keyDown", text), ("keyUp", {})):
+        page.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
 
 
 def test_the_start_page_is_the_overview(page: Page) -> None:
@@ -204,3 +207,20 @@ def test_the_a_b_test_is_shown_with_its_counts(page: Page, server: Server) -> No
     rows = page.run("[...document.querySelectorAll('#experiment tbody tr')].map((row) => row.children[3].textContent)")
     assert sum(map(int, rows)) == shown_lists(server) == 24
     assert "control has no click yet" in page.run("document.querySelector('#experiment').textContent")
+
+
+def test_offline_experiments_are_forest_plots_that_open_by_the_keyboard(page: Page, server: Server) -> None:
+    goto(page, "experiments", "document.querySelectorAll('#offline details.offline').length === 2")
+    newest, older = (f"document.querySelectorAll('#offline > details')[{at}]" for at in (0, 1))
+    assert page.run(f"[{newest}.open, {older}.open]") == [True, False]
+    rows = page.run(f"[...{newest}.querySelectorAll('.forest li')].map((row) => [row.className, row.innerText])")
+    assert [kind for kind, _ in rows] == ["good", "soft"], "controls are greyed"
+    assert "+6.0 % [+4.0 %, +8.0 %], 2 of 5 seeds" in rows[0][1]
+    assert "control of text" in rows[1][1]
+    assert page.run(f"{newest}.querySelectorAll('svg.interval').length") == 2
+    words = page.run(f"{newest}.innerText")
+    for word in ("Experiment <b>second</b>", "Baseline plain: 0.1800", "500 users", "Not run yet: profile · sasrec"):
+        assert word in words
+    page.run(f"{older}.querySelector('summary').focus()")
+    press(page, "Enter")
+    page.wait_for(f"{older}.open")

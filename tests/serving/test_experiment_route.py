@@ -1,4 +1,4 @@
-"""`/experiments`: counts by user from the database, otherwise by list from the metrics."""
+"""`/experiments`: counts by user from the database, otherwise by list from the metrics; and offline tables."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from retort.shared.events.events import StreamedEvent
 from retort.shared.events.events_table import store_events
 from retort.shared.events.exposures import Exposure
 from retort.shared.events.exposures_table import ExposuresTable
+from retort.shared.model.offline_results import OfflineRow, OfflineTable, store_table
 from tests.serving.conftest import MakeClient
 
 TEST = {
@@ -20,6 +21,39 @@ TEST = {
     "holdout": 0.2,
     "variants": [{"name": "control", "share": 0.5}, {"name": "new", "share": 0.5, "defaults": {"diversity": 0.3}}],
 }
+
+
+def offline_table(name: str, description: str = "") -> OfflineTable:
+    """A baseline, a row with a gain, and its control."""
+    rows = [
+        OfflineRow(
+            name=row,
+            student="sasrec",
+            is_baseline=row == "plain",
+            is_control=row == "noise",
+            explains=["text"] if row == "noise" else [],
+            value=0.18,
+            seeds=2,
+            users=None if difference is None else 500,
+            difference=difference,
+            low=None if difference is None else difference - 0.02,
+            high=None if difference is None else difference + 0.02,
+            p=None if difference is None else 0.03,
+        )
+        for row, difference in (("plain", None), ("text", 0.06), ("noise", 0.01))
+    ]
+    return OfflineTable(
+        name=name,
+        description=description,
+        command=f"retort experiment run {name}",
+        commits=["abc"],
+        metric="ndcg@10",
+        protocol="held",
+        cases=500,
+        expected_seeds=5,
+        missing=["profile · sasrec"],
+        rows=rows,
+    )
 
 
 @pytest.fixture
@@ -99,6 +133,23 @@ def test_users_are_the_units_when_the_database_has_the_lists(tested: TestClient,
     assert new["days_needed"] > 0
     assert found["split_p"] < 0.01, "nobody is in the holdout"
     assert result(tested, event_type="purchase")["variants"][0]["clicks"] == 0
+
+
+def test_offline_tables_are_read_from_the_database_alone(client: TestClient, tmp_path: Path) -> None:
+    def tables() -> Any:
+        return client.get("/experiments/offline").raise_for_status().json()["experiments"]
+
+    assert tables() == [], "there is no database yet"
+    url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(url)
+    engine = open_database(url)
+    for name in ("first", "second"):
+        store_table(engine, offline_table(name))
+    store_table(engine, offline_table("theirs"), "another")
+    engine.dispose()
+    assert [table["name"] for table in tables()] == ["second", "first"], "the newest first"
+    assert [row["difference"] for row in tables()[0]["rows"]] == [None, 0.06, 0.01]
+    assert tables()[0]["published_at"].endswith("Z")
 
 
 @pytest.mark.parametrize("query", ["effect=0", "effect=2", "event_type=A%20B"])

@@ -9,6 +9,10 @@ export interface paths {
     /** Result of the A/B test */
     get: operations["read_experiment"];
   };
+  "/experiments/offline": {
+    /** Tables of offline experiments */
+    get: operations["list_offline_experiments"];
+  };
   "/facets": {
     /** Values of the items' attributes, for filters */
     get: operations["list_facets"];
@@ -917,6 +921,70 @@ export interface components {
       share?: number | null;
     };
     /**
+    * OfflineDocument
+    * @description Tables of offline experiments, newest first; those that `retort experiment publish` stored.
+    */
+    OfflineDocument: {
+      /** Experiments */
+      experiments: components["schemas"]["PublishedTable"][];
+      /** Request Id */
+      request_id: string;
+    };
+    /**
+    * OfflineRow
+    * @description One row of an experiment's table. Differences are paired over users, as shares of the baseline's value.
+    */
+    OfflineRow: {
+      /**
+      * Difference
+      * @description null for the baseline and for rankers without training
+      */
+      difference: number | null;
+      /**
+      * Explains
+      * @description control: the rows whose gain it explains
+      */
+      explains: string[];
+      /** High */
+      high: number | null;
+      /** Is Baseline */
+      is_baseline: boolean;
+      /**
+      * Is Control
+      * @description knows less on purpose, so its gain is not knowledge
+      */
+      is_control: boolean;
+      /**
+      * Low
+      * @description 95 % interval of the difference, over users and seeds
+      */
+      low: number | null;
+      /** Name */
+      name: string;
+      /**
+      * P
+      * @description two-sided, not corrected for the number of rows
+      */
+      p: number | null;
+      /** Seeds */
+      seeds: number;
+      /**
+      * Student
+      * @description null for a ranker without training
+      */
+      student: string | null;
+      /**
+      * Users
+      * @description test cases of the paired difference; null without one
+      */
+      users: number | null;
+      /**
+      * Value
+      * @description mean over seeds; null where the metric was not measured
+      */
+      value: number | null;
+    };
+    /**
     * OutputTensor
     * @description An output tensor.
     */
@@ -1065,6 +1133,49 @@ export interface components {
       * @default false
       */
       force?: boolean;
+    };
+    /**
+    * PublishedTable
+    * @description A stored table and the time of its storing.
+    */
+    PublishedTable: {
+      /**
+      * Cases
+      * @description test cases
+      */
+      cases: number;
+      /**
+      * Command
+      * @description the command that repeats it, without directories
+      */
+      command: string;
+      /**
+      * Commits
+      * @description state of the code of its runs
+      */
+      commits: string[];
+      /** Description */
+      description: string;
+      /** Expected Seeds */
+      expected_seeds: number;
+      /** Metric */
+      metric: string;
+      /**
+      * Missing
+      * @description rows that have no run yet
+      */
+      missing: string[];
+      /** Name */
+      name: string;
+      /** Protocol */
+      protocol: string;
+      /**
+      * Published At
+      * Format: date-time
+      */
+      published_at: string;
+      /** Rows */
+      rows: components["schemas"]["OfflineRow"][];
     };
     /**
     * Ready
@@ -1785,6 +1896,29 @@ export interface operations {
         };
         content: {
           "application/json": components["schemas"]["ExperimentsDocument"];
+        };
+      };
+      /** @description Problem */
+      default: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/problem+json": components["schemas"]["ProblemDocument"];
+        };
+      };
+    };
+  };
+  list_offline_experiments: {
+    requestBody?: never;
+    responses: {
+      /** @description Successful Response */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          "application/json": components["schemas"]["OfflineDocument"];
         };
       };
       /** @description Problem */

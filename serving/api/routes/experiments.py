@@ -1,4 +1,4 @@
-"""Route of the A/B test's result: counts, click-through, differences with intervals, and the days still needed."""
+"""Routes of results: the A/B test with its counts, differences and days still needed, and offline experiments."""
 
 import time
 from dataclasses import asdict
@@ -16,10 +16,12 @@ from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
 from retort.serving.runtime.database import database_exists, query_database
 from retort.serving.schemas.problems import Problem
+from retort.shared.model.offline_results import PublishedTable, read_tables
 
 _DAY_S = 86_400
 # The tables are read at most so often.
 KEPT_S = 30.0
+MAX_TABLES = 50
 
 
 class VariantDocument(BaseModel):
@@ -71,6 +73,13 @@ class ExperimentsDocument(BaseModel):
     experiment: ExperimentDocument | None = Field(description="null without `RETORT_EXPERIMENT`")
 
 
+class OfflineDocument(BaseModel):
+    """Tables of offline experiments, newest first; those that `retort experiment publish` stored."""
+
+    request_id: str
+    experiments: list[PublishedTable]
+
+
 class _ReadCounts:
     """Counts of the database by event type, read at most every `KEPT_S`."""
 
@@ -100,7 +109,7 @@ class _ReadCounts:
 
 
 def router(services: Services) -> APIRouter:
-    """Create `/experiments`."""
+    """Create `/experiments` and `/experiments/offline`."""
     routes = APIRouter(tags=["operations"], responses=problems(401, 403, 422, 429))
     counts = _ReadCounts(services)
     started = time.monotonic()
@@ -124,6 +133,13 @@ def router(services: Services) -> APIRouter:
         arms = compare_arms(found.units, _shares(test), by_user=found.by_user, days=days, effect=effect)
         document = _document(services, test, found, arms, event_type, effect)
         return ExperimentsDocument(request_id=request_id, experiment=document)
+
+    @routes.get("/experiments/offline", summary="Tables of offline experiments", responses=problems(503))
+    async def offline(request: Request, caller: AdminCaller) -> OfflineDocument:
+        database, tables = services.settings.database, list[PublishedTable]()
+        if database_exists(database):
+            tables = await query_database(database, lambda engine: read_tables(engine, caller.tenant, MAX_TABLES))
+        return OfflineDocument(request_id=request.state.request_id, experiments=tables)
 
     return routes
 

@@ -20,7 +20,7 @@ from retort.shared.db.models.bundles import Alias, AliasChange, BundleVersion
 from retort.shared.db.models.events import Event, Exposure
 from retort.shared.db.models.knowledge import ItemCorrection, ItemKnowledge
 from retort.shared.db.models.profiles import Profile, ProfileChoice, RefreshChunk, RefreshJob
-from retort.shared.db.models.runs import ExperimentUnit, Run, Step
+from retort.shared.db.models.runs import ExperimentUnit, OfflineResult, Run, Step
 
 __all__ = [
     "CANCELLED",
@@ -43,6 +43,7 @@ __all__ = [
     "ItemCorrection",
     "ItemKnowledge",
     "LeasedRow",
+    "OfflineResult",
     "Profile",
     "ProfileChoice",
     "RefreshChunk",

@@ -1,4 +1,4 @@
-"""Runs, their steps, and the units of offline experiments."""
+"""Runs, their steps, and the units and results of offline experiments."""
 
 from datetime import datetime
 from typing import Any
@@ -61,3 +61,17 @@ class ExperimentUnit(LeasedRow, Base, kw_only=True):
 
     id: Mapped[str] = mapped_column(String(HASH_LENGTH), primary_key=True)
     record: Mapped[str] = mapped_column(Text)
+
+
+class OfflineResult(Base, kw_only=True):
+    """Table of an offline experiment for the console, stored by `retort experiment publish`.
+
+    document: an `OfflineTable` of `shared/model/offline_results.py`.
+    """
+
+    __tablename__ = "offline_results"
+
+    tenant: Mapped[str] = mapped_column(String(TENANT_LENGTH), primary_key=True, default=DEFAULT_TENANT)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)
+    published_at: Mapped[datetime] = mapped_column(UtcTime, default_factory=now)

@@ -32,6 +32,7 @@ ROUTES = {
     ("GET", "/map/items"): "read",
     ("GET", "/map/users"): "admin",
     ("GET", "/experiments"): "admin",
+    ("GET", "/experiments/offline"): "admin",
     ("GET", "/models/versions"): "admin",
     ("GET", "/models/comparison"): "admin",
     ("POST", "/models/aliases/champion/promotion"): "admin",

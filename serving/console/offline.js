@@ -1,0 +1,117 @@
+// Offline experiments: paired differences from the baseline with their intervals, as stored by `retort experiment publish`.
+import { ApiError, call, problem } from "./api.js";
+import { forest, signed } from "./chart.js";
+import { badge, byId, h, show, table, when } from "./dom.js";
+
+const place = byId("offline");
+
+/** Read the stored tables and show each; the newest is open. */
+export async function refreshOffline() {
+  try {
+    const { experiments } = await call("offline");
+    show(place, experiments.length ? experiments.map(experiment) : nothing());
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    // the A/B test above names the same problem
+    show(place, error.status === 503 && problem(error));
+  }
+}
+
+const nothing = () =>
+  h(
+    "div.card.empty",
+    h("h2", "No offline experiment is published"),
+    h(
+      "p",
+      h("code", "retort experiment publish NAME"),
+      " stores the table of a finished experiment, such as ",
+      h("code", "demo_objectives"),
+      ", and this page shows it.",
+    ),
+  );
+
+function experiment(found, number) {
+  const base = found.rows.find((row) => row.is_baseline);
+  const compared = found.rows.filter((row) => row.difference !== null);
+  const kind = compared.length ? found.metric.toUpperCase() : "no comparison yet";
+  return h(
+    "details.card.offline",
+    { open: number === 0 },
+    h("summary", h("h3", found.description || found.name), h("small", `${kind}, published ${when(found.published_at)}`)),
+    h("p.hint", setting(found, base)),
+    compared.length > 0 &&
+      forest(
+        compared.map((row) => line(row, found)),
+        { label: `${found.name}: differences from ${base?.name ?? "the baseline"}` },
+      ),
+    h(
+      "p.hint",
+      "Differences are paired over users, in per cent of the baseline, with their 95 % interval. ",
+      compared.some((row) => row.is_control) && "A grey row is a control: it knows less on purpose.",
+    ),
+    (found.missing.length > 0 || found.commits.length > 1) && h("p.hint", badge("warn", found.missing.length ? "unfinished" : "mixed code"), ` ${gaps(found)}`),
+    h(
+      "details",
+      h("summary", "Numbers"),
+      table(["row", "student", found.metric.toUpperCase(), "seeds", "users", "difference", "95 % interval", "p"], found.rows.map(numbers)),
+      h("pre", { tabindex: "0" }, `${found.command}   # code ${found.commits.map((commit) => commit.slice(0, 16)).join(", ")}`),
+    ),
+  );
+}
+
+const setting = (found, base) =>
+  [
+    base && `Baseline ${base.name}: ${score(base.value)}`,
+    `${found.cases.toLocaleString()} users`,
+    seeds(base?.seeds ?? 0, found.expected_seeds),
+    `protocol ${found.protocol}`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+
+const gaps = ({ missing, commits }) =>
+  [
+    missing.length > 0 && `Not run yet: ${missing.join("; ")}.`,
+    commits.length > 1 && "The runs were made by more than one state of the code.",
+  ]
+    .filter(Boolean)
+    .join(" ");
+
+const score = (value) => (value === null ? "–" : value.toFixed(4));
+const seeds = (done, expected) => (done < expected ? `${done} of ${expected} seeds` : `${done} ${done === 1 ? "seed" : "seeds"}`);
+const range = (row) => `${signed(row.low)} to ${signed(row.high)}`;
+
+function line(row, found) {
+  const [low, middle, high] = [row.low, row.difference, row.high];
+  const students = new Set(found.rows.map((other) => other.student).filter(Boolean));
+  return {
+    name: h(
+      "span",
+      h("b", row.name),
+      students.size > 1 && h("small", ` ${row.student}`),
+      row.is_control && h("small", ` control${row.explains.length ? ` of ${row.explains.join(", ")}` : ""}`),
+    ),
+    low,
+    middle,
+    high,
+    kind: row.is_control ? "soft" : low > 0 ? "good" : high < 0 ? "bad" : "plain",
+    words: h(
+      "span",
+      h("b", signed(middle)),
+      ` [${signed(low)}, ${signed(high)}]`,
+      low > 0 || high < 0 ? "" : " not significant",
+      row.seeds < found.expected_seeds && `, ${seeds(row.seeds, found.expected_seeds)}`,
+    ),
+  };
+}
+
+const numbers = (row) => [
+  h("span", h("b", row.name), row.is_baseline && h("small", " baseline"), row.is_control && h("small", " control")),
+  row.student,
+  score(row.value),
+  row.seeds,
+  row.users?.toLocaleString(),
+  row.difference === null ? null : signed(row.difference),
+  row.difference === null ? null : range(row),
+  row.p === null ? null : row.p <= 0.0001 ? "≤ 0.0001" : row.p.toPrecision(2),
+];
