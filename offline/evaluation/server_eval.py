@@ -14,6 +14,7 @@ import numpy as np
 from retort.offline.common.http import request
 from retort.shared.base.errors import StoreError
 from retort.shared.base.schema import MAX_K, PAD
+from retort.shared.model.bundle import recommends_again
 from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.sequences import IntArray
 
@@ -44,6 +45,7 @@ class ServerRanker:
         self._pool = ThreadPoolExecutor(_CONCURRENT_REQUESTS)
         self._items = items
         self._by_events = by_events
+        self.hides_seen = True  # until the served bundle's metrics say otherwise
         self._marker = uuid.uuid4().hex[:12]
 
     def __enter__(self) -> "ServerRanker":
@@ -59,10 +61,15 @@ class ServerRanker:
         """Request the list of each history; item indexes (B, K).
 
         Raises:
-            StoreError: Seen items are not hidden, the server does not answer, or a fallback answered.
+            StoreError: Server and evaluation differ in hiding seen items, the server does not answer, or a fallback
+                answered.
         """
-        if any(len(seen) != len(history) for seen, history in zip(hidden, histories, strict=True)):
-            raise StoreError("a server always hides seen items; set evaluation.hide_seen = true to evaluate one.")
+        for seen, history in zip(hidden, histories, strict=True):
+            if len(history) and bool(len(seen)) != self.hides_seen:
+                does, value = ("hides", "true") if self.hides_seen else ("shows", "false")
+                raise StoreError(
+                    f"the served bundle {does} seen items; set evaluation.hide_seen = {value} to evaluate it."
+                )
         responses = self._pool.map(self._request_list, histories, users.tolist(), [k] * len(histories))
         lists = np.full((len(histories), k), PAD, dtype=np.int64)
         for row, item_ids in zip(lists, responses, strict=True):
@@ -81,12 +88,14 @@ class ServerRanker:
         if not metrics:
             raise StoreError(f"{self._client.base_url} serves no champion; publish a bundle (retort publish).")
         sealed: dict[str, Any] = metrics[0]
+        self.hides_seen = not recommends_again(sealed)
         return sealed
 
     def _request_list(self, history: IntArray, user: int, k: int) -> list[str]:
         """Item ids of the list for one history."""
         ids = [self._items.id(int(item)) for item in history]
         older, newer = ids[:-_INLINE_EVENTS], ids[-_INLINE_EVENTS:]
+        older = older if self.hides_seen else []
         hidden = list(dict.fromkeys(older[::-1]))
         excluded, over = hidden[:_MAX_EXCLUDED], set(hidden[_MAX_EXCLUDED:]).difference(newer)
         body: dict[str, Any] = {"k": min(k + len(over), MAX_K), "exclude": excluded}

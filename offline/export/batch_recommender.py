@@ -36,7 +36,9 @@ class BatchRecommender:
         with_history = [row for row, history in enumerate(known) if len(history)]
         lists: list[_Ranked | None] = [None] * len(known)
         if with_history:
-            ranked = self._scorer.top_k([known[row] for row in with_history], k)
+            own = [known[row] for row in with_history]
+            hidden = own if self._bundle.hides_seen else [np.zeros(0, dtype=np.int64)] * len(own)
+            ranked = self._scorer.top_k(own, k, hidden=hidden)
             for place, row in enumerate(with_history):
                 lists[row] = ranked.row(place)
         parts = [self._rows(*pair, k) for pair in zip(user_ids, lists, strict=True)]

@@ -59,7 +59,8 @@ class Model:
     ) -> pl.DataFrame:
         """Return user_id, item_id, title, score, rank (from 1) and source for users, in their order.
 
-        Items of a user's history are not recommended. Users without a history get popular items, and `source` says so.
+        Items of a user's history are not recommended, unless the test showed that users choose them again. Users
+        without a history get popular items, and `source` says so.
 
         Args:
             users: user_ids; unset: all with a history, or those of `histories`.

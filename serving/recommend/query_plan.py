@@ -49,7 +49,7 @@ def build_query_plan(
     """Build the plan of a request.
 
     Args:
-        seen: Item indices that the caller has seen; they are hidden.
+        seen: Item indices that the caller has seen and that are hidden; empty where items are recommended again.
         apply_filter: False ignores the request's filter, for when no item passes it and it is not strict.
         apply_segment: True admits only items of the request's segment, for when the history is unknown.
 

@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from retort.serving.models.bundles import LiveBundle
 from retort.serving.models.model_slots import ModelSlots
 from retort.serving.recommend import fallback
@@ -21,6 +23,8 @@ from retort.shared.history.keys import DEFAULT_TENANT
 from retort.shared.model.sequences import IntArray
 
 logger = logging.getLogger(__name__)
+
+_NOTHING: IntArray = np.zeros(0, dtype=np.int64)
 
 # Rate-limit check that runs together with the read of the history and is awaited before the student; None: no limit.
 LimitCheck = asyncio.Future[None] | None
@@ -195,7 +199,9 @@ class _Query:
         self.request = request
         self.context = context
         self.history: IntArray = live.catalogue.history_indexes(context.item_ids)
-        if context.seen is context.item_ids:
+        if not live.bundle.hides_seen:
+            self.seen = _NOTHING
+        elif context.seen is context.item_ids:
             self.seen = self.history
         else:
             self.seen = live.catalogue.history_indexes(context.seen)

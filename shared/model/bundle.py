@@ -20,6 +20,7 @@ item table in fewer bits; only such bundles have it. Nothing in a bundle is exec
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,7 @@ MODEL = "model.onnx"
 USERS_TEST = "users_test.parquet"
 CARD = "README.md"
 _REQUIRED = (MODEL, ITEMS, GOLDEN)
+_REPEATED_SHARE = 0.05  # of the test's targets, from which on users choose items again
 
 
 class Manifest(BaseModel):
@@ -112,6 +114,15 @@ class Manifest(BaseModel):
         return hash_json(self.model_dump(mode="json", exclude={"created_at"} if timeless else None))[:16]
 
 
+def recommends_again(metrics: Mapping[str, Any]) -> bool:
+    """Whether items of the history are recommended again: they were shown in the test, and are what users choose.
+
+    Where hardly any target is a seen item, as in the protocols of many papers, showing them only costs places.
+    """
+    cases = metrics.get("cases") or 0
+    return metrics.get("seen_hidden") is False and metrics.get("seen_targets", 0) >= _REPEATED_SHARE * max(cases, 1)
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A verified bundle, read from disk by `open_bundle`."""
@@ -125,6 +136,11 @@ class Bundle:
     @property
     def bundle_id(self) -> str:
         return self.manifest.bundle_id
+
+    @cached_property
+    def hides_seen(self) -> bool:
+        """Whether items of the history are hidden, as they were in the test."""
+        return not recommends_again(self.manifest.metrics)
 
     @cached_property
     def item_index(self) -> ItemIndex:

@@ -113,6 +113,7 @@ def make_bundle(
     parity: dict[str, object] | None = None,
     places: np.ndarray | None = None,
     trends: tuple[np.ndarray, int, int] | None = None,
+    seen: dict[str, object] | None = None,
 ) -> Path:
     """Seal a bundle and return its directory.
 
@@ -124,6 +125,7 @@ def make_bundle(
         parity: Report of item vectors in fewer bits.
         places: Map of the items.
         trends: Counts by item and span of time, and the first and last time in ms.
+        seen: Metrics that say how seen items were evaluated.
     """
     vectors = item_vectors(n_items, seed=seed)
     graph = graph_bytes(vectors)
@@ -164,7 +166,8 @@ def make_bundle(
         protocol="held",
         metrics={"validation": {"ndcg@10": 0.1}, "test": {"hr@10": 0.2, "ndcg@10": 0.1}}
         | ({"retrieval": retrieval} if retrieval else {})
-        | ({"parity": parity} if parity else {}),
+        | ({"parity": parity} if parity else {})
+        | (seen or {}),
     )
     return seal_bundle(work, target_dir, manifest)
 

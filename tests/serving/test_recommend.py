@@ -9,10 +9,12 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from retort.offline.export.batch_recommender import BatchRecommender
 from retort.serving.recommend.user_context import HistoryReader
 from retort.shared.base.errors import StoreError
 from retort.shared.history.store import MemoryHistory, Owner
 from retort.shared.model.bundle import open_bundle
+from tests.serving._graphs import make_bundle
 from tests.serving.conftest import MakeClient
 
 
@@ -44,6 +46,29 @@ def test_the_next_recommendation_uses_the_event(client: TestClient) -> None:
     assert ids(known) == ids(client.post("/recommend", json={"history": ["i7"], "k": 5}).json())
     client.post("/events", json={"user_id": "ann", "item_id": ids(known)[0]})
     assert ids(client.post("/recommend", json={"user_id": "ann", "k": 5}).json()) != ids(known)
+
+
+@pytest.mark.parametrize(
+    ("seen", "again"),
+    [
+        ({"seen_hidden": False, "seen_targets": 5, "cases": 100}, True),
+        ({"seen_hidden": False, "seen_targets": 4, "cases": 100}, False),
+        ({"seen_hidden": True, "seen_targets": 90, "cases": 100}, False),
+        ({"seen_hidden": False}, False),
+    ],
+)
+def test_items_are_recommended_again_as_they_were_in_the_test(
+    seen: dict[str, object], again: bool, make_client: MakeClient, tmp_path: Path
+) -> None:
+    path = make_bundle(tmp_path / "bundles", seen=seen)
+    client, everything = make_client(bundle=path), [f"i{n}" for n in range(1, 61)]
+    for event in ("i7", "i8"):
+        client.post("/events", json={"user_id": "ann", "item_id": event})
+    for asked in ({"user_id": "ann"}, {"history": ["i7", "i8"]}):
+        shown = ids(client.post("/recommend", json={**asked, "k": 60}).json())
+        assert set(shown) == set(everything) - (set() if again else {"i7", "i8"})
+    (table,) = [BatchRecommender(open_bundle(path)).table(["ann"], [["i7", "i8"]], 60).column("item_id").to_pylist()]
+    assert table == shown, "lists of the command line are those of the server"
 
 
 def test_an_event_counts_once(client: TestClient) -> None:

@@ -31,6 +31,30 @@ def test_a_server_that_trickles_or_never_ends_is_an_error(
     assert time.monotonic() - started_s < 3
 
 
+def test_a_server_and_an_evaluation_that_differ_in_hiding_seen_items_are_not_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics = {"seen_hidden": False, "seen_targets": 50, "cases": 100}
+    bodies: list[dict[str, Any]] = []
+
+    def answer(_: ServerRanker, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        if path == "/models":
+            return httpx.Response(200, json={"models": [{"alias": "champion", "metrics": metrics}]})
+        bodies.append(body)
+        return httpx.Response(200, json={"source": "student", "items": [{"item_id": "a"}]})
+
+    monkeypatch.setattr(ServerRanker, "_send", answer)
+    history, users = np.tile([1, 2], 600), np.array([0])
+    with ServerRanker("http://test", ItemIndex(["a", "b"])) as ranker:
+        with pytest.raises(StoreError, match=r"hides seen items; set .* = true"):
+            ranker.top_k([history], 1, [history[:0]], users)
+        assert ranker.read_sealed_metrics() == metrics
+        assert ranker.top_k([history], 1, [history[:0]], users).tolist() == [[1]]
+        with pytest.raises(StoreError, match=r"shows seen items; set .* = false"):
+            ranker.top_k([history], 1, [history], users)
+    assert bodies[0]["exclude"] == [], "the older items are not hidden either"
+
+
 def test_histories_over_the_limits_of_a_request_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     bodies: list[dict[str, Any]] = []
     ids = [f"i{n}" for n in range(9100)]
