@@ -18,7 +18,7 @@ from retort.offline.knowledge.report import KnowledgeReport
 from retort.offline.knowledge.store import KnowledgeStore
 from retort.offline.knowledge.writer import ItemWriter
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
-from retort.offline.profiles.batch_files import BatchBackend, BatchFiles, read_results, request_options
+from retort.offline.profiles.batch_files import BatchBackend, BatchFiles, known_replies, request_options
 from retort.offline.profiles.report import ProfilesReport
 from retort.shared.base.errors import KnowledgeError
 
@@ -58,7 +58,7 @@ def item_round(
     catalogue, names = item_catalogue(items, config), read_names(items)
     run = ProfilesReport("batch files", what="item text")
     with own_words():
-        known = {custom_id: reply for path in results for custom_id, reply in read_results(path)}
+        known = known_replies(results)
         options = request_options(config.options, "knowledge.options")
         with BatchFiles(target) as files:
             backend = BatchBackend(model, config.sampling, known, files, context_tokens, count, options)

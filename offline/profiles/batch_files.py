@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from retort.offline.common.chunking import batches
+from retort.offline.common.http_errors import RETRIED
 from retort.offline.common.progress import Progress
 from retort.offline.common.section import parse_section
 from retort.offline.data.interactions import Items
@@ -67,7 +68,7 @@ def batch_round(
     Raises:
         ProfileError: A result file cannot be read, or no result belongs to this recipe and data.
     """
-    known = {custom_id: reply for path in results for custom_id, reply in read_results(path)}
+    known = known_replies(results)
     with BatchFiles(target) as files:
         options = request_options(config.options, "profiles.options")
         backend = BatchBackend(model, config.sampling, known, files, context_tokens, count, options)
@@ -101,6 +102,16 @@ def request_options(options: Mapping[str, Any], section: str) -> RequestOptions:
     return parse_section(RequestOptions, named, section)
 
 
+def known_replies(results: Sequence[Path]) -> dict[str, Reply]:
+    """Return custom_id → reply of all result files, in any order: a failed request does not replace an answered one."""
+    known: dict[str, Reply] = {}
+    for path in results:
+        for custom_id, reply in read_results(path):
+            if not reply.unanswered or custom_id not in known:
+                known[custom_id] = reply
+    return known
+
+
 def read_results(path: Path) -> Iterator[tuple[str, Reply]]:
     """Yield custom_id and reply of each line.
 
@@ -119,14 +130,19 @@ def _read_result(line: bytes, where: str) -> tuple[str, Reply]:
     try:
         row = load_json(line)
         custom_id, response = str(row["custom_id"]), row.get("response") or {}
-        failed = bool(row.get("error")) or int(response.get("status_code", 200)) >= 300
+        status = int(response.get("status_code") or 200)
+        failed = bool(row.get("error")) or status >= 300
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ProfileError(
             f"{where} is not a batch result; each line must be an object with custom_id and response."
         ) from None
     if failed:
         details = row.get("error") or response.get("body") or response
-        return custom_id, Reply("", error=f"the batch request failed ({str(details)[:160]})")
+        # an expired or cancelled batch, or a busy service, says nothing about the prompt: it is exported again
+        unanswered = status in RETRIED or not row.get("response")
+        return custom_id, Reply(
+            "", error=f"the batch request failed ({str(details)[:160]})", final=unanswered, unanswered=unanswered
+        )
     try:
         return custom_id, parse_completion(response.get("body"), str(response.get("body")))
     except NoReplyError as error:
@@ -179,7 +195,8 @@ class BatchBackend:
         custom_id = hash_json(body)[:40]
         if (reply := self._known.get(custom_id)) is not None:
             self.n_used += 1
-            return reply
+            if not reply.unanswered:
+                return reply
         self._files.add(custom_id, body)
         return Reply("", error=WAITING, final=True)
 

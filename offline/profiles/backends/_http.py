@@ -13,6 +13,9 @@ from retort.shared.base.text import load_json
 if TYPE_CHECKING:
     import httpx
 
+# What servers call the end of a reply at its longest length, and by a filter, in lower case.
+_CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "token_limit", "context_length"})
+_FILTERED = frozenset({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii"})
 SAMPLING_OPTIONS = ("top_p", "top_k", "presence_penalty", "frequency_penalty", "repetition_penalty")
 
 
@@ -112,15 +115,27 @@ def parse_completion(body: Any, raw: str) -> Reply:
     try:
         choice = body["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason")
-        text, refusal = message.get("content"), message.get("refusal")
+        text, refusal = _content(message.get("content")), message.get("refusal")
+        thoughts = message.get("reasoning_content") or message.get("reasoning")
+        finish = str(finish or "").lower()
         usage = _usage(body.get("usage"))
     except (KeyError, IndexError, TypeError, AttributeError):
         raise NoReplyError(f"a response that is not a chat completion: {raw[:120]!r}") from None
-    if refusal or finish == "content_filter":
+    if refusal or finish in _FILTERED:
         return replace(usage, error=f"a refusal ({refusal or 'content filter'})")
-    if finish == "length":
-        return replace(usage, text=text or "", error="cut off at max_output_tokens")
-    return replace(usage, text=text if isinstance(text, str) else "")
+    if finish in _CUT:
+        return replace(usage, text=text, error="cut off at max_output_tokens")
+    if not text and thoughts:
+        return replace(usage, error="only thoughts and no answer (raise max_output_tokens or turn its reasoning off)")
+    return replace(usage, text=text)
+
+
+def _content(stated: Any) -> str:
+    """The text of a message; of a list of parts, as Mistral's reasoning models send it, those that are text."""
+    if isinstance(stated, list):
+        parts = [part.get("text") for part in stated if isinstance(part, dict) and part.get("type") == "text"]
+        return "".join(part for part in parts if isinstance(part, str))
+    return stated if isinstance(stated, str) else ""
 
 
 def _usage(stated: Any) -> Reply:

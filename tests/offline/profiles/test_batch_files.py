@@ -107,6 +107,25 @@ def test_a_failed_line_is_requested_again(play: Callable[..., Round], tmp_path: 
     assert play(path, n_users=1).n_waiting == 1
 
 
+_EXPIRED = {"error": {"code": "batch_expired", "message": "the window expired"}, "response": None}
+
+
+@pytest.mark.parametrize("failed", [_EXPIRED, {"response": {"status_code": 429, "body": {}}, "error": None}])
+def test_lines_that_the_service_did_not_answer_are_exported_again(
+    failed: dict[str, Any], play: Callable[..., Round], tmp_path: Path
+) -> None:
+    """However often a batch expires, it says nothing about a user, and no attempt of theirs is used up."""
+    lines = asked(play(n_users=2))
+    path = tmp_path / "expired.jsonl"
+    path.write_text("\n".join(json.dumps({"custom_id": line["custom_id"], **failed}) for line in lines))
+    again = play(path, n_users=2)
+    assert asked(again) == lines, "the same prompts"
+    assert again.report.failed == 0
+    results = answer(tmp_path / "results.jsonl", lines)
+    for order in ((path, results), (results, path)):
+        assert play(*order, n_users=2).report.coverage == 1
+
+
 def test_aspects_are_combined_only_when_all_are_there(play: Callable[..., Round], tmp_path: Path) -> None:
     first = play(n_users=1, family="aspects")
     assert first.n_waiting == 3

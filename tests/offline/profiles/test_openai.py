@@ -305,6 +305,25 @@ def test_cached_tokens_are_read_from_the_usage(usage: Any, counts: tuple[int | N
     assert (reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens) == counts
 
 
+@pytest.mark.parametrize(
+    ("message", "finish", "text", "problem"),
+    [
+        ({"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": GOOD}]}, "stop", GOOD, None),
+        ({"content": GOOD}, "max_tokens", GOOD, "cut off"),
+        ({"content": GOOD}, "MAX_TOKENS", GOOD, "cut off"),
+        ({"content": GOOD}, "model_length", GOOD, "cut off"),
+        ({"content": ""}, "SAFETY", "", "a refusal"),
+        ({"content": None, "reasoning_content": "hm"}, "stop", "", "only thoughts"),
+        ({"content": GOOD, "reasoning_content": "hm"}, "stop", GOOD, None),
+    ],
+)
+def test_replies_of_other_servers_are_read(message: Any, finish: str, text: str, problem: str | None) -> None:
+    reply = parse_completion({"choices": [{"message": message, "finish_reason": finish}]}, "")
+    assert reply.text == text
+    assert (reply.error or "").startswith(problem or "")
+    assert (reply.error is None) == (problem is None)
+
+
 def test_a_host_that_refuses_string_bounds_gets_the_schema_without_them() -> None:
     schema = {"type": "object", "properties": {"maxLength": {"type": "string", "maxLength": 9}}}
     refusal = (400, {"error": {"message": "Invalid schema: 'maxLength' is not permitted."}}, {})
