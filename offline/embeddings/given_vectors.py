@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retort.offline.data.ids import clean_ids
 from retort.offline.embeddings.vectors import FloatArray, IdColumn, Vectors, read_parts
 from retort.shared.base.errors import ProfileError
 
@@ -14,6 +16,7 @@ def read_given_vectors(path: Path, id_column: IdColumn) -> Vectors:
     """Read ready vectors.
 
     Raises:
+        DataError: An id is a float that has lost digits.
         ProfileError: The file is missing, is no Parquet, or does not hold one finite vector for each of distinct ids.
     """
     try:
@@ -27,8 +30,8 @@ def read_given_vectors(path: Path, id_column: IdColumn) -> Vectors:
             f"{path} lacks the column {missing[0]!r}; it has {', '.join(table.column_names)}. Write one row for each "
             f"{id_column}, with its numbers as a list in vector."
         )
-    ids = table.column(id_column).cast(pa.string())
-    if ids.null_count or len(ids.unique()) < len(ids):
+    ids = _ids(path, table.column(id_column), id_column)
+    if ids.null_count() or ids.n_unique() < len(ids):
         raise ProfileError(f"{path}: a {id_column} is missing or appears twice; write one row for each.")
     vectors = _values(path, table.column("vector").combine_chunks())
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -39,7 +42,13 @@ def read_given_vectors(path: Path, id_column: IdColumn) -> Vectors:
         )
     if len(vectors) > 1 and (vectors == vectors[0]).all():
         raise ProfileError(f"{path}: all {len(vectors)} vectors are the same, so they tell nothing apart.")
-    return Vectors(ids.to_pylist(), vectors, read_parts(table.schema))
+    return Vectors(ids.to_list(), vectors, read_parts(table.schema))
+
+
+def _ids(path: Path, column: pa.ChunkedArray, name: str) -> pl.Series:
+    """The ids as text, by the rule of the data's files: `1.0` is `1`, and floats that lost digits are refused."""
+    values = pl.Series(name, pl.from_arrow(column))
+    return clean_ids(values, pl.Series(range(1, len(values) + 1)), f"{path.name}, {name}").text
 
 
 def _values(path: Path, column: pa.Array) -> FloatArray:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from retort.offline.embeddings.given_vectors import read_given_vectors
-from retort.shared.base.errors import ProfileError
+from retort.shared.base.errors import DataError, ProfileError
 
 
 @pytest.mark.parametrize("kind", [pl.List(pl.Float64), pl.List(pl.Float32), pl.Array(pl.Float32, 2), pl.List(pl.Int64)])
@@ -20,6 +20,16 @@ def test_every_kind_of_number_is_read(tmp_path: Path, kind: Any) -> None:
     assert found.ids == ["7", "8"]
     assert found.vectors.dtype == np.float32
     assert found.vectors.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("ids", [[7.0, 8.0, 9.5], ["7.0", " 8 ", "9.5"], [b"7", b"8", b"9.5"]])
+def test_ids_are_those_of_the_data(tmp_path: Path, ids: list[Any]) -> None:
+    path = tmp_path / "users.parquet"
+    pl.DataFrame({"user_id": ids, "vector": [[1.0], [2.0], [3.0]]}).write_parquet(path)
+    assert read_given_vectors(path, "user_id").ids == ["7", "8", "9.5"]
+    pl.DataFrame({"user_id": [2.0**60, 1.0], "vector": [[1.0], [2.0]]}).write_parquet(path)
+    with pytest.raises(DataError, match="was written as a float"):
+        read_given_vectors(path, "user_id")
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,13 @@ def test_template_counts_no_label_of_a_text_whose_column_is_no_attribute() -> No
 
 def test_template_does_not_count_the_names_of_columns_as_taste() -> None:
     history = [
-        Event(Facts(f"Film {at}", {"genre": "Comedy", "mood": "warm"}, "Genre: comedy. mood: warm. A lighthouse"))
+        Event(
+            Facts(
+                f"Film {at}",
+                {"genre": "Comedy", "mood": "warm"},
+                "Genre: comedy. mood: warm. A lighthouse, the mood of its genre",
+            )
+        )
         for at in range(6)
     ]
     text = told(history)
