@@ -7,7 +7,8 @@ Peers: `rectools` (its SASRecModel and, as rectools-flat, its fast path FlatSASR
 interpreter that has it. All train on the newest window of each history, with the width, length, blocks, heads, dropout
 and batch of the recipe, one thread. The settings: one negative for each target (the cheapest), 512 negatives, and the
 whole catalogue. RecTools draws the 512 for each target, RePlay and Retort for each batch. RecBole learns one target a
-row, so its epoch has a row a target, and it has no sampled softmax.
+row, so its epoch has a row a target, and it has no sampled softmax. RecTools' SASRecModel has a feed-forward as wide as
+the items; with `--set student.expansion=1` Retort, RePlay and RecBole have it too.
 
 Without a mode, each program trains for `--seconds`. An epoch is the time of a step times the steps of an epoch. The
 bound is the time of an epoch's matrix products at the speed of this machine's own product of that shape.
@@ -104,7 +105,7 @@ def main() -> None:
     """Run the selected mode."""
     args = _options()
     torch.set_num_threads(args.threads)
-    recipe = load_recipe(args.recipe, ["protocol=held"])
+    recipe = load_recipe(args.recipe, ["protocol=held", *args.overrides])
     print(f"{args.recipe}: {_duration(args)}", flush=True)
     with tempfile.TemporaryDirectory() as work:
         split = histories_of(recipe, args.data, Path(work), args.users)
@@ -130,6 +131,13 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="raw files of the recipe")
     parser.add_argument("--recipe", default="beauty_sasrec_plain", help="a SASRec recipe")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        nargs="*",
+        default=[],
+        help="section.key=value of the recipe, such as student.dropout=0.2",
+    )
     parser.add_argument("--peers", nargs="*", default=[], help="NAME=INTERPRETER; none: Retort alone")
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--users", default="all", help="only the first so many of the data, or all")

@@ -23,7 +23,7 @@ class ExportConfig(Section):
         "how its lists differ from fp32",
     )
     least_parity: float = Field(
-        0.99,
+        0.98,
         ge=0,
         le=1,
         description="fp16 and int8: least share of the first ten items in common with fp32; the promotion gate refuses "
