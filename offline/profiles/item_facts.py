@@ -3,17 +3,25 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 Value = str | int | float | bool | list[str]
 Facet = tuple[str, str]  # (attribute, value)
 
 PERIOD = "period"
-_YEARS = frozenset(
-    ("year", "release_year", "released", "release_date", "movie_year", "pub_year", "publication_year", "published")
+# Names of attributes that hold years: with "year" as a word, or of a release or publication.
+_YEAR_NAME = re.compile(
+    r"(?:\w+_)?(?:year|год|jahr|année|año)(?:_\w+)?"
+    r"|(?:release|publication|published?|pub|premiere|first_publish|air|launch)(?:_?(?:date|day|on|at))?"
+    r"|released|premiered|date_published|date_released",
+    re.IGNORECASE,
 )
-_YEAR_TEXT = re.compile(r"(\d{4})(?:\.0|-\d{1,2}(?:-\d{1,2}(?:[T ].*)?)?)?")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[^\w]+")
+_YEAR_TEXT = re.compile(
+    r"\(?(\d{4})(?:\.0|[-/.]\d{1,2}(?:[-/.]\d{1,2}(?:[T ].*)?)?|\))?"
+    r"|\d{1,2}[./-]\d{1,2}[./-](\d{4})|(?:\d{1,2}\.? )?[^\W\d_]{3,9}\.?,? (?:\d{1,2},? )?(\d{4})"
+)
 _MAX_VALUE_CHARS = 48  # longer strings are descriptions, not categories
 
 
@@ -52,7 +60,7 @@ def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:
     for name, value in attributes.items():
         if isinstance(value, bool):
             found.update({(name, "yes" if value else "no"): None})
-        elif name.lower() in _YEARS and (year := _year(value)) is not None:
+        elif is_year(name) and (year := _year(value)) is not None:
             found.update({(PERIOD, decade(year)): None})
         elif isinstance(value, str | list):
             parts = value if isinstance(value, list) else re.split(r"\s*(?:>|\|)\s*", value)
@@ -62,7 +70,7 @@ def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:
 
 def year_of(name: str, value: Any) -> int | None:
     """Return the year that an attribute states; None if it is none of years."""
-    return _year(value) if name.lower() in _YEARS else None
+    return _year(value) if is_year(name) else None
 
 
 def item_year(facts: Facts) -> int | None:
@@ -71,16 +79,17 @@ def item_year(facts: Facts) -> int | None:
     return next((year for year in years if year is not None), None)
 
 
+@lru_cache(maxsize=4096)
 def is_year(name: str) -> bool:
     """Whether an attribute of this name holds years."""
-    return name.lower() in _YEARS
+    return bool(_YEAR_NAME.fullmatch(_CAMEL.sub("_", name.strip())))
 
 
 def _year(value: Any) -> int | None:
     """The year of a number, a text (RecBole: "1994") or a date ("1994-05-01"); None for anything else."""
     if isinstance(value, str):
         found = _YEAR_TEXT.fullmatch(value.strip())
-        value = int(found.group(1)) if found else None
+        value = int(next(filter(None, found.groups()))) if found else None
     return int(value) if isinstance(value, int | float) and 1850 <= value <= 2100 else None
 
 

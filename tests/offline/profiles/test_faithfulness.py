@@ -205,6 +205,17 @@ def test_decades_are_checked_where_the_year_is_a_text() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["releaseYear", "Year-Of-Publication", "startYear", "release_date", "publication_date"]
+)
+@pytest.mark.parametrize("value", ["1994", 1994.0, "1994-05-01T00:00", "May 1, 1994", "01.05.1994", "(1994)"])
+def test_decades_are_checked_whatever_the_form_of_the_year(name: str, value: str | float) -> None:
+    events = [Event(Facts(f"Film {at}", {name: value})) for at in range(4)]
+    checker = FaithfulnessChecker(read_vocabulary([event.facts for event in events]))
+    assert checker.check("Enjoys films of the 1990s.", events).of("supported")
+    assert checker.check("Enjoys films of the 1950s.", events).of("unsupported")
+
+
+@pytest.mark.parametrize(
     ("text", "title"),
     [
         ("They loved Night Train above all.", "Night Train"),
