@@ -33,6 +33,7 @@ from retort.shared.history.store import (
     Written,
     derived_event_id,
     group_by_owner,
+    member,
     scored_members,
     total_new,
 )
@@ -290,6 +291,8 @@ def load_histories(
 ) -> int:
     """Write whole histories; loading the same data twice changes nothing, and erased events do not come back.
 
+    An event that came through the API with an id of its own is recognised by its item and time.
+
     Args:
         histories: (user_id, [(item_id, time_ms), ...]) with events in order; equal times keep it.
         users_per_trip: Users in one round trip.
@@ -302,9 +305,11 @@ def load_histories(
     with _as_store_error(), open_client(redis_url, timeout_s=30) as client:
         for chunk in _chunks(histories, users_per_trip):
             erased = _erased_until(client, tenant, [user_id for user_id, _ in chunk])
+            held = _held_events(client, tenant, [user_id for user_id, _ in chunk])
             pipeline = client.pipeline(transaction=False)
-            for (user_id, all_events), until_ms in zip(chunk, erased, strict=True):
+            for (user_id, all_events), until_ms, known in zip(chunk, erased, held, strict=True):
                 events = [event for event in all_events if event[1] > until_ms] if until_ms >= 0 else all_events
+                events = [event for event in events if event not in known] if known else events
                 if events:
                     last = events[-max_events:]
                     scores = scored_members((item, ms, derived_event_id(item, ms)) for item, ms in last)
@@ -322,6 +327,24 @@ def _erased_until(client: Any, tenant: str, user_ids: Sequence[str]) -> list[int
     for user_id in user_ids:
         pipeline.get(keys.erasure(tenant, user_id))
     return [-1 if raw is None else int(orjson.loads(raw)["requested_ms"]) for raw in pipeline.execute()]
+
+
+def _held_events(client: Any, tenant: str, user_ids: Sequence[str]) -> list[set[tuple[str, int]]]:
+    """Item and time of each user's stored events, but for those that an earlier load has stored by both."""
+    pipeline = client.pipeline(transaction=False)
+    for user_id in user_ids:
+        pipeline.zrange(keys.history(tenant, user_id), 0, -1, withscores=True)
+    return [_with_ids_of_their_own(rows) for rows in pipeline.execute()]
+
+
+def _with_ids_of_their_own(rows: Iterable[tuple[bytes, float]]) -> set[tuple[str, int]]:
+    found = set()
+    for raw, score in rows:
+        name, time_ms = raw.decode(), int(score // 1)
+        item_id = name.rpartition(SEPARATOR)[0]
+        if name != member(item_id, derived_event_id(item_id, time_ms)):
+            found.add((item_id, time_ms))
+    return found
 
 
 def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -384,6 +384,18 @@ def test_a_key_of_another_type_concerns_its_owner_alone(redis_url: str) -> None:
     using(store, story)
 
 
+def test_loading_recognises_events_that_came_with_ids_of_their_own(redis_url: str) -> None:
+    store = RedisHistory.from_url(redis_url)
+
+    async def story(_: HistoryStore) -> None:
+        await store.append([event("a", 5, "order-17"), event("a", 9, "order-18")])
+        for _ in range(2):
+            assert load_histories(redis_url, [("ann", [("a", 5), ("b", 6), ("a", 9), ("a", 10)])]) == 1
+        assert await store.recent([ANN], 10) == [["a", "b", "a", "a"]]
+
+    using(store, story)
+
+
 def test_a_dead_redis_is_a_store_error() -> None:
     async def story(store: HistoryStore) -> None:
         for call in (store.ping(), store.recent([ANN], 1), store.append([event("a", 1)]), store.forget(ANN)):
