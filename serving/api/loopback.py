@@ -5,6 +5,7 @@ Such a server listens on loopback only, but any web page can send requests to it
 """
 
 import ipaddress
+import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -51,6 +52,7 @@ def _problem_of(scope: Scope, in_container: bool) -> Problem | None:
                 return _foreign_host()
         elif is_write and (
             (name == b"origin" and not _is_loopback_origin(value))
+            or (name == b"referer" and not _is_loopback_page(value))
             or (name == b"sec-fetch-site" and value.strip().lower() == b"cross-site")
         ):
             return _cross_site()
@@ -69,12 +71,20 @@ def _is_loopback_origin(value: bytes) -> bool:
     return host is not None and is_loopback(host)
 
 
+@lru_cache(256)
+def _is_loopback_page(value: bytes) -> bool:
+    """Whether a page may send requests; older browsers name the page alone, in `Referer`. A blank one names nothing."""
+    origin = re.match(rb"\s*(?:[^/?#]*//[^/?#]*)?", value)
+    return not value.strip() or (origin is not None and _is_loopback_origin(origin[0]))
+
+
 def _host_of(address: bytes) -> str | None:
     """Return the host of an address, without the port; None for what is no address, and for one with a user name."""
     try:
         parts = urlsplit(address.decode("ascii").strip())
-        return None if "@" in parts.netloc or parts.path or parts.query else (parts.hostname or "")
-    except ValueError:
+        is_more = "@" in parts.netloc or parts.path or parts.query or parts.fragment
+        return None if is_more or parts.port == 0 else (parts.hostname or "")
+    except ValueError:  # also a port that is no number
         return None
 
 

@@ -28,7 +28,7 @@ def keyless(bundle_path: Path, tmp_path: Path) -> TestClient:
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", "10.0.0.1",
-     "user@127.0.0.1", "", "api", "[::2]:8000", "127.0.0.1/", "127.0.0.1,evil.example", "2130706433"],
+     "user@127.0.0.1", "", "api", "[::2]:8000", "127.0.0.1/", "127.0.0.1,evil.example", "2130706433", "127.0.0.1#evil.example", "localhost:evil"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/recommend?user_id=ann", "/models", "/metrics", "/console", "/users/ann", "/none"])
 def test_a_foreign_host_is_refused(keyless: TestClient, host: str, path: str) -> None:
@@ -54,6 +54,9 @@ def test_loopback_hosts_are_answered(keyless: TestClient, host: str) -> None:
         {"origin": ""},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "Cross-Site", "origin": "http://localhost:3000"},
+        {"referer": "https://evil.example/page?of=127.0.0.1"},  # all that older browsers send with a form or an image
+        {"referer": "//evil.example"},
+        {"referer": "https://localhost@evil.example/"},
     ],
 )
 @pytest.mark.parametrize(
@@ -78,13 +81,23 @@ def test_a_cross_site_request_changes_nothing(
     assert keyless.get("/users/ann/history").json()["events"] == []
 
 
-@pytest.mark.parametrize("headers", [{}, {"origin": "http://127.0.0.1:8000"}, {"sec-fetch-site": "same-origin"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "http://127.0.0.1:8000"},
+        {"sec-fetch-site": "same-origin"},
+        {"referer": "http://localhost:8000/console#try?user=a@b"},
+        {"referer": ""},
+    ],
+)
 def test_programs_and_the_console_are_answered(keyless: TestClient, headers: dict[str, str]) -> None:
     assert keyless.post("/events", json=EVENT, headers=headers).status_code == 202
 
 
 def test_a_page_may_link_to_the_console(keyless: TestClient) -> None:
-    assert keyless.get("/console", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+    headers = {"sec-fetch-site": "cross-site", "referer": "https://wiki.example/retort"}
+    assert keyless.get("/console", headers=headers).status_code == 200
 
 
 def test_a_container_answers_its_network_and_its_probes(bundle_path: Path, tmp_path: Path) -> None:
