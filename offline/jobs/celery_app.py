@@ -39,6 +39,8 @@ def make_app(redis_url: str, *, visibility_s: int = VISIBILITY_S) -> Celery:
         task_queues=[Queue(name) for name in QUEUES],
         task_default_queue="cpu",
         broker_connection_retry_on_startup=True,
+        # a Redis that is no longer the primary refuses commands and leaves the connections open: connect again
+        broker_channel_error_retry=True,
         broker_transport_options={
             "visibility_timeout": visibility_s,
             # By default kombu restores lost messages only in every tenth round, after some 100 s.
@@ -85,14 +87,20 @@ def run_worker(app: Celery, queues: Sequence[str], *, log_level: str = "INFO") -
     """Run a worker until it is stopped. Ctrl-C once: after the present step. Twice: at once, the step is released.
 
     The worker is one process without forks, because CUDA and vLLM cannot be used in a forked child.
+
+    Raises:
+        RetortError: A queue is unknown.
+        StoreError: Celery has ended the worker because of an error.
     """
+    from celery.worker import state
+
     unknown = sorted(set(queues) - set(QUEUES))
     if unknown or not queues:
         raise RetortError(f"there is no queue {', '.join(unknown) or '(none)'}; choose among: {', '.join(QUEUES)}.")
     # Several workers of one machine need different names; otherwise each receives the others' control messages.
     name = f"retort-{'-'.join(queues)}-{uuid.uuid4().hex[:8]}@%h"
     logging.getLogger("celery").setLevel(log_level)
-    app.Worker(
+    worker = app.Worker(
         pool="solo",
         concurrency=1,
         queues=list(queues),
@@ -100,4 +108,7 @@ def run_worker(app: Celery, queues: Sequence[str], *, log_level: str = "INFO") -
         loglevel=log_level,
         without_gossip=True,
         without_mingle=True,
-    ).start()
+    )
+    worker.start()
+    if worker.exitcode and state.should_stop is None and state.should_terminate is None:
+        raise StoreError("the worker has ended because of an error, see the log above; start it again.")

@@ -28,7 +28,8 @@ def keyless(bundle_path: Path, tmp_path: Path) -> TestClient:
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", "10.0.0.1",
-     "user@127.0.0.1", "", "api", "[::2]:8000", "127.0.0.1/", "127.0.0.1,evil.example", "2130706433", "127.0.0.1#evil.example", "localhost:evil"],
+     "user@127.0.0.1", "", "api", "[::2]:8000", "127.0.0.1/", "127.0.0.1,evil.example", "2130706433",
+     "127.0.0.1#evil.example", "localhost:evil"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/recommend?user_id=ann", "/models", "/metrics", "/console", "/users/ann", "/none"])
 def test_a_foreign_host_is_refused(keyless: TestClient, host: str, path: str) -> None:
