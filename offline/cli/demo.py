@@ -1,6 +1,6 @@
 """The `retort demo` command: the whole pipeline on made-up data, with real workers and a real server.
 
-Profiles → vectors → UMAP → a plain and a distilled student → ONNX → sealed bundles → published → histories in Redis →
+Profiles → vectors → PCA → a plain and a distilled student → ONNX → sealed bundles → published → histories in Redis →
 the API recommends, an event is posted, the recommendations change. An A/B test with a shadow and a few made-up visitors
 give every page of the console something to show. All files are under RETORT_HOME; a second run reuses them. The demo
 publishes without the promotion gate: on the first run there is no champion to compare with, and the demo must show the
