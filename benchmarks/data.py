@@ -117,11 +117,13 @@ def main() -> None:
     if args.child:
         print(json.dumps(prepare(*args.child)))
         return
+    sizes = [0.1, 1] if args.quick else args.sizes
+    print(f"About {5 + 7 * sum(sizes):.0f} s on an idle core.", flush=True)
     print("| events, million | data step, s | split step, s | CPU, s | peak memory, MiB | raw, MiB | written, MiB |")
     print("|---|---|---|---|---|---|---|")
     rows = []
     with tempfile.TemporaryDirectory(dir=args.work) as work:
-        for millions in [0.1, 1] if args.quick else args.sizes:
+        for millions in sizes:
             row = measure(millions, Path(work))
             rows.append(row)
             names = ("millions", "data_s", "split_s", "cpu_s", "peak_mib", "raw_mib", "written_mib")

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import synthetic_data
 from benchmarks.load_report import Report
 from benchmarks.serve_process import NGINX, Server, memory_mib, running
-from benchmarks.serve_scenarios import SCENARIOS, Machine, duration_s
+from benchmarks.serve_scenarios import SCENARIOS, START_S, Machine, duration_s
 from benchmarks.serve_workload import Workload, load
 from retort.offline.local.local_redis import private_redis
 
@@ -37,9 +37,10 @@ def main() -> None:
     options = _options()
     machine = _machine(options.granian)
     chosen = [name for name in SCENARIOS if getattr(options, name)]
-    if chosen and not options.json:
-        about_s = duration_s(chosen, options.warm_up_s, options.seconds)
-        print(f"About {about_s:.0f} s: {', '.join(chosen)}.", flush=True)
+    if not options.json:
+        print(
+            f"About {_duration_s(chosen, options):.0f} s: {', '.join(chosen) or 'closed and open loops'}.", flush=True
+        )
     directory = options.directory or Path(tempfile.mkdtemp(prefix="retort-bench-"))
     bundles = {n: synthetic_data.sealed_bundle(directory, n) for n in options.items}
     if machine.other is not None:
@@ -70,6 +71,18 @@ def _machine(granian: str | None) -> Machine:
     if len(cores) == 1:
         return Machine(None, None, granian)
     return Machine({cores[SERVER_CORE]}, {cores[OTHER_CORE]}, granian)
+
+
+def _duration_s(chosen: list[str], options: argparse.Namespace) -> float:
+    """Estimate how long the measurements take; a large bundle is made once, in about 20 s a million items."""
+    if chosen:
+        return duration_s(chosen, options.warm_up_s, options.seconds)
+    runs = 0
+    for n_items in options.items:
+        rates = OPEN.get(n_items, ()) if options.rates is None else options.rates
+        runs += len(options.connections or CLOSED.get(n_items, (1, 16))) + len(rates)
+    each_s = runs * (options.warm_up_s + options.seconds) + len(options.items) * START_S
+    return len(options.servers) * each_s + sum(options.items) / 50_000
 
 
 def _loads(work: Workload, machine: Machine, options: argparse.Namespace) -> Iterator[dict[str, object]]:

@@ -22,7 +22,7 @@ CONNECTIONS = 64
 OPEN_SHARE, OVERLOAD_FACTOR = 0.6, 3.0
 # More than RETORT_MAX_WAITING (256), so that the server can be asked for more than it takes.
 OVERLOAD_CONNECTIONS = 512
-_START_S = 6.0  # of a server, for the estimate of the duration
+START_S = 6.0  # of a server, for the estimate of the duration
 
 Row = dict[str, object]
 
@@ -131,7 +131,7 @@ SCENARIOS = {
 def duration_s(names: list[str], warm_up_s: float, seconds: float) -> float:
     """Estimate how long the scenarios take."""
     counts = [SCENARIOS[name][1:] for name in names]
-    return 10 + sum(starts * _START_S + runs * (warm_up_s + seconds) for starts, runs in counts)
+    return 10 + sum(starts * START_S + runs * (warm_up_s + seconds) for starts, runs in counts)
 
 
 def _scaling(cores: str, n_workers: int, report: Report, alone: Report, redis_us: float) -> Row:

@@ -34,6 +34,7 @@ import torch
 from benchmarks.training_bound import bound_s
 from benchmarks.training_data import SETTINGS, histories_of, test_cases, training_of, write_for_peers
 from benchmarks.training_objectives import OBJECTIVES_S, objective_rows
+from benchmarks.training_picture import draw_curves
 from benchmarks.training_programs import Measured, train_peer, train_to_convergence
 from retort.offline.common.progress import Silent
 from retort.offline.data.split import Split
@@ -72,23 +73,24 @@ def compared(args: argparse.Namespace, recipe: Recipe, split: Split, work: Path)
                 yield found
 
 
-def print_compared(rows: Iterator[Measured], args: argparse.Namespace) -> list[dict[str, object]]:
+def print_compared(rows: Iterator[Measured], args: argparse.Namespace) -> list[Measured]:
     """Print a row as soon as it is there; ratios are to Retort at the same setting."""
     after = "at its best" if args.curve else f"after {args.seconds:g} s"
     print(
         f"| | setting | parameters | s an epoch | × | NDCG@10 {after} | bound, s | best after, s | Retort as good, s |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     own: dict[str, Measured] = {}
     kept = []
     for row in rows:
         retort = own.setdefault(row.setting, row)
         bound = "" if row.bound_s is None else f"{row.bound_s:.2f}"
-        best_s, as_good_s = "", ""
+        best_s = a_minute = as_good_s = ""
         if row.curve:
             best = max(row.curve, key=lambda point: point[1])
             reached = [seconds for seconds, value in retort.curve if value >= best[1]]
-            best_s, as_good_s = f"{best[0]:.0f}", f"{reached[0]:.0f}" if reached else "never"
+            best_s, a_minute = f"{best[0]:.0f}", f"{row.ndcg / best[0] * 60:.4f}"
+            as_good_s = f"{reached[0]:.0f}" if reached else "never"
         cells = [
             row.name,
             row.setting,
@@ -96,8 +98,8 @@ def print_compared(rows: Iterator[Measured], args: argparse.Namespace) -> list[d
             f"{row.epoch_s:.2f}",
             f"{row.epoch_s / retort.epoch_s:.1f}",
         ]
-        print(f"| {' | '.join([*cells, f'{row.ndcg:.4f}', bound, best_s, as_good_s])} |", flush=True)
-        kept.append(asdict(row))
+        print(f"| {' | '.join([*cells, f'{row.ndcg:.4f}', bound, best_s, a_minute, as_good_s])} |", flush=True)
+        kept.append(row)
     return kept
 
 
@@ -115,7 +117,9 @@ def main() -> None:
             return
         rows = print_compared(compared(args, recipe, split, Path(work)), args)
     budget = {"minutes": args.minutes, "learning_rate": args.learning_rate} if args.curve else {"seconds": args.seconds}
-    print(json.dumps({**stamp, **budget, "rows": rows}))
+    if args.picture is not None:
+        draw_curves(rows, args.picture)
+    print(json.dumps({**stamp, **budget, "rows": [asdict(row) for row in rows]}))
 
 
 def _duration(args: argparse.Namespace) -> str:
@@ -148,6 +152,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--every-s", type=float, default=10, help="--curve: seconds of training between evaluations")
     parser.add_argument("--patience", type=int, default=5, help="--curve: evaluations without a better one")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="--curve: of all programs, constant")
+    parser.add_argument("--picture", type=Path, help="--curve: PNG or SVG of the curves")
     parser.add_argument("--objectives", action="store_true", help="mode: cost of each distillation objective")
     parser.add_argument("--quick", action="store_true", help="800 users, a few seconds a training")
     args = parser.parse_args()
