@@ -126,6 +126,7 @@ class FastPathMiddleware:
                 self._check_key(headers)
                 self._check_load()  # a request that would be refused is not read
                 if scope["method"] in _BODY_METHODS:
+                    _refuse_compressed(headers)
                     body = await self._bodies.read(receive)
                     # Bodies are JSON whatever their declared type; the framework would read only what is declared so.
                     scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] != b"content-type"), _JSON_TYPE]
@@ -212,6 +213,11 @@ class FastPathMiddleware:
         finally:
             scope["route"] = routed.get("route")
         return status
+
+
+def _refuse_compressed(headers: dict[bytes, bytes]) -> None:
+    if headers.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+        raise Problem(422, "Content-Encoding: compressed bodies are not read; send the body uncompressed.")
 
 
 def as_endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -148,25 +149,26 @@ class RegistryWatcher:
     def _save_last_target(self, tenant: str, alias: str, target: BundleTarget) -> None:
         self._state_dir.mkdir(parents=True, exist_ok=True)
         path = self._note_path(tenant, alias)
+        before = next((asdict(note) for note in _read_notes(path) if note.bundle_id != target.bundle_id), None)
         # Servers that share RETORT_HOME may write it at the same moment.
         temporary = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}.new")
-        temporary.write_bytes(orjson.dumps({"bundle_id": target.bundle_id, "uri": target.uri}))
+        temporary.write_bytes(orjson.dumps({**asdict(target), "before": before}))
         temporary.replace(path)
 
     def _named_bundles(self) -> set[str]:
         """Return the bundles that the aliases of all servers of this RETORT_HOME named last."""
-        notes = (_read_note(path) for path in self._state_dir.glob("*.json"))
-        return {note.bundle_id for note in notes if note is not None}
+        return {note.bundle_id for path in self._state_dir.glob("*.json") for note in _read_notes(path)}
 
     def _load_last_target(self, tenant: str, alias: str, slot: Slot, reason: str) -> None:
-        """Load the last good bundle into a slot that has none: any bundle serves better than none."""
+        """Load the last good bundle into a slot that has none, or the one before it: any serves better than none."""
         if slot.current is not None:
             return
-        note = _read_note(self._note_path(tenant, alias))
-        if note is not None and self._swap_to(tenant, alias, slot, note):
-            slot.outdated = reason
-            extra = {"tenant": tenant, "alias": alias, "version": note.bundle_id, "reason": reason}
-            logger.warning("the alias cannot be followed; the last known good bundle serves", extra=extra)
+        for note in _read_notes(self._note_path(tenant, alias)):
+            if self._swap_to(tenant, alias, slot, note):
+                slot.outdated = reason
+                extra = {"tenant": tenant, "alias": alias, "version": note.bundle_id, "reason": reason}
+                logger.warning("the alias cannot be followed; the last known good bundle serves", extra=extra)
+                return
 
     def _report_problem(self, tenant: str, alias: str, problem: str) -> None:
         """Log a problem once, not at every poll."""
@@ -176,15 +178,16 @@ class RegistryWatcher:
         self.problems[tenant, alias] = problem
 
 
-def _read_note(path: Path) -> BundleTarget | None:
-    """Read a note of the last good bundle; None when it is missing or damaged."""
+def _read_notes(path: Path) -> list[BundleTarget]:
+    """Read the last good bundle and, where it is known, the one before it; none when the file is damaged."""
     try:
         note = orjson.loads(path.read_bytes())
-        return BundleTarget(str(note["bundle_id"]), str(note["uri"]))
+        notes = [note, *([note["before"]] if note.get("before") else [])]
+        return [BundleTarget(str(each["bundle_id"]), str(each["uri"])) for each in notes]
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning(
             "the note of the last good bundle cannot be read", extra={"where": str(path), "reason": str(error)}
         )
-        return None
+        return []

@@ -93,6 +93,17 @@ def test_a_shape_must_match_the_data(client: TestClient, shape: list[int], statu
         assert "[2] or [1, 2]" in response.json()["detail"]
 
 
+def test_rows_of_data_are_one_history(client: TestClient) -> None:
+    tensor = {"name": "history", "datatype": "BYTES", "shape": [1, 2]}
+    answers = [
+        client.post("/v2/models/tiny/infer", json={"inputs": [{**tensor, "data": data}]}).json()["outputs"]
+        for data in (["i1", "i2"], [["i1", "i2"]])
+    ]
+    assert answers[0] == answers[1]
+    body = {"inputs": [{**tensor, "shape": [2, 1], "data": [["i1"], ["i2"]]}]}
+    assert "the shape of one row of 2 items" in client.post("/v2/models/tiny/infer", json=body).json()["error"]
+
+
 @pytest.mark.parametrize("path", ["/v2/models/none", "/v2/models/tiny/versions/none", "/v2/models/none/ready"])
 def test_kserve_lists_loaded_bundles_only(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
@@ -121,6 +132,9 @@ HISTORY = {"name": "history", "datatype": "BYTES", "shape": [1, 2], "data": ["i1
         ({"outputs": [{"name": "item_ids", "parameters": {"binary_data": False}}]}, ["item_ids"]),
         ({"parameters": {"binary_data_output": False, "priority": 1}}, ["item_ids", "scores"]),
         ({"inputs": [{**HISTORY, "parameters": {"content_type": "str"}}]}, ["item_ids", "scores"]),
+        ({"inputs": [{**HISTORY, "data": [["i1", "i2"]]}]}, ["item_ids", "scores"]),
+        ({"inputs": [{**HISTORY, "parameters": None}], "parameters": None}, ["item_ids", "scores"]),
+        ({"outputs": [{"name": "scores", "parameters": None}]}, ["scores"]),
     ],
 )
 def test_the_members_of_the_protocol_are_accepted(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import orjson
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from retort.serving.api.auth import Scope
 from retort.serving.api.routes.documents import body_of, problems, reference
@@ -19,6 +19,16 @@ from retort.serving.models.bundles import LiveBundle
 from retort.serving.schemas.problems import Problem, invalid, not_found
 from retort.serving.schemas.requests import MAX_HISTORY, Id, RecommendRequest
 from retort.shared.base.schema import MAX_K
+
+
+def _flat(data: Any) -> Any:
+    """Flatten rows: the protocol allows the data of a tensor as one list or as a list of rows."""
+    is_nested = isinstance(data, list) and data and all(isinstance(row, list) for row in data)
+    return [value for row in data for value in row] if is_nested else data
+
+
+# null is what some clients send for no parameters
+Parameters = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
 
 
 class Tensor(BaseModel):
@@ -33,11 +43,11 @@ class InputTensor(BaseModel):
     """The history, oldest first."""
 
     model_config = ConfigDict(extra="forbid")
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     name: Literal["history"]
     datatype: Literal["BYTES"]
     shape: list[Annotated[int, Field(ge=0, le=MAX_HISTORY)]] = Field(min_length=1, max_length=2)
-    data: list[Id] = Field(max_length=MAX_HISTORY)
+    data: Annotated[list[Id], BeforeValidator(_flat), Field(max_length=MAX_HISTORY)]
 
     @model_validator(mode="after")
     def _check_shape(self) -> Self:
@@ -62,7 +72,7 @@ class RequestedOutput(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: Literal["item_ids", "scores"]
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
 class InferRequest(BaseModel):
@@ -72,7 +82,9 @@ class InferRequest(BaseModel):
     id: Annotated[str, Field(max_length=128)] | None = None
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
     outputs: list[RequestedOutput] | None = Field(None, max_length=2, description="outputs to return; default: both")
-    parameters: InferParameters = InferParameters()
+    parameters: Annotated[InferParameters, BeforeValidator(lambda given: {} if given is None else given)] = (
+        InferParameters()
+    )
 
 
 class OutputTensor(Tensor):

@@ -1,5 +1,7 @@
 """A JSON body is read whatever type it is declared as, by every route alike."""
 
+import gzip
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -26,3 +28,13 @@ def test_the_declared_type_of_a_body_changes_nothing(client: TestClient, route: 
         response = client.request(*route, content=BODIES[route], headers=headers)
         assert response.status_code == expected.status_code, declared
         assert response.headers["content-type"] == expected.headers["content-type"]
+
+
+@pytest.mark.parametrize("route", BODIES, ids=" ".join)
+def test_a_compressed_body_is_refused_with_the_remedy(client: TestClient, route: tuple[str, str]) -> None:
+    headers = {"content-encoding": "gzip", "inference-header-content-length": "9"}
+    response = client.request(*route, content=gzip.compress(BODIES[route]), headers=headers)
+    assert response.status_code == 422
+    assert "send the body uncompressed" in response.json()["detail"]
+    plain = client.request(*route, content=BODIES[route], headers={"content-encoding": "identity"})
+    assert plain.status_code in (200, 202, 503)

@@ -1,6 +1,9 @@
 """Traces are off by default, continue the caller's trace and hold no user id."""
 
 import http.server
+import os
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -20,7 +23,7 @@ from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import Settings
 from retort.shared.base.tracing import shut_down, tracer_provider
 from retort.shared.history.store import MemoryHistory
-from tests.serving._process import serving_process
+from tests.serving._process import REPOSITORY, serving_process
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -118,3 +121,20 @@ def test_a_provider_of_our_own_ends_within_the_time_though_nobody_listens(monkey
     started = time.monotonic()
     shut_down(provider, timeout_s=0.5)
     assert time.monotonic() - started < 2
+
+
+def test_a_process_ends_though_the_collector_takes_the_last_spans_and_does_not_answer() -> None:
+    code = (
+        "from retort.shared.base.tracing import tracer_provider\n"
+        "tracer_provider('test').get_tracer('test').start_span('last').end()\n"
+        "print('done', flush=True)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        command = [sys.executable, "-c", code]
+        with subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            started = time.monotonic()
+            process.wait(60)
+    assert time.monotonic() - started < 8

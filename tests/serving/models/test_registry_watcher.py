@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -157,9 +158,32 @@ def test_a_start_with_an_empty_registry_takes_the_last_good_bundle(world: World)
     world.restart(database_url=f"sqlite:///{world.home / 'empty.db'}")
     assert world.follow() == first
     assert "champion" in world.watcher.problems[CHAMPION]
+    assert "champion" in str(world.slot.outdated)
 
 
-@pytest.mark.parametrize("note", [b"", b"{", b"[1]", b'{"uri": 5}', b"\xff"])
+@pytest.mark.parametrize("registry_is_empty", [False, True])
+def test_a_start_without_the_files_of_the_champion_takes_the_one_before_it(
+    world: World, registry_is_empty: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = world.promote(world.bundles[0])
+    world.follow()
+    world.promote(world.bundles[1])
+    world.follow()
+    shutil.rmtree(world.bundles[1])
+    upgrade(f"sqlite:///{world.home / 'empty.db'}")
+    for _ in range(2):  # and again after it has served
+        world.restart(**({"database_url": f"sqlite:///{world.home / 'empty.db'}"} if registry_is_empty else {}))
+        assert [world.follow() for _ in range(3)] == [first] * 3
+        assert world.slot.outdated
+    (world.bundles[0] / MODEL).write_bytes(b"cut")
+    world.restart()
+    assert [world.follow() for _ in range(3)] == [None] * 3
+    assert {Path(refusal.where) for refusal in world.slot.refusals} == set(world.bundles)
+
+
+@pytest.mark.parametrize(
+    "note", [b"", b"{", b"[1]", b'{"uri": 5}', b"\xff", b'{"bundle_id": "a", "uri": "b", "before": 1}']
+)
 def test_a_damaged_note_is_no_failure(world: World, note: bytes) -> None:
     path = world.home / "serving" / "default.champion.json"
     path.parent.mkdir()

@@ -40,6 +40,7 @@ def test_an_unclosed_quote_is_refused_with_its_row(
         ['1,"Open', "2,Two", '3,"Three, and more"'],
         ['1,"Open ""and"" more', "2,Two"],
         ['1,"Open', *(f"{n},title {n}" for n in range(2, 20)), '20,a 5" screen"'],  # ends as if it were right
+        ['1,"Open', *(f"{n},title {n}" for n in range(2, 20)), '20,Twenty"'],  # ends where another one was forgotten
         ['1,One', '2,"the last row is cut'],
     ],
 )  # fmt: skip
