@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from retort.offline.data.split import Split, train_popularity
 from retort.offline.data.tables import Loaded
+from retort.offline.embeddings.vectors import Vectors
 from retort.offline.export.item_map import write_map
+from retort.offline.export.user_map import write_user_map
 from retort.shared.base.errors import BundleError
 from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE, PAD, POPULARITY, TITLE
 from retort.shared.model.bundle import (
@@ -49,6 +51,7 @@ def seal(
     metrics: dict[str, Any],
     ranks: pl.DataFrame | None = None,
     knowledge: pl.DataFrame | None = None,
+    profiles: tuple[Vectors, Vectors] | None = None,
 ) -> str:
     """Seal a bundle in the folder `bundles`, and return its id.
 
@@ -62,6 +65,7 @@ def seal(
         ranks: Rank of the target of each test user, from `evaluate.per_user`. They let the promotion gate compare the
             bundle with another one.
         knowledge: item_id, source and written_at of the texts in the items' column of knowledge.
+        profiles: Vectors of the users' profiles and of the items' texts, for the map of the users.
     """
     bundles.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".sealing-", dir=bundles))
@@ -72,6 +76,8 @@ def seal(
                 shutil.copy(exported / name, work / name)
         item_table(loaded, split, knowledge).write_parquet(work / ITEMS)
         write_map(work, loaded, split)
+        if profiles is not None:
+            write_user_map(work, *profiles, split.item_index)
         if ranks is not None:
             hash_users(ranks).write_parquet(work / USERS_TEST)
         max_length = int(recipe["student"]["max_length"])

@@ -109,7 +109,7 @@ def item_places(vectors_ND: Float, *, seed: int = 0) -> Float:
     if len(rows_ND) == len(vectors_ND):
         return places
     anchors = min(MAX_ANCHORS, len(rows_ND))
-    rest = _place_among(vectors_ND[len(rows_ND) :], rows_ND[:anchors], places[:anchors])
+    rest = place_among(vectors_ND[len(rows_ND) :], rows_ND[:anchors], places[:anchors])
     return np.concatenate([places, rest])
 
 
@@ -175,7 +175,7 @@ def _repulsion(difference: Float) -> Float:
     return np.clip(push, -4, 4)
 
 
-def _place_among(vectors_ND: Float, anchors_AD: Float, places_A2: Float) -> Float:
+def place_among(vectors_ND: Float, anchors_AD: Float, places_A2: Float) -> Float:
     """Place items at the weighted mean of their nearest anchors, which are the most popular items."""
     placed = []
     for start in range(0, len(vectors_ND), _ROWS_AT_ONCE):

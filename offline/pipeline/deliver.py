@@ -12,6 +12,8 @@ from retort.offline.common.plugins import plugin_module
 from retort.offline.data.split import Cases, Split, train_popularity
 from retort.offline.data.split_store import load_split
 from retort.offline.data.tables import Loaded
+from retort.offline.embeddings.tfidf import TFIDF
+from retort.offline.embeddings.vectors import Vectors, read_vectors
 from retort.offline.evaluation.evaluate import (
     GraphRanker,
     PopularityRanker,
@@ -36,6 +38,7 @@ from retort.offline.pipeline.context import (
     STUDENT_FILE,
     USERS_FILE,
     VALIDATION_FILE,
+    VECTORS_FILE,
     Plan,
     RunContext,
     bundle_path,
@@ -47,7 +50,7 @@ from retort.offline.pipeline.context import (
 )
 from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.pipeline.train import new_student
-from retort.offline.recipes.recipe import STUDENTS
+from retort.offline.recipes.recipe import STUDENTS, Recipe
 from retort.shared.base.errors import DataError
 from retort.shared.model.bundle import MODEL, export_scorer
 
@@ -60,10 +63,11 @@ def deliver_steps(plan: Plan, *, publish: bool) -> list[Step[RunContext]]:
     exported = {"student": plan.config["student"], "export": plan.recipe.export.key()}
     evaluation = {"evaluation": plan.config["evaluation"]}
     plugins = (plugin_module(STUDENTS, plan.recipe.student_name),)
+    sealed = ("export", "evaluate", *found, *(("vectors", "items") if has_profile_places(plan.recipe) else ()))
     steps = [
         Step("export", export_step, (weights, split), exported, plugins),
         Step("evaluate", evaluate_step, ("data", *splits, *found, "export"), evaluation),
-        Step("seal", seal_step, (*items_from(plan), split, "export", "evaluate", *found), {"recipe": plan.config}),
+        Step("seal", seal_step, (*items_from(plan), split, *sealed), {"recipe": plan.config}),
     ]
     if publish:
         steps.append(Step("publish", publish_step, ("seal",), kept=False))
@@ -169,8 +173,30 @@ def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
         metrics=metrics,
         ranks=pl.read_parquet(pipeline.ensure_path("evaluate") / USERS_FILE),
         knowledge=pl.read_parquet(pipeline.ensure_path(KNOWLEDGE_STEP) / KNOWLEDGE_FILE) if has_knowledge else None,
+        profiles=_profile_vectors(pipeline) if has_profile_places(pipeline.context.recipe) else None,
     )
     (work / BUNDLE_FILE).write_bytes(orjson.dumps({"bundle_id": bundle_id}))
+
+
+def has_profile_places(recipe: Recipe) -> bool:
+    """Whether the run has vectors of profiles and of item texts by one encoder, so that a map can show both.
+
+    Word counts have other dimensions for profiles than for items.
+    """
+    teacher, encoder = recipe.teacher, recipe.encoder
+    encoded = teacher.items in ("encoded", "co_occurrence") and not encoder.views and encoder.shards is None
+    return (
+        encoded
+        and TFIDF not in encoder.models
+        and {"users", "items"} <= recipe.teacher_parts()
+        and teacher.users == "profiles"
+    )
+
+
+def _profile_vectors(pipeline: Pipeline[RunContext]) -> tuple[Vectors, Vectors]:
+    """Vectors of the users' profiles and of the items' texts."""
+    users = read_vectors(pipeline.ensure_path("vectors") / VECTORS_FILE)
+    return users, read_vectors(pipeline.ensure_path("items") / VECTORS_FILE, "item_id")
 
 
 def publish_step(pipeline: Pipeline[RunContext], work: Path) -> None:

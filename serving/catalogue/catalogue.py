@@ -1,6 +1,7 @@
 """Catalogue of a bundle: popularity, item vectors and attributes by item index."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from retort.shared.model.bundle import Bundle
 from retort.shared.model.bundle_files import Trends
 from retort.shared.model.item_index import by_popularity, popularity_scores
 from retort.shared.model.sequences import IntArray
+from retort.shared.model.user_map import UserMap
 
 BoolArray = NDArray[np.bool_]
 # Source of a corrected text, as sealed bundles name it too.
@@ -122,6 +124,20 @@ class Catalogue:
         """Places of the items for people; None in bundles without a map."""
         places = self._bundle.item_map
         return None if places is None else ItemMap(places, self.attributes)
+
+    @property
+    def user_map(self) -> UserMap | None:
+        """Places of users by profile; None in bundles without them."""
+        return self._bundle.user_map
+
+    @property
+    def sealed_at(self) -> datetime | None:
+        """When the bundle was sealed; None where its manifest holds no time with a zone."""
+        try:
+            time = datetime.fromisoformat(self._bundle.manifest.created_at)
+        except ValueError:
+            return None
+        return None if time.tzinfo is None else time
 
     @property
     def trends(self) -> Trends | None:

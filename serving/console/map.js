@@ -134,7 +134,7 @@ async function hover(px, py, event) {
     drawMarks(overlay, state);
   }
   canvas.classList.toggle("pointing", point >= 0 || Boolean(user));
-  if (user) return name(event, user.user_id, user.theme ?? "user");
+  if (user) return name(event, user.user_id, user.theme ?? `user, by ${user.by}`);
   if (point < 0) {
     label.hidden = true;
     return undefined;
@@ -191,11 +191,25 @@ async function find(id) {
   if (state.chosen >= 0) state.points.lookAt(state.chosen, CLOSE);
 }
 
+/** How the shown users are placed. */
+function placesOf(users) {
+  if (!users.length) return "No user has a history of these items yet.";
+  const byProfile = users.filter((user) => user.by === "profile").length;
+  const rest = users.length - byProfile;
+  return [
+    byProfile && `${byProfile.toLocaleString()} among the items whose texts are nearest to their profile`,
+    rest && `${rest.toLocaleString()} at a typical item of their history`,
+  ]
+    .filter(Boolean)
+    .join(", ")
+    .concat(byProfile ? "." : "; this bundle shows no profile of them.");
+}
+
 async function showUsers() {
   const isOn = byId("map-users").checked;
   try {
     state.users = isOn ? (await call("mapUsers")).users : [];
-    show(byId("map-problem"), isOn && !state.users.length && h("p.hint", "No user has a history of these items yet."));
+    show(byId("map-problem"), isOn && h("p.hint", placesOf(state.users)));
   } catch (error) {
     byId("map-users").checked = false;
     show(byId("map-problem"), problem(error));

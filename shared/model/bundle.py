@@ -9,6 +9,7 @@
     item_scales.npy    float32 (P, 1): value of one step of each int8 row of the item vectors             [optional]
     users_test.parquet user (a hash), rank: the test result of each user, for the promotion gate          [optional]
     item_map.npy       uint16 (n_items, 2): a place of each item in two dimensions, for people                [optional]
+    user_map.npz       users (U,), a hash each, and places (U, 2) of their profiles on the map, for people    [optional]
     item_trends.npz    counts (n_items, S) of train events in equal spans of time, for people                 [optional]
     golden.jsonl       requests with the responses of the graph when it was sealed
     README.md          the model card: what the student is and how it was measured
@@ -55,6 +56,7 @@ from retort.shared.model.bundle_files import (
 from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.scoring import Scorer
 from retort.shared.model.sealed_files import FileEntry, check_file, check_hash, matches_file, read_verified
+from retort.shared.model.user_map import USER_MAP, UserMap, parse_user_map
 
 __all__ = [
     "CARD",
@@ -189,6 +191,12 @@ class Bundle:
         if entry is None:
             return None
         return parse_map(self.path, read_verified(self.path, ITEM_MAP, entry), self.manifest.n_items)
+
+    @cached_property
+    def user_map(self) -> UserMap | None:
+        """Places of users by profile; None in bundles without them."""
+        entry = self.manifest.files.get(USER_MAP)
+        return None if entry is None else parse_user_map(self.path, read_verified(self.path, USER_MAP, entry))
 
     @cached_property
     def trends(self) -> Trends | None:

@@ -18,6 +18,7 @@ from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS
 from retort.shared.model.bundle_files import ITEM_MAP, TRENDS
 from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.scoring import Scorer
+from retort.shared.model.user_map import USER_MAP, hash_user
 
 GENRES = ("drama", "comedy", "horror")
 MAX_LENGTH = 10
@@ -114,6 +115,8 @@ def make_bundle(
     places: np.ndarray | None = None,
     trends: tuple[np.ndarray, int, int] | None = None,
     seen: dict[str, object] | None = None,
+    user_places: dict[str, tuple[int, int]] | None = None,
+    created_at: str = "2026-11-21T00:00:00Z",
 ) -> Path:
     """Seal a bundle and return its directory.
 
@@ -126,6 +129,7 @@ def make_bundle(
         places: Map of the items.
         trends: Counts by item and span of time, and the first and last time in ms.
         seen: Metrics that say how seen items were evaluated.
+        user_places: User id → place by profile.
     """
     vectors = item_vectors(n_items, seed=seed)
     graph = graph_bytes(vectors)
@@ -148,6 +152,9 @@ def make_bundle(
         np.save(work / ITEM_MAP, places)
     if trends is not None:
         np.savez(work / TRENDS, counts=trends[0], span=np.array(trends[1:]))
+    if user_places is not None:
+        users, order = np.unique(np.array([hash_user(user) for user in user_places], np.uint64), return_index=True)
+        np.savez(work / USER_MAP, users=users, places=np.array(list(user_places.values()), np.uint16)[order])
     if ranks is not None:
         pq.write_table(pa.table({"user": list(ranks), "rank": list(ranks.values())}), work / USERS_TEST)
     scorer = Scorer(graph, n_items=n_items, max_length=MAX_LENGTH)
@@ -159,7 +166,7 @@ def make_bundle(
         student="tiny",
         max_length=MAX_LENGTH,
         n_items=n_items,
-        created_at="2026-11-21T00:00:00Z",
+        created_at=created_at,
         git_commit="0" * 40,
         recipe={"seed": seed} | ({"evaluation": evaluation} if evaluation else {}),
         data_hash=data_hash,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -45,7 +46,9 @@ def publish(home: Path) -> None:
         ranks = {f"h{user}": rank for user in range(40)}
         knowledge = {"i1": "argan oil, dry hair"}
         places = np.random.default_rng(seed).integers(0, 65536, (60, 2)).astype(np.uint16)
-        path = make_bundle(home / "bundles", name=alias, seed=seed, ranks=ranks, knowledge=knowledge, places=places)
+        users = {"user_places": {"ann": (30_000, 40_000)}, "created_at": datetime.now(UTC).isoformat()}
+        texts = {"knowledge": knowledge, "places": places, **users}
+        path = make_bundle(home / "bundles", name=alias, seed=seed, ranks=ranks, **texts)  # type: ignore[arg-type]
         registry.publish(engine, read_manifest(path), str(path))
         registry.promote(engine, path.name, alias, set_by="ann", reason="ndcg@10: better")
     for name in ("first", "second"):
@@ -193,7 +196,8 @@ def test_the_map_shows_finds_and_opens_items(page: Page, server: Server) -> None
     page.wait_for("document.querySelector('#map-item').textContent.includes('Title 42')")
     page.wait_for("document.querySelector('#map-label:not([hidden])')?.textContent.includes('Title 42')")
     page.run("document.querySelector('#map-users').click()")
-    page.wait_for("document.querySelector('#map-users').checked")
+    page.wait_for("document.querySelector('#map-problem').textContent.includes('1 among the items whose texts')")
+    assert "at a typical item of their history" in page.run("document.querySelector('#map-problem').textContent")
     page.run("document.querySelector('#map-item a.button').click()")
     page.wait_for("document.querySelector('#ask').elements.subject.value === 'i42'")
     assert shown_lists(server) == 0

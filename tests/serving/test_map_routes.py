@@ -1,5 +1,7 @@
 """`/map`: places and colours of all items in binary form, and what is at a point."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from retort.shared.base.errors import BundleError
+from retort.shared.db.migrate import upgrade
+from retort.shared.db.session import open_database
 from retort.shared.model.bundle import open_bundle
+from retort.shared.profiles.profile_choices import erase_profile
 from tests.serving._graphs import GENRES, make_bundle
 from tests.serving.conftest import MakeClient
 
@@ -69,10 +74,77 @@ def test_users_are_at_the_place_of_a_typical_item(mapped: TestClient) -> None:
     mapped.post("/events", json={"user_id": "ann", "item_id": "unknown"})
     mapped.post("/events", json={"user_id": "bob", "item_id": "unknown"})
     (user,) = mapped.get("/map/users").json()["users"]
-    assert (user["user_id"], user["theme"]) == ("ann", None)
+    assert (user["user_id"], user["theme"], user["by"]) == ("ann", None, "history")
     places = PLACES[[number - 1 for number in own]].astype(float)
     away = [sum(float(np.hypot(*(place - other))) for other in places) for place in places]
     assert [user["x"], user["y"]] == places[int(np.argmin(away))].tolist()
+
+
+@pytest.fixture
+def profiled(make_client: MakeClient, tmp_path: Path) -> Callable[[timedelta], TestClient]:
+    """A server whose bundle has profiles of ann and bob, sealed some time ago; both and carl have a history."""
+
+    def make(age: timedelta) -> TestClient:
+        sealed = (datetime.now(UTC) - age).isoformat()
+        places = {"ann": (11, 12), "bob": (21, 22), "erased": (31, 32)}
+        client = make_client(bundle=make_bundle(tmp_path, places=PLACES, user_places=places, created_at=sealed))
+        for user in ("ann", "bob", "carl"):
+            client.post("/events", json={"user_id": user, "item_id": "i4"}).raise_for_status()
+        return client
+
+    return make
+
+
+def shown(client: TestClient) -> dict[str, tuple[str, int, int]]:
+    users = client.get("/map/users").raise_for_status().json()["users"]
+    return {user["user_id"]: (user["by"], user["x"], user["y"]) for user in users}
+
+
+BY_HISTORY = ("history", *PLACES[3].tolist())
+
+
+def test_users_with_a_profile_are_at_its_place(profiled: Callable[[timedelta], TestClient]) -> None:
+    assert shown(profiled(timedelta(days=1))) == {
+        "ann": ("profile", 11, 12),
+        "bob": ("profile", 21, 22),
+        "carl": BY_HISTORY,
+    }, "a user without a history is not shown, whatever the bundle holds"
+
+
+def test_an_erased_user_leaves_the_map_and_does_not_come_back_by_profile(
+    profiled: Callable[[timedelta], TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retort.serving.users.user_sample.KEPT_S", 0.0)
+    client = profiled(timedelta(days=1))
+    assert client.delete("/users/ann").status_code in (200, 202)
+    assert set(shown(client)) == {"bob", "carl"}
+    client.post("/events", json={"user_id": "ann", "item_id": "i4"}).raise_for_status()
+    assert shown(client)["ann"] == BY_HISTORY
+
+
+def test_a_user_who_decided_about_the_profile_is_not_shown_by_it(
+    profiled: Callable[[timedelta], TestClient], tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'retort.db'}"
+    upgrade(url)
+    engine = open_database(url)
+    erase_profile(engine, "ann")
+    engine.dispose()
+    found = shown(profiled(timedelta(days=1)))
+    assert (found["ann"], found["bob"][0]) == (BY_HISTORY, "profile")
+
+
+def test_a_bundle_that_may_be_older_than_a_record_of_an_erasure_shows_no_profile(
+    profiled: Callable[[timedelta], TestClient],
+) -> None:
+    assert set(shown(profiled(timedelta(days=61))).values()) == {BY_HISTORY}
+
+
+def test_choices_that_cannot_be_read_hide_every_profile(
+    profiled: Callable[[timedelta], TestClient], tmp_path: Path
+) -> None:
+    (tmp_path / "retort.db").write_text("no database, and longer than the head of one " * 40)
+    assert set(shown(profiled(timedelta(days=1))).values()) == {BY_HISTORY}
 
 
 def test_a_bundle_without_a_map_and_an_unknown_attribute_say_so(client: TestClient, mapped: TestClient) -> None:

@@ -60,7 +60,7 @@ export interface paths {
     get: operations["read_map_items"];
   };
   "/map/users": {
-    /** Some users, each at the place of a typical item */
+    /** Some users, each at the place of the profile or of a typical item */
     get: operations["read_map_users"];
   };
   "/metrics": {
@@ -758,9 +758,15 @@ export interface components {
     };
     /**
     * MapUser
-    * @description A user at the place of the most typical of the newest items of the history.
+    * @description A user: by profile among the items whose texts are nearest to it, else at a typical item of the history.
     */
     MapUser: {
+      /**
+      * By
+      * @description profile: as the bundle's training read it; history: the most typical of the newest items
+      * @enum {string}
+      */
+      by: "profile" | "history";
       /**
       * Theme
       * @description first theme of the user's profile

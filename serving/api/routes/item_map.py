@@ -1,7 +1,7 @@
 """Routes of the map of items: binary places and colours, so that a million items take 5 MB, and what is at a place."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -14,6 +14,7 @@ from retort.serving.catalogue.catalogue import Catalogue
 from retort.serving.catalogue.item_map import ItemMap
 from retort.serving.runtime.threads import CONSOLE_THREADS
 from retort.serving.schemas.problems import Problem, not_found
+from retort.serving.users.profile_places import find_profile_places
 from retort.shared.base.errors import BundleError, StoreError
 from retort.shared.base.schema import POPULARITY
 from retort.shared.history.store import Owner
@@ -27,11 +28,14 @@ _BYTES = {"content": {_BINARY: {"schema": {"type": "string", "format": "binary"}
 
 
 class MapUser(BaseModel):
-    """A user at the place of the most typical of the newest items of the history."""
+    """A user: by profile among the items whose texts are nearest to it, else at a typical item of the history."""
 
     user_id: str
     x: int
     y: int
+    by: Literal["profile", "history"] = Field(
+        description="profile: as the bundle's training read it; history: the most typical of the newest items"
+    )
     theme: str | None = Field(description="first theme of the user's profile")
 
 
@@ -88,7 +92,7 @@ def _add_items(routes: APIRouter, services: Services) -> None:
 
 
 def _add_users(routes: APIRouter, services: Services) -> None:
-    @routes.get("/map/users", summary="Some users, each at the place of a typical item")
+    @routes.get("/map/users", summary="Some users, each at the place of the profile or of a typical item")
     async def users(
         request: Request, caller: AdminCaller, limit: Annotated[int, Query(ge=1, le=MAX_USERS)] = MAX_USERS
     ) -> MapUsers:
@@ -98,15 +102,22 @@ def _add_users(routes: APIRouter, services: Services) -> None:
             user_ids = (await services.user_sample.find(caller.tenant, "", limit)).user_ids
             owners = [Owner(user_id, caller.tenant) for user_id in user_ids]
             histories = await services.histories.recent(owners, _EVENTS)
+            places = await find_profile_places(
+                live.catalogue, owners, services.user_data.erasures, services.settings.database
+            )
         except StoreError as error:
             raise Problem(503, "A store is down; retry shortly.", headers={"retry-after": "2"}) from error
+        except BundleError as error:
+            raise _unreadable() from error
         themes = await asyncio.gather(*(services.reader.themes(owner) for owner in owners))
         placed = []
         for owner, item_ids, own in zip(owners, histories, themes, strict=True):
-            place = item_map.typical_place(live.catalogue.index.indexes(item_ids))
-            if place is not None:
-                theme = own[0].value if own else None
-                placed.append(MapUser(user_id=owner.id, x=place[0], y=place[1], theme=theme))
+            typical = item_map.typical_place(live.catalogue.index.indexes(item_ids))
+            if typical is not None:
+                place, theme = places.get(owner.id), own[0].value if own else None
+                x, y = place or typical
+                by: Literal["profile", "history"] = "profile" if place else "history"
+                placed.append(MapUser(user_id=owner.id, x=x, y=y, by=by, theme=theme))
         return MapUsers(request_id=request.state.request_id, users=placed)
 
 
@@ -115,7 +126,11 @@ async def _map_of(catalogue: Catalogue) -> ItemMap:
     try:
         item_map = await CONSOLE_THREADS.run(lambda: catalogue.map)
     except BundleError as error:
-        raise Problem(503, "The map cannot be read; publish the bundle again.") from error
+        raise _unreadable() from error
     if item_map is None:
         raise not_found("This bundle has no map, because an earlier version sealed it; the next training makes one.")
     return item_map
+
+
+def _unreadable() -> Problem:
+    return Problem(503, "The map cannot be read; publish the bundle again.")

@@ -61,6 +61,20 @@ def test_a_training_with_weighted_profiles_depends_on_them() -> None:
     assert "profiles" in needs("teacher.weights.by=grounding")
 
 
+def test_a_bundle_gets_places_of_users_where_profiles_and_item_texts_have_one_encoder() -> None:
+    def needs(*knobs: str, plain: bool = False) -> set[str]:
+        recipe = load_recipe("demo", knobs)
+        steps = make_steps(recipe.plain() if plain else recipe, None, NOBODY)
+        return set(next(step.needs for step in steps if step.name == "seal")) & {"vectors", "items"}
+
+    assert needs() == {"vectors", "items"}
+    assert needs(plain=True) == set()
+    assert needs("teacher.items=tuned") == set(), "the items' vectors are of another encoder"
+    assert needs("teacher.users=file", "teacher.users_path=x") == set(), "given vectors are of another encoder"
+    assert needs("encoder.shards=2") == set()
+    assert needs("encoder.model=tfidf") == set(), "word counts of profiles and of items have other dimensions"
+
+
 @pytest.mark.parametrize("named", ["../elsewhere/events.csv", "{root}/elsewhere/events.csv"])
 def test_a_file_outside_the_data_directory_is_identified_by_its_content(tmp_path: Path, named: str) -> None:
     data, elsewhere = tmp_path / "data", tmp_path / "elsewhere"

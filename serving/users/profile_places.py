@@ -1,0 +1,57 @@
+"""Places of users by profile on the map: of those alone whose profile may still be shown.
+
+A bundle is older than what users decide. So a user is not shown by profile who erased, edited or pinned it, or whose
+data was erased, also where the same id has a history again. Records of erasures are kept for 90 days; a bundle stops
+showing profiles a month earlier, so that also an erasure during its training is on record.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from retort.serving.catalogue.catalogue import Catalogue
+from retort.serving.runtime.database import database_exists, query_database
+from retort.serving.runtime.threads import CONSOLE_THREADS
+from retort.serving.schemas.problems import Problem
+from retort.serving.users.erasure import ErasureStore
+from retort.shared.history.store import Owner
+from retort.shared.profiles.profile_choices import find_choices
+
+MAX_AGE = timedelta(days=60)
+Place = tuple[int, int]
+
+
+async def find_profile_places(
+    catalogue: Catalogue, owners: Sequence[Owner], erasures: ErasureStore, database: str
+) -> dict[str, Place]:
+    """Return user id → place; nobody's while the users' choices cannot be read.
+
+    Args:
+        owners: Users of one tenant.
+
+    Raises:
+        StoreError: Erasures cannot be read.
+        BundleError: The bundle's file is damaged.
+    """
+    user_map = await CONSOLE_THREADS.run(lambda: catalogue.user_map)
+    sealed_at = catalogue.sealed_at
+    if user_map is None or sealed_at is None or datetime.now(UTC) - sealed_at > MAX_AGE:
+        return {}
+    places = {owner: place for owner in owners if (place := user_map.place(owner.id)) is not None}
+    erased = await asyncio.gather(*(erasures.read(owner) for owner in places))
+    places = {owner: place for (owner, place), erasure in zip(places.items(), erased, strict=True) if erasure is None}
+    if not places:
+        return {}
+    chosen = await _users_with_choice(database, list(places))
+    return {} if chosen is None else {owner.id: place for owner, place in places.items() if owner.id not in chosen}
+
+
+async def _users_with_choice(database: str, owners: Sequence[Owner]) -> set[str] | None:
+    """Return the users who decided about their profile; None where that cannot be read."""
+    if not database_exists(database):
+        return set()  # a choice is stored in the database alone
+    user_ids, tenant = [owner.id for owner in owners], owners[0].tenant
+    try:
+        return set(await query_database(database, lambda engine: find_choices(engine, user_ids, tenant=tenant)))
+    except Problem:
+        return None
