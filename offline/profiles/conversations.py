@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from retort.offline.profiles.backends._base import Message, ProfileBackend, Prompt, Reply
+from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
 from retort.offline.profiles.prompt_plan import PromptPlan
 from retort.shared.base.errors import ProfileError
 
@@ -107,8 +108,8 @@ def _next_attempt(prompt: Prompt) -> Prompt:
 
 def _with_tokens(reply: Reply, prompt: Prompt, backend: ProfileBackend) -> Reply:
     """Count the tokens of a reply whose server states none; otherwise no budget would bind."""
-    if reply.final and not reply.text:
-        return reply  # refused, waiting or unanswered: nothing was generated
+    if (reply.final and not reply.text) or backend.model == TEMPLATE_MODEL:
+        return reply  # refused, waiting or unanswered: nothing was generated; rules use no tokens
     # a prompt has tokens, and so has a text: some servers state 0 for what they do not count
     n_prompt, n_reply = reply.prompt_tokens or None, reply.completion_tokens
     if n_prompt is None:
