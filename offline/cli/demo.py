@@ -15,11 +15,11 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from sqlalchemy import Engine
 
 from retort.offline.cli.data import load_frame
 from retort.offline.cli.demo_client import DemoClient
+from retort.offline.cli.demo_results import results_table, show_results
 from retort.offline.cli.local_server import local_server, serve_until_interrupted
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent, describe_progress, seconds_left
@@ -41,8 +41,7 @@ from retort.offline.run_report.page import write_report
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import LanguageModelSettings, Settings
 from retort.shared.db.models import DONE, FAILED, RUNNING, now
-from retort.shared.model.bundle import read_manifest
-from retort.shared.model.promotion_gate import check_sealed
+from retort.shared.model.offline_results import store_table
 from retort.shared.model.registry import CHALLENGER, CHAMPION
 
 _RECIPE = "demo"
@@ -93,7 +92,8 @@ def run_demo(*, leave: bool) -> None:
             "console has counts; the challenger also answers in the shadow.",
             highlight=False,
         )
-        _show_results(console, bundles)
+        show_results(console, bundles)
+        store_table(engine, results_table(bundles))
         report = write_report(pipelines, "retort demo", out)
         console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"The demo took {time.perf_counter() - started:.0f} s.", highlight=False)
@@ -194,28 +194,6 @@ def _show_progress(bars: Progress, task: TaskID, name: str, run: RunStatus, show
             shown.add((name, step.name))
             seconds = (step.ended_at - step.started_at).total_seconds()
             bars.console.print(f"{name:>10}  {step.name:<9} {seconds:6.1f} s", highlight=False)
-
-
-def _show_results(console: Console, bundles: dict[str, Path]) -> None:
-    """Show the test metrics of both students, and their difference paired by user."""
-    metrics = {name: read_manifest(path).metrics for name, path in bundles.items()}
-    compared = check_sealed(bundles["plain"], bundles["distilled"]).comparison
-    assert compared is not None
-    table = Table(title="test, full ranking, seen items hidden")
-    for column in ("", "HR@10", "NDCG@10", "NDCG@10 to plain (95 %)"):
-        table.add_column(column, justify="right" if column else "left")
-    rows = {"popularity": metrics["plain"]["baselines"]["popularity"]}
-    rows |= {name: measured["test"] for name, measured in metrics.items()}
-    for name, test in rows.items():
-        difference = compared.percent if name == "distilled" else ""
-        table.add_row(name, f"{test['hr@10']:.4f}", f"{test['ndcg@10']:.4f}", difference)
-    console.print(table)
-    for line in (
-        f"The interval is paired over {compared.users:,} users; one training a student, so it does not cover the seed.",
-        "The distilled student has two objectives, text start and profile. This table does not separate them; "
-        "`retort experiment run demo_objectives --seeds 1` does.",
-    ):
-        console.print(line, markup=False, highlight=False)
 
 
 def _show_next(console: Console, url: str, user_id: str, item_id: str) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,8 @@ def test_the_demo_ends_with_its_table_and_reuses_its_work(tmp_path: Path) -> Non
     scores = {name: float(value) for name, value in re.findall(r"(popularity|plain|distilled) *│ *(0\.\d+)", first)}
     assert set(scores) == {"popularity", "plain", "distilled"}
     assert min(scores["plain"], scores["distilled"]) > scores["popularity"]
+    with closing(sqlite3.connect(tmp_path / ".retort" / "retort.db")) as database:
+        assert database.execute("SELECT name FROM offline_results").fetchall() == [("demo",)]
     made = _made(tmp_path)
     assert made
     # the second run makes nothing anew, and still the answer changes after an event

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from retort.offline.cli import demo
+from retort.offline.cli import demo_results
 from tests.serving._graphs import make_bundle
 
 
@@ -15,7 +15,8 @@ class Manifest:
 
     def __init__(self, ndcg: float) -> None:
         test = {"hr@10": 2 * ndcg, "ndcg@10": ndcg}
-        self.metrics = {"test": test, "baselines": {"popularity": test}}
+        self.metrics = {"test": test, "baselines": {"popularity": test}, "cases": 500}
+        self.git_commit, self.protocol, self.student = "abc", "held", "sasrec"
 
 
 def test_the_table_shows_the_paired_interval_and_names_what_it_does_not_separate(
@@ -26,12 +27,16 @@ def test_the_table_shows_the_paired_interval_and_names_what_it_does_not_separate
         name: make_bundle(tmp_path, name=name, ranks={f"u{user}": int(rank) for user, rank in enumerate(better)})
         for name, better in {"plain": ranks, "distilled": np.maximum(1, ranks - 5)}.items()
     }
-    monkeypatch.setattr(demo, "read_manifest", lambda path: Manifest(0.1 if path == bundles["plain"] else 0.2))
+    monkeypatch.setattr(demo_results, "read_manifest", lambda path: Manifest(0.1 if path == bundles["plain"] else 0.2))
     console = Console(width=120, record=True)
-    demo._show_results(console, bundles)
+    demo_results.show_results(console, bundles)
     shown = console.export_text()
     (distilled,) = (line for line in shown.splitlines() if "distilled  " in line)
     assert "0.2000" in distilled
     assert "% [+" in distilled
     assert "paired over 500 users" in shown
     assert "does not separate them" in shown
+    base, gained = demo_results.results_table(bundles).rows[1:]
+    assert (base.is_baseline, base.difference, gained.users) == (True, None, 500)
+    assert gained.low is not None
+    assert f"[{gained.low:+.1%}" in shown
