@@ -160,8 +160,12 @@ async function click(px, py) {
   }
   const point = state.points.nearest(px, py, REACH * devicePixelRatio);
   if (point < 0) return;
-  const { items } = await call("points", { query: { point } });
-  if (items.length) open(items[0].item_id);
+  try {
+    const { items } = await call("points", { query: { point } });
+    if (items.length) open(items[0].item_id);
+  } catch (error) {
+    show(byId("map-item"), problem(error));
+  }
 }
 
 /** Show an item at the side; its point gets a ring. */

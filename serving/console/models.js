@@ -1,5 +1,5 @@
 // Models view: loaded and refused bundles, and a comparison of two versions.
-import { call, problem } from "./api.js";
+import { call, problem, words } from "./api.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
 import { joinedLists } from "./joined.js";
 import { ids, suggestHistory } from "./request_form.js";
@@ -29,8 +29,9 @@ async function refresh() {
 function card(model) {
   return h(
     "article.card",
-    h("h2", model.alias, model.version ? badge("good", "serves") : badge("warn", "no bundle")),
+    h("h2", model.alias, stateOf(model)),
     model.version && h("p", h("b", model.name), " ", h("code", model.version)),
+    model.outdated && h("p.hint", "The bundle that the alias names does not serve: ", words(model.outdated)),
     facts([
       ["student", model.student],
       ["items", model.n_items?.toLocaleString()],
@@ -55,6 +56,9 @@ function card(model) {
       : null,
   );
 }
+
+const stateOf = ({ version, outdated }) =>
+  outdated ? badge("warn", "last good bundle") : version ? badge("good", "serves") : badge("warn", "no bundle");
 
 /** Metrics of the bundle: one table for each split, with the cut-offs (the 10 of hr@10) as columns. */
 function metrics(parts) {

@@ -117,6 +117,7 @@ def make_bundle(
     seen: dict[str, object] | None = None,
     user_places: dict[str, tuple[int, int]] | None = None,
     created_at: str = "2026-11-21T00:00:00Z",
+    titles: dict[int, str] | None = None,
 ) -> Path:
     """Seal a bundle and return its directory.
 
@@ -130,10 +131,14 @@ def make_bundle(
         trends: Counts by item and span of time, and the first and last time in ms.
         seen: Metrics that say how seen items were evaluated.
         user_places: User id → place by profile.
+        titles: Number of an item → its title; others have the usual one.
     """
     vectors = item_vectors(n_items, seed=seed)
     graph = graph_bytes(vectors)
     table = item_table(n_items, seed)
+    if titles is not None:
+        named = [titles.get(number, title) for number, title in enumerate(table.column("title").to_pylist(), start=1)]
+        table = table.set_column(table.column_names.index("title"), "title", pa.array(named))
     if knowledge is not None:
         texts = [knowledge.get(item_id) for item_id in table.column("item_id").to_pylist()]
         written = ["2026-11-01T00:00:00+00:00" if text else None for text in texts]
