@@ -133,7 +133,7 @@ def read_stored_vectors(folder: Path) -> StoredVectors | None:
     scales = _read_array(folder, ITEM_SCALES)
     if scales is None or scales.shape != (len(vectors), 1) or scales.dtype != np.float32:
         raise _damaged(folder, ITEM_SCALES, "has no float32 scale for each row of int8")
-    return StoredVectors(vectors, scales)
+    return StoredVectors(vectors, scales.astype(np.float32, copy=False))
 
 
 def _read_array(folder: Path, name: str) -> NDArray[np.generic] | None:
