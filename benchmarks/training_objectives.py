@@ -20,6 +20,7 @@ from retort.offline.data.split import Split
 from retort.offline.pipeline.train import new_student
 from retort.offline.recipes.recipe import OBJECTIVES, Recipe
 from retort.offline.teachers.teacher import Distributions, Rankings, Teacher
+from retort.offline.training.kept_memory import kept_memory
 from retort.offline.training.mutual_distillation import only
 from retort.offline.training.training_run import TrainingRun
 
@@ -44,7 +45,7 @@ def objective_rows(recipe: Recipe, split: Split, *, quick: bool) -> Iterator[dic
 
 def _measure(recipe: Recipe, split: Split, teacher: Teacher, name: str) -> tuple[float, float]:
     """Return the mean CPU seconds of an epoch without and with the objective."""
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, kept_memory():
         plain, taught = (_run(recipe, split, teacher, given, Path(work)) for given in (None, name))
         seconds = {id(plain): 0.0, id(taught): 0.0}
         for _ in range(_EPOCHS):

@@ -20,6 +20,7 @@ from retort.offline.evaluation.validate import validation_ranks
 from retort.offline.pipeline.train import new_student
 from retort.offline.recipes.recipe import Recipe
 from retort.offline.students._base import Student
+from retort.offline.training.kept_memory import kept_memory
 from retort.offline.training.training_run import TrainingRun
 from retort.shared.base.parent_death import parent_death_signal
 
@@ -57,7 +58,7 @@ def train_to_convergence(recipe: Recipe, split: Split, setting: str, args: argpa
     curve = Curve(args.every_s, args.patience, args.minutes * 60)
     run = TrainingRun(student, replace(split, validation=None), [], training, evaluation=recipe.evaluation)
     seconds, best = 0.0, copy.deepcopy(student.state_dict())
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, kept_memory():
         run.start(Path(work))
         while not curve.has_ended(seconds):
             started = time.perf_counter()

@@ -17,6 +17,7 @@ from retort.offline.losses.divergence import diverged
 from retort.offline.students._base import Student
 from retort.offline.training.config import TrainingConfig
 from retort.offline.training.epochs import EpochLog, save_checkpoint
+from retort.offline.training.kept_memory import kept_memory
 from retort.offline.training.training_run import TrainingRun
 from retort.shared.base.errors import TrainingError
 
@@ -62,6 +63,13 @@ def fit(
         TrainingError: The training diverged. Its epoch is not in the checkpoint.
     """
     run = TrainingRun(student, split, objectives, config, evaluation=evaluation)
+    with kept_memory():
+        _train(run, progress, work, stop_after)
+    return Fitted(best_epoch=run.best.best_epoch, log=run.log, validation_ranks=run.ranks())
+
+
+def _train(run: TrainingRun, progress: Progress, work: Path, stop_after: int | None) -> None:
+    """Start or resume the training, run its epochs and restore the best weights."""
     run.start(work)
     if stop_after is not None:
         run.limit_epochs(stop_after)
@@ -82,4 +90,3 @@ def fit(
         run.restore_best()
     finally:
         run.detach_objectives()
-    return Fitted(best_epoch=run.best.best_epoch, log=run.log, validation_ranks=run.ranks())
