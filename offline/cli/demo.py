@@ -31,6 +31,7 @@ from retort.offline.jobs import runs
 from retort.offline.jobs.celery_app import make_app
 from retort.offline.jobs.runs import RunStatus
 from retort.offline.jobs.tasks import send_step
+from retort.offline.library.server import store_settings
 from retort.offline.local.local_redis import redis_service
 from retort.offline.local.subprocesses import Child, start_child
 from retort.offline.pipeline.build import make_pipeline, make_steps
@@ -65,7 +66,7 @@ def run_demo(*, leave: bool) -> None:
         redis = stack.enter_context(redis_service(settings.redis_url, settings.retort_home))
         engine = migrate_and_open(settings)
         stack.callback(engine.dispose)
-        environment = {"REDIS_URL": redis.url, "DATABASE_URL": settings.database}
+        environment = store_settings(redis.url, settings.database)
         knowledge = _write_knowledge(out)
         recipe = load_recipe(_RECIPE, knowledge)
         _show_components(console, redis.description, engine, recipe)

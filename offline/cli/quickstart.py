@@ -191,6 +191,7 @@ def _serve(
     from retort.offline.cli.local_server import local_server, serve_until_interrupted
     from retort.offline.common.progress import Silent
     from retort.offline.data.tables import load_saved
+    from retort.offline.library.server import store_settings
     from retort.offline.local.local_redis import redis_service
     from retort.offline.pipeline.build import make_pipeline
     from retort.offline.pipeline.context import make_context
@@ -204,7 +205,7 @@ def _serve(
         redis = stack.enter_context(redis_service(settings.redis_url, settings.retort_home))
         console.print(redis.description, markup=False, highlight=False)
         console.print(f"{load_frame(redis.url, frame, settings):,} histories are in Redis", highlight=False)
-        environment = {"REDIS_URL": redis.url, "DATABASE_URL": settings.database}
+        environment = store_settings(redis.url, settings.database)
         url, server = stack.enter_context(local_server(environment, out.absolute()))
         with DemoClient(url) as client:
             client.show_effect_of_event(console, user_id=user_id)

@@ -20,6 +20,8 @@ from retort.shared.history.redis_history import load_histories
 
 _READY_TIMEOUT_S = 60.0
 _POLL_S = 0.2
+# Settings of another server in this environment, which would give this one other data, other callers or no answer.
+_UNSET = ("RETORT_BUNDLE", "RETORT_EXPERIMENT", "RETORT_KEYS_FILE", "RETORT_REACHED_AT", "RETORT_TENANTS")
 
 
 class Server:
@@ -60,21 +62,31 @@ def start_server(resources: ExitStack, bundle: Path, histories: pl.DataFrame, po
     settings = Settings()
     redis = resources.enter_context(redis_service(None, settings.retort_home))
     load_histories(redis.url, _dated(histories), max_events=settings.history_length, ttl_s=None)
-    environment = {"REDIS_URL": redis.url, "RETORT_BUNDLE": os.fspath(bundle.absolute())}
+    environment = {**store_settings(redis.url, settings.database), "RETORT_BUNDLE": os.fspath(bundle.absolute())}
     log = settings.retort_home / "library-api.log"
     url, _ = resources.enter_context(api_process(environment, port or free_port(), log))
     return Server(url, resources.pop_all())
+
+
+def store_settings(redis_url: str, database_url: str) -> dict[str, str]:
+    """Environment of a child process with these stores alone: one Redis for everything, and no secret files."""
+    stores = {"REDIS_URL": redis_url, "HISTORIES_REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    return {**stores, **dict.fromkeys((f"{name}_FILE" for name in stores), "")}
 
 
 @contextmanager
 def api_process(environment: dict[str, str], port: int, log: Path) -> Iterator[tuple[str, Child]]:
     """Run the API on loopback as a child process; yields its URL and the process once it is ready.
 
+    Args:
+        environment: Its settings, with those of `store_settings`. Settings of another server in the environment of this
+            process do not reach it.
+
     Raises:
         RetortError: It ended, or was not ready in time.
     """
     url = f"http://127.0.0.1:{port}"
-    environment = {**environment, "RETORT_HOST": "127.0.0.1", "RETORT_PORT": str(port)}
+    environment = {**dict.fromkeys(_UNSET, ""), **environment, "RETORT_HOST": "127.0.0.1", "RETORT_PORT": str(port)}
     with start_child([sys.executable, "-m", "retort.serving"], "API", log=log, env=environment) as child:
         end = time.monotonic() + _READY_TIMEOUT_S
         with httpx.Client(base_url=url) as client:
