@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request, Response
 
@@ -124,6 +125,8 @@ class FastPathMiddleware:
             counted = path.startswith(DATA_PATHS)
             if counted:
                 self._check_key(headers)
+                if "\ufffd" in path:
+                    _refuse_undecodable(scope)
                 self._check_load()  # a request that would be refused is not read
                 if scope["method"] in _BODY_METHODS:
                     _refuse_compressed(headers)
@@ -213,6 +216,14 @@ class FastPathMiddleware:
         finally:
             scope["route"] = routed.get("route")
         return status
+
+
+def _refuse_undecodable(scope: Scope) -> None:
+    """Refuse a path whose bytes are not text: two of them would be one id, that of another user."""
+    try:
+        unquote_to_bytes(scope["raw_path"]).decode()
+    except UnicodeDecodeError:
+        raise Problem(422, "The path is not percent-encoded UTF-8.") from None
 
 
 def _refuse_compressed(headers: dict[bytes, bytes]) -> None:

@@ -122,6 +122,18 @@ def test_slashes_in_a_path_cause_no_server_error(client: TestClient, path: str, 
     assert client.request(method, path, follow_redirects=False).status_code < 500
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/users/%ff"), ("DELETE", "/users/%fe%ff"), ("GET", "/users/a%F0%9F/history"), ("GET", "/items/%c3")],
+)
+def test_a_path_that_is_not_text_is_nobodys(client: TestClient, method: str, path: str) -> None:
+    client.post("/events", json={"user_id": "\ufffd", "item_id": "i1"})
+    response = client.request(method, path)
+    assert response.status_code == 422
+    assert "percent-encoded UTF-8" in response.json()["detail"]
+    assert len(client.get("/users/%EF%BF%BD/history").json()["events"]) == 1
+
+
 @pytest.mark.parametrize("body", [{}, {"session_id": "s", "user_id": "u"}, {"guest": "s"}])
 def test_a_merge_names_one_guest(client: TestClient, body: dict[str, str]) -> None:
     assert client.post("/users/ann/merge", json=body).status_code == 422
