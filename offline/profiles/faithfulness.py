@@ -159,8 +159,8 @@ class FaithfulnessChecker:
             moved = [Mention(mention.start + start, mention.end + start, mention.facets) for mention in found]
             spans = [(mention.start, mention.end) for mention in moved]
             for number, mention in enumerate(moved):
-                negated = is_negated(text, (start, end), spans, number)
-                yield mention, negated, before(text, start, mention.start)
+                preceding = before(text, start, mention.start)
+                yield mention, is_negated(text, (start, end), spans, number, preceding), preceding
 
     def _filler(self, text: str, history: "_History") -> float:
         sentences = [part for part in re.split(r"[.!?\n]+", text) if len(part.split()) >= 4]

@@ -86,6 +86,8 @@ _LABEL = re.compile(r"[\s\-–*#>•|]*([^\W\d_][\w '’/&-]{1,40}(?:\([^)\n]*\)
 _BOLD = re.compile(r"[\s\-•]*\*\*([^*\n]{2,60})\*\*")
 _BULLET = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
 _HEADING = re.compile(r"\s*(#+\s*|\*\*)?([^\W\d_][^\n:*]{1,60}?)\**(:?)\**\s*$")
+# How far a word reaches: a text that names a thousand things in one clause must not take minutes.
+_REACH_CHARS, _REACH_MENTIONS = 400, 12
 _FEW_WORDS = 5  # of a part after a semicolon that continues a list
 
 
@@ -105,21 +107,23 @@ def clauses(text: str) -> Iterator[tuple[int, int]]:
 def before(text: str, clause_start: int, at: int) -> str:
     """Return what precedes a mention: its clause, and the label of its line or list, such as `Dislikes:`."""
     line_start = text.rfind("\n", 0, at) + 1
-    clause = _with_list(text, max(clause_start, line_start), at)
+    clause = _with_list(text, max(clause_start, line_start, at - _REACH_CHARS), at)
     label = _label(text, line_start, at)
     return clause if label is None else f"{label}: {clause}"
 
 
-def is_negated(text: str, clause: tuple[int, int], mentions: list[tuple[int, int]], number: int) -> bool:
+def is_negated(
+    text: str, clause: tuple[int, int], mentions: list[tuple[int, int]], number: int, preceding: str
+) -> bool:
     """Whether a text speaks against what it mentions.
 
     Args:
         clause: Start and end of the mention's clause.
         mentions: Start and end of all mentions of the clause, in order.
         number: Which of the mentions is judged.
+        preceding: What precedes it, as `before` returns it.
     """
-    start, end = mentions[number]
-    return speaks_against(before(text, clause[0], start)) or _said_after(text, clause, mentions, end, number)
+    return speaks_against(preceding) or _said_after(text, clause, mentions, mentions[number][1], number)
 
 
 def speaks_against(preceding: str) -> bool:
@@ -137,13 +141,13 @@ def speaks_against(preceding: str) -> bool:
 
 def _said_after(text: str, clause: tuple[int, int], mentions: list[tuple[int, int]], end: int, number: int) -> bool:
     """Whether the words after a mention, or after those joined with it, speak against it."""
-    for next_start, next_end in mentions[number + 1 :]:
+    for next_start, next_end in mentions[number + 1 : number + 1 + _REACH_MENTIONS]:
         if not _JOINED.fullmatch(text[end:next_start]):
             break
         end = next_end
     line_end = text.find("\n", end)
-    rest = text[end : len(text) if line_end < 0 else line_end]
-    rest = rest if rest.lstrip().startswith((",", "(")) else text[end : clause[1]]
+    rest = text[end : min(len(text) if line_end < 0 else line_end, end + _REACH_CHARS)]
+    rest = rest if rest.lstrip().startswith((",", "(")) else rest[: max(0, clause[1] - end)]
     return bool(_SAID_AFTER.match(rest)) and not _NEVER_ONLY.match(rest)
 
 

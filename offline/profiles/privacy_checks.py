@@ -62,12 +62,12 @@ _ABOUT_USER = re.compile(
     r"|pregnant|disabled|depressed|religious|ill\b))"
     rf"|\b(?:likely|probably|possibly|presumably) an? (?:\w+ )?{_PERSON}\b"
     rf"|\b{_READER},? \(?(?:aged? )?(?:male|female|man|woman|\d{{2}})\b(?!%| ?(?:films?|movies?|items?|choices?))"
-    r"|(?:\A|[.!?\n]\s*)(?:he|she) (?:\w+ly |also |often |tends? |seems? |is |has )*(?:to )?"
+    r"|(?:\A|[.!?\n][ \t]*)(?:he|she) (?:\w+ly |also |often |tends? |seems? |is |has )*(?:to )?"
     r"(?:enjoy|lik|lov|prefer|favou?r|appreciat|avoid|dislik|watch|read|buy|choos|return|drawn|fond|seek|admir"
     r"|gravitat|appear)\w*"
-    r"|(?:\A|[.!?\n]\s*)(?:his|her) (?:\w+ )?"
+    r"|(?:\A|[.!?\n][ \t]*)(?:his|her) (?:\w+ )?"
     r"(?:tastes?|preferences?|interests?|favou?rites?|choices?|history|habits?|viewing|profile)\b"
-    r"|(?:\A|[.!?\n]\s*)an? (?:\w+ )?(?:man|woman|boy|girl|student|teen(?:ager)?|retiree|housewife) (?:who|with) "
+    r"|(?:\A|[.!?\n][ \t]*)an? (?:\w+ )?(?:man|woman|boy|girl|student|teen(?:ager)?|retiree|housewife) (?:who|with) "
     r"(?:\w+ly )?(?:enjoys|likes|loves|prefers|is drawn|favou?rs|an? (?:\w+ )?(?:taste|preference|love))"
     r"|\b(?:gender|sex|age|nationality|religion|ethnicity|occupation|marital status|income)\W{0,3}:\s*\w"
     rf"|\b(?:{_NUMBER_WORD})[- ]years?[- ]old (?:\w+ )?(?:{_PERSON}|{_READER})\b"
@@ -87,7 +87,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 def find_contact(text: str) -> str | None:
     """Return why a text may not be stored whatever it is about: it contains contact data or a link; or None."""
-    if _EMAIL.search(text):
+    if "@" in text and _EMAIL.search(text):
         return "contains an e-mail address"
     if _WEB.search(text):
         return "contains a link"

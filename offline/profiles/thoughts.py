@@ -12,6 +12,7 @@ _OPENED = rf"(?:<|\[|◁)\s*{_THOUGHT}\b[^<>\]▷]{{0,80}}(?:>|\]|▷)"
 _CLOSED = rf"(?:<|\[|◁)\s*[/\\]\s*{_THOUGHT}\s*(?:>|\]|▷)"
 _THOUGHTS = re.compile(rf"{_OPENED}.*?{_CLOSED}", re.IGNORECASE | re.DOTALL)
 _LAST_CLOSED = re.compile(rf"\A.*{_CLOSED}", re.IGNORECASE | re.DOTALL)
+_CLOSED_TAG = re.compile(_CLOSED, re.IGNORECASE)
 _LEFT_OPEN = re.compile(rf"{_OPENED}", re.IGNORECASE)
 # gpt-oss marks its channels; tokens of a chat template may also stay at the end of a reply.
 _FINAL_CHANNEL = re.compile(r"\A.*<\|channel\|>\s*final\b[^<]*<\|message\|>", re.DOTALL)
@@ -24,7 +25,9 @@ _TOKEN_THOUGHTS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CHAT_MARKER = r"<\|?/?[A-Za-z_]{2,24}\|>|<(?:start|end)_of_turn>|<unused\d+>|\[/?INST\]"
-_TEMPLATE_END = re.compile(rf"(?:\s*(?:{_CHAT_MARKER}|</s>))+\s*\Z")
+_TOKEN_CLOSED = re.compile(r"<\|end_(?:of_)?th|<\|/think|<unused95>|<channel\|>", re.IGNORECASE)
+_TEMPLATE_END = re.compile(rf"(?:{_CHAT_MARKER}|</s>)\Z")
+_MAX_TOKEN_CHARS = 40
 _TEMPLATE_START = re.compile(
     r"\A(?:\s*(?:<s>|<\|(?:start_response|begin_of_solution|assistant)\|>|<start_of_turn>model\b))+\s*", re.IGNORECASE
 )
@@ -70,9 +73,11 @@ _ANSWER_LABEL = re.compile(
 
 def cut_thoughts(raw: str) -> tuple[str, str | None]:
     """Return a reply without what a reasoning model thought before it, and a problem if only thoughts are left."""
-    text = _TOKEN_THOUGHTS.sub("", _FINAL_CHANNEL.sub("", raw))
-    text = _LAST_CLOSED.sub("", _THOUGHTS.sub("", text))
-    text = _TEMPLATE_START.sub("", _TEMPLATE_END.sub("", text)).strip()
+    text = _FINAL_CHANNEL.sub("", raw.strip())
+    text = _TOKEN_THOUGHTS.sub("", text) if _TOKEN_CLOSED.search(text) else text
+    if _CLOSED_TAG.search(text):  # else each opening tag would be searched for its end
+        text = _LAST_CLOSED.sub("", _THOUGHTS.sub("", text))
+    text = _without_template_tokens(text)
     if wrapped := _WRAPPED.match(text):
         text = wrapped.group(2)
     if _LEFT_OPEN.search(text) or re.search(r"<\|channel\|>", text):
@@ -82,6 +87,14 @@ def cut_thoughts(raw: str) -> tuple[str, str | None]:
     if _thinks_aloud(text):
         return text, "the model thinks aloud instead of answering"
     return text, None
+
+
+def _without_template_tokens(text: str) -> str:
+    """The text without tokens of the chat template around it."""
+    text = text.strip()
+    while found := _TEMPLATE_END.search(text, max(0, len(text) - _MAX_TOKEN_CHARS)):
+        text = text[: found.start()].rstrip()
+    return _TEMPLATE_START.sub("", text).strip()
 
 
 def cut_preface(text: str) -> str:

@@ -1,10 +1,16 @@
 """Reply checks: unusable replies are rejected."""
 
+import time
+
 import pytest
 
 from retort.offline.profiles.checks import CheckRules, StructuredProfile, check_reply, find_problem
+from retort.offline.profiles.privacy_checks import find_leak
 from retort.offline.profiles.prompt import PromptWriter
+from retort.offline.profiles.refusals import is_refusal
+from retort.offline.profiles.thoughts import cut_thoughts, has_tags
 from tests.offline.profiles._fakes import GOOD
+from tests.offline.profiles.test_faithfulness import CHECKER, HORROR_AND_WAR
 
 RULES = CheckRules()
 WRITER = PromptWriter("long", "movies")
@@ -170,6 +176,20 @@ def test_refusals_in_other_words_are_refused(opening: str) -> None:
 )
 def test_tastes_in_words_of_refusals_are_no_refusal(opening: str) -> None:
     assert check_reply(f"{opening} {GOOD}", CheckRules(), "", None)[1] is None
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 40_000 + "x", "\n" * 20_000 + "x", "<think>" * 6_000, "a" * 60_000, "horror, " * 1_500]
+)
+def test_no_reply_keeps_the_checks_busy(text: str) -> None:
+    """Weak models fill a reply with blanks, tags or one word; each of these took up to minutes."""
+    started_s = time.process_time()
+    cut_thoughts(text)
+    is_refusal(text)
+    has_tags(text)
+    find_leak(text, "u", [])
+    CHECKER.liked_facets(text, HORROR_AND_WAR)
+    assert time.process_time() - started_s < 5
 
 
 def test_loops_with_a_changed_word_are_refused() -> None:
