@@ -33,9 +33,11 @@ def queue_metrics(broker_url: str) -> Iterator[Metric]:
 
 
 def _waited_s(message: Any) -> float:
-    """Return the seconds since a message was sent; 0 without a message or without the time of sending."""
-    sent_at = orjson.loads(message)["headers"].get(SENT_AT) if message else None
-    return 0.0 if sent_at is None else max(0.0, time.time() - float(sent_at))
+    """Return the seconds since a message was sent; 0 without a message, or for one that is not of this program."""
+    try:
+        return max(0.0, time.time() - float(orjson.loads(message)["headers"][SENT_AT]))
+    except (ValueError, TypeError, KeyError, IndexError):
+        return 0.0
 
 
 def stream_metrics(histories_url: str) -> Iterator[Metric]:

@@ -12,7 +12,8 @@ import resource
 import termios
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _MAX_HEAD_BYTES = 65_536
 # Files besides connections: listeners, Redis, the database, the bundle.
@@ -48,6 +49,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._in_body = False
         self._write_timer: asyncio.TimerHandle | None = None
         self._unread_bytes = 0
+        self._answered: RequestResponseCycle | None = None
         self.idle_since_s = 0.0
 
     @property
@@ -65,7 +67,15 @@ class LimitedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
         self._cancel_write_timer()
+        if self._answered is not None and not self._answered.response_complete:
+            # uvicorn marks the newest request alone; an earlier one of a pipeline would write to the closed connection
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         if self._in_head or self.is_idle:

@@ -98,6 +98,15 @@ def test_queues_report_waiting_tasks_and_their_waiting_time(redis_url: str) -> N
     assert seen["retort_queue_taken_tasks",] == 1
 
 
+def test_a_message_of_another_program_does_not_end_the_metrics(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        for message in (b"no json", b"[1]", b'{"headers": null}', b'{"headers": {"sent_at": "soon"}}', b"\xff"):
+            client.delete("cpu")
+            client.lpush("cpu", message)
+            seen = samples(queue_metrics(redis_url))
+            assert (seen["retort_queue_tasks", "cpu"], seen["retort_queue_oldest_seconds", "cpu"]) == (1, 0)
+
+
 def test_streams_report_entries_that_wait_for_the_drain(redis_url: str) -> None:
     async def accept() -> None:
         store = RedisHistory.from_url(redis_url)

@@ -25,8 +25,8 @@ POSTS = ("/recommend", "/events", "/recommend/batch", "/users/ann/merge", "/v2/m
 class Keyed:
     """A server with one key, and that key."""
 
-    def __init__(self, server: Server, key: str) -> None:
-        self.server, self.key = server, key
+    def __init__(self, server: Server, key: str, log: Path) -> None:
+        self.server, self.key, self.log = server, key, log
         self.address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
 
     def connect(self, data: bytes = b"") -> socket.socket:
@@ -51,7 +51,7 @@ def keyed(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     limits = {"retort_read_timeout_s": 0.6, "retort_max_connections": 300, "retort_max_waiting": 16}
     with serving_process(home, **settings, **limits) as server:
         server.ready()
-        yield Keyed(server, key)
+        yield Keyed(server, key, home / "server.log")
 
 
 def first_line(connection: socket.socket) -> str:
@@ -175,6 +175,7 @@ def test_callers_that_do_not_read_their_answers_take_no_place_and_are_closed(key
         while open_sockets(keyed, deaf) and time.monotonic() < until:
             time.sleep(0.2)
         assert not open_sockets(keyed, deaf), "they hold their connections and the answers"
+    assert "Traceback" not in keyed.log.read_text()
 
 
 def open_sockets(keyed: Keyed, connections: list[socket.socket]) -> int:
