@@ -18,6 +18,7 @@ from tests.serving._process import Server, serving_process
 HEAD = (
     "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{key}\r\n"
 )
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 BODY = b'{"history": ["i1"], "k": 3}'
 POSTS = ("/recommend", "/events", "/recommend/batch", "/users/ann/merge", "/v2/models/tiny/infer", "/refreshes")
 
@@ -110,10 +111,13 @@ def test_hundreds_of_connections_that_wait_with_their_body_delay_nobody(keyed: K
 
 
 def test_more_silent_connections_than_are_allowed_close_the_oldest_ones(keyed: Keyed) -> None:
+    """They have had an answer, so that no time ends them for a minute."""
     with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(keyed.connect()) for _ in range(400)]
+        silent = [stack.enter_context(keyed.connect(LIVE)) for _ in range(320)]
+        assert {read_status(connection) for connection in silent[100:]} == {200}
         assert keyed.recommend() == 200
         assert is_closed_within(silent[0], 1)
+        assert not is_closed_within(silent[-1], 0.1)
 
 
 @pytest.mark.parametrize(
