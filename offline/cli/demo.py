@@ -116,7 +116,8 @@ def _write_knowledge(out: Path) -> list[str]:
 def _ab_test(out: Path) -> dict[str, str]:
     """Write an A/B test of both students, with the challenger as shadow; returns the variable that names it."""
     path = out / "ab_test.json"
-    variants = [{"name": "distilled", "share": 0.5}, {"name": "plain", "share": 0.5, "alias": CHALLENGER}]
+    # the first is the control; the user whose lists are shown falls on the second by hash
+    variants = [{"name": "plain", "share": 0.5, "alias": CHALLENGER}, {"name": "distilled", "share": 0.5}]
     path.write_bytes(orjson.dumps({"name": "demo", "variants": variants, "shadow": {"alias": CHALLENGER}}))
     return {"RETORT_EXPERIMENT": str(path)}
 

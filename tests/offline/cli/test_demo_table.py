@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from retort.offline.cli import demo_results
+from retort.offline.cli import demo, demo_results
+from retort.serving.ab_tests.assignment import assign, read_ab_test
 from tests.serving._graphs import make_bundle
 
 
@@ -40,3 +41,12 @@ def test_the_table_shows_the_paired_interval_and_names_what_it_does_not_separate
     assert (base.is_baseline, base.difference, gained.users) == (True, None, 500)
     assert gained.low is not None
     assert f"[{gained.low:+.1%}" in shown
+
+
+def test_the_user_whose_lists_are_shown_is_answered_by_the_distilled_student(tmp_path: Path) -> None:
+    test = read_ab_test(Path(demo._ab_test(tmp_path)["RETORT_EXPERIMENT"]))
+    assigned = assign(test, test.tenant, "u0000000", None)
+    assert assigned is not None
+    assert assigned.variant is not None
+    assert (assigned.variant.name, assigned.variant.alias) == ("distilled", None)
+    assert test.variants[0].name == "plain", "differences are from the plain student"
