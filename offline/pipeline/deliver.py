@@ -173,7 +173,7 @@ def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
         metrics=metrics,
         ranks=pl.read_parquet(pipeline.ensure_path("evaluate") / USERS_FILE),
         knowledge=pl.read_parquet(pipeline.ensure_path(KNOWLEDGE_STEP) / KNOWLEDGE_FILE) if has_knowledge else None,
-        profiles=_profile_vectors(pipeline) if has_profile_places(pipeline.context.recipe) else None,
+        profiles=_profile_vectors(pipeline) if "vectors" in pipeline.steps["seal"].needs else None,
     )
     (work / BUNDLE_FILE).write_bytes(orjson.dumps({"bundle_id": bundle_id}))
 
