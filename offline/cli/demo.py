@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from retort.offline.cli.data import load_frame
 from retort.offline.cli.demo_client import DemoClient
-from retort.offline.cli.demo_results import results_table, show_results
+from retort.offline.cli.demo_results import compare_students, results_table, show_results
 from retort.offline.cli.local_server import local_server, serve_until_interrupted
 from retort.offline.common.database import migrate_and_open
 from retort.offline.common.progress import Silent, describe_progress, seconds_left
@@ -93,8 +93,9 @@ def run_demo(*, leave: bool) -> None:
             "console has counts; the challenger also answers in the shadow.",
             highlight=False,
         )
-        show_results(console, bundles)
-        store_table(engine, results_table(bundles))
+        compared = compare_students(bundles)
+        show_results(console, bundles, compared)
+        store_table(engine, results_table(bundles, compared))
         report = write_report(pipelines, "retort demo", out)
         console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"The demo took {time.perf_counter() - started:.0f} s.", highlight=False)

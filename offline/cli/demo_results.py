@@ -6,17 +6,23 @@ from rich.console import Console
 from rich.table import Table
 
 from retort.shared.model.bundle import read_manifest
-from retort.shared.model.offline_results import OfflineRow, OfflineTable
+from retort.shared.model.offline_results import OfflineRow, OfflineTable, paired_fields
 from retort.shared.model.paired_test import Comparison
 from retort.shared.model.promotion_gate import check_sealed
 
 _METRIC = "ndcg@10"
 
 
-def show_results(console: Console, bundles: dict[str, Path]) -> None:
+def compare_students(bundles: dict[str, Path]) -> Comparison:
+    """Compare the distilled student with the plain one, paired by user."""
+    compared = check_sealed(bundles["plain"], bundles["distilled"], _METRIC).comparison
+    assert compared is not None
+    return compared
+
+
+def show_results(console: Console, bundles: dict[str, Path], compared: Comparison) -> None:
     """Show the test metrics of both students, and their difference paired by user."""
     metrics = {name: read_manifest(path).metrics for name, path in bundles.items()}
-    compared = _compare(bundles)
     table = Table(title="test, full ranking, seen items hidden")
     for column in ("", "HR@10", "NDCG@10", "NDCG@10 to plain (95 %)"):
         table.add_column(column, justify="right" if column else "left")
@@ -35,10 +41,9 @@ def show_results(console: Console, bundles: dict[str, Path]) -> None:
         console.print(line, markup=False, highlight=False)
 
 
-def results_table(bundles: dict[str, Path]) -> OfflineTable:
+def results_table(bundles: dict[str, Path], compared: Comparison) -> OfflineTable:
     """Build the table that the console shows: popularity, and the distilled student compared with the plain one."""
     plain, distilled = (read_manifest(bundles[name]) for name in ("plain", "distilled"))
-    compared = _compare(bundles)
     return OfflineTable(
         name="demo",
         description="The demo's two students on its made-up shop",
@@ -58,7 +63,6 @@ def results_table(bundles: dict[str, Path]) -> OfflineTable:
 
 
 def _row(name: str, value: float, student: str | None = None, compared: Comparison | None = None) -> OfflineRow:
-    base = compared.a if compared and compared.a else None
     return OfflineRow(
         name=name,
         student=student,
@@ -67,16 +71,5 @@ def _row(name: str, value: float, student: str | None = None, compared: Comparis
         explains=[],
         value=value,
         seeds=1,
-        users=compared.users if compared else None,
-        difference=compared.difference / base if compared and base else None,
-        low=compared.low / base if compared and base else None,
-        high=compared.high / base if compared and base else None,
-        p=compared.p if compared and base else None,
+        **paired_fields({**vars(compared), "baseline": compared.a} if compared else None),
     )
-
-
-def _compare(bundles: dict[str, Path]) -> Comparison:
-    """Compare the distilled student with the plain one, paired by user."""
-    compared = check_sealed(bundles["plain"], bundles["distilled"], _METRIC).comparison
-    assert compared is not None
-    return compared

@@ -88,7 +88,7 @@ def evaluate(
             pipeline.context.recipe.evaluation,
         )
         ranker = opened.enter_context(ServerRanker(through, split.item_index, by_events=by_events, api_key=api_key))
-        sealed = ranker.read_sealed_metrics()
+        sealed = ranker.sealed_metrics
         _check_same_protocol(sealed, split, config.hide_seen, recipe)
         evaluation = evaluate_ranker(ranker, split.test, config, progress, "requests to the server")
     served = summarise(evaluation, config, len(split.item_index))

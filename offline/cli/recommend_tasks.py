@@ -26,6 +26,7 @@ from retort.shared.base.hashing import hash_json
 SHARD_TASK = "offline.recommend_shard"
 _QUEUE = "cpu"
 _LOOK_EVERY_S = 0.5
+_ERRORS = ".part-*.error"  # what a worker says of a shard that it could not write
 _logger = get_task_logger(__name__)
 
 
@@ -42,14 +43,15 @@ def submit_shards(request: BatchRequest) -> str:
     out, n_shards = batch.request.out, request.shards
     open_directory(out, batch.plan, n_shards)
     missing = [shard for shard in range(n_shards) if not shard_path(out, shard).exists()]
+    for error in out.glob(_ERRORS):
+        error.unlink(missing_ok=True)
     app = make_app(worker_redis())
     for shard in missing:
-        _error_path(out, shard).unlink(missing_ok=True)
         send_task(app, SHARD_TASK, {"request": _as_json(batch.request), "plan": batch.plan, "shard": shard}, _QUEUE)
     with TerminalProgress() as progress:
         while (n_done := count_shards(out, n_shards)) < n_shards:
             progress.update("shards", n_done, n_shards)
-            _raise_error_of_a_worker(out, missing)
+            _raise_error_of_a_worker(out)
             time.sleep(_LOOK_EVERY_S)
     manifest = batch.bundle.manifest
     return f"{n_shards} of {n_shards} shards in {out} are finished, from {manifest.name} {batch.bundle.bundle_id}"
@@ -82,7 +84,7 @@ def _write(request: BatchRequest, plan_hash: str, shard: int) -> bool:
     except RetortError as error:
         _logger.error("shard %s of %s: %s", shard, request.out, error)
         request.out.mkdir(parents=True, exist_ok=True)
-        _error_path(request.out, shard).write_text(str(error))
+        (request.out / _ERRORS.replace("*", f"{shard:05}")).write_text(f"shard {shard}: {error}")
         return True
     if all(is_taken(request.out, other) for other in range(n_shards)):
         _open.cache_clear()  # users and histories of a large job are gigabytes
@@ -117,12 +119,7 @@ def _from_json(value: dict[str, Any]) -> BatchRequest:
     return BatchRequest(**{**value, **paths})
 
 
-def _error_path(out: Path, shard: int) -> Path:
-    return out / f".part-{shard:05}.error"
-
-
-def _raise_error_of_a_worker(out: Path, shards: list[int]) -> None:
-    for shard in shards:
-        path = _error_path(out, shard)
-        if path.exists() and (error := path.read_text()):
-            raise DataError(f"a worker could not write shard {shard}: {error}")
+def _raise_error_of_a_worker(out: Path) -> None:
+    for path in out.glob(_ERRORS):
+        if error := path.read_text():  # empty while it is written
+            raise DataError(f"a worker could not write {error}")

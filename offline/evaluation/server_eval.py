@@ -5,6 +5,7 @@
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -45,7 +46,6 @@ class ServerRanker:
         self._pool = ThreadPoolExecutor(_CONCURRENT_REQUESTS)
         self._items = items
         self._by_events = by_events
-        self.hides_seen = True  # until the served bundle's metrics say otherwise
         self._marker = uuid.uuid4().hex[:12]
 
     def __enter__(self) -> "ServerRanker":
@@ -77,8 +77,9 @@ class ServerRanker:
             row[: len(indexes)] = indexes
         return lists
 
-    def read_sealed_metrics(self) -> dict[str, Any]:
-        """Read the `metrics` in the manifest of the served champion.
+    @cached_property
+    def sealed_metrics(self) -> dict[str, Any]:
+        """The `metrics` in the manifest of the served champion, read once.
 
         Raises:
             StoreError: The server does not answer, or has no champion.
@@ -88,8 +89,12 @@ class ServerRanker:
         if not metrics:
             raise StoreError(f"{self._client.base_url} serves no champion; publish a bundle (retort publish).")
         sealed: dict[str, Any] = metrics[0]
-        self.hides_seen = not recommends_again(sealed)
         return sealed
+
+    @cached_property
+    def hides_seen(self) -> bool:
+        """Whether the served champion hides the items of a history."""
+        return not recommends_again(self.sealed_metrics)
 
     def _request_list(self, history: IntArray, user: int, k: int) -> list[str]:
         """Item ids of the list for one history."""

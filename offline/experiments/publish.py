@@ -4,7 +4,7 @@ from typing import Any
 
 from retort.offline.experiments.results import METRIC, Results, Row, differences_of
 from retort.shared.base.errors import RetortError
-from retort.shared.model.offline_results import OfflineRow, OfflineTable
+from retort.shared.model.offline_results import OfflineRow, OfflineTable, paired_fields
 
 
 def published_table(results: Results) -> OfflineTable:
@@ -34,8 +34,6 @@ def published_table(results: Results) -> OfflineTable:
 
 def _row(row: Row, baseline: str, compared: dict[str, Any] | None) -> OfflineRow:
     values = row.test(METRIC)
-    base = compared["baseline"] if compared else 0.0
-    shares = {key: compared[key] / base if compared and base else None for key in ("difference", "low", "high")}
     return OfflineRow(
         name=row.name,
         student=row.student if row.arm else None,
@@ -44,7 +42,5 @@ def _row(row: Row, baseline: str, compared: dict[str, Any] | None) -> OfflineRow
         explains=row.arm.explains if row.arm else [],
         value=sum(values) / len(values) if values else None,
         seeds=len(row.records),
-        users=compared["users"] if compared else None,
-        p=compared["p"] if compared and base else None,
-        **shares,
+        **paired_fields(compared),
     )

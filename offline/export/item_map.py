@@ -19,6 +19,7 @@ from retort.offline.data.event_arrays import event_arrays
 from retort.offline.data.interactions import Interactions
 from retort.offline.data.split import Split
 from retort.offline.data.tables import Loaded
+from retort.offline.embeddings.vectors import normalize_rows
 from retort.shared.model.bundle import Bundle
 from retort.shared.model.bundle_files import ITEM_MAP, TRENDS, read_vectors
 
@@ -101,7 +102,7 @@ def item_places(vectors_ND: Float, *, seed: int = 0) -> Float:
     Returns:
         The places (N, 2); near places mean near vectors by cosine similarity, far ones mean little.
     """
-    rows_ND = _unit_rows(vectors_ND[:MAX_LAID_OUT])
+    rows_ND = normalize_rows(vectors_ND[:MAX_LAID_OUT])
     places = _components(rows_ND)
     if len(rows_ND) <= _NEIGHBOURS + 1:
         return places
@@ -111,11 +112,6 @@ def item_places(vectors_ND: Float, *, seed: int = 0) -> Float:
     anchors = min(MAX_ANCHORS, len(rows_ND))
     rest = place_among(vectors_ND[len(rows_ND) :], rows_ND[:anchors], places[:anchors])
     return np.concatenate([places, rest])
-
-
-def _unit_rows(vectors_ND: Float) -> Float:
-    unit: Float = vectors_ND / np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)
-    return unit
 
 
 def _components(rows_ND: Float) -> Float:
@@ -179,7 +175,7 @@ def place_among(vectors_ND: Float, anchors_AD: Float, places_A2: Float) -> Float
     """Place items at the weighted mean of their nearest anchors, which are the most popular items."""
     placed = []
     for start in range(0, len(vectors_ND), _ROWS_AT_ONCE):
-        part = _unit_rows(vectors_ND[start : start + _ROWS_AT_ONCE]) @ anchors_AD.T
+        part = normalize_rows(vectors_ND[start : start + _ROWS_AT_ONCE]) @ anchors_AD.T
         nearest = np.argpartition(-part, 3, axis=1)[:, :3]
         weights = np.exp(8 * np.take_along_axis(part, nearest, axis=1))
         weights /= weights.sum(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retort.offline.embeddings.vectors import FloatArray, Vectors
+from retort.offline.embeddings.vectors import FloatArray, Vectors, normalize_rows
 from retort.offline.export.item_map import MAX_ANCHORS, place_among
 from retort.shared.model.bundle_files import ITEM_MAP
 from retort.shared.model.item_index import ItemIndex
@@ -36,15 +36,12 @@ def write_user_map(folder: Path, profiles: Vectors, texts: Vectors, index: ItemI
     if not (folder / ITEM_MAP).exists() or not is_alike or len(anchors) < 4 or not 0 < len(profiles.ids) <= MAX_USERS:
         return
     item_places = np.load(folder / ITEM_MAP, allow_pickle=False)[anchors[:, 0] - 1].astype(np.float32)
-    places = place_among(_centred(profiles.vectors), _unit(_centred(texts.vectors[anchors[:, 1]])), item_places)
+    places = place_among(
+        _centred(profiles.vectors), normalize_rows(_centred(texts.vectors[anchors[:, 1]])), item_places
+    )
     users, order = np.unique(np.array([hash_user(user_id) for user_id in profiles.ids], np.uint64), return_index=True)
     np.savez_compressed(folder / USER_MAP, users=users, places=np.round(places[order]).astype(np.uint16))
 
 
 def _centred(vectors: FloatArray) -> FloatArray:
     return vectors - vectors.mean(axis=0)
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return unit

@@ -36,14 +36,10 @@ def make_pipeline(context: RunContext, out_dir: Path) -> Pipeline[RunContext]:
         context.language_model,
         publish=context.bundles_dir is not None,
         # what users decided about their profiles is part of the profiles
-        choices=choices_hash(context.engine) if _reads_profiles(recipe) else None,
+        choices=choices_hash(context.engine) if recipe.reads_profiles else None,
         corrections=corrections_hash(context.engine) if recipe.knowledge.is_on else None,
     )
     return Pipeline(steps, context, ArtifactStore(out_dir), context.progress)
-
-
-def _reads_profiles(recipe: Recipe) -> bool:
-    return "users" in recipe.teacher_parts() and recipe.teacher.users == "profiles"
 
 
 def make_steps(

@@ -12,7 +12,6 @@ from retort.offline.common.plugins import plugin_module
 from retort.offline.data.split import Cases, Split, train_popularity
 from retort.offline.data.split_store import load_split
 from retort.offline.data.tables import Loaded
-from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.embeddings.vectors import Vectors, read_vectors
 from retort.offline.evaluation.evaluate import (
     GraphRanker,
@@ -179,17 +178,14 @@ def seal_step(pipeline: Pipeline[RunContext], work: Path) -> None:
 
 
 def has_profile_places(recipe: Recipe) -> bool:
-    """Whether the run has vectors of profiles and of item texts by one encoder, so that a map can show both.
-
-    Word counts have other dimensions for profiles than for items.
-    """
+    """Whether the run has vectors of profiles and of item texts by one encoder, so that a map can show both."""
     teacher, encoder = recipe.teacher, recipe.encoder
-    encoded = teacher.items in ("encoded", "co_occurrence") and not encoder.views and encoder.shards is None
     return (
-        encoded
-        and TFIDF not in encoder.models
-        and {"users", "items"} <= recipe.teacher_parts()
-        and teacher.users == "profiles"
+        recipe.reads_profiles
+        and "items" in recipe.teacher_parts()
+        and teacher.items in ("encoded", "co_occurrence")
+        and encoder.items_comparable
+        and encoder.shards is None
     )
 
 

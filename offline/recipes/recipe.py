@@ -87,6 +87,11 @@ class Recipe:
         """The same run without a teacher: the baseline of a distilled run."""
         return replace(self, objectives=(), name=f"{self.name} (plain)")
 
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether its teacher is made from profiles of users; ready vectors of users replace them."""
+        return "users" in self.teacher_parts() and self.teacher.users == "profiles"
+
     def teacher_parts(self) -> frozenset[str]:
         """The parts of the teacher that its objectives use: "users", "items", "lists"."""
         needs: set[str] = set()

@@ -3,7 +3,9 @@
 The server reads these rows alone. It needs neither the run directory of an experiment nor torch.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Engine, delete, select
@@ -29,6 +31,20 @@ class OfflineRow(BaseModel):
     low: float | None = Field(description="95 % interval of the difference, over users and seeds")
     high: float | None
     p: float | None = Field(description="two-sided, not corrected for the number of rows")
+
+
+def paired_fields(compared: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the fields of a row's paired difference, as shares of the baseline's value.
+
+    Args:
+        compared: baseline, difference, low, high, p and users; None: there is no difference. A baseline of 0 has no
+            shares.
+    """
+    base = compared["baseline"] if compared else 0.0
+    if not compared or not base:
+        return dict.fromkeys(("users", "difference", "low", "high", "p"))
+    shares = {name: compared[name] / base for name in ("difference", "low", "high")}
+    return {"users": compared["users"], "p": compared["p"], **shares}
 
 
 class OfflineTable(BaseModel):

@@ -30,14 +30,15 @@ def test_the_table_shows_the_paired_interval_and_names_what_it_does_not_separate
     }
     monkeypatch.setattr(demo_results, "read_manifest", lambda path: Manifest(0.1 if path == bundles["plain"] else 0.2))
     console = Console(width=120, record=True)
-    demo_results.show_results(console, bundles)
+    compared = demo_results.compare_students(bundles)
+    demo_results.show_results(console, bundles, compared)
     shown = console.export_text()
     (distilled,) = (line for line in shown.splitlines() if "distilled  " in line)
     assert "0.2000" in distilled
     assert "% [+" in distilled
     assert "paired over 500 users" in shown
     assert "does not separate them" in shown
-    base, gained = demo_results.results_table(bundles).rows[1:]
+    base, gained = demo_results.results_table(bundles, compared).rows[1:]
     assert (base.is_baseline, base.difference, gained.users) == (True, None, 500)
     assert gained.low is not None
     assert f"[{gained.low:+.1%}" in shown

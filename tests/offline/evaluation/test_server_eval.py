@@ -27,7 +27,7 @@ def test_a_server_that_trickles_or_never_ends_is_an_error(
         ServerRanker(url, ItemIndex(["a", "b"])) as ranker,
         pytest.raises(StoreError, match="does not answer"),
     ):
-        ranker.read_sealed_metrics()
+        _ = ranker.sealed_metrics
     assert time.monotonic() - started_s < 3
 
 
@@ -46,13 +46,17 @@ def test_a_server_and_an_evaluation_that_differ_in_hiding_seen_items_are_not_com
     monkeypatch.setattr(ServerRanker, "_send", answer)
     history, users = np.tile([1, 2], 600), np.array([0])
     with ServerRanker("http://test", ItemIndex(["a", "b"])) as ranker:
-        with pytest.raises(StoreError, match=r"hides seen items; set .* = true"):
-            ranker.top_k([history], 1, [history[:0]], users)
-        assert ranker.read_sealed_metrics() == metrics
+        assert ranker.sealed_metrics == metrics
         assert ranker.top_k([history], 1, [history[:0]], users).tolist() == [[1]]
         with pytest.raises(StoreError, match=r"shows seen items; set .* = false"):
             ranker.top_k([history], 1, [history], users)
     assert bodies[0]["exclude"] == [], "the older items are not hidden either"
+    metrics["seen_hidden"] = True
+    with (
+        ServerRanker("http://test", ItemIndex(["a", "b"])) as ranker,
+        pytest.raises(StoreError, match=r"hides seen items; set .* = true"),
+    ):
+        ranker.top_k([history], 1, [history[:0]], users)
 
 
 def test_histories_over_the_limits_of_a_request_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +64,8 @@ def test_histories_over_the_limits_of_a_request_are_evaluated(monkeypatch: pytes
     ids = [f"i{n}" for n in range(9100)]
 
     def answer(_: ServerRanker, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        if path == "/models":
+            return httpx.Response(200, json={"models": [{"alias": "champion", "metrics": {"seen_hidden": True}}]})
         bodies.append(body)
         assert (method, path) == ("POST", "/recommend")
         hidden = {*body["history"], *body["exclude"]}
