@@ -127,7 +127,7 @@ def add_items(
     if known.sum() < _LEAST_KNOWN:
         raise DataError(
             f"there are texts of {known.sum()} items that the bundle knows, and the regression requires "
-            f"{_LEAST_KNOWN}; give the texts of the known items in the same file."
+            f"{_LEAST_KNOWN}; give the texts of the known items too."
         )
     new = new_rows(bundle, vectors, known, share)
     n_new = int((~items.frame[ITEM_ID].is_in(list(bundle.item_index.ids))).sum())
