@@ -12,7 +12,7 @@ from benchmarks import synthetic_data
 from benchmarks.load import Run, post
 from benchmarks.load_report import Report
 from benchmarks.serve_process import Server
-from retort.shared.history.redis_history import load_histories
+from retort.shared.history.history_load import load_histories
 from retort.shared.model.bundle import Bundle, open_bundle
 
 K = 10

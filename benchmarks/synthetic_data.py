@@ -10,8 +10,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, Manifest, export_scorer, seal_bundle
+from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, export_scorer, seal_bundle
 from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.manifest import Manifest
 from retort.shared.model.scoring import Scorer
 
 HISTORY = 50

@@ -35,7 +35,7 @@ from retort.shared.base.parent_death import end_with_parent
 from retort.shared.base.settings import Settings
 from retort.shared.db.session import database_address
 from retort.shared.history.keys import DEFAULT_TENANT
-from retort.shared.model.bundle import read_manifest
+from retort.shared.model.manifest import read_manifest
 
 logger = logging.getLogger("retort.serving")
 

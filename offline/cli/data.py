@@ -114,7 +114,7 @@ def load_history(
 
 def load_frame(redis_url: str, frame: "pl.DataFrame", settings: "Settings") -> int:
     """Write the histories of an interactions frame into Redis; returns the number of users."""
-    from retort.shared.history.redis_history import load_histories
+    from retort.shared.history.history_load import load_histories
 
     return load_histories(
         redis_url,

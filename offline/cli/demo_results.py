@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from retort.shared.model.bundle import read_manifest
+from retort.shared.model.manifest import read_manifest
 from retort.shared.model.offline_results import OfflineRow, OfflineTable, paired_fields
 from retort.shared.model.paired_test import Comparison
 from retort.shared.model.promotion_gate import check_sealed

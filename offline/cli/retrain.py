@@ -152,7 +152,7 @@ def _train_by_workers(recipe: str, data: Path | None, out: Path) -> tuple[str, P
     from retort.offline.recipes.recipe import parse_recipe
     from retort.shared.base.settings import Settings
     from retort.shared.db.models import FAILED
-    from retort.shared.model.bundle import read_manifest
+    from retort.shared.model.manifest import read_manifest
 
     engine = migrate_and_open(Settings())
     run_id = submit_to(engine, worker_redis(), recipe, data, out, [])

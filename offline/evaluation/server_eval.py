@@ -15,8 +15,8 @@ import numpy as np
 from retort.offline.common.http import request
 from retort.shared.base.errors import StoreError
 from retort.shared.base.schema import MAX_K, PAD
-from retort.shared.model.bundle import recommends_again
 from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.manifest import recommends_again
 from retort.shared.model.sequences import IntArray
 
 _CONCURRENT_REQUESTS = 8

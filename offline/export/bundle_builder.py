@@ -29,11 +29,11 @@ from retort.shared.model.bundle import (
     MODEL,
     USERS_TEST,
     GoldenRequest,
-    Manifest,
     export_scorer,
     seal_bundle,
 )
 from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.manifest import Manifest
 from retort.shared.model.scoring import Scorer
 
 # `item_regression.py` scales cold items on them too; sixteen histories are too few for that.

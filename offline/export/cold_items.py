@@ -35,18 +35,9 @@ from retort.offline.knowledge.items import with_knowledge
 from retort.offline.knowledge.new_items import DescribeNew, texts_for_bundle
 from retort.shared.base.errors import DataError
 from retort.shared.base.schema import ITEM_ID, POPULARITY
-from retort.shared.model.bundle import (
-    CARD,
-    FORMAT_VERSION,
-    GOLDEN,
-    ITEMS,
-    MODEL,
-    Bundle,
-    GoldenRequest,
-    export_scorer,
-    seal_bundle,
-)
+from retort.shared.model.bundle import CARD, GOLDEN, ITEMS, MODEL, Bundle, GoldenRequest, export_scorer, seal_bundle
 from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.manifest import FORMAT_VERSION
 from retort.shared.model.scoring import Scorer
 
 _LEAST_KNOWN = 20

@@ -25,7 +25,8 @@ from retort.shared.base.errors import BundleError, DataError
 from retort.shared.base.schema import MAX_K
 from retort.shared.base.settings import Settings
 from retort.shared.model import registry
-from retort.shared.model.bundle import MANIFEST, Bundle, open_bundle
+from retort.shared.model.bundle import Bundle, open_bundle
+from retort.shared.model.manifest import MANIFEST
 
 _BUNDLE, _HISTORIES, _EVALUATION = "bundle", "histories.parquet", "evaluation.json"
 _HISTORIES_SCHEMA = {"user_id": pl.String(), "item_id": pl.List(pl.String)}

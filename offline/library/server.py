@@ -16,7 +16,7 @@ from retort.offline.local.local_redis import free_port, redis_service
 from retort.offline.local.subprocesses import Child, start_child
 from retort.shared.base.errors import RetortError
 from retort.shared.base.settings import Settings
-from retort.shared.history.redis_history import load_histories
+from retort.shared.history.history_load import load_histories
 
 _READY_TIMEOUT_S = 60.0
 _POLL_S = 0.2

@@ -16,7 +16,7 @@ from retort.serving.catalogue.item_map import ItemMap
 from retort.serving.catalogue.item_search import LazySearch
 from retort.serving.schemas.tokens import HashTable, build_hash_table
 from retort.shared.base.schema import ITEM_ID, KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE, PAD, POPULARITY, TEXT
-from retort.shared.history.redis_history import StoredHistory
+from retort.shared.history.stored_history import StoredHistory
 from retort.shared.knowledge.item_knowledge import Correction
 from retort.shared.model.bundle import Bundle
 from retort.shared.model.bundle_files import Trends

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retort.shared.base.errors import BundleError
-from retort.shared.model.bundle import MANIFEST, read_manifest
+from retort.shared.model.manifest import MANIFEST, read_manifest
 from retort.shared.model.sealed_files import check_file, check_hash
 
 KEEP_NEWEST = 3

@@ -5,25 +5,22 @@ a plain server behave alike.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import lru_cache
-from itertools import islice
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
-import orjson
 import redis
 import redis.asyncio as redis_asyncio
-from redis.exceptions import ClusterDownError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
 from retort.shared.history.cluster_reads import ClusterReads, Command
 from retort.shared.history.history_writes import append_command, queue_members
 from retort.shared.history.merge_locks import lock_if_possible, merge_locks, remove_members
-from retort.shared.history.redis_clients import open_async_client, open_client
+from retort.shared.history.redis_clients import open_async_client
+from retort.shared.history.redis_errors import SERVER_DOWN, as_store_error, store_error
 from retort.shared.history.store import (
-    EVENT_HASH_LENGTH,
     SEPARATOR,
     Entry,
     ErasedUntil,
@@ -31,21 +28,13 @@ from retort.shared.history.store import (
     Owner,
     Record,
     Written,
-    derived_event_id,
     group_by_owner,
-    member,
-    scored_members,
     total_new,
 )
-
-T = TypeVar("T")
+from retort.shared.history.stored_history import read_item_ids
 
 _SEPARATOR = SEPARATOR.encode()
-# Decoded histories of this process: some 20 MB of usual ones, 80 MB at most.
-_REMEMBERED_HISTORIES, _REMEMBERED_BYTES = 4_096, 8_192
 _SCANNED_AT_ONCE = 1000
-# Errors of a server that does not answer, in contrast to one that refuses a command.
-_DOWN = (redis.ConnectionError, redis.TimeoutError, ClusterDownError, OSError, TimeoutError)
 
 
 class RedisHistory:
@@ -134,9 +123,9 @@ class RedisHistory:
         Raises:
             StoreError: No node answered.
         """
-        with _as_store_error():
+        with as_store_error():
             replies = await self._run(commands)
-            if replies and all(isinstance(reply, _DOWN) for reply in replies):
+            if replies and all(isinstance(reply, SERVER_DOWN) for reply in replies):
                 raise replies[0]
         return replies
 
@@ -156,12 +145,12 @@ class RedisHistory:
         return replies
 
     async def entries(self, owner: Owner) -> list[Entry]:
-        with _as_store_error():
+        with as_store_error():
             rows = await self._whole(owner)
         return [Entry(name.rpartition(_SEPARATOR)[0].decode(), int(score // 1)) for name, score in rows]
 
     async def forget(self, owner: Owner, until_ms: int | None = None) -> int:
-        with _as_store_error():
+        with as_store_error():
             try:
                 # A merge that has read the events would write them into the other history after they are deleted.
                 async with lock_if_possible(self._client, owner):
@@ -189,7 +178,7 @@ class RedisHistory:
     ) -> int:
         if source == target:
             return 0
-        with _as_store_error():
+        with as_store_error():
             async with merge_locks(self._client, source, target) as token:
                 until_ms = -1 if erased_until is None else await erased_until()
                 rows = await self._whole(source)
@@ -209,7 +198,7 @@ class RedisHistory:
     async def user_ids(self, tenant: str, limit: int, timeout_s: float) -> tuple[list[str], bool]:
         start, end = keys.history(tenant, "*").encode().split(b"*")
         found: set[bytes] = set()
-        with _as_store_error():
+        with as_store_error():
             try:
                 async with asyncio.timeout(timeout_s):
                     async for key in self._client.scan_iter(match=start + b"*" + end, count=_SCANNED_AT_ONCE):
@@ -221,7 +210,7 @@ class RedisHistory:
         return _user_ids(found, start, end)[:limit], len(found) <= limit
 
     async def ping(self) -> None:
-        with _as_store_error():
+        with as_store_error():
             await self._client.ping()
 
     async def close(self) -> None:
@@ -240,135 +229,11 @@ def _user_ids(found: Iterable[bytes], start: bytes, end: bytes) -> list[str]:
     return [key[len(start) : len(key) - len(end)].decode() for key in found]
 
 
-class StoredHistory(list[str]):
-    """Item ids of one content of a history; readers share it, so nobody may change it. Hashed by identity."""
-
-    __slots__ = ()
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-
-def _item_ids(members: Sequence[bytes]) -> list[str]:
-    """The item ids of stored members; an unchanged history is not decoded again and yields the same object."""
-    joined = _SEPARATOR.join(members)
-    decode = _decode if len(joined) > _REMEMBERED_BYTES else _decode_once
-    item_ids = decode(joined, len(members))
-    if item_ids is None:  # an id contains a separator
-        return [member.rpartition(_SEPARATOR)[0].decode() for member in members]
-    return item_ids
-
-
-def _decode(joined: bytes, n_members: int) -> StoredHistory | None:
-    """Decode members all at once: splitting each member would cost as much as reading them."""
-    parts = joined.decode().split(SEPARATOR) if joined else []
-    if len(parts) == 2 * n_members and set(map(len, parts[1::2])) <= {EVENT_HASH_LENGTH}:
-        return StoredHistory(parts[::2])
-    return None
-
-
-# The key is the whole stored content, so an entry cannot be out of date.
-_decode_once = lru_cache(_REMEMBERED_HISTORIES)(_decode)
-
-
 def _written(reply: Any) -> Written | StoreError:
-    return _store_error(reply, "the history") if isinstance(reply, Exception) else Written(*reply)
+    return store_error(reply, "the history") if isinstance(reply, Exception) else Written(*reply)
 
 
 def _history(owner: Owner, row: Any) -> list[str] | StoreError:
     if not isinstance(row, Exception):
-        return _item_ids(cast(list[bytes], row))
-    return _store_error(row, f"the history {owner.key}")
-
-
-def load_histories(
-    redis_url: str,
-    histories: Iterable[tuple[str, Sequence[tuple[str, int]]]],
-    *,
-    tenant: str = keys.DEFAULT_TENANT,
-    max_events: int = 1000,
-    ttl_s: int | None = None,
-    users_per_trip: int = 500,
-    loaded: Callable[[int], None] | None = None,
-) -> int:
-    """Write whole histories; loading the same data twice changes nothing, and erased events do not come back.
-
-    An event that came through the API with an id of its own is recognised by its item and time.
-
-    Args:
-        histories: (user_id, [(item_id, time_ms), ...]) with events in order; equal times keep it.
-        users_per_trip: Users in one round trip.
-        loaded: Called with the number of users of each round trip, for a progress bar.
-
-    Returns:
-        The number of users.
-    """
-    total = 0
-    with _as_store_error(), open_client(redis_url, timeout_s=30) as client:
-        for chunk in _chunks(histories, users_per_trip):
-            erased = _erased_until(client, tenant, [user_id for user_id, _ in chunk])
-            held = _held_events(client, tenant, [user_id for user_id, _ in chunk])
-            pipeline = client.pipeline(transaction=False)
-            for (user_id, all_events), until_ms, known in zip(chunk, erased, held, strict=True):
-                events = [event for event in all_events if event[1] > until_ms] if until_ms >= 0 else all_events
-                events = [event for event in events if event not in known] if known else events
-                if events:
-                    last = events[-max_events:]
-                    scores = scored_members((item, ms, derived_event_id(item, ms)) for item, ms in last)
-                    queue_members(pipeline, keys.history(tenant, user_id), scores, max_events, ttl_s)
-            pipeline.execute()
-            total += len(chunk)
-            if loaded is not None:
-                loaded(len(chunk))
-    return total
-
-
-def _erased_until(client: Any, tenant: str, user_ids: Sequence[str]) -> list[int]:
-    """The time of each user's erasure in ms; −1 for users who were not erased."""
-    pipeline = client.pipeline(transaction=False)
-    for user_id in user_ids:
-        pipeline.get(keys.erasure(tenant, user_id))
-    return [-1 if raw is None else int(orjson.loads(raw)["requested_ms"]) for raw in pipeline.execute()]
-
-
-def _held_events(client: Any, tenant: str, user_ids: Sequence[str]) -> list[set[tuple[str, int]]]:
-    """Item and time of each user's stored events, but for those that an earlier load has stored by both."""
-    pipeline = client.pipeline(transaction=False)
-    for user_id in user_ids:
-        pipeline.zrange(keys.history(tenant, user_id), 0, -1, withscores=True)
-    return [_with_ids_of_their_own(rows) for rows in pipeline.execute()]
-
-
-def _with_ids_of_their_own(rows: Iterable[tuple[bytes, float]]) -> set[tuple[str, int]]:
-    found = set()
-    for raw, score in rows:
-        name, time_ms = raw.decode(), int(score // 1)
-        item_id = name.rpartition(SEPARATOR)[0]
-        if name != member(item_id, derived_event_id(item_id, time_ms)):
-            found.add((item_id, time_ms))
-    return found
-
-
-def _chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-@contextmanager
-def _as_store_error() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise _store_error(error) from error
-
-
-def _store_error(error: Exception, what: str = "a command") -> StoreError:
-    if isinstance(error, ResponseError) and not isinstance(error, _DOWN):
-        remedy = (
-            "delete the key, which another program has written"
-            if "WRONGTYPE" in str(error)
-            else "see the log of Redis and check REDIS_URL"
-        )
-        return StoreError(f"Redis refused {what} ({error}); {remedy}.")
-    return StoreError(
-        f"Redis did not answer ({type(error).__name__}: {error}); check REDIS_URL and that the server is running."
-    )
+        return read_item_ids(cast(list[bytes], row))
+    return store_error(row, f"the history {owner.key}")

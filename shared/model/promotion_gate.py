@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from retort.shared.base.errors import BundleError
-from retort.shared.model.bundle import USERS_TEST, Manifest, read_manifest
+from retort.shared.model.bundle import USERS_TEST
+from retort.shared.model.manifest import Manifest, read_manifest
 from retort.shared.model.paired_test import Comparison, IntArray, compare_cases, metric_of_cases
 from retort.shared.model.sealed_files import read_verified
 

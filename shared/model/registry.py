@@ -17,7 +17,7 @@ from retort.shared.base.errors import RetortError
 from retort.shared.db.models import Alias, AliasChange, BundleVersion, now
 from retort.shared.db.session import reading, transaction
 from retort.shared.history.keys import DEFAULT_TENANT
-from retort.shared.model.bundle import Manifest
+from retort.shared.model.manifest import Manifest
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.model import registry
-from retort.shared.model.bundle import read_manifest
+from retort.shared.model.manifest import read_manifest
 from tests.serving._graphs import make_bundle
 
 

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from retort.serving.models.bundles import load_bundle
-from retort.shared.model.bundle import MANIFEST, MODEL
+from retort.shared.model.bundle import MODEL
+from retort.shared.model.manifest import MANIFEST
 from tests.faults._watch import Load, metric, soon
 from tests.faults.conftest import Registry
 from tests.serving._graphs import make_bundle

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from benchmarks.load import Run, post
-from retort.shared.history.redis_history import load_histories
+from retort.shared.history.history_load import load_histories
 from tests.faults._watch import metric
 from tests.faults.conftest import Registry
 from tests.serving._process import Server, serving_process

@@ -10,7 +10,7 @@ import redis
 
 from benchmarks.synthetic_data import histories
 from retort.shared.history import keys
-from retort.shared.history.redis_history import load_histories
+from retort.shared.history.history_load import load_histories
 from tests.faults._redis import HurtableRedis
 from tests.faults._watch import metric
 from tests.serving._process import Server, serving_process

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from retort.shared.base.schema import PAD
-from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS_TEST, Manifest, seal_bundle
+from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL, USERS_TEST, seal_bundle
 from retort.shared.model.bundle_files import ITEM_MAP, TRENDS
 from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.manifest import Manifest
 from retort.shared.model.scoring import Scorer
 from retort.shared.model.user_map import USER_MAP, hash_user
 

@@ -12,7 +12,7 @@ import pytest
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.model import registry
-from retort.shared.model.bundle import read_manifest
+from retort.shared.model.manifest import read_manifest
 from retort.shared.model.offline_results import store_table
 from tests.serving._browser import CHROMIUM, Page, browser_page
 from tests.serving._graphs import make_bundle

@@ -11,7 +11,8 @@ import pytest
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.model import registry
-from retort.shared.model.bundle import MODEL, read_manifest
+from retort.shared.model.bundle import MODEL
+from retort.shared.model.manifest import read_manifest
 from tests.serving._browser import CHROMIUM, Page, browser_page
 from tests.serving._graphs import make_bundle
 from tests.serving._process import serving_process

@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 from retort.offline.cli.recommend import BatchRequest, recommend_users
 from retort.shared.base.errors import DataError
-from retort.shared.history.redis_history import RedisHistory, load_histories
+from retort.shared.history.history_load import load_histories
+from retort.shared.history.redis_history import RedisHistory
 from tests.serving.conftest import MakeClient
 
 USERS = [f"u{n}" for n in range(300)] + ["stranger", "outsider"]

@@ -23,7 +23,8 @@ from retort.shared.events.events_table import EventsTable, read_events, store_ev
 from retort.shared.events.exposures import Exposure, ExposureWriter
 from retort.shared.events.exposures_table import ExposuresTable, read_exposures
 from retort.shared.history import keys
-from retort.shared.history.redis_history import RedisHistory, load_histories
+from retort.shared.history.history_load import load_histories
+from retort.shared.history.redis_history import RedisHistory
 from retort.shared.history.store import Entry, HistoryEvent, MemoryHistory, Owner
 from tests.serving.conftest import MakeClient
 

@@ -12,7 +12,8 @@ from retort.offline.evaluation.promotion_gate import check_promotion
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.model import registry
-from retort.shared.model.bundle import open_bundle, read_manifest
+from retort.shared.model.bundle import open_bundle
+from retort.shared.model.manifest import read_manifest
 from tests.serving._graphs import make_bundle
 
 GOOD = {f"u{n}": 1 + n % 3 for n in range(30)}

@@ -1,19 +1,19 @@
 """Stored members that are decoded together give the same ids as each alone."""
 
-from retort.shared.history.redis_history import _item_ids
 from retort.shared.history.store import SEPARATOR, member
+from retort.shared.history.stored_history import read_item_ids
 from retort.shared.model.item_index import ItemIndex
 
 
 def test_ids_come_back_as_they_went_in() -> None:
     ids = ["i1", "a b", "é:{}", "i1", "x" * 256]
-    assert _item_ids([member(item_id, f"e{n}").encode() for n, item_id in enumerate(ids)]) == ids
-    assert _item_ids([]) == []
+    assert read_item_ids([member(item_id, f"e{n}").encode() for n, item_id in enumerate(ids)]) == ids
+    assert read_item_ids([]) == []
 
 
 def test_members_of_another_format_are_split_one_by_one() -> None:
     strange = [member("i1", "e").encode(), b"no separator", f"two{SEPARATOR}parts{SEPARATOR}hash".encode()]
-    assert _item_ids(strange) == ["i1", "", f"two{SEPARATOR}parts"]
+    assert read_item_ids(strange) == ["i1", "", f"two{SEPARATOR}parts"]
 
 
 def test_strangers_are_left_out_of_the_indexes() -> None:

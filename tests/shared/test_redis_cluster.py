@@ -17,8 +17,9 @@ from retort.shared.base.errors import StoreError
 from retort.shared.events.drain import drain
 from retort.shared.events.events import EventWriter, Merge, StreamedEvent
 from retort.shared.history import keys
+from retort.shared.history.history_load import load_histories
 from retort.shared.history.redis_clients import open_client
-from retort.shared.history.redis_history import RedisHistory, load_histories
+from retort.shared.history.redis_history import RedisHistory
 from retort.shared.history.store import HistoryEvent, Owner
 
 USERS = [f"user {number}" for number in range(60)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retort.serving.catalogue.catalogue import Catalogue
-from retort.shared.history.redis_history import StoredHistory
+from retort.shared.history.stored_history import StoredHistory
 from retort.shared.model.bundle import open_bundle
 from tests.serving._graphs import make_bundle
 

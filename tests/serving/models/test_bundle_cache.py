@@ -10,7 +10,8 @@ import pytest
 
 from retort.serving.models.bundle_cache import BundleTarget, fetch_bundle, prune_cache
 from retort.shared.base.errors import BundleError
-from retort.shared.model.bundle import MANIFEST, MODEL, open_bundle, read_manifest
+from retort.shared.model.bundle import MODEL, open_bundle
+from retort.shared.model.manifest import MANIFEST, read_manifest
 
 
 def test_a_remote_bundle_is_downloaded_once_and_checked(bundle_path: Path, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from retort.serving.models.bundles import load_bundle
 from retort.serving.models.model_slots import Slot
 from retort.shared.base.errors import BundleError
 from retort.shared.base.hashing import hash_file
-from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MANIFEST, MODEL
+from retort.shared.model.bundle import GOLDEN, ITEM_VECTORS, ITEMS, MODEL
+from retort.shared.model.manifest import MANIFEST
 from tests.serving._graphs import graph_bytes, item_vectors, make_bundle
 
 

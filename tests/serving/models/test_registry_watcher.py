@@ -22,7 +22,8 @@ from retort.shared.base.settings import Settings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
 from retort.shared.model import registry
-from retort.shared.model.bundle import GOLDEN, ITEMS, MANIFEST, MODEL, read_manifest
+from retort.shared.model.bundle import GOLDEN, ITEMS, MODEL
+from retort.shared.model.manifest import MANIFEST, read_manifest
 from tests.serving._graphs import make_bundle
 from tests.serving.conftest import MakeClient
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
-from retort.shared.history.redis_history import RedisHistory, load_histories
+from retort.shared.history.history_load import load_histories
+from retort.shared.history.redis_history import RedisHistory
 from retort.shared.history.store import HistoryEvent, HistoryStore, MemoryHistory, Owner, Written, scored_members
 
 ANN = Owner("ann")

@@ -17,13 +17,12 @@ from retort.shared.model.bundle import (
     ITEM_SCALES,
     ITEM_VECTORS,
     ITEMS,
-    MANIFEST,
     MODEL,
-    Manifest,
     export_scorer,
     open_bundle,
     seal_bundle,
 )
+from retort.shared.model.manifest import MANIFEST, Manifest
 from tests.offline._rankings import assert_same_ranking
 from tests.offline.export.test_topk_graph import LARGE, SMALL, graph_of, table_of
 

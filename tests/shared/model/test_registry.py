@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from retort.shared.model import registry
-from retort.shared.model.bundle import Manifest
+from retort.shared.model.manifest import Manifest
 from retort.shared.model.registry import RegistryError
 
 
