@@ -17,14 +17,13 @@ from pydantic import Field
 
 from retort.offline.common.section import Section
 from retort.offline.profiles.history import Event
-from retort.offline.profiles.item_facts import Facet, facets
+from retort.offline.profiles.item_facts import Facet
 from retort.offline.profiles.polarity import POSITIVE, before, clauses, is_negated
 from retort.offline.profiles.vocabulary import Mention, Vocabulary, normal_title, stems, title_forms
 
 _MIN_SHARE = 0.02  # share of the events that a positive claim requires, or one event of a short history
-_LARGE_SHARE = (
-    0.4  # at this share a user does not avoid a category; below it, a text may mean a part of it ("intense drama")
-)
+# At this share a user does not avoid a category; below it, a text may mean a part of it ("intense drama").
+_LARGE_SHARE = 0.4
 _RATED = 0.5  # standard deviations from the user's mean rating that mean like or dislike
 _SHARE_ERROR = 0.2  # accepted error of a stated share
 
@@ -112,7 +111,7 @@ class FaithfulnessChecker:
         """Return a title that a text names: one of the catalogue, or words set off and written like a title."""
         for found in _SET_OFF.finditer(text):
             words = _TITLE_WORD.findall(found.group(1))
-            capitals = sum(word[0].isupper() or word[0].isdigit() for word in words)
+            capitals = sum(map(_is_capitalised, words))
             if len(words) > 1 and capitals > 1 and 2 * capitals >= len(words) and not self._is_term(found.group(1)):
                 return found.group(1)
         for found in _NAME.finditer(text):
@@ -121,14 +120,16 @@ class FaithfulnessChecker:
                 return word
         words_at = list(_TITLE_WORD.finditer(text))
         for at, first in enumerate(words_at):
-            if not (first.group()[0].isupper() or first.group()[0].isdigit()):
+            if not _is_capitalised(first.group()):
                 continue
             for last in words_at[at + 1 : at + _MAX_TITLE_WORDS]:
                 phrase = text[first.start() : last.end()]
-                is_name = last.group()[0].isupper() or last.group()[0].isdigit()
-                if is_name and normal_title(phrase) in self._vocabulary.titles and not self._is_term(phrase):
+                if _is_capitalised(last.group()) and self._is_title(phrase):
                     return phrase
         return None
+
+    def _is_title(self, phrase: str) -> bool:
+        return normal_title(phrase) in self._vocabulary.titles and not self._is_term(phrase)
 
     def _is_term(self, phrase: str) -> bool:
         return stems(phrase) in self._vocabulary.terms
@@ -160,7 +161,8 @@ class FaithfulnessChecker:
             spans = [(mention.start, mention.end) for mention in moved]
             for number, mention in enumerate(moved):
                 preceding = before(text, start, mention.start)
-                yield mention, is_negated(text, (start, end), spans, number, preceding), preceding
+                negated = is_negated(text, end, spans[number:], preceding)
+                yield mention, negated, " ".join(preceding)
 
     def _filler(self, text: str, history: "_History") -> float:
         sentences = [part for part in re.split(r"[.!?\n]+", text) if len(part.split()) >= 4]
@@ -169,6 +171,10 @@ class FaithfulnessChecker:
 
     def _is_specific(self, sentence: str, history: "_History") -> bool:
         return bool(self._vocabulary.mentions(sentence)) or not history.words.isdisjoint(stems(sentence))
+
+
+def _is_capitalised(word: str) -> bool:
+    return word[0].isupper() or word[0].isdigit()
 
 
 def _verdict(text: str, mention: Mention, negated: bool, preceding: str, history: "_History") -> str:
@@ -216,10 +222,10 @@ class _History:
         self._n = len(events)
         self._counts: Counter[Facet] = Counter()
         self._weights: dict[Facet, list[float]] = defaultdict(list)
-        self.titles = {form for event in events for form in _title_forms(event.facts.title)}
+        self.titles = {form for event in events for form in title_forms(event.facts.title)}
         words: set[str] = set()
         for event in events:
-            for facet in facets(event.facts):
+            for facet in event.facts.facets:
                 self._counts[facet] += 1
                 words.update(_stems(facet[1]))
                 if event.weight is not None:
@@ -241,11 +247,6 @@ class _History:
         """Mean weight of the category less the user's mean, in standard deviations; 0 where unknown."""
         given = self._weights.get(facet)
         return (fmean(given) - self._mean) / self._spread if given and self._spread else 0.0
-
-
-@lru_cache(maxsize=65_536)
-def _title_forms(title: str) -> frozenset[str]:
-    return frozenset(title_forms(title))
 
 
 @lru_cache(maxsize=65_536)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from retort.offline.profiles.history import Event
-from retort.offline.profiles.item_facts import PERIOD, Facet, facets
+from retort.offline.profiles.item_facts import PERIOD, Facet
 from retort.offline.profiles.population import Population
 
 _MIN_EVENTS = 4  # fewer are counted at a glance
@@ -33,7 +33,7 @@ def history_numbers(events: Sequence[Event], population: Population | None = Non
     """
     if len(events) < _MIN_EVENTS:
         return []
-    values = [facets(event.facts) for event in events]
+    values = [event.facts.facets for event in events]
     lines = [_size(events), *_shares(values, population), *_ratings(events, values, population), *_change(values)]
     return [line for line in lines if line]
 

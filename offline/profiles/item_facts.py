@@ -42,20 +42,15 @@ class Facts:
 
     @cached_property
     def facets(self) -> list[Facet]:
-        """Facets, found once: an item is in many histories."""
+        """Facets of the item, found once: an item is in many histories."""
         return facets_of(self.attributes)
 
 
-def facets(facts: Facts) -> list[Facet]:
-    """Return the facets of an item, each once.
+def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:
+    """Return the facets of attributes, each once.
 
     Lists and paths (`a > b`, `a|b`) are split, booleans become yes or no, years become decades.
     """
-    return facts.facets
-
-
-def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:
-    """Return the facets of bare attributes, as `facets` does."""
     found: dict[Facet, None] = {}
     for name, value in attributes.items():
         if isinstance(value, bool):

@@ -5,8 +5,10 @@ In doubt a mention counts as negated: a theme that is left out is the smaller er
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+_READERS = r"(?:they|he|she|the user|this (?:user|person))"
 _NEGATIVE = re.compile(
     r"\b(dislik\w*|avoid\w*|disinterest\w*|uninterested|averse|aversion|antipathy|steer\w* clear|reject\w*|never|rarely"
     r"|seldom|hardly|barely|not|no|nor|neither|none|rather than|instead of|away from|without|cannot"
@@ -33,7 +35,7 @@ _EMPHASIS = re.compile(
     r"(?: (?:of|by|with|from))?"
     r"|\b(?:can(?:['’]t|not| not)|cannot) (?:get enough|resist|live without|do without|go without|have enough)"
     r"|\bwithout (?:end|fail|doubt|question|hesitation)|\bno (?:matter|doubt|question|wonder|surprise)\b"
-    r"|\b(?:no|nothing|none)\b[^.;:\n]{0,40}\b(?:more|better|as much) (?:\w+ )?than\b"
+    r"|\b(?:no|nothing|none)\b[^.;\n]{0,40}\b(?:more|better|as much) (?:\w+ )?than\b"
     r"|\blast but not least\b|\bat least\b"
     r"|\b(?:do|does|did) not (?:mind|avoid|dislike|skip)\b|\bn['’]t (?:mind|avoid|dislike|skip)\b|не только",
     re.IGNORECASE,
@@ -51,13 +53,13 @@ POSITIVE = re.compile(
 )
 # A verb of liking that begins a new statement: "avoids horror and loves comedy".
 _TURN = re.compile(
-    r"(?:,|\band|\bthen)\s+(?:\w+ly |instead |rather |also |they |he |she )*"
+    r"(?:[,:]|\band|\bthen)\s+(?:\w+ly |instead |rather |also |they |he |she )*"
     r"(?:enjoys?|loves?|likes?|prefers?|favou?rs?|appreciates?|admires?|seeks?|chooses?|(?:is|are) (?:drawn|fond))\b",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
     r"[.;!?\n]|,? (?:but|while|whereas|although|though|yet|however|in favou?r of|preferring|favou?ring)\b"
-    r"|, (?:they|he|she|the user|this (?:user|person))\b",
+    rf"|, {_READERS}\b",
     re.IGNORECASE,
 )
 _EXCEPTED = re.compile(r"\b(?:everything|anything|all|nothing|none)\W*\Z", re.IGNORECASE)
@@ -65,7 +67,6 @@ _NOUN = (
     r"(?:\s*-?\b(?:films?|movies?|books?|games?|stories|story|titles?|items?|things?|products?|ones?|genres?|music"
     r"|fare))?"
 )
-_READERS = r"(?:they|he|she|the user|this (?:user|person))"
 _SAID_AFTER = re.compile(
     rf"{_NOUN}(?:\s*,?\s*(?:which|that) (?:{_READERS} |(?=lack))|\s*[:(–—-]\s*(?!not? )|\s*)"
     r"(?:(?:is|are|was|were|be|been|being|has|have|had|gets?|got|seems?|appears?|remains?|do|does|did|can|could|will"
@@ -79,8 +80,9 @@ _SAID_AFTER = re.compile(
     re.IGNORECASE,
 )
 _JOINED = re.compile(rf"{_NOUN}\s*(?:,|/|&|and|or|nor|, and|, or|as well as|и|und|et|y)\s*\Z", re.IGNORECASE)
-_NEVER_ONLY = re.compile(
-    r"\A\W*(?:(?:is|are|was|were) )?(?:not|n['’]t|never) (?:only|just|far|the only|absent|missing)", re.I
+# Negations after a mention that speak for it.
+_EMPHASIS_AFTER = re.compile(
+    r"\A\W*(?:(?:is|are|was|were) )?(?:not|n['’]t|never) (?:only|just|far|the only|absent|missing)", re.IGNORECASE
 )
 _LABEL = re.compile(r"[\s\-–*#>•|]*([^\W\d_][\w '’/&-]{1,40}(?:\([^)\n]*\))?)\s*\**\s*(?::|\s[–—-]\s|\*\*)")
 _BOLD = re.compile(r"[\s\-•]*\*\*([^*\n]{2,60})\*\*")
@@ -89,6 +91,13 @@ _HEADING = re.compile(r"\s*(#+\s*|\*\*)?([^\W\d_][^\n:*]{1,60}?)\**(:?)\**\s*$")
 # How far a word reaches: a text that names a thousand things in one clause must not take minutes.
 _REACH_CHARS, _REACH_MENTIONS = 400, 12
 _FEW_WORDS = 5  # of a part after a semicolon that continues a list
+
+
+class Preceding(NamedTuple):
+    """What precedes a mention: the label of its line or list, such as `Dislikes` ("" without one), and its clause."""
+
+    label: str
+    clause: str
 
 
 def clauses(text: str) -> Iterator[tuple[int, int]]:
@@ -104,34 +113,27 @@ def clauses(text: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
-def before(text: str, clause_start: int, at: int) -> str:
-    """Return what precedes a mention: its clause, and the label of its line or list, such as `Dislikes:`."""
+def before(text: str, clause_start: int, at: int) -> Preceding:
+    """Return what precedes the mention that starts at `at`."""
     line_start = text.rfind("\n", 0, at) + 1
     clause = _with_list(text, max(clause_start, line_start, at - _REACH_CHARS), at)
-    label = _label(text, line_start, at)
-    return clause if label is None else f"{label}: {clause}"
+    return Preceding(_label(text, line_start, at), clause)
 
 
-def is_negated(
-    text: str, clause: tuple[int, int], mentions: list[tuple[int, int]], number: int, preceding: str
-) -> bool:
+def is_negated(text: str, clause_end: int, mentions: Sequence[tuple[int, int]], preceding: Preceding) -> bool:
     """Whether a text speaks against what it mentions.
 
     Args:
-        clause: Start and end of the mention's clause.
-        mentions: Start and end of all mentions of the clause, in order.
-        number: Which of the mentions is judged.
-        preceding: What precedes it, as `before` returns it.
+        mentions: Start and end of the mention, then those of the later mentions of its clause.
+        preceding: What precedes the mention.
     """
-    return speaks_against(preceding) or _said_after(text, clause, mentions, mentions[number][1], number)
+    return _negated_before(preceding) or _negated_after(text, clause_end, mentions)
 
 
-def speaks_against(preceding: str) -> bool:
-    """Whether the words before a mention negate it."""
-    label, colon, clause = preceding.rpartition(": ")
-    if colon and _NEGATIVE.search(_EMPHASIS.sub(" ", label)):
+def _negated_before(preceding: Preceding) -> bool:
+    if _NEGATIVE.search(_EMPHASIS.sub(" ", preceding.label)):
         return True
-    clause = _EMPHASIS.sub(" ", clause)
+    clause = _EMPHASIS.sub(" ", preceding.clause)
     turns = list(_TURN.finditer(clause))
     negative = _NEGATIVE.search(clause)
     if turns and negative and negative.start() < turns[-1].start():
@@ -139,23 +141,24 @@ def speaks_against(preceding: str) -> bool:
     return bool(_NEGATIVE.search(clause) or _SECOND.search(clause))
 
 
-def _said_after(text: str, clause: tuple[int, int], mentions: list[tuple[int, int]], end: int, number: int) -> bool:
-    """Whether the words after a mention, or after those joined with it, speak against it."""
-    for next_start, next_end in mentions[number + 1 : number + 1 + _REACH_MENTIONS]:
+def _negated_after(text: str, clause_end: int, mentions: Sequence[tuple[int, int]]) -> bool:
+    """Whether the words after the first mention, or after those joined with it, speak against it."""
+    end = mentions[0][1]
+    for next_start, next_end in mentions[1 : 1 + _REACH_MENTIONS]:
         if not _JOINED.fullmatch(text[end:next_start]):
             break
         end = next_end
     line_end = text.find("\n", end)
     rest = text[end : min(len(text) if line_end < 0 else line_end, end + _REACH_CHARS)]
-    rest = rest if rest.lstrip().startswith((",", "(")) else rest[: max(0, clause[1] - end)]
-    return bool(_SAID_AFTER.match(rest)) and not _NEVER_ONLY.match(rest)
+    rest = rest if rest.lstrip().startswith((",", "(")) else rest[: max(0, clause_end - end)]
+    return bool(_SAID_AFTER.match(rest)) and not _EMPHASIS_AFTER.match(rest)
 
 
 def _with_list(text: str, start: int, at: int) -> str:
     """A clause, with the parts before its semicolons as long as they are a list."""
     while start > 0 and text[start - 1] == ";" and _continues_list(text[start:at]):
         start = max(text.rfind(mark, 0, start - 1) for mark in ".!?\n;") + 1
-    return text[start:at].replace(":", ",")
+    return text[start:at]
 
 
 def _continues_list(part: str) -> bool:
@@ -163,13 +166,13 @@ def _continues_list(part: str) -> bool:
     return len(part.split()) <= _FEW_WORDS and not is_statement
 
 
-def _label(text: str, line_start: int, at: int) -> str | None:
-    """The label of a line, else the heading that it stands under."""
+def _label(text: str, line_start: int, at: int) -> str:
+    """The label of a line, else the heading that it stands under, else ""."""
     line = text[line_start:at]
     if label := _LABEL.match(line) or _BOLD.match(line):
         return label.group(1)
     if re.match(r"\s*#", line):
-        return None
+        return ""
     is_bullet = bool(_BULLET.match(line))
     indent = len(line) - len(line.lstrip())
     gap = left = False  # an empty line above; another paragraph above that
@@ -184,4 +187,4 @@ def _label(text: str, line_start: int, at: int) -> str | None:
         if heading and (marks.startswith("#") or (not left and (is_bullet or marks or heading.group(3)))):
             return heading.group(2)
         left = left or gap
-    return None
+    return ""

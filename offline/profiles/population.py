@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retort.offline.profiles.history import Catalogue, UserHistory
-from retort.offline.profiles.item_facts import Facet, facets
+from retort.offline.profiles.item_facts import Facet
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,6 @@ def count_population(histories: Iterable[UserHistory], catalogue: Catalogue) -> 
     for item_id, n in items.items():
         if (facts := catalogue.facts(item_id)) is not None:
             n_events += n
-            counts.update(dict.fromkeys(facets(facts), n))
+            counts.update(dict.fromkeys(facts.facets, n))
     shares = {facet: count / n_events for facet, count in counts.items()}
     return Population(shares, weight / n_weights if n_weights else None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from retort.offline.profiles.item_facts import PERIOD, Facet, Facts, facets
+from retort.offline.profiles.item_facts import PERIOD, Facet, Facts
 
 # Synonyms of common categories of films, books and games.
 _ALIASES = {
@@ -116,7 +116,7 @@ def read_vocabulary(all_facts: Iterable[Facts]) -> Vocabulary:
     titles: set[str] = set()
     in_titles: Counter[str] = Counter()
     for facts in all_facts:
-        counts.update(facets(facts))
+        counts.update(facts.facets)
         forms = title_forms(facts.title)
         titles |= forms
         in_titles.update({word for form in forms for word in form.split()})
@@ -162,12 +162,13 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 
-def title_forms(title: str) -> set[str]:
+@lru_cache(maxsize=65_536)  # an item is in many histories
+def title_forms(title: str) -> frozenset[str]:
     """Return how a text may write a title: as it is, `Matrix, The` as `The Matrix`, and without its subtitle."""
     bare = _ASIDE.sub(" ", title).strip()
     bare = _ARTICLE_LAST.sub(r"\2 \1\3", bare)
     main = _SUBTITLE.split(bare, maxsplit=1)[0]
-    forms = {normal_title(title), normal_title(bare)}
+    forms = frozenset((normal_title(title), normal_title(bare)))
     return forms | {normal_title(main)} if len(_WORD.findall(main)) > 1 else forms
 
 

@@ -12,7 +12,7 @@ from math import exp, sqrt
 
 from retort.offline.common.chunking import batches
 from retort.offline.profiles.history import Catalogue, UserHistory
-from retort.offline.profiles.item_facts import Facts, facets
+from retort.offline.profiles.item_facts import Facts
 from retort.offline.profiles.store import Latest, ProfileKey, ProfileStore
 
 _USERS_PER_QUERY = 4096
@@ -100,7 +100,7 @@ def drift(before: Sequence[Facts | None], now: Sequence[Facts | None]) -> float:
 
 
 def _category_counts(all_facts: Iterable[Facts | None]) -> Counter[tuple[str, str]]:
-    return Counter(facet for facts in all_facts if facts is not None for facet in facets(facts))
+    return Counter(facet for facts in all_facts if facts is not None for facet in facts.facets)
 
 
 def _length(counts: Counter[tuple[str, str]]) -> float:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from retort.offline.profiles.backends._base import Prompt
-from retort.offline.profiles.item_facts import Facts, facets
+from retort.offline.profiles.item_facts import Facts
 
 _TYPES = ("category", "categories", "type", "product_type", "genre", "genres", "main_category", "department")
 _MOST = 5
@@ -23,7 +23,7 @@ def state_facts(prompt: Prompt) -> str:
 
 
 def _answer(item_id: str, facts: Facts) -> dict[str, Any]:
-    found = facets(facts)
+    found = facts.facets
     types = [value for name in _TYPES for attribute, value in found if attribute.lower() == name]
     # the last part of a category's path is the most precise
     kind = types[-1] if types else "unknown"

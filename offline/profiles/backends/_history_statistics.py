@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 
 from retort.offline.profiles.history import Event
-from retort.offline.profiles.item_facts import Facet, facets
+from retort.offline.profiles.item_facts import Facet
 from retort.offline.profiles.vocabulary import stem, stems
 
 _MIN_DRIFT = 0.12  # least change of a share between early and late events that is mentioned
@@ -42,7 +42,7 @@ def describe(events: Sequence[Event], top: int) -> Phrases:
     Args:
         top: Values named for each attribute.
     """
-    values = [facets(event.facts) for event in events]
+    values = [event.facts.facets for event in events]
     shares = _shares(values)
     likes = [f"{name}: {_listed(pairs[:top])}" for name, pairs in shares.items() if pairs]
     recent = _drift(values, top)
