@@ -54,14 +54,15 @@ def _row(path: Path) -> list[str]:
     histories = [random.integers(1, n_items, synthetic_data.HISTORY) for _ in range(max(BATCHES))]
     bias = np.where(random.random((1, n_items + 1)) < 0.5, -np.inf, 0).astype(np.float32)
     runs = max(12, min(200, 20_000_000 // n_items))
-    times = [_least_ms(lambda n=n: scorer.top_k(histories[:n], K), runs // n + 5) for n in BATCHES]  # type: ignore[misc]
-    times.append(_least_ms(lambda: scorer.top_k(histories[:1], K, bias=bias), runs))
+    times = [least_ms(lambda n=n: scorer.top_k(histories[:n], K), runs // n + 5) for n in BATCHES]  # type: ignore[misc]
+    times.append(least_ms(lambda: scorer.top_k(histories[:1], K, bias=bias), runs))
     most_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     first = [str(n_items), f"{size_mb:.0f}", f"{load_s:.1f}", str(resident_mib()), str(most_mib)]
     return [*first, *(f"{value:.2f}" for value in times)]
 
 
-def _least_ms(run: Callable[[], object], times: int) -> float:
+def least_ms(run: Callable[[], object], times: int) -> float:
+    """Return the least CPU time of several calls."""
     least = float("inf")
     for _ in range(times):
         started_ns = time.process_time_ns()

@@ -6,14 +6,15 @@ times are CPU time on one thread, the least of several runs.
 """
 
 import argparse
-import time
-from collections.abc import Callable
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.graph import least_ms
+
 _CODEBOOK = 256
+_RUNS = 15
 
 
 def main() -> None:
@@ -26,8 +27,8 @@ def main() -> None:
     state_1D = np.random.default_rng(0).normal(size=(1, options.dim)).astype(np.float32)
     for n_codes in options.codes:
         session = _session(_product_code_model(options.items, options.dim, n_codes))
-        least_ms = _least_ms(lambda session=session: session.run(None, {"state": state_1D}))  # type: ignore[misc]
-        print(f"{options.items} items, {n_codes} codes of a byte: {least_ms:.1f} ms", flush=True)
+        ms = least_ms(lambda session=session: session.run(None, {"state": state_1D}), _RUNS)  # type: ignore[misc]
+        print(f"{options.items} items, {n_codes} codes of a byte: {ms:.1f} ms", flush=True)
 
 
 def _product_code_model(n_items: int, dim: int, n_codes: int) -> bytes:
@@ -65,15 +66,6 @@ def _session(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _least_ms(run: Callable[[], object], times: int = 15) -> float:
-    seconds = []
-    for _ in range(times):
-        started_s = time.process_time()
-        run()
-        seconds.append(time.process_time() - started_s)
-    return 1000 * min(seconds)
 
 
 if __name__ == "__main__":

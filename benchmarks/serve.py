@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import synthetic_data
 from benchmarks.load_report import Report
 from benchmarks.serve_process import NGINX, Server, memory_mib, running
-from benchmarks.serve_scenarios import SCENARIOS, START_S, Machine, duration_s
+from benchmarks.serve_scenarios import OPEN_CONNECTIONS, SCENARIOS, START_S, Machine, duration_s
 from benchmarks.serve_workload import Workload, load
 from retort.offline.local.local_redis import private_redis
 
@@ -77,20 +77,24 @@ def _duration_s(chosen: list[str], options: argparse.Namespace) -> float:
     """Estimate how long the measurements take; a large bundle is made once, in about 20 s a million items."""
     if chosen:
         return duration_s(chosen, options.warm_up_s, options.seconds)
-    runs = 0
-    for n_items in options.items:
-        rates = OPEN.get(n_items, ()) if options.rates is None else options.rates
-        runs += len(options.connections or CLOSED.get(n_items, (1, 16))) + len(rates)
+    runs = sum(len(loads) for n_items in options.items for loads in _loads_of(n_items, options))
     each_s = runs * (options.warm_up_s + options.seconds) + len(options.items) * START_S
     return len(options.servers) * each_s + sum(options.items) / 50_000
 
 
+def _loads_of(n_items: int, options: argparse.Namespace) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the numbers of connections of the closed loops, and the rates of the open ones."""
+    rates = OPEN.get(n_items, ()) if options.rates is None else options.rates
+    return options.connections or CLOSED.get(n_items, (1, 16)), rates
+
+
 def _loads(work: Workload, machine: Machine, options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    closed, rates = _loads_of(work.n_items, options)
     for name in options.servers:
         with running(name, work.bundle, work.redis_url, machine.server) as server:
-            for connections in options.connections or CLOSED.get(work.n_items, (1, 16)):
+            for connections in closed:
                 yield _row(server, work, f"closed, {connections}", work.closed(server, connections))
-            for rate in OPEN.get(work.n_items, ()) if options.rates is None else options.rates:
+            for rate in rates:
                 report = work.open(server, options.open_connections, rate)
                 yield _row(server, work, f"open, {rate}/s", report)
 
@@ -98,17 +102,7 @@ def _loads(work: Workload, machine: Machine, options: argparse.Namespace) -> Ite
 def _row(server: Server, work: Workload, name: str, report: Report) -> dict[str, object]:
     resident, proportional = memory_mib(server.pid)
     return {
-        "server": server.name,
-        "items": work.n_items,
-        "load": name,
-        "answers/s": round(report.answers_per_s),
-        "server CPU µs/answer": round(report.cpu_us_per_answer),
-        "p50 ms": round(report.quantile_ms(0.5), 2),
-        "p90 ms": round(report.quantile_ms(0.9), 2),
-        "p99 ms": round(report.quantile_ms(0.99), 2),
-        "failed": report.failures,
-        "wrong": report.wrong,
-        "degraded": work.expected.take_counts()[0],
+        **work.row(report, server=server.name, items=work.n_items, load=name),
         "ready s": round(server.ready_s, 2),
         "RSS MiB": resident,
         "PSS MiB": proportional,
@@ -131,7 +125,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--items", type=int, nargs="+", help="catalogue sizes")
     parser.add_argument("--connections", type=int, nargs="*", help="closed loops: numbers of connections")
     parser.add_argument("--rates", type=int, nargs="*", help="open loops: requests a second")
-    parser.add_argument("--open-connections", type=int, default=128)
+    parser.add_argument("--open-connections", type=int, default=OPEN_CONNECTIONS)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--warm-up-s", type=float)
     parser.add_argument("--servers", nargs="+", default=["plain", "retort"], choices=["plain", "retort"])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from retort.offline.local.local_redis import free_port
-from retort.shared.base.parent_death import parent_death_signal
+from retort.offline.local.subprocesses import Child, start_child
 
 START_LIMIT_S = 120.0
 NGINX = shutil.which("nginx")
@@ -53,7 +53,7 @@ def running(
         granian: Interpreter of this Python version that has granian; its packages are added to this environment's.
     """
     port = free_port()
-    environment = {**os.environ, "REDIS_URL": redis_url, "OMP_NUM_THREADS": "1", "LOG_LEVEL": "WARNING"}
+    environment = {"REDIS_URL": redis_url, "OMP_NUM_THREADS": "1", "LOG_LEVEL": "WARNING"}
     environment |= {"RETORT_BUNDLE": str(bundle), "RETORT_PORT": str(port), "RETORT_WORKERS": str(workers)}
     if name == "plain":
         command = [sys.executable, "-m", "benchmarks.plain_endpoint", str(bundle), str(port)]
@@ -65,9 +65,9 @@ def running(
         command += ["retort.serving.__main__:worker"]
     else:
         command = [sys.executable, "-m", "retort.serving"]
-    with _child(command, environment, cores) as (child, started_s):
-        _wait_until_ready(name, child, port)
-        yield Server(name, port, child.pid, time.monotonic() - started_s)
+    with _pinned(command, name, environment, cores) as (child, started_s):
+        _wait_until_ready(child, port)
+        yield Server(name, port, child.process.pid, time.monotonic() - started_s)
 
 
 @contextmanager
@@ -83,9 +83,9 @@ def nginx_before(servers: Sequence[Server], cores: set[int] | None) -> Iterator[
         conf = Path(directory) / "retort.conf"
         conf.write_text(text.replace("worker_processes auto", "worker_processes 1"))
         command = [NGINX, "-p", directory, "-c", str(conf), "-g", "daemon off;"]
-        with _child(command, dict(os.environ), cores) as (child, started_s):
-            _wait_until_listening(child, port)
-            yield Server("nginx", port, child.pid, time.monotonic() - started_s)
+        with _pinned(command, "nginx", {}, cores) as (child, started_s):
+            _wait_until(child, lambda: _listens(port))
+            yield Server("nginx", port, child.process.pid, time.monotonic() - started_s)
 
 
 def memory_mib(pid: int) -> tuple[int, int]:
@@ -98,23 +98,17 @@ def memory_mib(pid: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _child(
-    command: Sequence[str], environment: Mapping[str, str], cores: set[int] | None
-) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
-    """Run a command; its workers inherit its cores."""
-    started_s = time.monotonic()
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, preexec_fn=parent_death_signal())
-    try:
-        if cores is not None:
-            os.sched_setaffinity(child.pid, cores)
-        yield child, started_s
-    finally:
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+def _pinned(
+    command: Sequence[str], name: str, environment: Mapping[str, str], cores: set[int] | None
+) -> Iterator[tuple[Child, float]]:
+    """Start a child process on its cores, which its workers inherit; yield it with the time of its start."""
+    with tempfile.TemporaryDirectory(prefix="retort-bench-") as directory:
+        started_s = time.monotonic()
+        log = Path(directory) / f"{name}.log"
+        with start_child(command, name, log=log, env=environment, grace_s=10) as child:
+            if cores is not None:
+                os.sched_setaffinity(child.process.pid, cores)
+            yield child, started_s
 
 
 def _packages(python: str) -> str:
@@ -123,30 +117,33 @@ def _packages(python: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _wait_until_ready(name: str, child: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait_until_ready(child: Child, port: int) -> None:
     """Wait for a 200 of /health/ready, or of a recommendation for the plain endpoint."""
-    base, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_LIMIT_S
-    with httpx.Client(base_url=base, timeout=START_LIMIT_S) as client:
-        while time.monotonic() < deadline and child.poll() is None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=START_LIMIT_S) as client:
+
+        def is_ready() -> bool:
             try:
-                if name == "plain":
-                    response = client.post("/recommend", json={"user_id": "u0", "k": 1})
-                else:
-                    response = client.get("/health/ready")
-                if response.status_code == 200:
-                    return
+                if child.name == "plain":
+                    return client.post("/recommend", json={"user_id": "u0", "k": 1}).status_code == 200
+                return client.get("/health/ready").status_code == 200
             except httpx.TransportError:
-                pass
-            time.sleep(0.01)
-    raise SystemExit(f"the {name} server did not start within {START_LIMIT_S:.0f} s")
+                return False
+
+        _wait_until(child, is_ready)
 
 
-def _wait_until_listening(child: "subprocess.Popen[bytes]", port: int) -> None:
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait_until(child: Child, is_up: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline and child.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise SystemExit("nginx did not start; read its errors above")
+    while not is_up():
+        child.check("it ended while starting")
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{child.name} did not start within {START_LIMIT_S:.0f} s: {child.tail()}")
+        time.sleep(0.01)

@@ -18,7 +18,7 @@ from benchmarks.load_report import Report
 from benchmarks.serve_process import Server, nginx_before, running
 from benchmarks.serve_workload import Workload
 
-CONNECTIONS = 64
+CONNECTIONS, OPEN_CONNECTIONS = 64, 128
 OPEN_SHARE, OVERLOAD_FACTOR = 0.6, 3.0
 # More than RETORT_MAX_WAITING (256), so that the server can be asked for more than it takes.
 OVERLOAD_CONNECTIONS = 512
@@ -45,8 +45,8 @@ def open_loop(work: Workload, machine: Machine) -> Iterator[Row]:
     for name in ("plain", "retort"):
         with running(name, work.bundle, work.redis_url, machine.server) as server:
             capacity = work.closed(server, CONNECTIONS).answers_per_s
-            report = work.open(server, 128, OPEN_SHARE * capacity)
-            yield _row(work, report, server=name, capacity=round(capacity), rate=round(OPEN_SHARE * capacity))
+            report = work.open(server, OPEN_CONNECTIONS, OPEN_SHARE * capacity)
+            yield work.row(report, server=name, capacity=round(capacity), rate=round(OPEN_SHARE * capacity))
 
 
 def overload(work: Workload, machine: Machine) -> Iterator[Row]:
@@ -59,7 +59,7 @@ def overload(work: Workload, machine: Machine) -> Iterator[Row]:
             ended = len(report.latencies_s) + report.failures
             refused = report.statuses[429] + report.statuses[503]
             yield {
-                **_row(work, report, server=name, capacity=round(full.answers_per_s), rate=round(rate)),
+                **work.row(report, server=name, capacity=round(full.answers_per_s), rate=round(rate)),
                 "full p99 ms": round(full.quantile_ms(0.99), 2),
                 "ended/s": round(ended / report.seconds),
                 "refused": round(refused / max(ended, 1), 3),
@@ -77,12 +77,10 @@ def workers(work: Workload, machine: Machine) -> Iterator[Row]:
             with running("retort", work.bundle, work.redis_url, pinned, workers=n_workers) as server:
                 redis_before = _redis_cpu_s(work.redis_url)
                 report = work.closed(server, CONNECTIONS * n_workers)
-                # the warm-up has the same load
-                share = work.seconds / (work.seconds + work.warm_up_s)
-                redis_s = (_redis_cpu_s(work.redis_url) - redis_before) * share
+                redis_s = (_redis_cpu_s(work.redis_url) - redis_before) * work.measured_share
             alone = alone or report
             redis_us = redis_s * 1e6 / max(1, len(report.latencies_s))
-            row = _row(work, report, server="retort", cores=cores, workers=n_workers)
+            row = work.row(report, server="retort", cores=cores, workers=n_workers)
             yield {
                 **row,
                 "Redis CPU µs/answer": round(redis_us, 1),
@@ -101,7 +99,7 @@ def nginx(work: Workload, machine: Machine) -> Iterator[Row]:
             front = stack.enter_context(nginx_before(servers, machine.other)) if through else servers[0]
             for connections in (1, CONNECTIONS):
                 report, front_us = _through(work, front, servers, connections)
-                row = _row(work, report, server="nginx" if through else "direct", servers=n_servers)
+                row = work.row(report, server="nginx" if through else "direct", servers=n_servers)
                 yield {**row, "connections": connections, "nginx CPU µs/answer": front_us if through else 0}
 
 
@@ -113,9 +111,9 @@ def granian(work: Workload, machine: Machine) -> Iterator[Row]:
             shown = "uvicorn" if name == "retort" else name
             for connections in (1, CONNECTIONS):
                 report = work.closed(server, connections)
-                yield _row(work, report, server=shown, load=f"closed, {connections}")
+                yield work.row(report, server=shown, load=f"closed, {connections}")
                 rate = rate or (OPEN_SHARE * report.answers_per_s if connections == CONNECTIONS else 0.0)
-            yield _row(work, work.open(server, 128, rate), server=shown, load=f"open, {rate:.0f}/s")
+            yield work.row(work.open(server, OPEN_CONNECTIONS, rate), server=shown, load=f"open, {rate:.0f}/s")
 
 
 # name → (function, servers that are started, measurements)
@@ -147,9 +145,8 @@ def _through(work: Workload, front: Server, servers: list[Server], connections: 
     """Measure a load at the front; the CPU time of an answer is that of the servers behind it."""
     own, behind = cpu_seconds(front.pid), sum(cpu_seconds(server.pid) for server in servers)
     report = work.closed(front, connections)
-    share = work.seconds / (work.seconds + work.warm_up_s)
-    front_s = (cpu_seconds(front.pid) - own) * share
-    report.server_cpu_s = (sum(cpu_seconds(server.pid) for server in servers) - behind) * share
+    front_s = (cpu_seconds(front.pid) - own) * work.measured_share
+    report.server_cpu_s = (sum(cpu_seconds(server.pid) for server in servers) - behind) * work.measured_share
     return report, round(front_s * 1e6 / max(1, len(report.latencies_s)))
 
 
@@ -157,17 +154,3 @@ def _redis_cpu_s(url: str) -> float:
     with redis.Redis.from_url(url) as client:
         info = client.info("cpu")
     return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
-
-
-def _row(work: Workload, report: Report, **first: object) -> Row:
-    degraded, checked = work.expected.take_counts()
-    return {
-        **first,
-        "answers/s": round(report.answers_per_s),
-        "server CPU µs/answer": round(report.cpu_us_per_answer),
-        "p50 ms": round(report.quantile_ms(0.5), 2),
-        "p99 ms": round(report.quantile_ms(0.99), 2),
-        "failed": report.failures,
-        "wrong": report.wrong,
-        "degraded": round(degraded / max(checked, 1), 3),
-    }

@@ -60,6 +60,7 @@ class Workload:
 
     Attributes:
         bundle: Sealed bundle.
+        n_items: Size of its catalogue.
         redis_url: Redis with the histories.
         requests: One request a user.
         expected: Checks answers.
@@ -75,6 +76,11 @@ class Workload:
     warm_up_s: float
     seconds: float
 
+    @property
+    def measured_share(self) -> float:
+        """Share of a run that is measured; the warm-up has the same load."""
+        return self.seconds / (self.seconds + self.warm_up_s)
+
     def closed(self, server: Server, connections: int) -> Report:
         """Each connection sends the next request after its response."""
         run = Run(self.requests, self.expected, watch_pid=server.pid)
@@ -84,6 +90,21 @@ class Workload:
         """Requests are due at random times of this rate; at most `connections` are in flight."""
         run = Run(self.requests, self.expected, watch_pid=server.pid)
         return asyncio.run(run.open(server.port, connections, rate, self.warm_up_s, self.seconds))
+
+    def row(self, report: Report, **first: object) -> dict[str, object]:
+        """A row of a table; `degraded` is the share of the answers that were checked since the last row."""
+        degraded, checked = self.expected.take_counts()
+        return {
+            **first,
+            "answers/s": round(report.answers_per_s),
+            "server CPU µs/answer": round(report.cpu_us_per_answer),
+            "p50 ms": round(report.quantile_ms(0.5), 2),
+            "p90 ms": round(report.quantile_ms(0.9), 2),
+            "p99 ms": round(report.quantile_ms(0.99), 2),
+            "failed": report.failures,
+            "wrong": report.wrong,
+            "degraded": round(degraded / max(checked, 1), 3),
+        }
 
 
 def load(bundle: Path, n_items: int, redis_url: str, warm_up_s: float, seconds: float) -> Workload:
