@@ -51,6 +51,7 @@ class Steps(pytorch_lightning.Callback):
 
     # of the class: the model trains with a copy of its trainer
     count: ClassVar[int] = 0
+    started_s: ClassVar[float] = 0.0
     seconds: ClassVar[float] = 0.0
     per_epoch: ClassVar[int] = 0
     evaluating_s: ClassVar[float] = 0.0

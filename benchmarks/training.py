@@ -22,42 +22,23 @@ The expected duration is printed first; `--quick` has 800 users and takes second
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from benchmarks.training_bound import bound_s
-from benchmarks.training_data import SETTINGS, histories_of, test_cases, training_of, write_for_peers
+from benchmarks.training_data import SETTINGS, histories_of, write_for_peers
 from benchmarks.training_objectives import OBJECTIVES_S, objective_rows
 from benchmarks.training_picture import draw_curves
-from benchmarks.training_programs import Measured, train_peer, train_to_convergence
-from retort.offline.common.progress import Silent
+from benchmarks.training_programs import Measured, train_for_seconds, train_peer, train_to_convergence
 from retort.offline.data.split import Split
-from retort.offline.evaluation.metrics import ndcg
-from retort.offline.evaluation.validate import validation_ranks
-from retort.offline.pipeline.train import new_student
 from retort.offline.recipes.recipe import Recipe, load_recipe
-from retort.offline.training.loop import fit
 
 _NOT_THERE = {("recbole", "512")}
 QUICK_USERS = 800
-
-
-def for_seconds(recipe: Recipe, split: Split, setting: str, seconds: float) -> Measured:
-    """Train for the time; a time budget sets the schedule after the first epoch."""
-    training = training_of(recipe, setting, max_minutes=seconds / 60)
-    student = new_student(recipe, len(split.item_index))
-    with tempfile.TemporaryDirectory() as work:
-        fitted = fit(student, replace(split, validation=None), [], training, Silent(), Path(work))
-    epoch_s = statistics.median([entry.seconds for entry in fitted.log][1:] or [fitted.log[0].seconds])
-    found = float(ndcg(validation_ranks(student, test_cases(split), recipe.evaluation), 10).mean())
-    n_parameters = sum(parameter.numel() for parameter in student.parameters())
-    return Measured("retort", setting, epoch_s, found, n_parameters, bound_s(student, split, training))
 
 
 def compared(args: argparse.Namespace, recipe: Recipe, split: Split, work: Path) -> Iterator[Measured]:
@@ -67,7 +48,7 @@ def compared(args: argparse.Namespace, recipe: Recipe, split: Split, work: Path)
         if args.curve:
             yield train_to_convergence(recipe, split, setting, args)
         else:
-            yield for_seconds(recipe, split, setting, args.seconds)
+            yield train_for_seconds(recipe, split, setting, args.seconds)
         for name, python in args.pythons.items():
             if (name, setting) not in _NOT_THERE and (found := train_peer(python, name, file, recipe, setting, args)):
                 yield found

@@ -1,12 +1,14 @@
-"""One training of the training benchmark: Retort's to convergence, or a peer's by its own interpreter."""
+"""One training of the training benchmark: Retort's, or a peer's by its own interpreter."""
 
 import argparse
 import copy
 import json
+import statistics
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from retort.offline.evaluation.validate import validation_ranks
 from retort.offline.pipeline.train import new_student
 from retort.offline.recipes.recipe import Recipe
 from retort.offline.students._base import Student
+from retort.offline.training.config import TrainingConfig
 from retort.offline.training.kept_memory import kept_memory
+from retort.offline.training.loop import fit
 from retort.offline.training.training_run import TrainingRun
 from retort.shared.base.parent_death import parent_death_signal
 
@@ -47,7 +51,17 @@ class Measured:
     ndcg: float
     parameters: int
     bound_s: float | None = None
-    curve: list[tuple[float, float]] = field(default_factory=list)
+    curve: Sequence[tuple[float, float]] = ()
+
+
+def train_for_seconds(recipe: Recipe, split: Split, setting: str, seconds: float) -> Measured:
+    """Train Retort's student for the time; a time budget sets the schedule after the first epoch."""
+    training = training_of(recipe, setting, max_minutes=seconds / 60)
+    student = new_student(recipe, len(split.item_index))
+    with tempfile.TemporaryDirectory() as work:
+        fitted = fit(student, replace(split, validation=None), [], training, Silent(), Path(work))
+    epoch_s = statistics.median([entry.seconds for entry in fitted.log][1:] or [fitted.log[0].seconds])
+    return _measured(recipe, split, setting, student, training, epoch_s)
 
 
 def train_to_convergence(recipe: Recipe, split: Split, setting: str, args: argparse.Namespace) -> Measured:
@@ -67,9 +81,7 @@ def train_to_convergence(recipe: Recipe, split: Split, setting: str, args: argpa
             if curve.is_due(seconds) and curve.add(seconds, _ndcg(student, validation, recipe)):
                 best = copy.deepcopy(student.state_dict())
     student.load_state_dict(best)
-    n_parameters = sum(parameter.numel() for parameter in student.parameters())
-    found, bound = _ndcg(student, test_cases(split), recipe), bound_s(student, split, training)
-    return Measured("retort", setting, seconds / run.epoch, found, n_parameters, bound, curve.points)
+    return _measured(recipe, split, setting, student, training, seconds / run.epoch, curve.points)
 
 
 def train_peer(
@@ -102,6 +114,20 @@ def train_peer(
     epoch_s = found["step_ms"] * found["steps"] / 1000
     curve = [(seconds, value) for seconds, value in found["curve"]]
     return Measured(name, setting, epoch_s, found["ndcg"], found["parameters"], None, curve)
+
+
+def _measured(
+    recipe: Recipe,
+    split: Split,
+    setting: str,
+    student: Student,
+    training: TrainingConfig,
+    epoch_s: float,
+    curve: Sequence[tuple[float, float]] = (),
+) -> Measured:
+    found, bound = _ndcg(student, test_cases(split), recipe), bound_s(student, split, training)
+    n_parameters = sum(parameter.numel() for parameter in student.parameters())
+    return Measured("retort", setting, epoch_s, found, n_parameters, bound, curve)
 
 
 def _ndcg(student: Student, cases: Cases, recipe: Recipe) -> float:
