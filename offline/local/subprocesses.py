@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from retort.shared.base.errors import StoreError
 from retort.shared.base.parent_death import end_with_parent, parent_death_signal
@@ -79,7 +80,7 @@ def start_child(
     try:
         yield Child(name, process, log)
     finally:
-        _end(process, grace_s)
+        end_process(process, grace_s)
 
 
 @cache
@@ -88,7 +89,8 @@ def _lasting_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "children")
 
 
-def _end(process: "subprocess.Popen[bytes]", grace_s: float) -> None:
+def end_process(process: "subprocess.Popen[Any]", grace_s: float) -> None:
+    """Send SIGTERM, SIGKILL after `grace_s`, and wait for the end."""
     if process.poll() is None:
         process.terminate()
         try:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import httpx
 
+from retort.offline.local.subprocesses import end_process
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -55,12 +57,6 @@ def serving_process(home: Path, *, prelude: str = "", **environment: object) -> 
         assert found, f"no address in {line!r}: {(home / 'server.log').read_text()[-2000:]}"
         yield Server(process, found[0], time.monotonic() - started)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end_process(process, grace_s=10)
         assert process.stdout is not None
         process.stdout.close()

@@ -1,6 +1,7 @@
 """The promotion gate: a worse challenger is refused, and a forced promotion is recorded."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,30 +54,32 @@ def test_a_worse_challenger_is_refused_and_an_equal_or_better_one_passes(tmp_pat
     assert not changes(home)[0].forced
 
 
-def test_a_challenger_whose_two_stage_retrieval_loses_items_is_refused(tmp_path: Path) -> None:
-    report = {"retrieval": "two_stage", "agreement@10": 0.9984, "required": 0.999}
-    good, lossy, kept = (
-        make_bundle(tmp_path, seed=seed, ranks=ranks(2), retrieval=given)
-        for seed, given in ((1, None), (2, report), (3, report | {"agreement@10": 0.9996}))
-    )
-    publish_bundle(good, None)
-    with pytest.raises(RegistryError, match=r"99\.84% of the first ten, and 99\.9% are required.*\[export\] retrieval"):
-        publish_bundle(lossy, "champion")
-    assert "champion" in publish_bundle(kept, "champion")
-
-
-def test_a_challenger_whose_items_in_fewer_bits_lose_too_much_is_refused(tmp_path: Path) -> None:
-    report = {"precision": "int8", "agreement@10": 0.981, "required": 0.99}
-    good, lossy, kept = (
-        make_bundle(tmp_path, seed=seed, ranks=ranks(2), parity=given)
-        for seed, given in ((1, None), (2, report), (3, report | {"agreement@10": 0.994}))
-    )
-    publish_bundle(good, None)
-    with pytest.raises(
-        RegistryError, match=r"int8 agree with fp32 on 98\.10%.*99\.0% are required.*\[export\] precision"
-    ):
-        publish_bundle(lossy, "champion")
-    assert "champion" in publish_bundle(kept, "champion")
+@pytest.mark.parametrize(
+    ("name", "report", "better", "message"),
+    [
+        (
+            "retrieval",
+            {"retrieval": "two_stage", "agreement@10": 0.9984, "required": 0.999},
+            0.9996,
+            r"99\.84% of the first ten, and 99\.9% are required.*\[export\] retrieval",
+        ),
+        (
+            "parity",
+            {"precision": "int8", "agreement@10": 0.981, "required": 0.99},
+            0.994,
+            r"int8 agree with fp32 on 98\.10%.*99\.0% are required.*\[export\] precision",
+        ),
+    ],
+)
+def test_a_challenger_whose_graph_agrees_too_little_is_refused(
+    name: str, report: dict[str, Any], better: float, message: str, tmp_path: Path
+) -> None:
+    lossy: dict[str, Any] = {name: report}
+    kept: dict[str, Any] = {name: report | {"agreement@10": better}}
+    publish_bundle(make_bundle(tmp_path, seed=1, ranks=ranks(2)), None)
+    with pytest.raises(RegistryError, match=message):
+        publish_bundle(make_bundle(tmp_path, seed=2, ranks=ranks(2), **lossy), "champion")
+    assert "champion" in publish_bundle(make_bundle(tmp_path, seed=3, ranks=ranks(2), **kept), "champion")
 
 
 def test_force_requires_a_reason_and_is_recorded(tmp_path: Path, home: Path) -> None:

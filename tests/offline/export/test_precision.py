@@ -28,18 +28,6 @@ def student() -> sasrec.Model:
     return sasrec.Model(sasrec.Config(max_length=8, embedding_dim=DIM, n_blocks=1, n_heads=2), N_ITEMS)
 
 
-@pytest.fixture(scope="module")
-def traced(student: sasrec.Model) -> StudentGraph:
-    return StudentGraph(student)
-
-
-@pytest.fixture(autouse=True)
-def traced_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "student" in request.fixturenames:
-        graph = request.getfixturevalue("traced")
-        monkeypatch.setattr("retort.offline.export.retrieval.StudentGraph", lambda _: graph)
-
-
 def requests(count: int) -> list[np.ndarray]:
     return list(np.random.default_rng(0).integers(1, N_ITEMS + 1, size=(count, 5)))
 
@@ -90,6 +78,7 @@ def item_vectors_of(traced: StudentGraph) -> np.ndarray:
 
 
 @pytest.mark.parametrize("precision", REDUCED)
+@pytest.mark.usefixtures("traced_once")
 def test_the_report_says_what_fewer_bits_change(student: sasrec.Model, precision: Precision) -> None:
     exported = export_for_retrieval(student, ExportConfig(precision=precision, least_parity=0.9), requests(40))
     assert exported.parity is not None
@@ -102,6 +91,7 @@ def test_the_report_says_what_fewer_bits_change(student: sasrec.Model, precision
     assert set(exported.times) == {"fp32_ms", f"{precision}_ms"}
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_fp32_has_no_report_and_own_scores_stay_in_fp32(
     student: sasrec.Model, traced: StudentGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,18 +126,7 @@ def student() -> sasrec.Model:
     return model
 
 
-@pytest.fixture(scope="module")
-def traced(student: sasrec.Model) -> StudentGraph:
-    return StudentGraph(student)
-
-
-@pytest.fixture(autouse=True)
-def traced_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "student" in request.fixturenames:
-        graph = request.getfixturevalue("traced")
-        monkeypatch.setattr("retort.offline.export.retrieval.StudentGraph", lambda _: graph)
-
-
+@pytest.mark.usefixtures("traced_once")
 def test_the_report_says_what_was_measured(student: sasrec.Model, traced: StudentGraph) -> None:
     exported = export_for_retrieval(student, ExportConfig(retrieval="two_stage"), requests(400))
     assert exported.report is not None
@@ -150,6 +139,7 @@ def test_the_report_says_what_was_measured(student: sasrec.Model, traced: Studen
     assert agreement(exact, two_stage, requests(50, seed=1)) >= 0.999
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_small_catalogues_and_exact_recipes_keep_the_exact_graph(student: sasrec.Model) -> None:
     assert AUTO_ITEMS > N_ITEMS
     for config in (ExportConfig(), ExportConfig(retrieval="exact")):
@@ -158,6 +148,7 @@ def test_small_catalogues_and_exact_recipes_keep_the_exact_graph(student: sasrec
         assert not _has_codes(exported.graph)
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_auto_keeps_the_exact_graph_where_codes_lose_items(
     student: sasrec.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
