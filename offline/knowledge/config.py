@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from retort.offline.common.plugins import plugin_names
 from retort.offline.common.section import MAX_SEED, Section
 from retort.offline.profiles.backends._base import ProfileBackend, Sampling
-from retort.offline.profiles.backends._http import SAMPLING_OPTIONS
+from retort.offline.profiles.backends._http import TEXT_OPTIONS
 from retort.offline.profiles.config import AUTO, BACKENDS, auto_backend, open_model
 from retort.offline.profiles.token_budget import SpendingConfig
 from retort.shared.base.settings import LanguageModelSettings
@@ -124,9 +124,7 @@ class KnowledgeConfig(Section):
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters stored with each text; a change leads to new requests. Items a call are none of them."""
-        chosen = {
-            name: self.options[name] for name in (*SAMPLING_OPTIONS, "extra_body", "omit") if name in self.options
-        }
+        chosen = {name: self.options[name] for name in TEXT_OPTIONS if name in self.options}
         return {
             "temperature": self.temperature,
             "max_output_tokens": self.max_output_tokens,

@@ -8,7 +8,7 @@ from retort.offline.common.plugins import load_plugin, plugin_names
 from retort.offline.common.section import MAX_SEED, Section, parse_section
 from retort.offline.data.interactions import Items
 from retort.offline.profiles.backends._base import ProfileBackend, Sampling, ServedModelError
-from retort.offline.profiles.backends._http import SAMPLING_OPTIONS
+from retort.offline.profiles.backends._http import TEXT_OPTIONS
 from retort.offline.profiles.checks import CheckRules
 from retort.offline.profiles.corruption import CorruptionConfig
 from retort.offline.profiles.faithfulness import FaithfulnessConfig
@@ -100,7 +100,7 @@ class ProfilesConfig(Section):
             "seed": self.seed,
             "mode": self.mode,
             # texts that were written before these options existed keep their key
-            **{name: self.options[name] for name in (*SAMPLING_OPTIONS, "extra_body", "omit") if name in self.options},
+            **{name: self.options[name] for name in TEXT_OPTIONS if name in self.options},
         }
 
 

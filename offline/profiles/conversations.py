@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from retort.offline.profiles.backends._base import Message, ProfileBackend, Prompt, Reply
-from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
 from retort.offline.profiles.prompt_plan import PromptPlan
 from retort.shared.base.errors import ProfileError
 
@@ -101,20 +100,17 @@ class _Conversation:
 
 
 def _next_attempt(prompt: Prompt) -> Prompt:
-    return Prompt(
-        prompt.messages, prompt.events, prompt.task, prompt.aspect, prompt.parts, prompt.schema, prompt.attempt + 1
-    )
+    return replace(prompt, attempt=prompt.attempt + 1)
 
 
 def _with_tokens(reply: Reply, prompt: Prompt, backend: ProfileBackend) -> Reply:
     """Count the tokens of a reply whose server states none; otherwise no budget would bind."""
-    if (reply.final and not reply.text) or backend.model == TEMPLATE_MODEL:
-        return reply  # refused, waiting or unanswered: nothing was generated; rules use no tokens
-    # a prompt has tokens, and so has a text: some servers state 0 for what they do not count
-    n_prompt, n_reply = reply.prompt_tokens or None, reply.completion_tokens
+    if reply.final and not reply.text:
+        return reply  # refused, waiting or unanswered: nothing was generated
+    n_prompt, n_reply = reply.prompt_tokens, reply.completion_tokens
     if n_prompt is None:
         n_prompt = backend.count_tokens(prompt.messages)
-    if not n_reply and reply.text:
+    if n_reply is None and reply.text:
         n_reply = backend.count_tokens([Message(role="assistant", content=reply.text)])
     return replace(reply, prompt_tokens=n_prompt, completion_tokens=n_reply)
 

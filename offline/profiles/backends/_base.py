@@ -47,6 +47,7 @@ class Reply:
     """A model's reply.
 
     Attributes:
+        prompt_tokens: None: not stated; they are then counted by `count_tokens`, and so are `completion_tokens`.
         error: Why there is no usable text, in one clause; None: there is one.
         final: Another attempt is useless.
         unanswered: The server failed, not the prompt; a later request may succeed.

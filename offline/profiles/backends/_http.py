@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "token_limit", "context_length"})
 _FILTERED = frozenset({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii"})
 SAMPLING_OPTIONS = ("top_p", "top_k", "presence_penalty", "frequency_penalty", "repetition_penalty")
+TEXT_OPTIONS = (*SAMPLING_OPTIONS, "extra_body", "omit")  # decide the texts, so they are part of their key
 
 
 class NoReplyError(Exception):
@@ -139,7 +140,7 @@ def _content(stated: Any) -> str:
 
 
 def _usage(stated: Any) -> Reply:
-    """An empty reply with the token counts of a response's `usage`; None where it states none.
+    """An empty reply with the token counts of a response's `usage`; None where it states none or zero.
 
     Prompt tokens from the server's cache: `prompt_tokens_details.cached_tokens` (OpenAI, vLLM, llama.cpp),
     `prompt_cache_hit_tokens` (DeepSeek), `cached_tokens` (Moonshot), `cache_read_input_tokens` (Anthropic's layer).
@@ -148,10 +149,12 @@ def _usage(stated: Any) -> Reply:
     details = usage.get("prompt_tokens_details")
     found = [details.get("cached_tokens") if isinstance(details, dict) else None]
     found += [usage.get(name) for name in ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")]
-    prompt, cached = _count(usage.get("prompt_tokens")), next((n for n in map(_count, found) if n is not None), None)
+    # a prompt has tokens, and so has a text: some servers state 0 for what they do not count
+    prompt, completion = (_count(usage.get(name)) or None for name in ("prompt_tokens", "completion_tokens"))
+    cached = next((n for n in map(_count, found) if n is not None), None)
     if cached is not None and prompt is not None:
         cached = min(cached, prompt)
-    return Reply("", prompt, _count(usage.get("completion_tokens")), cached_tokens=cached)
+    return Reply("", prompt, completion, cached_tokens=cached)
 
 
 def _count(value: Any) -> int | None:

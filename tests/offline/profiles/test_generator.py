@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from retort.offline.common.progress import Silent
 from retort.offline.profiles import generator
 from retort.offline.profiles.backends._base import Prompt, Reply
+from retort.offline.profiles.backends._http import parse_completion
 from retort.offline.profiles.config import ProfilesConfig
 from retort.offline.profiles.generator import profiles_table, write_profiles, write_profiles_table
 from retort.offline.profiles.history import UserHistory
@@ -221,9 +222,14 @@ def test_a_refused_text_is_kept_and_the_servers_words_are_reported(
         write_profiles(histories(2), catalogue(), ProfilesConfig(domain="movies"), store, NO_SERVER, Silent())
 
 
+_UNCOUNTED = parse_completion(
+    {"choices": [{"message": {"content": GOOD}}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}, ""
+)
+
+
 @pytest.mark.parametrize(
     "reply",
-    [Reply(GOOD), Reply(GOOD, 0, 0), Reply(""), Reply("", error="a refusal (content filter)")],
+    [Reply(GOOD), _UNCOUNTED, Reply(""), Reply("", error="a refusal (content filter)")],
     ids=["none", "zero", "empty", "refused"],
 )
 def test_a_budget_binds_where_the_server_counts_no_tokens(
