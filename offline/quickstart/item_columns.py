@@ -18,7 +18,8 @@ _NOT_TEXT = re.compile(
     r"(^|_)(url|uri|link|image|img|picture|photo|thumbnail|path|hash|ean|gtin|upc)($|_|s$)", re.IGNORECASE
 )
 _ID = re.compile(r"(^|[_ ])(id|sku|asin|isbn)", re.IGNORECASE)
-_ROW_NUMBER = re.compile(
+# Names that people, and `layout` for a column without one, give row numbers; they may also name an attribute.
+_COUNTER = re.compile(
     r"unnamed_\d+|#|no\.?|nr\.?|n|index|idx|row|rows|rank|row_?(?:num|number|id|index|nr)|rownum|rn|line|position",
     re.IGNORECASE,
 )
@@ -88,7 +89,7 @@ def choose_id_column(frame: pl.DataFrame, events: pl.DataFrame, file: str) -> st
 
 
 def _numbers_rows(name: str) -> bool:
-    return is_row_number(name) or bool(_ROW_NUMBER.fullmatch(name))
+    return is_row_number(name) or bool(_COUNTER.fullmatch(name))
 
 
 def _name_rank(name: str, of_events: Collection[str]) -> int:

@@ -105,9 +105,9 @@ def read(config: Config, root: Path | None, rejects: Rejects, progress: Progress
 def _events(path: Path, config: Config, rejects: Rejects, place: int) -> tuple[RawTable, bool]:
     """One file's events, and whether they have times; without, rows of later files follow those of earlier ones."""
     frame, kinds = _atomic(path, rejects)
-    fields = (f"{config.item_id}_list", config.item_id, config.user_id)
-    sequence = next((name for name in fields if kinds.get(name, "").endswith("_seq") or name == fields[0] in kinds), "")
-    if sequence:
+    ids = (config.item_id, config.user_id)
+    sequences = [f"{config.item_id}_list", *(name for name in ids if kinds.get(name, "").endswith("_seq"))]
+    if sequence := next(filter(kinds.__contains__, sequences), None):
         raise DataError(
             f"{path.name} contains sequences ({sequence}:{kinds[sequence]}), one training example a row, instead of "
             "events; give the `.inter` from which they were made, with one event a row."
