@@ -3,6 +3,12 @@
 Every mistake that a user can make is a `RetortError`; entry points print it without a traceback and exit with 2.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class RetortError(Exception):
     """Base of all errors whose message is written for the user."""
@@ -42,3 +48,15 @@ class StoreError(RetortError):
 
 class StoreOutdatedError(StoreError):
     """The database is available, but its tables are of another version."""
+
+
+def invalid_reason(problem: Mapping[str, object]) -> str:
+    """Return why pydantic refused a value, without the words that it puts before the messages of our validators."""
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def first_invalid(error: "ValidationError") -> str:
+    """Return the first invalid field of a document and why; the reason alone where it is the whole document."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {invalid_reason(first)}" if where else invalid_reason(first)

@@ -4,9 +4,10 @@ The hashes of the manifest show that the files are those that were sealed, not t
 """
 
 import io
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from retort.shared.base.errors import BundleError
+from retort.shared.base.errors import BundleError, first_invalid
 from retort.shared.base.schema import ITEM_ID, POPULARITY
 
 ITEMS = "items.parquet"
@@ -23,7 +24,6 @@ ITEM_SCALES = "item_scales.npy"
 GOLDEN = "golden.jsonl"
 ITEM_MAP = "item_map.npy"
 TRENDS = "item_trends.npz"
-_NO_ARRAY = (ValueError, OSError, EOFError, SyntaxError, MemoryError, KeyError, zipfile.BadZipFile)
 
 
 class GoldenRequest(BaseModel):
@@ -48,19 +48,19 @@ def read_items(path: Path, content: bytes, n_items: int) -> pa.Table:
     try:
         items = pq.ParquetFile(pa.BufferReader(content)).read()  # `read_table` imports pandas, if it is installed
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path, ITEMS, f"is not a Parquet file ({_first_line(error)})") from None
+        raise damaged(path, ITEMS, f"is not a Parquet file ({_first_line(error)})") from None
     if items.num_rows != n_items:
-        raise _damaged(path, ITEMS, f"has {items.num_rows} rows, but the manifest states {n_items}")
+        raise damaged(path, ITEMS, f"has {items.num_rows} rows, but the manifest states {n_items}")
     if len(set(items.column_names)) != len(items.column_names):
-        raise _damaged(path, ITEMS, "has two columns of one name")
+        raise damaged(path, ITEMS, "has two columns of one name")
     ids = _column(path, items, ITEM_ID)
     if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) or pa.types.is_string_view(ids.type)):
-        raise _damaged(path, ITEMS, f"has item ids of type {ids.type}, not text")
+        raise damaged(path, ITEMS, f"has item ids of type {ids.type}, not text")
     if len(pc.unique(ids)) != n_items:
-        raise _damaged(path, ITEMS, "names an item twice")
+        raise damaged(path, ITEMS, "names an item twice")
     popularity = _column(path, items, POPULARITY)
     if not pa.types.is_integer(popularity.type) or (n_items and pc.min(popularity).as_py() < 0):
-        raise _damaged(path, ITEMS, f"has a popularity of type {popularity.type} that is not a count of events")
+        raise damaged(path, ITEMS, f"has a popularity of type {popularity.type} that is not a count of events")
     return items
 
 
@@ -77,15 +77,12 @@ def read_golden(path: Path, content: bytes) -> tuple[GoldenRequest, ...]:
         try:
             request = GoldenRequest.model_validate_json(line)
         except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            problem = f"{where}: {first['msg']}" if where else first["msg"]
-            raise _damaged(path, GOLDEN, f"is malformed in line {number} ({problem})") from None
+            raise damaged(path, GOLDEN, f"is malformed in line {number} ({first_invalid(error)})") from None
         if len(request.items) != len(request.scores) or not np.isfinite(request.scores).all():
-            raise _damaged(path, GOLDEN, f"has no finite score for each item in line {number}")
+            raise damaged(path, GOLDEN, f"has no finite score for each item in line {number}")
         requests.append(request)
     if not requests:
-        raise _damaged(path, GOLDEN, "has no request, so the graph cannot be verified")
+        raise damaged(path, GOLDEN, "has no request, so the graph cannot be verified")
     return tuple(requests)
 
 
@@ -127,12 +124,12 @@ def read_stored_vectors(folder: Path) -> StoredVectors | None:
     if vectors is None:
         return None
     if vectors.ndim != 2 or vectors.dtype not in (np.float32, np.float16, np.int8):
-        raise _damaged(folder, ITEM_VECTORS, "is not an array of float32, float16 or int8 with two dimensions")
+        raise damaged(folder, ITEM_VECTORS, "is not an array of float32, float16 or int8 with two dimensions")
     if vectors.dtype != np.int8:
         return StoredVectors(vectors)
     scales = _read_array(folder, ITEM_SCALES)
     if scales is None or scales.shape != (len(vectors), 1) or scales.dtype != np.float32:
-        raise _damaged(folder, ITEM_SCALES, "has no float32 scale for each row of int8")
+        raise damaged(folder, ITEM_SCALES, "has no float32 scale for each row of int8")
     return StoredVectors(vectors, scales.astype(np.float32, copy=False))
 
 
@@ -143,10 +140,10 @@ def _read_array(folder: Path, name: str) -> NDArray[np.generic] | None:
             array = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         return None
-    except _NO_ARRAY as error:
-        raise _damaged(folder, name, f"is not an array ({_first_line(error)})") from None
+    except Exception as error:  # noqa: BLE001 - as in `read_arrays`
+        raise damaged(folder, name, f"is not an array ({_first_line(error)})") from None
     if not isinstance(array, np.ndarray):
-        raise _damaged(folder, name, "is not an array")
+        raise damaged(folder, name, "is not an array")
     return array
 
 
@@ -173,10 +170,10 @@ def parse_map(path: Path, content: bytes, n_items: int) -> NDArray[np.uint16]:
     """
     try:
         places = np.load(io.BytesIO(content), allow_pickle=False)
-    except _NO_ARRAY as error:
-        raise _damaged(path, ITEM_MAP, f"is not an array ({_first_line(error)})") from None
+    except Exception as error:  # noqa: BLE001 - as in `read_arrays`
+        raise damaged(path, ITEM_MAP, f"is not an array ({_first_line(error)})") from None
     if not isinstance(places, np.ndarray) or places.shape != (n_items, 2) or places.dtype != np.uint16:
-        raise _damaged(path, ITEM_MAP, "has no place of 16 bits for each item")
+        raise damaged(path, ITEM_MAP, "has no place of 16 bits for each item")
     return places
 
 
@@ -186,14 +183,28 @@ def parse_trends(path: Path, content: bytes, n_items: int) -> Trends:
     Raises:
         BundleError: The content is something else.
     """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            counts, (first, last) = arrays["counts"], arrays["span"].tolist()
-    except (*_NO_ARRAY, TypeError, AttributeError) as error:
-        raise _damaged(path, TRENDS, f"is not an archive of arrays ({_first_line(error)})") from None
+    counts, span = read_arrays(path, TRENDS, content, ("counts", "span"))
+    if span.shape != (2,) or not np.issubdtype(span.dtype, np.integer):
+        raise damaged(path, TRENDS, "has no first and last time")
     if counts.ndim != 2 or len(counts) != n_items or not np.issubdtype(counts.dtype, np.unsignedinteger):
-        raise _damaged(path, TRENDS, "has no counts for each item")
-    return Trends(counts, int(first), int(last))
+        raise damaged(path, TRENDS, "has no counts for each item")
+    return Trends(counts, int(span[0]), int(span[1]))
+
+
+def read_arrays(path: Path, name: str, content: bytes, arrays: Sequence[str]) -> list[NDArray[Any]]:
+    """Read arrays of an .npz file of a bundle.
+
+    Args:
+        name: Name of the file, for errors.
+
+    Raises:
+        BundleError: The content is something else, or an array is missing.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return [np.asarray(archive[array]) for array in arrays]  # a member may be bytes
+    except Exception as error:  # noqa: BLE001 - numpy and zipfile raise errors of many kinds for damaged files
+        raise damaged(path, name, f"is not an archive of arrays ({_first_line(error)})") from None
 
 
 def check_finite(folder: Path, vectors: NDArray[np.float32]) -> None:
@@ -207,14 +218,15 @@ def check_finite(folder: Path, vectors: NDArray[np.float32]) -> None:
 
 def _column(path: Path, items: pa.Table, name: str) -> "pa.ChunkedArray":
     if name not in items.column_names:
-        raise _damaged(path, ITEMS, f"has no column {name}")
+        raise damaged(path, ITEMS, f"has no column {name}")
     column = items.column(name)
     if column.null_count:
-        raise _damaged(path, ITEMS, f"has a row without {name}")
+        raise damaged(path, ITEMS, f"has a row without {name}")
     return column
 
 
-def _damaged(path: Path, name: str, problem: str) -> BundleError:
+def damaged(path: Path, name: str, problem: str) -> BundleError:
+    """Return the error for a file of a bundle with a problem, such as "is not an array"."""
     return BundleError(f"{path}: {name} {problem}; the bundle is damaged, publish it again.")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from retort.shared.base.errors import BundleError
+from retort.shared.base.errors import BundleError, first_invalid
 from retort.shared.base.hashing import hash_json
 from retort.shared.model.sealed_files import FileEntry
 
@@ -80,8 +80,6 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise BundleError(
-            f"{path / MANIFEST}: {where}: {first['msg']}; the bundle is damaged, publish it again."
+            f"{path / MANIFEST}: {first_invalid(error)}; the bundle is damaged, publish it again."
         ) from None

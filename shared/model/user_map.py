@@ -3,8 +3,6 @@
 Neither user ids nor texts are in a bundle. A hash tells whether a known id is in the file; it is not anonymous.
 """
 
-import io
-import zipfile
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retort.shared.base.errors import BundleError
+from retort.shared.model.bundle_files import damaged, read_arrays
 
 USER_MAP = "user_map.npz"
 
@@ -50,17 +48,9 @@ def parse_user_map(path: Path, content: bytes) -> UserMap:
     Raises:
         BundleError: It is something else.
     """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            users, places = arrays["users"], arrays["places"]
-    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise _damaged(path, f"is not an archive of arrays ({type(error).__name__})") from None
-    if users.dtype != np.uint64 or places.dtype != np.uint16 or places.shape != (len(users), 2):
-        raise _damaged(path, "has no place of 16 bits for each user")
+    users, places = read_arrays(path, USER_MAP, content, ("users", "places"))
+    if users.dtype != np.uint64 or users.ndim != 1 or places.dtype != np.uint16 or places.shape != (len(users), 2):
+        raise damaged(path, USER_MAP, "has no place of 16 bits for each user")
     if (users[1:] <= users[:-1]).any():
-        raise _damaged(path, "is not sorted by user")
+        raise damaged(path, USER_MAP, "is not sorted by user")
     return UserMap(users, places)
-
-
-def _damaged(path: Path, problem: str) -> BundleError:
-    return BundleError(f"{path}: {USER_MAP} {problem}; the bundle is damaged, publish it again.")
