@@ -29,7 +29,7 @@ from retort.serving.models.model_slots import open_model_slots
 from retort.serving.runtime.connections import LimitedConnection, raise_file_limit
 from retort.serving.runtime.settings import ServingSettings
 from retort.serving.runtime.workers import START_S, Workers
-from retort.shared.base.errors import RetortError
+from retort.shared.base.errors import RetortError, invalid_reason
 from retort.shared.base.logging import configure_logging
 from retort.shared.base.parent_death import end_with_parent
 from retort.shared.base.settings import Settings
@@ -61,7 +61,7 @@ def main() -> None:
         first = error.errors(include_input=False)[0]
         prefix = "RETORT_" if error.title == ServingSettings.__name__ else ""
         name = prefix + "_".join(str(part) for part in first["loc"]).upper()
-        sys.exit(_report_error(f"the setting {name} is invalid: {first['msg']}"))
+        sys.exit(_report_error(f"the setting {name} is invalid: {invalid_reason(first)}"))
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         name = f"RETORT_{field.group(1).upper()}" if field else str(error)

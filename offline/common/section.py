@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from retort.shared.base.errors import RecipeError
+from retort.shared.base.errors import RecipeError, invalid_reason
 
 # largest seed that numpy, scikit-learn, UMAP and torch all accept
 MAX_SEED = 2**32 - 1
@@ -38,7 +38,7 @@ def parse_section(kind: type[S], raw: dict[str, Any], where: str) -> S:
 
 
 def _sentence(kind: type[Section], where: str, problem: Any) -> str:
-    key, reason = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+    key, reason = ".".join(map(str, problem["loc"])), invalid_reason(problem)
     if problem["type"] == "extra_forbidden":
         return f"[{where}] has no key {key!r}; its keys are: {', '.join(sorted(kind.model_fields))}"
     if problem["type"] == "missing":

@@ -10,6 +10,7 @@ from retort.offline.common.section import Section
 from retort.offline.profiles.refusals import is_refusal
 from retort.offline.profiles.thoughts import cut_preface, cut_thoughts, has_tags
 from retort.offline.profiles.vocabulary import stems
+from retort.shared.base.errors import first_invalid
 from retort.shared.base.text import clean_text
 
 Language = Literal["any", "en", "ru"]
@@ -131,9 +132,7 @@ def _read_structured(text: str) -> tuple[str, str | None]:
         both = sorted(likes[subject] for subject in likes.keys() & {_subject(phrase) for phrase in profile.dislikes})
         return profile.readable(), f"likes and dislikes the same ({both[0].strip(' .').lower()[:60]})" if both else None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return text, f"not the requested JSON ({where + ': ' if where else ''}{first['msg']})"
+        return text, f"not the requested JSON ({first_invalid(error)})"
 
 
 def _subject(phrase: str) -> frozenset[str]:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from retort.serving.schemas.requests import RecommendRequest
-from retort.shared.base.errors import RetortError
+from retort.shared.base.errors import RetortError, first_invalid
 
 HOLDOUT = "holdout"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -138,9 +138,7 @@ def read_ab_test(path: Path) -> ABTest:
     except FileNotFoundError:
         raise RetortError(f"the A/B test file {path} does not exist; create it or unset RETORT_EXPERIMENT.") from None
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "document"
-        raise RetortError(f"the A/B test file {path} is invalid: {where}: {first['msg']}.") from None
+        raise RetortError(f"the A/B test file {path} is invalid: {first_invalid(error)}.") from None
 
 
 def _hash_fraction(name: str, purpose: str, unit: str) -> float:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from retort.serving.api.rate_limits import RateLimiter
 from retort.serving.schemas.problems import Problem
-from retort.shared.base.errors import RetortError
+from retort.shared.base.errors import RetortError, first_invalid
 from retort.shared.history.keys import DEFAULT_TENANT
 
 _BEARER = b"bearer "
@@ -162,9 +162,7 @@ def read_keys(path: Path) -> tuple[KeyEntry, ...]:
     except FileNotFoundError:
         raise RetortError(f"the key file {path} does not exist; create a key with `retort-serve key NAME`.") from None
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RetortError(f"the key file {path} is invalid: {where}: {first['msg']}.") from None
+        raise RetortError(f"the key file {path} is invalid: {first_invalid(error)}.") from None
     if not entries:
         raise RetortError(f"the key file {path} holds no key; create one with `retort-serve key NAME`.")
     names = [entry.name for entry in entries]

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from retort.serving.schemas.suggestions import field_names, suggest
+from retort.shared.base.errors import invalid_reason
 
 CONTENT_TYPE = "application/problem+json"
 _UNKNOWN = "unknown field"
@@ -60,7 +61,7 @@ def invalid(errors: list[Any], model: Any = None) -> Problem:
 
 def _why(error: Any, model: Any) -> str:
     if error["type"] != "extra_forbidden" or not error["loc"]:
-        return str(error["msg"]).removeprefix("Value error, ")
+        return invalid_reason(error)
     location = error["loc"][1:] if error["loc"][0] == "body" else error["loc"]  # the framework names the body
     known = field_names(model, location)
     if not known:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from retort.shared.base.errors import RetortError
+from retort.shared.base.errors import RetortError, invalid_reason
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -65,7 +65,7 @@ class EnvironmentSettings(BaseSettings):
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             name = "_".join(map(str, first["loc"])).upper()
-            reason = first["msg"].removeprefix("Value error, ")
+            reason = invalid_reason(first)
             raise RetortError(
                 f"the setting {name} cannot be used: {reason}; correct it in the environment or in .env."
             ) from None

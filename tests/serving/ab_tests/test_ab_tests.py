@@ -62,7 +62,7 @@ def test_anonymous_requests_and_other_tenants_are_not_assigned() -> None:
 @pytest.mark.parametrize(
     ("experiment", "sentence"),
     [
-        ({"variants": [{"name": "a", "share": 0.5}]}, "add up"),
+        ({"variants": [{"name": "a", "share": 0.5}]}, r"e\.json is invalid: the variants' shares must add up"),
         ({"variants": [{"name": "a", "share": 0.5}, {"name": "a", "share": 0.5}]}, "unique names"),
         ({"variants": [{"name": "a", "share": 1, "defaults": {"k": 3}}]}, "defaults"),
         ({"variants": [{"name": "a", "share": 1, "defaults": {"diversity": 7}}]}, "diversity"),
