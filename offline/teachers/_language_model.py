@@ -3,7 +3,7 @@
 Shapes: R events.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -105,6 +105,12 @@ def tune(
         check_epoch(epoch, losses, tuned, "learning_rate of the section of [teacher] that is tuned", optimizer)
         means.append(float(np.mean(losses)) if losses else 0.0)
     return means
+
+
+def loss_line(losses: Sequence[float]) -> str:
+    """Return a line with the loss of the first epoch and, of several, that of the last."""
+    first, last = f"{losses[0]:.3f} in epoch 1", f"{losses[-1]:.3f} in epoch {len(losses)}"
+    return f"loss {first}, {last}" if len(losses) > 1 else f"loss {first}"
 
 
 def eligible_events(events: TrainEvents) -> IntArray:

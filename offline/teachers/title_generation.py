@@ -27,6 +27,7 @@ from retort.offline.teachers._language_model import (
     evaluated_events,
     load_model,
     load_tokenizer,
+    loss_line,
     template,
     tune,
 )
@@ -65,14 +66,7 @@ def title_generation_lists(
             f"there are {len(titles)} titles for {len(split.item_index)} items and PAD; give one for each."
         )
     events = TrainEvents(split.train)
-    eligible = eligible_events(events)
-    titled_N = np.array([bool(title.strip()) for title in titles])
-    eligible = eligible[titled_N[split.train.values[eligible]]]
-    evaluated = evaluated_events(events, eligible, config)
-    if not len(evaluated):
-        raise TeacherError(
-            "the language model has no events to evaluate: no event with a history is of an item with a title."
-        )
+    eligible, evaluated = _titled_events(events, titles, config)
     folds_E = user_folds(len(split.train), config.folds, config.seed)[events.users]
     lists = ListCollector(len(events), evaluated, config.k, config.temperature)
     checkpoints = TuningCheckpoints(work)
@@ -86,9 +80,7 @@ def title_generation_lists(
             writer.model,
             lambda: writer.tune_on(eligible if config.folds == 1 else eligible[folds_E[eligible] != fold]),  # noqa: B023
         )
-        progress.say(
-            f"part {fold + 1} of {config.folds}: the language model's loss fell {losses[0]:.3f} → {losses[-1]:.3f}"
-        )
+        progress.say(f"part {fold + 1} of {config.folds}: the language model is tuned, {loss_line(losses)}")
         mine = evaluated[folds_E[evaluated] == fold]
         for done, part in chunks(mine, config.batch_size):
             written = checkpoints.texts(fold, part, writer.write)
@@ -98,6 +90,21 @@ def title_generation_lists(
     progress.say(f"the language model's titles find the next item with {outputs.line()}")
     checkpoints.clear()
     return outputs
+
+
+def _titled_events(
+    events: TrainEvents, titles: Sequence[str], config: TitleGenerationConfig
+) -> tuple[IntArray, IntArray]:
+    """The eligible events of items with a title, and those of them that get lists."""
+    titled_N = np.array([bool(title.strip()) for title in titles])
+    eligible = eligible_events(events)
+    eligible = eligible[titled_N[events.values.numpy()[eligible]]]
+    evaluated = evaluated_events(events, eligible, config)
+    if not len(evaluated):
+        raise TeacherError(
+            "the language model has no events to evaluate: no event with a history is of an item with a title."
+        )
+    return eligible, evaluated
 
 
 class TitleGenerator:

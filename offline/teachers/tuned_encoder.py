@@ -20,7 +20,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.data.split import Split
 from retort.offline.embeddings.encoder_config import EncoderConfig, prefix_for
 from retort.offline.embeddings.text_model import load_encoder
-from retort.offline.teachers._language_model import eligible_events, evaluated_events, tune
+from retort.offline.teachers._language_model import eligible_events, evaluated_events, loss_line, tune
 from retort.offline.teachers._list_collector import ListBatch, ListCollector, TeacherOutputs, lists_from_cosines
 from retort.offline.teachers._train_events import TrainEvents, chunks, user_folds
 from retort.offline.teachers.config import TunedEncoderConfig
@@ -53,7 +53,7 @@ def tuned_encoder_lists(
     for fold in range(config.folds):
         tuned = TunedEncoder(events, texts, encoder, config)
         losses = tuned.tune_on(eligible if config.folds == 1 else eligible[folds_E[eligible] != fold])
-        progress.say(f"part {fold + 1} of {config.folds}: the encoder's loss fell {losses[0]:.3f} → {losses[-1]:.3f}")
+        progress.say(f"part {fold + 1} of {config.folds}: the encoder is tuned, {loss_line(losses)}")
         mine = evaluated[folds_E[evaluated] == fold]
         for done, part in chunks(mine, _EVENTS_AT_ONCE):
             lists.fill(part, tuned.recommend(part))
@@ -70,7 +70,7 @@ def tuned_item_vectors(
     events = TrainEvents(split.train)
     tuned = TunedEncoder(events, texts, encoder, config)
     losses = tuned.tune_on(_readable(events, texts, config))
-    progress.say(f"the encoder's loss fell {losses[0]:.3f} → {losses[-1]:.3f}; items are encoded by it")
+    progress.say(f"the encoder is tuned, {loss_line(losses)}; items are encoded by it")
     vectors: FloatArray = (tuned.items() * tuned.known_N[:, None]).numpy()
     return vectors
 

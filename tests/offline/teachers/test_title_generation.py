@@ -11,7 +11,7 @@ import torch
 from retort.offline.common.progress import Silent
 from retort.offline.data.ragged import Ragged
 from retort.offline.teachers import title_generation
-from retort.offline.teachers._language_model import template
+from retort.offline.teachers._language_model import loss_line, template
 from retort.offline.teachers._train_events import TrainEvents
 from retort.offline.teachers.config import TitleGenerationConfig
 from retort.offline.teachers.teacher import IntArray
@@ -68,6 +68,11 @@ def test_a_distance_is_the_squared_one_between_what_was_written_and_a_title(mode
     true_R1 = torch.from_numpy(SPLIT.train.values[events])[:, None]
     torch.testing.assert_close(said.d_star_R, expected_RN.gather(1, true_R1)[:, 0], rtol=1e-3, atol=1e-3)
     assert set(said.items_RK[0].tolist()) == set(range(1, N_ITEMS + 1))
+
+
+def test_one_epoch_has_one_loss() -> None:
+    assert loss_line([5.1614]) == "loss 5.161 in epoch 1"
+    assert loss_line([5.1614, 6.0, 4.2]) == "loss 5.161 in epoch 1, 4.200 in epoch 3"
 
 
 class Notes(TitleGenerator):
