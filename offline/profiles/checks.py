@@ -16,7 +16,7 @@ from retort.shared.base.text import clean_text
 Language = Literal["any", "en", "ru"]
 
 # Prose was requested: a fence, a bare JSON value or tags do not follow our instructions.
-_OTHER_FORM = re.compile(r"\A\s*(?:```|[{\[])|```|</?(?:html|body|system|assistant|script)\b", re.IGNORECASE)
+_OTHER_FORM = re.compile(r"\A\s*[{\[]|```|</?(?:html|body|system|assistant|script)\b", re.IGNORECASE)
 _MARKERS = re.compile(r"</?(history|profiles?)>|\$(form|history|profiles?)\b")
 # Words that almost every English text of a few sentences contains, and that related languages do not share.
 _ENGLISH_WORDS = "the and of with for this their they from is are that to as by who which or user"

@@ -13,7 +13,7 @@ _CLOSED = rf"(?:<|\[|◁)\s*[/\\]\s*{_THOUGHT}\s*(?:>|\]|▷)"
 _THOUGHTS = re.compile(rf"{_OPENED}.*?{_CLOSED}", re.IGNORECASE | re.DOTALL)
 _LAST_CLOSED = re.compile(rf"\A.*{_CLOSED}", re.IGNORECASE | re.DOTALL)
 _CLOSED_TAG = re.compile(_CLOSED, re.IGNORECASE)
-_LEFT_OPEN = re.compile(rf"{_OPENED}", re.IGNORECASE)
+_LEFT_OPEN = re.compile(_OPENED, re.IGNORECASE)
 # gpt-oss marks its channels; tokens of a chat template may also stay at the end of a reply.
 _FINAL_CHANNEL = re.compile(r"\A.*<\|channel\|>\s*final\b[^<]*<\|message\|>", re.DOTALL)
 # Other models mark thoughts and answer by tokens: Cohere <|START_THINKING|>, OpenThoughts <|begin_of_thought|>, Gemma's
@@ -43,6 +43,7 @@ _HTML = (
 _TAG = re.compile(
     rf"<{_HTML}/?[^\W\d_][\w:.-]{{0,40}}(?: [^<>\n]{{0,80}})?/?>|&lt;{_HTML}/?\w{{1,40}}&gt;|[<◁]/?\w{{2,30}}▷"
 )
+# How thoughts begin, and what an author who is still writing says anywhere.
 _THINKS_ALOUD = re.compile(
     r"\A\W*(?:(?:okay|ok|alright|hmm+|right|well|first|now|so|wait),? (?:so,? )?"
     r"(?:i (?:need|have|should|will|am|must|['’]ll)|we (?:need|have|should|must)|let me|let['’]s"
@@ -62,6 +63,7 @@ _PLANS = re.compile(
     r"|\bwait, (?:i|let|the|maybe|actually)\b|assistantfinal|мне нужно (?:написать|описать|составить)",
     re.IGNORECASE,
 )
+# Words that announce the answer: "Sure! Here is the profile:", a label such as "**Profile:**", or "Sure!" alone.
 _ANSWER_LABEL = re.compile(
     r"\A(?:(?:sure|certainly|of course|absolutely)\b\W{1,3})?"
     r"(?:here(?:['’]s| is| are) [^\n:]{0,80}:"
@@ -84,7 +86,7 @@ def cut_thoughts(raw: str) -> tuple[str, str | None]:
         return text, "ends within the model's thoughts (raise max_output_tokens or turn its reasoning off)"
     if re.search(_CHAT_MARKER, text):
         return text, "contains tokens of the chat template"
-    if _thinks_aloud(text):
+    if _THINKS_ALOUD.search(text) or _PLANS.search(text):
         return text, "the model thinks aloud instead of answering"
     return text, None
 
@@ -105,8 +107,3 @@ def cut_preface(text: str) -> str:
 def has_tags(text: str) -> bool:
     """Whether a text holds tags other than those of web pages; a reasoning model may call its thoughts by any name."""
     return bool(_TAG.search(text))
-
-
-def _thinks_aloud(text: str) -> bool:
-    """Whether a text opens as thoughts do, or its author speaks of writing it."""
-    return bool(_THINKS_ALOUD.search(text) or _PLANS.search(text))

@@ -7,8 +7,10 @@ import polars as pl
 
 from retort.offline.data.interactions import Items
 from retort.offline.profiles.backends._base import Message, OnReplies, Prompt, Reply
+from retort.offline.profiles.faithfulness import FaithfulnessChecker
 from retort.offline.profiles.history import Event, Facts, UserHistory
 from retort.offline.profiles.store import ProfileStore
+from retort.offline.profiles.vocabulary import read_vocabulary
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database
@@ -51,6 +53,23 @@ def histories(n_users: int = 5, length: int = 6, n_items: int = 12) -> list[User
 def events(n: int) -> list[Event]:
     """Numbered events, for what must keep its order."""
     return [Event(Facts(f"film-{at:03d}", {"genre": "Drama"}), 4.0) for at in range(n)]
+
+
+# Eight comedies, a horror film and a war film, all of 1994.
+HORROR_AND_WAR = [
+    Event(Facts(f"Film {at}", {"genres": [genre], "year": "1994"}))
+    for at, genre in enumerate([*["Comedy"] * 8, "Horror", "War"])
+]
+_TITLES = (
+    "Night Train (1994)",
+    "Science Fiction",
+    "Matrix, The (1999)",
+    "Star Wars: Episode IV - A New Hope (1977)",
+    "Casablanca",
+)
+CHECKER = FaithfulnessChecker(
+    read_vocabulary([*(event.facts for event in HORROR_AND_WAR * 2), *(Facts(title, {}) for title in _TITLES)])
+)
 
 
 class ScriptedBackend:

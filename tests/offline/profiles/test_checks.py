@@ -9,8 +9,7 @@ from retort.offline.profiles.privacy_checks import find_leak
 from retort.offline.profiles.prompt import PromptWriter
 from retort.offline.profiles.refusals import is_refusal
 from retort.offline.profiles.thoughts import cut_thoughts, has_tags
-from tests.offline.profiles._fakes import GOOD
-from tests.offline.profiles.test_faithfulness import CHECKER, HORROR_AND_WAR
+from tests.offline.profiles._fakes import CHECKER, GOOD, HORROR_AND_WAR
 
 RULES = CheckRules()
 WRITER = PromptWriter("long", "movies")

@@ -14,7 +14,7 @@ from retort.offline.profiles.faithfulness import Faithfulness, FaithfulnessCheck
 from retort.offline.profiles.history import Catalogue, Event, UserHistory
 from retort.offline.profiles.item_facts import Facts
 from retort.offline.profiles.vocabulary import read_vocabulary
-from tests.offline.profiles._fakes import NO_SERVER
+from tests.offline.profiles._fakes import CHECKER, HORROR_AND_WAR, NO_SERVER
 
 GENRES = ["Comedy", "Drama", "Action", "Horror", "Western", "Sci-Fi", "Romance", "Children's", "Film-Noir", "Musical"]
 DECADES = [1930, 1950, 1970, 1990]
@@ -164,24 +164,6 @@ def test_another_users_profile_scores_lower(checker: FaithfulnessChecker, catalo
     others = [checker.check(text, seen[at - 7]).score or 0.0 for at, text in enumerate(texts)]
     assert min(own) > 0.8
     assert sum(others) / len(others) < 0.5
-
-
-def rated(*genres: str) -> list[Event]:
-    return [Event(Facts(f"Film {at}", {"genres": [genre], "year": "1994"})) for at, genre in enumerate(genres)]
-
-
-HORROR_AND_WAR = rated(*["Comedy"] * 8, "Horror", "War")
-CHECKER = FaithfulnessChecker(
-    read_vocabulary(
-        [one.facts for one in HORROR_AND_WAR * 2]
-        + [Facts("Night Train (1994)", {}), Facts("Science Fiction", {})]
-        + [
-            Facts("Matrix, The (1999)", {}),
-            Facts("Star Wars: Episode IV - A New Hope (1977)", {}),
-            Facts("Casablanca", {}),
-        ]
-    )
-)
 
 
 @pytest.mark.parametrize(

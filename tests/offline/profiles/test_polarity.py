@@ -2,24 +2,17 @@
 
 import pytest
 
-from retort.offline.profiles.faithfulness import FaithfulnessChecker
-from retort.offline.profiles.history import Event
-from retort.offline.profiles.item_facts import Facts
-from retort.offline.profiles.vocabulary import read_vocabulary
-
-EVENTS = [
-    Event(Facts(f"Film {at}", {"genres": [genre]})) for at, genre in enumerate(["Comedy"] * 8 + ["Horror", "War"])
-]
-CHECKER = FaithfulnessChecker(read_vocabulary([event.facts for event in EVENTS * 2]))
+from tests.offline.profiles._fakes import CHECKER, HORROR_AND_WAR
 
 
 def liked(text: str) -> set[str]:
-    return {value for _, value in CHECKER.liked_facets(text, EVENTS)}
+    return {value for _, value in CHECKER.liked_facets(text, HORROR_AND_WAR)}
 
 
 @pytest.mark.parametrize(
     "text",
     [
+        # before the mention
         "No horror for this user.",
         "The user is less inclined towards horror.",
         "A preference against horror shows.",
@@ -35,15 +28,7 @@ def liked(text: str) -> set[str]:
         "Gives horror low ratings.",
         "Избегает horror.",
         "Wenig Interesse an horror.",
-    ],
-)
-def test_negations_before_a_mention(text: str) -> None:
-    assert liked(text) == set()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
+        # after the mention
         "Horror is avoided.",
         "Horror films are disliked by this user.",
         "Horror, which they dislike.",
@@ -56,7 +41,7 @@ def test_negations_before_a_mention(text: str) -> None:
         "Horror: avoided",
     ],
 )
-def test_negations_after_a_mention(text: str) -> None:
+def test_a_negated_category_is_no_theme(text: str) -> None:
     assert liked(text) == set()
 
 
@@ -74,15 +59,8 @@ def test_negations_after_a_mention(text: str) -> None:
         "**Likes** comedy\n**Dislikes** horror, war",
         "Likes — comedy\nDislikes (strongest first): horror; war",
         "Dislikes include horror; war.\nEnjoys comedy.",
-    ],
-)
-def test_only_the_liked_one_of_several_is_a_theme(text: str) -> None:
-    assert liked(text) == {"Comedy"}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
+        "**Dislikes:**\n- horror\n\nEnjoys comedy.",
+        # emphasis is no negation
         "Not only comedy counts.",
         "Never misses a comedy.",
         "Can't get enough of comedy.",
@@ -90,13 +68,12 @@ def test_only_the_liked_one_of_several_is_a_theme(text: str) -> None:
         "Doesn't just like comedy.",
         "Prefers a mature approach to comedy.",
         "Likes comedies that avoid dark humour.",
-        "**Dislikes:**\n- horror\n\nEnjoys comedy.",
     ],
 )
-def test_emphasis_is_no_negation(text: str) -> None:
+def test_the_liked_category_is_the_only_theme(text: str) -> None:
     assert liked(text) == {"Comedy"}
 
 
 def test_a_disliked_category_that_the_user_chose_most_is_contradicted() -> None:
-    assert CHECKER.check("Comedy is mostly avoided.", EVENTS).of("contradicted") == ["Comedy"]
-    assert CHECKER.check("They avoid horror and love comedy.", EVENTS).of("contradicted") == []
+    assert CHECKER.check("Comedy is mostly avoided.", HORROR_AND_WAR).of("contradicted") == ["Comedy"]
+    assert CHECKER.check("They avoid horror and love comedy.", HORROR_AND_WAR).of("contradicted") == []
