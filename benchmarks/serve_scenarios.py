@@ -20,7 +20,7 @@ from benchmarks.serve_workload import Workload
 
 CONNECTIONS, OPEN_CONNECTIONS = 64, 128
 OPEN_SHARE, OVERLOAD_FACTOR = 0.6, 3.0
-# More than RETORT_MAX_WAITING (256), so that the server can be asked for more than it takes.
+# More than RETORT_MAX_WAITING (256), so that the server has to refuse requests.
 OVERLOAD_CONNECTIONS = 512
 START_S = 6.0  # of a server, for the estimate of the duration
 

@@ -4,8 +4,8 @@
 
 Both take turns in one run on one thread, the least of many counts; the last column is their ratio. Sizes are those of
 amazon-beauty, 12,101 items. Cross-entropy: a batch's positions, 512 negatives, 64 wide; K = 1 is the student's own
-loss, K = 10 a teacher's list. Divergence: what a text encoder hears in turns, 512 histories, 192 wide, 50 items and a
-tail against the whole catalogue; the three matrix products that neither can save are timed beside it.
+loss, K = 10 a teacher's list. Divergence: the loss of a text encoder in mutual distillation, 512 histories, 192 wide,
+50 items and a tail against the whole catalogue; the last column is the time of the three matrix products of both forms.
 """
 
 import argparse
@@ -50,9 +50,9 @@ def milliseconds(loss: Callable[[], Tensor]) -> float:
     return (time.process_time() - started_s) * 1000
 
 
-def side_by_side(ways: Sequence[Callable[[], Tensor]]) -> list[float]:
-    """The least of many counts of each, taken in turns."""
-    return np.array([[milliseconds(way) for way in ways] for _ in range(_TURNS)]).min(0).tolist()
+def least_in_turns(losses: Sequence[Callable[[], Tensor]]) -> list[float]:
+    """Return the least CPU milliseconds of each loss; the losses are computed in turns."""
+    return np.array([[milliseconds(loss) for loss in losses] for _ in range(_TURNS)]).min(0).tolist()
 
 
 def cross_entropy(positions: int, negatives: int, width: int, items: int) -> None:
@@ -62,10 +62,10 @@ def cross_entropy(positions: int, negatives: int, width: int, items: int) -> Non
     print("K   fused, ms   written out, ms   ratio")
     for k in (1, 10, 50):
         own = Own(torch.randint(1, items + 1, (positions, k)), torch.rand(positions, k))
-        fused, plain = side_by_side(
+        fused, plain = least_in_turns(
             [
-                lambda own=own, way=way: way(states_MD, table_ND, own, others)
-                for way in (softmax_cross_entropy, written_out)
+                lambda own=own, loss=loss: loss(states_MD, table_ND, own, others)
+                for loss in (softmax_cross_entropy, written_out)
             ]
         )
         print(f"{k:<3} {fused:9.1f} {plain:17.1f} {plain / fused:7.2f}")
@@ -77,7 +77,7 @@ def divergence(items: int, histories: int = 512, width: int = 192, k: int = 50) 
     table_ND = functional.normalize(torch.randn(items + 1, width)).requires_grad_()
     items_MK = torch.randint(1, items + 1, (histories, k))
     shares_MK, weights_M = torch.rand(histories, k + 1).softmax(1)[:, :k], torch.rand(histories) * 2
-    fused, half, plain, products = side_by_side(
+    fused, half, plain, products = least_in_turns(
         [
             lambda: tail_divergence(states_MD, table_ND, items_MK, shares_MK, weights_M, 2.0),
             lambda: tail_divergence(states_MD, table_ND, items_MK, shares_MK, weights_M, 2.0, bf16=True),

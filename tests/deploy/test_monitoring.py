@@ -73,7 +73,9 @@ def test_variables_of_queries_are_defined() -> None:
 
 def test_grafanas_own_library_reads_the_dashboard_and_writes_the_same() -> None:
     """A check of the schema: no Grafana is run here."""
-    library = pytest.importorskip("grafana_foundation_sdk.models.dashboard", reason="the library is not installed")
+    library = pytest.importorskip(
+        "grafana_foundation_sdk.models.dashboard", reason="pip install grafana-foundation-sdk"
+    )
     encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
     known = json.loads(monitoring.dashboard())
     written = json.loads(encoder.JSONEncoder(sort_keys=True).encode(library.Dashboard.from_json(known)))

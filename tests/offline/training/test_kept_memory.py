@@ -11,7 +11,9 @@ from retort.offline.training.kept_memory import kept_memory
 BLOCK = 8 * 2**20
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="glibc")
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="requires glibc"
+)
 def test_a_block_that_is_freed_and_allocated_again_causes_no_page_faults() -> None:
     with kept_memory():
         write_block()
