@@ -54,7 +54,7 @@ down:            ## stop the containers; ARGS=-v deletes their data too
 logs:            ## follow the logs of the containers; ARGS=api for one of them
 	$(COMPOSE) logs -f --tail 100 $(ARGS)
 
-compose-test: $(STAMP)  ## build and start the containers, and inject faults (8 to 15 minutes with the default recipe; skipped without a container engine)
+compose-test: $(STAMP)  ## build and start the containers, and inject faults (8 to 15 minutes, 22 without any cached image; skipped without a container engine)
 	$(BIN)/pytest -m long tests/compose -v -rs
 
 lock:            ## pin the dependencies of the images; needs uv. FIND_LINKS: a directory with torch's CPU wheel

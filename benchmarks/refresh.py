@@ -1,9 +1,9 @@
-"""A refresh under fire: three Celery workers, two killed, one added, the database cut off for a while.
+"""A refresh with injected faults: of three Celery workers two are killed, one is added, and the database is down for a while.
 
     python -m benchmarks.refresh --recipe ml1m_sasrec_profile --data DIR [--pause-s 20]
 
-Histories are the data's own; the language model is a server on loopback that answers after a moment, so that what is
-measured is the factory and not a model. Ends with 1 unless every user has exactly one profile.
+Histories are the data's own; the language model is a server on loopback that answers after a moment, so that the
+refresh is measured and not a model. Ends with 1 unless every user has exactly one profile.
 """
 
 import argparse
