@@ -1,4 +1,4 @@
-"""A refresh with injected faults: of three Celery workers two are killed, one is added, and the database is down for a while.
+"""A refresh with faults: of three Celery workers two are killed, one is added, and the database is down for a while.
 
     python -m benchmarks.refresh --recipe ml1m_sasrec_profile --data DIR [--pause-s 20]
 

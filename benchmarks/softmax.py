@@ -11,6 +11,7 @@ loss, K = 10 a teacher's list. Divergence: the loss of a text encoder in mutual 
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -63,10 +64,7 @@ def cross_entropy(positions: int, negatives: int, width: int, items: int) -> Non
     for k in (1, 10, 50):
         own = Own(torch.randint(1, items + 1, (positions, k)), torch.rand(positions, k))
         fused, plain = least_in_turns(
-            [
-                lambda own=own, loss=loss: loss(states_MD, table_ND, own, others)
-                for loss in (softmax_cross_entropy, written_out)
-            ]
+            [partial(loss, states_MD, table_ND, own, others) for loss in (softmax_cross_entropy, written_out)]
         )
         print(f"{k:<3} {fused:9.1f} {plain:17.1f} {plain / fused:7.2f}")
 
