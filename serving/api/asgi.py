@@ -137,7 +137,7 @@ class FastPathMiddleware:
                 self._check_load()
             route = "" if handler is None else path
             raw_request = RawRequest(scope["method"], path, scope["query_string"], headers, body, request_id)
-            status = await self._answer(scope, raw_request, handler, receive, send, counted=int(counted))
+            status = await self._answer(scope, raw_request, handler, receive, send, counted=counted)
         except Problem as problem:  # problems of the routes are answered by _answer
             status = problem.status
             await send_problem(send, for_path(problem, path), request_id)
@@ -162,7 +162,7 @@ class FastPathMiddleware:
         receive: Receive,
         send: Send,
         *,
-        counted: int,
+        counted: bool,
     ) -> int:
         """Answer a request whose body has been read, and return the status.
 

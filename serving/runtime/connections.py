@@ -35,7 +35,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     Args:
         read_timeout_s: Seconds for the head of a request, for the rest of a body whose request was answered, and for
-            which a peer may read nothing of its response.
+            which a peer may read less than 1 KiB of its response.
         max_connections: Connections of this process; above it the longest idle one is closed.
     """
 
@@ -80,16 +80,17 @@ class LimitedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head or self.is_idle:
             data = _without_upgrade(data)
-        self._head_bytes += len(data)  # in a body: trailers and chunk extensions, for `on_body` starts again
+        # in a body these are trailers and chunk extensions, because `on_body` sets the count to 0
+        self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head or self._in_body:
             self._check_head()
         elif self.is_idle and self.timeout_keep_alive_task is None and self._read_timer is None:
-            # bytes that begin no request, such as an empty line, have ended the time of an idle connection
+            # uvicorn ends the timer of an idle connection at any byte, also at an empty line, which begins no request
             self._start_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers have no use here
+        if self._in_head:  # trailers are not used
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
@@ -132,7 +133,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _check_head(self) -> None:
         if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
-            if self._in_head:  # a body is being answered, or was
+            if self._in_head:  # the request of a body is being answered, or was
                 length = b"content-length: %d\r\n\r\n" % len(_HEAD_TOO_LARGE_BODY)
                 self.transport.write(_HEAD_TOO_LARGE + length + _HEAD_TOO_LARGE_BODY)
             self.transport.close()
@@ -161,13 +162,11 @@ class LimitedConnection(HttpToolsProtocol):
             self._start_timer()
 
     def _start_write_timer(self) -> None:
-        self._cancel_write_timer()
         self._write_timer = self.loop.call_later(self._read_timeout_s, self._on_write_timeout)
 
     def _cancel_write_timer(self) -> None:
         if self._write_timer is not None:
             self._write_timer.cancel()
-            self._write_timer = None
 
     def _on_write_timeout(self) -> None:
         before, self._unread_bytes = self._unread_bytes, self._count_unread()
@@ -196,7 +195,7 @@ class LimitedConnection(HttpToolsProtocol):
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """Let a head name no other protocol: none is supported, and the parser would skip the body after it.
+    """Rename the header Upgrade: no other protocol is supported, and the parser would skip the body after it.
 
     Java's client asks for HTTP/2 in this way with each first request.
     """

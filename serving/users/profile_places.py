@@ -1,8 +1,8 @@
-"""Places of users by profile on the map: of those alone whose profile may still be shown.
+"""Places of users on the map by profile, for users whose profile may still be shown.
 
-A bundle is older than what users decide. So a user is not shown by profile who erased, edited or pinned it, or whose
-data was erased, also where the same id has a history again. Records of erasures are kept for 90 days; a bundle stops
-showing profiles a month earlier, so that also an erasure during its training is on record.
+Users decide after a bundle was sealed. Users who erased, edited or pinned their profile, or whose data was erased, are
+not shown by profile, not even if the same id has a history again. Records of erasures are kept for 90 days. A bundle
+shows no profiles from 60 days on, so that an erasure during its training is still on record.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Place = tuple[int, int]
 async def find_profile_places(
     catalogue: Catalogue, owners: Sequence[Owner], erasures: ErasureStore, database: str
 ) -> dict[str, Place]:
-    """Return user id → place; nobody's while the users' choices cannot be read.
+    """Map user id to place; empty while the users' choices cannot be read.
 
     Args:
         owners: Users of one tenant.
@@ -33,9 +33,11 @@ async def find_profile_places(
         StoreError: Erasures cannot be read.
         BundleError: The bundle's file is damaged.
     """
-    user_map = await CONSOLE_THREADS.run(lambda: catalogue.user_map)
     sealed_at = catalogue.sealed_at
-    if user_map is None or sealed_at is None or datetime.now(UTC) - sealed_at > MAX_AGE:
+    if sealed_at is None or datetime.now(UTC) - sealed_at > MAX_AGE:
+        return {}
+    user_map = await CONSOLE_THREADS.run(lambda: catalogue.user_map)
+    if user_map is None:
         return {}
     places = {owner: place for owner in owners if (place := user_map.place(owner.id)) is not None}
     erased = await asyncio.gather(*(erasures.read(owner) for owner in places))

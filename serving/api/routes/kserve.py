@@ -28,7 +28,8 @@ def _flat(data: Any) -> Any:
 
 
 # null is what some clients send for no parameters
-Parameters = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
+_NULL_AS_EMPTY = BeforeValidator(lambda given: {} if given is None else given)
+Parameters = Annotated[dict[str, Any], _NULL_AS_EMPTY]
 
 
 class Tensor(BaseModel):
@@ -82,9 +83,7 @@ class InferRequest(BaseModel):
     id: Annotated[str, Field(max_length=128)] | None = None
     inputs: list[InputTensor] = Field(min_length=1, max_length=1)
     outputs: list[RequestedOutput] | None = Field(None, max_length=2, description="outputs to return; default: both")
-    parameters: Annotated[InferParameters, BeforeValidator(lambda given: {} if given is None else given)] = (
-        InferParameters()
-    )
+    parameters: Annotated[InferParameters, _NULL_AS_EMPTY] = InferParameters()
 
 
 class OutputTensor(Tensor):
