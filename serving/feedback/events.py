@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
@@ -165,11 +166,7 @@ class EventIntake:
                 source = {"guest_user_id": guest.id} if guest.kind == "user" else {"guest_session_id": guest.id}
                 await self._stream.add_merge(Merge(user.tenant, user.id, int(self._clock() * 1000), **source))
 
-        async def erased_until() -> int:
-            erasure = None if self._read_erasure is None else await self._read_erasure(user)
-            return -1 if erasure is None else erasure.requested_ms
-
-        moved = await self._reader.store.merge(guest, user, record, erased_until)
+        moved = await self._reader.store.merge(guest, user, record, partial(self._erased_until, user))
         self._reader.cache.discard(guest)
         self._reader.cache.discard(user)
         return moved
@@ -178,10 +175,14 @@ class EventIntake:
         """Return the erased owners among those of earlier events, with the time of the erasure in ms."""
         erased: dict[Owner, int] = {}
         for owner in {entry.owner for entry in entries if entry.time_ms < now_ms and entry.owner.kind == "user"}:
-            erasure = None if self._read_erasure is None else await self._read_erasure(owner)
-            if erasure is not None:
-                erased[owner] = erasure.requested_ms
+            if (until_ms := await self._erased_until(owner)) >= 0:
+                erased[owner] = until_ms
         return erased
+
+    async def _erased_until(self, owner: Owner) -> int:
+        """Return until when the owner's events are erased, in ms; −1 for an owner who was not erased."""
+        erasure = None if self._read_erasure is None else await self._read_erasure(owner)
+        return -1 if erasure is None else erasure.requested_ms
 
     def _count(self, events: Sequence[Event], tenant: str) -> None:
         for event_type, count in Counter(event.event_type for event in events).items():

@@ -1,13 +1,14 @@
 """HTTP errors as RFC 9457 problem documents, each with a remedy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 
 from retort.serving.schemas.suggestions import field_names, suggest
-from retort.shared.base.errors import invalid_reason
+from retort.shared.base.errors import StoreError, invalid_reason
 
 CONTENT_TYPE = "application/problem+json"
 _UNKNOWN = "unknown field"
@@ -73,6 +74,15 @@ def _why(error: Any, model: Any) -> str:
 def overloaded(retry_after_s: int = 1) -> Problem:
     """Return a 503: too many requests are in flight."""
     return Problem(503, "The server is overloaded; retry shortly.", headers={"retry-after": str(retry_after_s)})
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn a StoreError of the block into a `Problem` 503."""
+    try:
+        yield
+    except StoreError as error:
+        raise Problem(503, "A store is down; retry shortly.", headers={"retry-after": "2"}) from error
 
 
 def failure() -> Problem:

@@ -1,6 +1,8 @@
 """Routes of the map of items: binary places and colours, so that a million items take 5 MB, and what is at a place."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,9 +15,9 @@ from retort.serving.api.services import Services
 from retort.serving.catalogue.catalogue import Catalogue
 from retort.serving.catalogue.item_map import ItemMap
 from retort.serving.runtime.threads import CONSOLE_THREADS
-from retort.serving.schemas.problems import Problem, not_found
+from retort.serving.schemas.problems import Problem, not_found, store_errors
 from retort.serving.users.profile_places import find_profile_places
-from retort.shared.base.errors import BundleError, StoreError
+from retort.shared.base.errors import BundleError
 from retort.shared.base.schema import POPULARITY
 from retort.shared.history.store import Owner
 
@@ -98,17 +100,13 @@ def _add_users(routes: APIRouter, services: Services) -> None:
     ) -> MapUsers:
         live = services.live_bundle(caller.tenant)
         item_map = await _map_of(live.catalogue)
-        try:
+        with store_errors(), _bundle_errors():
             user_ids = (await services.user_sample.find(caller.tenant, "", limit)).user_ids
             owners = [Owner(user_id, caller.tenant) for user_id in user_ids]
             histories = await services.histories.recent(owners, _EVENTS)
             places = await find_profile_places(
                 live.catalogue, owners, services.user_data.erasures, services.settings.database
             )
-        except StoreError as error:
-            raise Problem(503, "A store is down; retry shortly.", headers={"retry-after": "2"}) from error
-        except BundleError as error:
-            raise _unreadable() from error
         themes = await asyncio.gather(*(services.reader.themes(owner) for owner in owners))
         placed = []
         for owner, item_ids, own in zip(owners, histories, themes, strict=True):
@@ -123,14 +121,17 @@ def _add_users(routes: APIRouter, services: Services) -> None:
 
 async def _map_of(catalogue: Catalogue) -> ItemMap:
     """Return the map, or raise a `Problem` 404 without one."""
-    try:
+    with _bundle_errors():
         item_map = await CONSOLE_THREADS.run(lambda: catalogue.map)
-    except BundleError as error:
-        raise _unreadable() from error
     if item_map is None:
         raise not_found("This bundle has no map, because an earlier version sealed it; the next training makes one.")
     return item_map
 
 
-def _unreadable() -> Problem:
-    return Problem(503, "The map cannot be read; publish the bundle again.")
+@contextmanager
+def _bundle_errors() -> Iterator[None]:
+    """Turn a BundleError of the block into a `Problem` 503."""
+    try:
+        yield
+    except BundleError as error:
+        raise Problem(503, "The map cannot be read; publish the bundle again.") from error

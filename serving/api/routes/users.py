@@ -1,7 +1,5 @@
 """User routes: read a user's data, merge a guest's history, erase a user."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -19,9 +17,8 @@ from retort.serving.api.routes.user_documents import (
     UserList,
 )
 from retort.serving.api.services import Services
-from retort.serving.schemas.problems import Problem, not_found
+from retort.serving.schemas.problems import Problem, not_found, store_errors
 from retort.serving.users.erasure import Erasure
-from retort.shared.base.errors import StoreError
 from retort.shared.base.schema import MAX_ID_LENGTH
 from retort.shared.history.store import Entry, Owner
 
@@ -54,7 +51,7 @@ def _add_list(routes: APIRouter, services: Services) -> None:
         start: Annotated[str, Query(max_length=MAX_ID_LENGTH, description="start of the user id")] = "",
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 10,
     ) -> UserList:
-        with _store_errors():
+        with store_errors():
             found = await services.user_sample.find(caller.tenant, start, limit)
         return UserList(request_id=request.state.request_id, **vars(found))
 
@@ -63,7 +60,7 @@ def _add_history(routes: APIRouter, services: Services) -> None:
     @routes.get("/users/{user_id:path}/history", summary="Stored history")
     async def history(request: Request, user_id: UserId) -> History:
         owner = await _owner(services, request, user_id, Scope.READ)
-        with _store_errors():
+        with store_errors():
             entries = await services.histories.entries(owner)
         return History(request_id=request.state.request_id, events=_history_entries(entries))
 
@@ -79,7 +76,7 @@ def _add_merge(routes: APIRouter, services: Services) -> None:
             if guest.session_id is not None
             else Owner(str(guest.user_id), owner.tenant)
         )
-        with _store_errors():
+        with store_errors():
             moved = await services.event_intake.merge(source, owner)
         return Merged(request_id=request.state.request_id, moved=moved)
 
@@ -90,7 +87,7 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
     @routes.get("/users/{user_id:path}/erasure", summary="State of an erasure", responses=problems(404))
     async def erasure(request: Request, user_id: UserId) -> ErasureDocument:
         owner = await _owner(services, request, user_id, Scope.ADMIN)
-        with _store_errors():
+        with store_errors():
             state = await user_data.erasures.read(owner)
         if state is None:
             raise not_found("No erasure of this user exists; request one with DELETE.")
@@ -107,7 +104,7 @@ def _add_erasure(routes: APIRouter, services: Services) -> None:
     async def erase(request: Request, response: Response, user_id: UserId) -> ErasureDocument:
         owner = await _owner(services, request, user_id, Scope.ADMIN)
         try:
-            with _store_errors():
+            with store_errors():
                 state = await user_data.erase(owner, request.state.request_id)
         finally:
             services.user_sample.discard(owner)
@@ -119,7 +116,7 @@ def _add_known(routes: APIRouter, services: Services) -> None:
     @routes.get("/users/{user_id:path}", summary="All data of the user")
     async def known(request: Request, user_id: UserId) -> Known:
         owner = await _owner(services, request, user_id, Scope.ADMIN)
-        with _store_errors():
+        with store_errors():
             entries = await services.histories.entries(owner)
             stored = await services.user_data.read_stored(owner)
         themes = await services.reader.themes(owner)
@@ -131,15 +128,6 @@ def _add_known(routes: APIRouter, services: Services) -> None:
             themes=[theme.value for theme in themes],
             stored=values or None,
         )
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    """Turn an error of a store into a `Problem` 503."""
-    try:
-        yield
-    except StoreError as error:
-        raise Problem(503, "A store is down; retry shortly.", headers={"retry-after": "2"}) from error
 
 
 def _history_entries(entries: list[Entry]) -> list[HistoryEntry]:
