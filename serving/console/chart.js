@@ -92,7 +92,23 @@ export function interval({ low, middle, high, kind }, reach) {
   );
 }
 
-/** Intervals on one axis. rows: [{name, low, middle, high, kind, words}]; kind: good, bad or soft. */
+/** A relative difference as a row of `forest`; words follow its numbers. An isSoft row is grey. */
+export const difference = (name, [low, middle, high], { isSoft, words }) => ({
+  name,
+  low,
+  middle,
+  high,
+  kind: isSoft ? "soft" : low > 0 ? "good" : high < 0 ? "bad" : "plain",
+  words: h(
+    "span",
+    h("b", signed(middle)),
+    ` [${signed(low)}, ${signed(high)}]`,
+    low > 0 || high < 0 ? "" : " not significant",
+    words,
+  ),
+});
+
+/** Intervals on one axis. rows: [{name, low, middle, high, kind, words}]; kind: good, bad, soft or plain. */
 export function forest(rows, { label }) {
   const reach = Math.max(
     ...rows

@@ -1,6 +1,6 @@
 // Experiments view: the A/B test of the server with counts, differences, intervals and days still needed; offline tables.
 import { ApiError, call, problem } from "./api.js";
-import { forest, signed } from "./chart.js";
+import { difference, forest } from "./chart.js";
 import { badge, byId, facts, h, show, table, when } from "./dom.js";
 import { refreshOffline } from "./offline.js";
 
@@ -99,21 +99,12 @@ const splitAlarm = (test) =>
 
 function row(variant, control) {
   const share = (value) => value / control.rate;
-  const [low, middle, high] = [variant.difference_low, variant.difference, variant.difference_high].map(share);
   const isHoldout = variant.name === "holdout";
-  return {
-    name: h("span", h("b", variant.name), isHoldout && h("small", " popular items")),
-    low,
-    middle,
-    high,
-    kind: isHoldout ? "soft" : low > 0 ? "good" : high < 0 ? "bad" : "plain",
-    words: h(
-      "span",
-      h("b", signed(middle)),
-      ` [${signed(low)}, ${signed(high)}]`,
-      low > 0 || high < 0 ? "" : " not significant",
-    ),
-  };
+  return difference(
+    h("span", h("b", variant.name), isHoldout && h("small", " popular items")),
+    [variant.difference_low, variant.difference, variant.difference_high].map(share),
+    { isSoft: isHoldout },
+  );
 }
 
 const counts = (variant) => [
@@ -127,8 +118,8 @@ const counts = (variant) => [
   days(variant),
 ];
 
-function days({ days_needed: needed, difference }) {
-  if (difference === null) return null;
+function days({ days_needed: needed, difference: measured }) {
+  if (measured === null) return null;
   if (needed === null) return "not known yet";
   if (needed === 0) return badge("good", "enough");
   return needed < 1 ? "less than 1" : needed > 9999 ? "more than 9,999" : Math.ceil(needed).toLocaleString();

@@ -1,6 +1,6 @@
-// Offline experiments: paired differences from the baseline with their intervals, as stored by `retort experiment publish`.
+// Offline experiments as `retort experiment publish` stored them: paired differences from the baseline with intervals.
 import { ApiError, call, problem } from "./api.js";
-import { forest, signed } from "./chart.js";
+import { difference, forest, signed } from "./chart.js";
 import { badge, byId, h, show, table, when } from "./dom.js";
 
 const place = byId("offline");
@@ -33,15 +33,20 @@ const nothing = () =>
 function experiment(found, number) {
   const base = found.rows.find((row) => row.is_baseline);
   const compared = found.rows.filter((row) => row.difference !== null);
+  const students = new Set(found.rows.map((row) => row.student).filter(Boolean));
   const kind = compared.length ? found.metric.toUpperCase() : "no comparison yet";
   return h(
     "details.card.offline",
     { open: number === 0 },
-    h("summary", h("h3", found.description || found.name), h("small", `${kind}, published ${when(found.published_at)}`)),
+    h(
+      "summary",
+      h("h3", found.description || found.name),
+      h("small", `${kind}, published ${when(found.published_at)}`),
+    ),
     h("p.hint", setting(found, base)),
     compared.length > 0 &&
       forest(
-        compared.map((row) => line(row, found)),
+        compared.map((row) => line(row, found.expected_seeds, students.size > 1)),
         { label: `${found.name}: differences from ${base?.name ?? "the baseline"}` },
       ),
     h(
@@ -49,12 +54,16 @@ function experiment(found, number) {
       "Differences are paired over users, in per cent of the baseline, with their 95 % interval. ",
       compared.some((row) => row.is_control) && "A grey row is a control: it knows less on purpose.",
     ),
-    (found.missing.length > 0 || found.commits.length > 1) && h("p.hint", badge("warn", found.missing.length ? "unfinished" : "mixed code"), ` ${gaps(found)}`),
+    (found.missing.length > 0 || found.commits.length > 1) &&
+      h("p.hint", badge("warn", found.missing.length ? "unfinished" : "mixed code"), ` ${gaps(found)}`),
     h(
       "details",
       h("summary", "Numbers"),
-      table(["row", "student", found.metric.toUpperCase(), "seeds", "users", "difference", "95 % interval", "p"], found.rows.map(numbers)),
-      h("pre", { tabindex: "0" }, `${found.command}   # code ${found.commits.map((commit) => commit.slice(0, 16)).join(", ")}`),
+      table(
+        ["row", "student", found.metric.toUpperCase(), "seeds", "users", "difference", "95 % interval", "p"],
+        found.rows.map(numbers),
+      ),
+      h("pre", { tabindex: "0" }, `${found.command}   # code ${states(found.commits)}`),
     ),
   );
 }
@@ -78,32 +87,21 @@ const gaps = ({ missing, commits }) =>
     .join(" ");
 
 const score = (value) => (value === null ? "–" : value.toFixed(4));
-const seeds = (done, expected) => (done < expected ? `${done} of ${expected} seeds` : `${done} ${done === 1 ? "seed" : "seeds"}`);
-const range = (row) => `${signed(row.low)} to ${signed(row.high)}`;
+const seeds = (done, expected) =>
+  done < expected ? `${done} of ${expected} seeds` : `${done} ${done === 1 ? "seed" : "seeds"}`;
+const states = (commits) => commits.map((commit) => commit.slice(0, 16)).join(", ");
 
-function line(row, found) {
-  const [low, middle, high] = [row.low, row.difference, row.high];
-  const students = new Set(found.rows.map((other) => other.student).filter(Boolean));
-  return {
-    name: h(
+const line = (row, expectedSeeds, namesStudent) =>
+  difference(
+    h(
       "span",
       h("b", row.name),
-      students.size > 1 && h("small", ` ${row.student}`),
+      namesStudent && h("small", ` ${row.student}`),
       row.is_control && h("small", ` control${row.explains.length ? ` of ${row.explains.join(", ")}` : ""}`),
     ),
-    low,
-    middle,
-    high,
-    kind: row.is_control ? "soft" : low > 0 ? "good" : high < 0 ? "bad" : "plain",
-    words: h(
-      "span",
-      h("b", signed(middle)),
-      ` [${signed(low)}, ${signed(high)}]`,
-      low > 0 || high < 0 ? "" : " not significant",
-      row.seeds < found.expected_seeds && `, ${seeds(row.seeds, found.expected_seeds)}`,
-    ),
-  };
-}
+    [row.low, row.difference, row.high],
+    { isSoft: row.is_control, words: row.seeds < expectedSeeds && `, ${seeds(row.seeds, expectedSeeds)}` },
+  );
 
 const numbers = (row) => [
   h("span", h("b", row.name), row.is_baseline && h("small", " baseline"), row.is_control && h("small", " control")),
@@ -112,6 +110,6 @@ const numbers = (row) => [
   row.seeds,
   row.users?.toLocaleString(),
   row.difference === null ? null : signed(row.difference),
-  row.difference === null ? null : range(row),
+  row.difference === null ? null : `${signed(row.low)} to ${signed(row.high)}`,
   row.p === null ? null : row.p <= 0.0001 ? "≤ 0.0001" : row.p.toPrecision(2),
 ];

@@ -181,11 +181,7 @@ function samples(users, items) {
       h(
         "p.chips",
         popular.map((item) =>
-          h(
-            "a.chip",
-            { href: viewAddress("items", { id: item.item_id }) },
-            h("bdi", item.title ?? item.item_id),
-          ),
+          h("a.chip", { href: viewAddress("items", { id: item.item_id }) }, h("bdi", item.title ?? item.item_id)),
         ),
       ),
     ],
