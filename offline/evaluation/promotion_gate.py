@@ -18,6 +18,7 @@ from retort.shared.base.errors import DataError
 from retort.shared.base.schema import PAD
 from retort.shared.model.bundle import Bundle
 from retort.shared.model.item_index import ItemIndex
+from retort.shared.model.paired_test import parse_metric
 from retort.shared.model.promotion_gate import RESAMPLES, Verdict, check_sealed, declared_metric, lost_by_export
 from retort.shared.model.scoring import Scorer
 from retort.shared.model.sequences import IntArray
@@ -47,8 +48,7 @@ def _evaluate_bundle(bundle: Bundle, split_dir: Path, metric: str, progress: Pro
         raise DataError(f"there is no directory {split_dir}; name the split directory of a run.")
     split = load_split(split_dir)
     ranker = BundleRanker(bundle, split.item_index)
-    k = metric.rpartition("@")[2]
-    config = EvaluationConfig(k=(int(k),)) if k.isdigit() else EvaluationConfig()
+    config = EvaluationConfig(k=(parse_metric(metric)[1],))
     evaluation = evaluate(ranker, split.test, config, progress, f"evaluating {bundle.bundle_id}")
     return tabulate_ranks(evaluation, split.test, split)
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from retort.serving.api.asgi import FastPathMiddleware, Send
+from retort.serving.api.asgi import FastPathMiddleware, Handler, Send
 from retort.serving.api.asgi import Scope as AsgiScope
 from retort.serving.api.body_reader import Receive
 from retort.serving.api.openapi import complete, operation_id
@@ -47,6 +47,23 @@ _DESCRIPTION = """Recommendations from a small student model that was distilled 
 
 Every response names the origin of its list (`source`) and, unless it is the student over the full history, the reason
 (`fallback_reason`). Errors are `application/problem+json`."""
+
+# Each module has a `router`.
+_GROUPS = (
+    batch,
+    similar,
+    new_items,
+    knowledge,
+    items,
+    item_map,
+    profiles,
+    refreshes,
+    users,
+    health,
+    versions,
+    experiments,
+    kserve,
+)
 
 
 class Application(FastAPI):
@@ -91,28 +108,7 @@ def create_app(
     )
     app.services = services
     fast_routes = {**recommend.fast_handlers(services), **events.fast_handlers(services)}
-    app.include_router(recommend.router(fast_routes))
-    app.include_router(events.router(fast_routes))
-    groups = (
-        batch,
-        similar,
-        new_items,
-        knowledge,
-        items,
-        item_map,
-        profiles,
-        refreshes,
-        users,
-        health,
-        versions,
-        experiments,
-        kserve,
-    )
-    for group in groups:
-        app.include_router(group.router(services))
-    app.include_router(console.docs_router("console" if serving.console else "docs"))
-    if serving.console:
-        app.include_router(console.router())
+    _include_routes(app, fast_routes, has_console=serving.console)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -127,6 +123,16 @@ def create_app(
         check_key=services.authenticator.require_valid_key,
     )
     return app
+
+
+def _include_routes(app: Application, fast_routes: dict[tuple[str, str], Handler], *, has_console: bool) -> None:
+    app.include_router(recommend.router(fast_routes))
+    app.include_router(events.router(fast_routes))
+    for group in _GROUPS:
+        app.include_router(group.router(app.services))
+    app.include_router(console.docs_router("console" if has_console else "docs"))
+    if has_console:
+        app.include_router(console.router())
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ Shapes: S seeds, C cases: one a user, or several (successive targets); ranks_C: 
 where it is not in the list.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,16 +34,26 @@ def mrr(ranks_C: IntArray, k: int) -> FloatArray:
 _METRICS = {"hr": hit_rate, "ndcg": ndcg, "mrr": mrr}
 
 
+def parse_metric(metric: str) -> tuple[Callable[[IntArray, int], FloatArray], int]:
+    """Return the function and the k of a metric such as "ndcg@10".
+
+    Raises:
+        DataError: The metric is unknown.
+    """
+    name, _, k = metric.partition("@")
+    if name not in _METRICS or not k.isdecimal():
+        raise DataError(f"{metric!r} is no metric; name hr, ndcg or mrr at a k, such as ndcg@10.")
+    return _METRICS[name], int(k)
+
+
 def metric_of_cases(metric: str, ranks_C: IntArray) -> FloatArray:
     """Compute hr, ndcg or mrr at a k, such as "ndcg@10", per case.
 
     Raises:
         DataError: The metric is unknown.
     """
-    name, _, k = metric.partition("@")
-    if name not in _METRICS or not k.isdigit():
-        raise DataError(f"{metric!r} is no metric; name hr, ndcg or mrr at a k, such as ndcg@10.")
-    return _METRICS[name](ranks_C, int(k))
+    compute, k = parse_metric(metric)
+    return compute(ranks_C, k)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from retort.shared.base.errors import BundleError
 from retort.shared.model.bundle import USERS_TEST
 from retort.shared.model.manifest import Manifest, read_manifest
-from retort.shared.model.paired_test import Comparison, IntArray, compare_cases, metric_of_cases
+from retort.shared.model.paired_test import Comparison, IntArray, compare_cases, metric_of_cases, parse_metric
 from retort.shared.model.sealed_files import read_verified
 
 RESAMPLES = 2000
@@ -70,8 +70,8 @@ def check_sealed(champion: Path, challenger: Path, metric: str | None = None) ->
     users_C, before_C, after_C = _common_cases(_read_ranks(champion, before), _read_ranks(challenger, after))
     if not len(users_C):
         return Verdict(False, f"the two tests have no user in common; {_CASES}.")
-    values = [metric_of_cases(metric, ranks_C)[None] for ranks_C in (before_C, after_C)]
-    return Verdict.of_comparison(compare_cases(values[0], values[1], users_C, metric, resamples=RESAMPLES))
+    before_SC, after_SC = (metric_of_cases(metric, ranks_C)[None] for ranks_C in (before_C, after_C))
+    return Verdict.of_comparison(compare_cases(before_SC, after_SC, users_C, metric, resamples=RESAMPLES))
 
 
 def lost_by_export(challenger: Manifest) -> str | None:
@@ -113,8 +113,8 @@ def _different_tests(champion: Manifest, challenger: Manifest, metric: str) -> s
         if USERS_TEST not in manifest.files:
             return f"bundle {manifest.bundle_id} holds no ranks of its test users; {_CASES}."
         # a list has no ranks beyond its end, so hits of the other bundle there would count for it alone
-        k, places = metric.rpartition("@")[2], max(_list_lengths(manifest))
-        if k.isdigit() and int(k) > places:
+        places = max(_list_lengths(manifest))
+        if parse_metric(metric)[1] > places:
             return (
                 f"the test lists of {manifest.bundle_id} have {places} places, too few for {metric}; {_CASES}, or a "
                 "smaller metric."
