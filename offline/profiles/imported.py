@@ -91,7 +91,7 @@ def _text(row: dict[str, Any], where: str) -> str:
     text = row.get("profile")
     if not isinstance(text, str):
         raise ProfileError(f"{where}: profile is {text!r}; give each line the profile as text.")
-    return cut_thoughts(clean_text(text))[0]
+    return clean_text(text)
 
 
 def check_coverage(config: Config, file_ids: Collection[str], user_ids: Collection[str]) -> None:
@@ -165,10 +165,11 @@ def _fill(report: ProfilesReport, matched: Sequence[Record], n_lines: int, n_wan
 
 
 def _checked(record: Record, events: Sequence[Event], checker: FaithfulnessChecker, config: ProfilesConfig) -> Record:
-    problem = cut_thoughts(record.text)[1] or find_problem(record.text, config.checks) if record.text else "empty"
-    if problem is not None or record.text is None:
-        return replace(record, text=None, error=problem or "empty")
-    faithfulness = checker.check(record.text, events)
+    text, problem = cut_thoughts(record.text or "")
+    problem = problem or (find_problem(text, config.checks) if text else "empty")
+    if problem is not None:
+        return replace(record, text=None, error=problem)
+    faithfulness = checker.check(text, events)
     if config.trust.reject_imported and (problem := faithfulness.problem(config.trust)):
         return replace(record, text=None, error=problem)
-    return replace(record, faithfulness=faithfulness.score)
+    return replace(record, text=text, faithfulness=faithfulness.score)

@@ -95,6 +95,12 @@ def test_missing_and_empty_files_are_reported(tmp_path: Path, store: ProfileStor
             write_profiles(HISTORIES, catalogue(), config, store, NO_SERVER, Silent())
 
 
+def test_thoughts_are_cut(tmp_path: Path, store: ProfileStore) -> None:
+    rows = [{**ROWS[0], "profile": f"<think>Many comedies.</think>{GOOD}<|im_end|>"}, *ROWS[1:]]
+    report, table = imported(tmp_path, store, rows)
+    assert (report.failed, table[0][2]) == (0, GOOD)
+
+
 def test_texts_are_cleaned_and_ids_are_refused(tmp_path: Path, store: ProfileStore) -> None:
     rows = [{**ROWS[0], "profile": f"{GOOD} \ud800\x00 End."}, *ROWS[1:]]
     _, table = imported(tmp_path, store, rows)
