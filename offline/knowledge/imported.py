@@ -17,7 +17,7 @@ from retort.offline.profiles.refusals import is_refusal
 from retort.offline.profiles.thoughts import cut_thoughts, has_tags
 from retort.shared.base.errors import KnowledgeError
 from retort.shared.base.schema import MAX_ID_LENGTH
-from retort.shared.base.text import CONTROLS_IN_PROSE, clean_text, load_json
+from retort.shared.base.text import clean_text, load_json
 
 _TEXT_COLUMNS = (KNOWLEDGE, "text")
 # what a model writes, or a table holds, where nothing is known
@@ -87,7 +87,7 @@ def _checked_rows(table: RawTable, rejects: Rejects, max_chars: int) -> pl.DataF
     frame = frame.with_columns(source.alias("source"), _json_column(frame["fields"]))
     frame, ids = with_ids(frame, table, ("item_id",))
     frame = frame.with_columns(*_answers(frame[KNOWLEDGE]))
-    text = pl.col(KNOWLEDGE).str.replace_all(CONTROLS_IN_PROSE, "").str.replace_all(r"\s+", " ").str.strip_chars()
+    text = pl.col(KNOWLEDGE).str.replace_all(r"\s+", " ").str.strip_chars()
     frame = frame.with_columns(text.str.slice(0, max_chars).str.strip_chars_end().alias(KNOWLEDGE))
     nothing = (pl.col(KNOWLEDGE) == "") | pl.col(KNOWLEDGE).str.to_lowercase().str.strip_chars(".").is_in(UNKNOWN)
     frame = frame.with_columns(pl.when(nothing).then(None).otherwise(KNOWLEDGE).alias(KNOWLEDGE))
