@@ -19,7 +19,7 @@ from retort.serving.schemas.tokens import Impression, read_impression
 from retort.shared.base.errors import StoreError
 from retort.shared.events.events import EventWriter, Merge, StreamedEvent
 from retort.shared.history import keys
-from retort.shared.history.store import HistoryEvent, Owner, Written, derived_event_id
+from retort.shared.history.store import NOT_ERASED, HistoryEvent, Owner, Written, derived_event_id
 
 logger = logging.getLogger(__name__)
 
@@ -100,14 +100,14 @@ class EventIntake:
         attributed = {_attribution_key(event, tenant): event for event in events if event.impression is not None}
         try:
             is_first = self._attributed.add(list(attributed))
-            erased: Mapping[Owner, int | StoreError]
+            erased: Mapping[Owner, float | StoreError]
             if self._stream is None:
                 erased = await self._find_erased(entries, now_ms)
             else:
                 streamed = [self._streamed_event(*event, tenant, now_ms) for event in resolved]
                 is_first, erased = await self._stream.add(streamed, once=list(attributed))
             # An event from before its owner's erasure does not come back, also when it is sent again.
-            entries = [entry for entry in entries if entry.time_ms > _erased_until_ms(erased.get(entry.owner, -1))]
+            entries = [entry for entry in entries if entry.time_ms > _erased_until_ms(erased, entry.owner)]
             # Counted before the history is written: if that fails, the events are sent again and are no longer first.
             self._count_attributed(attributed.values(), is_first, tenant)
             written: dict[Owner, Written | StoreError] = await self._reader.store.append_by_owner(entries)
@@ -121,7 +121,7 @@ class EventIntake:
         self,
         events: Sequence[Event],
         tenant: str,
-        erased: Mapping[Owner, int | StoreError],
+        erased: Mapping[Owner, float | StoreError],
         written: Mapping[Owner, Written | StoreError],
     ) -> Accepted:
         """Return the result; the history of one owner that cannot be written concerns this owner's events alone."""
@@ -171,18 +171,18 @@ class EventIntake:
         self._reader.cache.discard(user)
         return moved
 
-    async def _find_erased(self, entries: Sequence[HistoryEvent], now_ms: int) -> dict[Owner, int]:
+    async def _find_erased(self, entries: Sequence[HistoryEvent], now_ms: int) -> dict[Owner, float]:
         """Return the erased owners among those of earlier events, with the time of the erasure in ms."""
-        erased: dict[Owner, int] = {}
+        erased: dict[Owner, float] = {}
         for owner in {entry.owner for entry in entries if entry.time_ms < now_ms and entry.owner.kind == "user"}:
-            if (until_ms := await self._erased_until(owner)) >= 0:
+            if (until_ms := await self._erased_until(owner)) > NOT_ERASED:
                 erased[owner] = until_ms
         return erased
 
-    async def _erased_until(self, owner: Owner) -> int:
-        """Return until when the owner's events are erased, in ms; −1 for an owner who was not erased."""
+    async def _erased_until(self, owner: Owner) -> float:
+        """Return until when the owner's events are erased, in ms, or `NOT_ERASED`."""
         erasure = None if self._read_erasure is None else await self._read_erasure(owner)
-        return -1 if erasure is None else erasure.requested_ms
+        return NOT_ERASED if erasure is None else erasure.requested_ms
 
     def _count(self, events: Sequence[Event], tenant: str) -> None:
         for event_type, count in Counter(event.event_type for event in events).items():
@@ -240,9 +240,10 @@ def _attribution_key(event: Event, tenant: str) -> str:
     return keys.counted(tenant, event.shown_by or "", event.item_id, event.event_type)
 
 
-def _erased_until_ms(erased: int | StoreError) -> float:
+def _erased_until_ms(erased: Mapping[Owner, float | StoreError], owner: Owner) -> float:
     """Nothing is written while it is unknown whether the owner was erased."""
-    return math.inf if isinstance(erased, StoreError) else erased
+    until_ms = erased.get(owner, NOT_ERASED)
+    return math.inf if isinstance(until_ms, StoreError) else until_ms
 
 
 def _owner(event: Event, tenant: str) -> Owner:

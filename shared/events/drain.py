@@ -19,7 +19,7 @@ from retort.shared.events.events import FIELD, MERGE_FIELD, Merge, StreamedEvent
 from retort.shared.events.exposures import Exposure, read_exposures
 from retort.shared.history import keys
 from retort.shared.history.redis_clients import open_client
-from retort.shared.history.store import Owner
+from retort.shared.history.store import NOT_ERASED, Owner
 
 GROUP = "database"
 # A batch that another worker has not finished after this time is taken over.
@@ -162,7 +162,7 @@ def _is_gone(row: Personal, erased: Mapping[Owner, int]) -> bool:
     owner = owner_of(row)
     # An event that happened before the erasure is gone, also when it is sent again afterwards.
     at_ms = min(row.accepted_ms, row.time_ms) if isinstance(row, StreamedEvent) else row.accepted_ms
-    return owner is not None and at_ms <= erased.get(owner, -1)
+    return owner is not None and at_ms <= erased.get(owner, NOT_ERASED)
 
 
 def waiting(redis_url: str) -> int:

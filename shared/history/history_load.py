@@ -10,7 +10,7 @@ from retort.shared.history import keys
 from retort.shared.history.history_writes import queue_members
 from retort.shared.history.redis_clients import open_client
 from retort.shared.history.redis_errors import as_store_error
-from retort.shared.history.store import SEPARATOR, derived_event_id, member, scored_members
+from retort.shared.history.store import NOT_ERASED, SEPARATOR, derived_event_id, member, scored_members
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def load_histories(
             held = _held_events(client, tenant, [user_id for user_id, _ in chunk])
             pipeline = client.pipeline(transaction=False)
             for (user_id, all_events), until_ms, known in zip(chunk, erased, held, strict=True):
-                events = [event for event in all_events if event[1] > until_ms] if until_ms >= 0 else all_events
+                events = [event for event in all_events if event[1] > until_ms] if until_ms > NOT_ERASED else all_events
                 events = [event for event in events if event not in known] if known else events
                 if events:
                     last = events[-max_events:]
@@ -57,16 +57,16 @@ def load_histories(
     return total
 
 
-def _erased_until(client: Any, tenant: str, user_ids: Sequence[str]) -> list[int]:
-    """The time of each user's erasure in ms; −1 for users who were not erased."""
+def _erased_until(client: Any, tenant: str, user_ids: Sequence[str]) -> list[float]:
+    """The time of each user's erasure in ms, or `NOT_ERASED`."""
     pipeline = client.pipeline(transaction=False)
     for user_id in user_ids:
         pipeline.get(keys.erasure(tenant, user_id))
-    return [-1 if raw is None else int(orjson.loads(raw)["requested_ms"]) for raw in pipeline.execute()]
+    return [NOT_ERASED if raw is None else int(orjson.loads(raw)["requested_ms"]) for raw in pipeline.execute()]
 
 
 def _held_events(client: Any, tenant: str, user_ids: Sequence[str]) -> list[set[tuple[str, int]]]:
-    """Item and time of each user's stored events, but for those that an earlier load has stored by both."""
+    """Item and time of each user's stored events that have an id of their own; a load gives them ids by both."""
     pipeline = client.pipeline(transaction=False)
     for user_id in user_ids:
         pipeline.zrange(keys.history(tenant, user_id), 0, -1, withscores=True)

@@ -21,6 +21,7 @@ from retort.shared.history.merge_locks import lock_if_possible, merge_locks, rem
 from retort.shared.history.redis_clients import open_async_client
 from retort.shared.history.redis_errors import SERVER_DOWN, as_store_error, store_error
 from retort.shared.history.store import (
+    NOT_ERASED,
     SEPARATOR,
     Entry,
     ErasedUntil,
@@ -180,7 +181,7 @@ class RedisHistory:
             return 0
         with as_store_error():
             async with merge_locks(self._client, source, target) as token:
-                until_ms = -1 if erased_until is None else await erased_until()
+                until_ms = NOT_ERASED if erased_until is None else await erased_until()
                 rows = await self._whole(source)
                 moved = {name.decode(): score for name, score in rows if score >= until_ms + 1}
                 count = 0

@@ -5,6 +5,7 @@ server. Both are idempotent by `event_id`, keep events in the order of their own
 oldest beyond `max_events`.
 """
 
+import math
 import time
 from base64 import urlsafe_b64encode
 from collections import defaultdict
@@ -67,8 +68,10 @@ class Entry(NamedTuple):
 
 
 Record = Callable[[], Awaitable[None]]
-# Reads until when an owner's events are erased, in ms since 1970; −1 for an owner who was not erased.
-ErasedUntil = Callable[[], Awaitable[int]]
+# Until when the events of an owner who was not erased are erased: a time before all events, also those before 1970.
+NOT_ERASED = -math.inf
+# Reads until when an owner's events are erased, in ms since 1970, or `NOT_ERASED`.
+ErasedUntil = Callable[[], Awaitable[float]]
 
 
 class HistoryStore(Protocol):
@@ -203,7 +206,7 @@ class MemoryHistory:
     ) -> int:
         if source == target:
             return 0
-        until_ms = -1 if erased_until is None else await erased_until()
+        until_ms = NOT_ERASED if erased_until is None else await erased_until()
         moved = {name: score for name, score in self._alive(source) if score >= until_ms + 1}
         self._scores.pop(source, None)
         self._expires_at.pop(source, None)

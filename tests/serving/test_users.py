@@ -86,6 +86,14 @@ def database(tmp_path: Path) -> str:
     return url
 
 
+def test_events_from_before_1970_are_stored_and_merged(client: TestClient) -> None:
+    event = {"user_id": "guest", "item_id": "i4", "timestamp": "1969-06-01T00:00:00Z"}
+    assert client.post("/events", json=event).json()["new"] == 1
+    assert client.post("/users/ann/merge", json={"user_id": "guest"}).json()["moved"] == 1
+    (stored,) = client.get("/users/ann/history").json()["events"]
+    assert (stored["item_id"], stored["time_ms"]) == ("i4", -18_489_600_000)
+
+
 def test_a_history_is_returned_and_merged_once(client: TestClient) -> None:
     add_event(client, "i1", user_id="a/b c")
     add_event(client, "i2", session_id="s")

@@ -204,7 +204,7 @@ def test_a_slow_reader_gets_its_whole_answer(keyed: Keyed) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "headers",
     [
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk",
         "upgrade: websocket\r\nconnection: keep-alive, upgrade",
@@ -212,8 +212,8 @@ def test_a_slow_reader_gets_its_whole_answer(keyed: Keyed) -> None:
     ids=["Java's client", "a web socket"],
 )
 @pytest.mark.parametrize("apart", [False, True])
-def test_a_wish_for_another_protocol_is_ignored(keyed: Keyed, wish: str, apart: bool) -> None:
-    head = keyed.head("/recommend", len(BODY), with_key=True).replace(b"\r\n\r\n", f"\r\n{wish}\r\n\r\n".encode())
+def test_a_header_that_asks_for_another_protocol_is_ignored(keyed: Keyed, headers: str, apart: bool) -> None:
+    head = keyed.head("/recommend", len(BODY), with_key=True).replace(b"\r\n\r\n", f"\r\n{headers}\r\n\r\n".encode())
     with keyed.connect() as connection:
         for _ in range(2):
             connection.sendall(head if apart else head + BODY)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -110,6 +111,14 @@ def test_what_a_dead_worker_took_is_taken_over(redis_url: str, monkeypatch: pyte
     monkeypatch.setattr("retort.shared.events.drain._ABANDONED_MS", 0)
     assert drain(redis_url, Kept(), worker="other") == 3
     assert waiting(redis_url) == 0
+
+
+def test_events_from_before_1970_reach_the_database(redis_url: str) -> None:
+    early = replace(event(1), time_ms=-5000)
+    add(redis_url, [early])
+    store = Kept()
+    assert drain(redis_url, store, worker="w") == 1
+    assert store.events == [early]
 
 
 def test_events_of_the_erased_never_reach_the_database(redis_url: str) -> None:

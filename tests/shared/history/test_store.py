@@ -226,6 +226,17 @@ def test_a_merge_brings_back_no_event_from_before_an_erasure(make_store: MakeSto
     using(make_store(), story)
 
 
+def test_a_merge_moves_events_from_before_1970(make_store: MakeStore) -> None:
+    guest = Owner("s-1", kind="session")
+
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("early", -5000, owner=guest), event("late", 6, owner=guest)])
+        assert await store.merge(guest, ANN) == 2
+        assert await store.recent([ANN, guest], 10) == [["early", "late"], []]
+
+    using(make_store(), story)
+
+
 def test_an_erasure_waits_for_a_merge_that_has_read_the_events(redis_url: str) -> None:
     session, store = Owner("s-1", kind="session"), RedisHistory.from_url(redis_url)
 
