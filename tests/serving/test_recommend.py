@@ -64,8 +64,8 @@ def test_items_are_recommended_again_as_they_were_in_the_test(
     client, everything = make_client(bundle=path), [f"i{n}" for n in range(1, 61)]
     for event in ("i7", "i8"):
         client.post("/events", json={"user_id": "ann", "item_id": event})
-    for asked in ({"user_id": "ann"}, {"history": ["i7", "i8"]}):
-        shown = ids(client.post("/recommend", json={**asked, "k": 60}).json())
+    for request in ({"user_id": "ann"}, {"history": ["i7", "i8"]}):
+        shown = ids(client.post("/recommend", json={**request, "k": 60}).json())
         assert set(shown) == set(everything) - (set() if again else {"i7", "i8"})
     (table,) = [BatchRecommender(open_bundle(path)).table(["ann"], [["i7", "i8"]], 60).column("item_id").to_pylist()]
     assert table == shown, "lists of the command line are those of the server"

@@ -758,7 +758,7 @@ export interface components {
     };
     /**
     * MapUser
-    * @description A user: by profile among the items whose texts are nearest to it, else at a typical item of the history.
+    * @description A user, among the items whose texts are nearest to the profile, or else at a typical item of the history.
     */
     MapUser: {
       /**

@@ -30,7 +30,7 @@ _BYTES = {"content": {_BINARY: {"schema": {"type": "string", "format": "binary"}
 
 
 class MapUser(BaseModel):
-    """A user: by profile among the items whose texts are nearest to it, else at a typical item of the history."""
+    """A user, among the items whose texts are nearest to the profile, or else at a typical item of the history."""
 
     user_id: str
     x: int
