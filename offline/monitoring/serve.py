@@ -21,6 +21,10 @@ from retort.shared.base.settings import Settings
 from retort.shared.db.session import open_database
 
 _logger = logging.getLogger(__name__)
+# Prometheus gives up a slow scrape and sends the next: statements that wait for a lock must not pile up.
+SCRAPE_TIMEOUT_S = 5.0
+# Metrics of profiles read the whole table, in a thread of their own.
+PROFILES_TIMEOUT_S = 300.0
 ReadMetrics = Callable[[], Iterator[Metric]]
 
 
@@ -64,14 +68,20 @@ def readers_of(settings: Settings, engine: Engine, profiles: Callable[[], list[M
     return readers
 
 
+def open_for_metrics(database_url: str) -> tuple[Engine, Engine]:
+    """Open the database for what is read at every scrape, and for the metrics of profiles."""
+    scraped = open_database(database_url, statement_timeout_s=SCRAPE_TIMEOUT_S)
+    return scraped, open_database(database_url, statement_timeout_s=PROFILES_TIMEOUT_S)
+
+
 def serve_metrics(host: str, port: int, profiles_every_s: float) -> None:
     """Serve metrics until SIGTERM or Ctrl-C. Raises RetortError if the address cannot be bound."""
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     settings = Settings()
-    engine = open_database(settings.database)
-    with PeriodicCollector(lambda: profile_metrics(engine), profiles_every_s) as profiles:
+    engine, slow_engine = open_for_metrics(settings.database)
+    with PeriodicCollector(lambda: profile_metrics(slow_engine), profiles_every_s) as profiles:
         registry = CollectorRegistry()
         registry.register(StoreCollector(readers_of(settings, engine, profiles.latest)))
         try:

@@ -6,6 +6,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -31,6 +32,16 @@ def _require_value(value: str) -> str:
 
 # An id that is stored: a `null` of many callers would be one user, and training leaves it out.
 StoredId = Annotated[Id, AfterValidator(_require_value)]
+
+
+def _refuse_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are not numbers; send a number")
+    return value
+
+
+# For every number of a body: JSON's `true` would count as 1. Texts such as "10" are read as numbers, as in a query.
+NOT_BOOLEAN = BeforeValidator(_refuse_boolean)
 
 AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Filter = dict[str, Any]  # see `catalogue/filters.py`, which checks it against the items' attributes
@@ -64,14 +75,14 @@ class Weighting(Body):
     """An addition to the score of the items that pass a filter; scores are logits, so 0.7 doubles the odds."""
 
     filter: Filter
-    by: float = Field(gt=0, le=1000, allow_inf_nan=False)
+    by: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False), NOT_BOOLEAN]
 
 
 class Pin(Body):
     """An item at a fixed position; 1 is the first."""
 
     item_id: Id
-    position: int = Field(ge=1, le=MAX_K)
+    position: Annotated[int, Field(ge=1, le=MAX_K), NOT_BOOLEAN]
 
 
 class RecommendRequest(Body):
@@ -86,7 +97,7 @@ class RecommendRequest(Body):
     history: list[Id] | None = Field(
         None, max_length=MAX_HISTORY, description="item ids, oldest first; replaces the stored history"
     )
-    k: int = Field(10, ge=1, le=MAX_K, description="number of items")
+    k: Annotated[int, Field(ge=1, le=MAX_K, description="number of items"), NOT_BOOLEAN] = 10
     exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDE, description="items to leave out")
     candidates: list[Id] | None = Field(None, max_length=MAX_CANDIDATES, description="rank only these items")
     filter: Filter | None = Field(None, description="conditions on item attributes, in the filter language")
@@ -104,10 +115,12 @@ class RecommendRequest(Body):
         max_length=MAX_PINS,
         description="items at fixed positions; exclusions and filters take precedence",
     )
-    caps: dict[AttributeName, Annotated[int, Field(ge=1, le=MAX_K)]] = Field(
+    caps: dict[AttributeName, Annotated[int, Field(ge=1, le=MAX_K), NOT_BOOLEAN]] = Field(
         default_factory=dict, max_length=MAX_CAPS, description="maximum number of items for each value of an attribute"
     )
-    diversity: float = Field(0.0, ge=0, le=1, description="0 keeps the order of the scores; 1 maximises diversity")
+    diversity: Annotated[
+        float, Field(ge=0, le=1, description="0 keeps the order of the scores; 1 maximises diversity"), NOT_BOOLEAN
+    ] = 0.0
     segment: Filter | None = Field(
         None, description="filter for the popular items that are returned when the history is unknown"
     )
@@ -166,7 +179,9 @@ class Event(Body):
     session_id: StoredId | None = None
     item_id: StoredId
     event_type: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")] = "click"
-    value: float | None = Field(None, allow_inf_nan=False, description="rating, price or seconds watched")
+    value: Annotated[float, Field(allow_inf_nan=False), NOT_BOOLEAN] | None = Field(
+        None, description="rating, price or seconds watched"
+    )
     timestamp: AwareDatetime | None = Field(
         None, description="ISO 8601 with a zone, or seconds or milliseconds since 1970; default: now"
     )

@@ -17,7 +17,7 @@ from retort.serving.api.routes.documents import body_of, problems, reference
 from retort.serving.api.services import Services
 from retort.serving.models.bundles import LiveBundle
 from retort.serving.schemas.problems import Problem, invalid, not_found
-from retort.serving.schemas.requests import MAX_HISTORY, Id, RecommendRequest
+from retort.serving.schemas.requests import MAX_HISTORY, NOT_BOOLEAN, Id, RecommendRequest
 from retort.shared.base.schema import MAX_K
 
 
@@ -47,7 +47,7 @@ class InputTensor(BaseModel):
     parameters: Parameters = {}
     name: Literal["history"]
     datatype: Literal["BYTES"]
-    shape: list[Annotated[int, Field(ge=0, le=MAX_HISTORY)]] = Field(min_length=1, max_length=2)
+    shape: list[Annotated[int, Field(ge=0, le=MAX_HISTORY), NOT_BOOLEAN]] = Field(min_length=1, max_length=2)
     data: Annotated[list[Id], BeforeValidator(_flat), Field(max_length=MAX_HISTORY)]
 
     @model_validator(mode="after")
@@ -64,7 +64,7 @@ class InferParameters(BaseModel):
     """Parameters of an inference request. Those of other servers, which clients send, have no effect."""
 
     model_config = ConfigDict(extra="ignore")
-    k: int = Field(10, ge=1, le=MAX_K)
+    k: Annotated[int, Field(ge=1, le=MAX_K), NOT_BOOLEAN] = 10
     dry_run: bool = Field(False, description="true: record no exposure")
 
 
@@ -249,7 +249,7 @@ def _with_binary_data(body: bytes, head_length: str) -> Any:
             size = tensor.get("parameters", {}).get("binary_data_size")
             if size is None:
                 continue
-            if not isinstance(size, int) or not 0 <= size <= len(body) - position:
+            if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(body) - position:
                 raise Problem(422, "inputs: binary_data_size is not the size of the data that follow the JSON.")
             tensor["data"] = _read_strings(body[position : position + size])
             position += size

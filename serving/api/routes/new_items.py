@@ -17,7 +17,7 @@ from retort.serving.api.services import Services
 from retort.serving.catalogue.catalogue import Catalogue
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem
-from retort.serving.schemas.requests import VISIBLE_TEXT, AttributeName, Body, StoredId
+from retort.serving.schemas.requests import NOT_BOOLEAN, VISIBLE_TEXT, AttributeName, Body, StoredId
 from retort.serving.schemas.suggestions import suggest
 from retort.shared.base.schema import KNOWLEDGE, RESERVED_ITEM_COLUMNS
 from retort.shared.profiles.new_items import NewItems, request_new_items
@@ -53,10 +53,8 @@ class NewItemsRequest(Body):
     """Items to describe and to add to the champion, without training."""
 
     items: list[NewItem] = Field(min_length=1, max_length=MAX_NEW_ITEMS)
-    share: float | None = Field(
+    share: Annotated[float, Field(ge=0, le=1), NOT_BOOLEAN] | None = Field(
         None,
-        ge=0,
-        le=1,
         description="largest share of the places in lists of ten that they take; null: their share of the catalogue",
     )
 

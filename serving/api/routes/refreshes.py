@@ -11,7 +11,7 @@ from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem, not_found
-from retort.serving.schemas.requests import Body, Id
+from retort.serving.schemas.requests import NOT_BOOLEAN, Body, Id
 from retort.shared.base.text import ID_PATTERN
 from retort.shared.profiles.refreshes import (
     JobStatus,
@@ -28,18 +28,19 @@ from retort.shared.profiles.refreshes import (
 MAX_USERS = 10_000
 RefreshId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="refresh id")]
 
+_Count = Annotated[int, Field(ge=1), NOT_BOOLEAN]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NOT_BOOLEAN]
+
 
 class Rules(Body):
     """Parameters of the policies; the default is the policy's."""
 
-    max_age_days: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="schedule: older profiles are rewritten"
+    max_age_days: _Positive | None = Field(None, description="schedule: older profiles are rewritten")
+    min_new_events: _Count | None = Field(None, description="events: events since the profile was written")
+    min_drift: Annotated[float, Field(ge=0, le=1), NOT_BOOLEAN] | None = Field(
+        None, description="drift: 1 - cosine similarity of the categories then and now"
     )
-    min_new_events: int | None = Field(None, ge=1, description="events: events since the profile was written")
-    min_drift: float | None = Field(
-        None, ge=0, le=1, description="drift: 1 - cosine similarity of the categories then and now"
-    )
-    max_tokens: int | None = Field(None, ge=1, description="budgeted: tokens that this refresh may use")
+    max_tokens: _Count | None = Field(None, description="budgeted: tokens that this refresh may use")
     update: bool | None = Field(None, description="update the old profile instead of reading the whole history")
 
 
@@ -55,8 +56,8 @@ class RefreshRequest(Body):
     policy: Literal["all", "schedule", "events", "drift", "budgeted"] = "all"
     rules: Rules = Field(default_factory=Rules)
     user_ids: list[Id] | None = Field(None, min_length=1, max_length=MAX_USERS, description="null: all users")
-    budget_tokens: int | None = Field(None, ge=1, le=10**15)
-    budget_usd: float | None = Field(None, gt=0, allow_inf_nan=False)
+    budget_tokens: Annotated[int, Field(ge=1, le=10**15), NOT_BOOLEAN] | None = None
+    budget_usd: _Positive | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

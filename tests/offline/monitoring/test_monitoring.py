@@ -13,7 +13,9 @@ from typing import Any
 
 import httpx
 import orjson
+import pytest
 import redis
+import sqlalchemy as sa
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
@@ -24,14 +26,16 @@ from retort.offline.local.local_redis import free_port
 from retort.offline.local.subprocesses import start_child
 from retort.offline.monitoring.profiles import PeriodicCollector, profile_metrics
 from retort.offline.monitoring.queues import queue_metrics, stream_metrics
-from retort.offline.monitoring.serve import StoreCollector, readers_of
+from retort.offline.monitoring.serve import StoreCollector, open_for_metrics, readers_of
 from retort.offline.monitoring.tables import connection_metrics, refresh_metrics, run_metrics
+from retort.shared.base.errors import StoreError
 from retort.shared.base.settings import Settings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.models import DONE, FAILED, RUNNING, Profile, RefreshChunk, RefreshJob, Run, now
 from retort.shared.db.session import open_database, transaction
 from retort.shared.events.events import EventWriter, StreamedEvent
 from retort.shared.history.redis_history import RedisHistory
+from tests import postgres
 
 _DAY = timedelta(days=1)
 
@@ -177,7 +181,7 @@ def test_an_empty_database_has_metrics_too(engine: Engine) -> None:
 
 def test_a_failed_collection_leaves_no_old_metrics_and_is_repeated(engine: Engine) -> None:
     engine.dispose()
-    calls = []
+    calls: list[int] = []
 
     def read() -> Iterator[Metric]:
         calls.append(len(calls))
@@ -205,6 +209,23 @@ def test_a_store_that_is_down_has_no_metrics_but_the_others_have(database_url: s
         "streams": 0,
     }
     assert not any(key[0].startswith("retort_queue") for key in seen)
+
+
+def test_a_scrape_does_not_wait_for_a_lock(postgres_server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retort.offline.monitoring.serve.SCRAPE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("retort.offline.monitoring.serve.PROFILES_TIMEOUT_S", 0.4)
+    with postgres_server.database() as url:
+        upgrade(url)
+        holder, (scraped, slow) = open_database(url), open_for_metrics(url)
+        collector = StoreCollector(readers_of(Settings(_env_file=None, database_url=url), scraped, list))
+        with transaction(holder) as session:
+            session.execute(sa.text("LOCK TABLE refresh_jobs, profiles IN ACCESS EXCLUSIVE MODE"))
+            assert samples(collector.collect())["retort_store_answered", "database"] == 0
+            with pytest.raises(StoreError, match="statement timeout"):
+                list(profile_metrics(slow))
+        assert samples(collector.collect())["retort_store_answered", "database"] == 1
+        for engine in (holder, scraped, slow):
+            engine.dispose()
 
 
 def test_prometheus_is_served_until_sigterm(redis_url: str, tmp_path: Path) -> None:
