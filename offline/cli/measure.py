@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from retort.offline.ctr.train import Outcome
     from retort.offline.data.split import Split
+    from retort.offline.evaluation.evaluate import EvaluationConfig
     from retort.offline.experiments.reproduce import Reproduced
 
 _REPRODUCED_FORMATS: dict[str, Callable[[Any], str]] = {
@@ -89,7 +90,7 @@ def evaluate(
         )
         ranker = opened.enter_context(ServerRanker(through, split.item_index, by_events=by_events, api_key=api_key))
         sealed = ranker.sealed_metrics
-        _check_same_protocol(sealed, split, config.hide_seen, recipe)
+        _check_same_protocol(sealed, split, config, recipe)
         evaluation = evaluate_ranker(ranker, split.test, config, progress, "requests to the server")
     served = summarise(evaluation, config, len(split.item_index))
     rows = [
@@ -102,9 +103,14 @@ def evaluate(
         Console(stderr=as_json).print(sentence, markup=False, highlight=False)
 
 
-def _check_same_protocol(sealed: dict[str, Any], split: "Split", hide_seen: bool, reference: str) -> None:
-    """Raise DataError unless the bundle was evaluated with the recipe's protocol, cases and hiding of seen items."""
-    expected = {"protocol": split.protocol, "cases": len(split.test), "seen_hidden": hide_seen}
+def _check_same_protocol(sealed: dict[str, Any], split: "Split", config: "EvaluationConfig", reference: str) -> None:
+    """Raise DataError unless the bundle was evaluated with the recipe's protocol, cases, seen and last items."""
+    expected = {
+        "protocol": split.protocol,
+        "cases": len(split.test),
+        "seen_hidden": config.hide_seen,
+        "last_items": config.last_items,
+    }
     if different := [key for key, value in expected.items() if sealed.get(key) != value]:
         key = different[0]
         raise DataError(

@@ -54,9 +54,13 @@ def _evaluate_bundle(bundle: Bundle, split_dir: Path, metric: str, progress: Pro
 
 
 class BundleRanker:
-    """Ranker over a bundle in the item indexes of another split; items that the bundle does not know are left out."""
+    """Ranker over a bundle in the item indexes of another split; items that the bundle does not know are left out.
+
+    It reads as much of a history, and hides or shows seen items, as serving does with this bundle.
+    """
 
     def __init__(self, bundle: Bundle, items: ItemIndex) -> None:
+        self._bundle = bundle
         self._scorer: Scorer = bundle.scorer()
         own = bundle.item_index
         self._to_own = np.array([PAD, *(own.index(item_id) or PAD for item_id in items.ids)], dtype=np.int64)
@@ -64,7 +68,9 @@ class BundleRanker:
 
     def top_k(self, histories: list[IntArray], k: int, hidden: list[IntArray], users: IntArray) -> IntArray:
         """Rank items as (B, K) indexes of the other split; a place whose item it does not have is PAD."""
-        ranked = self._scorer.top_k(self._own(histories), k, hidden=self._own(hidden))
+        read = [self._bundle.newest(history) for history in self._own(histories)]
+        seen = self._own(hidden) if self._bundle.hides_seen else [np.zeros(0, dtype=np.int64)] * len(hidden)
+        ranked = self._scorer.top_k(read, k, hidden=seen)
         return self._to_theirs[ranked.items_BK]
 
     def _own(self, lists: list[IntArray]) -> list[IntArray]:

@@ -70,7 +70,9 @@ class ServerRanker:
                 raise StoreError(
                     f"the served bundle {does} seen items; set evaluation.hide_seen = {value} to evaluate it."
                 )
-        responses = self._pool.map(self._request_list, histories, users.tolist(), [k] * len(histories))
+        # the server cuts histories itself, to the `last_items` of its bundle, and hides the earlier items too
+        whole = [seen if len(seen) else history for seen, history in zip(hidden, histories, strict=True)]
+        responses = self._pool.map(self._request_list, whole, users.tolist(), [k] * len(histories))
         lists = np.full((len(histories), k), PAD, dtype=np.int64)
         for row, item_ids in zip(lists, responses, strict=True):
             indexes = self._items.indexes(item_ids)

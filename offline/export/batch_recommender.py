@@ -38,7 +38,7 @@ class BatchRecommender:
         if with_history:
             own = [known[row] for row in with_history]
             hidden = own if self._bundle.hides_seen else [np.zeros(0, dtype=np.int64)] * len(own)
-            ranked = self._scorer.top_k(own, k, hidden=hidden)
+            ranked = self._scorer.top_k([self._bundle.newest(history) for history in own], k, hidden=hidden)
             for place, row in enumerate(with_history):
                 lists[row] = ranked.row(place)
         parts = [self._rows(*pair, k) for pair in zip(user_ids, lists, strict=True)]

@@ -122,6 +122,8 @@ def evaluate_step(pipeline: Pipeline[RunContext], work: Path) -> None:
         "validation": read_validation(pipeline),
         "baselines": {"popularity": summarise(popular, config, n_items)},
     }
+    if config.last_items is not None:
+        metrics["last_items"] = config.last_items
     (work / METRICS_FILE).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
     tabulate_ranks(test, split.test, split, subsets).write_parquet(work / USERS_FILE)
 

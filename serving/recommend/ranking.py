@@ -94,7 +94,7 @@ def _rank_group(batch: list[RankingRequest], indices: list[int], rankings: list[
     group = [batch[index] for index in indices]
     first = group[0]
     ranked = first.live.scorer.top_k(
-        [request.history for request in group],
+        [first.live.bundle.newest(request.history) for request in group],
         max(request.depth for request in group),
         hidden=[request.hidden for request in group],
         bias=first.bias,

@@ -54,6 +54,7 @@ from retort.shared.model.item_index import ItemIndex
 from retort.shared.model.manifest import MANIFEST, REDUCED_FORMAT, Manifest, read_manifest, recommends_again
 from retort.shared.model.scoring import Scorer
 from retort.shared.model.sealed_files import FileEntry, check_file, check_hash, matches_file, read_verified
+from retort.shared.model.sequences import IntArray
 from retort.shared.model.user_map import USER_MAP, UserMap, parse_user_map
 
 __all__ = [
@@ -96,6 +97,15 @@ class Bundle:
     def hides_seen(self) -> bool:
         """Whether items of the history are hidden, as they were in the test."""
         return not recommends_again(self.manifest.metrics)
+
+    @cached_property
+    def last_items(self) -> int | None:
+        """Number of newest items of a history that the student reads, as in the test; None: all that fit."""
+        return self.manifest.last_items
+
+    def newest(self, history: IntArray) -> IntArray:
+        """Return the part of a history that the student reads; all of it is hidden where seen items are."""
+        return history if self.last_items is None else history[-self.last_items :]
 
     @cached_property
     def item_index(self) -> ItemIndex:

@@ -43,6 +43,13 @@ class Manifest(BaseModel):
         timeless = self.format_version >= _FIRST_WITHOUT_TIME
         return hash_json(self.model_dump(mode="json", exclude={"created_at"} if timeless else None))[:16]
 
+    @property
+    def last_items(self) -> int | None:
+        """Number of newest items of a history that the student read in the test; None: all that fit."""
+        evaluation = self.recipe.get("evaluation")
+        value = evaluation.get("last_items") if isinstance(evaluation, dict) else None
+        return value if isinstance(value, int) and value > 0 else None
+
 
 def recommends_again(metrics: Mapping[str, Any]) -> bool:
     """Whether items of the history are recommended again: they were shown in the test, and are what users choose.

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from retort.offline.evaluation.promotion_gate import BundleRanker
 from retort.offline.export.batch_recommender import BatchRecommender
 from retort.serving.recommend.user_context import HistoryReader
 from retort.shared.base.errors import StoreError
 from retort.shared.history.store import MemoryHistory, Owner
 from retort.shared.model.bundle import open_bundle
+from retort.shared.model.item_index import ItemIndex
 from tests.serving._graphs import make_bundle
 from tests.serving.conftest import MakeClient
 
@@ -69,6 +72,24 @@ def test_items_are_recommended_again_as_they_were_in_the_test(
         assert set(shown) == set(everything) - (set() if again else {"i7", "i8"})
     (table,) = [BatchRecommender(open_bundle(path)).table(["ann"], [["i7", "i8"]], 60).column("item_id").to_pylist()]
     assert table == shown, "lists of the command line are those of the server"
+
+
+def test_the_student_reads_as_much_of_a_history_as_in_the_test(make_client: MakeClient, tmp_path: Path) -> None:
+    path = make_bundle(tmp_path / "bundles", evaluation={"last_items": 1})
+    client, history = make_client(bundle=path), ["i7", "i8", "i9"]
+    for item_id in history:
+        client.post("/events", json={"user_id": "ann", "item_id": item_id})
+    last = ids(client.post("/recommend", json={"history": ["i9"], "exclude": ["i7", "i8"], "k": 57}).json())
+    alike = [{"filter": {"year": {"gte": 1}}, "by": 1}]  # of all items
+    for request in ({"user_id": "ann"}, {"history": history}, {"history": history, "boost": alike}):
+        shown = ids(client.post("/recommend", json={**request, "k": 57}).json())
+        assert shown == last, "the earlier items are hidden, but not read"
+    (table,) = [BatchRecommender(open_bundle(path)).table(["ann"], [history], 57).column("item_id").to_pylist()]
+    assert table == last
+    split = ItemIndex([f"i{n}" for n in range(60, 0, -1)])
+    indexes = split.indexes(history)
+    (row,) = BundleRanker(open_bundle(path), split).top_k([indexes], 57, [indexes], np.array([0]))
+    assert [split.id(int(item)) for item in row] == last, "the promotion gate compares what is served"
 
 
 def test_an_event_counts_once(client: TestClient) -> None:

@@ -59,6 +59,22 @@ def test_a_server_and_an_evaluation_that_differ_in_hiding_seen_items_are_not_com
         ranker.top_k([history], 1, [history[:0]], users)
 
 
+def test_a_server_that_reads_the_last_items_gets_the_whole_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cuts the history itself, and hides the earlier items too, as the evaluation does."""
+    bodies: list[dict[str, Any]] = []
+
+    def answer(_: ServerRanker, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        if path == "/models":
+            return httpx.Response(200, json={"models": [{"alias": "champion", "metrics": {"last_items": 1}}]})
+        bodies.append(body)
+        return httpx.Response(200, json={"source": "student", "items": [{"item_id": "d"}]})
+
+    monkeypatch.setattr(ServerRanker, "_send", answer)
+    with ServerRanker("http://test", ItemIndex(["a", "b", "c", "d"])) as ranker:
+        ranker.top_k([np.array([3])], 1, [np.array([1, 2, 3])], np.array([0]))
+    assert bodies[0]["history"] == ["a", "b", "c"]
+
+
 def test_histories_over_the_limits_of_a_request_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     bodies: list[dict[str, Any]] = []
     ids = [f"i{n}" for n in range(9100)]
