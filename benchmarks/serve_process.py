@@ -62,7 +62,7 @@ def running(
         environment["PYTHONPATH"] = os.pathsep.join([os.getcwd(), _packages(granian)])
         command = [sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--loop", "uvloop"]
         command += ["--no-ws", "--http", "1", "--port", str(port), "--workers", str(workers), "--log-level", "warning"]
-        command += ["retort.serving.__main__:worker"]
+        command += ["retort.serving.main:worker"]
     else:
         command = [sys.executable, "-m", "retort.serving"]
     with _pinned(command, name, environment, cores) as (child, started_s):

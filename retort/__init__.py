@@ -9,7 +9,6 @@ The command line is `retort`, the server `retort-serve`. The Python library is `
 They are imported on first use, so that `import retort` stays light and serving needs no offline library.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
     from retort.offline.library.model import Model, load
     from retort.offline.library.server import Server
 
-try:
-    __version__ = version("retort-recsys")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
+    __version__: str
 
 _HOMES = {"Data": "data", "read": "data", "fit": "fit", "Model": "model", "load": "model", "Server": "server"}
 
@@ -29,7 +25,9 @@ __all__ = ["Data", "Model", "Server", "__version__", "fit", "load", "read"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a function or class of the library on first use."""
+    """Import a function or class of the library, or read the version, on first use."""
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module 'retort' has no attribute {name!r}")
     from importlib import import_module
@@ -42,3 +40,12 @@ def __getattr__(name: str) -> Any:
             "pip install 'retort-recsys[offline]'."
         ) from error
     return getattr(home, name)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # takes 50 ms
+
+    try:
+        return version("retort-recsys")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0+unknown"

@@ -1,5 +1,15 @@
-"""`python -m retort.offline.cli`: the same as `retort`."""
+"""Entry point `retort`, also `python -m retort.offline.cli`."""
 
-from retort.offline.cli.main import main
+from retort.shared.base.early_exit import EarlyExit
 
-main()
+
+def main() -> None:
+    """Import the command line and run the command."""
+    with EarlyExit("retort", "; no work had begun."):
+        from retort.offline.cli.main import main as run_command
+
+    run_command()
+
+
+if __name__ == "__main__":
+    main()

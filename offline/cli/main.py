@@ -23,11 +23,10 @@ from retort.offline.cli.profiles import profiles_app
 from retort.offline.cli.quickstart import quickstart
 from retort.offline.cli.recipes import recipes
 from retort.offline.cli.retrain import retrain
-from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm
+from retort.offline.local.subprocesses import exit_on_sigterm
 from retort.shared.base.disk import disk_full_sentence, is_disk_full
+from retort.shared.base.early_exit import INTERRUPTED, TERMINATED, exit_line
 from retort.shared.base.errors import RetortError
-
-_INTERRUPTED = 130
 
 app = typer.Typer(
     name="retort",
@@ -69,11 +68,17 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         why = error.strerror or str(error)
         _exit(f"{where}{why}; check the path, permissions and free disk space, and run the same command again.")
+    except KeyboardInterrupt:  # while Typer made the command
+        _exit_by_signal(INTERRUPTED)
     except SystemExit as left:
-        if left.code in (_INTERRUPTED, TERMINATED):  # Typer exits without a message
-            how = "interrupted" if left.code == _INTERRUPTED else "terminated"
-            sys.stderr.write(f"retort: {how}; finished work is kept, and the same command resumes.\n")
+        if left.code in (INTERRUPTED, TERMINATED):  # Typer exits without a message
+            _exit_by_signal(left.code)
         raise
+
+
+def _exit_by_signal(status: int) -> NoReturn:
+    sys.stderr.write(exit_line("retort", status, "; finished work is kept, and the same command resumes."))
+    sys.exit(status)
 
 
 def _exit(sentence: str) -> NoReturn:

@@ -14,11 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from retort.shared.base.early_exit import TERMINATED
 from retort.shared.base.errors import StoreError
 from retort.shared.base.parent_death import end_with_parent, parent_death_signal
 
-# Exit status after SIGTERM, as shells report it.
-TERMINATED = 128 + signal.SIGTERM
 _TAIL_LINES = 5
 
 

@@ -44,7 +44,7 @@ def serving_process(home: Path, *, prelude: str = "", **environment: object) -> 
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RETORT_", "REDIS_", "DATABASE_"))}
     own |= {"RETORT_PORT": "0", "RETORT_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     own |= {name.upper(): str(value) for name, value in environment.items()}
-    code = f"{prelude}\nimport retort.serving.__main__ as entry\nif __name__ == '__main__':\n    entry.main()\n"
+    code = f"{prelude}\nimport retort.serving.main as entry\nif __name__ == '__main__':\n    entry.main()\n"
     started = time.monotonic()
     with open(home / "server.log", "a") as log:
         process = subprocess.Popen(

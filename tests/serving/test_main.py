@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from retort.serving import __main__ as entry
-from retort.serving.__main__ import add_key, check_binding, main
+from retort.serving import main as entry
 from retort.serving.api.auth import Authenticator, Scope, read_keys
+from retort.serving.main import add_key, check_binding, main
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.errors import RetortError
 from tests.serving._process import serving_process
@@ -35,6 +35,18 @@ def test_serving_starts_without_heavy_imports(bundle_path: Path, tmp_path: Path)
     # The server finishes its work and then dies of the signal that it was sent, as a supervisor expects.
     assert server.process.returncode == -signal.SIGTERM
     assert "Application shutdown complete" in (tmp_path / "server.log").read_text()
+
+
+def test_ctrl_c_ends_with_one_line(bundle_path: Path, tmp_path: Path) -> None:
+    prelude = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    with serving_process(tmp_path, prelude=prelude, retort_bundle=bundle_path) as server:
+        server.ready()
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(20) == 130
+    log = (tmp_path / "server.log").read_text()
+    assert "Application shutdown complete" in log
+    assert log.endswith("retort-serve: interrupted.\n")
+    assert "Traceback" not in log
 
 
 def test_serving_answers_while_the_database_is_down(bundle_path: Path, tmp_path: Path) -> None:
@@ -79,7 +91,7 @@ def test_an_invalid_setting_ends_with_one_message(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["retort-serve"])
     # The real entry point in this process; logging stays as pytest has set it.
-    monkeypatch.setattr("retort.serving.__main__.configure_logging", lambda *_, **__: None)
+    monkeypatch.setattr("retort.serving.main.configure_logging", lambda *_, **__: None)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from retort.offline.local.subprocesses import TERMINATED, exit_on_sigterm, process_pool, start_child
+from retort.offline.local.subprocesses import exit_on_sigterm, process_pool, start_child
+from retort.shared.base.early_exit import TERMINATED
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 

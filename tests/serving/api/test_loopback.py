@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from retort.serving.__main__ import add_key, wrap
 from retort.serving.api.app import create_app
+from retort.serving.main import add_key, wrap
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.settings import Settings
 from retort.shared.history.store import MemoryHistory

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from retort.serving.__main__ import add_key
 from retort.serving.api.api_docs import OPENAPI, api_files
+from retort.serving.main import add_key
 from tests.serving._process import serving_process
 from tests.serving.conftest import MakeClient
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from retort.serving.__main__ import add_key
+from retort.serving.main import add_key
 from retort.serving.runtime.connections import raise_file_limit
 from tests.serving._process import Server, serving_process
 
