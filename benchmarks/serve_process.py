@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from retort.offline.library.server import OWN_SERVER
 from retort.offline.local.local_redis import free_port
 from retort.offline.local.subprocesses import Child, start_child
 
@@ -54,6 +55,7 @@ def running(
     """
     port = free_port()
     environment = {"REDIS_URL": redis_url, "OMP_NUM_THREADS": "1", "LOG_LEVEL": "WARNING"}
+    environment |= OWN_SERVER
     environment |= {"RETORT_BUNDLE": str(bundle), "RETORT_PORT": str(port), "RETORT_WORKERS": str(workers)}
     if name == "plain":
         command = [sys.executable, "-m", "benchmarks.plain_endpoint", str(bundle), str(port)]

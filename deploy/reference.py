@@ -68,7 +68,9 @@ def settings_page() -> str:
     lines = ["# Settings", "", _AGAIN]
     lines += [
         "Settings are environment variables. `retort`, `retort-serve` and Docker Compose also read the file `.env`.",
-        "An empty variable counts as unset. Addresses and passwords can come from a file:",
+        "An empty variable counts as unset. "
+        "The value `null` unsets a variable of serving (`RETORT_…` below) that `.env` sets.",
+        "Addresses and passwords can come from a file:",
         "`DATABASE_URL_FILE=/run/secrets/…`.",
     ]
     for title, kind, prefix in (

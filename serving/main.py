@@ -33,7 +33,7 @@ from retort.shared.base.early_exit import INTERRUPTED, exit_line
 from retort.shared.base.errors import RetortError, invalid_reason
 from retort.shared.base.logging import configure_logging
 from retort.shared.base.parent_death import end_with_parent
-from retort.shared.base.settings import Settings
+from retort.shared.base.settings import UNSET, Settings
 from retort.shared.db.session import database_address
 from retort.shared.history.keys import DEFAULT_TENANT
 from retort.shared.model.manifest import read_manifest
@@ -87,7 +87,7 @@ def set_variables(options: argparse.Namespace) -> None:
         raise RetortError("--bundle and --alias exclude each other: a server has one bundle, or follows an alias.")
     values = {name: getattr(options, name) for name in ("host", "port", "bundle", "alias", "workers")}
     if options.alias is not None:
-        values["bundle"] = ""  # an empty variable is unset
+        values["bundle"] = UNSET
     os.environ |= {f"RETORT_{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
 

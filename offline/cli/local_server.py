@@ -10,14 +10,13 @@ from rich.console import Console
 from retort.offline.library.server import api_process
 from retort.offline.local.local_redis import free_port
 from retort.offline.local.subprocesses import Child
-from retort.shared.model.registry import CHAMPION
 
 _DEFAULT_PORT = 8000
 
 
 def local_server(environment: dict[str, str], out: Path) -> AbstractContextManager[tuple[str, Child]]:
     """Run the API over the champion; its log is `out/api.log`."""
-    return api_process({**environment, "RETORT_ALIAS": CHAMPION}, _port(), out / "api.log")
+    return api_process(environment, _port(), out / "api.log")
 
 
 def _port() -> int:

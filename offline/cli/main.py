@@ -186,7 +186,9 @@ def serve(
         raise RetortError("--bundle and --alias exclude each other: a server has one bundle, or follows an alias.")
     options: dict[str, object] = {"HOST": host, "PORT": port, "BUNDLE": bundle, "ALIAS": alias, "WORKERS": workers}
     if alias is not None:
-        options["BUNDLE"] = ""  # an empty variable is unset
+        from retort.shared.base.settings import UNSET
+
+        options["BUNDLE"] = UNSET
     environment = {f"RETORT_{name}": str(value) for name, value in options.items() if value is not None}
     command = [sys.executable, "-m", "retort.serving", *context.args]
     os.execve(sys.executable, command, {**os.environ, **environment})  # noqa: S606 - fixed program

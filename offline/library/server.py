@@ -9,19 +9,29 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+import orjson
 import polars as pl
 
 from retort.offline.common.http import request
 from retort.offline.local.local_redis import free_port, redis_service
 from retort.offline.local.subprocesses import Child, start_child
 from retort.shared.base.errors import RetortError
-from retort.shared.base.settings import Settings
+from retort.shared.base.settings import UNSET, Settings
 from retort.shared.history.history_load import load_histories
+from retort.shared.history.keys import DEFAULT_TENANT
+from retort.shared.model.registry import CHAMPION
 
 _READY_TIMEOUT_S = 60.0
 _POLL_S = 0.2
-# Settings of another server in this environment, which would give this one other data, other callers or no answer.
-_UNSET = ("RETORT_BUNDLE", "RETORT_EXPERIMENT", "RETORT_KEYS_FILE", "RETORT_REACHED_AT", "RETORT_TENANTS")
+# Settings of another server, in the environment or in `.env`, would give an own server other data, other callers, no
+# console or no answer.
+OWN_SERVER = {
+    **dict.fromkeys(("RETORT_BUNDLE", "RETORT_EXPERIMENT", "RETORT_KEYS_FILE", "RETORT_REACHED_AT"), UNSET),
+    "RETORT_METRICS_DIR": UNSET,
+    "RETORT_ALIAS": CHAMPION,
+    "RETORT_TENANTS": orjson.dumps([DEFAULT_TENANT]).decode(),
+    "RETORT_CONSOLE": "true",
+}
 
 
 class Server:
@@ -79,14 +89,14 @@ def api_process(environment: dict[str, str], port: int, log: Path) -> Iterator[t
     """Run the API on loopback as a child process; yields its URL and the process once it is ready.
 
     Args:
-        environment: Its settings, with those of `store_settings`. Settings of another server in the environment of this
-            process do not reach it.
+        environment: Its settings, with those of `store_settings`. Settings of another server, in the environment of
+            this process or in `.env`, do not reach it.
 
     Raises:
         RetortError: It ended, or was not ready in time.
     """
     url = f"http://127.0.0.1:{port}"
-    environment = {**dict.fromkeys(_UNSET, ""), **environment, "RETORT_HOST": "127.0.0.1", "RETORT_PORT": str(port)}
+    environment = {**OWN_SERVER, **environment, "RETORT_HOST": "127.0.0.1", "RETORT_PORT": str(port)}
     with start_child([sys.executable, "-m", "retort.serving"], "API", log=log, env=environment) as child:
         end = time.monotonic() + _READY_TIMEOUT_S
         with httpx.Client(base_url=url) as client:

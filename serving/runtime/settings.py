@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from retort.shared.base.schema import MAX_K
+from retort.shared.base.settings import UNSET
 from retort.shared.history.keys import DEFAULT_TENANT
 
 # Kubernetes and Docker links write such an address into every container of a namespace, in a variable that is named
@@ -31,7 +32,12 @@ class ServingSettings(BaseSettings):
     """Settings of serving; Redis, the database and the home directory are in `retort.shared.base.settings.Settings`."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_prefix="RETORT_", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=".env",
+        env_prefix="RETORT_",
+        env_ignore_empty=True,
+        env_parse_none_str=UNSET,
+        extra="ignore",
+        frozen=True,
     )
 
     host: str = Field("127.0.0.1", description="address to bind; any address but loopback requires API keys")

@@ -15,6 +15,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from retort.shared.base.errors import RetortError, invalid_reason
 
+# Value of a RETORT_ variable of serving that unsets it, also where `.env` sets it: an empty one leaves `.env` in force.
+UNSET = "null"
+
 
 class SecretFiles(PydanticBaseSettingsSource):
     """Settings source: `X` from the file that `X_FILE` names, as container engines and clusters provide secrets.

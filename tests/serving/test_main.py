@@ -162,6 +162,8 @@ def test_options_win_over_the_variables(monkeypatch: pytest.MonkeyPatch, tmp_pat
         )
 
     monkeypatch.setattr(entry, "serve", record)
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("RETORT_BUNDLE=of-the-folder\nRETORT_ALIAS=of-the-folder\n")
     for arguments in (
         ["--port", "8123", "--host", "127.0.0.2", "--bundle", "b", "--workers", "2"],
         ["--alias", "challenger"],
@@ -173,9 +175,9 @@ def test_options_win_over_the_variables(monkeypatch: pytest.MonkeyPatch, tmp_pat
             process.setattr(sys, "argv", ["retort-serve", *arguments])
             main()
     assert started == [
-        [8123, "127.0.0.2", "b", 2, "champion"],
+        [8123, "127.0.0.2", "b", 2, "of-the-folder"],
         [1, "127.0.0.1", None, 1, "challenger"],
-        [1, "127.0.0.1", "other", 1, "champion"],
+        [1, "127.0.0.1", "other", 1, "of-the-folder"],
     ]
 
 
