@@ -1,6 +1,6 @@
-"""Redis commands that write a history: events with ids of their own, and members that are moved or loaded."""
+"""Redis commands that write a history: events with ids of their own, members of a guest, and loaded members."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from retort.shared.history.cluster_reads import Command
@@ -30,11 +30,35 @@ if ARGV[2] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
 return {{new, reused}}
 """
 
+# What a merge moves into a history: events whose id any of its events has are left out, as in the database.
+_MERGE = f"""
+local held, new = {{}}, 0
+for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do held[string.sub(name, -{EVENT_HASH_LENGTH})] = true end
+for place = 3, #ARGV, 2 do
+  local hash = string.sub(ARGV[place + 1], -{EVENT_HASH_LENGTH})
+  if not held[hash] then
+    new = new + redis.call('ZADD', KEYS[1], 'NX', ARGV[place], ARGV[place + 1])
+    held[hash] = true
+  end
+end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -(ARGV[1] + 1))
+if ARGV[2] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+return new
+"""
+
 
 def append_command(key: str, scores: Mapping[str, float], max_events: int, ttl_s: int | None) -> Command:
     """Return the command that stores one owner's events, member → score; it replies [new, reused]."""
-    members = (word for name, score in scores.items() for word in (score, name))
-    return ("EVAL", _APPEND, 1, key, max_events, ttl_s or 0, RECOGNISED_EVENTS, *members)
+    return ("EVAL", _APPEND, 1, key, max_events, ttl_s or 0, RECOGNISED_EVENTS, *_words(scores))
+
+
+def merge_command(key: str, scores: Mapping[str, float], max_events: int, ttl_s: int | None) -> Command:
+    """Return the command that moves a guest's events, member → score, into a history; it replies how many were new."""
+    return ("EVAL", _MERGE, 1, key, max_events, ttl_s or 0, *_words(scores))
+
+
+def _words(scores: Mapping[str, float]) -> Iterator[str | float]:
+    return (word for name, score in scores.items() for word in (score, name))
 
 
 def queue_members(pipeline: Any, key: str, scores: dict[str, float], max_events: int, ttl_s: int | None) -> None:

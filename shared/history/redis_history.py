@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
 from retort.shared.history.cluster_reads import ClusterReads, Command
-from retort.shared.history.history_writes import append_command, queue_members
+from retort.shared.history.history_writes import append_command, merge_command
 from retort.shared.history.merge_locks import lock_if_possible, merge_locks, remove_members
 from retort.shared.history.redis_clients import open_async_client
 from retort.shared.history.redis_errors import SERVER_DOWN, as_store_error, store_error
@@ -186,9 +186,8 @@ class RedisHistory:
                 moved = {name.decode(): score for name, score in rows if score >= until_ms + 1}
                 count = 0
                 if moved:
-                    pipeline = self._client.pipeline(transaction=False)
-                    queue_members(pipeline, target.key, moved, self._max_events, self._ttl_s)
-                    count = int((await pipeline.execute())[0])
+                    command = merge_command(target.key, moved, self._max_events, self._ttl_s)
+                    count = int(await self._client.execute_command(*command))
                 if record is not None:
                     await record()
                 # In a round trip of its own: when memory is full, Redis rejects the write but would still delete. Only

@@ -97,6 +97,8 @@ class HistoryStore(Protocol):
     ) -> int:
         """Move the source's events into the target. Safe to repeat, and merges of one owner follow one another.
 
+        An event whose id the target has already is left out, whichever item it names: the target's own event counts.
+
         Args:
             record: Called after the copy and before the source's events are deleted, while no other merge of either
                 owner runs, so that merges are recorded in the order in which they happened.
@@ -210,7 +212,7 @@ class MemoryHistory:
         moved = {name: score for name, score in self._alive(source) if score >= until_ms + 1}
         self._scores.pop(source, None)
         self._expires_at.pop(source, None)
-        count = self._add(target, moved) if moved else 0
+        count = self._add(target, self._with_new_ids(target, moved)) if moved else 0
         if record is not None:
             await record()
         return count
@@ -231,6 +233,11 @@ class MemoryHistory:
         held = {event_hash(name): name for name, _ in self._alive(owner)[-RECOGNISED_EVENTS:]}
         own = {name: score for name, score in scores.items() if held.setdefault(event_hash(name), name) == name}
         return Written(self._add(owner, own), len(scores) - len(own))
+
+    def _with_new_ids(self, owner: Owner, scores: dict[str, float]) -> dict[str, float]:
+        """Leave out the events whose id any event of the owner has."""
+        held = {event_hash(name): name for name, _ in self._alive(owner)}
+        return {name: score for name, score in scores.items() if held.setdefault(event_hash(name), name) == name}
 
     def _add(self, owner: Owner, scores: dict[str, float]) -> int:
         held = dict(self._alive(owner))

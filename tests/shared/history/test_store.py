@@ -11,7 +11,15 @@ from retort.shared.base.errors import StoreError
 from retort.shared.history import keys
 from retort.shared.history.history_load import load_histories
 from retort.shared.history.redis_history import RedisHistory
-from retort.shared.history.store import HistoryEvent, HistoryStore, MemoryHistory, Owner, Written, scored_members
+from retort.shared.history.store import (
+    RECOGNISED_EVENTS,
+    HistoryEvent,
+    HistoryStore,
+    MemoryHistory,
+    Owner,
+    Written,
+    scored_members,
+)
 
 ANN = Owner("ann")
 BOB = Owner("bob")
@@ -158,6 +166,21 @@ def test_a_session_merges_into_a_user_once(make_store: MakeStore) -> None:
         assert await store.merge(session, ANN) == 0
         assert await store.merge(ANN, ANN) == 0
         assert await store.recent([ANN, session], 10) == [["a", "s", "c"], []]
+
+    using(make_store(), story)
+
+
+def test_an_event_id_of_the_guest_and_of_the_user_counts_once(make_store: MakeStore) -> None:
+    guest = Owner("s-1", kind="session")
+
+    async def story(store: HistoryStore) -> None:
+        await store.append([event("own", 5, "order-17"), *(event(f"i{n}", 10 + n) for n in range(RECOGNISED_EVENTS))])
+        sent = [event("other", 6, "order-17", guest), event("new", 7, "order-18", guest)]
+        await store.append(sent)
+        assert await store.merge(guest, ANN) == 1
+        held = [entry.item_id for entry in await store.entries(ANN)]
+        assert held[:3] == ["own", "new", "i0"], "the user's own event counts, as in the database"
+        assert await store.recent([guest], 10) == [[]]
 
     using(make_store(), story)
 
