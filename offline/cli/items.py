@@ -11,6 +11,7 @@ from retort.offline.cli._options import AsJson, DataDir, OutDir, Overrides, Reci
 from retort.offline.cli.bundles import items_app
 from retort.offline.common.terminal import TerminalProgress, show_rows
 from retort.shared.base.errors import KnowledgeError, RecipeError
+from retort.shared.base.ids import canonical_id
 
 if TYPE_CHECKING:
     from retort.offline.common.progress import Progress
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 knowledge_app = typer.Typer(help="The knowledge of one item, and its texts as a file.", no_args_is_help=True)
 
-_Item = Annotated[str, typer.Argument(help="item_id")]
+_Item = Annotated[str, typer.Argument(help="item_id", callback=canonical_id)]
 _SET_BY = "command line"
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from retort.offline.cli._options import AsJson, DataDir, OutDir, Overrides, RecipeName
 from retort.offline.common.terminal import TerminalProgress, print_json
 from retort.shared.base.errors import ProfileError, StoreError
+from retort.shared.base.ids import canonical_id
 from retort.shared.base.text import id_fault
 
 profiles_app = typer.Typer(help="Profiles by batch files, and the profile of one user.", no_args_is_help=True)
@@ -18,7 +19,7 @@ profiles_app = typer.Typer(help="Profiles by batch files, and the profile of one
 def _check_user_id(user_id: str) -> str:
     if fault := id_fault(user_id):
         raise ProfileError(f"user_id {user_id!r} {fault}, so no user has it; correct the id.")
-    return user_id
+    return canonical_id(user_id)
 
 
 _User = Annotated[str, typer.Argument(help="user_id", callback=_check_user_id)]

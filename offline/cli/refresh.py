@@ -11,6 +11,7 @@ from rich.console import Console
 
 from retort.offline.cli._options import NO_RECIPE, DataDir, OutDir, Overrides, RecipeName
 from retort.shared.base.errors import DataError, RetortError, StoreError
+from retort.shared.base.ids import canonical_id
 
 refresh_app = typer.Typer(help="Generate or renew the profiles of very many users.", no_args_is_help=True)
 Tokens = Annotated[int | None, typer.Option("--budget-tokens", help="stop when so many tokens are used")]
@@ -116,7 +117,7 @@ def _read_user_ids(users: Path | None) -> frozenset[str] | None:
     except UnicodeDecodeError as error:
         row = error.object[: error.start].count(b"\n") + 1
         raise DataError(f"{users}, row {row}, is not UTF-8 text; save it as UTF-8, one user_id a line.") from error
-    found = frozenset(line.strip() for line in text.splitlines() if line.strip())
+    found = frozenset(canonical_id(line.strip()) for line in text.splitlines() if line.strip())
     if not found:
         raise DataError(f"{users} names no user; write one user_id a line.")
     return found

@@ -22,6 +22,7 @@ from retort.offline.pipeline.context import make_context
 from retort.offline.recipes.recipe import Recipe
 from retort.shared.base.disk import explained_full_disk
 from retort.shared.base.errors import BundleError, DataError
+from retort.shared.base.ids import canonical_id
 from retort.shared.base.schema import MAX_K
 from retort.shared.base.settings import Settings
 from retort.shared.model import registry
@@ -72,12 +73,12 @@ class Model:
             raise DataError(f"k = {k} is outside 1 … {MAX_K}; choose one within.")
         if isinstance(users, str):
             raise DataError(f"users is the text {users!r}; give a list, such as [{users!r}].")
-        known = histories if histories is not None else dict(self.histories.iter_rows())
-        user_ids = [str(user) for user in users] if users is not None else list(known)
+        known = _with_canonical_ids(histories) if histories is not None else dict(self.histories.iter_rows())
+        user_ids = [canonical_id(str(user)) for user in users] if users is not None else list(known)
         parts = []
         for start in range(0, len(user_ids), _BATCH_USERS):
             batch = user_ids[start : start + _BATCH_USERS]
-            of_batch = [list(known.get(user_id, [])) for user_id in batch]
+            of_batch = [known.get(user_id, []) for user_id in batch]
             parts.append(pl.DataFrame(self._recommender.table(batch, of_batch, k)))
         if not parts:
             raise DataError("there are no users to recommend to; give user_ids, or histories.")
@@ -89,7 +90,7 @@ class Model:
         Raises:
             DataError: The item is unknown, or the student has no item vectors.
         """
-        vectors_ND, index = self.bundle.item_vectors, self.bundle.item_index.index(str(item))
+        vectors_ND, index = self.bundle.item_vectors, self.bundle.item_index.index(canonical_id(str(item)))
         if index is None:
             raise DataError(f"the model has no item {item!r}; give an item_id of its training data.")
         if vectors_ND is None:
@@ -166,6 +167,11 @@ class Model:
         titled = frame.join(items.select("item_id", "title"), on="item_id", how="left", maintain_order="left")
         place = titled.columns.index("item_id") + 1
         return titled.select(*titled.columns[:place], "title", *frame.columns[place:])
+
+
+def _with_canonical_ids(histories: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Ids as the data step reads them: a frame with missing values has `1.0` for `1`."""
+    return {canonical_id(str(user)): [canonical_id(str(item)) for item in items] for user, items in histories.items()}
 
 
 def load(reference: str | Path) -> Model:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import unquote
 
+from fastapi import Request
 from pydantic import BeforeValidator
 
 from retort.serving.schemas.requests import Id
@@ -17,6 +18,11 @@ _ENCODED = re.compile(rb"%2[fF]")
 _SLASH = "\udc2f"
 
 PathId = Annotated[Id, BeforeValidator(lambda path_id: path_id.replace(_SLASH, "/"))]
+
+
+def path_id_as_sent(request: Request, name: str) -> str:
+    """Return the id in a path as it was sent, which is how earlier versions stored it."""
+    return str(request.path_params[name]).replace(_SLASH, "/")
 
 
 def routed_path(scope: Mapping[str, Any]) -> str:

@@ -17,21 +17,42 @@ from pydantic import (
 
 from retort.serving.schemas.problems import invalid
 from retort.serving.schemas.tokens import IMPRESSION_PATTERN, MAX_NEXT_LENGTH, read_impression
+from retort.shared.base.ids import canonical_id, canonical_ids, has_lost_digits
 from retort.shared.base.schema import MAX_ID_LENGTH, MAX_K
 from retort.shared.base.text import ID_PATTERN, MISSING_IDS
 
 # No control characters: ids are written to logs, Redis keys and headers.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
+IdAsSent = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH, pattern=ID_PATTERN)]
 
 
-def _require_value(value: str) -> str:
-    if value in MISSING_IDS:
-        raise ValueError(f"{value} is how programs write a missing value; send the id, or leave the field out")
-    return value
+def _canonical(value: str) -> str:
+    if not (found := canonical_id(value)):
+        raise ValueError("it is blank; send the id, or leave the field out")
+    return found
 
 
-# An id that is stored: a `null` of many callers would be one user, and training leaves it out.
-StoredId = Annotated[Id, AfterValidator(_require_value)]
+def _all_canonical(values: list[str]) -> list[str]:
+    found = canonical_ids(values)
+    if found is not values and "" in found:
+        raise ValueError("one of the ids is blank; leave it out")
+    return found
+
+
+def _canonical_value(value: str) -> str:
+    found = _canonical(value)
+    if found in MISSING_IDS:
+        raise ValueError(f"{found} is how programs write a missing value; send the id, or leave the field out")
+    if has_lost_digits(value):
+        raise ValueError("it was written as a float and may have lost digits; send all digits of the id as text")
+    return found
+
+
+# The id as training reads it, so that " ann" and "ann", or "1.0" and "1", are one user. Lists are checked as a whole,
+# because a call for each id would take longer than the rest of the request.
+Id = Annotated[IdAsSent, AfterValidator(_canonical)]
+ALL_CANONICAL = AfterValidator(_all_canonical)
+# An id that is stored: a `null` of many callers would be one user, and training leaves it out or refuses the data.
+StoredId = Annotated[IdAsSent, AfterValidator(_canonical_value)]
 
 
 def _refuse_boolean(value: Any) -> Any:
@@ -94,12 +115,16 @@ class RecommendRequest(Body):
 
     user_id: Id | None = Field(None, description="user whose stored history is read")
     session_id: Id | None = Field(None, description="session whose history is read when the user has none")
-    history: list[Id] | None = Field(
+    history: Annotated[list[IdAsSent], ALL_CANONICAL] | None = Field(
         None, max_length=MAX_HISTORY, description="item ids, oldest first; replaces the stored history"
     )
     k: Annotated[int, Field(ge=1, le=MAX_K, description="number of items"), NOT_BOOLEAN] = 10
-    exclude: list[Id] = Field(default_factory=list, max_length=MAX_EXCLUDE, description="items to leave out")
-    candidates: list[Id] | None = Field(None, max_length=MAX_CANDIDATES, description="rank only these items")
+    exclude: Annotated[list[IdAsSent], ALL_CANONICAL] = Field(
+        default_factory=list, max_length=MAX_EXCLUDE, description="items to leave out"
+    )
+    candidates: Annotated[list[IdAsSent], ALL_CANONICAL] | None = Field(
+        None, max_length=MAX_CANDIDATES, description="rank only these items"
+    )
     filter: Filter | None = Field(None, description="conditions on item attributes, in the filter language")
     strict_filter: bool = Field(
         False, description="when no item passes the filter: true returns an empty list, false returns popular items"
@@ -170,7 +195,7 @@ def parse_recommend_query(values: dict[str, Any]) -> RecommendRequest:
 class Event(Body):
     """One interaction of a user or a session with an item."""
 
-    event_id: Id | None = Field(
+    event_id: IdAsSent | None = Field(
         None,
         description="idempotency key: of the events of one user (or session) with the same id, the first counts, "
         "whichever items the others name",
@@ -191,7 +216,7 @@ class Event(Body):
     impression: Annotated[str, StringConstraints(pattern=IMPRESSION_PATTERN)] | None = Field(
         None, description="`impression` of the response that showed the item; the event is attributed to that list"
     )
-    impressions: list[Id] = Field(
+    impressions: Annotated[list[IdAsSent], ALL_CANONICAL] = Field(
         default_factory=list, max_length=MAX_K, description="items that were shown together with it"
     )
 

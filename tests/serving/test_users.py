@@ -106,6 +106,44 @@ def test_a_history_is_returned_and_merged_once(client: TestClient) -> None:
     assert client.post("/recommend", json={"session_id": "s"}).json()["source"] == "popular"
 
 
+@pytest.mark.parametrize(("sent", "user"), [(" ann", "ann"), ("ann ", "ann"), ("1.0", "1")])
+def test_one_user_has_one_id_however_it_is_sent(client: TestClient, sent: str, user: str) -> None:
+    add_event(client, " i7", user_id=sent)
+    add_event(client, "i8", session_id=f" {user}")
+    assert [event["item_id"] for event in client.get(f"/users/{user}/history").json()["events"]] == ["i7"]
+    assert len(client.get(f"/users/{quote(sent)}/history").json()["events"]) == 1
+    assert client.post(f"/users/{quote(sent)}/merge", json={"session_id": user}).json()["moved"] == 1
+    answers = [client.post("/recommend", json={"user_id": name, "k": 5}).json() for name in (sent, user)]
+    answers.append(client.get("/recommend", params={"user_id": sent, "k": 5}).json())
+    answers.append(client.post("/recommend", json={"history": ["i7 ", "i8"], "k": 5}).json())
+    assert {answer["source"] for answer in answers[:3]} == {"student"}
+    assert all(answer["items"] == answers[0]["items"] for answer in answers)
+    hidden = client.post("/recommend", json={"user_id": user, "k": 60, "exclude": [" i9"]}).json()["items"]
+    assert "i9" not in [item["item_id"] for item in hidden]
+    assert client.get("/similar/%20i7").status_code == client.get("/items/i7%20").status_code == 200
+    assert client.delete(f"/users/{quote(sent)}").json()["history"] == 2
+    assert client.get(f"/users/{user}").json()["events"] == []
+
+
+def test_data_that_earlier_versions_stored_under_the_id_as_sent_are_read_merged_and_erased(
+    make_client: MakeClient, database: str
+) -> None:
+    store = MemoryHistory()
+    client = make_client(store)
+    owners = [Owner(" ann"), ANN, Owner(" bob"), Owner(" s", kind="session")]
+    asyncio.run(store.append([HistoryEvent(owner, f"i{n}", 10 - n, "e") for n, owner in enumerate(owners)]))
+    add_profile(database, " ann")
+    known = client.get("/users/%20ann").json()
+    assert ([event["item_id"] for event in known["events"]], len(known["profiles"])) == (["i1", "i0"], 1)
+    assert [event["item_id"] for event in client.get("/users/ann").json()["events"]] == ["i1"]
+    assert client.post("/users/bob/merge", json={"user_id": " bob"}).json()["moved"] == 1
+    assert client.post("/users/eve/merge", json={"session_id": " s"}).json()["moved"] == 1
+    gone = client.delete("/users/%20ann").json()
+    assert (gone["status"], gone["history"], gone["profiles"]) == ("done", 2, 1)
+    assert client.get("/users/%20ann/erasure").json()["history"] == 2
+    assert client.get("/users/%20ann").json()["events"] == []
+
+
 @pytest.mark.parametrize("tail", ["history", "profile", "profile/choice", "erasure", "merge"])
 def test_a_user_id_that_ends_like_a_route_is_distinct(client: TestClient, tmp_path: Path, tail: str) -> None:
     url = f"sqlite:///{tmp_path / 'retort.db'}"
@@ -420,11 +458,20 @@ def test_events_with_ids_that_cannot_be_stored_are_refused(client: TestClient, f
 
 
 @pytest.mark.parametrize("field", ["user_id", "session_id", "item_id"])
-@pytest.mark.parametrize("missing", ["null", "nan", "None", "<NA>"])
+@pytest.mark.parametrize(
+    ("bad", "why"), [("1e+20", "lost digits"), ("9007199254740993.0", "lost digits"), (" ", "blank")]
+)
+def test_events_with_ids_that_training_refuses_are_refused(client: TestClient, field: str, bad: str, why: str) -> None:
+    told = client.post("/events", json={"user_id": "ann", "item_id": "i1", field: bad})
+    assert (told.status_code, why in told.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize("field", ["user_id", "session_id", "item_id"])
+@pytest.mark.parametrize("missing", ["null", "nan", "None", "<NA>", " nan"])
 def test_events_with_the_text_of_a_missing_id_are_refused(client: TestClient, field: str, missing: str) -> None:
     told = client.post("/events", json={"user_id": "ann", "item_id": "i1", field: missing})
     assert told.status_code == 422
-    assert f"{missing} is how programs write a missing value" in told.json()["detail"]
+    assert f"{missing.strip()} is how programs write a missing value" in told.json()["detail"]
     assert client.get("/users/ann").json()["events"] == []
 
 

@@ -17,7 +17,7 @@ from retort.serving.api.routes.documents import body_of, problems, reference
 from retort.serving.api.services import Services
 from retort.serving.models.bundles import LiveBundle
 from retort.serving.schemas.problems import Problem, invalid, not_found
-from retort.serving.schemas.requests import MAX_HISTORY, NOT_BOOLEAN, Id, RecommendRequest
+from retort.serving.schemas.requests import ALL_CANONICAL, MAX_HISTORY, NOT_BOOLEAN, IdAsSent, RecommendRequest
 from retort.shared.base.schema import MAX_K
 
 
@@ -48,7 +48,7 @@ class InputTensor(BaseModel):
     name: Literal["history"]
     datatype: Literal["BYTES"]
     shape: list[Annotated[int, Field(ge=0, le=MAX_HISTORY), NOT_BOOLEAN]] = Field(min_length=1, max_length=2)
-    data: Annotated[list[Id], BeforeValidator(_flat), Field(max_length=MAX_HISTORY)]
+    data: Annotated[list[IdAsSent], BeforeValidator(_flat), Field(max_length=MAX_HISTORY), ALL_CANONICAL]
 
     @model_validator(mode="after")
     def _check_shape(self) -> Self:

@@ -11,7 +11,7 @@ from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem, not_found
-from retort.serving.schemas.requests import NOT_BOOLEAN, Body, Id
+from retort.serving.schemas.requests import ALL_CANONICAL, NOT_BOOLEAN, Body, IdAsSent
 from retort.shared.base.text import ID_PATTERN
 from retort.shared.profiles.refreshes import (
     JobStatus,
@@ -55,7 +55,9 @@ class RefreshRequest(Body):
     )
     policy: Literal["all", "schedule", "events", "drift", "budgeted"] = "all"
     rules: Rules = Field(default_factory=Rules)
-    user_ids: list[Id] | None = Field(None, min_length=1, max_length=MAX_USERS, description="null: all users")
+    user_ids: Annotated[list[IdAsSent], ALL_CANONICAL] | None = Field(
+        None, min_length=1, max_length=MAX_USERS, description="null: all users"
+    )
     budget_tokens: Annotated[int, Field(ge=1, le=10**15), NOT_BOOLEAN] | None = None
     budget_usd: _Positive | None = None
 

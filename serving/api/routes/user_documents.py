@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from retort.serving.schemas.requests import Body, Id
+from retort.serving.schemas.requests import Body, IdAsSent
 
 
 class HistoryEntry(BaseModel):
@@ -62,8 +62,8 @@ class Known(BaseModel):
 class MergeRequest(Body):
     """The guest whose history is moved to the user: a session or another user."""
 
-    session_id: Id | None = None
-    user_id: Id | None = None
+    session_id: IdAsSent | None = None
+    user_id: IdAsSent | None = None
 
 
 class Merged(BaseModel):

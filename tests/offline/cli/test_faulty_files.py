@@ -40,6 +40,8 @@ def test_user_ids_in_another_encoding_are_one_sentence(tmp_path: Path) -> None:
         _read_user_ids(tmp_path / "users.txt")
     (tmp_path / "users.txt").write_bytes(b"\xef\xbb\xbfu1\nu2\n")
     assert _read_user_ids(tmp_path / "users.txt") == {"u1", "u2"}
+    (tmp_path / "users.txt").write_text("7.0\n u1 \n")
+    assert _read_user_ids(tmp_path / "users.txt") == {"7", "u1"}, "as in training data"
 
 
 @pytest.mark.parametrize("every", ["99999999999999999999d", "367d", "١h", "0m"])

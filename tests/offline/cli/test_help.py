@@ -111,7 +111,7 @@ def test_json_has_the_public_data_sets() -> None:
 
 def test_json_has_a_user_s_profile() -> None:
     output("profiles", "edit", "ann", "likes [b]bold[/b] films")
-    shown = json.loads(output("profiles", "show", "ann", "--json"))
+    shown = json.loads(output("profiles", "show", " ann", "--json"))
     assert (shown["text"], shown["choice"]["set_by"], shown["versions"]) == (
         "likes [b]bold[/b] films",
         "command line",
@@ -131,7 +131,7 @@ def test_options_of_serve_become_the_servers_settings(monkeypatch: pytest.Monkey
     names = ("RETORT_PORT", "RETORT_HOST", "RETORT_BUNDLE", "RETORT_WORKERS", "RETORT_ALIAS")
     assert [[environment.get(name) for name in names] for environment in started] == [
         ["8123", "127.0.0.2", str(tmp_path), "2", None],
-        ["1", None, "", None, "challenger"],
+        ["1", None, "null", None, "challenger"],  # unset, also where `.env` names one
         ["1", None, "other", None, None],
     ]
 

@@ -60,6 +60,10 @@ def test_recommendations_have_titles_and_leave_out_the_history(model: "retort.Mo
     history = dict(model.histories.iter_rows())["c3"]
     own = model.recommend(histories={"c3": list(history)}, k=4)
     assert own["item_id"].to_list() == got["item_id"].to_list()[:4]
+    assert model.recommend([" c3"], k=4).drop("score").equals(got.head(4).drop("score"))
+    spelled = model.recommend(histories={"7.0": [f" {item}" for item in history]}, k=4)
+    assert spelled["item_id"].to_list() == own["item_id"].to_list()
+    assert set(spelled["user_id"]) == {"7"}, "ids are read as in training data"
 
 
 def test_users_of_a_taste_get_items_of_their_taste(model: "retort.Model") -> None:
