@@ -49,6 +49,11 @@ def describe(
     """Write what a language model knows of each item; a killed run goes on; only changed items are written again."""
     from retort.offline.knowledge.plan import ITEMS_A_CALL
 
+    if at and not plan_only:
+        raise KnowledgeError("--at requires --plan; without it, the model is called. Add --plan, or remove --at.")
+    if (results or model) and batch_to is None:
+        name = "--results" if results else "--model"
+        raise KnowledgeError(f"{name} requires --batch-to, the file for the missing prompts; add it, or remove {name}.")
     with TerminalProgress() as progress:
         pipeline = _load(recipe, data, out, overrides or [], progress)
         config = pipeline.context.recipe.knowledge
@@ -84,8 +89,10 @@ def _say_plans(pipeline: "Pipeline[RunContext]", progress: "Progress", numbers: 
     Tokens are those of the recipe's tokenizer, if it names one; else an estimate, rather too high.
     """
     from retort.offline.knowledge.describe import item_catalogue
+    from retort.offline.knowledge.missing import read_standing
     from retort.offline.knowledge.plan import measured_answer_tokens, plan_description
     from retort.offline.knowledge.prompt import make_task
+    from retort.offline.knowledge.store import KnowledgeStore
     from retort.offline.pipeline.context import load_tables
     from retort.offline.profiles.backends._tokens import estimate_tokens, load_token_counter
 
@@ -98,6 +105,9 @@ def _say_plans(pipeline: "Pipeline[RunContext]", progress: "Progress", numbers: 
     count = estimate_tokens if tokenizer in (None, "server") else load_token_counter(str(tokenizer))
     for number in numbers:
         progress.say(plan_description(tasks, config, number, answer, count).sentence())
+    standing = read_standing(items, config, KnowledgeStore(pipeline.context.engine), pipeline.context.language_model)
+    if n_stored := standing.described + standing.unknown + standing.corrected:
+        progress.say(f"{n_stored:,} of them have an answer already; only {len(standing.missing):,} are sent")
 
 
 def _report_line(pipeline: "Pipeline[RunContext]") -> str:
@@ -121,9 +131,14 @@ def _run_round(
     context = pipeline.context
     if not context.recipe.knowledge.generates:
         raise RecipeError("[knowledge] backend = 'file' reads ready texts; choose openai to write prompts for a model.")
-    name = model or context.recipe.knowledge.options.get("model")
+    in_recipe = context.recipe.knowledge.options.get("model")
+    name = model or in_recipe
     if not name:
         raise KnowledgeError("--batch-to requires --model, the model's name at the batch service; add it.")
+    if name != in_recipe:
+        context.progress.say(
+            f"texts are stored under the model {name!r}; set [knowledge.options] model to it, so that a run finds them"
+        )
     done = item_round(
         load_tables(pipeline).items,
         context.recipe.knowledge,
@@ -144,7 +159,7 @@ def _run_round(
 
 @knowledge_app.command("show")
 def show(item_id: _Item) -> None:
-    """Show the correction of an item, the text in force, and every stored text and refused reply."""
+    """Show the correction of an item, else its latest text, and every stored text and refused reply."""
     from retort.offline.common.database import migrate_and_open
     from retort.shared.base.settings import Settings
     from retort.shared.knowledge.item_knowledge import view_knowledge
@@ -161,6 +176,11 @@ def _view_lines(view: "KnowledgeView") -> list[str]:
         by = view.correction.set_by or "unknown"
         lines.append(f"{what} at {view.correction.set_at:%Y-%m-%d %H:%M} by {by}")
     lines.append(view.text or "(no text)")
+    if view.is_empty:
+        lines.append(
+            f"The database has neither a text nor a correction of {view.item_id!r}. Texts of a file or of the items' "
+            "own table are not stored there; `retort items knowledge export` writes them."
+        )
     for version in view.versions:
         lines.append(f"{version.created_at:%Y-%m-%d %H:%M}  {version.model}  {version.text or '(unknown)'}")
     for refused in view.refusals:
@@ -179,7 +199,7 @@ def correct(
     """Correct or forbid the text of one item. It wins over every model and file, now and later."""
     from retort.offline.common.database import migrate_and_open
     from retort.shared.base.settings import Settings
-    from retort.shared.knowledge.item_knowledge import correct_knowledge, release_knowledge
+    from retort.shared.knowledge.item_knowledge import correct_knowledge, release_knowledge, view_knowledge
 
     if (text is not None) + forbid + release != 1:
         raise KnowledgeError("write one of --set TEXT, --forbid and --release.")
@@ -188,8 +208,10 @@ def correct(
         done = release_knowledge(engine, item_id)
         typer.echo(f"the correction of {item_id} is withdrawn" if done else f"{item_id} has no correction")
         return
+    is_new = view_knowledge(engine, item_id).is_empty
     correct_knowledge(engine, item_id, text, set_by=_SET_BY)
-    typer.echo(f"{item_id} may have no text" if forbid else f"the knowledge of {item_id} is the given text")
+    note = "; no model has described an item of this id so far: check its spelling" if is_new else ""
+    typer.echo((f"{item_id} may have no text" if forbid else f"the knowledge of {item_id} is the given text") + note)
 
 
 @knowledge_app.command("report")

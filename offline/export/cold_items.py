@@ -23,6 +23,7 @@ from retort.offline.data.load import DataConfig
 from retort.offline.data.rejects import Rejects
 from retort.offline.data.sources import table as table_source
 from retort.offline.data.sources._files import read_any, table
+from retort.offline.data.text import reads_knowledge
 from retort.offline.embeddings.encoder_config import EncoderConfig
 from retort.offline.embeddings.item_vectors import encode_items
 from retort.offline.embeddings.vectors import FloatArray
@@ -107,6 +108,8 @@ def add_items(
     items, texts = _with_knowledge(items, bundle, progress, knowledge, describe)
     config = parse_section(EncoderConfig, _section(bundle, "encoder"), "encoder")
     if encoder is not None:
+        if texts is not None and config.reads_knowledge and not _text_reads_knowledge(bundle):
+            progress.say("--encoder reads title and text; item knowledge is kept for responses and places no item")
         config = config.model_copy(update={"model": encoder, "views": ()})
     vectors = encode_items(items, config, progress, cache_path)
     known = np.array([item_id in bundle.item_index for item_id in vectors.ids])
@@ -126,6 +129,11 @@ def add_items(
         bundle, items if texts is None else Items(with_sources(items.frame, texts)), new.ids, new.rows_MD, out
     )
     return Added(sealed, len(new.ids), n_new - len(new.ids), int(known.sum()), new.fit, new.share)
+
+
+def _text_reads_knowledge(bundle: Bundle) -> bool:
+    data = parse_section(DataConfig, _section(bundle, "data"), "data")
+    return reads_knowledge(data.text_columns, data.text_template)
 
 
 def read_items(path: Path, bundle: Bundle, progress: Progress) -> Items:

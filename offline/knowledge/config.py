@@ -104,6 +104,8 @@ class KnowledgeConfig(Section):
             raise ValueError('backend = "file" requires path, the file with one text an item; add it')
         if missing := [name for name in self.facets if name not in self.fields]:
             raise ValueError(f"facets names {missing[0]!r}, which fields does not; add it there")
+        if self.facets and self.family == "text" and self.generates:
+            raise ValueError('facets requires family = "json": texts of family = "text" have no fields')
         return self
 
     @property

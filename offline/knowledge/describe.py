@@ -22,6 +22,7 @@ from retort.offline.knowledge.writer import UNKNOWN, ItemWriter, knowledge_key
 from retort.offline.profiles.backends._base import ProfileBackend
 from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
 from retort.offline.profiles.history import Catalogue
+from retort.offline.profiles.item_facts import plain_text
 from retort.offline.profiles.report import ProfilesReport
 from retort.shared.base.errors import KnowledgeError, ProfileError, RecipeError
 from retort.shared.base.settings import LanguageModelSettings
@@ -35,6 +36,7 @@ SCHEMA = {
     "written_at": pl.String,
     "fields": pl.String,
 }
+_OWN_WORDS = {"[profiles": "[knowledge", "finished profiles": "finished texts", "family = 'short'": "family = 'text'"}
 _READ_AT_ONCE = 4096
 _MEASURED = 20_000  # texts that new words and contradictions are counted on
 
@@ -59,6 +61,7 @@ def describe_items(
     else:
         with own_words():
             known, report = _generate(items, config, store, settings, progress, catalogue, names)
+        report.blank = items.frame.height - catalogue.count(items.frame["item_id"])
     known = with_corrections(known, items, store, report)
     measure(known, catalogue, names, report)
     report.seconds = time.monotonic() - started_s
@@ -70,13 +73,13 @@ def describe_items(
 
 
 def item_catalogue(items: Items, config: KnowledgeConfig) -> Catalogue:
-    """Return the facts that prompts state about the items.
+    """Return the facts that prompts state about the items; those of which nothing is known are left out.
 
     Raises:
         RecipeError: An attribute does not exist.
     """
     try:
-        return Catalogue(items, config.attributes, config.item_text_chars)
+        return Catalogue(items, config.attributes, config.item_text_chars, clean=plain_text, keep_blank=False)
     except RecipeError as error:
         raise RecipeError(_renamed(str(error))) from None
 
@@ -91,7 +94,9 @@ def own_words() -> Iterator[None]:
 
 
 def _renamed(sentence: str) -> str:
-    return sentence.replace("[profiles", "[knowledge").replace("finished profiles", "finished texts")
+    for name, own in _OWN_WORDS.items():
+        sentence = sentence.replace(name, own)
+    return sentence
 
 
 def _generate(

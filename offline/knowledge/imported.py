@@ -1,5 +1,6 @@
 """Imported item knowledge: a table of any kind with an item's id and a text on each row, joined by item id."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -38,8 +39,7 @@ def read_knowledge(config: KnowledgeConfig, items: Items, progress: Progress) ->
     """
     if config.path is None or not config.path.is_file():
         raise KnowledgeError(f"there is no file {config.path}; set [knowledge] path to the file with the items' texts.")
-    rejects = Rejects()
-    table = _raw_table(config, config.path, rejects, progress)
+    table, rejects = _raw_table(config, config.path, progress)
     rows = _checked_rows(table, rejects, config.max_chars)
     n_rows = rows.height + len(rejects)
     _refuse_too_many(config, rejects, n_rows)
@@ -62,9 +62,12 @@ def read_knowledge(config: KnowledgeConfig, items: Items, progress: Progress) ->
     return matched.select("item_id", KNOWLEDGE, *_FURTHER), report
 
 
-def _raw_table(config: KnowledgeConfig, path: Path, rejects: Rejects, progress: Progress) -> RawTable:
-    frame = read_any(path, rejects, progress)
+def _raw_table(config: KnowledgeConfig, path: Path, progress: Progress) -> tuple[RawTable, Rejects]:
+    frame = read_any(path, rejects := Rejects(), progress)
     names = [name for name in frame.collect_schema().names() if name != "row"]
+    if separator := _other_separator(path, names, config.id_column):
+        frame = read_any(path, rejects := Rejects(), progress, separator=separator)
+        names = [name for name in frame.collect_schema().names() if name != "row"]
     asked = [config.text_column] if config.text_column else list(_TEXT_COLUMNS)
     text = next((name for name in asked if name in names), None)
     if config.id_column not in names or text is None:
@@ -75,7 +78,15 @@ def _raw_table(config: KnowledgeConfig, path: Path, rejects: Rejects, progress: 
         )
     further = [(pl.col(name) if name in names else pl.lit(None)).alias(name) for name in (*_FURTHER, "model")]
     renamed = frame.select("row", pl.col(config.id_column).alias("item_id"), pl.col(text).alias(KNOWLEDGE), *further)
-    return RawTable(path.name, renamed, {"item_id": config.id_column, KNOWLEDGE: text})
+    return RawTable(path.name, renamed, {"item_id": config.id_column, KNOWLEDGE: text}), rejects
+
+
+def _other_separator(path: Path, names: Sequence[str], id_column: str) -> str | None:
+    """The separator of a delimited file whose header the usual one does not divide; spreadsheets write semicolons."""
+    if not {".csv", ".tsv"} & set(path.suffixes) or id_column in names:
+        return None
+    header = ",".join(names)
+    return next((mark for mark in (";", "\t", "|") if id_column in (part.strip() for part in header.split(mark))), None)
 
 
 def _checked_rows(table: RawTable, rejects: Rejects, max_chars: int) -> pl.DataFrame:

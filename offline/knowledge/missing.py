@@ -36,20 +36,24 @@ class MissingItem(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What the store holds about a catalogue: texts, items that the model does not know, corrections, and the rest."""
+    """What the store holds about a catalogue: texts, items that the model does not know, corrections, and the rest.
+
+    blank: Items without title, attribute and text, which are not sent.
+    """
 
     items: int
     described: int
     unknown: int
     corrected: int
     missing: list[MissingItem]
+    blank: int = 0
 
     def line(self) -> str:
         """Summarise in one line."""
         return (
             f"{self.described:,} of {self.items:,} items have a text, {self.unknown:,} are unknown to the model, "
             f"{self.corrected:,} are corrected by people, {len(self.missing):,} are missing"
-        )
+        ) + (f", {self.blank:,} have no title, attribute or text and are not sent" if self.blank else "")
 
     def rows(self) -> list[dict[str, object]]:
         """A row for each reason, the most frequent first."""
@@ -81,8 +85,9 @@ def read_standing(
     """
     item_ids = items.frame["item_id"].to_list()
     corrected = store.corrections(item_ids)
-    described, unknown, missing = 0, 0, []
+    described, unknown, missing, blank = 0, 0, [], set(item_ids) - set(corrected)
     for item_id, found in _stored(items, config, store, settings):
+        blank.discard(item_id)
         if item_id in corrected:
             continue
         if found is None or found.error is not None:
@@ -91,7 +96,7 @@ def read_standing(
             unknown += 1
         else:
             described += 1
-    return Standing(len(item_ids), described, unknown, len(corrected), missing)
+    return Standing(len(item_ids), described, unknown, len(corrected), missing, len(blank))
 
 
 def find_missing(

@@ -28,6 +28,7 @@ class KnowledgeReport:
         contradictions: Texts that contradict the item's year or brand; generated ones are asked again.
         other_categories: Texts whose type is a category of the catalogue that the item does not have.
         rivals: Rivals that the texts name; `unknown_rivals` are those that no item of the catalogue knows.
+        blank: Items without title, attribute and text, which are not sent.
         not_ours: Texts of a file for ids that the items do not have.
         rejected: Unusable rows of a file; `examples` quotes the first.
         failed: Items without a usable reply; `problems` counts the reasons.
@@ -47,6 +48,7 @@ class KnowledgeReport:
     other_categories: int = 0
     rivals: int = 0
     unknown_rivals: int = 0
+    blank: int = 0
     not_ours: int = 0
     rejected: int = 0
     examples: tuple[str, ...] = ()
@@ -81,6 +83,7 @@ class KnowledgeReport:
             f"{self.distinct:,} of them distinct": self.distinct,
             f"{self.new_words:.1f} new words each": self.new_words,
             f"{self.unknown:,} are unknown": self.unknown,
+            f"{self.blank:,} have no title, attribute or text and are not sent": self.blank,
             f"{self.corrected:,} are corrected by people": self.corrected,
             f"{self.failed:,} failed ({_listed(self.problems)})": self.failed,
             f"{self.waiting:,} wait for the batch's results": self.waiting,
@@ -89,7 +92,7 @@ class KnowledgeReport:
             f"{self.other_categories:,} name another category as their type": self.other_categories,
             f"{self.unknown_rivals:,} of {self.rivals:,} rivals are not in the catalogue": self.unknown_rivals,
             _listed(self.notes): self.notes,
-            f"{self.not_ours:,} belong to other items": self.not_ours,
+            f"{self.not_ours:,} more belong to items without events or of other data": self.not_ours,
             f"{self.rejected:,} rows are unusable{quoted}": self.rejected,
             f"{self.written:,} written now and {self.reused:,} before": self.written or self.reused,
             f"{tokens:,} tokens": tokens,

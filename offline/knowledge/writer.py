@@ -29,6 +29,7 @@ from retort.shared.base.schema import MAX_ID_LENGTH
 
 UNKNOWN = "unknown"
 _ENOUGH_TEXTS = 200  # texts from which on a share of different ones stops the run early
+_FIRST_ALONE = 32  # items that are sent alone before all others, where no reply was accepted so far
 # Start of the stored error of an item that is to be asked about alone; it is no failure.
 ALONE = "to be asked alone"
 
@@ -94,8 +95,17 @@ class ItemWriter:
             alone = sorted([*alone, *self._ask(groups, 1)])
         else:
             alone = sorted([*alone, *together])
-        self._ask([[task] for task in alone], self.config.attempts)
+        for part in self._probed(alone):
+            self._ask([[task] for task in part], self.config.attempts)
         self.progress.update("item knowledge", self.report.users, self.total)
+
+    def _probed(self, alone: list[ItemTask]) -> list[list[ItemTask]]:
+        """Divide items that are sent alone: until a text was accepted, a few show whether the model is usable."""
+        if self.report.written or self.report.reused or len(alone) <= _FIRST_ALONE:
+            return [alone]
+        first = alone[:: -(-len(alone) // _FIRST_ALONE)]  # from the whole catalogue, whose beginning may be unusual
+        chosen = {task.item_id for task in first}
+        return [first, [task for task in alone if task.item_id not in chosen]]
 
     def _missing(self, tasks: Sequence[ItemTask]) -> tuple[list[ItemTask], list[ItemTask]]:
         """The tasks without a stored text: those not asked yet, and those to be asked alone."""

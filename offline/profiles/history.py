@@ -55,6 +55,9 @@ class Catalogue:
         attributes: Sequence[str] | None = None,
         text_chars: int = 0,
         item_type: ItemType = "none",
+        *,
+        clean: Callable[[str], str] = clean_text,
+        keep_blank: bool = True,
     ) -> None:
         """Read the facts of all items.
 
@@ -62,6 +65,8 @@ class Catalogue:
             attributes: Item attributes to keep; None: all.
             text_chars: Characters of the item text to keep; 0: none.
             item_type: Whether the type that the item knowledge states is added to the title, or stands in its place.
+            clean: Makes each text storable.
+            keep_blank: False: items without title, attributes and text are unknown.
 
         Raises:
             RecipeError: An attribute does not exist.
@@ -77,9 +82,11 @@ class Catalogue:
         columns = ["item_id", "title", "text", *chosen]
         kinds = items.knowledge if item_type != "none" else [None] * items.frame.height
         rows = zip(items.frame[columns].iter_rows(named=True), kinds, strict=True)
-        self._facts = {
-            row["item_id"]: _facts(row, shown, codes, text_chars, item_kind(kind), item_type) for row, kind in rows
+        facts = {
+            row["item_id"]: _facts(row, shown, codes, text_chars, item_kind(kind), item_type, clean)
+            for row, kind in rows
         }
+        self._facts = {item_id: known for item_id, known in facts.items() if keep_blank or not known.is_blank}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -132,12 +139,14 @@ def _facts(
     text_chars: int,
     kind: str,
     item_type: ItemType,
+    clean: Callable[[str], str],
 ) -> Facts:
     known = {name: row[name] for name in attributes if row[name] is not None and row[name] != [] and row[name] != ""}
-    known = {name: clean_text(value) if isinstance(value, str) else value for name, value in known.items()}
-    title = clean_text(row["title"] or "")
+    known = {name: clean(value) if isinstance(value, str) else value for name, value in known.items()}
+    known = {name: value for name, value in known.items() if value != ""}
+    title = clean(row["title"] or "")
     stated = {"title": title, **known, **{name: row[name] for name in codes if row[name] is not None}}
-    text = _without_repeats(clean_text(row["text"] or ""), stated) if text_chars else ""
+    text = _without_repeats(clean(row["text"] or ""), stated) if text_chars else ""
     return Facts(title, known, text[:text_chars], kind, item_type != "instead" or not kind)
 
 

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
+
+from retort.shared.base.text import clean_text, load_json
 
 Value = str | int | float | bool | list[str]
 Facet = tuple[str, str]  # (attribute, value)
@@ -21,6 +24,13 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[^\w]+")
 _YEAR_TEXT = re.compile(
     r"\(?(\d{4})(?:\.0|[-/.]\d{1,2}(?:[-/.]\d{1,2}(?:[T ].*)?)?|\))?"
     r"|\d{1,2}[./-]\d{1,2}[./-](\d{4})|(?:\d{1,2}\.? )?[^\W\d_]{3,9}\.?,? (?:\d{1,2},? )?(\d{4})"
+)
+# Parts of a web page that it does not show, and the tags that descriptions of shops hold.
+_HIDDEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(
+    r"</?(?:[abipqsu]|br|hr|em|strong|[uod]l|li|d[td]|span|div|h[1-6]|su[bp]|small|big|table|tbody|thead|t[rdh]|img|font"
+    r"|center|blockquote|section|article|script|style|iframe)(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
 )
 _MAX_VALUE_CHARS = 48  # longer strings are descriptions, not categories
 
@@ -40,10 +50,36 @@ class Facts:
     kind: str = ""
     shows_title: bool = True
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing but the item's id is known."""
+        return not (self.title or self.attributes or self.text)
+
     @cached_property
     def facets(self) -> list[Facet]:
         """Facets of the item, found once: an item is in many histories."""
         return facets_of(self.attributes)
+
+
+def plain_text(text: str) -> str:
+    """Return the words of a text without tags of web pages and without the marks of a JSON object.
+
+    They cost tokens and mean nothing.
+    """
+    text = clean_text(text)
+    if "<" in text:
+        text = " ".join(_TAG.sub(" ", _HIDDEN.sub(" ", text)).split())
+    if text.startswith("{") and text.endswith("}"):
+        with suppress(ValueError):
+            text = _words_of(load_json(text))
+    return text
+
+
+def _words_of(value: Any) -> str:
+    """The keys and values of a JSON value, separated by commas."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_words_of(each)}" for name, each in value.items() if each not in (None, "", [], {}))
+    return ", ".join(map(_words_of, value)) if isinstance(value, list) else str(value)
 
 
 def facets_of(attributes: Mapping[str, Any]) -> list[Facet]:

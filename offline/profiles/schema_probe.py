@@ -24,10 +24,15 @@ def probe_schema(backend: ProfileBackend) -> None:
     """Send one prompt whose schema allows a single answer.
 
     Raises:
-        ProfileError: Another answer came.
+        ProfileError: Another answer came, or none.
     """
     prompt = Prompt((Message(role="user", content=_PROMPT),), (), schema=_SCHEMA)
     (reply,) = backend.write([prompt], lambda _: None)
+    if reply.unanswered:
+        raise ProfileError(
+            f"the server of {backend.model} did not answer ({reply.error}); check that it runs and that "
+            "OPENAI_BASE_URL is its address, then run again."
+        )
     if not _obeys_schema(reply):
         answer = reply.error or repr(reply.text[:120])
         raise ProfileError(

@@ -59,11 +59,16 @@ class SpendingConfig(Section):
         if self.max_tokens is not None and tokens >= self.max_tokens:
             raise BudgetSpentError(
                 f"{tokens:,} tokens are used and [profiles.spending] max_tokens is {self.max_tokens:,}; finished "
-                "profiles are kept: raise the limit and run again for the rest."
+                "profiles are kept: run again for the rest. The limit is one of each run; raise it for fewer runs."
             )
         cost = self.cost_usd(prompt_tokens, completion_tokens, cached_tokens)
         if self.max_usd is not None and cost is not None and cost >= self.max_usd:
             raise BudgetSpentError(
-                f"${cost:.2f} are spent and [profiles.spending] max_usd is {self.max_usd:.2f}; finished profiles are "
-                "kept: raise the limit and run again for the rest."
+                f"${_shown(cost)} are spent and [profiles.spending] max_usd is {_shown(self.max_usd)}; finished "
+                "profiles are kept: run again for the rest. The limit is one of each run; raise it for fewer runs."
             )
+
+
+def _shown(usd: float) -> str:
+    """An amount in cents, or with two digits where it is smaller."""
+    return f"{usd:.2f}" if usd >= 0.1 else f"{usd:.2g}"

@@ -125,7 +125,7 @@ def _place(
 ) -> str:
     bundle, new, unknown = placement.bundle, placement.new, placement.unknown
     n_known = len(new.items) - len(unknown)
-    known = f" {n_known} were known before and are unchanged." if n_known else ""
+    known = f" Known before and unchanged: {n_known}." if n_known else ""
     if not unknown:
         return f"No item was added to {bundle.bundle_id}.{known}"
     items = with_new_items(bundle, new.items)

@@ -9,6 +9,7 @@ import orjson
 
 from retort.serving.schemas.suggestions import field_names, suggest
 from retort.shared.base.errors import StoreError, invalid_reason
+from retort.shared.base.text import VISIBLE_TEXT
 
 CONTENT_TYPE = "application/problem+json"
 _UNKNOWN = "unknown field"
@@ -61,6 +62,8 @@ def invalid(errors: list[Any], model: Any = None) -> Problem:
 
 
 def _why(error: Any, model: Any) -> str:
+    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == VISIBLE_TEXT:
+        return "must hold a visible character and no NUL."
     if error["type"] != "extra_forbidden" or not error["loc"]:
         return invalid_reason(error)
     location = error["loc"][1:] if error["loc"][0] == "body" else error["loc"]  # the framework names the body

@@ -79,10 +79,6 @@ MAX_FIELDS = 50
 _PLAIN_FIELDS = frozenset({"user_id", "session_id", "history", "k", "exclude", "dry_run"})
 
 
-# At least one visible character, and no NUL, which PostgreSQL cannot store.
-VISIBLE_TEXT = r"^[^\x00]*[^\s\x00-\x1f\x7f-\x9f][^\x00]*$"
-
-
 class Body(BaseModel):
     """Base of request bodies: frozen, and unknown keys are rejected.
 

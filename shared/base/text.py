@@ -16,6 +16,9 @@ CONTROLS_IN_PROSE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 FORBIDDEN_IN_IDS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 ID_PATTERN = rf"^[^{FORBIDDEN_IN_IDS[1:-1]}]+$"
 
+# At least one visible character, and no NUL, which PostgreSQL cannot store.
+VISIBLE_TEXT = r"^[^\x00]*[^\s\x00-\x1f\x7f-\x9f][^\x00]*$"
+
 # how programs write a missing value; the data steps take such an id for a missing one and reject its event
 MISSING_IDS = ("", "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>")
 

@@ -64,10 +64,15 @@ class KnowledgeView:
 
     @property
     def text(self) -> str | None:
-        """The text in force: that of the correction, otherwise the latest text of a model."""
+        """The text of the correction, otherwise the latest text of any model."""
         if self.correction is not None:
             return self.correction.text
         return self.versions[0].text if self.versions else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is stored about an item of this id."""
+        return self.correction is None and not self.versions and not self.refusals
 
 
 def view_knowledge(engine: Engine, item_id: str, *, tenant: str = DEFAULT_TENANT) -> KnowledgeView:

@@ -17,8 +17,9 @@ from retort.serving.api.id_paths import PathId
 from retort.serving.api.routes.documents import problems
 from retort.serving.api.services import Services
 from retort.serving.runtime.database import query_database
-from retort.serving.schemas.requests import VISIBLE_TEXT, Body
+from retort.serving.schemas.requests import Body
 from retort.shared.base.schema import KNOWLEDGE, KNOWLEDGE_AT, KNOWLEDGE_SOURCE
+from retort.shared.base.text import VISIBLE_TEXT
 from retort.shared.knowledge.item_knowledge import (
     MAX_TEXT_CHARS,
     KnowledgeView,

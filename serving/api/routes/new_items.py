@@ -8,7 +8,8 @@ from collections import Counter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from retort.serving.api.auth import AdminCaller, Caller
 from retort.serving.api.routes.documents import problems
@@ -17,21 +18,37 @@ from retort.serving.api.services import Services
 from retort.serving.catalogue.catalogue import Catalogue
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem
-from retort.serving.schemas.requests import NOT_BOOLEAN, VISIBLE_TEXT, AttributeName, Body, StoredId
+from retort.serving.schemas.requests import NOT_BOOLEAN, AttributeName, Body, StoredId
 from retort.serving.schemas.suggestions import suggest
 from retort.shared.base.schema import KNOWLEDGE, RESERVED_ITEM_COLUMNS
+from retort.shared.base.text import VISIBLE_TEXT
 from retort.shared.profiles.new_items import NewItems, request_new_items
 from retort.shared.profiles.refreshes import RefreshBusyError
 
 MAX_NEW_ITEMS = 1000
 MAX_ATTRIBUTES = 50
 MAX_CHARS = 2000
+_MAX_LISTED = 100
 # no NUL, which PostgreSQL cannot store
 _Text = Annotated[str, StringConstraints(max_length=MAX_CHARS, pattern=r"^[^\x00]*$")]
 _Words = Annotated[str, StringConstraints(max_length=MAX_CHARS, pattern=VISIBLE_TEXT)]
 _Integer = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
-Value = bool | _Integer | _Number | _Text | Annotated[list[_Text], Field(max_length=100)] | None
+_VALUE = (
+    f"must be text of at most {MAX_CHARS:,} characters, a list of at most {_MAX_LISTED} such texts, a number, true, "
+    "false or null."
+)
+
+
+def _one_reason(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """One reason, instead of one for each type that an attribute's value may have."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise PydanticCustomError("attribute_value", _VALUE) from None
+
+
+Value = bool | _Integer | _Number | _Text | Annotated[list[_Text], Field(max_length=_MAX_LISTED)] | None
 
 
 class NewItem(Body):
@@ -39,7 +56,7 @@ class NewItem(Body):
 
     item_id: StoredId
     title: _Words
-    attributes: dict[AttributeName, Value] = Field(
+    attributes: dict[AttributeName, Annotated[Value, WrapValidator(_one_reason)]] = Field(
         default_factory=dict,
         max_length=MAX_ATTRIBUTES,
         description="attributes that the catalogue has; times as ISO 8601",

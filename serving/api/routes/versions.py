@@ -15,8 +15,9 @@ from retort.serving.api.services import Services
 from retort.serving.models.version_gate import bundle_directory
 from retort.serving.runtime.database import query_database
 from retort.serving.schemas.problems import Problem, not_found
-from retort.serving.schemas.requests import VISIBLE_TEXT, Body
+from retort.serving.schemas.requests import Body
 from retort.shared.base.errors import BundleError
+from retort.shared.base.text import VISIBLE_TEXT
 from retort.shared.model import registry
 from retort.shared.model.promotion_gate import Verdict
 from retort.shared.model.registry import RegistryError

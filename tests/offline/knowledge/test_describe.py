@@ -96,7 +96,7 @@ def test_errors_name_the_section_of_items(store: KnowledgeStore) -> None:
 
 def test_a_schema_that_the_server_ignores_is_noticed_before_thousands_of_requests(store: KnowledgeStore) -> None:
     with serving(lambda number, body: completion("Spring is mild.")) as fake:
-        with pytest.raises(KnowledgeError, match=r"the schema is not enforced.*\[knowledge\] family"):
+        with pytest.raises(KnowledgeError, match=r"the schema is not enforced.*\[knowledge\] family = 'text'"):
             describe_items(shop(9), config(options={"model": "m"}), store, _options(fake.url), Silent())
         assert len(fake.bodies) == 1
 

@@ -53,6 +53,17 @@ def test_tables_name_their_columns(tmp_path: Path, kind: str) -> None:
     assert known["knowledge"].to_list() == ["glitter", "bath bomb"]
 
 
+@pytest.mark.parametrize("separator", [";", "|", "\t"])
+def test_a_csv_with_another_separator_is_read(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "k.csv"
+    pl.DataFrame({"item_id": [1, 2], "knowledge": ["glitter, lacquer", "bath bomb"]}).write_csv(
+        path, separator=separator
+    )
+    known, report = read_knowledge(_config(path), ITEMS, Silent())
+    assert known["knowledge"].to_list() == ["glitter, lacquer", "bath bomb"]
+    assert report.rejected == 0
+
+
 def test_the_key_text_is_read_where_there_is_no_knowledge(tmp_path: Path) -> None:
     path = _jsonl(tmp_path / "k.jsonl", [{"item_id": "1", "text": "glitter"}])
     assert read_knowledge(_config(path), ITEMS, Silent())[0].select("item_id", "knowledge").rows() == [("1", "glitter")]

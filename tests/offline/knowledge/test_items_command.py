@@ -66,6 +66,10 @@ def test_a_killed_description_goes_on_and_the_commands_agree(
     assert "in 15 requests of 20" in chosen
     assert "requests of 4" not in chosen
     assert not server.bodies
+    for alone in (("--at", "5"), ("--results", "r.jsonl"), ("--model", "other")):
+        with pytest.raises(KnowledgeError, match=f"{alone[0]} requires"):
+            _run(*describe, *alone)
+    assert not server.bodies
 
     command = [sys.executable, "-m", "retort.offline.cli", "items", *describe]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -80,6 +84,8 @@ def test_a_killed_description_goes_on_and_the_commands_agree(
         _run(*describe, "--set", "knowledge.spending.max_tokens=100")
     assert "300 of 300 items have a text" in _run(*describe)
     assert 75 <= len(server.bodies) <= 75 + 3 * IN_FLIGHT
+
+    assert "300 of them have an answer already; only 0 are sent" in _run(*describe, "--plan")
 
     before = len(server.bodies)
     assert (
@@ -96,6 +102,8 @@ def test_a_killed_description_goes_on_and_the_commands_agree(
     shown = _run("knowledge", "show", "B0007")
     assert shown.splitlines()[1] == "hand made soap"
     assert "quick drying" in shown
+    assert "neither a text nor a correction of 'B9999'" in _run("knowledge", "show", "B9999")
+    assert "check its spelling" in _run("knowledge", "correct", "B9999", "--set", "hand made soap")
 
 
 def test_a_recipe_without_knowledge_says_what_to_add(shop_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
 """Prompts about items: instructions first, records as data, bounded schemas, and versions that follow the templates."""
 
+import polars as pl
 import pytest
+from pydantic import ValidationError
 
-from retort.offline.knowledge.config import FIELDS
+from retort.offline.data.interactions import Items
+from retort.offline.knowledge.config import FIELDS, KnowledgeConfig
+from retort.offline.knowledge.describe import item_catalogue
 from retort.offline.knowledge.prompt import ItemPromptWriter, domains, make_task, read_fields
-from retort.offline.profiles.item_facts import Facts
+from retort.offline.profiles.item_facts import Facts, plain_text
 from retort.shared.base.errors import RecipeError
 from tests.offline.knowledge._fakes import config, records_of
 
@@ -68,3 +72,25 @@ def test_versions_follow_what_is_asked_and_hashes_what_is_stated() -> None:
     assert ItemPromptWriter.of(config(items_per_call=1)).version == versions[0]
     assert make_task("a", Facts("T", {}, "")).content_hash == make_task("b", Facts("T", {}, "")).content_hash
     assert make_task("a", Facts("T", {"year": 1}, "")).content_hash != make_task("a", Facts("T", {}, "")).content_hash
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("<p>Soft <b>soap</b> of A &amp; B:<br/>mild</p><script>alert('x')</script>", "Soft soap of A &amp; B: mild"),
+        ('{"colour": "red", "size": {"cm": [1, 2]}, "note": null}', "colour: red, size: cm: 1, 2"),
+        ("I <3 lamps, 2 < 3 > 1", "I <3 lamps, 2 < 3 > 1"),
+        ("{not JSON}", "{not JSON}"),
+    ],
+)
+def test_records_state_no_marks_of_web_pages_and_json(text: str, plain: str) -> None:
+    assert plain_text(text) == plain
+    items = Items(pl.DataFrame({"item_id": ["1"], "title": ["Lamp"], "text": [""], "about": [text]}))
+    facts = item_catalogue(items, KnowledgeConfig()).facts("1")
+    assert facts is not None
+    assert facts.attributes["about"] == plain
+
+
+def test_facets_of_a_family_without_fields_are_refused() -> None:
+    with pytest.raises(ValidationError, match='facets requires family = "json"'):
+        KnowledgeConfig(backend="openai", family="text", facets=("type",))

@@ -136,6 +136,22 @@ def test_too_many_failures_stop_the_run_with_the_reason(store: KnowledgeStore) -
         _write(shop(40), store, _scripted(lambda _: "no"), attempts=1)
 
 
+def test_a_useless_model_is_stopped_before_all_items_are_sent_alone(store: KnowledgeStore) -> None:
+    backend = _scripted(lambda _: "no")
+    with pytest.raises(ProfileError, match="not the requested JSON"):
+        _write(shop(400), store, backend, attempts=2)
+    assert len(backend.asked) <= 100 + 32 * 2
+
+
+def test_an_item_of_which_nothing_is_known_is_not_sent(store: KnowledgeStore) -> None:
+    blank = dict.fromkeys(("brand", "category", "year")) | {"title": "", "text": ""}
+    frame = shop(3).frame
+    items = Items(pl.concat([frame, pl.DataFrame([{"item_id": "B9999", **blank}], schema=frame.schema)]))
+    wrote = _write(items, store, _scripted(_all))
+    assert wrote.report.written == 3
+    assert "B9999" not in _texts(items, store, wrote)["item_id"]
+
+
 def test_a_model_that_writes_the_same_about_all_items_is_stopped_early(store: KnowledgeStore) -> None:
     def same(records: list[dict[str, Any]]) -> str:
         return json.dumps({"items": [entry(record, type="lacquer", properties="glossy") for record in records]})

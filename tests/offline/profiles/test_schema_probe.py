@@ -43,6 +43,13 @@ def test_a_server_that_refuses_the_schema_says_why() -> None:
         open_json(fake)
 
 
+def test_a_server_that_is_down_is_not_blamed_for_the_schema() -> None:
+    down: Answer = (500, {"error": {"message": "loading"}}, {})
+    with serving(lambda *_: down) as fake, pytest.raises(ProfileError, match=r"did not answer .500: loading") as caught:
+        open_json(fake)
+    assert "schema" not in str(caught.value)
+
+
 def test_the_probe_can_be_switched_off() -> None:
     with serving(obeys) as fake:
         open_json(fake, canary=False)

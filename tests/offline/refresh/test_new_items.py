@@ -118,7 +118,7 @@ def test_new_items_are_added_to_the_champion_once(database: Engine, champion: Bu
     changed = _work(database, [{**NEW[0], "title": "another title"}])
     assert (changed.status, changed.result) == (
         "done",
-        f"No item was added to {after.bundle_id}. 1 were known before and are unchanged.",
+        f"No item was added to {after.bundle_id}. Known before and unchanged: 1.",
     )
     more = _work(database, [NEW[0], {"item_id": "n3", "title": "sport thing number1"}])
     assert "1 items added" in (more.result or "")
