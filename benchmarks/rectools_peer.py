@@ -22,7 +22,7 @@ from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 from torch import Tensor
 from training_curve import Curve
-from training_peer import ndcg
+from training_peer import ndcg, print_result
 
 
 class Scores:
@@ -121,10 +121,8 @@ def main() -> None:
     net = Steps.model.torch_model
     if Steps.best is not None:
         net.load_state_dict(Steps.best)
-    found = {"step_ms": 1000 * Steps.seconds / Steps.count, "steps": Steps.per_epoch, "curve": Steps.curve.points}
-    found["parameters"] = sum(parameter.numel() for parameter in net.parameters())
-    with torch.no_grad():
-        print(json.dumps({**found, "ndcg": ndcg(scores_of(net), Steps.data, Steps.length)}))
+    step_ms = 1000 * Steps.seconds / Steps.count
+    print_result(scores_of(net), net, Steps.data, Steps.length, Steps.curve, step_ms, Steps.per_epoch)
 
 
 if __name__ == "__main__":

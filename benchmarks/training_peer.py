@@ -179,6 +179,15 @@ def rows_of(model: Any, data: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(starts, counts), np.repeat(starts, counts) + 2 + nth
 
 
+def print_result(
+    model: Any, network: nn.Module, data: Any, length: int, curve: Curve, step_ms: float, steps: int
+) -> None:
+    """Print what `benchmarks.training` reads; the test is scored here, by `model`, which reads the network."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    found = {"step_ms": step_ms, "steps": steps, "curve": curve.points, "parameters": parameters}
+    print(json.dumps({**found, "ndcg": ndcg(model, data, length)}))
+
+
 def main() -> None:
     settings = json.load(sys.stdin)
     torch.set_num_threads(settings["threads"])
@@ -211,10 +220,7 @@ def main() -> None:
                 break
     if best is not None:
         model.load_state_dict(best)
-    steps = math.ceil(len(starts) / batch_size)
-    found = {"step_ms": 1000 * seconds / n_steps, "steps": steps, "curve": curve.points}
-    found["parameters"] = sum(parameter.numel() for parameter in model.parameters())
-    print(json.dumps({**found, "ndcg": ndcg(model, data, length)}))
+    print_result(model, model, data, length, curve, 1000 * seconds / n_steps, math.ceil(len(starts) / batch_size))
 
 
 if __name__ == "__main__":
