@@ -11,7 +11,7 @@ pip_install = if [ -t 1 ]; then quiet=; else quiet=-q; fi; $(1)/python -m pip in
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: help install demo test test-long typescript-client test-processors bench-serve bench-train console check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom bench-retrieval
+.PHONY: help install demo test test-long typescript-client test-processors pictures bench-serve bench-train console check check-long docs docs-serve api-docs recipe-docs reference venv-vllm local-models format clean up down logs compose-test lock sbom bench-retrieval
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 16
@@ -43,6 +43,9 @@ test-processors: $(STAMP)  ## run the numeric tests under several instruction se
 
 console: $(STAMP)  ## drive every page of the console in Chromium, also in four windows and with a million items
 	$(BIN)/pytest tests/serving -k console -m 'long or not long' $(ARGS)
+
+pictures: $(STAMP)  ## take the pictures of the console in docs/pictures anew from a running demo (3 minutes; needs Chromium)
+	$(BIN)/python -m tests.pictures $(ARGS)
 
 bench-serve: $(STAMP)  ## compare this server with a plain endpoint, one core each; ARGS=--quick takes a minute, ARGS='--open-loop --overload --workers --nginx' six
 	$(BIN)/python -m benchmarks.serve $(ARGS)

@@ -110,7 +110,7 @@ const KNOWLEDGE = ["knowledge", "knowledge_source", "knowledge_at"];
 export function knowledge({ knowledge: text, knowledge_source: source, knowledge_at: at }) {
   if (!text) return null;
   const origin = [source, at && new Date(at).toLocaleDateString()].filter(Boolean).join(", ");
-  return h("p.known", h("i", "knowledge "), h("bdi", String(text)), origin && h("small", h("bdi", ` (${origin})`)));
+  return h("p.known", h("i", "knowledge "), h("bdi", { title: String(text) }, String(text)), origin && h("small", h("bdi", ` (${origin})`)));
 }
 
 /** Numbers, booleans and long texts are shown with the name of their attribute; long texts come last. */

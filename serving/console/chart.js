@@ -151,6 +151,12 @@ export function timeline(dots) {
       svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none" }, lines),
       sorted.map(mark),
     ),
-    h("p.axis.hint", h("span", new Date(first).toLocaleDateString()), h("span", new Date(last).toLocaleDateString())),
+    h("p.axis.hint", h("span", dayOrTime(first, last)), h("span", dayOrTime(last, first))),
   );
+}
+
+/** The day, or the time of day where the other end of the axis is on the same day. */
+function dayOrTime(end, other) {
+  const [day, otherDay] = [end, other].map((time) => new Date(time).toLocaleDateString());
+  return day === otherDay ? new Date(end).toLocaleTimeString() : day;
 }

@@ -68,12 +68,17 @@ function experiment(found, number) {
   );
 }
 
+const PROTOCOLS = {
+  held: "tested as trained (protocol held)",
+  refit: "trained again on train and validation, then tested (protocol refit)",
+};
+
 const setting = (found, base) =>
   [
     base && `Baseline ${base.name}: ${score(base.value)}`,
     `${found.cases.toLocaleString()} users`,
     seeds(base?.seeds ?? 0, found.expected_seeds),
-    `protocol ${found.protocol}`,
+    PROTOCOLS[found.protocol] ?? `protocol ${found.protocol}`,
   ]
     .filter(Boolean)
     .join(" · ");

@@ -49,7 +49,7 @@ function registry({ versions, promotions }) {
     dots.length > 1 &&
       h(
         "article.card",
-        h("h2", "Versions in time", h("small", `${metric} of each version's own test`)),
+        h("h2", "Versions in time", h("small", `${metric.toUpperCase()} of each version's own test`)),
         timeline(dots),
       ),
     h(
@@ -78,7 +78,7 @@ function row(version, metric) {
       version.aliases.map((alias) => badge("good", alias)),
       h("small", `${when(version.created_at)} · `, h("code", version.bundle_id.slice(0, 8))),
     ),
-    h("div.value", metric in version.test && [h("b", version.test[metric].toFixed(4)), h("small", metric)]),
+    h("div.value", metric in version.test && [h("b", version.test[metric].toFixed(4)), h("small", metric.toUpperCase())]),
     h("div.delta"),
     h("div.act", !version.aliases.includes(ALIAS) && promoteButton(version, outcome)),
     outcome,

@@ -79,13 +79,17 @@ class Page:
 
     def picture(self, path: Path, width: int, height: int, *, dark: bool = False) -> None:
         """A picture of the window, as PNG."""
+        self.set_window(width, height, dark=dark)
+        time.sleep(0.6)  # rows are still gliding
+        path.write_bytes(b64decode(self.ask("Page.captureScreenshot", format="png")["data"]))
+
+    def set_window(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Size of the window, in pixels, and colour scheme."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
         self.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
-        time.sleep(0.6)  # rows are still gliding
-        path.write_bytes(b64decode(self.ask("Page.captureScreenshot", format="png")["data"]))
 
 
 @contextmanager

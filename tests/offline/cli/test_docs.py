@@ -14,6 +14,7 @@ from retort.offline.data.check import find_problems
 from retort.offline.recipes.recipe import load_recipe
 from retort.serving.runtime.settings import ServingSettings
 from retort.shared.base.settings import EmbeddingSettings, LanguageModelSettings, Settings
+from tests.pictures import PICTURES, SHOTS, picture_name
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -122,6 +123,15 @@ def test_the_readme_is_short_and_shows_a_picture_and_the_two_commands_first() ->
     assert all((ROOT / (html or markdown)).is_file() for html, markdown in pictures)
     assert "make demo" in first_screen
     assert "make test" in first_screen
+
+
+def test_each_picture_of_the_console_is_made_by_the_script_and_is_small() -> None:
+    made = {picture_name(shot, dark=dark) for shot in SHOTS for dark in (False, True)}
+    files = {path.name: path.stat().st_size for path in PICTURES.glob("console*.png")}
+    assert set(files) == made
+    assert max(files.values()) < 100_000
+    shown = {name for page in PAGES for name in re.findall(r"console\w*\.png", page.read_text(encoding="utf-8"))}
+    assert shown == made
 
 
 def test_every_make_target_in_a_page_exists() -> None:
