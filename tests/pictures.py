@@ -156,4 +156,4 @@ def _visitors(url: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2] or [None])
+    main(sys.argv[1] if len(sys.argv) > 1 else None)
