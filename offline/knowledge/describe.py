@@ -20,7 +20,7 @@ from retort.offline.knowledge.report import KnowledgeReport
 from retort.offline.knowledge.store import KnowledgeKey, KnowledgeStore
 from retort.offline.knowledge.writer import UNKNOWN, ItemWriter, knowledge_key
 from retort.offline.profiles.backends._base import ProfileBackend
-from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
+from retort.offline.profiles.backends.template import is_by_rule
 from retort.offline.profiles.history import Catalogue
 from retort.offline.profiles.item_facts import plain_text
 from retort.offline.profiles.report import ProfilesReport
@@ -67,7 +67,7 @@ def describe_items(
     report.seconds = time.monotonic() - started_s
     progress.say(report.line())
     # rules can only restate what was given, and similar items have similar facts
-    report.refuse_few_distinct(0.0 if report.backend == TEMPLATE_MODEL else config.checks.min_distinct)
+    report.refuse_few_distinct(0.0 if is_by_rule(report.backend) else config.checks.min_distinct)
     report.refuse_low_coverage(config.min_coverage)
     return known, report
 

@@ -18,7 +18,7 @@ from retort.offline.knowledge.prompt import ItemPromptWriter, ItemTask, make_tas
 from retort.offline.knowledge.replies import read_reply
 from retort.offline.knowledge.store import ItemRecord, KnowledgeKey, KnowledgeStore
 from retort.offline.profiles.backends._base import WAITING, ProfileBackend, Prompt
-from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
+from retort.offline.profiles.backends.template import is_by_rule
 from retort.offline.profiles.conversations import Judgement, Outcome, run_conversations
 from retort.offline.profiles.history import Catalogue
 from retort.offline.profiles.prompt_plan import PromptPlan
@@ -76,8 +76,7 @@ class ItemWriter:
 
     @cached_property
     def _rules(self) -> "KnowledgeConfig":
-        # the template backend can only restate what was given, and its model name says so
-        if self.backend.model != TEMPLATE_MODEL:
+        if not is_by_rule(self.backend.model):
             return self.config
         checks = self.config.checks.model_copy(update={"refuse_restated": False, "min_words": 1, "min_distinct": 0.0})
         return self.config.model_copy(update={"checks": checks})

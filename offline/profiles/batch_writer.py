@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from retort.offline.common.progress import Progress
 from retort.offline.profiles.backends._base import WAITING, ProfileBackend, Prompt
-from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
+from retort.offline.profiles.backends.template import is_by_rule
 from retort.offline.profiles.checks import check_reply
 from retort.offline.profiles.config import ProfilesConfig, combination_writer, prompt_writers
 from retort.offline.profiles.conversations import Judgement, Outcome, run_conversations
@@ -127,7 +127,7 @@ class ProfileWriter:
         text, problem = check_reply(raw, self.config.checks, writer.instructions, prompt.schema)
         if problem is None and (leak := find_leak(text, task.user_id, task.events)):
             return Judgement("", leak)  # a refused reply is stored, but not one with private data
-        if problem is None and self.backend.model != TEMPLATE_MODEL and (title := self.checker.named_title(text)):
+        if problem is None and not is_by_rule(self.backend.model) and (title := self.checker.named_title(text)):
             problem = f"names a single title ({title[:60]})"
         if problem is not None:
             return Judgement(text, problem)

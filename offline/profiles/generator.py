@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from retort.offline.common.chunking import batches
 from retort.offline.common.progress import Progress
 from retort.offline.data.interactions import Items
-from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
+from retort.offline.profiles.backends.template import is_by_rule
 from retort.offline.profiles.batch_writer import ProfileWriter
 from retort.offline.profiles.config import (
     IMPORTED,
@@ -188,7 +188,7 @@ def _generate(
         writer = ProfileWriter(
             config, store, backend, catalogue, checker, report, progress, total, config.spending.check,
             # rules read the structured history, not the prompt
-            population=None if backend.model == TEMPLATE_MODEL else count_population(histories, catalogue),
+            population=None if is_by_rule(backend.model) else count_population(histories, catalogue),
         )  # fmt: skip
         report.keys = writer.final_keys()
         for chunk in batches(histories, config.chunk_users):

@@ -10,10 +10,11 @@ from sqlalchemy import Engine
 
 from retort.offline.data.interactions import Items
 from retort.offline.knowledge.config import KnowledgeConfig
+from retort.offline.profiles.backends import template
 from retort.offline.profiles.backends._tokens import TokenCounter, estimate_tokens
-from retort.offline.profiles.backends.template import MODEL as TEMPLATE_MODEL
 from retort.offline.profiles.config import (
     IMPORTED,
+    TEMPLATE,
     ProfilesConfig,
     backend_name,
     combination_writer,
@@ -165,7 +166,7 @@ def latest_key(config: ProfilesConfig, settings: LanguageModelSettings) -> tuple
     writer = combination_writer(config) or prompt_writers(config)[0]
     named, revision = config.options.get("model"), config.options.get("revision")
     named = f"{named}@{revision}" if named and revision else named
-    model = TEMPLATE_MODEL if backend_name(config, settings) == "template" else named
+    model = template.MODEL if backend_name(config, settings) == TEMPLATE else named
     key = ProfileKey(writer.aspect, writer.version, str(model or ""), hash_json(config.parameters))
     return key, model is None
 

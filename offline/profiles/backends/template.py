@@ -14,6 +14,11 @@ from retort.shared.base.settings import LanguageModelSettings
 MODEL = "template-rules-4 (no language model was called)"
 
 
+def is_by_rule(model: str) -> bool:
+    """Whether texts of this model name are written by rule: they restate what was given, and no model is called."""
+    return model == MODEL
+
+
 class Config(Section):
     """Options (`[profiles.options]`) of the template backend."""
 
