@@ -114,7 +114,10 @@ def _write(path: Path, parts: Sequence[str]) -> Path:
 
 
 def _title(results: Results) -> str:
-    return results.experiment.plan.config.description or results.experiment.plan.name
+    """The plan's description, followed by the name where --set made another experiment of its file."""
+    plan = results.experiment.plan
+    changed = f" ({plan.name})" if " --set " in plan.command else ""
+    return plan.config.description + changed if plan.config.description else plan.name
 
 
 def _verdict_list(results: Results, differences: Differences) -> str:

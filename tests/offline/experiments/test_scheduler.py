@@ -224,6 +224,22 @@ def test_one_page_holds_several_experiments(experiment: Experiment, tmp_path: Pa
     assert not list(done.parent.glob("*.new"))
 
 
+def test_a_report_names_the_experiment_whose_keys_were_changed(experiment: Experiment, tmp_path: Path) -> None:
+    written = experiment.plan.written | {"description": "A shop"}
+    command = "run shop --set split.train_share=0.1 --name smaller"
+    folders = []
+    for one_plan in (
+        parse_plan("shop", written, TINY.parent, "run shop"),
+        parse_plan("smaller", written, TINY.parent, command),
+    ):
+        one = Experiment.open(one_plan, None, tmp_path)
+        run_units(one, Silent(), made_up({"text": 8}, []), 1, Selection(arms=["plain", "text"]))
+        folders.append(one.folder)
+    (page,) = report_experiments(folders, tmp_path, tmp_path / "results.md")
+    titles = re.findall(r"^## (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert titles == ["A shop", "A shop (smaller)"]
+
+
 def test_a_page_keeps_the_sections_of_experiments_whose_runs_are_gone(experiment: Experiment, tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     second = Experiment.open(
