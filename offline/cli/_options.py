@@ -16,7 +16,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a ta
 
 def _complete_recipe(incomplete: str) -> list[str]:
     """Names of shipped recipes, for the completion of shells."""
-    from retort.offline.recipes.recipe import shipped_recipes
+    from retort.offline.recipes.recipe_files import shipped_recipes
 
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 

@@ -201,7 +201,7 @@ def ctr(
     """Compare DeepFM and DCN-v2 with profiles as input (KAR) and as training target (LLM-KT) by AUC; offline only."""
     from retort.offline.common.database import migrate_and_open
     from retort.offline.ctr.run import compare_models, read_ctr_file
-    from retort.offline.recipes.recipe import parse_override
+    from retort.offline.recipes.recipe_files import parse_override
     from retort.shared.base.settings import Settings
 
     recipe, config = read_ctr_file(file, dict(parse_override(override) for override in overrides or []))

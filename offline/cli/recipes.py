@@ -31,7 +31,8 @@ def recipes(
 
         print_json(recipe_schema())
         return
-    from retort.offline.recipes.recipe import load_recipe, shipped_recipes
+    from retort.offline.recipes.recipe import load_recipe
+    from retort.offline.recipes.recipe_files import shipped_recipes
 
     if not as_json:
         typer.echo("\n".join(list_recipes()) if recipe is None else show_recipe(recipe, overrides or []).rstrip())
@@ -44,7 +45,8 @@ def recipes(
 
 def list_recipes() -> Iterator[str]:
     """A line for each shipped recipe."""
-    from retort.offline.recipes.recipe import load_recipe, shipped_recipes
+    from retort.offline.recipes.recipe import load_recipe
+    from retort.offline.recipes.recipe_files import shipped_recipes
 
     for name in shipped_recipes():
         yield f"{name:28} {load_recipe(name).raw.get('description', '')}"

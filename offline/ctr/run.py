@@ -25,7 +25,8 @@ from retort.offline.pipeline.context import KNOWLEDGE_STEP, VECTORS_FILE, RunCon
 from retort.offline.pipeline.dag import Pipeline, Step
 from retort.offline.pipeline.prepare import prepare_steps
 from retort.offline.pipeline.teach import encoded_items, teach_steps
-from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe, with_keys
+from retort.offline.recipes.recipe import Recipe, parse_recipe
+from retort.offline.recipes.recipe_files import read_recipe, with_keys
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.knowledge.item_knowledge import corrections_hash

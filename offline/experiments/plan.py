@@ -42,7 +42,8 @@ from pydantic import Field
 
 from retort.offline.common.plugins import load_config
 from retort.offline.common.section import MAX_SEED, Section
-from retort.offline.recipes.recipe import STUDENTS, Recipe, parse_recipe, read_recipe, with_keys
+from retort.offline.recipes.recipe import STUDENTS, Recipe, parse_recipe
+from retort.offline.recipes.recipe_files import read_recipe, with_keys
 
 Keys = dict[str, Any]
 SliceColumn = Literal["history_length", "train_length", "target_popularity"]

@@ -8,7 +8,8 @@ from typing import Any
 
 from retort.offline.common.section import parse_section
 from retort.offline.experiments.plan import ArmConfig, Keys, Plan, PlanConfig
-from retort.offline.recipes.recipe import Recipe, parse_override, read_recipe
+from retort.offline.recipes.recipe import Recipe
+from retort.offline.recipes.recipe_files import parse_override, read_recipe
 from retort.shared.base.errors import RecipeError
 
 _SHARED_SECTIONS = ("protocol", "split", "evaluation", "data")

@@ -13,7 +13,8 @@ from retort.offline.library.model import Model, newest_histories
 from retort.offline.quickstart.recipe_file import TEXT_START, data_section
 from retort.offline.quickstart.settings_by_size import check_minutes, choose_settings
 from retort.offline.quickstart.train import Arm, best_arm, measure, train_arms
-from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe, with_keys
+from retort.offline.recipes.recipe import Recipe, parse_recipe
+from retort.offline.recipes.recipe_files import read_recipe, with_keys
 from retort.shared.base.settings import Settings
 from retort.shared.model.bundle import open_bundle
 

@@ -17,7 +17,8 @@ from retort.offline.pipeline.context import TRAINING_FILE, RunContext, make_cont
 from retort.offline.pipeline.dag import Pipeline
 from retort.offline.pipeline.outcome import Outcome, run_pipeline
 from retort.offline.quickstart.settings_by_size import Setting, Size
-from retort.offline.recipes.recipe import Recipe, parse_recipe, read_recipe
+from retort.offline.recipes.recipe import Recipe, parse_recipe
+from retort.offline.recipes.recipe_files import read_recipe
 from retort.shared.base.errors import DataError
 
 _LEAST_EVENTS = 3  # of a user: train, validation, test

@@ -14,7 +14,8 @@ from retort.offline.distillation.configs._base import ObjectiveConfig
 from retort.offline.evaluation.evaluate import EvaluationConfig
 from retort.offline.experiments.plan import PlanConfig
 from retort.offline.profiles.config import BACKENDS
-from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS, load_recipe, parse_recipe, shipped_recipes
+from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS, load_recipe, parse_recipe
+from retort.offline.recipes.recipe_files import shipped_recipes
 from retort.offline.refresh.cost import Prices
 from retort.offline.refresh.policy import RefreshPolicy
 from retort.offline.students.configs._base import StudentConfig

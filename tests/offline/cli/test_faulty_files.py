@@ -9,7 +9,8 @@ import pytest
 from retort.offline.cli.refresh import _read_user_ids
 from retort.offline.cli.retrain import seconds
 from retort.offline.experiments.plan_files import read_plan
-from retort.offline.recipes.recipe import load_recipe, parse_override
+from retort.offline.recipes.recipe import load_recipe
+from retort.offline.recipes.recipe_files import parse_override
 from retort.shared.base.errors import DataError, RecipeError
 
 _DEEP = "a = " + "[" * 3000 + "]" * 3000

@@ -48,7 +48,8 @@ def test_recipes_and_the_steps_of_a_run_do_not_import_torch(tmp_path: Path) -> N
     """The configuration of every student and objective is read without its model; models load when a step runs."""
     script = """
 import sys
-from retort.offline.recipes.recipe import load_recipe, shipped_recipes
+from retort.offline.recipes.recipe import load_recipe
+from retort.offline.recipes.recipe_files import shipped_recipes
 import retort.offline.pipeline.build
 for name in shipped_recipes():
     load_recipe(name)

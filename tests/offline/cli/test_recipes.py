@@ -13,7 +13,8 @@ from retort.offline.cli.recipe_docs import MARK, page
 from retort.offline.cli.recipe_schema import recipe_schema
 from retort.offline.cli.recipes import list_recipes, recipe_as_toml, show_recipe
 from retort.offline.common.plugins import plugin_names
-from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS, load_recipe, parse_recipe, shipped_recipes
+from retort.offline.recipes.recipe import OBJECTIVES, SECTIONS, STUDENTS, load_recipe, parse_recipe
+from retort.offline.recipes.recipe_files import shipped_recipes
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "recipes.md"
 

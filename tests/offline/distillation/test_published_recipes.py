@@ -9,7 +9,8 @@ import pytest
 from retort.offline.common.progress import Silent
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import TRAINING_FILE, RunContext
-from retort.offline.recipes.recipe import Recipe, load_recipe, shipped_recipes
+from retort.offline.recipes.recipe import Recipe, load_recipe
+from retort.offline.recipes.recipe_files import shipped_recipes
 from retort.shared.base.settings import LanguageModelSettings
 from retort.shared.db.migrate import upgrade
 from retort.shared.db.session import open_database

@@ -3,7 +3,8 @@
 import pytest
 
 from retort.offline.distillation import profile, ranking
-from retort.offline.recipes.recipe import Recipe, load_recipe, shipped_recipes
+from retort.offline.recipes.recipe import Recipe, load_recipe
+from retort.offline.recipes.recipe_files import shipped_recipes
 from retort.offline.teachers.config import ItemHeadConfig, TitleGenerationConfig
 
 # ECIR 2026, experiments/configs/datasets: width, blocks, heads, dropout, rate, batch, epochs, first epoch of

@@ -15,7 +15,8 @@ from retort.offline.common.progress import Silent
 from retort.offline.data.interactions import Interactions
 from retort.offline.data.load import load_data
 from retort.offline.quickstart.recipe_file import data_section
-from retort.offline.recipes.recipe import parse_recipe, read_recipe
+from retort.offline.recipes.recipe import parse_recipe
+from retort.offline.recipes.recipe_files import read_recipe
 from retort.shared.base.errors import DataError
 
 _N = 300

@@ -79,6 +79,7 @@ def path_of(name: str) -> Path:
         ("shared.model.sealed_files", (), {"export", "evaluate", "seal"}),
         ("offline.common.progress", (), set()),
         ("offline.recipes.recipe", (), set()),
+        ("offline.recipes.recipe_files", (), set()),
         ("offline.pipeline.dag", (), set()),
         ("shared.base.settings", (), set()),
         ("offline.teachers.text_encoder", LISTS, {"lists", "lists_refit"}),

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from retort.offline.data.split_store import load_split
 from retort.offline.embeddings.vectors import read_vectors
 from retort.offline.pipeline.context import STUDENT_FILE, TRAINING_FILE, VECTORS_FILE
-from retort.offline.recipes.recipe import load_recipe, shipped_recipes
+from retort.offline.recipes.recipe import load_recipe
+from retort.offline.recipes.recipe_files import shipped_recipes
 from retort.offline.teachers._language_model import template
 from retort.shared.base.errors import RecipeError, TeacherError
 from tests.offline.teachers._tiny_llama import make_tiny_llama
