@@ -1,50 +1,29 @@
-"""Dimension reduction of text vectors: UMAP (arXiv 1802.03426), PCA, or none.
+"""Dimension reduction of text vectors: UMAP, PCA, or none.
 
-A reducer is fitted once, stored, and applied to new users. All arguments of UMAP are passed by keyword.
+A reducer is fitted once, stored, and applied to new users.
 """
 
 import json
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from retort.offline.common.progress import Progress
-from retort.offline.common.section import MAX_SEED, Section
+from retort.offline.embeddings.reducer_config import ReducerConfig
 from retort.offline.embeddings.reduction_quality import ReductionQuality, measure_reduction
-from retort.offline.embeddings.umap_placement import place_vectors, unite_equal
+from retort.offline.embeddings.umap_fit import fit_umap
+from retort.offline.embeddings.umap_placement import place_vectors
 from retort.offline.embeddings.vectors import FloatArray
 from retort.shared.base.errors import ProfileError
 
 _FORMAT = 1
 _HEAD, _UMAP, _ARRAYS = "reducer.json", "umap.joblib", "arrays.npz"
 _LIBRARIES = ("umap-learn", "scikit-learn", "numpy", "numba")
-
-
-class ReducerConfig(Section):
-    """Recipe section `[reducer]`: how text vectors become teacher vectors."""
-
-    method: Literal["umap", "pca", "none"] = Field("umap", description="reduction method; none: vectors stay unchanged")
-    n_components: int = Field(
-        128, ge=1, description="width of the teacher's vectors; with method none: the encoder's width"
-    )
-    seed: int = Field(42, ge=0, le=MAX_SEED, description="seed of the reduction and of fit_sample")
-    fit_sample: int | None = Field(
-        100_000, ge=10, description="vectors that the reducer is fitted on; a very large number: all"
-    )
-    n_neighbors: int = Field(15, ge=2, description="umap")
-    min_dist: float = Field(0.1, ge=0, le=1, description="umap")
-    metric: Literal["cosine", "euclidean"] = Field("cosine", description="umap")
-    n_epochs: int | None = Field(None, ge=1, description="umap; unset: depends on the number of vectors")
-    init: Literal["spectral", "pca", "random"] = Field("spectral", description="umap")
-    whiten: bool = Field(False, description="pca: scale every component to variance 1")
-    normalize: Literal["none", "standardize", "l2"] = Field("none", description="normalisation of the reduced vectors")
 
 
 @dataclass(frozen=True)
@@ -180,7 +159,7 @@ def load_reducer(folder: Path) -> Reducer:
                 f"{folder} was made with {name} {made_with}, but {version(name)} is installed; fit it again."
             )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImportWarning)  # as in `_fit_umap`
+        warnings.simplefilter("ignore", ImportWarning)  # as in `fit_umap`
         import joblib
 
         return Reducer(config, *widths, arrays, joblib.load(folder / _UMAP))
@@ -218,7 +197,7 @@ def _fit(vectors: FloatArray, config: ReducerConfig) -> tuple[Reducer, FloatArra
     if config.method == "pca":
         reducer = Reducer(config, in_width, config.n_components, _pca_arrays(vectors, config))
         return reducer, reducer.project(vectors)
-    fitted, umap = _fit_umap(vectors, config)
+    fitted, umap = fit_umap(vectors, config)
     return Reducer(config, in_width, config.n_components, {}, umap), fitted
 
 
@@ -231,48 +210,6 @@ def _pca_arrays(vectors: FloatArray, config: ReducerConfig) -> dict[str, FloatAr
     if config.whiten:
         components = components / np.sqrt(np.maximum(pca.explained_variance_, 1e-12))[:, None]
     return {"mean": pca.mean_.astype(np.float32), "components": components.astype(np.float32)}
-
-
-def _fit_umap(vectors: FloatArray, config: ReducerConfig) -> tuple[FloatArray, Any]:
-    with warnings.catch_warnings():
-        # it warns that TensorFlow, which we do not use, is missing
-        warnings.simplefilter("ignore", ImportWarning)
-        from umap import UMAP
-
-    umap = UMAP(
-        n_components=config.n_components,
-        n_neighbors=min(config.n_neighbors, len(vectors) - 1),
-        min_dist=config.min_dist,
-        metric=config.metric,
-        n_epochs=config.n_epochs,
-        init=config.init,
-        random_state=config.seed,
-        transform_seed=config.seed,
-        n_jobs=1,  # a seed implies it; stated here, it causes no warning
-    )
-    with _torch_threads_kept():
-        fitted = _without_warnings(lambda: umap.fit_transform(vectors))
-    umap.embedding_ = unite_equal(vectors, fitted)
-    return umap.embedding_, umap
-
-
-@contextmanager
-def _torch_threads_kept() -> Iterator[None]:
-    """Restore torch's number of threads. Numba's OpenMP layer, which torch shares, sets it to that of all cores."""
-    import torch
-
-    n_threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def _without_warnings(compute: Any) -> FloatArray:
-    """Suppress UMAP's warnings about its own fallbacks (unconnected graph, spectral initialisation not converged)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return np.asarray(compute(), dtype=np.float32)
 
 
 def _versions() -> dict[str, str]:

@@ -14,7 +14,8 @@ from retort.offline.embeddings.drift import (
     read_drift_statistics,
     write_drift_statistics,
 )
-from retort.offline.embeddings.reducer import ReducerConfig, fit_reducer, load_reducer
+from retort.offline.embeddings.reducer import fit_reducer, load_reducer
+from retort.offline.embeddings.reducer_config import ReducerConfig
 from retort.offline.embeddings.reduction_quality import ReductionQuality, measure_reduction
 from retort.offline.embeddings.shards import narrow_path, wide_path
 from retort.offline.embeddings.vectors import FloatArray, Vectors, read_vectors, write_vectors

@@ -21,7 +21,7 @@ from retort.offline.data.load import DataConfig
 from retort.offline.data.split import Protocol, SplitConfig
 from retort.offline.distillation.configs._base import ObjectiveConfig
 from retort.offline.embeddings.encoder_config import EncoderConfig
-from retort.offline.embeddings.reducer import ReducerConfig
+from retort.offline.embeddings.reducer_config import ReducerConfig
 from retort.offline.embeddings.tfidf import TFIDF
 from retort.offline.evaluation.evaluate import EvaluationConfig
 from retort.offline.export.config import ExportConfig

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from retort.offline.common.progress import Silent
-from retort.offline.embeddings.reducer import Reduced, ReducerConfig, fit_reducer, load_reducer
+from retort.offline.embeddings.reducer import Reduced, fit_reducer, load_reducer
+from retort.offline.embeddings.reducer_config import ReducerConfig
 from retort.offline.embeddings.vectors import FloatArray
 from retort.shared.base.errors import ProfileError
 

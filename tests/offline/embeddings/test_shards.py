@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from retort.offline.common.progress import Silent
-from retort.offline.embeddings.reducer import ReducerConfig
+from retort.offline.embeddings.reducer_config import ReducerConfig
 from retort.offline.embeddings.shard_reducer import fit_shard_reducer, read_reduced_vectors, reduce_shards
 from retort.offline.embeddings.shards import (
     count_distinct,

@@ -73,6 +73,8 @@ def path_of(name: str) -> Path:
         ("offline.embeddings.text_model", (), {"vectors"}),
         ("offline.embeddings.encoder", (), {"vectors"}),
         ("offline.embeddings.reducer", (), {"teacher"}),
+        ("offline.embeddings.reducer_config", (), {"teacher"}),
+        ("offline.embeddings.umap_fit", (), {"teacher"}),
         ("offline.export.onnx", (), {"export"}),
         ("offline.evaluation.metrics", (), {*TRAINING, "evaluate"}),
         ("offline.export.bundle_builder", (), {"seal"}),
