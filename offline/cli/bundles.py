@@ -113,7 +113,7 @@ def add(
         typer.Option(min=0, max=1, help="share of new items in the top ten; unset: their share of the catalogue"),
     ] = None,
     knowledge: Annotated[
-        Path | None, typer.Option(help="item knowledge of the new items, as [knowledge] backend = file reads it")
+        Path | None, typer.Option(help="item knowledge of the new items: a file as for knowledge.backend = file")
     ] = None,
     describes: Annotated[
         bool, typer.Option("--describe/--no-describe", help="write the knowledge of new items, as the recipe says")

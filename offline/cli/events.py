@@ -64,7 +64,7 @@ def schedule_command(
 def export_command(
     out: Annotated[Path, typer.Option("--out", help="directory for the two files: --data of a recipe")],
 ) -> None:
-    """Write the database's events (for `[data] source = "events"`) and shown lists into Parquet files."""
+    """Write the database's events (for `source = "events"`) and shown lists into Parquet files."""
     typer.echo(export_events(out))
 
 

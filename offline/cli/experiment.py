@@ -111,7 +111,7 @@ def cold(
     out: _Out = Path("runs"),
     to: Annotated[Path, typer.Option("--to", help="directory for the table")] = Path("experiments"),
     encoder: Annotated[
-        list[str] | None, typer.Option(help="a text encoder; may be repeated; unset: the recipe's [encoder]")
+        list[str] | None, typer.Option(help="a text encoder; may be repeated; unset: the recipe's encoder")
     ] = None,
     share: Annotated[float, typer.Option(help="share of the items that is hidden from training")] = 0.1,
     draw: Annotated[int, typer.Option(min=0, help="seed of the drawing of the hidden items")] = 0,

@@ -257,7 +257,7 @@ def export(
     out: OutDir = Path("runs"),
     overrides: Overrides = None,
 ) -> None:
-    """Write all texts of a recipe to a file, which `[knowledge] backend = "file"` reads."""
+    """Write all texts of a recipe to a file, which `backend = "file"` reads."""
     import json
 
     import polars as pl

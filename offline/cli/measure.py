@@ -192,7 +192,7 @@ def reproduced_notes(results: "list[Reproduced]") -> list[str]:
 
 
 def ctr(
-    file: Annotated[str, typer.Argument(help="a shipped comparison (ml1m), or a .toml file with [ctr]")],
+    file: Annotated[str, typer.Argument(help="a shipped comparison (ml1m), or a .toml file with a section ctr")],
     data: DataDir = None,
     out: OutDir = Path("runs"),
     overrides: Overrides = None,

@@ -18,7 +18,7 @@ Tokens = Annotated[int | None, typer.Option("--budget-tokens", help="stop when s
 Money = Annotated[float | None, typer.Option("--budget-usd", help="stop when so much is spent; requires prices")]
 Budget = tuple[int | None, float | None]
 _Policy = Annotated[str, typer.Option(help="all, schedule, events, drift or budgeted")]
-_OfItems = Annotated[bool, typer.Option("--items", help="of items without a text, by [knowledge]; no users")]
+_OfItems = Annotated[bool, typer.Option("--items", help="of items without a text, by the section knowledge; no users")]
 _Rule = Annotated[list[str] | None, typer.Option(help="a key of the policy: min_new_events=10")]
 _logger = logging.getLogger(__name__)
 

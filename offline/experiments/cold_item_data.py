@@ -82,7 +82,10 @@ def _load_with_knowledge(recipe: Recipe, data: Path | None, progress: Progress) 
     if not recipe.knowledge.is_on:
         return loaded
     if recipe.knowledge.generates:
-        raise RecipeError('this study reads item knowledge from a file: set [knowledge] backend = "file" and path.')
+        raise RecipeError(
+            "this study reads item knowledge from a file: write it by `retort items knowledge export RECIPE --data DIR "
+            '--to FILE`, and set [knowledge] backend = "file" and path.'
+        )
     known, _ = read_knowledge(knowledge_in_data_directory(recipe.knowledge, data), loaded.items, progress)
     items = with_knowledge(loaded.items, known, recipe.data.text_columns, recipe.data.text_template)
     return replace(loaded, items=items)

@@ -11,6 +11,7 @@ from retort.offline.knowledge.replies import Answer
 from retort.offline.profiles.checks import echoes
 from retort.offline.profiles.item_facts import Facts, year_of
 from retort.offline.profiles.privacy_checks import find_contact
+from retort.offline.profiles.prompt import language_code
 from retort.offline.profiles.refusals import is_refusal
 from retort.offline.profiles.thoughts import has_tags
 
@@ -27,7 +28,8 @@ _WORD = re.compile(r"[^\W_]+")
 _LATIN = frozenset(
     ["en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "no", "fi", "pl", "cs", "sk", "hu", "ro", "tr", "id", "vi"]
 )
-_CYRILLIC = frozenset(["ru", "uk", "bg", "sr", "be", "kk"])
+# Serbian and Kazakh are written in both scripts.
+_CYRILLIC = frozenset(["ru", "uk", "bg", "be"])
 _LOOP_WORDS = 12  # from here on, half of the words must differ
 
 
@@ -148,7 +150,7 @@ def wrong_script(text: str, language: str) -> str | None:
         return "hardly any letters"
     latin = sum(letter < "ɐ" for letter in letters) / len(letters)
     cyrillic = sum("Ѐ" <= letter <= "ӿ" for letter in letters) / len(letters)
-    code = language.lower()[:2] if len(language) == 2 or language[2:3] == "-" else language.lower()
+    code = language_code(language)
     if (code in _LATIN and latin < 0.8) or (code in _CYRILLIC and cyrillic < 0.5):
         return "in another script than its language"
     return None

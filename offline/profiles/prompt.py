@@ -35,7 +35,14 @@ COMBINED = "combined"  # aspect of a profile that combines the other aspects
 _FORM_OF_FACTS = 3  # raised when prompts state other things about the same history
 _YEAR_AT_END = re.compile(r"\s*\((\d{4})\)\s*$")  # MovieLens: "Heat (1995)"
 _LONG_VALUE_CHARS = 48  # longer values are descriptions and follow the rating
-_LANGUAGES = {"en": "English", "ru": "Russian", "de": "German", "fr": "French", "es": "Spanish"}
+_LANGUAGES = {
+    "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese",
+    "nl": "Dutch", "sv": "Swedish", "da": "Danish", "no": "Norwegian", "fi": "Finnish", "pl": "Polish",
+    "cs": "Czech", "sk": "Slovak",
+    "hu": "Hungarian", "ro": "Romanian", "tr": "Turkish", "id": "Indonesian", "vi": "Vietnamese", "ru": "Russian",
+    "uk": "Ukrainian", "bg": "Bulgarian", "sr": "Serbian", "be": "Belarusian", "kk": "Kazakh", "el": "Greek",
+    "ja": "Japanese", "zh": "Chinese", "ko": "Korean", "ar": "Arabic", "he": "Hebrew", "hi": "Hindi", "th": "Thai",
+}  # fmt: skip
 # `<` opens the markers of our templates; JSON leaves these two line separators unescaped.
 _ESCAPES = {ord("<"): "\\u003c", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -151,6 +158,13 @@ class PromptWriter:
 def language_name(language: str) -> str:
     """Return the English name of a language that is given by its code."""
     return _LANGUAGES.get(language, language)
+
+
+def language_code(language: str) -> str:
+    """Return the code of a language that is given by its English name, or by a code such as `pt-BR`; "": unknown."""
+    given = language.strip().lower()
+    named = next((code for code, name in _LANGUAGES.items() if name.lower() == given), "")
+    return named or (given[:2] if len(given) == 2 or given[2:3] in ("-", "_") else "")
 
 
 def quoted_events(events: Sequence[Event]) -> str:

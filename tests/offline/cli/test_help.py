@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 from retort.offline.cli import main as cli
@@ -46,6 +47,14 @@ def command(path: str) -> Any:
 @pytest.mark.parametrize("arguments", [(), ("run",), ("data",), ("data", "check"), ("refresh", "status"), ("serve",)])
 def test_h_is_help_at_every_level(arguments: tuple[str, ...]) -> None:
     assert output(*arguments, "-h") == output(*arguments, "--help")
+
+
+def test_no_help_loses_words_that_look_like_markup() -> None:
+    def texts(of: Any) -> list[str]:
+        parts = [of.help or "", *(getattr(param, "help", None) or "" for param in of.params)]
+        return [*parts, *(text for each in getattr(of, "commands", {}).values() for text in texts(each))]
+
+    assert [text for text in texts(command("")) if Text.from_markup(text).plain != text] == []
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -86,6 +86,10 @@ def test_other_scripts_are_right_in_their_language() -> None:
     assert wrong_script("лак для ногтей", "ru") is None
     assert wrong_script("glossy polish", "ru") is not None
     assert wrong_script("マニキュア", "ja") is None
+    assert wrong_script("glossy polish", "Russian") is not None, "a language may be given by its name"
+    assert wrong_script("лак для ногтей", "German") is not None
+    assert wrong_script("hochglänzender Nagellack", "German") is None
+    assert wrong_script("sjajni lak", "Serbian") is None
     assert wrong_script("12 345 678 9", "ja") == "hardly any letters"
 
 

@@ -91,6 +91,11 @@ def test_records_state_no_marks_of_web_pages_and_json(text: str, plain: str) -> 
     assert facts.attributes["about"] == plain
 
 
+@pytest.mark.parametrize(("language", "name"), [("it", "Italian"), ("pt-BR", "pt-BR"), ("Swahili", "Swahili")])
+def test_a_prompt_names_the_language(language: str, name: str) -> None:
+    assert f"Write in {name}." in ItemPromptWriter.of(config(language=language)).instructions
+
+
 def test_facets_of_a_family_without_fields_are_refused() -> None:
     with pytest.raises(ValidationError, match='facets requires family = "json"'):
         KnowledgeConfig(backend="openai", family="text", facets=("type",))
