@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from retort.offline.common.section import Section
+from retort.offline.profiles.column_labels import is_of_taste, without_columns
 from retort.offline.profiles.history import Event
 from retort.offline.profiles.item_facts import Facet
 from retort.offline.profiles.polarity import POSITIVE, before, clauses, is_negated
@@ -28,6 +29,7 @@ _RATED = 0.5  # standard deviations from the user's mean rating that mean like o
 _SHARE_ERROR = 0.2  # accepted error of a stated share
 
 _WEAKENED = re.compile(r"\b(less|fewer|below|earlier|used to|once|occasional\w*|some|at times)\b", re.IGNORECASE)
+_RATED_BELOW = re.compile(r"\brated (?:\w+ ){0,2}(?:below|lower)\b", re.IGNORECASE)
 _SET_OFF = re.compile(r"[\"“«‘*_]([^\"”»’*_\n]{3,80})[\"”»’*_]")
 _QUOTED = re.compile(r"[\"“«]([^\"”»\n]{3,80})[\"”»]")
 _TITLE_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
@@ -135,14 +137,18 @@ class FaithfulnessChecker:
         return stems(phrase) in self._vocabulary.terms
 
     def liked_facets(self, text: str, events: Sequence[Event]) -> list[Facet]:
-        """Return the categories that a text speaks for and the history supports, those of most events first."""
+        """Return the categories that a text speaks for and the history supports, those of most events first.
+
+        Values of columns such as `cons` are left out, because a category is shown without its column.
+        """
         history = _History(events) if events else None
         if history is None or self._vocabulary.empty:
             return []
         found: dict[Facet, int] = {}
         for mention, negated, _ in self._mentions(text):
             if not negated:
-                found |= {facet: history.count(facet) for facet in mention.facets if history.count(facet)}
+                facets = [facet for facet in mention.facets if is_of_taste(facet[0])]
+                found |= {facet: history.count(facet) for facet in facets if history.count(facet)}
         return sorted(found, key=lambda facet: (-found[facet], facet))
 
     def _claims(self, text: str, history: "_History") -> Iterator[Claim]:
@@ -160,8 +166,9 @@ class FaithfulnessChecker:
             moved = [Mention(mention.start + start, mention.end + start, mention.facets) for mention in found]
             spans = [(mention.start, mention.end) for mention in moved]
             for number, mention in enumerate(moved):
-                preceding = before(text, start, mention.start)
-                negated = is_negated(text, end, spans[number:], preceding)
+                names = {name for name, _ in mention.facets}
+                preceding = without_columns(before(text, start, mention.start), names, self._vocabulary.columns)
+                negated = is_negated(text, end, spans[number:], preceding, self._vocabulary.columns)
                 yield mention, negated, " ".join(preceding)
 
     def _filler(self, text: str, history: "_History") -> float:
@@ -190,6 +197,8 @@ def _judge_facet(facet: Facet, negated: bool, preceding: str, stated: float | No
     if stated is not None and abs(stated - share) > _SHARE_ERROR:
         return "contradicted"
     if negated:
+        if liking < 0 and _RATED_BELOW.search(preceding):
+            return "supported"
         return "contradicted" if share >= _LARGE_SHARE and liking > -_RATED else "supported"
     if _WEAKENED.search(preceding):
         return "supported" if share > 0 else "unsupported"

@@ -116,6 +116,12 @@ def is_year(name: str) -> bool:
     return bool(_YEAR_NAME.fullmatch(_CAMEL.sub("_", name.strip())))
 
 
+@lru_cache(maxsize=4096)
+def column_words(name: str) -> str:
+    """Return an attribute's name as words in lower case: `dislikedBy`, `disliked_by` and `Disliked By` are equal."""
+    return _CAMEL.sub(" ", name).replace("_", " ").strip().lower()
+
+
 def _year(value: Any) -> int | None:
     """The year of a number, a text (RecBole: "1994") or a date ("1994-05-01"); None for anything else."""
     if isinstance(value, str):

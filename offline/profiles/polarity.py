@@ -5,8 +5,10 @@ In doubt a mention counts as negated: a theme that is left out is the smaller er
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple
+
+from retort.offline.profiles.item_facts import column_words
 
 _READERS = r"(?:they|he|she|the user|this (?:user|person))"
 _NEGATIVE = re.compile(
@@ -20,6 +22,7 @@ _NEGATIVE = re.compile(
     r"|turnoffs?|deal-?breakers?"
     r"|(?:little|low|less|limited|minimal|scant) (?:\w+ )?(?:interest\w*|appetite|enthusiasm|taste|appeal|patience"
     r"|affinity|love|time|use|fondness|tolerance)|(?:low|poor|negative|bad) (?:ratings?|scores?|marks?)"
+    r"|below (?:\S+ ){0,3}average|rated (?:\w+ ){0,2}(?:below|lower?|poorly|badly)"
     r"|less (?:inclined|drawn|interested|enthusiastic|fond|keen|likely|engaged|attracted)|(?:preference|bias|prejudice)"
     r" against|unlike|unloved|unwanted|unpopular)\b|n['’]t\b"
     # Russian, German, French, Spanish
@@ -79,6 +82,8 @@ _SAID_AFTER = re.compile(
     r"|leav\w+ (?:\w+ ){1,3}cold|puts? (?:\w+ ){1,3}off|excepted|не\b|nicht\b|избега\w*)",
     re.IGNORECASE,
 )
+# A label after a mention, such as "Horror (disliked_by: critics)".
+_LABEL_AFTER = re.compile(r"\s*[:(,–—-]?\s*([^\W\d_][\w '’/-]{0,40}?)\s*[:=]")
 _JOINED = re.compile(rf"{_NOUN}\s*(?:,|/|&|and|or|nor|, and|, or|as well as|и|und|et|y)\s*\Z", re.IGNORECASE)
 # Negations after a mention that speak for it.
 _EMPHASIS_AFTER = re.compile(
@@ -120,18 +125,30 @@ def before(text: str, clause_start: int, at: int) -> Preceding:
     return Preceding(_label(text, line_start, at), clause)
 
 
-def is_negated(text: str, clause_end: int, mentions: Sequence[tuple[int, int]], preceding: Preceding) -> bool:
+def is_negative(words: str) -> bool:
+    """Whether words speak against what follows them."""
+    return bool(_NEGATIVE.search(_EMPHASIS.sub(" ", words)))
+
+
+def is_negated(
+    text: str,
+    clause_end: int,
+    mentions: Sequence[tuple[int, int]],
+    preceding: Preceding,
+    columns: Set[str] = frozenset(),
+) -> bool:
     """Whether a text speaks against what it mentions.
 
     Args:
         mentions: Start and end of the mention, then those of the later mentions of its clause.
         preceding: What precedes the mention.
+        columns: Words of the names of the catalogue's columns, which say nothing of the mention before them.
     """
-    return _negated_before(preceding) or _negated_after(text, clause_end, mentions)
+    return _negated_before(preceding) or _negated_after(text, clause_end, mentions, columns)
 
 
 def _negated_before(preceding: Preceding) -> bool:
-    if _NEGATIVE.search(_EMPHASIS.sub(" ", preceding.label)):
+    if is_negative(preceding.label):
         return True
     clause = _EMPHASIS.sub(" ", preceding.clause)
     turns = list(_TURN.finditer(clause))
@@ -141,7 +158,7 @@ def _negated_before(preceding: Preceding) -> bool:
     return bool(_NEGATIVE.search(clause) or _SECOND.search(clause))
 
 
-def _negated_after(text: str, clause_end: int, mentions: Sequence[tuple[int, int]]) -> bool:
+def _negated_after(text: str, clause_end: int, mentions: Sequence[tuple[int, int]], columns: Set[str]) -> bool:
     """Whether the words after the first mention, or after those joined with it, speak against it."""
     end = mentions[0][1]
     for next_start, next_end in mentions[1 : 1 + _REACH_MENTIONS]:
@@ -151,6 +168,8 @@ def _negated_after(text: str, clause_end: int, mentions: Sequence[tuple[int, int
     line_end = text.find("\n", end)
     rest = text[end : min(len(text) if line_end < 0 else line_end, end + _REACH_CHARS)]
     rest = rest if rest.lstrip().startswith((",", "(")) else rest[: max(0, clause_end - end)]
+    if (label := _LABEL_AFTER.match(rest)) and column_words(label.group(1)) in columns:
+        return False
     return bool(_SAID_AFTER.match(rest)) and not _EMPHASIS_AFTER.match(rest)
 
 

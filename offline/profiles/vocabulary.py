@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from retort.offline.profiles.item_facts import PERIOD, Facet, Facts
+from retort.offline.profiles.item_facts import PERIOD, Facet, Facts, column_words
 
 # Synonyms of common categories of films, books and games.
 _ALIASES = {
@@ -61,6 +61,7 @@ class Vocabulary:
         titles: Normalised titles of all items.
         names: Titles of one word that hardly any other title contains, such as `Casablanca`.
         has_periods: Whether items have years, so that decades can be checked.
+        columns: Names of the items' attributes, as words.
     """
 
     terms: Mapping[tuple[str, ...], frozenset[Facet]]
@@ -68,6 +69,7 @@ class Vocabulary:
     titles: frozenset[str]
     has_periods: bool
     names: frozenset[str] = frozenset()
+    columns: frozenset[str] = frozenset()
 
     @property
     def empty(self) -> bool:
@@ -115,7 +117,9 @@ def read_vocabulary(all_facts: Iterable[Facts]) -> Vocabulary:
     counts: Counter[Facet] = Counter()
     titles: set[str] = set()
     in_titles: Counter[str] = Counter()
+    columns: set[str] = set()
     for facts in all_facts:
+        columns.update(facts.attributes)
         counts.update(facts.facets)
         forms = title_forms(facts.title)
         titles |= forms
@@ -134,7 +138,8 @@ def read_vocabulary(all_facts: Iterable[Facts]) -> Vocabulary:
     named = frozenset(name for name, shared in values.items() if len(shared) > _NAMES_FROM)
     frozen = {term: frozenset(meanings) for term, meanings in terms.items()}
     names = {title for title in titles if len(title) >= _NAME_CHARS and in_titles[title] <= _NAME_TITLES}
-    return Vocabulary(frozen, named, frozenset(titles - {""}), PERIOD in values, frozenset(names))
+    words = frozenset(map(column_words, columns))
+    return Vocabulary(frozen, named, frozenset(titles - {""}), PERIOD in values, frozenset(names), words)
 
 
 def _spellings(value: str) -> Iterator[tuple[str, ...]]:

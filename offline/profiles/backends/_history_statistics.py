@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, pstdev
 
+from retort.offline.profiles.column_labels import is_of_taste
 from retort.offline.profiles.history import Event
 from retort.offline.profiles.item_facts import Facet
 from retort.offline.profiles.vocabulary import stem, stems
@@ -44,6 +45,9 @@ def describe(events: Sequence[Event], top: int) -> Phrases:
     """
     values = [event.facts.facets for event in events]
     shares = _shares(values)
+    # what is named without its column: "drawn most of all to heavy" would be wrong of a column `cons`
+    values = [[facet for facet in of_event if is_of_taste(facet[0])] for of_event in values]
+    tastes = {name: pairs for name, pairs in shares.items() if is_of_taste(name)}
     likes = [f"{name}: {_listed(pairs[:top])}" for name, pairs in shares.items() if pairs]
     recent = _drift(values, top)
     liked, disliked = _rated(events, values, top)
@@ -54,9 +58,9 @@ def describe(events: Sequence[Event], top: int) -> Phrases:
         numbers=_numbers(events),
         liked=[f"rated above this person's average: {', '.join(liked)}"] if liked else [],
         dislikes=[f"rated below this person's average: {', '.join(disliked)}"] if disliked else [],
-        habits=_habits(events, shares, top),
+        habits=_habits(events, tastes, top),
         recent=recent,
-        summary=_summary(len(events), shares, recent, words),
+        summary=_summary(len(events), tastes, recent, words),
     )
 
 

@@ -26,6 +26,7 @@ def liked(text: str) -> set[str]:
         "Tired of horror.",
         "Least favourite: horror",
         "Gives horror low ratings.",
+        "Rated below this person's average: horror.",
         "Избегает horror.",
         "Wenig Interesse an horror.",
         # after the mention
