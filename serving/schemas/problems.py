@@ -62,7 +62,7 @@ def invalid(errors: list[Any], model: Any = None) -> Problem:
 
 
 def _why(error: Any, model: Any) -> str:
-    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == VISIBLE_TEXT:
+    if error["type"] == "string_pattern_mismatch" and error.get("ctx", {}).get("pattern") == VISIBLE_TEXT:
         return "must hold a visible character and no NUL."
     if error["type"] != "extra_forbidden" or not error["loc"]:
         return invalid_reason(error)

@@ -55,3 +55,8 @@ def test_true_is_no_number_on_other_routes_either() -> None:
 @pytest.mark.parametrize("k", [3, 3.0, "3"])
 def test_numbers_in_other_forms_stay_numbers(k: Any) -> None:
     assert parse_recommend(orjson.dumps({"history": ["i1"], "k": k})).k == 3
+
+
+def test_a_control_character_in_an_id_is_a_422() -> None:
+    with pytest.raises(Problem, match="user_id: String should match pattern"):
+        parse_recommend(b'{"user_id": "ann\\u0000"}')
