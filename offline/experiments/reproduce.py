@@ -17,15 +17,8 @@ from retort.offline.data.tables import Loaded
 from retort.offline.pipeline.build import make_pipeline
 from retort.offline.pipeline.context import RunContext, load_tables
 from retort.offline.pipeline.outcome import run_pipeline
-from retort.offline.recipes.recipe import (
-    OBJECTIVES,
-    Recipe,
-    parse_override,
-    parse_recipe,
-    read_recipe,
-    shipped_recipes,
-    with_keys,
-)
+from retort.offline.recipes.recipe import OBJECTIVES, Recipe, parse_recipe
+from retort.offline.recipes.recipe_files import parse_override, read_recipe, shipped_recipes, with_keys
 from retort.shared.base.errors import RecipeError
 from retort.shared.base.schema import ITEM_ID, USER_ID
 
