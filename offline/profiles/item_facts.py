@@ -26,7 +26,8 @@ _YEAR_TEXT = re.compile(
     r"|\d{1,2}[./-]\d{1,2}[./-](\d{4})|(?:\d{1,2}\.? )?[^\W\d_]{3,9}\.?,? (?:\d{1,2},? )?(\d{4})"
 )
 # Parts of a web page that it does not show, and the tags that descriptions of shops hold.
-_HIDDEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+# A part that is never closed ends with the text, as in a browser: so each character is looked at once.
+_HIDDEN = re.compile(r"<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(
     r"</?(?:[abipqsu]|br|hr|em|strong|[uod]l|li|d[td]|span|div|h[1-6]|su[bp]|small|big|table|tbody|thead|t[rdh]|img|font"
     r"|center|blockquote|section|article|script|style|iframe)(?:\s[^<>]*)?/?>",
@@ -70,7 +71,7 @@ def plain_text(text: str) -> str:
     if "<" in text:
         text = " ".join(_TAG.sub(" ", _HIDDEN.sub(" ", text)).split())
     if text.startswith("{") and text.endswith("}"):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):  # nested deeper than Python goes: no item's attributes
             text = _words_of(load_json(text))
     return text
 
