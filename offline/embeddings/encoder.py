@@ -13,6 +13,7 @@ from retort.offline.common.progress import Progress
 from retort.offline.embeddings.embedding_cache import EmbeddingCache
 from retort.offline.embeddings.encoder_config import EncoderConfig, Role, prefix_for
 from retort.offline.embeddings.served_model import open_text_model
+from retort.offline.embeddings.text_model import is_plain_folder
 from retort.offline.embeddings.tfidf import TFIDF, tfidf_vectors
 from retort.offline.embeddings.vectors import FloatArray, Vectors, normalize_rows, refuse_one_vector
 from retort.offline.embeddings.windows import LongTexts
@@ -194,4 +195,7 @@ def _common_width(vectors: Collection[FloatArray], model: str) -> int:
 def _namespace(config: EncoderConfig, prefix: str) -> str:
     """Everything besides the text that changes a vector."""
     dimensions = [] if config.server.dimensions is None else [config.server.dimensions]
-    return hash_json([config.model, config.revision, prefix, config.long_texts, config.max_tokens, *dimensions])
+    pooling = ["mean"] if is_plain_folder(config.model) else []  # vectors of the last token may be in the cache
+    return hash_json(
+        [config.model, config.revision, prefix, config.long_texts, config.max_tokens, *dimensions, *pooling]
+    )

@@ -118,9 +118,30 @@ def load_encoder(config: EncoderConfig) -> Any:
     try:
         if not local:
             local = is_cached(_hub_names(config), config.revision)
-        return SentenceTransformer(config.model, device=config.device, revision=config.revision, local_files_only=local)
+        model = SentenceTransformer(
+            config.model, device=config.device, revision=config.revision, local_files_only=local
+        )
     except (OSError, ValueError) as error:
         raise _not_loaded(config, error) from None
+    return _averaging_states(model) if is_plain_folder(config.model) else model
+
+
+def is_plain_folder(model: str) -> bool:
+    """Whether a folder holds a model of transformers that does not say how a text becomes one vector."""
+    folder = Path(model).expanduser()
+    return folder.is_dir() and not (folder / "modules.json").is_file()
+
+
+def _averaging_states(model: Any) -> Any:
+    """Make a plain model average its last hidden states over the text, in float32 on a CPU.
+
+    sentence-transformers would put the text into the chat template of a language model and take its last token.
+    """
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    model[0].modality_config = {"text": model[0].modality_config["text"]}
+    model[1] = Pooling(model[1].embedding_dimension, "mean")
+    return model.float() if model.device.type == "cpu" else model
 
 
 def check_hub_encoder(config: EncoderConfig) -> None:
