@@ -30,8 +30,10 @@ def fit_umap(vectors: FloatArray, config: ReducerConfig) -> tuple[FloatArray, An
         transform_seed=config.seed,
         n_jobs=1,  # a seed implies it; stated here, it causes no warning
     )
-    with _torch_threads_kept():
-        fitted = _without_warnings(lambda: umap.fit_transform(vectors))
+    with _torch_threads_kept(), warnings.catch_warnings():
+        # about its own fallbacks: unconnected graph, spectral initialisation not converged
+        warnings.simplefilter("ignore")
+        fitted = np.asarray(umap.fit_transform(vectors), dtype=np.float32)
     umap.embedding_ = unite_equal(vectors, fitted)
     return umap.embedding_, umap
 
@@ -46,10 +48,3 @@ def _torch_threads_kept() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
-
-
-def _without_warnings(compute: Any) -> FloatArray:
-    """Suppress UMAP's warnings about its own fallbacks (unconnected graph, spectral initialisation not converged)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return np.asarray(compute(), dtype=np.float32)

@@ -120,6 +120,13 @@ class Plan:
     command: str = ""
 
     @property
+    def title(self) -> str:
+        """The description, followed by the name where --set made another experiment of the file; else the name."""
+        if not self.config.description:
+            return self.name
+        return f"{self.config.description} ({self.name})" if " --set " in self.command else self.config.description
+
+    @property
     def arms(self) -> dict[str, ArmConfig]:
         return {arm.name: arm for arm in self.config.arms}
 

@@ -42,7 +42,7 @@ def write_report(results: Results) -> Path:
     pl.DataFrame([*_means(results), *whole, *slices], infer_schema_length=None).write_parquet(folder / TABLE)
     pictures = _draw(results, whole, slices, folder)
     parts = [
-        f"# {_title(results)}",
+        f"# {results.experiment.plan.title}",
         _head(results),
         accuracy_table(results, differences),
         "## Verdicts\n\n" + _verdict_list(results, differences),
@@ -68,7 +68,7 @@ def write_comparison(results: Results, folder: Path, name: str) -> tuple[list[di
     shown = [{column: row[column] for column in _COLUMNS} for row in rows]
     pl.DataFrame(shown).write_csv(table, float_precision=6)
     labels = [row["arm"] if row["slice"] == "all" else f"{row['arm']}: {row['slice']}" for row in rows]
-    draw_differences(rows, labels, _title(results), picture)
+    draw_differences(rows, labels, results.experiment.plan.title, picture)
     return shown, table, picture
 
 
@@ -82,7 +82,12 @@ def write_page(experiments: Sequence[Results], path: Path) -> Path:
         _check(results)
         differences = differences_of(results)
         table = headline_table(results, differences)
-        parts = [f"{_SECTION}{_title(results)}", _head(results), table, _verdict_list(results, differences)]
+        parts = [
+            f"{_SECTION}{results.experiment.plan.title}",
+            _head(results),
+            table,
+            _verdict_list(results, differences),
+        ]
         sections[results.experiment.command] = "\n\n".join(part for part in parts if part)
     path.parent.mkdir(parents=True, exist_ok=True)
     return _write(path, [_PAGE_HEAD + _COST_NOTE, *sections.values()])
@@ -111,13 +116,6 @@ def _write(path: Path, parts: Sequence[str]) -> Path:
     temporary.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
     os.replace(temporary, path)
     return path
-
-
-def _title(results: Results) -> str:
-    """The plan's description, followed by the name where --set made another experiment of its file."""
-    plan = results.experiment.plan
-    changed = f" ({plan.name})" if " --set " in plan.command else ""
-    return plan.config.description + changed if plan.config.description else plan.name
 
 
 def _verdict_list(results: Results, differences: Differences) -> str:
