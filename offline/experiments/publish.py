@@ -20,7 +20,7 @@ def published_table(results: Results) -> OfflineTable:
     commits = sorted({str(record["commit"]) for row in results.rows for record in row.records})
     return OfflineTable(
         name=plan.name,
-        description=plan.config.description,
+        description=plan.title,
         command=experiment.command,
         commits=commits,
         metric=METRIC,
